@@ -1,0 +1,81 @@
+//! Feature aggregation (method, section 2): stage maps to stride-16 tokens.
+
+use candle_core::{DType, Tensor};
+
+use crate::error::{Error, Result};
+use crate::spec::{Stage, TOKEN_STRIDE, check_input_size};
+
+/// Brings the stage maps of an input of `[height, width]` pixels to stride 16 and puts them side by side:
+/// `[batch, channels_i, rows_i, columns_i]` to tokens `[batch, tokens, channels]`, the grid row by row, the stages'
+/// channels in the order given.
+///
+/// The paper up-samples every map to the finest one's size, concatenates them there and pools the result. Stage by
+/// stage the same numbers are an average pool of kernel 16 / s for a stride s up to 16 and a nearest-neighbour
+/// up-sampling by s / 16 for a larger one, so that the large concatenation never exists. Where a stride over 16 does
+/// not divide the input, the map's last row or column reaches beyond the image and is cut off.
+///
+/// The result has the maps' dtype; sums are formed in f32.
+///
+/// # Errors
+/// [`Error::InputSize`] if a side of the input is not a positive multiple of 16; [`Error::FeatureMap`] if the maps are
+/// not as many as the stages, or one does not have the shape its stage gives for that input, or its stride and 16 do
+/// not divide one another.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use dualad_backbones::{Backbone, aggregate};
+///
+/// let stages = Backbone::ResNet18.default_stages();
+/// let [height, width] = [32, 48];
+/// let maps = stages.iter().map(|stage| {
+///     let [channels, rows, columns] = stage.map_shape(height, width);
+///     Tensor::ones((1, channels, rows, columns), DType::F32, &Device::Cpu)
+/// });
+/// let maps = maps.collect::<Result<Vec<_>, _>>()?;
+/// let tokens = aggregate(&maps, &stages, [height, width])?;
+/// assert_eq!(tokens.dims(), [1, 2 * 3, 64 + 128 + 256]);
+/// # Ok::<(), dualad_backbones::Error>(())
+/// ```
+pub fn aggregate(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2]) -> Result<Tensor> {
+    check_input_size(height, width)?;
+    if maps.len() != stages.len() || maps.is_empty() {
+        let reason = format!("{} maps were given for {} stages", maps.len(), stages.len());
+        return Err(Error::FeatureMap { index: maps.len().min(stages.len()), reason });
+    }
+    let mut tokens = Vec::with_capacity(maps.len());
+    for (index, (map, stage)) in maps.iter().zip(stages).enumerate() {
+        check(map, stage, &maps[0], [height, width]).map_err(|reason| Error::FeatureMap { index, reason })?;
+        let map = to_token_stride(map, stage.stride, [height / TOKEN_STRIDE, width / TOKEN_STRIDE])?;
+        tokens.push(map.flatten_from(2)?.transpose(1, 2)?);
+    }
+    Ok(Tensor::cat(&tokens, 2)?.contiguous()?)
+}
+
+fn check(map: &Tensor, stage: &Stage, first: &Tensor, [height, width]: [usize; 2]) -> Result<(), String> {
+    let Stage { stride, .. } = *stage;
+    if stride == 0 || (stride % TOKEN_STRIDE != 0 && TOKEN_STRIDE % stride != 0) {
+        return Err(format!("its stride {stride} and {TOKEN_STRIDE} do not divide one another"));
+    }
+    let [channels, rows, columns] = stage.map_shape(height, width);
+    match *map.dims() {
+        [batch, c, r, w] if [c, r, w] == [channels, rows, columns] && batch > 0 && batch == first.dims()[0] => Ok(()),
+        ref found => Err(format!(
+            "its shape is {found:?}, but stage {} of an input of {height}x{width} pixels has [batch, {channels}, \
+             {rows}, {columns}], with the same positive batch for every map",
+            stage.index
+        )),
+    }
+}
+
+fn to_token_stride(map: &Tensor, stride: usize, [rows, columns]: [usize; 2]) -> candle_core::Result<Tensor> {
+    if stride < TOKEN_STRIDE {
+        return map.to_dtype(DType::F32)?.avg_pool2d(TOKEN_STRIDE / stride)?.to_dtype(map.dtype());
+    }
+    if stride == TOKEN_STRIDE {
+        return Ok(map.clone());
+    }
+    let scale = stride / TOKEN_STRIDE;
+    let (_, _, map_rows, map_columns) = map.dims4()?;
+    let repeated = map.upsample_nearest2d(map_rows * scale, map_columns * scale)?;
+    repeated.narrow(2, 0, rows)?.narrow(3, 0, columns)
+}

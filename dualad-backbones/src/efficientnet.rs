@@ -1,0 +1,134 @@
+//! EfficientNet-B4 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+//! ICML 2019) under timm's key names, in two flavours that differ in padding and batch norm eps.
+
+use crate::network::{Activation, BatchNorm, Builder, Conv, Network, Op, Padding, Parameter, Value};
+
+/// What tells the two flavours apart.
+pub(crate) struct Config {
+    name: &'static str,
+    /// TensorFlow's "same" padding, or half the kernel on every side.
+    same_padding: bool,
+    norm_eps: f64,
+}
+
+/// Weights trained with TensorFlow and converted: the published configuration's.
+pub(crate) const B4_TF: Config = Config { name: "efficientnet-b4", same_padding: true, norm_eps: 1e-3 };
+/// timm's own training.
+pub(crate) const B4_TIMM: Config = Config { name: "efficientnet-b4-timm", same_padding: false, norm_eps: 1e-5 };
+
+/// One row of the paper's Table 1 at B4's width 1.4 and depth 1.8.
+struct Row {
+    expansion: usize,
+    kernel: usize,
+    stride: usize,
+    channels: usize,
+    repeats: usize,
+    /// Whether a stage's map is read after the last repeat: the last row of each stride.
+    ends_stage: bool,
+}
+
+const fn row(expansion: usize, kernel: usize, stride: usize, channels: usize, repeats: usize, ends_stage: bool) -> Row {
+    Row { expansion, kernel, stride, channels, repeats, ends_stage }
+}
+
+const STEM: usize = 48;
+const HEAD: usize = 1792;
+const CLASSES: usize = 1000;
+const ROWS: [Row; 7] = [
+    row(1, 3, 1, 24, 2, true),
+    row(6, 3, 2, 32, 4, true),
+    row(6, 5, 2, 56, 4, true),
+    row(6, 3, 2, 112, 6, false),
+    row(6, 5, 1, 160, 6, true),
+    row(6, 5, 2, 272, 8, false),
+    row(6, 3, 1, 448, 2, true),
+];
+
+pub(crate) fn describe(config: &Config) -> Network {
+    let mut net = Writer { net: Builder::new(config.name), config };
+    let mut x = net.conv("conv_stem", "bn1", Value::IMAGE, [3, STEM], 3, 2, Some(Activation::Silu), None);
+    let (mut channels, mut stride) = (STEM, 2);
+    for (index, row) in ROWS.iter().enumerate() {
+        for repeat in 0..row.repeats {
+            let step = if repeat == 0 { row.stride } else { 1 };
+            x = net.block(&format!("blocks.{index}.{repeat}"), x, channels, row, step);
+            channels = row.channels;
+            stride *= step;
+        }
+        if row.ends_stage {
+            net.net.stage(x, channels, stride);
+        }
+    }
+    let mut head = conv_op(config, "conv_head", "bn2", [channels, HEAD], 1, 1, 1, Activation::Silu).parameters();
+    head.push(Parameter::new("classifier.weight", &[CLASSES, HEAD]));
+    head.push(Parameter::new("classifier.bias", &[CLASSES]));
+    net.net.finish(head)
+}
+
+struct Writer<'a> {
+    net: Builder,
+    config: &'a Config,
+}
+
+impl Writer<'_> {
+    /// Inverted residual: widen, filter each channel, gate, narrow. With expansion 1 there is nothing to widen.
+    fn block(&mut self, key: &str, x: Value, from: usize, row: &Row, stride: usize) -> Value {
+        let wide = from * row.expansion;
+        let (depthwise_norm, narrow, narrow_norm) =
+            if row.expansion == 1 { ("bn1", "conv_pw", "bn2") } else { ("bn2", "conv_pwl", "bn3") };
+        let mut y = x;
+        if row.expansion > 1 {
+            let (conv, norm) = (format!("{key}.conv_pw"), format!("{key}.bn1"));
+            y = self.conv(&conv, &norm, y, [from, wide], 1, 1, Some(Activation::Silu), None);
+        }
+        let (conv, norm) = (format!("{key}.conv_dw"), format!("{key}.{depthwise_norm}"));
+        let depthwise = conv_op(self.config, &conv, &norm, [wide, wide], row.kernel, stride, wide, Activation::Silu);
+        y = self.net.push(depthwise, y, None);
+        // The gate's width is a quarter of the block's *input* channels, rounded.
+        let gate = Op::SqueezeExcite { key: format!("{key}.se"), channels: wide, reduced: (from + 2) / 4 };
+        y = self.net.push(gate, y, None);
+        let residual = (stride == 1 && from == row.channels).then_some(x);
+        let (conv, norm) = (format!("{key}.{narrow}"), format!("{key}.{narrow_norm}"));
+        self.conv(&conv, &norm, y, [wide, row.channels], 1, 1, None, residual)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn conv(
+        &mut self,
+        key: &str,
+        norm: &str,
+        x: Value,
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        activation: Option<Activation>,
+        residual: Option<Value>,
+    ) -> Value {
+        let activation = activation.unwrap_or(Activation::Identity);
+        self.net.push(conv_op(self.config, key, norm, channels, kernel, stride, 1, activation), x, residual)
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn conv_op(
+    config: &Config,
+    key: &str,
+    norm: &str,
+    [from, to]: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+    activation: Activation,
+) -> Op {
+    Op::Conv(Conv {
+        key: key.into(),
+        in_channels: from,
+        out_channels: to,
+        kernel,
+        stride,
+        padding: if config.same_padding { Padding::Same } else { Padding::Symmetric(kernel / 2) },
+        groups,
+        norm: Some(BatchNorm { key: norm.into(), eps: config.norm_eps }),
+        activation,
+    })
+}

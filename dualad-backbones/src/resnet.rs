@@ -1,0 +1,120 @@
+//! ResNet and Wide ResNet (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016;
+//! Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016) under torchvision's key names.
+
+use crate::network::{Activation, BatchNorm, Builder, Conv, Network, Op, Padding, Parameter, Value};
+
+/// What tells one ResNet from another.
+pub(crate) struct Config {
+    name: &'static str,
+    depths: [usize; 4],
+    block: Block,
+}
+
+enum Block {
+    /// Two 3x3 convolutions.
+    Basic,
+    /// 1x1 to `width * 2^stage` channels, 3x3, 1x1 to four times `64 * 2^stage`.
+    Bottleneck { width: usize, stride_on: StrideOn },
+}
+
+/// Which convolution of a stage's first bottleneck halves the map.
+#[derive(PartialEq)]
+enum StrideOn {
+    /// The 3x3: torchvision's, also called v1.5.
+    Conv2,
+    /// The first 1x1: as published, also called v1.
+    Conv1,
+}
+
+pub(crate) const RESNET18: Config = Config { name: "resnet18", depths: [2, 2, 2, 2], block: Block::Basic };
+pub(crate) const RESNET34: Config = Config { name: "resnet34", depths: [3, 4, 6, 3], block: Block::Basic };
+pub(crate) const RESNET50: Config = Config {
+    name: "resnet50",
+    depths: [3, 4, 6, 3],
+    block: Block::Bottleneck { width: 64, stride_on: StrideOn::Conv2 },
+};
+pub(crate) const RESNET50_V1: Config = Config {
+    name: "resnet50-v1",
+    depths: [3, 4, 6, 3],
+    block: Block::Bottleneck { width: 64, stride_on: StrideOn::Conv1 },
+};
+pub(crate) const WIDE_RESNET50_2: Config = Config {
+    name: "wide-resnet50-2",
+    depths: [3, 4, 6, 3],
+    block: Block::Bottleneck { width: 128, stride_on: StrideOn::Conv2 },
+};
+
+const CLASSES: usize = 1000;
+
+pub(crate) fn describe(config: &Config) -> Network {
+    let mut net = Builder::new(config.name);
+    let stem = conv("conv1", "bn1", 3, 64, 7, 2, Activation::Relu);
+    let stem = net.push(stem, Value::IMAGE, None);
+    let mut x = net.push(Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, stem, None);
+    let mut channels = 64;
+    for (stage, &depth) in config.depths.iter().enumerate() {
+        let base = 64 << stage;
+        for index in 0..depth {
+            let key = format!("layer{}.{index}", stage + 1);
+            let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+            (x, channels) = match &config.block {
+                Block::Basic => basic(&mut net, &key, x, channels, base, stride),
+                Block::Bottleneck { width, stride_on } => {
+                    let strides = if *stride_on == StrideOn::Conv1 { (stride, 1) } else { (1, stride) };
+                    bottleneck(&mut net, &key, x, channels, width << stage, 4 * base, strides)
+                }
+            };
+        }
+        net.stage(x, channels, 4 << stage);
+    }
+    net.finish(vec![Parameter::new("fc.weight", &[CLASSES, channels]), Parameter::new("fc.bias", &[CLASSES])])
+}
+
+fn basic(net: &mut Builder, key: &str, x: Value, from: usize, to: usize, stride: usize) -> (Value, usize) {
+    let skip = shortcut(net, key, x, from, to, stride);
+    let first = conv(&format!("{key}.conv1"), &format!("{key}.bn1"), from, to, 3, stride, Activation::Relu);
+    let y = net.push(first, x, None);
+    let second = conv(&format!("{key}.conv2"), &format!("{key}.bn2"), to, to, 3, 1, Activation::Relu);
+    (net.push(second, y, Some(skip)), to)
+}
+
+fn bottleneck(
+    net: &mut Builder,
+    key: &str,
+    x: Value,
+    from: usize,
+    width: usize,
+    to: usize,
+    strides: (usize, usize),
+) -> (Value, usize) {
+    let skip = shortcut(net, key, x, from, to, strides.0 * strides.1);
+    let first = conv(&format!("{key}.conv1"), &format!("{key}.bn1"), from, width, 1, strides.0, Activation::Relu);
+    let y = net.push(first, x, None);
+    let second = conv(&format!("{key}.conv2"), &format!("{key}.bn2"), width, width, 3, strides.1, Activation::Relu);
+    let y = net.push(second, y, None);
+    let third = conv(&format!("{key}.conv3"), &format!("{key}.bn3"), width, to, 1, 1, Activation::Relu);
+    (net.push(third, y, Some(skip)), to)
+}
+
+/// The residual branch: the input itself, or its 1x1 projection where the shape changes.
+fn shortcut(net: &mut Builder, key: &str, x: Value, from: usize, to: usize, stride: usize) -> Value {
+    if from == to && stride == 1 {
+        return x;
+    }
+    let (conv_key, norm_key) = (format!("{key}.downsample.0"), format!("{key}.downsample.1"));
+    net.push(conv(&conv_key, &norm_key, from, to, 1, stride, Activation::Identity), x, None)
+}
+
+fn conv(key: &str, norm: &str, from: usize, to: usize, kernel: usize, stride: usize, activation: Activation) -> Op {
+    Op::Conv(Conv {
+        key: key.into(),
+        in_channels: from,
+        out_channels: to,
+        kernel,
+        stride,
+        padding: Padding::Symmetric(kernel / 2),
+        groups: 1,
+        norm: Some(BatchNorm { key: norm.into(), eps: 1e-5 }),
+        activation,
+    })
+}

@@ -1,0 +1,99 @@
+//! One file's bytes into the cache, in as many tries as it takes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use crate::spec::HubFile;
+use crate::weights::hub::HubError;
+use crate::weights::hub::client::{Client, Metadata};
+use crate::weights::sha256_of_file;
+
+/// Tries in a row that bring not one byte before giving up.
+const FRUITLESS_TRIES: u32 = 3;
+
+/// Fetches the content into `<blob>.incomplete`, going on where an earlier try stopped, checks it, and renames it.
+pub(super) fn download(
+    client: &Client<'_>,
+    file: &HubFile,
+    metadata: &Metadata,
+    blob: &Path,
+    report: &dyn Fn(u64),
+) -> Result<(), HubError> {
+    let partial = blob.with_added_extension("incomplete");
+    let cache_error = |error| HubError::Cache { path: partial.clone(), error };
+    if let Some(folder) = blob.parent() {
+        std::fs::create_dir_all(folder).map_err(cache_error)?;
+    }
+    let options = OpenOptions::new().create(true).append(true).read(true).clone();
+    let mut target = options.open(&partial).map_err(cache_error)?;
+    let mut received = target.metadata().map_err(cache_error)?.len();
+    if received > metadata.size {
+        target.set_len(0).map_err(cache_error)?;
+        received = 0;
+    }
+    report(received);
+    let mut fruitless = 0;
+    while received < metadata.size {
+        let before = received;
+        let result = append(client, file, metadata, &mut target, &mut received, report, &cache_error);
+        if let Err(error) = result {
+            // Only a broken transfer is worth another try; what the server refuses, it will refuse again.
+            if !matches!(error, HubError::Unreachable { .. }) {
+                return Err(error);
+            }
+            fruitless = if received > before { 0 } else { fruitless + 1 };
+            if fruitless == FRUITLESS_TRIES {
+                return Err(error);
+            }
+        }
+    }
+    target.sync_all().map_err(cache_error)?;
+    drop(target);
+    for expected in [metadata.sha256(), file.sha256.as_deref()].into_iter().flatten() {
+        let found = sha256_of_file(&partial).map_err(|error| cache_error(std::io::Error::other(error)))?;
+        if found != expected {
+            std::fs::remove_file(&partial).map_err(cache_error)?;
+            let (file, endpoint, expected) = (file.clone(), client.endpoint.into(), expected.into());
+            return Err(HubError::Sha256 { file, endpoint, expected, found });
+        }
+    }
+    std::fs::rename(&partial, blob).map_err(cache_error)
+}
+
+/// One request's worth of bytes at the end of `target`.
+fn append(
+    client: &Client<'_>,
+    file: &HubFile,
+    metadata: &Metadata,
+    target: &mut File,
+    received: &mut u64,
+    report: &dyn Fn(u64),
+    cache_error: &dyn Fn(std::io::Error) -> HubError,
+) -> Result<(), HubError> {
+    let (mut body, continued) = client.bytes(file, *received)?;
+    if !continued {
+        target.set_len(0).map_err(cache_error)?;
+        target.seek(SeekFrom::Start(0)).map_err(cache_error)?;
+        *received = 0;
+    }
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let read = match body.read(&mut buffer) {
+            Ok(0) if *received < metadata.size => {
+                let reason = format!("the connection ended after {received} of {} bytes", metadata.size);
+                return Err(client.unreachable(file, &reason));
+            }
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) => return Err(client.unreachable(file, &error)),
+        };
+        if *received + read as u64 > metadata.size {
+            let reason = format!("it sends more than the {} bytes it declared", metadata.size);
+            return Err(client.protocol(file, reason));
+        }
+        target.write_all(&buffer[..read]).map_err(cache_error)?;
+        *received += read as u64;
+        report(*received);
+    }
+}

@@ -1,0 +1,282 @@
+//! Where weights come from, how they are read, and how they become folded layers.
+
+mod fold;
+#[cfg(feature = "hub")]
+pub mod hub;
+mod reader;
+pub mod synthetic;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::DType;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Result, WeightsError};
+use crate::network::Network;
+use crate::spec::Backbone;
+#[cfg(feature = "hub")]
+use crate::spec::HubFile;
+
+pub(crate) use fold::{Affine, Folded, fold};
+use reader::{SafetensorsReader, SyntheticReader};
+
+/// Which weights to load a backbone with, and how strictly.
+///
+/// ```no_run
+/// use dualad_backbones::{Backbone, Weights};
+///
+/// let weights = Weights::file("resnet18.safetensors");
+/// let extractor = Backbone::ResNet18.extractor().weights(weights).build()?;
+/// # Ok::<(), dualad_backbones::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Weights {
+    source: Source,
+    sha256: Option<String>,
+    allow_extra_keys: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    NotGiven,
+    File(PathBuf),
+    Bytes(Bytes),
+    #[cfg(feature = "hub")]
+    Hub {
+        client: Option<hub::Hub>,
+        file: Option<HubFile>,
+    },
+    Synthetic(u64),
+}
+
+/// What a load is for.
+struct Wanted<'a> {
+    /// The full network, whose keys a file may hold beyond those needed.
+    whole: &'a Network,
+    /// What is needed.
+    used: &'a Network,
+    /// What the weights will be narrowed to.
+    dtype: DType,
+}
+
+/// Bytes that are shared, not copied, and not printed.
+#[derive(Clone)]
+struct Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({})", (*self.0).as_ref().len())
+    }
+}
+
+/// Where a loaded backbone's weights came from: what a saved model records so that they can be had again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Provenance {
+    /// `file`, `bytes`, `hub`, `synthetic` or `none` (a backbone without weights).
+    pub source: String,
+    /// The file's path, or `owner/name/file` on the hub; empty for the others.
+    pub location: String,
+    /// The commit on the hub, if the weights came from there.
+    pub revision: Option<String>,
+    /// The SHA-256 of the whole file, in lower-case hexadecimal.
+    pub sha256: Option<String>,
+}
+
+impl Provenance {
+    fn new(source: &str, location: String) -> Self {
+        Self { source: source.into(), location, revision: None, sha256: None }
+    }
+
+    /// For a backbone that has no weights.
+    pub(crate) fn none() -> Self {
+        Self::new("none", String::new())
+    }
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self::from(Source::NotGiven)
+    }
+}
+
+impl From<Source> for Weights {
+    fn from(source: Source) -> Self {
+        Self { source, sha256: None, allow_extra_keys: false }
+    }
+}
+
+impl Weights {
+    /// A safetensors file, memory-mapped while it is read.
+    ///
+    /// The file must not be truncated by another process during loading (every memory map's condition). Nothing of
+    /// it stays mapped afterwards.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Source::File(path.into()).into()
+    }
+
+    /// A safetensors file's content: from `include_bytes!`, a `Vec<u8>`, a download of your own.
+    pub fn bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Source::Bytes(Bytes(Arc::new(bytes))).into()
+    }
+
+    /// The backbone's own repository on the hub ([`Backbone::hub_file`]); the environment decides the rest
+    /// ([`hub::Hub::from_env`]).
+    #[cfg(feature = "hub")]
+    pub fn hub() -> Self {
+        Source::Hub { client: None, file: None }.into()
+    }
+
+    /// Any file on the hub.
+    #[cfg(feature = "hub")]
+    pub fn hub_file(file: HubFile) -> Self {
+        Source::Hub { client: None, file: Some(file) }.into()
+    }
+
+    /// Use this client, and not the environment's, for the hub. Without effect on other sources.
+    #[cfg(feature = "hub")]
+    #[must_use]
+    pub fn with_hub(mut self, hub: hub::Hub) -> Self {
+        if let Source::Hub { client, .. } = &mut self.source {
+            *client = Some(hub);
+        }
+        self
+    }
+
+    /// Numbers made by a fixed rule from each tensor's name and a seed ([`synthetic`]): good for tests and timing, useless for
+    /// inspection.
+    pub fn synthetic(seed: u64) -> Self {
+        Source::Synthetic(seed).into()
+    }
+
+    /// Demand this SHA-256 (hexadecimal) of the whole file.
+    #[must_use]
+    pub fn sha256(mut self, hex: impl Into<String>) -> Self {
+        self.sha256 = Some(hex.into().to_ascii_lowercase());
+        self
+    }
+
+    /// Load although the file holds tensors that the network does not know. Missing ones are always an error.
+    #[must_use]
+    pub fn allow_extra_keys(mut self, allow: bool) -> Self {
+        self.allow_extra_keys = allow;
+        self
+    }
+
+    /// Reads and folds what `used` needs. `whole` is the full network, whose other keys a file may hold too.
+    pub(crate) fn load(
+        &self,
+        backbone: Backbone,
+        whole: &Network,
+        used: &Network,
+        dtype: DType,
+    ) -> Result<(Vec<Folded>, Provenance)> {
+        let wanted = Wanted { whole, used, dtype };
+        match &self.source {
+            Source::NotGiven => {
+                let on_hub = cfg!(feature = "hub") && backbone.hub_file().is_some();
+                Err(WeightsError::NotGiven { backbone, on_hub }.into())
+            }
+            Source::File(path) => {
+                let provenance = Provenance::new("file", path.display().to_string());
+                self.load_file(path, &wanted, provenance, None)
+            }
+            Source::Bytes(bytes) => {
+                let provenance = Provenance::new("bytes", String::new());
+                self.load_bytes("<bytes>", (*bytes.0).as_ref(), &wanted, provenance, None)
+            }
+            #[cfg(feature = "hub")]
+            Source::Hub { client, file } => {
+                let file = file.clone().or_else(|| backbone.hub_file());
+                let file = file.ok_or(WeightsError::NotGiven { backbone, on_hub: false })?;
+                let client = match client {
+                    Some(client) => client.clone(),
+                    None => hub::Hub::from_env()?,
+                };
+                let fetched = client.fetch(&file)?;
+                let mut provenance = Provenance::new("hub", format!("{}/{}", file.repo, file.filename));
+                provenance.revision = Some(fetched.commit);
+                self.load_file(&fetched.path, &wanted, provenance, file.sha256.as_deref())
+            }
+            &Source::Synthetic(seed) => {
+                let provenance = Provenance::new("synthetic", format!("seed {seed}"));
+                Ok((fold(used, &SyntheticReader { seed }, dtype)?, provenance))
+            }
+        }
+    }
+
+    fn load_file(
+        &self,
+        path: &Path,
+        wanted: &Wanted<'_>,
+        provenance: Provenance,
+        sha256: Option<&str>,
+    ) -> Result<(Vec<Folded>, Provenance)> {
+        let io = |error| WeightsError::Io { path: path.into(), error };
+        let file = File::open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        let name = path.display().to_string();
+        if !metadata.is_file() {
+            return Err(WeightsError::Malformed { source_name: name, reason: "not a regular file".into() }.into());
+        }
+        if metadata.len() == 0 {
+            return Err(WeightsError::Malformed { source_name: name, reason: "it has no bytes".into() }.into());
+        }
+        // SAFETY: the map is read-only and lives only to the end of this function, in which no `&mut` to it exists.
+        // That no other process truncates the file meanwhile is asked of the caller in `Weights::file`'s doc; a
+        // change of its bytes is harmless, since they are only ever read as plain numbers and checked again after
+        // they were copied out.
+        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
+        self.load_bytes(&name, &map, wanted, provenance, sha256)
+    }
+
+    fn load_bytes(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        wanted: &Wanted<'_>,
+        mut provenance: Provenance,
+        sha256: Option<&str>,
+    ) -> Result<(Vec<Folded>, Provenance)> {
+        let found = hex(&Sha256::digest(bytes));
+        for expected in [self.sha256.as_deref(), sha256].into_iter().flatten() {
+            if expected != found {
+                let (source_name, expected) = (name.into(), expected.into());
+                return Err(WeightsError::Sha256 { source_name, expected, found }.into());
+            }
+        }
+        let reader = SafetensorsReader::new(name, bytes)?;
+        reader.check_keys(wanted.whole, wanted.used, self.allow_extra_keys)?;
+        let folded = fold(wanted.used, &reader, wanted.dtype)?;
+        provenance.sha256 = Some(found);
+        Ok((folded, provenance))
+    }
+}
+
+/// The SHA-256 of a file, in lower-case hexadecimal, without holding the file in memory.
+///
+/// # Errors
+/// [`WeightsError::Io`] if the file cannot be read.
+pub fn sha256_of_file(path: impl AsRef<Path>) -> Result<String> {
+    let path = path.as_ref();
+    let io = |error| WeightsError::Io { path: path.into(), error };
+    let mut file = File::open(path).map_err(io)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer).map_err(io)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}

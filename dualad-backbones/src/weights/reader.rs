@@ -1,0 +1,117 @@
+//! Tensors by key, checked before anything is copied.
+
+use std::collections::HashSet;
+
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors};
+
+use crate::error::{Result, WeightsError};
+use crate::network::{Network, Parameter};
+use crate::weights::synthetic;
+
+/// Something that parameters can be read from.
+pub(crate) trait Reader {
+    /// What to call it in an error.
+    fn name(&self) -> &str;
+    /// The parameter's numbers, row-major, all finite.
+    fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError>;
+}
+
+/// A safetensors file's bytes.
+pub(crate) struct SafetensorsReader<'a> {
+    name: &'a str,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> SafetensorsReader<'a> {
+    /// Checks the header: every tensor's range lies in the file, and the ranges cover it without gap or overlap.
+    pub(crate) fn new(name: &'a str, bytes: &'a [u8]) -> Result<Self, WeightsError> {
+        let malformed = |reason: String| WeightsError::Malformed { source_name: name.into(), reason };
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
+        Ok(Self { name, tensors })
+    }
+
+    /// Every key that `used` needs is there, and none that `whole` does not know.
+    pub(crate) fn check_keys(&self, whole: &Network, used: &Network, allow_extra: bool) -> Result<(), WeightsError> {
+        let there: HashSet<&str> = self.tensors.iter().map(|(key, _)| key).collect();
+        let network = whole.name();
+        let missing: Vec<_> = used.parameters().into_iter().filter(|p| !there.contains(p.key.as_str())).collect();
+        if let Some(first) = missing.first() {
+            let (source_name, key) = (self.name.into(), first.key.clone());
+            return Err(WeightsError::MissingKey { source_name, network, key, missing: missing.len() });
+        }
+        if allow_extra {
+            return Ok(());
+        }
+        let known: HashSet<String> = whole.parameters().into_iter().map(|p| p.key).collect();
+        // PyTorch's batch norms count their training batches; nothing needs the count.
+        let extra = |key: &&str| !known.contains(*key) && !key.ends_with(".num_batches_tracked");
+        let mut extra: Vec<_> = there.into_iter().filter(extra).collect();
+        extra.sort_unstable();
+        match extra.first() {
+            None => Ok(()),
+            Some(&first) => {
+                let (source_name, key) = (self.name.into(), first.into());
+                Err(WeightsError::ExtraKey { source_name, network, key, extra: extra.len() })
+            }
+        }
+    }
+}
+
+impl Reader for SafetensorsReader<'_> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError> {
+        let key = &parameter.key;
+        let view = self.tensors.tensor(key).map_err(|error| WeightsError::Malformed {
+            source_name: self.name.into(),
+            reason: format!("tensor \"{key}\": {error}"),
+        })?;
+        if view.shape() != parameter.shape {
+            return Err(WeightsError::Shape {
+                source_name: self.name.into(),
+                key: key.clone(),
+                expected: parameter.shape.clone(),
+                found: view.shape().to_vec(),
+            });
+        }
+        let bytes = view.data();
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => numbers(bytes, f32::from_le_bytes),
+            Dtype::F16 => numbers(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => numbers(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F64 => numbers(bytes, |b| f64::from_le_bytes(b) as f32),
+            other => {
+                let (source_name, key, found) = (self.name.into(), key.clone(), format!("{other:?}"));
+                return Err(WeightsError::DType { source_name, key, found });
+            }
+        };
+        if values.iter().any(|value| !value.is_finite()) {
+            let (source_name, key) = (self.name.into(), key.clone());
+            return Err(WeightsError::NotFinite { source_name, key });
+        }
+        Ok(values)
+    }
+}
+
+/// Little-endian numbers of `N` bytes each. The bytes need no alignment.
+fn numbers<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    bytes.as_chunks::<N>().0.iter().map(|&chunk| convert(chunk)).collect()
+}
+
+/// Numbers by rule instead of from a file.
+pub(crate) struct SyntheticReader {
+    pub(crate) seed: u64,
+}
+
+impl Reader for SyntheticReader {
+    fn name(&self) -> &str {
+        "<synthetic>"
+    }
+
+    fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError> {
+        Ok(synthetic::tensor(&parameter.key, &parameter.shape, self.seed))
+    }
+}

@@ -1,0 +1,133 @@
+//! Every network, every stage and the aggregated tokens against torchvision and timm
+//! (`tools/reference/backbones.py` wrote the fixture), with weights and inputs made by rule.
+
+use candle_core::{DType, Device, Tensor};
+use dualad_backbones::weights::synthetic;
+use dualad_backbones::{Backbone, FeatureExtractor, Weights, aggregate};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Deserialize)]
+struct Fixture {
+    seed: u64,
+    batch: usize,
+    models: BTreeMap<String, Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    parameters: usize,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    size: [usize; 2],
+    stages: Vec<Summary>,
+    aggregated: Summary,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    shape: Vec<usize>,
+    mean: f64,
+    std: f64,
+    index: Vec<usize>,
+    value: Vec<f64>,
+}
+
+impl Summary {
+    /// The largest error of the samples, the mean and the deviation, relative to the samples' largest magnitude.
+    fn error(&self, tensor: &Tensor) -> f64 {
+        assert_eq!(tensor.dims(), self.shape);
+        let values: Vec<f32> = tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let count = values.len() as f64;
+        let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+        let scale = self.value.iter().fold(0.0f64, |largest, v| largest.max(v.abs()));
+        let samples = self.index.iter().zip(&self.value).map(|(&i, v)| (f64::from(values[i]) - v).abs());
+        let errors = samples.chain([(mean - self.mean).abs(), (variance.sqrt() - self.std).abs()]);
+        errors.fold(0.0, |largest, error| if error.is_nan() { f64::NAN } else { largest.max(error) }) / scale
+    }
+}
+
+fn fixture() -> Fixture {
+    serde_json::from_str(include_str!("fixtures/backbones.json")).unwrap()
+}
+
+fn input(fixture: &Fixture, [height, width]: [usize; 2]) -> Tensor {
+    let shape = [fixture.batch, 3, height, width];
+    Tensor::from_vec(synthetic::tensor("input", &shape, fixture.seed), &shape, &Device::Cpu).unwrap()
+}
+
+fn extractor(backbone: Backbone, seed: u64, dtype: DType) -> Box<dyn FeatureExtractor> {
+    let stages: Vec<usize> = backbone.stages().iter().map(|stage| stage.index).collect();
+    let builder = backbone.extractor().weights(Weights::synthetic(seed)).stages(&stages).dtype(dtype);
+    builder.build().unwrap()
+}
+
+/// Every stage's and the tokens' error, named, of one backbone.
+fn errors(backbone: Backbone, dtype: DType) -> Vec<(String, f64)> {
+    let fixture = fixture();
+    let model = &fixture.models[backbone.name()];
+    let extractor = extractor(backbone, fixture.seed, dtype);
+    let used = backbone.default_stages();
+    let mut errors = Vec::new();
+    for case in &model.cases {
+        let images = input(&fixture, case.size);
+        let maps = extractor.extract(&images).unwrap();
+        assert_eq!(maps.len(), case.stages.len());
+        for ((map, stage), expected) in maps.iter().zip(extractor.stages()).zip(&case.stages) {
+            assert_eq!(map.dtype(), dtype);
+            assert_eq!(map.dims()[1..], stage.map_shape(case.size[0], case.size[1]));
+            errors.push((format!("{backbone} {:?} stage {}", case.size, stage.index), expected.error(map)));
+        }
+        let tokens = aggregate(&maps[..used.len()], &used, case.size).unwrap();
+        errors.push((format!("{backbone} {:?} tokens", case.size), case.aggregated.error(&tokens)));
+    }
+    errors
+}
+
+fn check(backbone: Backbone, dtype: DType, tolerance: f64) {
+    for (name, error) in errors(backbone, dtype) {
+        assert!(error <= tolerance, "{name} in {dtype:?}: relative error {error:e}");
+    }
+}
+
+macro_rules! reference {
+    ($($test:ident: $backbone:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            check(Backbone::$backbone, DType::F32, 2e-5);
+        }
+    )*};
+}
+
+reference! {
+    resnet18: ResNet18;
+    resnet34: ResNet34;
+    resnet50: ResNet50;
+    resnet50_v1: ResNet50V1;
+    wide_resnet50_2: WideResNet50x2;
+    efficientnet_b4: EfficientNetB4;
+    efficientnet_b4_timm: EfficientNetB4Timm;
+    vit_small_dino: VitSmallDino;
+}
+
+#[test]
+fn every_network_has_a_fixture_and_the_references_parameter_count() {
+    let fixture = fixture();
+    for backbone in Backbone::ALL {
+        let Some(network) = backbone.network() else { continue };
+        assert_eq!(network.parameter_count(), fixture.models[backbone.name()].parameters, "{backbone}");
+    }
+}
+
+/// One of each kind: half precision has 11 bits of mantissa (f16) or 8 (bf16), and a dozen layers round.
+#[test]
+fn half_precision_stays_near_f32() {
+    for backbone in [Backbone::ResNet18, Backbone::EfficientNetB4, Backbone::VitSmallDino] {
+        check(backbone, DType::F16, 1e-2);
+        check(backbone, DType::BF16, 8e-2);
+    }
+}

@@ -1,0 +1,79 @@
+//! What every example does alike: the device flag, the JSON flag, and one line on stderr when something fails.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candle_core::Device;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    Cpu,
+    Cuda,
+    Metal,
+}
+
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// Seed of everything random (what is not random ignores it)
+    #[arg(long, default_value_t = 0)]
+    #[allow(dead_code)]
+    pub seed: u64,
+    /// Also write the machine-readable result to FILE; `-` prints it instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl CommonArgs {
+    pub fn device(&self) -> Result<Device> {
+        let (device, feature) = match self.device {
+            DeviceName::Cpu => return Ok(Device::Cpu),
+            DeviceName::Cuda => (Device::new_cuda(0), "cuda"),
+            DeviceName::Metal => (Device::new_metal(0), "metal"),
+        };
+        device.map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.lines().next().unwrap_or_default();
+            format!("no {feature} device ({reason}); build with --features {feature} on a machine that has one, or use --device cpu").into()
+        })
+    }
+
+    /// Whether standard output belongs to the JSON.
+    pub fn json_to_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    pub fn write_json(&self, result: &impl Serialize) -> Result<()> {
+        let Some(path) = &self.json else { return Ok(()) };
+        let mut text = serde_json::to_string_pretty(result)?;
+        text.push('\n');
+        if self.json_to_stdout() {
+            std::io::stdout().write_all(text.as_bytes())?;
+            return Ok(());
+        }
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    }
+}
+
+/// 0, or 1 with one line on stderr.
+pub fn exit(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = error.to_string();
+            let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            eprintln!("error: {}", line.join(" "));
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Holds the library against numbers that the published PyTorch code, torchvision and timm computed.
+//!
+//! ```sh
+//! cargo run --release --example parity -- --goldens DIR
+//! ```
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "parity/backbones.rs"]
+mod backbones;
+#[path = "common/mod.rs"]
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use candle_core::Device;
+use clap::Parser;
+
+use common::{CommonArgs, Result};
+
+/// Compare this library with golden numbers and print the largest error of each tensor, relative to the tensor's
+/// largest magnitude
+#[derive(Debug, Parser)]
+#[command(name = "parity", version)]
+struct Args {
+    /// Folder with golden files: backbones.json
+    #[arg(long, value_name = "DIR")]
+    goldens: PathBuf,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// A file's checks: an error for each tensor's name.
+type Errors = BTreeMap<String, f64>;
+
+/// How one golden file is checked, and how large its errors may be.
+struct Check {
+    file: &'static str,
+    run: fn(&Path, &Device, &dyn Fn(&str)) -> Result<Errors>,
+    tolerance: fn(&str) -> f64,
+}
+
+const CHECKS: [Check; 1] = [Check { file: "backbones.json", run: backbones::check, tolerance: backbones::tolerance }];
+
+fn main() -> ExitCode {
+    common::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let device = args.common.device()?;
+    let folder = std::fs::read_dir(&args.goldens);
+    let folder = folder.map_err(|error| format!("cannot read the folder {}: {error}", args.goldens.display()))?;
+    let mut files = folder.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    files.sort();
+    let mut results = BTreeMap::new();
+    let mut failures = Vec::new();
+    for path in &files {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let Some(check) = CHECKS.iter().find(|check| check.file == name) else {
+            if name != "README.md" && !args.common.json_to_stdout() {
+                println!("{name}: not covered by this version");
+            }
+            continue;
+        };
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let errors = (check.run)(path, &device, &progress).map_err(|error| format!("{}: {error}", path.display()))?;
+        for (tensor, &error) in &errors {
+            let tolerance = (check.tolerance)(tensor);
+            // NaN is over every tolerance.
+            let passed = error <= tolerance;
+            if !args.common.json_to_stdout() {
+                println!("{stem:<12} {tensor:<44} {error:>9.1e} {}", if passed { "ok" } else { "OVER TOLERANCE" });
+            }
+            if !passed {
+                failures.push(format!("{stem} {tensor}: {error:.1e} > {tolerance:.0e}"));
+            }
+        }
+        results.insert(stem, errors);
+    }
+    if results.is_empty() {
+        return Err(format!("{} holds no golden file; expected backbones.json", args.goldens.display()).into());
+    }
+    args.common.write_json(&results)?;
+    match failures.first() {
+        None => Ok(()),
+        Some(first) => {
+            Err(format!("{} of the tensors are over their tolerance; the first: {first}", failures.len()).into())
+        }
+    }
+}
+
+/// Says what is being worked on, where somebody watches.
+fn progress(what: &str) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr, "\r\x1b[K{what}");
+        let _ = stderr.flush();
+    }
+}
