@@ -73,7 +73,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub(crate) const fn new(index: usize, channels: usize, stride: usize) -> Self {
+    /// A stage of any feature maps, also of those that no backbone here made.
+    pub const fn new(index: usize, channels: usize, stride: usize) -> Self {
         Self { index, channels, stride }
     }
 

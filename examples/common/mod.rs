@@ -9,31 +9,31 @@ use candle_core::Device;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DeviceName {
+pub(crate) enum DeviceName {
     Cpu,
     Cuda,
     Metal,
 }
 
 #[derive(Debug, Args)]
-pub struct CommonArgs {
+pub(crate) struct CommonArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    pub device: DeviceName,
+    pub(crate) device: DeviceName,
     /// Seed of everything random (what is not random ignores it)
     #[arg(long, default_value_t = 0)]
     #[allow(dead_code)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Also write the machine-readable result to FILE; `-` prints it instead of the table
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 impl CommonArgs {
-    pub fn device(&self) -> Result<Device> {
+    pub(crate) fn device(&self) -> Result<Device> {
         let (device, feature) = match self.device {
             DeviceName::Cpu => return Ok(Device::Cpu),
             DeviceName::Cuda => (Device::new_cuda(0), "cuda"),
@@ -47,11 +47,11 @@ impl CommonArgs {
     }
 
     /// Whether standard output belongs to the JSON.
-    pub fn json_to_stdout(&self) -> bool {
+    pub(crate) fn json_to_stdout(&self) -> bool {
         self.json.as_deref() == Some(Path::new("-"))
     }
 
-    pub fn write_json(&self, result: &impl Serialize) -> Result<()> {
+    pub(crate) fn write_json(&self, result: &impl Serialize) -> Result<()> {
         let Some(path) = &self.json else { return Ok(()) };
         let mut text = serde_json::to_string_pretty(result)?;
         text.push('\n');
@@ -66,7 +66,7 @@ impl CommonArgs {
 }
 
 /// 0, or 1 with one line on stderr.
-pub fn exit(result: Result<()>) -> ExitCode {
+pub(crate) fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -45,11 +45,11 @@ const NAMES: [(&str, Backbone); 7] = [
     ("vit_small_patch16_224.dino", Backbone::VitSmallDino),
 ];
 
-pub fn tolerance(tensor: &str) -> f64 {
+pub(crate) fn tolerance(tensor: &str) -> f64 {
     if tensor.ends_with(".parameters") { 0.0 } else { 1e-4 }
 }
 
-pub fn check(path: &Path, device: &Device, progress: &dyn Fn(&str)) -> Result<Errors> {
+pub(crate) fn check(path: &Path, device: &Device, progress: &dyn Fn(&str)) -> Result<Errors> {
     let goldens: Goldens = serde_json::from_slice(&std::fs::read(path)?)?;
     let shape = [goldens.batch, 3, 224, 224];
     let images = Tensor::from_vec(synthetic::tensor("input", &shape, goldens.seed), &shape, device)?;

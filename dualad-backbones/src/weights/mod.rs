@@ -242,6 +242,8 @@ impl Weights {
         mut provenance: Provenance,
         sha256: Option<&str>,
     ) -> Result<(Vec<Folded>, Provenance)> {
+        // The header first: it is small and tells a file of another kind before all of it is hashed.
+        let reader = SafetensorsReader::new(name, bytes)?;
         let found = hex(&Sha256::digest(bytes));
         for expected in [self.sha256.as_deref(), sha256].into_iter().flatten() {
             if expected != found {
@@ -249,7 +251,6 @@ impl Weights {
                 return Err(WeightsError::Sha256 { source_name, expected, found }.into());
             }
         }
-        let reader = SafetensorsReader::new(name, bytes)?;
         reader.check_keys(wanted.whole, wanted.used, self.allow_extra_keys)?;
         let folded = fold(wanted.used, &reader, wanted.dtype)?;
         provenance.sha256 = Some(found);

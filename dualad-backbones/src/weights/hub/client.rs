@@ -35,6 +35,7 @@ impl Metadata {
 pub(super) struct Client<'a> {
     agent: Agent,
     pub(super) endpoint: &'a str,
+    pub(super) timeout: Duration,
     token: Option<&'a str>,
 }
 
@@ -53,7 +54,7 @@ impl<'a> Client<'a> {
             .timeout_recv_response(Some(timeout))
             .timeout_per_read(Some(timeout))
             .build();
-        Self { agent: config.new_agent(), endpoint, token }
+        Self { agent: config.new_agent(), endpoint, timeout, token }
     }
 
     fn url(&self, file: &HubFile) -> String {

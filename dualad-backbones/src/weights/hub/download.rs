@@ -3,14 +3,18 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use crate::spec::HubFile;
 use crate::weights::hub::HubError;
 use crate::weights::hub::client::{Client, Metadata};
 use crate::weights::sha256_of_file;
 
-/// Tries in a row that bring not one byte before giving up.
+/// Tries in a row that bring less than [`LEAST_BYTES`] before giving up.
 const FRUITLESS_TRIES: u32 = 3;
+
+/// What a transfer must bring within the client's timeout: a server that trickles is as good as silent.
+const LEAST_BYTES: u64 = 16 << 10;
 
 /// Fetches the content into `<blob>.incomplete`, going on where an earlier try stopped, checks it, and renames it.
 pub(super) fn download(
@@ -42,7 +46,7 @@ pub(super) fn download(
             if !matches!(error, HubError::Unreachable { .. }) {
                 return Err(error);
             }
-            fruitless = if received > before { 0 } else { fruitless + 1 };
+            fruitless = if received >= before + LEAST_BYTES { 0 } else { fruitless + 1 };
             if fruitless == FRUITLESS_TRIES {
                 return Err(error);
             }
@@ -78,6 +82,7 @@ fn append(
         *received = 0;
     }
     let mut buffer = vec![0; 1 << 16];
+    let mut window = (Instant::now(), *received);
     loop {
         let read = match body.read(&mut buffer) {
             Ok(0) if *received < metadata.size => {
@@ -95,5 +100,12 @@ fn append(
         target.write_all(&buffer[..read]).map_err(cache_error)?;
         *received += read as u64;
         report(*received);
+        if window.0.elapsed() > client.timeout {
+            if *received < metadata.size.min(window.1 + LEAST_BYTES) {
+                let reason = format!("only {} bytes in {:?}", *received - window.1, client.timeout);
+                return Err(client.unreachable(file, &reason));
+            }
+            window = (Instant::now(), *received);
+        }
     }
 }

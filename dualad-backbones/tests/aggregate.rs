@@ -1,0 +1,129 @@
+//! The stage-by-stage aggregation equals the paper's up-sample, concatenate and pool.
+
+use candle_core::{DType, Device, Tensor};
+use dualad_backbones::{Backbone, Error, Stage, TOKEN_STRIDE, aggregate};
+use proptest::prelude::*;
+
+/// Deterministic numbers of both signs.
+fn map(batch: usize, [channels, rows, columns]: [usize; 3], seed: u64) -> Tensor {
+    let values = dualad_backbones::weights::synthetic::tensor("input", &[batch, channels, rows, columns], seed);
+    Tensor::from_vec(values, (batch, channels, rows, columns), &Device::Cpu).unwrap()
+}
+
+/// The paper's way, cell by cell in f64: every map to the finest of (its stride, 16) by nearest up-sampling, channels side
+/// by side, then an average pool to stride 16.
+fn textbook(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2]) -> Vec<f64> {
+    let finest = stages[0].stride.min(TOKEN_STRIDE);
+    let [rows, columns] = [height / finest, width / finest];
+    let kernel = TOKEN_STRIDE / finest;
+    let batch = maps[0].dims()[0];
+    let channels: usize = stages.iter().map(|stage| stage.channels).sum();
+    let grid = [rows / kernel, columns / kernel];
+    let mut joined = vec![0.0; batch * channels * rows * columns];
+    for image in 0..batch {
+        let mut channel = 0;
+        for (map, stage) in maps.iter().zip(stages) {
+            let cells: Vec<Vec<Vec<Vec<f32>>>> = (0..batch).map(|b| map.get(b).unwrap().to_vec3().unwrap()).collect();
+            for plane in &cells[image] {
+                for row in 0..rows {
+                    for column in 0..columns {
+                        let scale = stage.stride / finest;
+                        let at = ((image * channels + channel) * rows + row) * columns + column;
+                        joined[at] = f64::from(plane[row / scale][column / scale]);
+                    }
+                }
+                channel += 1;
+            }
+        }
+    }
+    let mut tokens = Vec::new();
+    for image in 0..batch {
+        for row in 0..grid[0] {
+            for column in 0..grid[1] {
+                for channel in 0..channels {
+                    let mut sum = 0.0;
+                    for y in row * kernel..(row + 1) * kernel {
+                        for x in column * kernel..(column + 1) * kernel {
+                            sum += joined[((image * channels + channel) * rows + y) * columns + x];
+                        }
+                    }
+                    tokens.push(sum / (kernel * kernel) as f64);
+                }
+            }
+        }
+    }
+    tokens
+}
+
+proptest! {
+    #[test]
+    fn equals_the_textbook(
+        // First used stage of each backbone, and how many stages are used.
+        backbone in prop::sample::select(vec![
+            Backbone::ResNet18, Backbone::EfficientNetB4, Backbone::VitSmallDino, Backbone::FilterBank,
+        ]),
+        first in 0usize..4, used in 1usize..5,
+        batch in 1usize..3, token_rows in 1usize..6, token_columns in 1usize..6,
+        seed in any::<u64>(),
+    ) {
+        let stages = backbone.stages();
+        let first = first.min(stages.len() - 1);
+        let last = (first + used).min(stages.len());
+        // Shallow copies of the real stages keep the slow textbook quick.
+        let stages: Vec<Stage> = stages[first..last]
+            .iter()
+            .enumerate()
+            .map(|(index, stage)| Stage::new(stage.index, 1 + index % 3, stage.stride))
+            .collect();
+        let size = [token_rows * 16, token_columns * 16];
+        let maps: Vec<Tensor> = stages
+            .iter()
+            .enumerate()
+            .map(|(index, stage)| map(batch, stage.map_shape(size[0], size[1]), seed.wrapping_add(index as u64)))
+            .collect();
+        let tokens = aggregate(&maps, &stages, size).unwrap();
+        let channels: usize = stages.iter().map(|stage| stage.channels).sum();
+        prop_assert_eq!(tokens.dims(), [batch, token_rows * token_columns, channels]);
+        let expected = textbook(&maps, &stages, size);
+        let found: Vec<f32> = tokens.flatten_all().unwrap().to_vec1().unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            prop_assert!((f64::from(*found) - expected).abs() <= 1e-6, "{} {}", found, expected);
+        }
+    }
+}
+
+#[test]
+fn half_precision_sums_are_formed_in_f32() {
+    let stages = [Backbone::ResNet18.stages()[0]];
+    let stage = stages[0];
+    // In f16, adding sixteen 3000s one after the other loses digits.
+    let map = Tensor::full(3001f32, (1, stage.channels, 8, 8), &Device::Cpu).unwrap().to_dtype(DType::F16).unwrap();
+    let tokens = aggregate(&[map], &stages, [32, 32]).unwrap();
+    assert_eq!(tokens.dtype(), DType::F16);
+    let tokens: Vec<f32> = tokens.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    assert!(tokens.iter().all(|&token| token == half::f16::from_f32(3001.0).to_f32()));
+}
+
+#[test]
+fn maps_that_do_not_belong_together_are_refused() {
+    let stages = Backbone::ResNet18.default_stages();
+    let size = [32, 48];
+    let good: Vec<Tensor> = stages.iter().map(|stage| map(2, stage.map_shape(size[0], size[1]), 0)).collect();
+    aggregate(&good, &stages, size).unwrap();
+    let refused = |maps: &[Tensor], stages: &[Stage], size, index: usize| match aggregate(maps, stages, size) {
+        Err(Error::FeatureMap { index: found, .. }) => assert_eq!(found, index),
+        other => panic!("{other:?}"),
+    };
+    refused(&good, &stages, [48, 48], 0);
+    refused(&good[..2], &stages, size, 2);
+    refused(&[], &[], size, 0);
+    refused(&[good[0].clone(), good[0].clone(), good[2].clone()], &stages, size, 1);
+    let other_batch = good[2].narrow(0, 0, 1).unwrap();
+    refused(&[good[0].clone(), good[1].clone(), other_batch], &stages, size, 2);
+    refused(&[good[0].flatten_all().unwrap(), good[1].clone(), good[2].clone()], &stages, size, 0);
+    for stride in [0, 3, 24] {
+        refused(&good[..1], &[Stage::new(1, 64, stride)], size, 0);
+    }
+    assert!(matches!(aggregate(&good, &stages, [40, 48]), Err(Error::InputSize { height: 40, width: 48 })));
+    assert!(matches!(aggregate(&good, &stages, [0, 48]), Err(Error::InputSize { .. })));
+}

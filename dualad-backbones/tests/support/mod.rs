@@ -1,0 +1,62 @@
+//! Weight files made by rule, for tests that need real bytes.
+
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use dualad_backbones::Backbone;
+use dualad_backbones::weights::synthetic;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+/// A tensor as a file holds it.
+#[derive(Clone)]
+pub(crate) struct Raw {
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Raw {
+    pub(crate) fn f32(shape: &[usize], values: &[f32]) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self { dtype: Dtype::F32, shape: shape.to_vec(), bytes }
+    }
+
+    pub(crate) fn values(&self) -> Vec<f32> {
+        assert_eq!(self.dtype, Dtype::F32);
+        self.bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+}
+
+pub(crate) type File = BTreeMap<String, Raw>;
+
+pub(crate) const SEED: u64 = 7;
+
+/// What stage 1 of ResNet-18 needs: 157,000 numbers, so that every test can afford a file of its own.
+pub(crate) fn resnet18_stage1() -> File {
+    let network = Backbone::ResNet18.network().unwrap().up_to(&[1]).unwrap();
+    let parameters = network.parameters().into_iter();
+    parameters.map(|p| (p.key.clone(), Raw::f32(&p.shape, &synthetic::tensor(&p.key, &p.shape, SEED)))).collect()
+}
+
+pub(crate) fn serialize(file: &File) -> Vec<u8> {
+    let views = file.iter().map(|(key, raw)| {
+        (key.as_str(), TensorView::new(raw.dtype, raw.shape.clone(), &raw.bytes).expect("a consistent tensor"))
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+/// The evaluation material beside the checkout, if this checkout has it.
+pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!(
+        "skipped: {} is not there (it holds evaluation material that is not part of the repository)",
+        path.display()
+    );
+    None
+}
