@@ -36,10 +36,13 @@ struct Args {
 /// A file's checks: an error for each tensor's name.
 type Errors = BTreeMap<String, f64>;
 
+/// Checks one file on a device, and says now and then what it is at.
+type Run = fn(&Path, &Device, &dyn Fn(&str)) -> Result<Errors>;
+
 /// How one golden file is checked, and how large its errors may be.
 struct Check {
     file: &'static str,
-    run: fn(&Path, &Device, &dyn Fn(&str)) -> Result<Errors>,
+    run: Run,
     tolerance: fn(&str) -> f64,
 }
 

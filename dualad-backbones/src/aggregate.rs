@@ -53,7 +53,7 @@ pub fn aggregate(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2])
 
 fn check(map: &Tensor, stage: &Stage, first: &Tensor, [height, width]: [usize; 2]) -> Result<(), String> {
     let Stage { stride, .. } = *stage;
-    if stride == 0 || (stride % TOKEN_STRIDE != 0 && TOKEN_STRIDE % stride != 0) {
+    if stride == 0 || (stride % TOKEN_STRIDE != 0 && !TOKEN_STRIDE.is_multiple_of(stride)) {
         return Err(format!("its stride {stride} and {TOKEN_STRIDE} do not divide one another"));
     }
     let [channels, rows, columns] = stage.map_shape(height, width);

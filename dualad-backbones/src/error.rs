@@ -46,9 +46,6 @@ pub enum Error {
         /// Shape and dtype of the tensor given.
         found: String,
     },
-    /// The input holds NaN or infinity.
-    #[error("the image batch holds NaN or infinity; check how it was decoded and normalised")]
-    InputNotFinite,
     /// The maps given to [`crate::aggregate()`] do not belong together.
     #[error("feature map {index} does not fit: {reason}")]
     FeatureMap {

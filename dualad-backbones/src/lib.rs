@@ -50,3 +50,8 @@ pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 
 /// ImageNet's standard deviation of red, green and blue: divide by it after subtracting [`MEAN`].
 pub const STANDARD_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// The README's code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

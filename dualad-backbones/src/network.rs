@@ -32,7 +32,7 @@ pub enum Padding {
 
 impl Padding {
     /// Zeros before and after an axis of `length` cells.
-    pub const fn amounts(self, length: usize, kernel: usize, stride: usize) -> (usize, usize) {
+    pub(crate) const fn amounts(self, length: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Self::Symmetric(amount) => (amount, amount),
             Self::Same => {

@@ -83,13 +83,17 @@ impl Stage {
     /// A side that the stride does not divide (only possible for strides over 16) is rounded up, as strided
     /// convolutions with padding do.
     pub const fn map_shape(&self, height: usize, width: usize) -> [usize; 3] {
+        if self.stride == 0 {
+            // Only a caller can make such a stage up.
+            return [self.channels, 0, 0];
+        }
         [self.channels, height.div_ceil(self.stride), width.div_ceil(self.stride)]
     }
 }
 
 /// Both sides of an input must be a positive multiple of [`TOKEN_STRIDE`].
 pub(crate) fn check_input_size(height: usize, width: usize) -> Result<()> {
-    let fits = |side: usize| side > 0 && side % TOKEN_STRIDE == 0;
+    let fits = |side: usize| side > 0 && side.is_multiple_of(TOKEN_STRIDE);
     if fits(height) && fits(width) { Ok(()) } else { Err(Error::InputSize { height, width }) }
 }
 

@@ -8,3 +8,8 @@
 //! [`backbones`].
 
 pub use dualad_backbones as backbones;
+
+/// The README's code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -6,7 +6,7 @@
 //!
 //! whose response to a constant is zero and whose peak response is about 1. The wavelength is 4 pixels of the plane's own
 //! level. Both w and exp(i p) are products of a function of x and one of y, so that each filter is a horizontal pass and
-//! a vertical one: 126 multiplications a pixel for all four where the two-dimensional kernels take 392.
+//! a vertical one: 98 multiplications a pixel for all four where the two-dimensional kernels take 392.
 
 use std::f64::consts::{PI, TAU};
 

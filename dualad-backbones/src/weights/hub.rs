@@ -41,22 +41,22 @@ pub enum HubError {
         what: &'static str,
         /// The value.
         value: String,
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
     },
     /// The file is not in the cache and the network must not be used.
     #[error("{file} is not in the cache {} and HF_HUB_OFFLINE is set; unset it, or copy the file there", cache.display())]
     Offline {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The cache's folder.
         cache: PathBuf,
     },
     /// The server says that there is no such thing.
     #[error("{file} is not on {endpoint} ({reason}); check the repository, the revision and the file name")]
     NotFound {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The server.
         endpoint: String,
         /// The server's word.
@@ -67,8 +67,8 @@ pub enum HubError {
         "{endpoint} refuses {file} (status {status}); set HF_TOKEN to a token that may read it, and accept the repository's terms on its page"
     )]
     Refused {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The server.
         endpoint: String,
         /// The HTTP status.
@@ -79,8 +79,8 @@ pub enum HubError {
         "cannot fetch {file} from {endpoint}: {reason}; check the network and HF_ENDPOINT, or give a local weight file. What was received is kept and the next try goes on from there"
     )]
     Unreachable {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The server.
         endpoint: String,
         /// What the transfer ended with.
@@ -91,8 +91,8 @@ pub enum HubError {
         "{endpoint} does not answer for {file} as the hub does: {reason}; a proxy or login page may stand in between, or HF_ENDPOINT may be wrong"
     )]
     Protocol {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The server.
         endpoint: String,
         /// What is wrong with the answer.
@@ -101,8 +101,8 @@ pub enum HubError {
     /// The file is larger than allowed.
     #[error("{file} has {size} bytes, more than the {limit} allowed; raise the limit if it is the right file")]
     TooLarge {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The size that the server declares.
         size: u64,
         /// The limit.
@@ -113,8 +113,8 @@ pub enum HubError {
         "what {endpoint} sent for {file} has SHA-256 {found}, expected {expected}; it was thrown away: try again, and distrust the way to the server if that does not help"
     )]
     Sha256 {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The server.
         endpoint: String,
         /// Expected digest.
@@ -125,8 +125,8 @@ pub enum HubError {
     /// Another process keeps fetching the same file.
     #[error("another process has been fetching {file} for {} seconds; wait for it, or delete {} if it is gone", waited.as_secs(), lock.display())]
     Locked {
-        /// The file asked for.
-        file: HubFile,
+        /// The file asked for, `owner/name@revision/file`.
+        file: String,
         /// The lock.
         lock: PathBuf,
         /// How long this one waited.
@@ -309,12 +309,12 @@ impl Hub {
             return Ok(fetched);
         }
         if self.offline {
-            return Err(HubError::Offline { file: file.clone(), cache: self.cache.clone() });
+            return Err(HubError::Offline { file: file.to_string(), cache: self.cache.clone() });
         }
         let client = Client::new(&self.endpoint, self.token.as_deref(), self.timeout);
         let metadata = client.metadata(file)?;
         if metadata.size > self.max_bytes {
-            return Err(HubError::TooLarge { file: file.clone(), size: metadata.size, limit: self.max_bytes });
+            return Err(HubError::TooLarge { file: file.to_string(), size: metadata.size, limit: self.max_bytes });
         }
         let _lock = self.lock(&layout, &metadata)?;
         let blob = layout.blob(&metadata);
@@ -347,7 +347,7 @@ impl Hub {
                 }
                 Err(std::fs::TryLockError::WouldBlock) => {
                     let waited = started.elapsed();
-                    return Err(HubError::Locked { file: layout.file.clone(), lock: path, waited });
+                    return Err(HubError::Locked { file: layout.file.to_string(), lock: path, waited });
                 }
                 Err(std::fs::TryLockError::Error(error)) => return Err(cache_error(error)),
             }
@@ -477,7 +477,7 @@ fn check_names(file: &HubFile) -> Result<(), HubError> {
         !part.is_empty() && part.len() <= 200 && part.bytes().all(allowed) && !part.bytes().all(|byte| byte == b'.')
     };
     let parts = |value: &str, limit: usize| value.split('/').count() <= limit && value.split('/').all(plain);
-    let wrong = |what, value: &str| Err(HubError::Name { what, value: value.into(), file: file.clone() });
+    let wrong = |what, value: &str| Err(HubError::Name { what, value: value.into(), file: file.to_string() });
     if !parts(&file.repo, 2) {
         return wrong("repository", &file.repo);
     }

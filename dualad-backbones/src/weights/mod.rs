@@ -47,8 +47,8 @@ enum Source {
     Bytes(Bytes),
     #[cfg(feature = "hub")]
     Hub {
-        client: Option<hub::Hub>,
-        file: Option<HubFile>,
+        client: Option<Box<hub::Hub>>,
+        file: Option<Box<HubFile>>,
     },
     Synthetic(u64),
 }
@@ -134,7 +134,7 @@ impl Weights {
     /// Any file on the hub.
     #[cfg(feature = "hub")]
     pub fn hub_file(file: HubFile) -> Self {
-        Source::Hub { client: None, file: Some(file) }.into()
+        Source::Hub { client: None, file: Some(Box::new(file)) }.into()
     }
 
     /// Use this client, and not the environment's, for the hub. Without effect on other sources.
@@ -142,7 +142,7 @@ impl Weights {
     #[must_use]
     pub fn with_hub(mut self, hub: hub::Hub) -> Self {
         if let Source::Hub { client, .. } = &mut self.source {
-            *client = Some(hub);
+            *client = Some(Box::new(hub));
         }
         self
     }
@@ -191,10 +191,10 @@ impl Weights {
             }
             #[cfg(feature = "hub")]
             Source::Hub { client, file } => {
-                let file = file.clone().or_else(|| backbone.hub_file());
+                let file = file.as_deref().cloned().or_else(|| backbone.hub_file());
                 let file = file.ok_or(WeightsError::NotGiven { backbone, on_hub: false })?;
                 let client = match client {
-                    Some(client) => client.clone(),
+                    Some(client) => (**client).clone(),
                     None => hub::Hub::from_env()?,
                 };
                 let fetched = client.fetch(&file)?;

@@ -1,6 +1,6 @@
 //! Weight files made by rule, for tests that need real bytes.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -135,7 +135,7 @@ impl<'a> Client<'a> {
     }
 
     fn status(&self, file: &HubFile, status: StatusCode, response: &Response<Body>) -> HubError {
-        let (file, endpoint) = (file.clone(), self.endpoint.to_owned());
+        let (file, endpoint) = (file.to_string(), self.endpoint.to_owned());
         let code = text(response, "x-error-code").unwrap_or_default();
         match status.as_u16() {
             status @ (401 | 403) => HubError::Refused { file, endpoint, status },
@@ -151,11 +151,11 @@ impl<'a> Client<'a> {
     }
 
     pub(super) fn protocol(&self, file: &HubFile, reason: String) -> HubError {
-        HubError::Protocol { file: file.clone(), endpoint: self.endpoint.into(), reason }
+        HubError::Protocol { file: file.to_string(), endpoint: self.endpoint.into(), reason }
     }
 
     pub(super) fn unreachable(&self, file: &HubFile, reason: &dyn std::fmt::Display) -> HubError {
-        HubError::Unreachable { file: file.clone(), endpoint: self.endpoint.into(), reason: reason.to_string() }
+        HubError::Unreachable { file: file.to_string(), endpoint: self.endpoint.into(), reason: reason.to_string() }
     }
 }
 

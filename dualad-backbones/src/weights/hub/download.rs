@@ -58,7 +58,7 @@ pub(super) fn download(
         let found = sha256_of_file(&partial).map_err(|error| cache_error(std::io::Error::other(error)))?;
         if found != expected {
             std::fs::remove_file(&partial).map_err(cache_error)?;
-            let (file, endpoint, expected) = (file.clone(), client.endpoint.into(), expected.into());
+            let (file, endpoint, expected) = (file.to_string(), client.endpoint.into(), expected.into());
             return Err(HubError::Sha256 { file, endpoint, expected, found });
         }
     }
