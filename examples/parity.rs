@@ -8,6 +8,8 @@
 
 #[path = "parity/backbones.rs"]
 mod backbones;
+#[path = "parity/cdbn.rs"]
+mod cdbn;
 #[path = "common/mod.rs"]
 mod common;
 
@@ -26,7 +28,7 @@ use common::{CommonArgs, Result};
 #[derive(Debug, Parser)]
 #[command(name = "parity", version)]
 struct Args {
-    /// Folder with golden files: backbones.json
+    /// Folder with golden files: backbones.json, cdbn_*.safetensors
     #[arg(long, value_name = "DIR")]
     goldens: PathBuf,
     #[command(flatten)]
@@ -41,12 +43,22 @@ type Run = fn(&Path, &Device, &dyn Fn(&str)) -> Result<Errors>;
 
 /// How one golden file is checked, and how large its errors may be.
 struct Check {
-    file: &'static str,
+    /// What the file's name begins with, and its ending.
+    file: (&'static str, &'static str),
     run: Run,
     tolerance: fn(&str) -> f64,
 }
 
-const CHECKS: [Check; 1] = [Check { file: "backbones.json", run: backbones::check, tolerance: backbones::tolerance }];
+const CHECKS: [Check; 2] = [
+    Check { file: ("backbones", ".json"), run: backbones::check, tolerance: backbones::tolerance },
+    Check { file: ("cdbn_", ".safetensors"), run: cdbn::check, tolerance: cdbn::tolerance },
+];
+
+impl Check {
+    fn is_for(&self, name: &str) -> bool {
+        name.starts_with(self.file.0) && name.ends_with(self.file.1)
+    }
+}
 
 fn main() -> ExitCode {
     common::exit(run(&Args::parse()))
@@ -62,7 +74,7 @@ fn run(args: &Args) -> Result<()> {
     let mut failures = Vec::new();
     for path in &files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let Some(check) = CHECKS.iter().find(|check| check.file == name) else {
+        let Some(check) = CHECKS.iter().find(|check| check.is_for(&name)) else {
             if name != "README.md" && !args.common.json_to_stdout() {
                 println!("{name}: not covered by this version");
             }
@@ -75,7 +87,7 @@ fn run(args: &Args) -> Result<()> {
             // NaN is over every tolerance.
             let passed = error <= tolerance;
             if !args.common.json_to_stdout() {
-                println!("{stem:<12} {tensor:<44} {error:>9.1e} {}", if passed { "ok" } else { "OVER TOLERANCE" });
+                println!("{stem:<24} {tensor:<44} {error:>9.1e} {}", if passed { "ok" } else { "OVER TOLERANCE" });
             }
             if !passed {
                 failures.push(format!("{stem} {tensor}: {error:.1e} > {tolerance:.0e}"));
@@ -84,7 +96,11 @@ fn run(args: &Args) -> Result<()> {
         results.insert(stem, errors);
     }
     if results.is_empty() {
-        return Err(format!("{} holds no golden file; expected backbones.json", args.goldens.display()).into());
+        return Err(format!(
+            "{} holds no golden file; expected backbones.json or cdbn_*.safetensors",
+            args.goldens.display()
+        )
+        .into());
     }
     args.common.write_json(&results)?;
     match failures.first() {

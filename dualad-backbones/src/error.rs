@@ -94,13 +94,15 @@ pub enum WeightsError {
         /// The operating system's word.
         error: std::io::Error,
     },
-    /// The file is no safetensors file, or not all of it.
+    /// The file is not of its format, or not all of it.
     #[error(
         "{source_name} is not a complete safetensors file ({reason}); it may be truncated or of another format: fetch or convert it again"
     )]
     Malformed {
         /// The weights.
         source_name: String,
+        /// The format it should have.
+        format: &'static str,
         /// What the reader found.
         reason: String,
     },

@@ -4,10 +4,28 @@
 //! Detection", Electronics 2025, 14(3), 594) reconstructs the features of a frozen pretrained backbone; what it cannot
 //! reconstruct is anomalous.
 //!
-//! What is here so far is the first step of that: the frozen backbones and the tokens made of their features, in
-//! [`backbones`].
+//! 1. [`backbones`]: pixels to tokens, `[batch, tokens, channels]`.
+//! 2. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
+//!    and both to an anomaly map and an image score ([`Scores`]).
+//! 3. [`train`]: what trains it.
 
+mod cdbn;
+mod config;
+mod error;
+mod ops;
+mod pseudo_anomaly;
+mod random;
+mod score;
+pub mod train;
+
+pub use cdbn::{DualAd, ParameterShape};
+pub use config::{
+    Branches, DualAdConfig, Jitter, JitterKind, Variant, backbone_multiply_accumulates, backbone_parameter_count,
+};
 pub use dualad_backbones as backbones;
+pub use error::{Error, Result};
+pub use random::{Random, Stream};
+pub use score::Scores;
 
 /// The README's code, compiled and run.
 #[cfg(doctest)]

@@ -22,7 +22,8 @@ use crate::spec::Backbone;
 use crate::spec::HubFile;
 
 pub(crate) use fold::{Affine, Folded, fold};
-use reader::{SafetensorsReader, SyntheticReader};
+pub use reader::SafetensorsReader;
+use reader::SyntheticReader;
 
 /// Which weights to load a backbone with, and how strictly.
 ///
@@ -221,10 +222,20 @@ impl Weights {
         let metadata = file.metadata().map_err(io)?;
         let name = path.display().to_string();
         if !metadata.is_file() {
-            return Err(WeightsError::Malformed { source_name: name, reason: "not a regular file".into() }.into());
+            return Err(WeightsError::Malformed {
+                source_name: name,
+                format: "safetensors",
+                reason: "not a regular file".into(),
+            }
+            .into());
         }
         if metadata.len() == 0 {
-            return Err(WeightsError::Malformed { source_name: name, reason: "it has no bytes".into() }.into());
+            return Err(WeightsError::Malformed {
+                source_name: name,
+                format: "safetensors",
+                reason: "it has no bytes".into(),
+            }
+            .into());
         }
         // SAFETY: the map is read-only and lives only to the end of this function, in which no `&mut` to it exists.
         // That no other process truncates the file meanwhile is asked of the caller in `Weights::file`'s doc; a

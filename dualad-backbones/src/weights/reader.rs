@@ -9,6 +9,8 @@ use crate::error::{Result, WeightsError};
 use crate::network::{Network, Parameter};
 use crate::weights::synthetic;
 
+const FORMAT: &str = "safetensors";
+
 /// Something that parameters can be read from.
 pub(crate) trait Reader {
     /// What to call it in an error.
@@ -17,18 +19,72 @@ pub(crate) trait Reader {
     fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError>;
 }
 
-/// A safetensors file's bytes.
-pub(crate) struct SafetensorsReader<'a> {
+/// The tensors of a safetensors file by key: every shape and dtype is checked before a number is copied.
+///
+/// ```
+/// use dualad_backbones::WeightsError;
+/// use dualad_backbones::weights::SafetensorsReader;
+///
+/// let error = SafetensorsReader::new("a page", b"<html>...").unwrap_err();
+/// assert!(matches!(error, WeightsError::Malformed { .. }));
+/// ```
+#[derive(Debug)]
+pub struct SafetensorsReader<'a> {
     name: &'a str,
     tensors: SafeTensors<'a>,
 }
 
 impl<'a> SafetensorsReader<'a> {
     /// Checks the header: every tensor's range lies in the file, and the ranges cover it without gap or overlap.
-    pub(crate) fn new(name: &'a str, bytes: &'a [u8]) -> Result<Self, WeightsError> {
-        let malformed = |reason: String| WeightsError::Malformed { source_name: name.into(), reason };
+    /// `name` is what errors call the file.
+    ///
+    /// # Errors
+    /// [`WeightsError::Malformed`].
+    pub fn new(name: &'a str, bytes: &'a [u8]) -> Result<Self, WeightsError> {
+        let malformed = |reason: String| WeightsError::Malformed { source_name: name.into(), format: FORMAT, reason };
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
         Ok(Self { name, tensors })
+    }
+
+    /// The keys, in no particular order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|(key, _)| key)
+    }
+
+    /// The tensor's numbers, row-major and all finite, from F32, F16, BF16 or F64.
+    ///
+    /// # Errors
+    /// [`WeightsError::Malformed`] if there is no such tensor, [`WeightsError::Shape`] if it has another shape,
+    /// [`WeightsError::DType`] if its dtype is another, [`WeightsError::NotFinite`] if it holds NaN or infinity.
+    pub fn read(&self, key: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        let view = self.tensors.tensor(key).map_err(|error| WeightsError::Malformed {
+            source_name: self.name.into(),
+            format: FORMAT,
+            reason: format!("tensor \"{key}\": {error}"),
+        })?;
+        if view.shape() != shape {
+            return Err(WeightsError::Shape {
+                source_name: self.name.into(),
+                key: key.into(),
+                expected: shape.to_vec(),
+                found: view.shape().to_vec(),
+            });
+        }
+        let bytes = view.data();
+        let values: Vec<f32> = match view.dtype() {
+            Dtype::F32 => numbers(bytes, f32::from_le_bytes),
+            Dtype::F16 => numbers(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => numbers(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F64 => numbers(bytes, |b| f64::from_le_bytes(b) as f32),
+            other => {
+                let (source_name, key, found) = (self.name.into(), key.into(), format!("{other:?}"));
+                return Err(WeightsError::DType { source_name, key, found });
+            }
+        };
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(WeightsError::NotFinite { source_name: self.name.into(), key: key.into() });
+        }
+        Ok(values)
     }
 
     /// Every key that `used` needs is there, and none that `whole` does not know.
@@ -64,35 +120,7 @@ impl Reader for SafetensorsReader<'_> {
     }
 
     fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError> {
-        let key = &parameter.key;
-        let view = self.tensors.tensor(key).map_err(|error| WeightsError::Malformed {
-            source_name: self.name.into(),
-            reason: format!("tensor \"{key}\": {error}"),
-        })?;
-        if view.shape() != parameter.shape {
-            return Err(WeightsError::Shape {
-                source_name: self.name.into(),
-                key: key.clone(),
-                expected: parameter.shape.clone(),
-                found: view.shape().to_vec(),
-            });
-        }
-        let bytes = view.data();
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => numbers(bytes, f32::from_le_bytes),
-            Dtype::F16 => numbers(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => numbers(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F64 => numbers(bytes, |b| f64::from_le_bytes(b) as f32),
-            other => {
-                let (source_name, key, found) = (self.name.into(), key.clone(), format!("{other:?}"));
-                return Err(WeightsError::DType { source_name, key, found });
-            }
-        };
-        if values.iter().any(|value| !value.is_finite()) {
-            let (source_name, key) = (self.name.into(), key.clone());
-            return Err(WeightsError::NotFinite { source_name, key });
-        }
-        Ok(values)
+        Self::read(self, &parameter.key, &parameter.shape)
     }
 }
 

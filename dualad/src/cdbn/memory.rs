@@ -1,0 +1,24 @@
+//! The memory module: what leaves it is always a mix of what it has learned from normal features.
+
+use candle_core::{Result, Tensor};
+
+use crate::cdbn::build::{Init, Scope};
+use crate::ops;
+
+/// A dictionary of `slots` vectors, read by cosine ([`crate::ops::memory_read`]).
+#[derive(Debug, Clone)]
+pub(crate) struct MemoryModule {
+    /// `[slots, d]`.
+    slots: Tensor,
+}
+
+impl MemoryModule {
+    pub(crate) fn new(slots: usize, width: usize, scope: &Scope<'_>) -> crate::Result<Self> {
+        Ok(Self { slots: scope.get("weight", &[slots, width], Init::UnitRows)? })
+    }
+
+    /// `[batch, tokens, d]` to the same.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        ops::memory_read(x, &self.slots)
+    }
+}

@@ -1,0 +1,242 @@
+//! The coupled dual-branch network (CDBN; paper, section 3.3; method, section 4): the wide-shallow network wraps the
+//! narrow-deep one.
+//!
+//! delta_E -> split into L levels -> memory modules -> psi_E, psi_D -> concatenation -> delta_D
+
+mod attention;
+mod build;
+mod layers;
+mod memory;
+mod narrow_deep;
+mod parameters;
+mod position;
+mod wide_shallow;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use candle_core::{D, DType, Device, Result as CandleResult, Tensor, Var};
+
+use crate::Random;
+use crate::config::{Branches, DualAdConfig, Variant};
+use crate::error::{Error, Result};
+use crate::pseudo_anomaly::pseudo_anomaly;
+use build::{Existing, Initialise, Scope};
+use layers::{Linear, Pass};
+use memory::MemoryModule;
+use narrow_deep::NarrowDeep;
+use position::PositionEmbedding;
+use wide_shallow::WideShallow;
+
+pub use parameters::ParameterShape;
+
+/// The reconstruction network: tokens in, the same tokens as a normal image would have them out.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use dualad::backbones::Backbone;
+/// use dualad::{DualAd, DualAdConfig, Random, Variant};
+///
+/// let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
+/// (config.narrow_width, config.head_width, config.ffn_width) = (16, 16, 32); // small, for an example
+/// let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
+///
+/// let tokens = Tensor::zeros((2, 14 * 14, 448), DType::F32, &Device::Cpu)?;
+/// let reconstruction = network.reconstruct(&tokens)?;
+/// assert_eq!(reconstruction.dims(), tokens.dims());
+/// let scores = network.score(&tokens, &reconstruction)?;
+/// assert_eq!(scores.anomaly_map.dims(), [2, 1, 224, 224]);
+/// assert_eq!(scores.image_score.dims(), [2]);
+/// # Ok::<(), dualad::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct DualAd {
+    config: DualAdConfig,
+    parameters: BTreeMap<String, Tensor>,
+    variables: BTreeMap<String, Var>,
+    wide: WideShallow,
+    /// Joins the branches where a wide chunk is not of the narrow width.
+    head_projections: Option<[Linear; 2]>,
+    memory: Vec<MemoryModule>,
+    narrow: Option<NarrowDeep>,
+    position: Option<PositionEmbedding>,
+}
+
+impl DualAd {
+    /// A network to train, its parameters drawn from the method's distributions. Each depends on the seed and its own name
+    /// only.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration makes no network.
+    pub fn new(config: DualAdConfig, random: &Random, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let source = RefCell::new(Initialise { random: random.clone(), device, variables: BTreeMap::new() });
+        let mut network = Self::build(config, &Scope::root(&source))?;
+        network.variables = source.into_inner().variables;
+        network.parameters =
+            network.variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        Ok(network)
+    }
+
+    /// A network of the parameters given, of the shapes that [`DualAdConfig::parameters`] names. It learns only if they
+    /// are variables.
+    ///
+    /// # Errors
+    /// [`Error::Config`], or [`Error::Candle`] if one is missing or of another shape.
+    pub fn from_parameters(config: DualAdConfig, parameters: BTreeMap<String, Tensor>) -> Result<Self> {
+        config.validate()?;
+        let source = RefCell::new(Existing(&parameters));
+        let mut network = Self::build(config, &Scope::root(&source))?;
+        drop(source);
+        network.parameters = parameters;
+        Ok(network)
+    }
+
+    fn build(config: DualAdConfig, root: &Scope<'_>) -> Result<Self> {
+        let coupled = config.branches != Branches::WideShallow;
+        let needs_position = coupled || config.variant == Variant::Homogeneous;
+        // A published checkpoint repeats the embedding under every layer; here it stands under the first.
+        let position_scope = if coupled {
+            root.pp("encoder.layers.0.abs_pos_embed")
+        } else {
+            root.pp("proj_encoder.layers.0.abs_pos_embed.0")
+        };
+        let (wide, narrow) = (config.wide_width(), config.levels * config.narrow_width);
+        let join = |from, to, name| Linear::new(from, to, &root.pp(name));
+        let memory =
+            |level| MemoryModule::new(config.memory_slots, config.narrow_width, &root.pp("memory_modules").pp(level));
+        let levels = if config.memory_slots > 0 { config.levels } else { 0 };
+        Ok(Self {
+            wide: WideShallow::new(&config, root)?,
+            head_projections: (config.head_width != config.narrow_width)
+                .then(|| Ok::<_, Error>([join(wide, narrow, "head_proj1")?, join(narrow, wide, "head_proj2")?]))
+                .transpose()?,
+            memory: (0..levels).map(memory).collect::<Result<_>>()?,
+            narrow: coupled.then(|| NarrowDeep::new(&config, root)).transpose()?,
+            position: needs_position.then(|| PositionEmbedding::new(&config, &position_scope)).transpose()?,
+            config,
+            parameters: BTreeMap::new(),
+            variables: BTreeMap::new(),
+        })
+    }
+
+    /// What the network is made of.
+    pub fn config(&self) -> &DualAdConfig {
+        &self.config
+    }
+
+    /// Every parameter by the published checkpoint's name.
+    pub fn parameters(&self) -> &BTreeMap<String, Tensor> {
+        &self.parameters
+    }
+
+    /// The variables to train, by name; empty for a network that was loaded for inference.
+    pub fn variables(&self) -> &BTreeMap<String, Var> {
+        &self.variables
+    }
+
+    /// The same network with variables of its own, to train on.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if the device has no memory for them.
+    pub fn trainable(&self) -> Result<Self> {
+        let copy = |tensor: &Tensor| Var::from_tensor(&tensor.to_dtype(DType::F32)?);
+        let variables = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), copy(tensor)?)));
+        let variables: BTreeMap<String, Var> = variables.collect::<CandleResult<_>>()?;
+        let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let mut network = Self::from_parameters(self.config.clone(), tensors)?;
+        network.variables = variables;
+        Ok(network)
+    }
+
+    /// The network as it stands, to infer with: it keeps no graph, and later training steps do not change it.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if the device cannot hold or convert the parameters.
+    pub fn frozen(&self, dtype: DType, device: &Device) -> Result<Self> {
+        let freeze = |tensor: &Tensor| tensor.detach().to_dtype(dtype)?.to_device(device)?.copy();
+        let tensors = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), freeze(tensor)?)));
+        Self::from_parameters(self.config.clone(), tensors.collect::<CandleResult<_>>()?)
+    }
+
+    /// Clean tokens `[batch, tokens, channels]` to their reconstruction, of the same shape and the network's dtype.
+    ///
+    /// # Errors
+    /// [`Error::Tokens`] if the shape or dtype does not fit, [`Error::Candle`] if the device fails.
+    pub fn reconstruct(&self, tokens: &Tensor) -> Result<Tensor> {
+        self.check(tokens)?;
+        Ok(self.forward(&tokens.to_dtype(self.dtype())?, &mut Pass::evaluation())?)
+    }
+
+    /// Clean tokens `[batch, tokens, channels]` to the reconstruction of pseudo anomalies made of them, with dropout: a
+    /// training step's forward pass. The clean tokens stay the target ([`Self::loss`]).
+    ///
+    /// # Errors
+    /// As [`Self::reconstruct`].
+    pub fn reconstruct_disturbed(&self, tokens: &Tensor, random: &mut Random) -> Result<Tensor> {
+        self.check(tokens)?;
+        let tokens = tokens.to_dtype(self.dtype())?;
+        let disturbed = match self.config.jitter {
+            None => tokens,
+            Some(jitter) => pseudo_anomaly(&tokens, jitter, random.stream())?,
+        };
+        Ok(self.forward(&disturbed, &mut Pass::training(self.config.dropout, random))?)
+    }
+
+    /// The sum over stages of the mean squared error (method, section 5): a scalar.
+    ///
+    /// # Errors
+    /// As [`Self::reconstruct`].
+    pub fn loss(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<Tensor> {
+        self.check(tokens)?;
+        self.check(reconstruction)?;
+        Ok(crate::score::reconstruction_loss(tokens, reconstruction, &self.config.stage_channels)?)
+    }
+
+    /// Anomaly map and image score of clean tokens and their reconstruction (method, section 6), in f32.
+    ///
+    /// # Errors
+    /// As [`Self::reconstruct`].
+    pub fn score(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<crate::Scores> {
+        self.check(tokens)?;
+        self.check(reconstruction)?;
+        Ok(crate::score::score(tokens, reconstruction, &self.config.stage_channels, self.config.grid)?)
+    }
+
+    fn dtype(&self) -> DType {
+        self.parameters.values().next().map_or(DType::F32, Tensor::dtype)
+    }
+
+    fn check(&self, tokens: &Tensor) -> Result<()> {
+        let (count, channels) = (self.config.tokens(), self.config.channels());
+        match *tokens.dims() {
+            [batch, n, c] if batch > 0 && n == count && c == channels && tokens.dtype().is_float() => Ok(()),
+            ref shape => {
+                Err(Error::Tokens { tokens: count, channels, found: format!("{shape:?} {:?}", tokens.dtype()) })
+            }
+        }
+    }
+
+    fn forward(&self, tokens: &Tensor, pass: &mut Pass<'_>) -> CandleResult<Tensor> {
+        let position = self.position.as_ref().map(PositionEmbedding::tokens).transpose()?;
+        let mut x = self.wide.encode(tokens, position.as_ref(), pass)?;
+        if let Some([project, _]) = &self.head_projections {
+            x = project.forward(&x)?;
+        }
+        let levels = x.chunk(self.config.levels, D::Minus1)?;
+        let levels = if self.memory.is_empty() {
+            levels
+        } else {
+            levels.iter().zip(&self.memory).map(|(level, memory)| memory.forward(level)).collect::<CandleResult<_>>()?
+        };
+        let outputs = match (&self.narrow, &position) {
+            (Some(narrow), Some(position)) => narrow.forward(&levels, position, pass)?,
+            _ => levels,
+        };
+        let mut x = Tensor::cat(&outputs, D::Minus1)?;
+        if let Some([_, project]) = &self.head_projections {
+            x = project.forward(&x)?;
+        }
+        self.wide.decode(&x, position.as_ref(), pass)
+    }
+}

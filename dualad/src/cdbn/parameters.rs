@@ -1,0 +1,233 @@
+//! A network's parameters by name: listing, loading, saving.
+//!
+//! Names are the published checkpoint's. A checkpoint repeats the position embedding (and Ho's projection of it) under every
+//! layer's `abs_pos_embed`, prefixes the network's keys with `reconstruction.`, and holds the backbone beside it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::pickle::PthTensors;
+use candle_core::{DType, Device, Tensor};
+use dualad_backbones::WeightsError;
+use dualad_backbones::weights::SafetensorsReader;
+
+use crate::cdbn::DualAd;
+use crate::cdbn::build::{Record, Scope};
+use crate::config::DualAdConfig;
+use crate::error::{Error, Result};
+
+const NETWORK: &str = "DualAD's reconstruction network";
+/// What the published code's checkpoints hold the parameters under.
+const PUBLISHED_KEY: &str = "state_dict";
+
+/// A parameter's name and shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParameterShape {
+    /// The published checkpoint's name for it.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+}
+
+impl DualAdConfig {
+    /// Every parameter of the network. Nothing of their size is allocated.
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn parameters(&self) -> Result<Vec<ParameterShape>> {
+        self.validate()?;
+        let source = RefCell::new(Record::default());
+        DualAd::build(self.clone(), &Scope::root(&source))?;
+        Ok(source.into_inner().0.into_iter().map(|(name, shape)| ParameterShape { name, shape }).collect())
+    }
+
+    /// How many numbers the network learns.
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn parameter_count(&self) -> Result<usize> {
+        Ok(self.parameters()?.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum())
+    }
+}
+
+/// The name under which the network knows a checkpoint's key, or `None` for a key of the backbone's.
+fn own_name(key: &str, narrow: bool) -> Option<String> {
+    let mut name = key.strip_prefix("module.").unwrap_or(key);
+    if name.starts_with("backbone.") || name.starts_with("neck.") {
+        return None;
+    }
+    name = name.strip_prefix("reconstruction.").unwrap_or(name);
+    let Some((layer, rest)) = name.split_once(".abs_pos_embed.") else { return Some(name.into()) };
+    let is_layer = |branch: &str| {
+        let index = layer.strip_prefix(branch).and_then(|rest| rest.strip_prefix(".layers."));
+        index.is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let (is_narrow, is_wide) =
+        (is_layer("encoder") || is_layer("decoder"), is_layer("proj_encoder") || is_layer("proj_decoder"));
+    let half = if is_wide { rest.strip_prefix("0.") } else { is_narrow.then_some(rest) };
+    Some(match (half, rest) {
+        (Some(half @ ("row_embed" | "col_embed")), _) if narrow => format!("encoder.layers.0.abs_pos_embed.{half}"),
+        (Some(half @ ("row_embed" | "col_embed")), _) => format!("proj_encoder.layers.0.abs_pos_embed.0.{half}"),
+        (_, part @ ("1.weight" | "1.bias")) if is_wide => format!("proj_encoder.layers.0.abs_pos_embed.{part}"),
+        _ => name.into(),
+    })
+}
+
+/// Every parameter wanted, each read once by `read` from the first key that stands for it.
+fn collect(
+    config: &DualAdConfig,
+    source_name: &str,
+    mut keys: Vec<String>,
+    read: impl Fn(&str, &[usize]) -> Result<Tensor>,
+) -> Result<BTreeMap<String, Tensor>> {
+    keys.sort_unstable();
+    let narrow = config.branches != crate::config::Branches::WideShallow;
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for key in keys {
+        if let Some(name) = own_name(&key, narrow) {
+            found.entry(name).or_insert(key);
+        }
+    }
+    let wanted = config.parameters()?;
+    let missing: Vec<_> = wanted.iter().filter(|parameter| !found.contains_key(&parameter.name)).collect();
+    if let Some(first) = missing.first() {
+        let (source_name, key) = (source_name.into(), first.name.clone());
+        return Err(WeightsError::MissingKey { source_name, network: NETWORK, key, missing: missing.len() }.into());
+    }
+    let mut tensors = BTreeMap::new();
+    for ParameterShape { name, shape } in wanted {
+        if let Some(key) = found.remove(&name) {
+            tensors.insert(name, read(&key, &shape)?);
+        }
+    }
+    if let Some(key) = found.values().next() {
+        let (source_name, key) = (source_name.into(), key.clone());
+        return Err(WeightsError::ExtraKey { source_name, network: NETWORK, key, extra: found.len() }.into());
+    }
+    Ok(tensors)
+}
+
+impl DualAd {
+    /// A network for inference from a safetensors file's content, in f32.
+    ///
+    /// `source_name` is what errors call it. Keys may be the network's own or those of a published checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::Weights`] for whatever is wrong with the content, [`Error::Candle`].
+    pub fn from_safetensors(config: DualAdConfig, source_name: &str, bytes: &[u8], device: &Device) -> Result<Self> {
+        let reader = SafetensorsReader::new(source_name, bytes)?;
+        let keys = reader.keys().map(str::to_owned).collect();
+        let read = |key: &str, shape: &[usize]| Ok(Tensor::from_vec(reader.read(key, shape)?, shape, device)?);
+        let tensors = collect(&config, source_name, keys, read)?;
+        Self::from_parameters(config, tensors)
+    }
+
+    /// A network for inference from a safetensors file, in f32.
+    ///
+    /// # Errors
+    /// As [`Self::from_safetensors`], and [`Error::Io`] if the file cannot be read.
+    pub fn load(config: DualAdConfig, path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
+        Self::from_safetensors(config, &path.display().to_string(), &bytes, device)
+    }
+
+    /// A network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32. Nothing in it
+    /// is executed.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_pth(config: DualAdConfig, path: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let path = path.as_ref();
+        let source_name = path.display().to_string();
+        if let Err(error) = std::fs::File::open(path) {
+            return Err(Error::Io { action: "read", path: path.into(), error });
+        }
+        let malformed = |error: candle_core::Error| {
+            let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+            WeightsError::Malformed { source_name: source_name.clone(), format: "PyTorch", reason }
+        };
+        // The published checkpoints hold the parameters beside the epoch; a bare state dict has them at the top.
+        let nested = PthTensors::new(path, Some(PUBLISHED_KEY));
+        let file = nested.or_else(|_| PthTensors::new(path, None)).map_err(malformed)?;
+        let read = |key: &str, shape: &[usize]| {
+            let source_name = source_name.clone();
+            // The declared shape is checked before anything is read: it decides how much memory is taken.
+            let info = file.tensor_infos().get(key);
+            let found = info.map(|info| info.layout.dims().to_vec()).unwrap_or_default();
+            if found != shape {
+                let (key, expected) = (key.into(), shape.to_vec());
+                return Err(WeightsError::Shape { source_name, key, expected, found }.into());
+            }
+            let dtype = info.map(|info| info.dtype);
+            if !dtype.is_some_and(|dtype| dtype.is_float()) {
+                let (key, found) = (key.into(), format!("{dtype:?}"));
+                return Err(WeightsError::DType { source_name, key, found }.into());
+            }
+            let tensor = file.get(key).map_err(malformed)?;
+            let tensor = tensor.ok_or_else(|| malformed(candle_core::Error::Msg(format!("\"{key}\" has no data"))))?;
+            let tensor = tensor.to_dtype(DType::F32)?;
+            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(WeightsError::NotFinite { source_name, key: key.into() }.into());
+            }
+            Ok(tensor.to_device(device)?)
+        };
+        let keys = file.tensor_infos().keys().cloned().collect();
+        let tensors = collect(&config, &source_name, keys, read)?;
+        Self::from_parameters(config, tensors)
+    }
+
+    /// Writes the parameters as a safetensors file that [`Self::load`] reads, in f32, under a temporary name first.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be written, [`Error::Candle`] if the parameters cannot be read.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let write = |error| Error::Io { action: "write", path: path.into(), error };
+        let tensors = self
+            .parameters
+            .iter()
+            .map(|(name, tensor)| Ok((name.as_str(), tensor.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?)));
+        let tensors: BTreeMap<&str, Tensor> = tensors.collect::<candle_core::Result<_>>()?;
+        let bytes =
+            safetensors::serialize(tensors.iter(), None).map_err(|error| write(std::io::Error::other(error)))?;
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let written = std::fs::File::create(&temporary).and_then(|mut file| {
+            std::io::Write::write_all(&mut file, &bytes)?;
+            file.sync_all()
+        });
+        written.and_then(|()| std::fs::rename(&temporary, path)).map_err(|error| {
+            let _ = std::fs::remove_file(&temporary);
+            write(error)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_name;
+
+    #[test]
+    fn a_published_checkpoints_keys_are_understood() {
+        let narrow = |key| own_name(key, true);
+        let name = |text: &str| Some(text.to_owned());
+        assert_eq!(narrow("backbone.layer1.0.conv1.weight"), None);
+        assert_eq!(narrow("module.neck.anything"), None);
+        assert_eq!(narrow("in_proj.0.weight"), name("in_proj.0.weight"));
+        assert_eq!(narrow("module.reconstruction.in_proj.0.weight"), name("in_proj.0.weight"));
+        let row = name("encoder.layers.0.abs_pos_embed.row_embed");
+        assert_eq!(narrow("reconstruction.decoder.layers.3.abs_pos_embed.row_embed"), row);
+        assert_eq!(narrow("proj_decoder.layers.1.abs_pos_embed.0.row_embed"), row);
+        let wide_row = name("proj_encoder.layers.0.abs_pos_embed.0.row_embed");
+        assert_eq!(own_name("proj_decoder.layers.1.abs_pos_embed.0.row_embed", false), wide_row);
+        let projection = name("proj_encoder.layers.0.abs_pos_embed.1.bias");
+        assert_eq!(narrow("proj_decoder.layers.1.abs_pos_embed.1.bias"), projection);
+        // What only looks like one keeps its name, and is then one too many.
+        for odd in ["other.layers.0.abs_pos_embed.row_embed", "encoder.layers.x.abs_pos_embed.row_embed"] {
+            assert_eq!(narrow(odd), name(odd));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! What a network is made of: its configuration, the paper's ten models, and what they cost.
+
+use std::fmt::Debug;
+
+use dualad_backbones::Backbone;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::ops::Window;
+
+/// How the wide-shallow branch is made (paper, section 3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Variant {
+    /// He: an MLP, with memory modules between it and the narrow-deep transformer.
+    Heterogeneous,
+    /// Ho: a wide, shallow transformer, without memory.
+    Homogeneous,
+}
+
+/// Which of the two coupled branches are there (the rows of the paper's ablation).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Branches {
+    /// Both: the wide-shallow branch wraps the narrow-deep one.
+    #[default]
+    Coupled,
+    /// The wide-shallow branch alone: the memory MLP (heterogeneous) or the wide transformer (homogeneous).
+    WideShallow,
+    /// The narrow-deep branch alone, between two linear projections.
+    NarrowDeep,
+}
+
+/// What the deviation of a pseudo anomaly is measured over (method, section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum JitterKind {
+    /// The unbiased standard deviation over an image's tokens, for each channel.
+    Spatial,
+    /// The L2 norm over channels divided by their number, for each token.
+    Channel,
+}
+
+/// How strongly clean features are disturbed in training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jitter {
+    /// What the deviation is measured over.
+    pub kind: JitterKind,
+    /// What it is multiplied by.
+    pub scale: f64,
+}
+
+/// Everything that decides the network's shape and its training noise.
+///
+/// ```
+/// use dualad::backbones::Backbone;
+/// use dualad::{DualAdConfig, Variant};
+///
+/// let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::WideResNet50x2);
+/// config.validate()?;
+/// let whole = config.parameter_count()? + dualad::backbone_parameter_count(Backbone::WideResNet50x2);
+/// assert_eq!(format!("{:.2}", whole as f64 / 1e6), "97.49"); // the paper's Table: 97.5
+/// # Ok::<(), dualad::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct DualAdConfig {
+    /// How the wide-shallow branch is made.
+    pub variant: Variant,
+    /// Which branches are there.
+    #[serde(default)]
+    pub branches: Branches,
+    /// Channels of each stage that the backbone gives.
+    pub stage_channels: Vec<usize>,
+    /// Rows and columns of tokens: the input's sides over 16.
+    pub grid: [usize; 2],
+    /// L: chunks of the wide width, and layers of the narrow decoder.
+    pub levels: usize,
+    /// d: width of the narrow-deep branch.
+    pub narrow_width: usize,
+    /// Width of one chunk of the wide branch. Where it differs from the narrow width, two projections join the branches.
+    pub head_width: usize,
+    /// Attention heads, everywhere.
+    pub heads: usize,
+    /// Hidden width of the narrow branch's feed-forward layers.
+    pub ffn_width: usize,
+    /// Layers of the narrow encoder.
+    pub encoder_layers: usize,
+    /// Hidden layers of the wide MLP, or layers of the wide encoder and of the wide decoder.
+    pub wide_layers: usize,
+    /// Hidden width of the wide branch's layers, in wide widths.
+    pub wide_ffn_ratio: usize,
+    /// M: slots of each memory module; 0 leaves them out.
+    pub memory_slots: usize,
+    /// Rows and columns of the neighbourhood that attention must not see; `None` masks nothing.
+    pub window: Option<[usize; 2]>,
+    /// Probability of dropout.
+    pub dropout: f64,
+    /// Noise on the features in training; `None` for a plain autoencoder.
+    pub jitter: Option<Jitter>,
+}
+
+/// No dimension of a sensible network comes near it.
+const LARGEST: usize = 1 << 20;
+/// 16 GiB of f32. The paper's largest network has 91 million.
+const MOST_PARAMETERS: u128 = 1 << 32;
+
+impl DualAdConfig {
+    /// The paper's configuration for a backbone at 224 x 224: ten of the combinations are the paper's ten models.
+    pub fn paper(variant: Variant, backbone: Backbone) -> Self {
+        let homogeneous = variant == Variant::Homogeneous;
+        Self {
+            variant,
+            branches: Branches::Coupled,
+            stage_channels: backbone.default_stages().iter().map(|stage| stage.channels).collect(),
+            grid: [14, 14],
+            levels: 4,
+            narrow_width: 256,
+            head_width: 256,
+            heads: 8,
+            ffn_width: 1024,
+            encoder_layers: 4,
+            wide_layers: if homogeneous { 2 } else { 1 },
+            wide_ffn_ratio: 4,
+            memory_slots: if homogeneous { 0 } else { 196 },
+            window: Some([7, 7]),
+            dropout: 0.1,
+            jitter: Some(Jitter { kind: JitterKind::Spatial, scale: 3.2 }),
+        }
+    }
+
+    /// C: channels of a token.
+    pub fn channels(&self) -> usize {
+        self.stage_channels.iter().sum()
+    }
+
+    /// N: tokens of an image.
+    pub fn tokens(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+
+    /// D: width of the wide-shallow branch.
+    pub fn wide_width(&self) -> usize {
+        self.levels * self.head_width
+    }
+
+    pub(crate) fn attention_window(&self) -> Option<Window> {
+        self.window.map(|size| Window { grid: self.grid, size })
+    }
+
+    /// Whether this makes a network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the first field that does not fit.
+    pub fn validate(&self) -> Result<()> {
+        let sizes = [
+            ("levels", self.levels),
+            ("narrow_width", self.narrow_width),
+            ("head_width", self.head_width),
+            ("heads", self.heads),
+            ("ffn_width", self.ffn_width),
+            ("encoder_layers", self.encoder_layers),
+            ("wide_layers", self.wide_layers),
+            ("wide_ffn_ratio", self.wide_ffn_ratio),
+        ];
+        for (field, value) in sizes {
+            check(field, &value, (1..=LARGEST).contains(&value), || format!("must be from 1 to {LARGEST}"))?;
+        }
+        let stages = &self.stage_channels;
+        let in_range = |value: &usize| (1..=LARGEST).contains(value);
+        check(
+            "stage_channels",
+            stages,
+            !stages.is_empty() && stages.len() <= 64 && stages.iter().all(in_range),
+            || "must name at least one stage, each with at least one channel".into(),
+        )?;
+        check("grid", &self.grid, self.grid.iter().all(|side| (1..=4096).contains(side)), || {
+            "must have 1 to 4096 rows and columns".into()
+        })?;
+        let even = self.narrow_width.is_multiple_of(2);
+        check("narrow_width", &self.narrow_width, even, || "must be even: rows and columns share it".into())?;
+        // Only a branch that attends has heads.
+        let narrow = (self.branches != Branches::WideShallow, "narrow", self.narrow_width);
+        let wide_attends = self.variant == Variant::Homogeneous && self.branches != Branches::NarrowDeep;
+        for (attends, what, width) in [narrow, (wide_attends, "wide", self.wide_width())] {
+            let divides = !attends || width % self.heads == 0;
+            check("heads", &self.heads, divides, || format!("must divide the {what} width {width}"))?;
+        }
+        let slots = self.memory_slots;
+        check("memory_slots", &slots, slots != 1 && slots <= LARGEST, || {
+            format!("must be 0 (no memory) or 2 to {LARGEST}: the only slot would be shrunk away")
+        })?;
+        let leaves_something = self.attention_window().is_none_or(Window::leaves_something);
+        check("window", &self.window, leaves_something, || {
+            format!(
+                "hides the whole grid of {} x {} tokens from some of them; choose a smaller one",
+                self.grid[0], self.grid[1]
+            )
+        })?;
+        check("dropout", &self.dropout, (0.0..1.0).contains(&self.dropout), || {
+            "must be at least 0 and below 1".into()
+        })?;
+        if let Some(Jitter { scale, .. }) = self.jitter {
+            check("jitter.scale", &scale, (0.0..=1e6).contains(&scale), || "must be from 0 to 1e6".into())?;
+        }
+        let parameters = self.largest_products();
+        check("parameters", &parameters, parameters <= MOST_PARAMETERS, || {
+            format!("the network would have more than {MOST_PARAMETERS}; choose smaller widths or fewer layers")
+        })
+    }
+
+    /// An upper bound of the parameters, without overflow.
+    fn largest_products(&self) -> u128 {
+        let wide = |value: usize| value as u128;
+        let (d, wide_width) = (wide(self.narrow_width), wide(self.levels) * wide(self.head_width));
+        let (channels, tokens) =
+            (self.stage_channels.iter().map(|&c| wide(c)).sum::<u128>(), wide(self.grid[0] * self.grid[1]));
+        let hidden = wide_width * wide(self.wide_ffn_ratio);
+        let narrow = (wide(self.encoder_layers) + wide(self.levels)) * (8 * d * d + 2 * d * wide(self.ffn_width));
+        let ends = 2 * channels * hidden.max(wide_width) + 2 * wide_width * wide(self.levels) * d;
+        let per_layer = hidden * hidden.max(2 * wide_width) + 8 * wide_width * wide_width + tokens * wide_width;
+        narrow + ends + 2 * wide(self.wide_layers) * per_layer + wide(self.levels) * wide(self.memory_slots) * d
+    }
+
+    /// Multiply-accumulates of the reconstruction network for one image: every product of linear layers, attention and
+    /// memory reads. As the paper counts, the wide transformer's positions are projected anew wherever they are added
+    /// (this library projects them once).
+    ///
+    /// # Errors
+    /// As [`Self::validate`].
+    pub fn multiply_accumulates(&self) -> Result<u64> {
+        self.validate()?;
+        let [n, d, ffn_width, levels] =
+            [self.tokens(), self.narrow_width, self.ffn_width, self.levels].map(|x| x as u64);
+        let [c, wide, slots] = [self.channels(), self.wide_width(), self.memory_slots].map(|x| x as u64);
+        let [encoder_layers, wide_layers] = [self.encoder_layers, self.wide_layers].map(|x| x as u64);
+        let hidden = wide * self.wide_ffn_ratio as u64;
+        let attention = |width: u64| 4 * n * width * width + 2 * n * n * width;
+        let ffn = |width: u64, hidden: u64| 2 * n * width * hidden;
+        let transformer = |encoders: u64, decoders: u64, width: u64, hidden: u64| {
+            (encoders + 2 * decoders) * attention(width) + (encoders + decoders) * ffn(width, hidden)
+        };
+        let mut sum = 0;
+        sum += match (self.branches, self.variant) {
+            (Branches::NarrowDeep, _) => 2 * n * c * wide,
+            (_, Variant::Heterogeneous) => 2 * n * (c * hidden + (wide_layers - 1) * hidden * hidden + hidden * wide),
+            (_, Variant::Homogeneous) => {
+                {
+                    // Added once in an encoder layer (query and key are one), four times in a decoder layer.
+                    let positions = 5 * wide_layers * n * d * wide;
+                    2 * n * c * wide + positions + transformer(wide_layers, wide_layers, wide, hidden)
+                }
+            }
+        };
+        sum += 2 * n * levels * slots * d;
+        if self.head_width != self.narrow_width {
+            sum += 2 * n * wide * levels * d;
+        }
+        if self.branches != Branches::WideShallow {
+            sum += transformer(encoder_layers, levels, d, ffn_width);
+        }
+        Ok(sum)
+    }
+}
+
+fn check(field: &'static str, value: &dyn Debug, holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Config { field, value: format!("{value:?}"), reason: reason() }) }
+}
+
+/// The parameters of a backbone as the paper counts them: the whole network, without its classifier for the ResNets and
+/// the ViT, with it for EfficientNet-B4. 0 for the filter bank.
+pub fn backbone_parameter_count(backbone: Backbone) -> usize {
+    let Some(network) = backbone.network() else { return 0 };
+    match backbone {
+        Backbone::EfficientNetB4 | Backbone::EfficientNetB4Timm => network.parameter_count(),
+        _ => network.parameter_count() - network.classifier_parameter_count(),
+    }
+}
+
+/// The multiply-accumulates of a backbone up to its last used stage for one image of `[height, width]` pixels. 0 for the
+/// filter bank.
+///
+/// # Errors
+/// [`Error::Backbone`] if a side is not a positive multiple of 16.
+pub fn backbone_multiply_accumulates(backbone: Backbone, [height, width]: [usize; 2]) -> Result<u64> {
+    let Some(network) = backbone.network() else { return Ok(0) };
+    let used: Vec<usize> = backbone.default_stages().iter().map(|stage| stage.index).collect();
+    Ok(network.up_to(&used)?.multiply_accumulates(height, width)?)
+}

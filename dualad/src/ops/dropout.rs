@@ -1,0 +1,92 @@
+//! Dropout whose mask is a function of a random stream: it is made again for the backward pass, not kept.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::ops::{is_fast, values};
+use crate::random::{Stream, unit};
+
+const NAME: &str = "dropout";
+const CHUNK: usize = 4096;
+
+/// Sets each element to zero with the given probability and divides the others by what is left of one.
+pub(crate) fn dropout(x: &Tensor, probability: f32, stream: Stream) -> Result<Tensor> {
+    if probability <= 0.0 {
+        return Ok(x.clone());
+    }
+    if is_fast(&[x]) {
+        return x.contiguous()?.apply_op1(Dropout { probability, stream });
+    }
+    let mask: Vec<f32> = vec![1.0; x.elem_count()];
+    let mask = mask_out(&mask, probability, stream);
+    x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?)
+}
+
+struct Dropout {
+    probability: f32,
+    stream: Stream,
+}
+
+fn mask_out(x: &[f32], probability: f32, stream: Stream) -> Vec<f32> {
+    let scale = 1.0 / (1.0 - probability);
+    let mut y = vec![0.0; x.len()];
+    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(chunk, (y, x))| {
+        let first = (chunk * CHUNK / 4) as u64;
+        for (block, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
+            let bits = stream.bits(first + block as u64);
+            for ((y, x), bits) in y.iter_mut().zip(x).zip(bits) {
+                *y = if unit(bits) < probability { 0.0 } else { x * scale };
+            }
+        }
+    });
+    y
+}
+
+impl CustomOp1 for Dropout {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = mask_out(values(x, layout, NAME)?, self.probability, self.stream);
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(dropout(dy, self.probability, self.stream)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Random;
+    use crate::ops::tests::{check_finite_differences, variable};
+
+    #[test]
+    fn keeps_the_mean_and_the_share() {
+        let x = Tensor::ones(100_001, candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        let y: Vec<f32> = dropout(&x, 0.1, Random::new(1).stream()).unwrap().to_vec1().unwrap();
+        let dropped = y.iter().filter(|&&y| y == 0.0).count();
+        assert!((9_500..10_500).contains(&dropped), "{dropped}");
+        assert!(y.iter().all(|&y| y == 0.0 || (y - 1.0 / 0.9).abs() < 1e-6));
+    }
+
+    #[test]
+    fn the_backward_mask_is_the_forward_one() {
+        let x = variable(&[5, 7], 1, 1.0);
+        check_finite_differences(&[&x], |t| dropout(t[0], 0.3, Random::new(2).named("mask")));
+    }
+
+    #[test]
+    fn every_dtype_has_the_same_mask() {
+        let x = variable(&[40, 5], 1, 1.0);
+        let stream = Random::new(4).stream();
+        let zeros = |x: &Tensor| -> Vec<bool> {
+            let y = dropout(x, 0.5, stream).unwrap().to_dtype(candle_core::DType::F32).unwrap();
+            y.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|&y| y == 0.0).collect()
+        };
+        let half = x.to_dtype(candle_core::DType::BF16).unwrap();
+        assert_eq!(zeros(x.as_tensor()), zeros(&half));
+    }
+}

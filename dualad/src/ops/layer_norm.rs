@@ -1,0 +1,180 @@
+//! Layer norm over the last axis, with its gradient.
+//!
+//! y = g * h + b with h = (x - mean) / sqrt(variance + eps), all over the channels of one token.
+
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::ops::{is_fast, values, with_values};
+
+const NAME: &str = "layer norm";
+
+/// Rows whose contributions to the parameters' gradients are summed by one task. It fixes the order of the sum, whatever
+/// the number of threads.
+const ROWS: usize = 64;
+
+/// `[.., channels]` with `weight` and `bias` `[channels]`.
+pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    if is_fast(&[x, weight, bias]) {
+        let op = LayerNorm { eps: eps as f32, channels: x.dim(D::Minus1)? };
+        return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op);
+    }
+    plain(x, weight, bias, eps)
+}
+
+/// In candle's operations; statistics in f32 also for half precision.
+fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    let dtype = x.dtype();
+    let x = if matches!(dtype, DType::F16 | DType::BF16) { x.to_dtype(DType::F32)? } else { x.clone() };
+    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+    let normal = centred.broadcast_div(&(variance + eps)?.sqrt()?)?.to_dtype(dtype)?;
+    normal.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+struct LayerNorm {
+    eps: f32,
+    channels: usize,
+}
+
+impl LayerNorm {
+    /// Mean and 1 / sqrt(variance + eps) of one row.
+    fn statistics(&self, row: &[f32]) -> (f32, f32) {
+        let count = row.len() as f32;
+        let mean = sum(row.iter().copied()) / count;
+        let variance = sum(row.iter().map(|x| (x - mean) * (x - mean))) / count;
+        (mean, 1.0 / (variance + self.eps).sqrt())
+    }
+}
+
+/// Eight running sums: fast, and in an order of its own making.
+fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
+    let mut sums = [0.0; 8];
+    for (index, value) in values.enumerate() {
+        sums[index % 8] += value;
+    }
+    sums.iter().sum()
+}
+
+impl CustomOp3 for LayerNorm {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let x = values(x, x_layout, NAME)?;
+        let weight = values(weight, weight_layout, NAME)?;
+        let bias = values(bias, bias_layout, NAME)?;
+        if weight.len() != self.channels || bias.len() != self.channels {
+            candle_core::bail!(
+                "{NAME} of {} channels has {} weights, {} biases",
+                self.channels,
+                weight.len(),
+                bias.len()
+            );
+        }
+        let mut y = vec![0.0; x.len()];
+        let rows = x.par_chunks(self.channels.max(1)).zip(y.par_chunks_mut(self.channels.max(1)));
+        rows.for_each(|(x, y)| {
+            let (mean, scale) = self.statistics(x);
+            for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
+                *y = (x - mean) * scale * weight + bias;
+            }
+        });
+        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+    }
+
+    /// dx = s (w dy - mean(w dy) - h mean(w dy h)), dw = sum of dy h, db = sum of dy, with h and s as above.
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (n, dy) = (self.channels.max(1), dy.contiguous()?);
+        let (dx, dw, db) = with_values([x, weight, &dy], NAME, |[x, weight, dy]| {
+            let mut dx = vec![0.0; x.len()];
+            let tasks = x.par_chunks(n * ROWS).zip(dy.par_chunks(n * ROWS)).zip(dx.par_chunks_mut(n * ROWS));
+            let parts: Vec<(Vec<f32>, Vec<f32>)> = tasks
+                .map(|((x, dy), dx)| {
+                    let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
+                    for ((x, dy), dx) in x.chunks(n).zip(dy.chunks(n)).zip(dx.chunks_mut(n)) {
+                        let (mean, scale) = self.statistics(x);
+                        let normal = |i: usize| (x[i] - mean) * scale;
+                        for i in 0..n {
+                            dw[i] += dy[i] * normal(i);
+                            db[i] += dy[i];
+                        }
+                        let first = sum((0..n).map(|i| weight[i] * dy[i])) / n as f32;
+                        let second = sum((0..n).map(|i| weight[i] * dy[i] * normal(i))) / n as f32;
+                        for i in 0..n {
+                            dx[i] = scale * (weight[i] * dy[i] - first - normal(i) * second);
+                        }
+                    }
+                    (dw, db)
+                })
+                .collect();
+            let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
+            for (part_w, part_b) in parts {
+                for i in 0..n {
+                    dw[i] += part_w[i];
+                    db[i] += part_b[i];
+                }
+            }
+            Ok((dx, dw, db))
+        })?;
+        let device = x.device();
+        Ok((
+            Some(Tensor::from_vec(dx, x.shape(), device)?),
+            Some(Tensor::from_vec(dw, weight.shape(), device)?),
+            Some(Tensor::from_vec(db, bias.shape(), device)?),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::tests::{check_finite_differences, check_gradients, variable};
+
+    #[test]
+    fn equals_the_plain_form_forward_and_backward() {
+        // Not 2 channels: they are normalised to -1 and 1 whatever they are, and their gradient is rounding.
+        for (rows, channels) in [(1, 1), (3, 3), (5, 7), (200, 24), (130, 65)] {
+            let x = variable(&[2, rows, channels], 1, 2.0);
+            let weight = variable(&[channels], 2, 1.0);
+            let bias = variable(&[channels], 3, 1.0);
+            check_gradients(
+                &[&x, &weight, &bias],
+                |t| layer_norm(t[0], t[1], t[2], 1e-5),
+                |t| plain(t[0], t[1], t[2], 1e-5),
+            );
+        }
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences() {
+        let (x, weight, bias) = (variable(&[4, 9], 1, 1.0), variable(&[9], 2, 1.0), variable(&[9], 3, 1.0));
+        check_finite_differences(&[&x, &weight, &bias], |t| layer_norm(t[0], t[1], t[2], 1e-5));
+    }
+
+    /// A constant token has no deviation to divide by.
+    #[test]
+    fn a_constant_row_is_the_bias() {
+        let x = Tensor::full(3.5f32, (2, 6), &candle_core::Device::Cpu).unwrap();
+        let (weight, bias) = (variable(&[6], 1, 1.0), variable(&[6], 2, 1.0));
+        let y = layer_norm(&x, weight.as_tensor(), bias.as_tensor(), 1e-5).unwrap();
+        let expected: Vec<f32> = bias.to_vec1().unwrap();
+        assert_eq!(y.to_vec2::<f32>().unwrap(), [expected.clone(), expected]);
+    }
+}

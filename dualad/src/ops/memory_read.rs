@@ -1,0 +1,304 @@
+//! The memory module's read (method, section 4): a convex mix of slots, addressed by cosine.
+//!
+//! w = softmax over slots of cosine(x, slot); entries up to 1 / slots become 0; w is divided by its sum; the result is w times
+//! the (raw) slots. It works on a few tokens at a time, forward and backward: no `[batch, tokens, slots]` tensor is made or kept.
+
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::ops::attention::softmax;
+use crate::ops::matrix::{Shape as MatrixShape, multiply_into};
+use crate::ops::{is_fast, values, with_values};
+
+const NAME: &str = "memory read";
+/// PyTorch's: keeps the norm of a zero vector, and a sum of no weights, from being divided by.
+const EPS: f32 = 1e-12;
+/// Tokens that a task works on. It fixes the order of sums, whatever the number of threads.
+const TOKENS: usize = 56;
+
+/// `x` `[.., channels]` over `memory` `[slots, channels]`, to `[.., channels]`.
+pub(crate) fn memory_read(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
+    if is_fast(&[x, memory]) {
+        let (slots, channels) = memory.dims2()?;
+        if x.dim(D::Minus1)? != channels || slots == 0 || channels == 0 {
+            candle_core::bail!("{NAME}: tokens {:?} over memory {:?}", x.dims(), memory.dims());
+        }
+        return x.contiguous()?.apply_op2(&memory.contiguous()?, MemoryRead { slots, channels });
+    }
+    plain(x, memory)
+}
+
+/// In candle's operations; addressing in f32 also for half precision.
+fn plain(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
+    let (slots, _) = memory.dims2()?;
+    let normalise = |x: &Tensor| {
+        let norm = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
+        // sqrt's gradient is infinite at zero; such a row is zeros whatever it is divided by.
+        let norm = norm.maximum(f64::from(EPS))?;
+        x.broadcast_div(&norm)
+    };
+    let (wide_x, wide_memory) = (x.to_dtype(DType::F32)?, memory.to_dtype(DType::F32)?);
+    let cosine = normalise(&wide_x)?.broadcast_matmul(&normalise(&wide_memory)?.t()?)?;
+    let shifted = cosine.broadcast_sub(&cosine.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    let weights = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?;
+    let kept = weights.gt(1.0 / slots as f64)?.to_dtype(DType::F32)?;
+    let weights = (weights * kept)?;
+    let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?.maximum(f64::from(EPS))?)?;
+    weights.broadcast_matmul(&wide_memory)?.to_dtype(x.dtype())
+}
+
+struct MemoryRead {
+    slots: usize,
+    channels: usize,
+}
+
+/// Buffers of a task.
+#[derive(Default)]
+struct Scratch {
+    unit: Vec<f32>,
+    /// After softmax.
+    soft: Vec<f32>,
+    /// After shrinking and dividing by the sum.
+    weights: Vec<f32>,
+    sums: Vec<f32>,
+    d_weights: Vec<f32>,
+    d_unit: Vec<f32>,
+}
+
+/// Rows over their norms, and the norms.
+fn unit_rows(x: &[f32], channels: usize, unit: &mut Vec<f32>) -> Vec<f32> {
+    unit.clear();
+    unit.extend_from_slice(x);
+    let rows = unit.chunks_mut(channels);
+    rows.map(|row| {
+        let norm = dot(row, row).sqrt().max(EPS);
+        row.iter_mut().for_each(|x| *x /= norm);
+        norm
+    })
+    .collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// What a row's gradient becomes through its division by its norm.
+fn through_norm(gradient: &[f32], unit: &[f32], norm: f32, mut emit: impl FnMut(usize, f32)) {
+    // At the bound the norm is constant: the row is zeros, or as good as.
+    let along = if norm > EPS { dot(gradient, unit) } else { 0.0 };
+    for (index, (gradient, unit)) in gradient.iter().zip(unit).enumerate() {
+        emit(index, (gradient - unit * along) / norm);
+    }
+}
+
+impl MemoryRead {
+    fn memory_shape(&self) -> MatrixShape {
+        MatrixShape::dense(self.slots, self.channels)
+    }
+
+    /// Addresses the tokens: fills `unit`, `soft`, `weights` and `sums` and returns the tokens' norms.
+    fn address(&self, x: &[f32], unit_memory: &[f32], scratch: &mut Scratch) -> Vec<f32> {
+        let tokens = x.len() / self.channels;
+        let norms = unit_rows(x, self.channels, &mut scratch.unit);
+        scratch.soft.clear();
+        scratch.soft.resize(tokens * self.slots, 0.0);
+        let operands = (
+            (scratch.unit.as_slice(), MatrixShape::dense(tokens, self.channels)),
+            (unit_memory, self.memory_shape().transposed()),
+        );
+        let shape = MatrixShape::dense(tokens, self.slots);
+        multiply_into(&mut scratch.soft, shape, false, 1.0, operands.0, operands.1);
+        scratch.soft.chunks_mut(self.slots).for_each(softmax);
+        scratch.weights.clear();
+        scratch.weights.extend_from_slice(&scratch.soft);
+        scratch.sums.clear();
+        let threshold = (1.0 / self.slots as f64) as f32;
+        for row in scratch.weights.chunks_mut(self.slots) {
+            row.iter_mut().for_each(|weight| {
+                if *weight <= threshold {
+                    *weight = 0.0;
+                }
+            });
+            let sum = row.iter().sum::<f32>().max(EPS);
+            row.iter_mut().for_each(|weight| *weight /= sum);
+            scratch.sums.push(sum);
+        }
+        norms
+    }
+
+    /// One task's part of the gradients: `d_x`, and what its tokens add to those of the memory and of its unit rows.
+    fn gradients(
+        &self,
+        (x, memory, unit_memory, gradient): (&[f32], &[f32], &[f32], &[f32]),
+        d_x: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> [Vec<f32>; 2] {
+        let tokens = x.len() / self.channels;
+        let norms = self.address(x, unit_memory, scratch);
+        let (address_shape, token_shape) =
+            (MatrixShape::dense(tokens, self.slots), MatrixShape::dense(tokens, self.channels));
+        let gradient = (gradient, token_shape);
+
+        // The mix: result = weights * memory.
+        let mut d_memory = vec![0.0; self.slots * self.channels];
+        let weights = (scratch.weights.as_slice(), address_shape.transposed());
+        multiply_into(&mut d_memory, self.memory_shape(), false, 1.0, weights, gradient);
+        let d_weights = &mut scratch.d_weights;
+        d_weights.clear();
+        d_weights.resize(tokens * self.slots, 0.0);
+        multiply_into(d_weights, address_shape, false, 1.0, gradient, (memory, self.memory_shape().transposed()));
+
+        // Sum to one, shrink, softmax: each row by itself.
+        let rows = d_weights.chunks_mut(self.slots).zip(scratch.weights.chunks(self.slots));
+        for (((d, weights), soft), &sum) in rows.zip(scratch.soft.chunks(self.slots)).zip(&scratch.sums) {
+            // A sum at its bound is constant.
+            let mean = if sum > EPS { dot(d, weights) } else { 0.0 };
+            for (d, weight) in d.iter_mut().zip(weights) {
+                *d = if *weight > 0.0 { (*d - mean) / sum } else { 0.0 };
+            }
+            let mean = dot(d, soft);
+            d.iter_mut().zip(soft).for_each(|(d, soft)| *d = soft * (*d - mean));
+        }
+
+        // Cosines.
+        scratch.d_unit.clear();
+        scratch.d_unit.resize(x.len(), 0.0);
+        let d_cosine = (scratch.d_weights.as_slice(), address_shape);
+        multiply_into(&mut scratch.d_unit, token_shape, false, 1.0, d_cosine, (unit_memory, self.memory_shape()));
+        let mut d_unit_memory = vec![0.0; self.slots * self.channels];
+        let d_cosine = (scratch.d_weights.as_slice(), address_shape.transposed());
+        let unit = (scratch.unit.as_slice(), token_shape);
+        multiply_into(&mut d_unit_memory, self.memory_shape(), false, 1.0, d_cosine, unit);
+        let rows = d_x.chunks_mut(self.channels).zip(scratch.d_unit.chunks(self.channels));
+        for (((d_x, d_unit), unit), &norm) in rows.zip(scratch.unit.chunks(self.channels)).zip(&norms) {
+            through_norm(d_unit, unit, norm, |index, value| d_x[index] = value);
+        }
+        [d_memory, d_unit_memory]
+    }
+}
+
+impl CustomOp2 for MemoryRead {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        memory: &CpuStorage,
+        memory_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (x, memory) = (values(x, x_layout, NAME)?, values(memory, memory_layout, NAME)?);
+        let mut unit_memory = Vec::new();
+        unit_rows(memory, self.channels, &mut unit_memory);
+        let mut output = vec![0.0; x.len()];
+        let tasks = output.par_chunks_mut(TOKENS * self.channels).zip(x.par_chunks(TOKENS * self.channels));
+        tasks.for_each_init(Scratch::default, |scratch, (output, x)| {
+            self.address(x, &unit_memory, scratch);
+            let tokens = x.len() / self.channels;
+            let weights = (scratch.weights.as_slice(), MatrixShape::dense(tokens, self.slots));
+            let shape = MatrixShape::dense(tokens, self.channels);
+            multiply_into(output, shape, false, 1.0, weights, (memory, self.memory_shape()));
+        });
+        Ok((CpuStorage::F32(output), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        memory: &Tensor,
+        _output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.contiguous()?;
+        let (d_x, d_memory) = with_values([x, memory, &gradient], NAME, |[x, memory, gradient]| {
+            let mut unit_memory = Vec::new();
+            let norms = unit_rows(memory, self.channels, &mut unit_memory);
+            let mut d_x = vec![0.0; x.len()];
+            let size = TOKENS * self.channels;
+            let tasks = d_x.par_chunks_mut(size).zip(x.par_chunks(size)).zip(gradient.par_chunks(size));
+            let parts: Vec<[Vec<f32>; 2]> = tasks
+                .map_init(Scratch::default, |scratch, ((d_x, x), gradient)| {
+                    self.gradients((x, memory, &unit_memory, gradient), d_x, scratch)
+                })
+                .collect();
+            let mut sums = [vec![0.0; memory.len()], vec![0.0; memory.len()]];
+            for part in parts {
+                for (sum, part) in sums.iter_mut().zip(part) {
+                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                }
+            }
+            let [mut d_memory, d_unit] = sums;
+            let rows = d_memory.chunks_mut(self.channels).zip(d_unit.chunks(self.channels));
+            for (((d_memory, d_unit), unit), &norm) in rows.zip(unit_memory.chunks(self.channels)).zip(&norms) {
+                through_norm(d_unit, unit, norm, |index, value| d_memory[index] += value);
+            }
+            Ok((d_x, d_memory))
+        })?;
+        let device = x.device();
+        Ok((Some(Tensor::from_vec(d_x, x.shape(), device)?), Some(Tensor::from_vec(d_memory, memory.shape(), device)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::tests::{check_finite_differences, check_gradients, variable};
+    use proptest::prelude::*;
+
+    #[test]
+    fn equals_the_plain_form_forward_and_backward() {
+        for (tokens, slots, channels) in [(1, 2, 2), (5, 3, 7), (60, 10, 16), (113, 7, 24), (200, 196, 32)] {
+            let (x, memory) = (variable(&[2, tokens, channels], 1, 1.0), variable(&[slots, channels], 2, 1.0));
+            check_gradients(&[&x, &memory], |t| memory_read(t[0], t[1]), |t| plain(t[0], t[1]));
+        }
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences() {
+        let (x, memory) = (variable(&[1, 3, 4], 1, 1.0), variable(&[5, 4], 2, 1.0));
+        check_finite_differences(&[&x, &memory], |t| memory_read(t[0], t[1]));
+    }
+
+    #[test]
+    fn a_zero_token_reads_and_learns_without_nan() {
+        let x = candle_core::Var::zeros((1, 2, 4), DType::F32, &candle_core::Device::Cpu).unwrap();
+        let memory = variable(&[5, 4], 2, 1.0);
+        let y = memory_read(&x, &memory).unwrap();
+        let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        for tensor in [&y, gradients.get(&x).unwrap(), gradients.get(&memory).unwrap()] {
+            assert!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().all(|v| v.is_finite()));
+        }
+    }
+
+    proptest! {
+        /// Every read lies between the smallest and largest slot in each channel, and weights that sum to one make it.
+        #[test]
+        fn a_read_is_a_convex_mix_of_slots(
+            seed in any::<u64>(), tokens in 1usize..20, slots in 2usize..12, channels in 1usize..9,
+        ) {
+            let (x, memory) = (variable(&[1, tokens, channels], seed, 1.0), variable(&[slots, channels], seed ^ 1, 1.0));
+            let op = MemoryRead { slots, channels };
+            let (x, memory): (Vec<f32>, Vec<f32>) =
+                (x.flatten_all().unwrap().to_vec1().unwrap(), memory.flatten_all().unwrap().to_vec1().unwrap());
+            let mut unit = Vec::new();
+            unit_rows(&memory, channels, &mut unit);
+            let mut scratch = Scratch::default();
+            op.address(&x, &unit, &mut scratch);
+            for (row, soft) in scratch.weights.chunks(slots).zip(scratch.soft.chunks(slots)) {
+                prop_assert!(row.iter().all(|&w| (0.0..=1.000_001).contains(&w)));
+                // Slots that are all as near as one another are all shrunk away: the one exception.
+                let spread = soft.iter().any(|&w| w > 1.000_001 / slots as f32);
+                prop_assert!(!spread || (row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The operations whose generic form would waste time or cut gradients: one file each, with the plain form in candle's own
+//! operations, the fast form with its backward, and the tests that hold the two together.
+//!
+//! The fast forms run on the CPU in f32. Anything else (another device, half precision) takes the plain form.
+
+mod attention;
+mod dropout;
+mod layer_norm;
+mod matrix;
+mod memory_read;
+
+pub(crate) use attention::{Window, attention};
+pub(crate) use dropout::dropout;
+pub(crate) use layer_norm::layer_norm;
+pub(crate) use memory_read::memory_read;
+
+use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor};
+
+/// Whether the fast form serves these tensors.
+fn is_fast(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+}
+
+/// A contiguous f32 tensor's numbers on the CPU.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout, op: &'static str) -> Result<&'a [f32]> {
+    let range = layout.contiguous_offsets();
+    match (storage, range) {
+        (CpuStorage::F32(values), Some((start, end))) => Ok(&values[start..end]),
+        _ => Err(Error::Msg(format!("{op} needs contiguous f32 tensors"))),
+    }
+}
+
+/// Runs `f` on the numbers of contiguous f32 tensors on the CPU: a backward pass has tensors, not storages.
+fn with_values<const N: usize, R>(
+    tensors: [&Tensor; N],
+    op: &'static str,
+    f: impl FnOnce([&[f32]; N]) -> Result<R>,
+) -> Result<R> {
+    let guards = tensors.map(Tensor::storage_and_layout);
+    let mut slices: [&[f32]; N] = [&[]; N];
+    for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
+        let Storage::Cpu(storage) = &**storage else {
+            return Err(Error::Msg(format!("{op} needs tensors on the CPU")));
+        };
+        *slice = values(storage, layout, op)?;
+    }
+    f(slices)
+}
+
+#[cfg(test)]
+mod tests {
+    //! How a fast form is held against the plain one and against finite differences.
+
+    use candle_core::{Device, Result, Tensor, Var};
+
+    use crate::Random;
+
+    /// Standard normal numbers times `scale`.
+    pub(crate) fn variable(shape: &[usize], seed: u64, scale: f32) -> Var {
+        let values = Random::new(seed).stream().normal(shape.iter().product());
+        let values = values.into_iter().map(|value| value * scale).collect();
+        Var::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    fn numbers(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// A sum in which every element has a weight of its own, so that no error cancels.
+    fn objective(y: &Tensor) -> Tensor {
+        let weights = variable(y.dims(), 99, 1.0);
+        (y * weights.as_tensor()).unwrap().sum_all().unwrap()
+    }
+
+    fn assert_near(found: &Tensor, expected: &Tensor, what: &str) {
+        assert_eq!(found.dims(), expected.dims(), "{what}");
+        let (found, expected) = (numbers(found), numbers(expected));
+        let scale = expected.iter().fold(1e-3f32, |largest, x| largest.max(x.abs()));
+        for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert!((found - expected).abs() <= 2e-5 * scale, "{what} {index}: {found} {expected}");
+        }
+    }
+
+    /// The two forms agree in their results and in every gradient.
+    pub(crate) fn check_gradients(
+        inputs: &[&Var],
+        fast: impl Fn(&[&Tensor]) -> Result<Tensor>,
+        plain: impl Fn(&[&Tensor]) -> Result<Tensor>,
+    ) {
+        let tensors: Vec<&Tensor> = inputs.iter().map(|input| input.as_tensor()).collect();
+        let (fast, plain) = (fast(&tensors).unwrap(), plain(&tensors).unwrap());
+        assert_near(&fast, &plain, "result");
+        let fast = objective(&fast).backward().unwrap();
+        let plain = objective(&plain).backward().unwrap();
+        for (index, tensor) in tensors.iter().enumerate() {
+            let (fast, plain) = (fast.get(tensor).unwrap(), plain.get(tensor).unwrap());
+            assert_near(fast, plain, &format!("gradient {index} of {:?}", tensor.dims()));
+        }
+    }
+
+    /// Every gradient equals the central difference of the objective.
+    pub(crate) fn check_finite_differences(inputs: &[&Var], f: impl Fn(&[&Tensor]) -> Result<Tensor>) {
+        const STEP: f32 = 5e-3;
+        let tensors: Vec<&Tensor> = inputs.iter().map(|input| input.as_tensor()).collect();
+        let gradients = objective(&f(&tensors).unwrap()).backward().unwrap();
+        for (index, tensor) in tensors.iter().enumerate() {
+            let (values, gradient) = (numbers(tensor), numbers(gradients.get(tensor).unwrap()));
+            let scale = gradient.iter().fold(1e-2f32, |largest, x| largest.max(x.abs()));
+            for element in 0..values.len() {
+                let at = |shift: f32| {
+                    let mut values = values.clone();
+                    values[element] += shift;
+                    let moved = Tensor::from_vec(values, tensor.shape(), &Device::Cpu).unwrap();
+                    let mut tensors = tensors.clone();
+                    tensors[index] = &moved;
+                    f64::from(objective(&f(&tensors).unwrap()).to_scalar::<f32>().unwrap())
+                };
+                let difference = ((at(STEP) - at(-STEP)) / f64::from(2.0 * STEP)) as f32;
+                let found = gradient[element];
+                assert!(
+                    (found - difference).abs() <= 5e-3 * scale,
+                    "input {index}, element {element}: gradient {found}, difference {difference}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The one source of randomness: initial weights, dropout, pseudo anomalies, shuffling.
+//!
+//! A counter-based generator: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
+//! Number `i` of stream `s` under seed `k` is a function of (k, s, i) and nothing else, so that any number of threads, and
+//! any device, makes the same numbers in any order.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// Numbers a task fills at a time. No effect on their values.
+const CHUNK: usize = 4096;
+
+/// Where a generator stands: with the same state it goes on with the same numbers.
+///
+/// ```
+/// use dualad::Random;
+///
+/// let mut random = Random::new(7);
+/// let first = random.stream().uniform(3);
+/// let mut again = Random::new(7);
+/// assert_eq!(again.stream().uniform(3), first);
+/// assert_ne!(again.stream().uniform(3), first);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Random {
+    seed: u64,
+    next_stream: u64,
+}
+
+/// Streams that are counted and streams that are named do not meet.
+const NAMED: u64 = 1 << 63;
+
+impl Random {
+    /// A generator at its start.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, next_stream: 0 }
+    }
+
+    /// A new stream; every call returns another.
+    pub fn stream(&mut self) -> Stream {
+        let stream = Stream { seed: self.seed, stream: self.next_stream };
+        self.next_stream = (self.next_stream + 1) % NAMED;
+        stream
+    }
+
+    /// The stream of a name, the same whatever was drawn before: initial weights use their parameter's name.
+    pub fn named(&self, name: &str) -> Stream {
+        let hash = name
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+        Stream { seed: self.seed, stream: hash | NAMED }
+    }
+}
+
+/// An endless row of numbers, any of which can be had without those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stream {
+    seed: u64,
+    stream: u64,
+}
+
+impl Stream {
+    /// Four 32-bit numbers: block `block` of the stream.
+    pub fn bits(&self, block: u64) -> [u32; 4] {
+        let low = |x: u64| x as u32;
+        let high = |x: u64| (x >> 32) as u32;
+        let mut counter = [low(block), high(block), low(self.stream), high(self.stream)];
+        let mut key = [low(self.seed), high(self.seed)];
+        for _ in 0..10 {
+            let a = u64::from(counter[0]) * 0xD251_1F53;
+            let b = u64::from(counter[2]) * 0xCD9E_8D57;
+            counter = [high(b) ^ counter[1] ^ key[0], low(b), high(a) ^ counter[3] ^ key[1], low(a)];
+            key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
+        }
+        counter
+    }
+
+    /// Uniform on `[0, 1)`, in steps of 2^-24.
+    pub fn uniform(&self, count: usize) -> Vec<f32> {
+        self.fill(count, |bits| bits.map(unit))
+    }
+
+    /// Standard normal, by Box and Muller's transform.
+    pub fn normal(&self, count: usize) -> Vec<f32> {
+        self.fill(count, |[a, b, c, d]| {
+            let (x, y) = box_muller(a, b);
+            let (z, w) = box_muller(c, d);
+            [x, y, z, w]
+        })
+    }
+
+    /// A permutation of `0..count`, each equally likely (Fisher and Yates).
+    pub fn permutation(&self, count: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..count).collect();
+        for last in (1..count).rev() {
+            // 64 bits over at most 2^32 places: the bias is below 2^-32.
+            let [a, b, ..] = self.bits(last as u64);
+            let bits = u64::from(a) << 32 | u64::from(b);
+            let place = (u128::from(bits) * (last as u128 + 1)) >> 64;
+            order.swap(last, place as usize);
+        }
+        order
+    }
+
+    fn fill(&self, count: usize, make: impl Fn([u32; 4]) -> [f32; 4] + Sync) -> Vec<f32> {
+        let mut values = vec![0.0; count];
+        values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
+            let first = (chunk * CHUNK / 4) as u64;
+            for (block, values) in values.chunks_mut(4).enumerate() {
+                let made = make(self.bits(first + block as u64));
+                values.copy_from_slice(&made[..values.len()]);
+            }
+        });
+        values
+    }
+}
+
+/// The upper 24 bits as a fraction.
+pub(crate) fn unit(bits: u32) -> f32 {
+    (bits >> 8) as f32 * (1.0 / (1 << 24) as f32)
+}
+
+fn box_muller(a: u32, b: u32) -> (f32, f32) {
+    // (0, 1], so that the logarithm is finite.
+    let radius = (-2.0 * (1.0 - unit(a)).ln()).sqrt();
+    let (sine, cosine) = (std::f32::consts::TAU * unit(b)).sin_cos();
+    (radius * cosine, radius * sine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The known answers of the authors' Random123 library.
+    #[test]
+    fn philox_is_philox() {
+        let zeros = Stream { seed: 0, stream: 0 };
+        assert_eq!(zeros.bits(0), [0x6627_E8D5, 0xE169_C58D, 0xBC57_AC4C, 0x9B00_DBD8]);
+        let ones = Stream { seed: u64::MAX, stream: u64::MAX };
+        assert_eq!(ones.bits(u64::MAX), [0x408F_276D, 0x41C8_3B0E, 0xA20B_C7C6, 0x6D54_51FD]);
+        let digits = Stream { seed: 0x299F_31D0_A409_3822, stream: 0x0370_7344_1319_8A2E };
+        assert_eq!(digits.bits(0x85A3_08D3_243F_6A88), [0xD16C_FE09, 0x94FD_CCEB, 0x5001_E420, 0x2412_6EA1]);
+    }
+
+    #[test]
+    fn numbers_do_not_depend_on_how_many_are_asked_for() {
+        let stream = Random::new(3).named("weight");
+        let many = stream.normal(3 * CHUNK + 5);
+        for count in [0, 1, 3, 4, 5, CHUNK - 1, CHUNK + 1, 2 * CHUNK + 2] {
+            assert_eq!(stream.normal(count), many[..count]);
+        }
+    }
+
+    #[test]
+    fn moments_are_those_of_the_distributions() {
+        let stream = Random::new(1).stream();
+        let moments = |values: &[f32]| {
+            let count = values.len() as f64;
+            let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+            let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+            (mean, variance)
+        };
+        // A standard error of the mean is 1e-3 or less; five of them.
+        let (mean, variance) = moments(&stream.normal(1_000_000));
+        assert!(mean.abs() < 5e-3 && (variance - 1.0).abs() < 8e-3, "{mean} {variance}");
+        let (mean, variance) = moments(&stream.uniform(1_000_000));
+        assert!((mean - 0.5).abs() < 2e-3 && (variance - 1.0 / 12.0).abs() < 1e-3, "{mean} {variance}");
+    }
+
+    #[test]
+    fn permutations_are_permutations_and_differ() {
+        let mut random = Random::new(5);
+        let order = random.stream().permutation(1000);
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1000).collect::<Vec<_>>());
+        assert_ne!(random.stream().permutation(1000), order);
+        assert_eq!(random.stream().permutation(0), [0; 0]);
+        // Every place is as likely: the first element of 3.
+        let mut first = [0; 3];
+        for _ in 0..3000 {
+            first[random.stream().permutation(3)[0]] += 1;
+        }
+        assert!(first.iter().all(|&times| (850..1150).contains(&times)), "{first:?}");
+    }
+}

@@ -1,0 +1,176 @@
+//! From a reconstruction to scores (method, section 6), and to the loss (section 5).
+
+use candle_core::{D, DType, Result, Tensor};
+
+/// Side of the square whose mean anomaly is largest gives the image score, in pixels.
+const POOL: usize = 16;
+/// Pixels of a token's side.
+const STRIDE: usize = 16;
+
+/// How anomalous images are, and where.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Scores {
+    /// `[batch, 1, rows, columns]` at the input's size, never negative: larger is more anomalous. Raw, not a probability.
+    pub anomaly_map: Tensor,
+    /// `[batch]`: the largest mean of a 16 x 16 square of the map.
+    pub image_score: Tensor,
+}
+
+/// Sum over stages of the mean squared error between `[batch, tokens, channels]` tokens.
+pub(crate) fn reconstruction_loss(clean: &Tensor, reconstruction: &Tensor, stage_channels: &[usize]) -> Result<Tensor> {
+    let errors = squared_errors(clean, reconstruction, stage_channels)?;
+    let mut means = errors.iter().map(Tensor::mean_all);
+    let Some(first) = means.next() else { candle_core::bail!("a loss of no stages") };
+    means.try_fold(first?, |sum, mean| sum + mean?)
+}
+
+/// The stages' squared errors, `[batch, tokens, channels of the stage]`, in f32.
+fn squared_errors(clean: &Tensor, reconstruction: &Tensor, stage_channels: &[usize]) -> Result<Vec<Tensor>> {
+    let error = (reconstruction.to_dtype(DType::F32)? - clean.to_dtype(DType::F32)?)?.sqr()?;
+    let mut start = 0;
+    stage_channels
+        .iter()
+        .map(|&channels| {
+            let stage = error.narrow(D::Minus1, start, channels);
+            start += channels;
+            stage
+        })
+        .collect()
+}
+
+/// The product over stages of the root mean squared error, up-sampled, and its largest pooled mean.
+pub(crate) fn score(
+    clean: &Tensor,
+    reconstruction: &Tensor,
+    stage_channels: &[usize],
+    [rows, columns]: [usize; 2],
+) -> Result<Scores> {
+    let batch = clean.dim(0)?;
+    let (clean, reconstruction) = (clean.detach(), reconstruction.detach());
+    let stages = squared_errors(&clean, &reconstruction, stage_channels)?;
+    let mut product: Option<Tensor> = None;
+    for stage in stages {
+        let stage = stage.mean(D::Minus1)?.sqrt()?;
+        product = Some(match product {
+            None => stage,
+            Some(product) => (product * stage)?,
+        });
+    }
+    let Some(tokens) = product else { candle_core::bail!("a score of no stages") };
+    let map = tokens.reshape((batch, rows, columns))?;
+    let (vertical, horizontal) = (Axis::new(rows), Axis::new(columns));
+    let device = map.device().clone();
+    let apply = |map: &Tensor, vertical: &Matrix, horizontal: &Matrix| {
+        let vertical = Tensor::from_slice(&vertical.values, (vertical.rows, vertical.columns), &device)?;
+        let horizontal = Tensor::from_slice(&horizontal.values, (horizontal.rows, horizontal.columns), &device)?;
+        vertical.broadcast_matmul(map)?.broadcast_matmul(&horizontal.t()?.contiguous()?)
+    };
+    let anomaly_map = apply(&map, &vertical.upsample, &horizontal.upsample)?.unsqueeze(1)?;
+    // Up-sampling and pooling are both linear and separable: pooled straight from the tokens, the full-size pooled map
+    // costs next to nothing.
+    let pooled = apply(&map, &vertical.pool, &horizontal.pool)?;
+    let image_score = pooled.flatten_from(1)?.max(D::Minus1)?;
+    Ok(Scores { anomaly_map, image_score })
+}
+
+/// A linear map from token cells to pixels along one axis.
+struct Matrix {
+    rows: usize,
+    columns: usize,
+    values: Vec<f32>,
+}
+
+/// Bilinear up-sampling by [`STRIDE`] with aligned corners, and the same followed by the mean of [`POOL`] pixels.
+struct Axis {
+    upsample: Matrix,
+    pool: Matrix,
+}
+
+impl Axis {
+    fn new(cells: usize) -> Self {
+        let pixels = cells * STRIDE;
+        let mut upsample = vec![0.0f64; pixels * cells];
+        for pixel in 0..pixels {
+            // PyTorch's align_corners = true: the outermost centres stay where they are.
+            let position = pixel as f64 * (cells - 1) as f64 / (pixels - 1) as f64;
+            let first = (position as usize).min(cells - 1);
+            let second = (first + 1).min(cells - 1);
+            let share = position - first as f64;
+            upsample[pixel * cells + first] += 1.0 - share;
+            upsample[pixel * cells + second] += share;
+        }
+        let windows = pixels - POOL + 1;
+        let mut pool = vec![0.0f64; windows * cells];
+        for window in 0..windows {
+            for pixel in window..window + POOL {
+                for cell in 0..cells {
+                    pool[window * cells + cell] += upsample[pixel * cells + cell] / POOL as f64;
+                }
+            }
+        }
+        let narrow = |rows: usize, values: Vec<f64>| Matrix {
+            rows,
+            columns: cells,
+            values: values.into_iter().map(|value| value as f32).collect(),
+        };
+        Self { upsample: narrow(pixels, upsample), pool: narrow(windows, pool) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Random;
+    use candle_core::Device;
+
+    /// The method's words, cell by cell: up-sample each map, then average every 16 x 16 square of it.
+    #[test]
+    fn equals_the_textbook() {
+        for (rows, columns) in [(1, 1), (1, 4), (3, 2), (5, 8), (14, 14)] {
+            let stages = [2, 3];
+            let shape = (2, rows * columns, 5);
+            let mut random = Random::new(rows as u64);
+            let mut tokens =
+                || Tensor::from_vec(random.stream().normal(2 * rows * columns * 5), shape, &Device::Cpu).unwrap();
+            let (clean, reconstruction) = (tokens(), tokens());
+            let scores = score(&clean, &reconstruction, &stages, [rows, columns]).unwrap();
+            let maps: Vec<Vec<Vec<f32>>> = scores.anomaly_map.squeeze(1).unwrap().to_vec3().unwrap();
+            let found: Vec<f32> = scores.image_score.to_vec1().unwrap();
+            let (clean, reconstruction): (Vec<Vec<Vec<f32>>>, Vec<Vec<Vec<f32>>>) =
+                (clean.to_vec3().unwrap(), reconstruction.to_vec3().unwrap());
+            for image in 0..2 {
+                let cell = |row: usize, column: usize| {
+                    let token = row * columns + column;
+                    let error = |channel: usize| {
+                        let difference = clean[image][token][channel] - reconstruction[image][token][channel];
+                        f64::from(difference).powi(2)
+                    };
+                    ((error(0) + error(1)) / 2.0).sqrt() * ((error(2) + error(3) + error(4)) / 3.0).sqrt()
+                };
+                let at = |pixel: usize, cells: usize| {
+                    let position = pixel as f64 * (cells as f64 - 1.0) / (cells as f64 * 16.0 - 1.0);
+                    (position.floor() as usize, position - position.floor())
+                };
+                let mut map = vec![vec![0.0; columns * 16]; rows * 16];
+                for (y, line) in map.iter_mut().enumerate() {
+                    for (x, pixel) in line.iter_mut().enumerate() {
+                        let ((row, down), (column, right)) = (at(y, rows), at(x, columns));
+                        let (below, beside) = ((row + 1).min(rows - 1), (column + 1).min(columns - 1));
+                        *pixel = (1.0 - down) * ((1.0 - right) * cell(row, column) + right * cell(row, beside))
+                            + down * ((1.0 - right) * cell(below, column) + right * cell(below, beside));
+                        assert!((*pixel - f64::from(maps[image][y][x])).abs() < 1e-5);
+                    }
+                }
+                let mut largest = 0.0f64;
+                for y in 0..=rows * 16 - 16 {
+                    for x in 0..=columns * 16 - 16 {
+                        let sum: f64 = map[y..y + 16].iter().map(|line| line[x..x + 16].iter().sum::<f64>()).sum();
+                        largest = largest.max(sum / 256.0);
+                    }
+                }
+                assert!((largest - f64::from(found[image])).abs() < 1e-5, "{largest} {}", found[image]);
+            }
+        }
+    }
+}

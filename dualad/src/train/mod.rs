@@ -1,0 +1,5 @@
+//! Training: so far, the optimiser.
+
+mod optimizer;
+
+pub use optimizer::{AdamW, AdamWConfig};

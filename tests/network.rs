@@ -1,0 +1,405 @@
+//! The coupled dual-branch network: its size, its gradients, and what must hold of any input.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Device, Tensor};
+use dualad::backbones::Backbone;
+use dualad::{
+    Branches, DualAd, DualAdConfig, Error, Jitter, JitterKind, Random, Variant, backbone_multiply_accumulates,
+    backbone_parameter_count,
+};
+use proptest::prelude::*;
+
+/// The paper's network at toy widths.
+fn toy(variant: Variant) -> DualAdConfig {
+    let mut config = DualAdConfig::paper(variant, Backbone::ResNet18);
+    config.stage_channels = vec![5, 3, 4];
+    config.grid = [5, 6];
+    config.window = Some([3, 3]);
+    (config.levels, config.narrow_width, config.head_width) = (3, 8, 6);
+    (config.heads, config.ffn_width, config.encoder_layers) = (2, 12, 2);
+    if config.memory_slots > 0 {
+        config.memory_slots = 7;
+    }
+    config
+}
+
+fn every_kind() -> Vec<DualAdConfig> {
+    let mut configs = Vec::new();
+    for variant in [Variant::Heterogeneous, Variant::Homogeneous] {
+        for branches in [Branches::Coupled, Branches::WideShallow, Branches::NarrowDeep] {
+            let mut config = toy(variant);
+            config.branches = branches;
+            configs.push(config);
+        }
+    }
+    let mut unmasked = toy(Variant::Heterogeneous);
+    (unmasked.window, unmasked.memory_slots, unmasked.head_width) = (None, 0, unmasked.narrow_width);
+    configs.push(unmasked);
+    configs
+}
+
+fn network(config: DualAdConfig) -> DualAd {
+    DualAd::new(config, &Random::new(1), &Device::Cpu).unwrap()
+}
+
+fn tokens(config: &DualAdConfig, batch: usize, seed: u64) -> Tensor {
+    let shape = (batch, config.tokens(), config.channels());
+    let values = Random::new(seed).stream().normal(batch * config.tokens() * config.channels());
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// The paper's models: backbone, variant, millions of parameters and billions of multiply-accumulates as its table has them,
+/// and the parameters exactly. (The paper's 98.0 million for the homogeneous ResNet-50 follows from no reading of its text:
+/// the same network on Wide ResNet-50-2, which gives as many channels, has the table's 137.3.)
+const PAPER: [(Backbone, Variant, Option<&str>, f64, usize); 10] = [
+    (Backbone::WideResNet50x2, Variant::Heterogeneous, Some("97.5"), 15.5, 97_491_008),
+    (Backbone::WideResNet50x2, Variant::Homogeneous, Some("137.3"), 24.1, 137_333_824),
+    (Backbone::ResNet34, Variant::Heterogeneous, Some("40.9"), 7.2, 40_930_048),
+    (Backbone::ResNet34, Variant::Homogeneous, Some("89.0"), 17.4, 89_030_400),
+    (Backbone::ResNet50, Variant::Heterogeneous, Some("54.2"), 9.6, 54_164_800),
+    (Backbone::ResNet50, Variant::Homogeneous, None, 18.2, 94_007_616),
+    (Backbone::EfficientNetB4, Variant::Heterogeneous, Some("37.5"), 4.8, 37_545_024),
+    (Backbone::EfficientNetB4, Variant::Homogeneous, Some("86.7"), 15.3, 86_726_720),
+    (Backbone::VitSmallDino, Variant::Heterogeneous, Some("50.2"), 10.5, 50_225_024),
+    (Backbone::VitSmallDino, Variant::Homogeneous, Some("91.6"), 19.4, 91_640_704),
+];
+
+#[test]
+fn the_papers_parameter_counts() {
+    for (backbone, variant, millions, _, exactly) in PAPER {
+        let config = DualAdConfig::paper(variant, backbone);
+        let count = config.parameter_count().unwrap() + backbone_parameter_count(backbone);
+        assert_eq!(count, exactly, "{variant:?} {backbone}");
+        if let Some(millions) = millions {
+            assert_eq!(format!("{:.1}", count as f64 / 1e6), millions, "{variant:?} {backbone}");
+        }
+    }
+}
+
+#[test]
+fn the_papers_multiply_accumulates() {
+    for (backbone, variant, _, expected, _) in PAPER {
+        let config = DualAdConfig::paper(variant, backbone);
+        let network = config.multiply_accumulates().unwrap();
+        let found = (network + backbone_multiply_accumulates(backbone, [224, 224]).unwrap()) as f64 / 1e9;
+        let off = found / expected - 1.0;
+        println!("{variant:?} {backbone}: {found:.2} G, the paper has {expected} ({:+.1}%)", 100.0 * off);
+        assert!(off.abs() < 0.03, "{variant:?} {backbone}: {found:.2} G");
+    }
+}
+
+#[test]
+fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
+    for config in every_kind() {
+        let network = network(config.clone());
+        let clean = tokens(&config, 2, 2);
+        let reconstruction = network.reconstruct_disturbed(&clean, &mut Random::new(3)).unwrap();
+        let gradients = network.loss(&clean, &reconstruction).unwrap().backward().unwrap();
+        assert_eq!(network.variables().len(), config.parameters().unwrap().len());
+        for (name, variable) in network.variables() {
+            let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let gradient = numbers(gradient);
+            assert!(gradient.iter().all(|g| g.is_finite()), "{name}");
+            let largest = gradient.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
+            if name.ends_with("k_proj.bias") {
+                // Softmax ignores a shift common to all keys.
+                assert!(largest < 1e-6, "{name}: {largest}");
+            } else {
+                assert!(largest > 1e-9, "{name}: {largest} in {config:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_listed_parameters_are_those_of_the_network() {
+    for config in every_kind() {
+        let listed: BTreeMap<_, _> = config.parameters().unwrap().into_iter().map(|p| (p.name, p.shape)).collect();
+        let made = network(config);
+        let made: BTreeMap<_, _> =
+            made.parameters().iter().map(|(name, t)| (name.clone(), t.dims().to_vec())).collect();
+        assert_eq!(listed, made);
+    }
+}
+
+#[test]
+fn half_precision_scores_are_within_one_percent() {
+    for mut config in [toy(Variant::Heterogeneous), toy(Variant::Homogeneous)] {
+        (config.narrow_width, config.head_width, config.heads, config.ffn_width) = (32, 32, 4, 64);
+        config.stage_channels = vec![32, 64];
+        let network = network(config.clone());
+        let clean = tokens(&config, 4, 5);
+        let score = |network: &DualAd| {
+            let reconstruction = network.reconstruct(&clean).unwrap();
+            numbers(&network.score(&clean, &reconstruction).unwrap().image_score)
+        };
+        let exact = score(&network);
+        for dtype in [DType::F16, DType::BF16] {
+            let half = network.frozen(dtype, &Device::Cpu).unwrap();
+            assert_eq!(half.reconstruct(&clean).unwrap().dtype(), dtype);
+            for (exact, half) in exact.iter().zip(score(&half)) {
+                assert!((exact - half).abs() <= 0.01 * exact, "{dtype:?}: {exact} {half}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
+    let config = toy(Variant::Heterogeneous);
+    let train = |seed: u64| {
+        let network = DualAd::new(config.clone(), &Random::new(seed), &Device::Cpu).unwrap();
+        let clean = tokens(&config, 3, 9);
+        let mut random = Random::new(seed);
+        let mut optimizer = dualad::train::AdamW::new(network.variables(), Default::default()).unwrap();
+        for _ in 0..2 {
+            let reconstruction = network.reconstruct_disturbed(&clean, &mut random).unwrap();
+            let loss = network.loss(&clean, &reconstruction).unwrap();
+            optimizer.step(&loss.backward().unwrap()).unwrap();
+        }
+        numbers(&network.reconstruct(&clean).unwrap())
+    };
+    assert_eq!(train(4), train(4));
+    assert_ne!(train(4), train(5));
+    // Each parameter's start depends on its own name only: a deeper network begins as the shallower one does.
+    let mut deeper = config.clone();
+    deeper.encoder_layers += 1;
+    let (shallow, deep) = (network(config), network(deeper));
+    for (name, tensor) in shallow.parameters() {
+        assert_eq!(numbers(tensor), numbers(&deep.parameters()[name]), "{name}");
+    }
+}
+
+/// The bits do not depend on the number of threads: the same test binary, with one thread and with several.
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    const CHILD: &str = "DUALAD_TEST_BITS";
+    let bits = || {
+        let mut config = toy(Variant::Heterogeneous);
+        // Large enough for every product and every loop to be split.
+        (config.narrow_width, config.head_width, config.ffn_width, config.heads) = (64, 64, 128, 4);
+        (config.stage_channels, config.grid) = (vec![100, 60], [14, 14]);
+        let network = network(config.clone());
+        let clean = tokens(&config, 3, 9);
+        let mut random = Random::new(11);
+        let reconstruction = network.reconstruct_disturbed(&clean, &mut random).unwrap();
+        let gradients = network.loss(&clean, &reconstruction).unwrap().backward().unwrap();
+        let mut hash = 0xCBF2_9CE4_8422_2325u64;
+        let gradients = network.variables().values().map(|variable| gradients.get(variable).unwrap().clone());
+        for tensor in std::iter::once(reconstruction).chain(gradients) {
+            for value in numbers(&tensor) {
+                hash = (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01B3);
+            }
+        }
+        format!("bits {hash:016x}")
+    };
+    if std::env::var_os(CHILD).is_some() {
+        println!("{}", bits());
+        return;
+    }
+    let child = |threads: &str| {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "any_number_of_threads_gives_the_same_bits", "--nocapture"])
+            .env(CHILD, "1")
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().find(|line| line.starts_with("bits ")).unwrap_or_else(|| panic!("{text}")).to_owned()
+    };
+    let one = child("1");
+    for threads in ["2", "3", "5"] {
+        assert_eq!(child(threads), one, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_frozen_network_keeps_its_weights_and_a_trainable_copy_its_own() {
+    let config = toy(Variant::Heterogeneous);
+    let network = network(config.clone());
+    let clean = tokens(&config, 1, 1);
+    let frozen = network.frozen(DType::F32, &Device::Cpu).unwrap();
+    let copy = frozen.trainable().unwrap();
+    let before = numbers(&network.reconstruct(&clean).unwrap());
+    let loss = network.loss(&clean, &network.reconstruct(&clean).unwrap()).unwrap();
+    let mut optimizer = dualad::train::AdamW::new(network.variables(), Default::default()).unwrap();
+    optimizer.step(&loss.backward().unwrap()).unwrap();
+    assert_ne!(numbers(&network.reconstruct(&clean).unwrap()), before);
+    assert_eq!(numbers(&frozen.reconstruct(&clean).unwrap()), before);
+    assert_eq!(numbers(&copy.reconstruct(&clean).unwrap()), before);
+    assert!(frozen.variables().is_empty());
+    assert_eq!(copy.variables().len(), network.variables().len());
+}
+
+#[test]
+fn saved_and_loaded_is_the_same_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for config in every_kind() {
+        let path = folder.path().join("model.safetensors");
+        let network = network(config.clone());
+        network.save(&path).unwrap();
+        let loaded = DualAd::load(config.clone(), &path, &Device::Cpu).unwrap();
+        let clean = tokens(&config, 2, 3);
+        let expected = numbers(&network.reconstruct(&clean).unwrap());
+        assert_eq!(numbers(&loaded.reconstruct(&clean).unwrap()), expected);
+        // Nothing but the file is left behind.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+    let error = network(toy(Variant::Homogeneous)).save(folder.path().join("no/such/folder/x")).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+}
+
+/// A configuration of `tools/reference/checkpoint.py`.
+fn published(variant: Variant) -> DualAdConfig {
+    let mut config = DualAdConfig::paper(variant, Backbone::ResNet18);
+    (config.stage_channels, config.grid, config.window) = (vec![6], [2, 3], None);
+    (config.levels, config.narrow_width, config.head_width, config.ffn_width) = (2, 4, 4, 6);
+    (config.encoder_layers, config.wide_layers, config.heads) = (1, 1, 2);
+    config.memory_slots = config.memory_slots.min(3);
+    config
+}
+
+#[test]
+fn a_published_checkpoint_loads_as_it_is() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    for (variant, name) in [(Variant::Heterogeneous, "heterogeneous"), (Variant::Homogeneous, "homogeneous")] {
+        let config = published(variant);
+        for file in [format!("{name}.pth.tar"), format!("{name}_bare.pth")] {
+            let network = DualAd::load_pth(config.clone(), fixtures.join(&file), &Device::Cpu).unwrap();
+            for parameter in config.parameters().unwrap() {
+                let expected = dualad::backbones::weights::synthetic::tensor(&parameter.name, &parameter.shape, 3);
+                assert_eq!(numbers(&network.parameters()[&parameter.name]), expected, "{file}: {}", parameter.name);
+            }
+            assert!(numbers(&network.reconstruct(&tokens(&config, 1, 1)).unwrap()).iter().all(|x| x.is_finite()));
+        }
+        // The wrong configuration for the file: the key and both shapes are named.
+        let mut wider = config.clone();
+        (wider.narrow_width, wider.head_width) = (8, 8);
+        let error = DualAd::load_pth(wider, fixtures.join(format!("{name}.pth.tar")), &Device::Cpu).unwrap_err();
+        assert!(error.to_string().contains("has shape"), "{error}");
+        let mut deeper = config.clone();
+        deeper.encoder_layers = 2;
+        let error = DualAd::load_pth(deeper, fixtures.join(format!("{name}.pth.tar")), &Device::Cpu).unwrap_err();
+        assert!(error.to_string().contains("encoder.layers.1."), "{error}");
+        let mut shallower = config;
+        shallower.branches = Branches::WideShallow;
+        let error = DualAd::load_pth(shallower, fixtures.join(format!("{name}.pth.tar")), &Device::Cpu).unwrap_err();
+        assert!(error.to_string().contains("does not know"), "{error}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for bytes in [&b""[..], b"not a zip", b"PK\x03\x04"] {
+        let path = folder.path().join("broken.pth");
+        std::fs::write(&path, bytes).unwrap();
+        let error = DualAd::load_pth(published(Variant::Homogeneous), &path, &Device::Cpu).unwrap_err();
+        assert!(matches!(error, Error::Weights(_)), "{error}");
+    }
+}
+
+#[test]
+fn tokens_that_do_not_fit_are_refused() {
+    let config = toy(Variant::Heterogeneous);
+    let network = network(config.clone());
+    let (n, c) = (config.tokens(), config.channels());
+    for shape in [vec![1, n + 1, c], vec![1, n, c - 1], vec![n, c], vec![0, n, c], vec![1, n, c, 1]] {
+        let wrong = Tensor::zeros(shape.as_slice(), DType::F32, &Device::Cpu).unwrap();
+        assert!(matches!(network.reconstruct(&wrong), Err(Error::Tokens { .. })), "{shape:?}");
+    }
+    let integers = Tensor::zeros((1, n, c), DType::U32, &Device::Cpu).unwrap();
+    assert!(matches!(network.reconstruct(&integers), Err(Error::Tokens { .. })));
+    let good = tokens(&config, 1, 1);
+    assert!(matches!(network.score(&good, &integers), Err(Error::Tokens { .. })));
+}
+
+#[test]
+fn constant_images_score_finite_and_never_negative() {
+    for config in every_kind() {
+        let network = network(config.clone());
+        for value in [0.0f32, 1.0, -3.0, 1e4] {
+            let clean = Tensor::full(value, (2, config.tokens(), config.channels()), &Device::Cpu).unwrap();
+            let reconstruction = network.reconstruct_disturbed(&clean, &mut Random::new(1)).unwrap();
+            for reconstruction in [clean.clone(), network.reconstruct(&clean).unwrap(), reconstruction] {
+                let scores = network.score(&clean, &reconstruction).unwrap();
+                let mut all = numbers(&scores.anomaly_map);
+                all.extend(numbers(&scores.image_score));
+                assert!(all.iter().all(|&x| x.is_finite() && x >= 0.0), "{value}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// What an image gets does not depend on where in a batch it stands.
+    #[test]
+    fn permuting_the_batch_permutes_the_result(seed in any::<u64>(), homogeneous in any::<bool>()) {
+        let config = toy(if homogeneous { Variant::Homogeneous } else { Variant::Heterogeneous });
+        let network = network(config.clone());
+        let clean = tokens(&config, 3, seed);
+        let result = network.reconstruct(&clean).unwrap();
+        let order = Tensor::new(&[2u32, 0, 1], &Device::Cpu).unwrap();
+        let permuted = network.reconstruct(&clean.index_select(&order, 0).unwrap()).unwrap();
+        let expected = numbers(&result.index_select(&order, 0).unwrap());
+        for (found, expected) in numbers(&permuted).iter().zip(expected) {
+            prop_assert!((found - expected).abs() <= 1e-5 * (1.0 + expected.abs()));
+        }
+    }
+
+    /// Every way to spoil one field is noticed, and the field is named.
+    #[test]
+    fn bad_configurations_name_their_field(which in 0usize..16) {
+        let mut config = DualAdConfig::paper(Variant::Homogeneous, Backbone::ResNet18);
+        let field = [
+            "levels", "narrow_width", "head_width", "heads", "ffn_width", "encoder_layers", "wide_layers",
+            "wide_ffn_ratio", "stage_channels", "grid", "narrow_width", "heads", "memory_slots", "window", "dropout",
+            "jitter.scale",
+        ][which];
+        match which {
+            0 => config.levels = 0,
+            1 => config.narrow_width = 0,
+            2 => config.head_width = 0,
+            3 => config.heads = 0,
+            4 => config.ffn_width = usize::MAX,
+            5 => config.encoder_layers = 0,
+            6 => config.wide_layers = 0,
+            7 => config.wide_ffn_ratio = 0,
+            8 => config.stage_channels = vec![4, 0],
+            9 => config.grid = [14, 1 << 40],
+            10 => config.narrow_width = 255,
+            11 => config.heads = 7,
+            12 => config.memory_slots = 1,
+            13 => config.window = Some([27, 28]),
+            14 => config.dropout = 1.0,
+            _ => config.jitter = Some(Jitter { kind: JitterKind::Channel, scale: f64::NAN }),
+        }
+        let error = config.validate().unwrap_err();
+        let Error::Config { field: found, .. } = &error else { panic!("{error}") };
+        prop_assert_eq!(*found, field);
+        prop_assert!(DualAd::new(config.clone(), &Random::new(0), &Device::Cpu).is_err());
+        prop_assert!(config.parameters().is_err() && config.multiply_accumulates().is_err());
+    }
+}
+
+#[test]
+fn an_enormous_configuration_is_refused_before_memory_is_taken() {
+    let mut config = DualAdConfig::paper(Variant::Homogeneous, Backbone::ResNet18);
+    (config.levels, config.head_width, config.narrow_width) = (1 << 20, 1 << 20, 1 << 20);
+    let error = config.validate().unwrap_err();
+    assert!(error.to_string().contains("parameters"), "{error}");
+}
+
+#[test]
+fn configurations_survive_json_and_unknown_fields_do_not() {
+    for config in every_kind() {
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<DualAdConfig>(&text).unwrap(), config);
+        let odd = text.replacen('{', "{\"widht\": 3, ", 1);
+        let error = serde_json::from_str::<DualAdConfig>(&odd).unwrap_err();
+        assert!(error.to_string().contains("widht"), "{error}");
+    }
+}
