@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use crate::error::{Error, Result};
+use crate::extractor::is_supported;
 use crate::spec::{Stage, TOKEN_STRIDE, check_input_size};
 
 /// Brings the stage maps of an input of `[height, width]` pixels to stride 16 and puts them side by side:
@@ -19,7 +20,7 @@ use crate::spec::{Stage, TOKEN_STRIDE, check_input_size};
 /// # Errors
 /// [`Error::InputSize`] if a side of the input is not a positive multiple of 16; [`Error::FeatureMap`] if the maps are
 /// not as many as the stages, or one does not have the shape its stage gives for that input, or its stride and 16 do
-/// not divide one another.
+/// not divide one another, or the dtypes are not one floating-point dtype.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -57,6 +58,9 @@ fn check(map: &Tensor, stage: &Stage, first: &Tensor, [height, width]: [usize; 2
         return Err(format!("its stride {stride} and {TOKEN_STRIDE} do not divide one another"));
     }
     let [channels, rows, columns] = stage.map_shape(height, width);
+    if map.dtype() != first.dtype() || !is_supported(map.dtype()) {
+        return Err(format!("its dtype is {:?}; all maps must have one, f16, bf16, f32 or f64", map.dtype()));
+    }
     match *map.dims() {
         [batch, c, r, w] if [c, r, w] == [channels, rows, columns] && batch > 0 && batch == first.dims()[0] => Ok(()),
         ref found => Err(format!(
@@ -75,7 +79,10 @@ fn to_token_stride(map: &Tensor, stride: usize, [rows, columns]: [usize; 2]) -> 
         return Ok(map.clone());
     }
     let scale = stride / TOKEN_STRIDE;
-    let (_, _, map_rows, map_columns) = map.dims4()?;
-    let repeated = map.upsample_nearest2d(map_rows * scale, map_columns * scale)?;
-    repeated.narrow(2, 0, rows)?.narrow(3, 0, columns)
+    // Cells are looked up, not repeated: nothing larger than the result is made, whatever the stride.
+    let repeat = |count: usize| {
+        let cells: Vec<u32> = (0..count).map(|cell| (cell / scale) as u32).collect();
+        Tensor::from_vec(cells, count, map.device())
+    };
+    map.index_select(&repeat(rows)?, 2)?.index_select(&repeat(columns)?, 3)
 }

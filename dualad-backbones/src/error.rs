@@ -19,7 +19,7 @@ pub enum Error {
     },
     /// The caller asked for stages that the backbone does not have.
     #[error(
-        "{backbone} has stages 1 to {available}, but stages {wanted:?} were asked for; name at least one, \
+        "{backbone} has stages {available:?} here, but stages {wanted:?} were asked for; name at least one, \
          in ascending order and each once"
     )]
     Stages {
@@ -27,8 +27,8 @@ pub enum Error {
         backbone: &'static str,
         /// The numbers asked for.
         wanted: Vec<usize>,
-        /// How many stages there are.
-        available: usize,
+        /// The numbers there are.
+        available: Vec<usize>,
     },
     /// The input's height or width does not fit the token grid.
     #[error(
@@ -41,11 +41,14 @@ pub enum Error {
         width: usize,
     },
     /// The input is not an image batch.
-    #[error("expected an image batch of shape [batch, 3, height, width] and a floating-point dtype, got {found}")]
+    #[error("expected an image batch of shape [batch, 3, height, width] in f16, bf16, f32 or f64, got {found}")]
     InputBatch {
         /// Shape and dtype of the tensor given.
         found: String,
     },
+    /// The input holds NaN or infinity.
+    #[error("the image batch holds NaN or infinity; check how it was decoded and normalised")]
+    InputNotFinite,
     /// The maps given to [`crate::aggregate()`] do not belong together.
     #[error("feature map {index} does not fit: {reason}")]
     FeatureMap {
@@ -94,9 +97,22 @@ pub enum WeightsError {
         /// The operating system's word.
         error: std::io::Error,
     },
+    /// The path leads to something else than a file.
+    #[error("{} is a folder or a device, not a file of weights", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// What should be a SHA-256 is none.
+    #[error("\"{}\" is no SHA-256; write its 64 hexadecimal digits and nothing else", value.escape_debug())]
+    NotADigest {
+        /// The value.
+        value: String,
+    },
     /// The file is not of its format, or not all of it.
     #[error(
-        "{source_name} is not a complete safetensors file ({reason}); it may be truncated or of another format: fetch or convert it again"
+        "{source_name} is not a complete {format} file ({}); it may be truncated or of another format: delete it, then fetch or convert it again",
+        shown(reason)
     )]
     Malformed {
         /// The weights.
@@ -107,7 +123,9 @@ pub enum WeightsError {
         reason: String,
     },
     /// The file's content is not the one that was expected.
-    #[error("{source_name} has SHA-256 {found}, expected {expected}; fetch it again, or correct the expected value")]
+    #[error(
+        "{source_name} has SHA-256 {found}, expected {expected}; delete it and fetch it again, or correct the expected value"
+    )]
     Sha256 {
         /// The weights.
         source_name: String,
@@ -118,7 +136,8 @@ pub enum WeightsError {
     },
     /// A tensor that the network needs is not there.
     #[error(
-        "{source_name} has no tensor \"{key}\", which {network} needs ({missing} missing in all); these may be the weights of another network"
+        "{source_name} has no tensor \"{}\", which {network} needs ({missing} missing in all); these may be the weights of another network",
+        shown(key)
     )]
     MissingKey {
         /// The weights.
@@ -132,7 +151,8 @@ pub enum WeightsError {
     },
     /// A tensor is there that the network does not know.
     #[error(
-        "{source_name} holds a tensor \"{key}\", which {network} does not know ({extra} such in all); these may be the weights of another network, or allow extra keys when loading"
+        "{source_name} holds a tensor \"{}\", which {network} does not know ({extra} such in all); these may be the weights of another network, or allow extra keys when loading",
+        shown(key)
     )]
     ExtraKey {
         /// The weights.
@@ -146,7 +166,8 @@ pub enum WeightsError {
     },
     /// A tensor has another shape than the network's.
     #[error(
-        "{source_name}: tensor \"{key}\" has shape {found:?}, but the network needs {expected:?}; these may be the weights of another network"
+        "{source_name}: tensor \"{}\" has shape {found:?}, but the network needs {expected:?}; these may be the weights of another network",
+        shown(key)
     )]
     Shape {
         /// The weights.
@@ -159,7 +180,7 @@ pub enum WeightsError {
         found: Vec<usize>,
     },
     /// A tensor has a dtype that is no floating-point one.
-    #[error("{source_name}: tensor \"{key}\" has dtype {found}; convert it to F32, F16, BF16 or F64")]
+    #[error("{source_name}: tensor \"{}\" has dtype {found}; convert it to F32, F16, BF16 or F64", shown(key))]
     DType {
         /// The weights.
         source_name: String,
@@ -169,7 +190,10 @@ pub enum WeightsError {
         found: String,
     },
     /// A tensor holds NaN or infinity.
-    #[error("{source_name}: tensor \"{key}\" holds NaN or infinity; the file is damaged: fetch or convert it again")]
+    #[error(
+        "{source_name}: tensor \"{}\" holds NaN or infinity; the file is damaged: fetch or convert it again",
+        shown(key)
+    )]
     NotFinite {
         /// The weights.
         source_name: String,
@@ -178,7 +202,8 @@ pub enum WeightsError {
     },
     /// A tensor's numbers are finite, but not once its batch norm is folded in, or not in the dtype asked for.
     #[error(
-        "{source_name}: tensor \"{key}\" becomes NaN or infinite once its batch norm is folded in and it is held in {dtype}; choose f32, or check its batch norm's running_var"
+        "{source_name}: tensor \"{}\" becomes NaN or infinite once its batch norm is folded in and it is held in {dtype}; choose f32, or check its batch norm's running_var",
+        shown(key)
     )]
     Overflow {
         /// The weights.
@@ -188,4 +213,13 @@ pub enum WeightsError {
         /// The dtype asked for.
         dtype: String,
     },
+}
+
+/// A name out of a file: without control characters, and no longer than a line.
+fn shown(key: &str) -> String {
+    let mut shown: String = key.chars().take(200).flat_map(char::escape_debug).collect();
+    if key.chars().nth(200).is_some() {
+        shown.push_str("...");
+    }
+    shown
 }

@@ -16,6 +16,8 @@ use crate::weights::{Provenance, Weights};
 ///
 /// Images are RGB, scaled to `[0, 1]` and normalised with ImageNet's mean and deviation ([`crate::MEAN`],
 /// [`crate::STANDARD_DEVIATION`]), `[batch, 3, height, width]`, both sides multiples of 16.
+///
+/// Memory grows with the number of pixels; for a vision transformer with its square (every token attends to every other).
 pub trait FeatureExtractor: Debug + Send + Sync {
     /// Which backbone this is.
     fn backbone(&self) -> Backbone;
@@ -36,8 +38,9 @@ pub trait FeatureExtractor: Debug + Send + Sync {
     /// says. The images are brought to [`Self::dtype`] and [`Self::device`] first. No gradient is kept.
     ///
     /// # Errors
-    /// [`Error::InputBatch`] or [`Error::InputSize`] if the images' shape or dtype does not fit, [`Error::Candle`] if
-    /// the device fails.
+    /// [`Error::InputBatch`] or [`Error::InputSize`] if the images' shape or dtype does not fit,
+    /// [`Error::InputNotFinite`] if they hold NaN or infinity (looked for on the CPU only), [`Error::Candle`] if the
+    /// device fails. Normalised images have values from -3 to 3; maps of values beyond 1e6 may not be finite.
     fn extract(&self, images: &Tensor) -> Result<Vec<Tensor>>;
 
     /// `[batch, 3, height, width]` to stride-16 tokens `[batch, height / 16 * width / 16, channels]`, the sum of all
@@ -57,11 +60,32 @@ pub trait FeatureExtractor: Debug + Send + Sync {
     }
 }
 
+/// Pixels of a batch: 12 GiB of f32.
+const LARGEST_BATCH: usize = 1 << 30;
+
+/// The dtypes that images and maps may have.
+pub(crate) fn is_supported(dtype: DType) -> bool {
+    matches!(dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
+}
+
 /// The images as an extractor needs them, or why they cannot be.
 pub(crate) fn prepare(images: &Tensor, device: &Device, dtype: DType) -> Result<Tensor> {
     match *images.dims() {
-        [batch, 3, height, width] if batch > 0 && images.dtype().is_float() => check_input_size(height, width)?,
+        [batch, 3, height, width] if batch > 0 && is_supported(images.dtype()) => {
+            check_input_size(height, width)?;
+            // A tensor can claim more elements than it has (broadcasting); they are about to be written out.
+            let pixels = height.checked_mul(width).and_then(|pixels| pixels.checked_mul(batch));
+            if pixels.is_none_or(|pixels| pixels > LARGEST_BATCH) {
+                return Err(Error::InputBatch { found: format!("{:?}, more than 2^30 pixels", images.dims()) });
+            }
+        }
         ref shape => return Err(Error::InputBatch { found: format!("{shape:?} {:?}", images.dtype()) }),
+    }
+    // Looking at them is free next to what follows; on an accelerator it would have to be waited for.
+    // (Zero times NaN or infinity is NaN; candle's `max` passes NaN over.)
+    if images.device().is_cpu() && images.affine(0.0, 0.0)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>()? != 0.0
+    {
+        return Err(Error::InputNotFinite);
     }
     Ok(images.detach().to_device(device)?.to_dtype(dtype)?.contiguous()?)
 }

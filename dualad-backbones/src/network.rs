@@ -199,8 +199,8 @@ impl Shape {
     /// Positions: cells of a map, tokens of a token list.
     pub const fn positions(self) -> usize {
         match self {
-            Self::Map { rows, columns, .. } => rows * columns,
-            Self::Tokens { rows, columns, .. } => 1 + rows * columns,
+            Self::Map { rows, columns, .. } => rows.saturating_mul(columns),
+            Self::Tokens { rows, columns, .. } => rows.saturating_mul(columns).saturating_add(1),
         }
     }
 }
@@ -228,7 +228,7 @@ impl Parameter {
 
     /// How many numbers it holds.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |product, &side| product.saturating_mul(side))
     }
 
     /// Whether it holds none.
@@ -243,7 +243,7 @@ impl Op {
         match self {
             Self::Conv(conv) => {
                 let Conv { key, in_channels, out_channels, kernel, groups, norm, .. } = conv;
-                let shape = [*out_channels, in_channels / groups, *kernel, *kernel];
+                let shape = [*out_channels, in_channels.checked_div(*groups).unwrap_or(0), *kernel, *kernel];
                 let mut parameters = vec![Parameter::new(format!("{key}.weight"), &shape)];
                 match norm {
                     None => parameters.push(Parameter::new(format!("{key}.bias"), &[*out_channels])),
@@ -266,7 +266,7 @@ impl Op {
             ],
             Self::Embed { channels, grid } => vec![
                 Parameter::new("cls_token", &[1, 1, *channels]),
-                Parameter::new("pos_embed", &[1, 1 + grid * grid, *channels]),
+                Parameter::new("pos_embed", &[1, grid.saturating_mul(*grid).saturating_add(1), *channels]),
             ],
             Self::LayerNorm { key, channels, .. } => vec![
                 Parameter::new(format!("{key}.weight"), &[*channels]),
@@ -284,7 +284,7 @@ impl Op {
     fn output_shape(&self, input: Shape) -> Option<Shape> {
         let window = |length: usize, kernel: usize, stride: usize, padding: Padding| {
             let (before, after) = padding.amounts(length, kernel, stride);
-            (length + before + after).checked_sub(kernel).map(|last| last / stride + 1)
+            length.checked_add(before + after)?.checked_sub(kernel)?.checked_div(stride).map(|steps| steps + 1)
         };
         Some(match (self, input) {
             (Self::Conv(conv), Shape::Map { channels, rows, columns }) if channels == conv.in_channels => Shape::Map {
@@ -329,19 +329,21 @@ impl Op {
 
     /// Multiplications of the operation's products for one image (element-wise work is not counted, as is usual).
     fn multiply_accumulates(&self, input: Shape, output: Shape) -> u64 {
-        let product = |factors: &[usize]| factors.iter().map(|&f| f as u64).product::<u64>();
+        let product =
+            |factors: &[usize]| factors.iter().fold(1u64, |product, &factor| product.saturating_mul(factor as u64));
         match self {
             Self::Conv(conv) => product(&[
                 output.positions(),
                 conv.out_channels,
-                conv.in_channels / conv.groups,
-                conv.kernel * conv.kernel,
+                conv.in_channels.checked_div(conv.groups).unwrap_or(0),
+                conv.kernel,
+                conv.kernel,
             ]),
-            Self::SqueezeExcite { channels, reduced, .. } => 2 * product(&[*channels, *reduced]),
+            Self::SqueezeExcite { channels, reduced, .. } => product(&[2, *channels, *reduced]),
             Self::Linear { in_channels, out_channels, .. } => {
                 product(&[input.positions(), *in_channels, *out_channels])
             }
-            Self::SelfAttention { channels, .. } => 2 * product(&[input.positions(), input.positions(), *channels]),
+            Self::SelfAttention { channels, .. } => product(&[2, input.positions(), input.positions(), *channels]),
             Self::MaxPool { .. } | Self::Embed { .. } | Self::LayerNorm { .. } | Self::TokensToMap { .. } => 0,
         }
     }
@@ -459,7 +461,7 @@ impl Network {
         Ok(shapes)
     }
 
-    /// Multiply-accumulates of one image of `height` x `width` pixels.
+    /// Multiply-accumulates of one image of `height` x `width` pixels (`u64::MAX` if there are more).
     ///
     /// # Errors
     /// As [`Self::shapes`].
@@ -470,7 +472,7 @@ impl Network {
             .iter()
             .zip(&shapes[1..])
             .map(|(layer, &output)| layer.op.multiply_accumulates(shapes[layer.input.index()], output))
-            .sum())
+            .fold(0, u64::saturating_add))
     }
 }
 
@@ -479,7 +481,11 @@ pub(crate) fn choose_stages(available: &[Stage], wanted: &[usize], backbone: &'s
     let ascending = wanted.windows(2).all(|pair| pair[0] < pair[1]);
     let chosen: Vec<Stage> = available.iter().filter(|stage| wanted.contains(&stage.index)).copied().collect();
     if wanted.is_empty() || !ascending || chosen.len() != wanted.len() {
-        return Err(Error::Stages { backbone, wanted: wanted.to_vec(), available: available.len() });
+        return Err(Error::Stages {
+            backbone,
+            wanted: wanted.to_vec(),
+            available: available.iter().map(|stage| stage.index).collect(),
+        });
     }
     Ok(chosen)
 }

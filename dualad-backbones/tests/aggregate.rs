@@ -124,6 +124,20 @@ fn maps_that_do_not_belong_together_are_refused() {
     for stride in [0, 3, 24] {
         refused(&good[..1], &[Stage::new(1, 64, stride)], size, 0);
     }
+    let integers = good[0].to_dtype(DType::I64).unwrap();
+    refused(&[integers, good[1].clone(), good[2].clone()], &stages, size, 0);
+    let other_dtype = good[1].to_dtype(DType::F16).unwrap();
+    refused(&[good[0].clone(), other_dtype, good[2].clone()], &stages, size, 1);
     assert!(matches!(aggregate(&good, &stages, [40, 48]), Err(Error::InputSize { height: 40, width: 48 })));
     assert!(matches!(aggregate(&good, &stages, [0, 48]), Err(Error::InputSize { .. })));
+}
+
+/// One cell over the whole image, whatever the stride: nothing of the stride's size is made.
+#[test]
+fn enormous_strides_cost_nothing() {
+    for stride in [1 << 20, 1 << 40, 1 << 63, usize::MAX - 15] {
+        let map = Tensor::full(2f32, (1, 1, 1, 1), &Device::Cpu).unwrap();
+        let tokens = aggregate(&[map], &[Stage::new(1, 1, stride)], [32, 48]).unwrap();
+        assert_eq!(tokens.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [2.0; 6]);
+    }
 }

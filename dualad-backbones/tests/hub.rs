@@ -57,7 +57,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn hub(endpoint: &str, cache: &Path) -> Hub {
-    let hub = Hub::from_variables(|name| (name == "HF_HOME").then(|| "unused".to_owned())).unwrap();
+    let hub = Hub::from_variables(|name| (name == "HF_HOME").then(|| "unused".into())).unwrap();
     hub.endpoint(endpoint).cache(cache).timeout(Duration::from_millis(500))
 }
 
@@ -116,6 +116,129 @@ fn the_token_goes_to_the_hub_and_not_to_the_storage() {
     assert!(!format!("{hub:?}").contains("hf_secret"));
 }
 
+/// The same host under another port is somebody else.
+#[test]
+fn the_token_does_not_go_to_another_port() {
+    let setup = Setup::new(Fault::SameHost);
+    setup.hub().token(Some(" hf_secret\n".into())).fetch(&file()).unwrap();
+    for request in setup.server.requests() {
+        assert_eq!(request.headers.contains_key("authorization"), !request.to_storage, "{request:?}");
+    }
+}
+
+#[test]
+fn addresses_and_tokens_that_are_none_are_named_and_passwords_kept() {
+    let cache = tempfile::tempdir().unwrap();
+    for endpoint in
+        ["huggingface.co", "", "/", "https://", "https:///x", "http://u:secret@host", "file:///etc", "http://a b"]
+    {
+        let error = hub(endpoint, cache.path()).fetch(&file()).unwrap_err();
+        assert!(matches!(error, HubError::Endpoint { .. }), "{endpoint}: {error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    let error = hub("http://127.0.0.1:1", cache.path()).token(Some("a\nb".into())).fetch(&file()).unwrap_err();
+    assert!(matches!(error, HubError::Token), "{error}");
+    assert!(!error.to_string().contains("a\\nb"), "{error}");
+}
+
+#[test]
+fn a_timeout_without_end_is_a_day() {
+    let setup = Setup::new(Fault::None);
+    setup.hub().timeout(Duration::MAX).lock_timeout(Duration::MAX).fetch(&file()).unwrap();
+}
+
+#[test]
+fn the_bytes_are_those_of_the_commit() {
+    let setup = Setup::new(Fault::None);
+    setup.fetch().unwrap();
+    let get = setup.server.requests().into_iter().find(|request| request.method == "GET").unwrap();
+    assert_eq!(get.path, format!("/owner/name/resolve/{COMMIT}/model.safetensors"));
+}
+
+#[test]
+fn a_pinned_commit_is_that_commit() {
+    // In either case of letters, and then from the cache.
+    let setup = Setup::new(Fault::None);
+    let pinned = file().revision(COMMIT.to_uppercase());
+    let error = setup.hub().fetch(&file().revision("f".repeat(40))).unwrap_err();
+    assert!(matches!(error, HubError::NotFound { .. }), "{error}");
+    setup.fetch().unwrap();
+    assert_eq!(setup.hub().offline(true).fetch(&pinned).unwrap().commit, COMMIT);
+    // A server that answers with another commit.
+    let path = format!("owner/name/resolve/{}/model.safetensors", "f".repeat(40));
+    let server = HubServer::start(&path, content(), Fault::None);
+    let cache = tempfile::tempdir().unwrap();
+    let error = hub(&server.url(), cache.path()).fetch(&file().revision("f".repeat(40))).unwrap_err();
+    assert!(matches!(error, HubError::Protocol { .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_blob_is_fetched_again_where_the_hub_is_asked_and_noticed_where_it_is_loaded() {
+    let bytes = support::serialize(&support::resnet18_stage1());
+    let path = "timm/resnet18.tv_in1k/resolve/main/model.safetensors";
+    let server = HubServer::start(path, bytes.clone(), Fault::None);
+    let cache = tempfile::tempdir().unwrap();
+    let client = hub(&server.url(), cache.path());
+    let fetched = client.fetch(&HubFile::new("timm/resnet18.tv_in1k")).unwrap();
+    assert_eq!(fetched.sha256.as_deref(), Some(&*sha256(&bytes)));
+    // A bit in the middle of a weight flips.
+    let blob = std::fs::canonicalize(&fetched.path).unwrap();
+    let mut damaged = bytes.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    std::fs::write(&blob, &damaged).unwrap();
+    let weights = Weights::hub().with_hub(client.clone());
+    let error = Backbone::ResNet18.extractor().stages(&[1]).weights(weights).build().unwrap_err();
+    assert!(matches!(error, Error::Weights(dualad_backbones::WeightsError::Sha256 { .. })), "{error}");
+    assert!(error.to_string().contains("delete it"), "{error}");
+    std::fs::remove_file(&fetched.path).unwrap();
+    let again = client.fetch(&HubFile::new("timm/resnet18.tv_in1k")).unwrap();
+    assert_eq!(std::fs::read(again.path).unwrap(), bytes);
+}
+
+/// Different files of one revision at once: each has a lock of its own, but they share the revision's reference.
+#[test]
+fn many_files_at_once_do_not_disturb_one_another() {
+    let cache = tempfile::tempdir().unwrap();
+    let servers: Vec<HubServer> = (0..8)
+        .map(|index| {
+            let path = format!("owner/name/resolve/main/{index}.safetensors");
+            HubServer::start(&path, content()[index..].to_vec(), Fault::None)
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        let fetch = |(index, server): (usize, &HubServer)| {
+            let wanted = file().filename(format!("{index}.safetensors"));
+            let client = hub(&server.url(), cache.path());
+            scope.spawn(move || client.fetch(&wanted).map(|fetched| std::fs::read(fetched.path).unwrap()))
+        };
+        let threads: Vec<_> = servers.iter().enumerate().map(fetch).collect();
+        for (index, thread) in threads.into_iter().enumerate() {
+            assert_eq!(thread.join().unwrap().unwrap(), content()[index..]);
+        }
+    });
+    assert_eq!(names(&cache.path().join("models--owner--name/refs")), ["main"]);
+}
+
+/// What waits for ever when it is opened or read is neither a reference nor a token nor a weight file.
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+        let error = Backbone::ResNet18.extractor().weights(Weights::file(path)).build().unwrap_err();
+        assert!(matches!(error, Error::Weights(dualad_backbones::WeightsError::NotAFile { .. })), "{error}");
+        dualad_backbones::weights::sha256_of_file(path).unwrap_err();
+    }
+    let setup = Setup::new(Fault::None);
+    let refs = setup.cache.path().join("models--owner--name/refs");
+    std::fs::create_dir_all(&refs).unwrap();
+    std::fs::rename(&pipe, refs.join("main")).unwrap();
+    setup.fetch().unwrap();
+}
+
 #[test]
 fn progress_runs_from_nothing_to_all() {
     let setup = Setup::new(Fault::None);
@@ -136,7 +259,7 @@ fn progress_runs_from_nothing_to_all() {
 #[test]
 fn a_dropped_connection_is_taken_up_where_it_ended() {
     let setup = Setup::new(Fault::Drop { answers: 2, after: 200_000 });
-    assert_eq!(setup.fetch().unwrap(), content());
+    assert!(setup.fetch().unwrap() == content());
     let ranges: Vec<Option<String>> = setup
         .server
         .requests()
@@ -169,7 +292,7 @@ fn what_a_broken_off_try_received_is_kept_for_the_next() {
 #[test]
 fn a_storage_without_ranges_is_read_from_the_start_again() {
     let setup = Setup::new(Fault::NoRanges { after: 700_000 });
-    assert_eq!(setup.fetch().unwrap(), content());
+    assert!(setup.fetch().unwrap() == content());
     assert_eq!(setup.server.downloads(), 2);
 }
 
@@ -179,13 +302,13 @@ fn a_partial_file_that_is_too_long_is_thrown_away() {
     let blobs = setup.cache.path().join("models--owner--name/blobs");
     std::fs::create_dir_all(&blobs).unwrap();
     std::fs::write(blobs.join(format!("{}.incomplete", sha256(&content()))), vec![1; 2_000_000]).unwrap();
-    assert_eq!(setup.fetch().unwrap(), content());
+    assert!(setup.fetch().unwrap() == content());
 }
 
 #[test]
 fn small_files_come_from_the_hub_itself() {
     let setup = Setup::new(Fault::Direct);
-    assert_eq!(setup.fetch().unwrap(), content());
+    assert!(setup.fetch().unwrap() == content());
     assert_eq!(setup.server.downloads(), 0);
 }
 
@@ -212,11 +335,11 @@ fn a_branch_with_a_slash_is_one_part_of_the_path() {
 fn fails(fault: Fault) -> HubError {
     let started = Instant::now();
     let setup = Setup::new(fault.clone());
-    let error = setup.fetch().expect_err("the server is broken");
+    let error = setup.fetch().map(|content| content.len()).expect_err("the server is broken");
     assert!(setup.blobs().iter().all(|name| name.ends_with(".incomplete")), "{fault:?}: {:?}", setup.blobs());
     assert_eq!(names(&setup.cache.path().join("models--owner--name/snapshots")), [""; 0], "{fault:?}");
     // Every wait is bounded by the timeout, here half a second, and a few tries.
-    assert!(started.elapsed() < Duration::from_secs(8), "{fault:?} took {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{fault:?} took {:?}", started.elapsed());
     assert!(error.to_string().contains("owner/name@main/model.safetensors"), "{error}");
     error
 }
@@ -249,8 +372,14 @@ fails! {
     a_size_that_overflows: Fault::Header("X-Linked-Size", "99999999999999999999999") => HubError::Protocol { .. },
     an_enormous_size: Fault::Header("X-Linked-Size", "9000000000000000000") => HubError::TooLarge { .. },
     a_redirect_to_nowhere: Fault::Header("Location", "http://127.0.0.1:1/blob") => HubError::Unreachable { .. },
-    a_redirect_to_no_address: Fault::Header("Location", "http://") => HubError::NotFound { .. } | HubError::Unreachable { .. },
-    a_redirect_to_another_protocol: Fault::Header("Location", "ftp://localhost/blob") => HubError::Unreachable { .. },
+    a_redirect_to_no_address: Fault::Header("Location", "http://") => HubError::Unreachable { .. },
+    a_redirect_to_another_protocol: Fault::Header("Location", "ftp://localhost/blob") => HubError::Protocol { .. },
+    a_redirect_with_a_password: Fault::Header("Location", "http://u:p@localhost/blob") => HubError::Protocol { .. },
+    a_chunk_header_that_never_ends: Fault::EndlessChunk => HubError::Unreachable { .. },
+    // ureq unpacks what it did not ask for, and gets nowhere.
+    a_storage_that_compresses_without_end: Fault::Compressed => HubError::Unreachable { .. },
+    a_storage_that_always_starts_over: Fault::StartsOver => HubError::Unreachable { .. },
+    an_empty_file: Fault::Empty => HubError::Protocol { .. },
     a_silent_server: Fault::Hang => HubError::Unreachable { .. },
     a_server_that_hangs_up: Fault::Close => HubError::Unreachable { .. },
     a_storage_that_falls_silent: Fault::HangAfter(1000) => HubError::Unreachable { .. },
@@ -259,6 +388,12 @@ fails! {
     other_bytes: Fault::OtherBytes => HubError::Sha256 { .. },
     a_truncated_file: Fault::CutShort(400_000) => HubError::Sha256 { .. },
     more_than_declared: Fault::Longer => HubError::Protocol { .. },
+}
+
+/// The redirect's own body is never read.
+#[test]
+fn a_redirect_whose_body_never_ends_is_followed() {
+    assert!(Setup::new(Fault::EndlessRedirect).fetch().unwrap() == content());
 }
 
 #[test]
@@ -295,6 +430,8 @@ fn names_that_lead_out_are_refused_before_anything_is_asked() {
         HubFile::new("owner/na me"),
         HubFile::new("owner/name?x=1"),
         HubFile::new("/owner"),
+        HubFile::new("owner--name"),
+        HubFile::new("a--b/c"),
         file().revision(".."),
         file().revision("main#x"),
         file().revision(""),
@@ -350,7 +487,7 @@ fn a_deleted_blob_is_fetched_again() {
     let setup = Setup::new(Fault::None);
     setup.fetch().unwrap();
     std::fs::remove_dir_all(setup.cache.path().join("models--owner--name/blobs")).unwrap();
-    assert_eq!(setup.fetch().unwrap(), content());
+    assert!(setup.fetch().unwrap() == content());
 }
 
 #[test]
@@ -362,9 +499,9 @@ fn the_environments_variables_decide() {
     let hub = |extra: &[(&str, &str)]| {
         let url = server.url();
         let value = |name: &str| match name {
-            "HF_HOME" => Some(home.clone()),
-            "HF_ENDPOINT" => Some(format!("{url}/")),
-            _ => extra.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
+            "HF_HOME" => Some(home.clone().into()),
+            "HF_ENDPOINT" => Some(format!(" {url}/ ").into()),
+            _ => extra.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()),
         };
         Hub::from_variables(value).unwrap()
     };
@@ -436,7 +573,7 @@ fn a_backbone_loads_from_its_own_repository_and_records_where_from() {
     // What a saved model records is enough to have the same weights again, and only those.
     let pinned = HubFile::new("timm/resnet18.tv_in1k").revision(COMMIT).sha256(sha256(&bytes));
     builder.clone().weights(Weights::hub_file(pinned).with_hub(client.clone())).build().unwrap();
-    let other = HubFile::new("timm/resnet18.tv_in1k").revision(COMMIT).sha256("00");
+    let other = HubFile::new("timm/resnet18.tv_in1k").revision(COMMIT).sha256("0".repeat(64));
     let error = builder.weights(Weights::hub_file(other).with_hub(client.clone())).build().unwrap_err();
     assert!(matches!(error, Error::Weights(dualad_backbones::WeightsError::Sha256 { .. })), "{error}");
 

@@ -5,13 +5,15 @@
 //! ends, every name is checked, and a file gets its name in the cache only after its length and (for a large file,
 //! whose entity tag is one) its SHA-256 were found right.
 //!
-//! The environment's variables: `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`,
-//! `HF_HUB_OFFLINE`.
+//! The environment's variables: `HF_HOME` (or `XDG_CACHE_HOME`), `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN`,
+//! `HF_TOKEN_PATH`, `HF_HUB_OFFLINE` (anything but 0, false, no and off), and `HTTPS_PROXY` and its kin.
 
 mod client;
 mod download;
 
+use std::ffi::OsString;
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +34,17 @@ pub enum HubError {
     /// Neither `HF_HUB_CACHE` nor `HF_HOME` is set, and there is no home folder.
     #[error("there is no folder for the hub's cache: set HF_HOME to one that can be written")]
     NoCacheFolder,
+    /// The server's address is none.
+    #[error("\"{}\" is no address of a hub (from HF_ENDPOINT, unless the program set it); write https://host, without user and password", endpoint.escape_debug())]
+    Endpoint {
+        /// The address.
+        endpoint: String,
+    },
+    /// The access token cannot be one.
+    #[error(
+        "the hub's access token (from HF_TOKEN or its file, unless the program set it) has characters that no token has; check it for spaces and line ends"
+    )]
+    Token,
     /// A repository, revision or file name that the hub could not have.
     #[error(
         "\"{value}\" is no valid {what} on the hub (in {file}); write owner/name, a branch, tag or commit, and a relative path"
@@ -76,7 +89,7 @@ pub enum HubError {
     },
     /// The server cannot be reached, or stopped answering.
     #[error(
-        "cannot fetch {file} from {endpoint}: {reason}; check the network and HF_ENDPOINT, or give a local weight file. What was received is kept and the next try goes on from there"
+        "cannot fetch {file} from {endpoint}: {reason}; check the network and HF_ENDPOINT, or give a local weight file"
     )]
     Unreachable {
         /// The file asked for, `owner/name@revision/file`.
@@ -123,7 +136,7 @@ pub enum HubError {
         found: String,
     },
     /// Another process keeps fetching the same file.
-    #[error("another process has been fetching {file} for {} seconds; wait for it, or delete {} if it is gone", waited.as_secs(), lock.display())]
+    #[error("another process has been fetching {file} for {} seconds; wait for it, or stop it (it holds {})", waited.as_secs(), lock.display())]
     Locked {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
@@ -133,7 +146,7 @@ pub enum HubError {
         waited: Duration,
     },
     /// The cache cannot be written.
-    #[error("cannot write the hub's cache at {}: {error}; free space there, or set HF_HOME to another folder", path.display())]
+    #[error("cannot use the hub's cache at {}: {error}; see that it can be written and has space, or set HF_HOME to another folder", path.display())]
     Cache {
         /// The file or folder.
         path: PathBuf,
@@ -164,6 +177,8 @@ pub struct Fetched {
     pub path: PathBuf,
     /// The commit that its revision stood for.
     pub commit: String,
+    /// The SHA-256 that the content had when it was fetched; the hub tells it of large files only.
+    pub sha256: Option<String>,
 }
 
 /// A client of the hub: where it asks, where it keeps files, how long it waits.
@@ -206,31 +221,34 @@ impl Hub {
     /// # Errors
     /// [`HubError::NoCacheFolder`].
     pub fn from_env() -> Result<Self, HubError> {
-        Self::from_variables(|name| std::env::var(name).ok())
+        Self::from_variables(|name| std::env::var_os(name))
     }
 
     /// As the given variables say: [`Self::from_env`] for another environment than the process's.
     ///
     /// # Errors
     /// [`HubError::NoCacheFolder`].
-    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, HubError> {
-        let set = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let home = set("HF_HOME").map(PathBuf::from);
-        let home = home.or_else(|| {
-            let cache = set("XDG_CACHE_HOME").map(PathBuf::from);
-            let cache = cache.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
+    pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
+        let text = |name: &str| {
+            let value = variable(name)?.to_string_lossy().trim().to_owned();
+            (!value.is_empty()).then_some(value)
+        };
+        let folder =
+            |name: &str| variable(name).filter(|value| !value.is_empty()).map(|value| expand_home(value.into()));
+        let home = folder("HF_HOME").or_else(|| {
+            let cache = folder("XDG_CACHE_HOME").or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
             cache.map(|cache| cache.join("huggingface"))
         });
-        let cache = set("HF_HUB_CACHE").map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join("hub")));
-        let token_file =
-            set("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join("token")));
-        let token = set("HF_TOKEN").or_else(|| read_token(&token_file?));
-        let on = |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on");
+        let cache = folder("HF_HUB_CACHE").or_else(|| home.as_ref().map(|home| home.join("hub")));
+        let token_file = folder("HF_TOKEN_PATH").or_else(|| home.as_ref().map(|home| home.join("token")));
+        let token = text("HF_TOKEN").or_else(|| read_line(&token_file?));
+        // Anything but a plain no: somebody who set it wants no network.
+        let off = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
         Ok(Self {
-            endpoint: set("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.into()).trim_end_matches('/').into(),
+            endpoint: text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.into()),
             cache: cache.ok_or(HubError::NoCacheFolder)?,
             token,
-            offline: set("HF_HUB_OFFLINE").is_some_and(on),
+            offline: text("HF_HUB_OFFLINE").is_some_and(|value| !off(&value)),
             timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(600),
             max_bytes: DEFAULT_MAX_BYTES,
@@ -241,7 +259,7 @@ impl Hub {
     /// The server's address, `https://huggingface.co` unless told otherwise.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = url.into().trim_end_matches('/').into();
+        self.endpoint = url.into();
         self
     }
 
@@ -311,14 +329,14 @@ impl Hub {
         if self.offline {
             return Err(HubError::Offline { file: file.to_string(), cache: self.cache.clone() });
         }
-        let client = Client::new(&self.endpoint, self.token.as_deref(), self.timeout);
+        let client = Client::new(&self.endpoint, self.token.as_deref(), self.timeout)?;
         let metadata = client.metadata(file)?;
         if metadata.size > self.max_bytes {
             return Err(HubError::TooLarge { file: file.to_string(), size: metadata.size, limit: self.max_bytes });
         }
         let _lock = self.lock(&layout, &metadata)?;
         let blob = layout.blob(&metadata);
-        if !blob.is_file() {
+        if !download::is_whole(&blob, file, &metadata)? {
             let report = |received| {
                 if let Some(callback) = &self.on_progress {
                     callback(Progress { file, received, total: metadata.size });
@@ -390,11 +408,14 @@ impl<'a> Layout<'a> {
 
     /// The file, if the cache has it for the revision (a branch that was fetched before, or a commit).
     fn find(&self) -> Option<Fetched> {
-        let reference = std::fs::read_to_string(self.reference()).ok();
-        let commits = [reference.map(|commit| commit.trim().to_owned()), Some(self.file.revision.clone())];
+        let commits = [read_line(&self.reference()), Some(self.file.revision.to_ascii_lowercase())];
         commits.into_iter().flatten().filter(|commit| is_commit(commit)).find_map(|commit| {
             let path = self.repo.pointer_path(&commit).join(&self.file.filename);
-            path.is_file().then_some(Fetched { path, commit })
+            // The snapshot is a link to a blob, and a large file's blob is named by its SHA-256.
+            let blob = path.is_file().then(|| std::fs::canonicalize(&path).ok()).flatten();
+            let name = blob.as_ref().and_then(|blob| blob.file_name()?.to_str()).unwrap_or_default();
+            let sha256 = is_sha256(name).then(|| name.to_owned());
+            path.is_file().then_some(Fetched { path, commit, sha256 })
         })
     }
 
@@ -429,11 +450,14 @@ impl<'a> Layout<'a> {
         if reference.file_name().is_some_and(|_| !is_commit(&self.file.revision)) {
             let parent = reference.parent().unwrap_or(&self.folder);
             std::fs::create_dir_all(parent).map_err(at(parent))?;
-            let temporary = reference.with_added_extension(format!("{}.tmp", std::process::id()));
-            std::fs::write(&temporary, &commit).map_err(at(&temporary))?;
-            std::fs::rename(&temporary, &reference).map_err(at(&reference))?;
+            let written = tempfile::NamedTempFile::new_in(parent).and_then(|mut file| {
+                std::io::Write::write_all(&mut file, commit.as_bytes())?;
+                share(&file)?;
+                file.persist(&reference).map_err(|error| error.error)
+            });
+            written.map_err(at(&reference))?;
         }
-        Ok(Fetched { path, commit })
+        Ok(Fetched { path, commit, sha256: metadata.sha256().map(str::to_owned) })
     }
 }
 
@@ -444,7 +468,7 @@ fn link(blob: &Path, path: &Path, folder: &Path) -> std::io::Result<()> {
     target.push("blobs");
     target.push(blob.file_name().unwrap_or_default());
     // A link that points nowhere (its blob was deleted) is in the way of a new one.
-    if path.symlink_metadata().is_ok() {
+    if path.symlink_metadata().is_ok() && !path.exists() {
         std::fs::remove_file(path)?;
     }
     #[cfg(unix)]
@@ -453,17 +477,45 @@ fn link(blob: &Path, path: &Path, folder: &Path) -> std::io::Result<()> {
     let linked = std::os::windows::fs::symlink_file(&target, path);
     #[cfg(not(any(unix, windows)))]
     let linked: std::io::Result<()> = Err(std::io::ErrorKind::Unsupported.into());
-    linked.or_else(|_| {
-        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
-        std::fs::copy(blob, &temporary)?;
-        std::fs::rename(&temporary, path)
-    })
+    if linked.is_ok() || path.is_file() {
+        // Made, or made by another process meanwhile.
+        return Ok(());
+    }
+    let mut copy = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(folder))?;
+    std::io::copy(&mut std::fs::File::open(blob)?, &mut copy)?;
+    share(&copy)?;
+    copy.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
-fn read_token(path: &Path) -> Option<String> {
-    let token = std::fs::read_to_string(path).ok()?;
-    let token = token.trim();
-    (!token.is_empty()).then(|| token.to_owned())
+/// Gives a temporary file, which only its owner may read, the permissions of any other file in the cache.
+fn share(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.as_file().sync_all()
+}
+
+/// `~/x` in the home folder, as Python's client reads it.
+fn expand_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
+}
+
+/// The text of a small file of one line; of nothing but a regular file.
+fn read_line(path: &Path) -> Option<String> {
+    let file = super::open_file(path).ok()?;
+    let mut text = String::new();
+    file.take(4096).read_to_string(&mut text).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn is_sha256(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_commit(revision: &str) -> bool {
@@ -478,7 +530,8 @@ fn check_names(file: &HubFile) -> Result<(), HubError> {
     };
     let parts = |value: &str, limit: usize| value.split('/').count() <= limit && value.split('/').all(plain);
     let wrong = |what, value: &str| Err(HubError::Name { what, value: value.into(), file: file.to_string() });
-    if !parts(&file.repo, 2) {
+    // The cache writes a repository's slash as two dashes; the hub has no names with such.
+    if !parts(&file.repo, 2) || file.repo.contains("--") {
         return wrong("repository", &file.repo);
     }
     if !parts(&file.revision, 8) {

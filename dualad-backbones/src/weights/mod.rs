@@ -154,7 +154,7 @@ impl Weights {
         Source::Synthetic(seed).into()
     }
 
-    /// Demand this SHA-256 (hexadecimal) of the whole file.
+    /// Demand this SHA-256 (64 hexadecimal digits) of the whole file. Rule-made weights have none, and are not checked.
     #[must_use]
     pub fn sha256(mut self, hex: impl Into<String>) -> Self {
         self.sha256 = Some(hex.into().to_ascii_lowercase());
@@ -184,11 +184,11 @@ impl Weights {
             }
             Source::File(path) => {
                 let provenance = Provenance::new("file", path.display().to_string());
-                self.load_file(path, &wanted, provenance, None)
+                self.load_file(path, &wanted, provenance, &[])
             }
             Source::Bytes(bytes) => {
                 let provenance = Provenance::new("bytes", String::new());
-                self.load_bytes("<bytes>", (*bytes.0).as_ref(), &wanted, provenance, None)
+                self.load_bytes("<bytes>", (*bytes.0).as_ref(), &wanted, provenance, &[])
             }
             #[cfg(feature = "hub")]
             Source::Hub { client, file } => {
@@ -201,7 +201,9 @@ impl Weights {
                 let fetched = client.fetch(&file)?;
                 let mut provenance = Provenance::new("hub", format!("{}/{}", file.repo, file.filename));
                 provenance.revision = Some(fetched.commit);
-                self.load_file(&fetched.path, &wanted, provenance, file.sha256.as_deref())
+                // A large file's name in the cache is its SHA-256: damage since the download is noticed here.
+                let expected = [file.sha256.as_deref(), fetched.sha256.as_deref()];
+                self.load_file(&fetched.path, &wanted, provenance, &expected)
             }
             &Source::Synthetic(seed) => {
                 let provenance = Provenance::new("synthetic", format!("seed {seed}"));
@@ -215,20 +217,12 @@ impl Weights {
         path: &Path,
         wanted: &Wanted<'_>,
         provenance: Provenance,
-        sha256: Option<&str>,
+        sha256: &[Option<&str>],
     ) -> Result<(Vec<Folded>, Provenance)> {
         let io = |error| WeightsError::Io { path: path.into(), error };
-        let file = File::open(path).map_err(io)?;
+        let file = open_file(path)?;
         let metadata = file.metadata().map_err(io)?;
         let name = path.display().to_string();
-        if !metadata.is_file() {
-            return Err(WeightsError::Malformed {
-                source_name: name,
-                format: "safetensors",
-                reason: "not a regular file".into(),
-            }
-            .into());
-        }
         if metadata.len() == 0 {
             return Err(WeightsError::Malformed {
                 source_name: name,
@@ -251,13 +245,15 @@ impl Weights {
         bytes: &[u8],
         wanted: &Wanted<'_>,
         mut provenance: Provenance,
-        sha256: Option<&str>,
+        sha256: &[Option<&str>],
     ) -> Result<(Vec<Folded>, Provenance)> {
+        let expected: Vec<&str> = sha256.iter().copied().chain([self.sha256.as_deref()]).flatten().collect();
+        expected.iter().try_for_each(|expected| check_digest(expected))?;
         // The header first: it is small and tells a file of another kind before all of it is hashed.
         let reader = SafetensorsReader::new(name, bytes)?;
         let found = hex(&Sha256::digest(bytes));
-        for expected in [self.sha256.as_deref(), sha256].into_iter().flatten() {
-            if expected != found {
+        for expected in expected {
+            if !expected.eq_ignore_ascii_case(&found) {
                 let (source_name, expected) = (name.into(), expected.into());
                 return Err(WeightsError::Sha256 { source_name, expected, found }.into());
             }
@@ -272,11 +268,11 @@ impl Weights {
 /// The SHA-256 of a file, in lower-case hexadecimal, without holding the file in memory.
 ///
 /// # Errors
-/// [`WeightsError::Io`] if the file cannot be read.
+/// [`WeightsError::Io`] if the file cannot be read, [`WeightsError::NotAFile`] if it is none.
 pub fn sha256_of_file(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let io = |error| WeightsError::Io { path: path.into(), error };
-    let mut file = File::open(path).map_err(io)?;
+    let mut file = open_file(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -285,6 +281,21 @@ pub fn sha256_of_file(path: impl AsRef<Path>) -> Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+/// Opens a regular file. Opening anything else may wait for ever (a pipe), and reading it may never end.
+fn open_file(path: &Path) -> Result<File, WeightsError> {
+    let io = |error| WeightsError::Io { path: path.into(), error };
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(WeightsError::NotAFile { path: path.into() });
+    }
+    File::open(path).map_err(io)
+}
+
+/// Whether this is a SHA-256 in hexadecimal.
+fn check_digest(value: &str) -> Result<(), WeightsError> {
+    let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest { Ok(()) } else { Err(WeightsError::NotADigest { value: value.chars().take(200).collect() }) }
 }
 
 fn hex(bytes: &[u8]) -> String {

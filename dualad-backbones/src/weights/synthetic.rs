@@ -17,6 +17,9 @@
 
 /// The tensor named `key`, row-major.
 ///
+/// # Panics
+/// As `vec!` does, if there is no memory for so many numbers.
+///
 /// ```
 /// use dualad_backbones::weights::synthetic;
 ///
@@ -25,8 +28,9 @@
 /// assert!(images.iter().all(|x| (-2.0..2.0).contains(x)));
 /// ```
 pub fn tensor(key: &str, shape: &[usize], seed: u64) -> Vec<f32> {
-    let count: usize = shape.iter().product();
-    let fan_in = shape.iter().skip(1).product::<usize>().max(1);
+    let product = |sides: &[usize]| sides.iter().fold(1usize, |product, &side| product.saturating_mul(side));
+    let count = product(shape);
+    let fan_in = product(shape.get(1..).unwrap_or_default()).max(1);
     let value = |u: f64| {
         let v = 2.0 * u - 1.0;
         if key.ends_with("running_var") {

@@ -55,6 +55,18 @@ pub(crate) enum Fault {
     Loop,
     /// The hub serves the file itself, without storage (small files).
     Direct,
+    /// As above, and says that it is empty.
+    Empty,
+    /// The redirect to storage leads to the hub's host under another port.
+    SameHost,
+    /// The redirect to storage has a body that never ends.
+    EndlessRedirect,
+    /// The storage's body begins with a chunk header that never ends.
+    EndlessChunk,
+    /// The storage compresses.
+    Compressed,
+    /// Without a range, the storage sends a little and ends; with one, it starts over and sends nothing.
+    StartsOver,
 }
 
 #[derive(Clone, Debug)]
@@ -185,10 +197,22 @@ fn hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Res
     }
     let path =
         if state.fault == Fault::Renamed { state.path.replacen("/old/", "/new/", 1) } else { state.path.clone() };
-    if request.path != path {
+    // The facts are asked of the revision, the bytes of the commit that it stands for.
+    let by_commit = path.split("/resolve/").next().map(|repo| format!("{repo}/resolve/{COMMIT}/"));
+    let is_known = request.path == path || by_commit.is_some_and(|prefix| request.path.starts_with(&prefix));
+    if !is_known {
         return head(stream, "404 Not Found", &[("X-Error-Code", "EntryNotFound".into()), empty]);
     }
     let length = state.content.len();
+    if state.fault == Fault::Empty {
+        let tag = "\"4f2c1e0f5a0f6a5b1e3b9d7c8a9b0c1d2e3f4a5b\"".to_owned();
+        return head(stream, "200 OK", &[("X-Repo-Commit", COMMIT.to_owned()), ("ETag", tag), empty]);
+    }
+    if state.fault == Fault::EndlessRedirect && request.method == "GET" {
+        let location = format!("http://localhost:{}/blob", state.storage.port());
+        head(stream, "302 Found", &[("Location", location), ("Transfer-Encoding", "chunked".to_owned())])?;
+        return endlessly(stream, b"5\r\nhello\r\n");
+    }
     if state.fault == Fault::Direct {
         let headers = [
             ("X-Repo-Commit", COMMIT.to_owned()),
@@ -199,11 +223,12 @@ fn hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Res
         return if request.method == "HEAD" { Ok(()) } else { stream.write_all(&state.content) };
     }
     let declared = if let Fault::CutShort(kept) = state.fault { kept } else { length };
+    let storage = if state.fault == Fault::SameHost { "127.0.0.1" } else { "localhost" };
     let mut headers = vec![
         ("X-Repo-Commit", COMMIT.to_owned()),
         ("X-Linked-Etag", format!("\"{}\"", sha256(&state.content))),
         ("X-Linked-Size", declared.to_string()),
-        ("Location", format!("http://localhost:{}/blob", state.storage.port())),
+        ("Location", format!("http://{storage}:{}/blob", state.storage.port())),
         empty,
     ];
     if let Fault::Header(name, value) = state.fault {
@@ -213,6 +238,15 @@ fn hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Res
         }
     }
     head(stream, "302 Found", &headers)
+}
+
+/// Until the client hangs up, at most for some seconds.
+fn endlessly(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
+    for _ in 0..600 {
+        stream.write_all(bytes)?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn storage(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Result<()> {
@@ -229,6 +263,19 @@ fn storage(state: &State, request: &Request, stream: &mut TcpStream) -> std::io:
     let start = if matches!(state.fault, Fault::NoRanges { .. }) { 0 } else { range.unwrap_or(0).min(content.len()) };
     let rest = &content[start..];
     let length = ("Content-Length", rest.len().to_string());
+    match state.fault {
+        Fault::EndlessChunk => {
+            head(stream, "200 OK", &[("Transfer-Encoding", "chunked".to_owned())])?;
+            stream.write_all(b"5;")?;
+            return endlessly(stream, b"a");
+        }
+        Fault::Compressed => {
+            head(stream, "200 OK", &[("Content-Encoding", "gzip".to_owned())])?;
+            return endlessly(stream, b"\x1f\x8b\x08\x08aaaaaaaaaaaa");
+        }
+        Fault::StartsOver if range.is_some() => return head(stream, "200 OK", &[("Content-Length", "0".to_owned())]),
+        _ => {}
+    }
     if start > 0 {
         let range = format!("bytes {start}-{}/{}", content.len() - 1, content.len());
         head(stream, "206 Partial Content", &[length, ("Content-Range", range)])?;
@@ -249,6 +296,7 @@ fn storage(state: &State, request: &Request, stream: &mut TcpStream) -> std::io:
         Fault::Drop { answers: dropped, after } if answers <= dropped => after,
         Fault::NoRanges { after } if answers == 1 => after,
         Fault::AlwaysDrop => 0,
+        Fault::StartsOver => 20_000,
         Fault::HangAfter(after) => after,
         _ => rest.len(),
     };

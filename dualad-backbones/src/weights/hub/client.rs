@@ -12,6 +12,9 @@ use crate::weights::hub::HubError;
 /// Redirects to follow before giving up. The hub sends one to its storage, and one more for a renamed repository.
 const MAX_REDIRECTS: u32 = 5;
 
+/// A day: what is asked for beyond it is as good as for ever, and too much for a clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+
 /// What the hub says of a file.
 #[derive(Debug)]
 pub(super) struct Metadata {
@@ -26,8 +29,7 @@ pub(super) struct Metadata {
 impl Metadata {
     /// The content's SHA-256, where the hub tells it.
     pub(super) fn sha256(&self) -> Option<&str> {
-        let is_digest = self.etag.len() == 64 && self.etag.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_digest.then_some(self.etag.as_str())
+        super::is_sha256(&self.etag).then_some(self.etag.as_str())
     }
 }
 
@@ -36,113 +38,152 @@ pub(super) struct Client<'a> {
     agent: Agent,
     pub(super) endpoint: &'a str,
     pub(super) timeout: Duration,
-    token: Option<&'a str>,
+    token: Option<String>,
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(endpoint: &'a str, token: Option<&'a str>, timeout: Duration) -> Self {
+    pub(super) fn new(endpoint: &'a str, token: Option<&str>, timeout: Duration) -> Result<Self, HubError> {
+        let endpoint = endpoint.trim().trim_end_matches('/');
+        let scheme =
+            ["https://", "http://"].into_iter().find(|scheme| endpoint.to_ascii_lowercase().starts_with(scheme));
+        let host = scheme.map_or("", |scheme| &endpoint[scheme.len()..]);
+        if host.is_empty() || host.starts_with('/') || host.contains(['@', ' ']) || host.contains(char::is_control) {
+            // A password in it must not be repeated in an error.
+            let endpoint = endpoint.rsplit('@').next().unwrap_or_default().to_owned();
+            return Err(HubError::Endpoint { endpoint });
+        }
+        let token = token.map(str::trim).filter(|token| !token.is_empty());
+        if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(HubError::Token);
+        }
+        let timeout = timeout.min(LONGEST_WAIT);
         let config = Agent::config_builder()
             .user_agent(concat!("dualad/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
-            .https_only(endpoint.starts_with("https://"))
-            .max_redirects(MAX_REDIRECTS)
-            // A redirect leads to other people's storage: it does not get the token.
-            .redirect_auth_headers(ureq::config::RedirectAuthHeaders::SameHost)
+            .https_only(scheme == Some("https://"))
+            // Redirects are followed here, where it can be seen to whom the token goes.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_resolve(Some(timeout))
             .timeout_connect(Some(timeout))
             .timeout_send_request(Some(timeout))
             .timeout_recv_response(Some(timeout))
             .timeout_per_read(Some(timeout))
+            // Bytes that never become content (endless chunk headers) end here. A long download is several of these.
+            .timeout_recv_body(Some(timeout.saturating_mul(10).min(LONGEST_WAIT)))
             .build();
-        Self { agent: config.new_agent(), endpoint, timeout, token }
+        Ok(Self { agent: config.new_agent(), endpoint, timeout, token: token.map(|token| format!("Bearer {token}")) })
     }
 
-    fn url(&self, file: &HubFile) -> String {
-        let revision = file.revision.replace('/', "%2F");
-        format!("{}/{}/resolve/{revision}/{}", self.endpoint, file.repo, file.filename)
+    fn url(&self, file: &HubFile, revision: &str) -> String {
+        format!("{}/{}/resolve/{}/{}", self.endpoint, file.repo, revision.replace('/', "%2F"), file.filename)
+    }
+
+    /// One request, to anywhere; the token goes along only to the hub itself.
+    fn send(&self, file: &HubFile, head: bool, url: &str, range: Option<u64>) -> Result<Response<Body>, HubError> {
+        let mut request = if head { self.agent.head(url) } else { self.agent.get(url) };
+        request = request.header(header::ACCEPT_ENCODING, "identity");
+        if let Some(token) = self.token.as_ref().filter(|_| origin(url).eq_ignore_ascii_case(origin(self.endpoint))) {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        if let Some(start) = range {
+            request = request.header(header::RANGE, format!("bytes={start}-"));
+        }
+        request.call().map_err(|error| self.unreachable(file, &error))
     }
 
     /// Asks for the file's facts with `HEAD`. The facts are the hub's own: they stand in its answer, not in that of the
     /// storage it redirects to.
     pub(super) fn metadata(&self, file: &HubFile) -> Result<Metadata, HubError> {
-        let mut url = self.url(file);
+        let mut url = self.url(file, &file.revision);
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = self.agent.head(&url).header(header::ACCEPT_ENCODING, "identity");
-            if let Some(token) = self.token {
-                request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-            }
-            let request = request.config().max_redirects(0).max_redirects_will_error(false).build();
-            let response = request.call().map_err(|error| self.unreachable(file, &error))?;
-            let location = text(&response, header::LOCATION.as_str());
-            match (response.status(), location) {
-                // Renamed repositories: the new place on the same server.
-                (status, Some(path)) if status.is_redirection() && path.starts_with('/') && !path.starts_with("//") => {
-                    url = format!("{}{path}", origin(self.endpoint));
-                }
-                (status, _) if status.is_success() || status.is_redirection() => return self.read(file, &response),
-                (status, _) => return Err(self.status(file, status, &response)),
+            let response = self.send(file, true, &url, None)?;
+            let status = response.status();
+            // A renamed repository has another place on the same server, whose answer has the facts.
+            let next = status.is_redirection().then(|| target(&url, &response)).flatten();
+            match next.filter(|next| origin(next).eq_ignore_ascii_case(origin(self.endpoint))) {
+                Some(next) if text(&response, "x-repo-commit").is_none() => url = next,
+                _ if status.is_success() || status.is_redirection() => return self.read(file, &response),
+                _ => return Err(self.status(file, status, &response)),
             }
         }
         Err(self.protocol(file, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     fn read(&self, file: &HubFile, response: &Response<Body>) -> Result<Metadata, HubError> {
-        let wanted = |names: [&str; 2]| {
-            let found = names.into_iter().find_map(|name| text(response, name));
+        let wanted = |names: &[&str]| {
+            let found = names.iter().find_map(|name| text(response, name));
             found.ok_or_else(|| self.protocol(file, format!("its answer has no header {}", names.join(" or "))))
         };
-        let commit = wanted(["x-repo-commit", "x-repo-commit"])?;
-        let etag = wanted(["x-linked-etag", "etag"])?;
-        let size = wanted(["x-linked-size", "content-length"])?;
+        let commit = wanted(&["x-repo-commit"])?.to_ascii_lowercase();
+        let etag = wanted(&["x-linked-etag", "etag"])?;
+        let size = wanted(&["x-linked-size", "content-length"])?;
         // Both become file names.
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
         if etag.is_empty() || etag.len() > 128 || !etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(self.protocol(file, format!("its entity tag is \"{etag}\"")));
+            return Err(self.protocol(file, format!("its entity tag is \"{}\"", etag.escape_debug())));
         }
         if !super::is_commit(&commit) {
-            return Err(self.protocol(file, format!("its commit is \"{commit}\"")));
+            return Err(self.protocol(file, format!("its commit is \"{}\"", commit.escape_debug())));
         }
-        let size = size.parse().map_err(|_| self.protocol(file, format!("its size is \"{size}\"")))?;
+        if super::is_commit(&file.revision) && !file.revision.eq_ignore_ascii_case(&commit) {
+            return Err(self.protocol(file, format!("it answers with commit {commit}")));
+        }
+        let size = match size.parse() {
+            Ok(0) => return Err(self.protocol(file, "it says that the file is empty".into())),
+            Ok(size) => size,
+            Err(_) => return Err(self.protocol(file, format!("its size is \"{}\"", size.escape_debug()))),
+        };
         Ok(Metadata { commit, etag, size })
     }
 
     /// The file's bytes from `start` on; also whether the server began there (it may begin at 0 instead).
-    pub(super) fn bytes(&self, file: &HubFile, start: u64) -> Result<(impl Read, bool), HubError> {
-        let mut request = self.agent.get(self.url(file)).header(header::ACCEPT_ENCODING, "identity");
-        if let Some(token) = self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        if start > 0 {
-            request = request.header(header::RANGE, format!("bytes={start}-"));
-        }
-        let response = request.call().map_err(|error| self.unreachable(file, &error))?;
-        let continued = match response.status() {
-            StatusCode::OK => start == 0,
-            StatusCode::PARTIAL_CONTENT => {
-                let range = text(&response, header::CONTENT_RANGE.as_str()).unwrap_or_default();
-                if !range.starts_with(&format!("bytes {start}-")) {
-                    return Err(self.protocol(file, format!("it was asked for bytes from {start} and sends {range}")));
+    pub(super) fn bytes(&self, file: &HubFile, commit: &str, start: u64) -> Result<(impl Read, bool), HubError> {
+        // Of the commit that the facts are of: a branch may have moved on since.
+        let mut url = self.url(file, commit);
+        let mut start = start;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send(file, false, &url, (start > 0).then_some(start))?;
+            let status = response.status();
+            if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+                let next = target(&url, &response);
+                url = next.ok_or_else(|| self.protocol(file, "it redirects to no address".into()))?;
+                continue;
+            }
+            let encoding = text(&response, header::CONTENT_ENCODING.as_str());
+            if encoding.as_deref().is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+                return Err(self.protocol(file, "it compresses what was asked for as it is".into()));
+            }
+            let continued = match status {
+                StatusCode::OK => start == 0,
+                StatusCode::PARTIAL_CONTENT => {
+                    let range = text(&response, header::CONTENT_RANGE.as_str()).unwrap_or_default();
+                    if !range.starts_with(&format!("bytes {start}-")) {
+                        let reason =
+                            format!("it was asked for bytes from {start} and sends \"{}\"", range.escape_debug());
+                        return Err(self.protocol(file, reason));
+                    }
+                    true
                 }
-                true
-            }
-            // What was received in an earlier try is longer than the file is: start over.
-            StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => {
-                return self.bytes(file, 0).map(|(body, _)| (body, false));
-            }
-            status => return Err(self.status(file, status, &response)),
-        };
-        Ok((response.into_body().into_reader(), continued))
+                // What was received in an earlier try is longer than the file is: start over.
+                StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => {
+                    start = 0;
+                    continue;
+                }
+                status => return Err(self.status(file, status, &response)),
+            };
+            return Ok((response.into_body().into_reader(), continued));
+        }
+        Err(self.protocol(file, format!("more than {MAX_REDIRECTS} redirects")))
     }
 
     fn status(&self, file: &HubFile, status: StatusCode, response: &Response<Body>) -> HubError {
         let (file, endpoint) = (file.to_string(), self.endpoint.to_owned());
         let code = text(response, "x-error-code").unwrap_or_default();
+        let code = code.escape_debug();
         match status.as_u16() {
             status @ (401 | 403) => HubError::Refused { file, endpoint, status },
-            404 | 410 => {
-                let reason = if code.is_empty() { format!("status {}", status.as_u16()) } else { code };
-                HubError::NotFound { file, endpoint, reason }
-            }
+            status @ (404 | 410) => HubError::NotFound { file, endpoint, reason: format!("status {status} {code}") },
             status if status == 429 || status >= 500 => {
                 HubError::Unreachable { file, endpoint, reason: format!("the server answers with status {status}") }
             }
@@ -163,8 +204,20 @@ fn text(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
 }
 
+/// Where a redirect leads: an address with a scheme, or a path on the same server.
+fn target(url: &str, response: &Response<Body>) -> Option<String> {
+    let location = text(response, header::LOCATION.as_str())?;
+    if location.starts_with('/') && !location.starts_with("//") {
+        return Some(format!("{}{location}", origin(url)));
+    }
+    let lower = location.to_ascii_lowercase();
+    // Nobody's password is sent along because a server says so.
+    let plain = !location.contains(['@', '\\']) && !location.contains(char::is_whitespace);
+    ((lower.starts_with("https://") || lower.starts_with("http://")) && plain).then_some(location)
+}
+
 /// `scheme://host:port` of a URL.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
-    url[host..].find('/').map_or(url, |path| &url[..host + path])
+    url[host..].find(['/', '?', '#']).map_or(url, |path| &url[..host + path])
 }

@@ -16,6 +16,27 @@ const FRUITLESS_TRIES: u32 = 3;
 /// What a transfer must bring within the client's timeout: a server that trickles is as good as silent.
 const LEAST_BYTES: u64 = 16 << 10;
 
+/// Whether the content is there already and is what it should be. What is not is removed.
+pub(super) fn is_whole(blob: &Path, file: &HubFile, metadata: &Metadata) -> Result<bool, HubError> {
+    let cache_error = |error| HubError::Cache { path: blob.into(), error };
+    let Ok(found) = std::fs::metadata(blob) else { return Ok(false) };
+    let sizes_agree = found.is_file() && found.len() == metadata.size;
+    let agrees = |expected: &str| {
+        let found = sha256_of_file(blob).map_err(|error| cache_error(std::io::Error::other(error)))?;
+        Ok(found.eq_ignore_ascii_case(expected))
+    };
+    for expected in [metadata.sha256(), file.sha256.as_deref()].into_iter().flatten() {
+        if sizes_agree && !agrees(expected)? {
+            std::fs::remove_file(blob).map_err(cache_error)?;
+            return Ok(false);
+        }
+    }
+    if !sizes_agree && found.is_file() {
+        std::fs::remove_file(blob).map_err(cache_error)?;
+    }
+    Ok(sizes_agree)
+}
+
 /// Fetches the content into `<blob>.incomplete`, going on where an earlier try stopped, checks it, and renames it.
 pub(super) fn download(
     client: &Client<'_>,
@@ -37,16 +58,17 @@ pub(super) fn download(
         received = 0;
     }
     report(received);
-    let mut fruitless = 0;
+    let (mut fruitless, mut most) = (0, received);
     while received < metadata.size {
-        let before = received;
         let result = append(client, file, metadata, &mut target, &mut received, report, &cache_error);
         if let Err(error) = result {
             // Only a broken transfer is worth another try; what the server refuses, it will refuse again.
             if !matches!(error, HubError::Unreachable { .. }) {
                 return Err(error);
             }
-            fruitless = if received >= before + LEAST_BYTES { 0 } else { fruitless + 1 };
+            // Measured against the most there ever was: a server that makes every try start over gets nowhere.
+            fruitless = if received >= most + LEAST_BYTES { 0 } else { fruitless + 1 };
+            most = most.max(received);
             if fruitless == FRUITLESS_TRIES {
                 return Err(error);
             }
@@ -56,7 +78,7 @@ pub(super) fn download(
     drop(target);
     for expected in [metadata.sha256(), file.sha256.as_deref()].into_iter().flatten() {
         let found = sha256_of_file(&partial).map_err(|error| cache_error(std::io::Error::other(error)))?;
-        if found != expected {
+        if !found.eq_ignore_ascii_case(expected) {
             std::fs::remove_file(&partial).map_err(cache_error)?;
             let (file, endpoint, expected) = (file.to_string(), client.endpoint.into(), expected.into());
             return Err(HubError::Sha256 { file, endpoint, expected, found });
@@ -75,7 +97,7 @@ fn append(
     report: &dyn Fn(u64),
     cache_error: &dyn Fn(std::io::Error) -> HubError,
 ) -> Result<(), HubError> {
-    let (mut body, continued) = client.bytes(file, *received)?;
+    let (mut body, continued) = client.bytes(file, &metadata.commit, *received)?;
     if !continued {
         target.set_len(0).map_err(cache_error)?;
         target.seek(SeekFrom::Start(0)).map_err(cache_error)?;
@@ -86,7 +108,8 @@ fn append(
     loop {
         let read = match body.read(&mut buffer) {
             Ok(0) if *received < metadata.size => {
-                let reason = format!("the connection ended after {received} of {} bytes", metadata.size);
+                let reason =
+                    format!("the connection ended after {received} of {} bytes, which are kept", metadata.size);
                 return Err(client.unreachable(file, &reason));
             }
             Ok(0) => return Ok(()),

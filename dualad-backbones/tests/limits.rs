@@ -1,0 +1,56 @@
+//! Sizes and values beyond reason are errors or saturate: they neither panic nor take memory.
+
+use candle_core::{DType, Device, Tensor};
+use dualad_backbones::{Backbone, Error, Shape, Stage};
+
+#[test]
+fn counting_saturates() {
+    for backbone in Backbone::ALL {
+        let Some(network) = backbone.network() else { continue };
+        for side in [1 << 20, 1 << 40, usize::MAX & !15] {
+            let _ = network.shapes(side, side);
+            let _ = network.multiply_accumulates(side, side);
+        }
+        assert_eq!(network.multiply_accumulates(1 << 40, 1 << 40).unwrap(), u64::MAX, "{backbone}");
+        let small = network.multiply_accumulates(224, 224).unwrap();
+        assert!((1_000_000_000..20_000_000_000).contains(&small), "{backbone}: {small}");
+    }
+    let shape = Shape::Map { channels: 1, rows: usize::MAX, columns: 2 };
+    assert_eq!(shape.positions(), usize::MAX);
+    assert_eq!(Stage::new(1, 4, 0).map_shape(16, 16), [4, 0, 0]);
+    assert_eq!(Stage::new(1, 4, usize::MAX).map_shape(16, 16), [4, 1, 1]);
+}
+
+#[test]
+fn stages_that_are_not_there_are_refused_by_name() {
+    let network = Backbone::ResNet18.network().unwrap();
+    for wanted in [&[][..], &[0], &[5], &[2, 1], &[1, 1], &[1, 2, 3, 4, 5]] {
+        assert!(matches!(network.up_to(wanted), Err(Error::Stages { .. })), "{wanted:?}");
+    }
+    let error = network.up_to(&[2]).unwrap().up_to(&[1]).unwrap_err();
+    assert!(error.to_string().contains("has stages [2]"), "{error}");
+}
+
+#[test]
+fn batches_that_are_not_there_are_refused() {
+    let bank = Backbone::FilterBank.extractor().build().unwrap();
+    let pixel = Tensor::zeros((1, 3, 16, 16), DType::F32, &Device::Cpu).unwrap();
+    for batch in [1usize << 40, 1 << 62] {
+        let Ok(claimed) = pixel.broadcast_as((batch, 3, 16, 16)) else { continue };
+        assert!(matches!(bank.tokens(&claimed), Err(Error::InputBatch { .. })), "{batch}");
+    }
+}
+
+#[test]
+fn images_that_are_not_finite_are_refused() {
+    for backbone in [Backbone::FilterBank, Backbone::ResNet18] {
+        let weights = dualad_backbones::Weights::synthetic(0);
+        let extractor = backbone.extractor().weights(weights).stages(&[1]).build().unwrap();
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut values = vec![0.5; 3 * 16 * 16];
+            values[300] = bad;
+            let image = Tensor::from_vec(values, (1, 3, 16, 16), &Device::Cpu).unwrap();
+            assert!(matches!(extractor.extract(&image), Err(Error::InputNotFinite)), "{backbone}: {bad}");
+        }
+    }
+}
