@@ -38,6 +38,7 @@ mod vit;
 pub mod weights;
 
 pub use aggregate::aggregate;
+pub use candle_core;
 pub use error::{Error, Result, WeightsError};
 pub use extractor::{ExtractorBuilder, FeatureExtractor};
 pub use filter_bank::FilterBank;

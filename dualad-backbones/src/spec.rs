@@ -36,7 +36,8 @@ pub enum Backbone {
     /// ResNet-34, torchvision's layout.
     #[serde(rename = "resnet34")]
     ResNet34,
-    /// ResNet-50, torchvision's layout ("v1.5": the stride sits on the 3x3 convolution).
+    /// ResNet-50, torchvision's layout ("v1.5": the stride sits on the 3x3 convolution). Weights of [`Self::ResNet50V1`] have the
+    /// same names and shapes: they load without an error, and give other features.
     #[serde(rename = "resnet50")]
     ResNet50,
     /// ResNet-50 as first published ("v1": the stride sits on the first 1x1 convolution).
@@ -46,7 +47,8 @@ pub enum Backbone {
     #[serde(rename = "wide-resnet50-2")]
     WideResNet50x2,
     /// EfficientNet-B4 (Tan and Le, ICML 2019), the TensorFlow flavour (`tf_efficientnet_b4` in timm):
-    /// "same" padding and batch norm eps 1e-3. The published configuration's.
+    /// "same" padding and batch norm eps 1e-3. The published configuration's. Weights of [`Self::EfficientNetB4Timm`] have the
+    /// same names and shapes: they load without an error, and give other features.
     #[serde(rename = "efficientnet-b4")]
     EfficientNetB4,
     /// EfficientNet-B4 as timm trained it (`efficientnet_b4`): symmetric padding and batch norm eps 1e-5.

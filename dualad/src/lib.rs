@@ -18,6 +18,7 @@ mod random;
 mod score;
 pub mod train;
 
+pub use candle_core;
 pub use cdbn::{DualAd, ParameterShape};
 pub use config::{
     Branches, DualAdConfig, Jitter, JitterKind, Variant, backbone_multiply_accumulates, backbone_parameter_count,
