@@ -6,12 +6,15 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+// Every golden file has a module of its own.
 #[path = "parity/backbones.rs"]
 mod backbones;
 #[path = "parity/cdbn.rs"]
 mod cdbn;
 #[path = "common/mod.rs"]
 mod common;
+#[path = "parity/resize.rs"]
+mod resize;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -28,7 +31,7 @@ use common::{CommonArgs, Result};
 #[derive(Debug, Parser)]
 #[command(name = "parity", version)]
 struct Args {
-    /// Folder with golden files: backbones.json, cdbn_*.safetensors
+    /// Folder with golden files: backbones.json, cdbn_*.safetensors, metrics.safetensors
     #[arg(long, value_name = "DIR")]
     goldens: PathBuf,
     #[command(flatten)]
@@ -45,13 +48,16 @@ type Run = fn(&Path, &Device, &dyn Fn(&str)) -> Result<Errors>;
 struct Check {
     /// What the file's name begins with, and its ending.
     file: (&'static str, &'static str),
+    /// What the result is called; the file's own name, if nothing.
+    name: Option<&'static str>,
     run: Run,
     tolerance: fn(&str) -> f64,
 }
 
-const CHECKS: [Check; 2] = [
-    Check { file: ("backbones", ".json"), run: backbones::check, tolerance: backbones::tolerance },
-    Check { file: ("cdbn_", ".safetensors"), run: cdbn::check, tolerance: cdbn::tolerance },
+const CHECKS: [Check; 3] = [
+    Check { file: ("backbones", ".json"), name: None, run: backbones::check, tolerance: backbones::tolerance },
+    Check { file: ("cdbn_", ".safetensors"), name: None, run: cdbn::check, tolerance: cdbn::tolerance },
+    Check { file: ("metrics", ".safetensors"), name: Some("resize"), run: resize::check, tolerance: resize::tolerance },
 ];
 
 impl Check {
@@ -74,26 +80,27 @@ fn run(args: &Args) -> Result<()> {
     let mut failures = Vec::new();
     for path in &files {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let Some(check) = CHECKS.iter().find(|check| check.is_for(&name)) else {
-            if name != "README.md" && !args.common.json_to_stdout() {
-                println!("{name}: not covered by this version");
-            }
-            continue;
-        };
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let errors = (check.run)(path, &device, &progress).map_err(|error| format!("{}: {error}", path.display()))?;
-        for (tensor, &error) in &errors {
-            let tolerance = (check.tolerance)(tensor);
-            // NaN is over every tolerance.
-            let passed = error <= tolerance;
-            if !args.common.json_to_stdout() {
-                println!("{stem:<24} {tensor:<44} {error:>9.1e} {}", if passed { "ok" } else { "OVER TOLERANCE" });
-            }
-            if !passed {
-                failures.push(format!("{stem} {tensor}: {error:.1e} > {tolerance:.0e}"));
-            }
+        let checks: Vec<&Check> = CHECKS.iter().filter(|check| check.is_for(&name)).collect();
+        if checks.is_empty() && name != "README.md" && !args.common.json_to_stdout() {
+            println!("{name}: not covered by this version");
         }
-        results.insert(stem, errors);
+        for check in checks {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let stem = check.name.map_or_else(|| stem.into_owned(), str::to_owned);
+            let errors = (check.run)(path, &device, &progress).map_err(|error| format!("{}: {error}", path.display()))?;
+            for (tensor, &error) in &errors {
+                let tolerance = (check.tolerance)(tensor);
+                // NaN is over every tolerance.
+                let passed = error <= tolerance;
+                if !args.common.json_to_stdout() {
+                    println!("{stem:<24} {tensor:<44} {error:>9.1e} {}", if passed { "ok" } else { "OVER TOLERANCE" });
+                }
+                if !passed {
+                    failures.push(format!("{stem} {tensor}: {error:.1e} > {tolerance:.0e}"));
+                }
+            }
+            results.insert(stem, errors);
+        }
     }
     if results.is_empty() {
         return Err(format!(

@@ -25,6 +25,8 @@ pub use config::{
 };
 pub use dualad_backbones as backbones;
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use ops::bench;
 pub use random::{Random, Stream};
 pub use score::Scores;
 

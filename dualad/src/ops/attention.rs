@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape
 use rayon::prelude::*;
 
 use crate::ops::matrix::{Shape as MatrixShape, Target, multiply, multiply_into};
-use crate::ops::{is_fast, values, with_values};
+use crate::ops::{is_fast, values, widened, with_values};
 
 const NAME: &str = "attention";
 
@@ -77,11 +77,20 @@ pub(crate) fn attention(
         let op = Attention { heads, window };
         return query.contiguous()?.apply_op3(&key.contiguous()?, &value.contiguous()?, op);
     }
+    if let Some([wide_query, wide_key, wide_value]) = widened([query, key, value])? {
+        return attention(&wide_query, &wide_key, &wide_value, heads, window)?.to_dtype(query.dtype());
+    }
     plain(query, key, value, heads, window)
 }
 
 /// In candle's operations, with every score in memory.
-fn plain(query: &Tensor, key: &Tensor, value: &Tensor, heads: usize, window: Option<Window>) -> Result<Tensor> {
+pub(super) fn plain(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    heads: usize,
+    window: Option<Window>,
+) -> Result<Tensor> {
     let (batch, tokens, channels) = query.dims3()?;
     let width = channels / heads;
     let split = |x: &Tensor| x.reshape((batch, (), heads, width))?.transpose(1, 2)?.contiguous();

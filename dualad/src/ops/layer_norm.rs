@@ -5,7 +5,7 @@
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::ops::{is_fast, values, with_values};
+use crate::ops::{is_fast, values, widened, with_values};
 
 const NAME: &str = "layer norm";
 
@@ -19,11 +19,14 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
         let op = LayerNorm { eps: eps as f32, channels: x.dim(D::Minus1)? };
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op);
     }
+    if let Some([wide_x, wide_weight, wide_bias]) = widened([x, weight, bias])? {
+        return layer_norm(&wide_x, &wide_weight, &wide_bias, eps)?.to_dtype(x.dtype());
+    }
     plain(x, weight, bias, eps)
 }
 
 /// In candle's operations; statistics in f32 also for half precision.
-fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+pub(super) fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let dtype = x.dtype();
     let x = if matches!(dtype, DType::F16 | DType::BF16) { x.to_dtype(DType::F32)? } else { x.clone() };
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::ops::attention::softmax;
 use crate::ops::matrix::{Shape as MatrixShape, multiply_into};
-use crate::ops::{is_fast, values, with_values};
+use crate::ops::{is_fast, values, widened, with_values};
 
 const NAME: &str = "memory read";
 /// PyTorch's: keeps the norm of a zero vector, and a sum of no weights, from being divided by.
@@ -25,11 +25,14 @@ pub(crate) fn memory_read(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
         }
         return x.contiguous()?.apply_op2(&memory.contiguous()?, MemoryRead { slots, channels });
     }
+    if let Some([wide_x, wide_memory]) = widened([x, memory])? {
+        return memory_read(&wide_x, &wide_memory)?.to_dtype(x.dtype());
+    }
     plain(x, memory)
 }
 
 /// In candle's operations; addressing in f32 also for half precision.
-fn plain(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
+pub(super) fn plain(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
     let (slots, _) = memory.dims2()?;
     let normalise = |x: &Tensor| {
         let norm = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;

@@ -1,7 +1,8 @@
 //! The operations whose generic form would waste time or cut gradients: one file each, with the plain form in candle's own
 //! operations, the fast form with its backward, and the tests that hold the two together.
 //!
-//! The fast forms run on the CPU in f32. Anything else (another device, half precision) takes the plain form.
+//! The fast forms run on the CPU in f32, half precision being widened for them and narrowed again. Another device takes the
+//! plain form.
 
 mod attention;
 mod dropout;
@@ -19,6 +20,16 @@ use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor};
 /// Whether the fast form serves these tensors.
 fn is_fast(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+}
+
+/// Half precision on the CPU, as f32: what the fast form makes of it is narrowed again.
+fn widened<const N: usize>(tensors: [&Tensor; N]) -> Result<Option<[Tensor; N]>> {
+    let is_half = |tensor: &&Tensor| tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F16 | DType::BF16);
+    if !tensors.iter().all(is_half) {
+        return Ok(None);
+    }
+    let wide = tensors.iter().map(|tensor| tensor.to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
+    Ok(wide.try_into().ok())
 }
 
 /// A contiguous f32 tensor's numbers on the CPU.
@@ -45,6 +56,31 @@ fn with_values<const N: usize, R>(
         *slice = values(storage, layout, op)?;
     }
     f(slices)
+}
+
+/// Both forms of each operation, for `benches/ops.rs`. Not part of the public interface.
+#[doc(hidden)]
+pub mod bench {
+    use candle_core::{Result, Tensor};
+
+    use super::{Window, attention, layer_norm, memory_read};
+
+    /// The fast form, or the plain one.
+    pub fn attention_of(fast: bool, [q, k, v]: [&Tensor; 3], heads: usize, grid: [usize; 2]) -> Result<Tensor> {
+        let window = Some(Window { grid, size: [7, 7] });
+        let form = if fast { attention } else { attention::plain };
+        form(q, k, v, heads, window)
+    }
+
+    /// The fast form, or the plain one.
+    pub fn memory_read_of(fast: bool, x: &Tensor, memory: &Tensor) -> Result<Tensor> {
+        if fast { memory_read(x, memory) } else { memory_read::plain(x, memory) }
+    }
+
+    /// The fast form, or the plain one.
+    pub fn layer_norm_of(fast: bool, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+        if fast { layer_norm(x, weight, bias, 1e-5) } else { layer_norm::plain(x, weight, bias, 1e-5) }
+    }
 }
 
 #[cfg(test)]
