@@ -53,13 +53,13 @@ fn overview() -> Result<RgbImage, Box<dyn Error>> {
         (Category::Plate, Defect::Scratch, 5),
     ];
     // Drawn large and shrunk: averaging takes the sensor's noise, of which a PNG file would mostly consist.
-    let small = |image: &RgbImage| resize(image, 136, 136, FilterType::Triangle);
+    let small = |image: &RgbImage| resize(image, 116, 116, FilterType::Triangle);
     let mut columns = Vec::new();
     for (category, defect, index) in shown {
         let (normal, _) = render(category, 0, index + 100, None, 544)?;
         let (defective, mask) = render(category, 0, index, Some(defect), 544)?;
         let mut outlined = small(&defective);
-        outline(&mut outlined, &resize(&mask, 136, 136, FilterType::Nearest), MARK)?;
+        outline(&mut outlined, &resize(&mask, 116, 116, FilterType::Nearest), MARK)?;
         columns.push(stack(&[&small(&normal), &small(&defective), &outlined])?);
     }
     Ok(strip(&columns.iter().collect::<Vec<_>>())?)

@@ -50,26 +50,31 @@ impl Gear {
         gear
     }
 
-    /// How far the outline stands out from the root circle at an angle.
-    fn profile(&self, angle: f32) -> f32 {
-        let turn = (angle / TAU).rem_euclid(1.0) * TEETH;
-        let tooth = step(-0.45, 0.40, (TAU * turn).cos());
-        let Some((first, teeth, left)) = self.broken else { return TOOTH * tooth };
-        // Tooth k is centred on turn k; the break is jagged.
-        let past = (turn - first + 0.5).rem_euclid(TEETH);
-        if past >= teeth {
-            return TOOTH * tooth;
-        }
-        let jag = left + 0.18 * noise([past * 7.0, 0.0], self.seed ^ 0x99);
-        TOOTH * tooth.min(jag.max(-0.1))
-    }
-
-    /// Signed distance to the wheel's outline, about, and the outward direction.
-    fn outline(&self, p: Point) -> f32 {
+    /// Signed distance to the wheel's outline, and the direction that its nearest side faces.
+    fn outline(&self, p: Point) -> (f32, Point) {
         let out = length(p);
-        let angle = p[1].atan2(p[0]);
-        let slant = (self.profile(angle + 0.01) - self.profile(angle - 0.01)) / (0.02 * ROOT);
-        (out - ROOT - self.profile(angle)) / (1.0 + slant * slant).sqrt()
+        let turn = (p[1].atan2(p[0]) / TAU).rem_euclid(1.0) * TEETH;
+        let tooth = turn.round();
+        let angle = tooth * TAU / TEETH;
+        let (along, across) = ([angle.cos(), angle.sin()], [-angle.sin(), angle.cos()]);
+        // In the tooth's own frame: outwards from the root circle, and off its middle.
+        let (up, off) = (p[0] * along[0] + p[1] * along[1] - ROOT, p[0] * across[0] + p[1] * across[1]);
+        let top = match self.broken {
+            // A jagged stump.
+            Some((first, teeth, left)) if (tooth - first).rem_euclid(TEETH) < teeth => {
+                TOOTH * (left + 0.18 * noise([off * 45.0, 0.0], self.seed ^ 0x99)).max(-0.1)
+            }
+            _ => TOOTH,
+        };
+        let flank = 0.95 * (off.abs() - 0.098 + 0.27 * up);
+        let (cap, root) = (up - top, out - ROOT);
+        if root < flank.max(cap) {
+            (root, direction(p))
+        } else if cap > flank {
+            (cap, along)
+        } else {
+            (flank, across.map(|part| part * off.signum()))
+        }
     }
 
     /// Signed distance to the nearest opening, negative within metal, and the direction away from its middle.
@@ -97,9 +102,9 @@ impl Scene for Gear {
         let mut colour = scale([0.92, 1.0, 1.10], self.mat * grain);
         // The wheel's own thickness keeps the lamp from the mat behind it.
         let shaded = self.pose.to_part([at[0] + 0.055 * lamp[0], at[1] + 0.055 * lamp[1]]);
-        let solid = |p: Point| self.outline(p).max(self.openings(p).0);
+        let solid = |p: Point| self.outline(p).0.max(self.openings(p).0);
         let far = length(p);
-        let outline = if far > 1.05 { far - 1.0 } else { self.outline(p) };
+        let (outline, faces) = self.outline(p);
         let (opening, away) = self.openings(p);
         let distance = outline.max(opening);
         let inside = cover(distance, pixel);
@@ -112,9 +117,12 @@ impl Scene for Gear {
             // Edges are broken by a chamfer: outwards at the rim, inwards at openings. A hub stands proud of the face.
             let chamfer = |distance: f32| 0.9 * step(-0.035, -0.010, distance);
             let hub = 0.8 * step(0.30, 0.315, far) * step(0.345, 0.33, far);
-            let rim = chamfer(outline) + hub - 0.7 * step(0.70, 0.715, far) * step(0.745, 0.73, far);
+            let ridge = hub - 0.7 * step(0.70, 0.715, far) * step(0.745, 0.73, far);
+            let rim = chamfer(outline);
             let hole = -chamfer(opening);
-            let slope = [outward[0] * rim + away[0] * hole + relief[0], outward[1] * rim + away[1] * hole + relief[1]];
+            let slope = std::array::from_fn(|axis| {
+                outward[axis] * ridge + faces[axis] * rim + away[axis] * hole + relief[axis]
+            });
             let slope = self.pose.turn_out(slope);
             // Turning leaves rings, and rings reflect the lamp as two opposite fans.
             let ring =

@@ -28,9 +28,9 @@ impl Mark {
                 let reach = random.range(0.3, 0.75);
                 let from = [centre[0] - along[0] * reach * 0.5, centre[1] - along[1] * reach * 0.5];
                 // Fresh scratches shine, dirty ones are dark.
-                let tint = if random.unit() < 0.5 { random.range(1.5, 2.4) } else { random.range(0.35, 0.65) };
+                let tint = if random.unit() < 0.5 { random.range(1.7, 2.8) } else { random.range(0.3, 0.6) };
                 let (bend, width) = (random.range(-0.25, 0.25), random.range(0.010, 0.018));
-                Self::Scratch { from, along, reach, bend, width, tint, burr: random.range(0.15, 0.5), seed }
+                Self::Scratch { from, along, reach, bend, width, tint, burr: random.range(0.2, 0.6), seed }
             }
             Defect::Dent => {
                 let radius = random.range(0.09, 0.17);
@@ -95,9 +95,9 @@ impl Mark {
                 if far > 2.0 * radius {
                     return [1.0; 3];
                 }
-                let wobble = fractal([at[0] * 6.0, at[1] * 6.0], 3, *seed);
-                let inside = 1.0 - far / radius + 0.55 * wobble;
-                let body = step(-0.04, 0.10, inside);
+                let wobble = fractal([at[0] * 7.0, at[1] * 7.0], 4, *seed);
+                let inside = 1.0 - far / radius + 0.75 * wobble;
+                let body = step(-0.06, 0.14, inside);
                 let rim = step(0.0, 0.08, inside) * (1.0 - step(0.08, 0.3, inside));
                 let cloud = 0.55 + 0.25 * fractal([at[0] * 14.0, at[1] * 14.0], 2, seed.wrapping_add(7));
                 tint.map(|channel| mix(1.0, channel, body * (cloud + 0.35 * rim).clamp(0.0, 1.0)))
