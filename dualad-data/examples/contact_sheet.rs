@@ -48,18 +48,18 @@ fn overview() -> Result<RgbImage, Box<dyn Error>> {
     let shown = [
         (Category::Blister, Defect::Missing, 1),
         (Category::Board, Defect::Swapped, 2),
-        (Category::Fabric, Defect::Stain, 3),
+        (Category::Fabric, Defect::Swapped, 3),
         (Category::Gear, Defect::Missing, 4),
         (Category::Plate, Defect::Scratch, 5),
     ];
     // Drawn large and shrunk: averaging takes the sensor's noise, of which a PNG file would mostly consist.
-    let small = |image: &RgbImage| resize(image, 116, 116, FilterType::Triangle);
+    let small = |image: &RgbImage| resize(image, 104, 104, FilterType::Triangle);
     let mut columns = Vec::new();
     for (category, defect, index) in shown {
         let (normal, _) = render(category, 0, index + 100, None, 544)?;
         let (defective, mask) = render(category, 0, index, Some(defect), 544)?;
         let mut outlined = small(&defective);
-        outline(&mut outlined, &resize(&mask, 116, 116, FilterType::Nearest), MARK)?;
+        outline(&mut outlined, &resize(&mask, 104, 104, FilterType::Nearest), MARK)?;
         columns.push(stack(&[&small(&normal), &small(&defective), &outlined])?);
     }
     Ok(strip(&columns.iter().collect::<Vec<_>>())?)

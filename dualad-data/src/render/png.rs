@@ -18,7 +18,8 @@ where
     P: PixelWithColorType<Subpixel = u8>,
 {
     let mut bytes = Vec::new();
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Default, FilterType::Adaptive);
+    // Slower compression makes photographs hardly smaller, and takes ten times as long.
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
     let (width, height) = image.dimensions();
     // The buffer may be longer than the picture.
     let pixels = &image.as_raw()[..width as usize * height as usize * usize::from(P::CHANNEL_COUNT)];

@@ -5,7 +5,7 @@ use std::f32::consts::FRAC_PI_2;
 use super::light::Light;
 use super::mark::{Mark, damage};
 use super::noise::{Point, fractal, noise, step};
-use super::shape::{Colour, Pose, cover, length, minus, over, rounded_box, scale, segment, times};
+use super::shape::{Colour, Pose, cover, length, minus, over, rounded_box, scale, segment_square, times};
 use super::{Defect, Flaw, Scene};
 use crate::random::Random;
 
@@ -142,7 +142,8 @@ impl Board {
         let weave = 0.05 * noise([p[0] * 45.0, p[1] * 45.0], self.seed)
             + 0.10 * fractal([p[0] * 2.0, p[1] * 2.0], 2, self.seed ^ 1);
         let mut colour = scale([0.020, 0.135, 0.055], 1.0 + weave);
-        let trace = TRACES.iter().map(|&(from, to)| segment(p, from, to)).fold(f32::INFINITY, f32::min) - 0.019;
+        let trace =
+            TRACES.iter().map(|&(from, to)| segment_square(p, from, to)).fold(f32::INFINITY, f32::min).sqrt() - 0.019;
         colour = over(colour, scale([0.045, 0.225, 0.085], 1.0 + weave), cover(trace, pixel));
         let via = VIAS.iter().map(|&via| length(minus(p, via))).fold(f32::INFINITY, f32::min);
         colour = over(colour, SOLDER, cover(via - 0.034, pixel));
@@ -151,14 +152,18 @@ impl Board {
 }
 
 impl Part {
+    /// Whether a point may be on the part, on its pads or in its shadow.
+    fn near(&self, p: Point) -> bool {
+        let half = self.footprint.half();
+        self.place.near(p, half[0].max(half[1]) + 0.13)
+    }
+
     /// The bare footprint: silk screen and solder.
     fn print(&self, under: Colour, p: Point, pixel: f32) -> Colour {
-        let q = self.place.to_part(p);
-        let half = self.footprint.half();
-        let reach = half[0].max(half[1]) + 0.12;
-        if q[0].abs() > reach || q[1].abs() > reach {
+        if !self.near(p) {
             return under;
         }
+        let (q, half) = (self.place.to_part(p), self.footprint.half());
         let frame = match self.footprint {
             Kind::Can => length(q) - half[0] - 0.025,
             _ => rounded_box(q, [half[0] + 0.035, half[1] + 0.035], 0.02),
@@ -252,11 +257,8 @@ impl Scene for Board {
         let mut slope = self.pose.turn_out(relief);
         let mut covered = 0.0f32;
         for part in &self.parts {
-            let Some(kind) = part.body else { continue };
+            let Some(kind) = part.body.filter(|_| part.near(p)) else { continue };
             let (distance, q) = part.body(kind, p);
-            if distance > 0.2 {
-                continue;
-            }
             let height = if kind.small() { 0.035 } else { 0.06 };
             let (thrown, _) = part.body(kind, [p[0] + height * lamp[0], p[1] + height * lamp[1]]);
             top = scale(top, 1.0 - 0.6 * step(0.02, -0.02, thrown) * (1.0 - cover(distance, pixel)));

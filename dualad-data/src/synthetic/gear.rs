@@ -98,8 +98,6 @@ impl Scene for Gear {
     fn shade(&self, at: Point, pixel: f32) -> Colour {
         let p = self.pose.to_part(at);
         let lamp = self.light.across();
-        let grain = 1.0 + 0.10 * fractal([at[0] * 60.0 + 9.0, at[1] * 60.0], 2, self.seed ^ 0x5);
-        let mut colour = scale([0.92, 1.0, 1.10], self.mat * grain);
         // The wheel's own thickness keeps the lamp from the mat behind it.
         let shaded = self.pose.to_part([at[0] + 0.055 * lamp[0], at[1] + 0.055 * lamp[1]]);
         let solid = |p: Point| self.outline(p).0.max(self.openings(p).0);
@@ -108,6 +106,11 @@ impl Scene for Gear {
         let (opening, away) = self.openings(p);
         let distance = outline.max(opening);
         let inside = cover(distance, pixel);
+        let mut colour = [0.0; 3];
+        if inside < 1.0 {
+            let grain = 1.0 + 0.10 * fractal([at[0] * 60.0 + 9.0, at[1] * 60.0], 2, self.seed ^ 0x5);
+            colour = scale([0.92, 1.0, 1.10], self.mat * grain);
+        }
         if inside < 1.0 && far < 1.3 {
             colour = scale(colour, 1.0 - 0.55 * step(0.06, -0.05, solid(shaded)));
         }

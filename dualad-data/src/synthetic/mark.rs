@@ -35,11 +35,11 @@ impl Mark {
             Defect::Dent => {
                 let radius = random.range(0.09, 0.17);
                 let side = if random.unit() < 0.8 { 1.0 } else { -1.0 };
-                let depth = side * random.range(0.25, 0.65);
+                let depth = side * random.range(0.35, 0.8);
                 Self::Dent { centre, along, radii: [radius, radius * random.range(0.65, 1.0)], depth, seed }
             }
             Defect::Stain => {
-                let strength = random.range(0.35, 1.0);
+                let strength = random.range(0.5, 1.0);
                 let tint = tints.get(random.below(tints.len())).copied().unwrap_or([0.5; 3]);
                 let tint = tint.map(|channel| mix(1.0, channel, strength));
                 Self::Stain { centre, radius: random.range(0.1, 0.2), tint, seed }

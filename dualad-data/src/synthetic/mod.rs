@@ -284,7 +284,8 @@ fn photograph(scene: &impl Scene, grain: u32, size: u32) -> RgbImage {
             channel += 1;
             let own = normal(x, y, hash(channel, 0, grain));
             let level = 255.0 * light.clamp(0.0, 1.0).sqrt();
-            (level + SENSOR_NOISE * (0.8 * shared + 0.6 * own)).round().clamp(0.0, 255.0) as u8
+            // The cast saturates.
+            (level + SENSOR_NOISE * (0.8 * shared + 0.6 * own) + 0.5) as u8
         }))
     })
 }

@@ -31,6 +31,11 @@ impl Pose {
         self.turn_in([(x - self.shift[0]) / self.scale, (y - self.shift[1]) / self.scale])
     }
 
+    /// Whether a point of the outer frame is within a square of this half side about the part.
+    pub(super) fn near(&self, point: Point, half: f32) -> bool {
+        (point[0] - self.shift[0]).abs().max((point[1] - self.shift[1]).abs()) < half
+    }
+
     /// A direction from the outer frame to the part's own.
     pub(super) fn turn_in(&self, [x, y]: Point) -> Point {
         [self.cosine * x + self.sine * y, self.cosine * y - self.sine * x]
@@ -57,10 +62,16 @@ pub(super) fn rounded_box([x, y]: Point, half: Point, radius: f32) -> f32 {
 }
 
 pub(super) fn segment(point: Point, from: Point, to: Point) -> f32 {
+    segment_square(point, from, to).sqrt()
+}
+
+/// The square of the distance to a line segment.
+pub(super) fn segment_square(point: Point, from: Point, to: Point) -> f32 {
     let (along, p) = (minus(to, from), minus(point, from));
     let square = along[0] * along[0] + along[1] * along[1];
     let t = ((p[0] * along[0] + p[1] * along[1]) / square.max(1e-12)).clamp(0.0, 1.0);
-    length([p[0] - t * along[0], p[1] - t * along[1]])
+    let off = [p[0] - t * along[0], p[1] - t * along[1]];
+    off[0] * off[0] + off[1] * off[1]
 }
 
 /// How much of a pixel lies inside a shape: 0 to 1 over about one pixel.
