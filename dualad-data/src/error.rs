@@ -19,4 +19,10 @@ pub enum Error {
         /// The operating system's word.
         error: std::io::Error,
     },
+    /// A request for synthetic pictures is at fault, or the folder that is to take them.
+    #[error(transparent)]
+    Synthetic(#[from] crate::synthetic::SyntheticError),
+    /// The material for a picture is at fault.
+    #[error(transparent)]
+    Render(#[from] crate::render::RenderError),
 }

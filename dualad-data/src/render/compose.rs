@@ -1,0 +1,99 @@
+//! Pictures from pictures: outlines, rows and columns.
+
+use image::{GrayImage, Rgb, RgbImage};
+
+use super::RenderError;
+use crate::error::Result;
+
+/// Pixels between two pictures, and what is seen there.
+const GAP: u32 = 8;
+const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
+
+/// Draws the contour of a mask: its own pixels (any but 0) that have one of their four neighbours outside it. Outside the
+/// picture is outside the mask.
+///
+/// # Errors
+/// [`RenderError::Size`] where the two differ in size.
+pub fn outline(image: &mut RgbImage, mask: &GrayImage, colour: Rgb<u8>) -> Result<()> {
+    if image.dimensions() != mask.dimensions() {
+        return Err(RenderError::Size { mask: mask.dimensions(), image: image.dimensions() }.into());
+    }
+    // An index below 0 wraps to one that lies outside too.
+    let inside = |x: u32, y: u32| mask.get_pixel_checked(x, y).is_some_and(|pixel| pixel.0 != [0]);
+    for (x, y, pixel) in image.enumerate_pixels_mut() {
+        let enclosed = || {
+            inside(x.wrapping_sub(1), y)
+                && inside(x.wrapping_add(1), y)
+                && inside(x, y.wrapping_sub(1))
+                && inside(x, y.wrapping_add(1))
+        };
+        if inside(x, y) && !enclosed() {
+            *pixel = colour;
+        }
+    }
+    Ok(())
+}
+
+/// The pictures side by side with a white gap of 8 pixels; lower ones are centred.
+///
+/// # Errors
+/// [`RenderError::Argument`] for no picture and for more pixels than an image can have.
+pub fn strip(images: &[&RgbImage]) -> Result<RgbImage> {
+    let sizes = || images.iter().map(|image| image.dimensions());
+    let (width, height) = (total(sizes().map(|(width, _)| width))?, sizes().map(|(_, height)| height).max());
+    let mut strip = canvas(width, height.unwrap_or(0))?;
+    let mut left = 0;
+    for image in images {
+        paste(&mut strip, image, left, (height.unwrap_or(0) - image.height()) / 2);
+        left += image.width() + GAP;
+    }
+    Ok(strip)
+}
+
+/// The pictures from top to bottom with a white gap of 8 pixels; narrower ones are centred.
+///
+/// # Errors
+/// As [`strip`]'s.
+pub fn stack(images: &[&RgbImage]) -> Result<RgbImage> {
+    let sizes = || images.iter().map(|image| image.dimensions());
+    let (width, height) = (sizes().map(|(width, _)| width).max(), total(sizes().map(|(_, height)| height))?);
+    let mut stack = canvas(width.unwrap_or(0), height)?;
+    let mut top = 0;
+    for image in images {
+        paste(&mut stack, image, (width.unwrap_or(0) - image.width()) / 2, top);
+        top += image.height() + GAP;
+    }
+    Ok(stack)
+}
+
+/// The sides and the gaps between them.
+fn total(sides: impl Iterator<Item = u32>) -> Result<u32, RenderError> {
+    let sum = sides.map(u64::from).reduce(|sum, side| sum + u64::from(GAP) + side);
+    let Some(sum) = sum else {
+        let advice = "give at least one picture";
+        return Err(RenderError::Argument { argument: "the list of pictures", value: "empty".to_owned(), advice });
+    };
+    // A picture's gap must fit after it too, where the next one would start.
+    if sum > u64::from(u32::MAX - GAP) { Err(too_large(format!("{sum} pixels long"))) } else { Ok(sum as u32) }
+}
+
+fn canvas(width: u32, height: u32) -> Result<RgbImage, RenderError> {
+    // Far more than a screen shows, and far less than an allocation that aborts.
+    const MOST: u64 = 1 << 30;
+    if u64::from(width) * u64::from(height) > MOST {
+        return Err(too_large(format!("{width} x {height} pixels")));
+    }
+    Ok(RgbImage::from_pixel(width, height, PAPER))
+}
+
+fn too_large(value: String) -> RenderError {
+    RenderError::Argument { argument: "the joined picture", value, advice: "join fewer or smaller pictures" }
+}
+
+fn paste(canvas: &mut RgbImage, image: &RgbImage, left: u32, top: u32) {
+    for (x, y, pixel) in image.enumerate_pixels() {
+        if let Some(place) = canvas.get_pixel_mut_checked(left + x, top + y) {
+            *place = *pixel;
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! An anomaly map drawn over its image.
+
+use image::{Rgb, RgbImage};
+
+use super::{ColourMap, RenderError};
+use crate::error::Result;
+
+/// The scores at the two ends of the colour map. Fix one for a whole set: only then do equal colours mean equal scores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    low: f32,
+    high: f32,
+}
+
+impl Scale {
+    /// From `low`, and anything below it, to `high`, and anything above it.
+    ///
+    /// # Errors
+    /// [`RenderError::Argument`] unless both are finite and `low` is not above `high`.
+    pub fn new(low: f32, high: f32) -> Result<Self> {
+        if !(low.is_finite() && high.is_finite() && low <= high) {
+            let advice = "both ends must be finite, the lower first";
+            let value = format!("{low} to {high}");
+            return Err(RenderError::Argument { argument: "the scale", value, advice }.into());
+        }
+        Ok(Self { low, high })
+    }
+
+    /// Between two percentiles, 0 to 100, of all the values of a set of maps together.
+    ///
+    /// A value between two ranks is interpolated. Every value is copied once.
+    ///
+    /// # Errors
+    /// [`RenderError::Argument`] for percentiles out of order or range and for a set without values,
+    /// [`RenderError::NotFinite`] for a value that is not finite.
+    pub fn over<'a>(maps: impl IntoIterator<Item = &'a [f32]>, low: f32, high: f32) -> Result<Self> {
+        if !(0.0 <= low && low <= high && high <= 100.0) {
+            let advice = "give two from 0 to 100, the lower first";
+            let value = format!("{low} and {high}");
+            return Err(RenderError::Argument { argument: "the percentiles", value, advice }.into());
+        }
+        let mut values = Vec::new();
+        for (index, map) in maps.into_iter().enumerate() {
+            check_finite(map, index)?;
+            values.extend_from_slice(map);
+        }
+        let Some(last) = values.len().checked_sub(1) else {
+            let advice = "give at least one map with a value";
+            let value = "without any value".to_owned();
+            return Err(RenderError::Argument { argument: "the set of maps", value, advice }.into());
+        };
+        let mut percentile = |percent: f32| {
+            let rank = f64::from(percent) / 100.0 * last as f64;
+            let below = (rank.floor() as usize).min(last);
+            let (_, &mut lower, above) = values.select_nth_unstable_by(below, f32::total_cmp);
+            let upper = above.iter().copied().min_by(f32::total_cmp).unwrap_or(lower);
+            let part = rank - below as f64;
+            (f64::from(lower) * (1.0 - part) + f64::from(upper) * part) as f32
+        };
+        let (low, high) = (percentile(low), percentile(high));
+        // Rounding may cross two ends that are all but equal.
+        Self::new(low, high.max(low))
+    }
+
+    /// The score at and below which everything has the lowest colour.
+    pub fn low(self) -> f32 {
+        self.low
+    }
+
+    /// The score at and above which everything has the highest colour.
+    pub fn high(self) -> f32 {
+        self.high
+    }
+
+    /// Where a score lies: 0 up to the low end, 1 from the high end on.
+    pub fn position(self, score: f32) -> f32 {
+        if score <= self.low {
+            0.0
+        } else if score >= self.high {
+            1.0
+        } else {
+            // In f64, where the difference of two f32 cannot overflow.
+            let (low, high, score) = (f64::from(self.low), f64::from(self.high), f64::from(score));
+            ((score - low) / (high - low)) as f32
+        }
+    }
+}
+
+/// The image with the map's colours over it: of the image's size, each pixel `1 - opacity` image and `opacity` colour.
+///
+/// `map` is row-major `[rows, columns]`; of another size than the image, it is resized bilinearly with half-pixel centres.
+/// `opacity` is 0 (the image alone) to 1 (the map alone).
+///
+/// # Errors
+/// [`RenderError`] for a map of another length than its shape says, for values that are not finite, and for an opacity
+/// out of range.
+pub fn heat_map(
+    image: &RgbImage,
+    map: &[f32],
+    [rows, columns]: [usize; 2],
+    scale: Scale,
+    colours: ColourMap,
+    opacity: f32,
+) -> Result<RgbImage> {
+    if map.is_empty() || rows.checked_mul(columns) != Some(map.len()) {
+        return Err(RenderError::MapShape { rows, columns, found: map.len() }.into());
+    }
+    check_finite(map, 0)?;
+    if !(0.0..=1.0).contains(&opacity) {
+        let advice = "choose 0 (the image alone) to 1 (the map alone)";
+        return Err(RenderError::Argument { argument: "the opacity", value: opacity.to_string(), advice }.into());
+    }
+    let (across, down) = (Axis::new(columns, image.width()), Axis::new(rows, image.height()));
+    let mut heat = image.clone();
+    for (x, y, pixel) in heat.enumerate_pixels_mut() {
+        let ((left, right, over), (top, bottom, below)) = (across.at(x), down.at(y));
+        let row = |row: usize| mix(map[row * columns + left], map[row * columns + right], over);
+        let Rgb(colour) = colours.colour(scale.position(mix(row(top), row(bottom), below)));
+        for (under, colour) in pixel.0.iter_mut().zip(colour) {
+            *under = mix(f32::from(*under), f32::from(colour), opacity).round() as u8;
+        }
+    }
+    Ok(heat)
+}
+
+fn check_finite(map: &[f32], index: usize) -> Result<(), RenderError> {
+    match map.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+        Some((at, &value)) => Err(RenderError::NotFinite { map: index, index: at, value }),
+        None => Ok(()),
+    }
+}
+
+/// Written so that neither a difference of two large numbers overflows nor two equal ones come out different.
+fn mix(a: f32, b: f32, t: f32) -> f32 {
+    if a == b { a } else { a * (1.0 - t) + b * t }
+}
+
+/// Bilinear sampling along one axis.
+struct Axis {
+    count: usize,
+    step: f64,
+}
+
+impl Axis {
+    fn new(count: usize, pixels: u32) -> Self {
+        Self { count, step: count as f64 / f64::from(pixels.max(1)) }
+    }
+
+    /// The two cells around a pixel's centre and the share of the second.
+    fn at(&self, pixel: u32) -> (usize, usize, f32) {
+        let last = self.count - 1;
+        let centre = ((f64::from(pixel) + 0.5) * self.step - 0.5).clamp(0.0, last as f64);
+        let first = centre.floor();
+        (first as usize, (first as usize + 1).min(last), (centre - first) as f32)
+    }
+}

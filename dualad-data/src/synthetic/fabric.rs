@@ -1,0 +1,137 @@
+//! A plain-woven cloth, all over the picture.
+
+use std::f32::consts::PI;
+
+use super::light::Light;
+use super::mark::{Mark, damage};
+use super::noise::{Point, fractal, lattice, noise};
+use super::shape::{Colour, Pose, scale, times};
+use super::{Defect, Flaw, Scene};
+use crate::random::Random;
+
+/// Threads from edge to edge of the picture.
+const THREADS: f32 = 26.0;
+const WARP: Colour = [0.15, 0.20, 0.30];
+const WEFT: Colour = [0.27, 0.31, 0.37];
+const BEHIND: Colour = [0.02, 0.022, 0.028];
+const DIRT: [Colour; 3] = [[0.45, 0.33, 0.2], [0.35, 0.4, 0.45], [0.6, 0.5, 0.25]];
+const WRONG: [Colour; 3] = [[0.38, 0.10, 0.07], [0.07, 0.08, 0.10], [0.50, 0.42, 0.22]];
+
+pub(super) struct Fabric {
+    light: Light,
+    pose: Pose,
+    seed: u32,
+    mark: Option<Mark>,
+    thread: Option<Thread>,
+}
+
+/// What is wrong with the weft between two columns of warp.
+struct Thread {
+    row: i32,
+    columns: std::ops::Range<f32>,
+    rows: i32,
+    /// The colour that the thread has instead; none where it is missing.
+    colour: Option<Colour>,
+}
+
+impl Fabric {
+    pub(super) fn new(random: &mut Random, flaw: Option<Flaw>) -> Self {
+        let light = Light::new(random);
+        let pose = Pose::jitter(random, 1.0, 0.08, 0.06);
+        let seed = random.next() as u32;
+        let mut fabric = Self { light, pose, seed, mark: None, thread: None };
+        if let Some(Flaw { defect, mut random }) = flaw {
+            let centre = [random.range(-0.65, 0.65), random.range(-0.65, 0.65)];
+            let [column, row] = fabric.threads(centre);
+            let reach = random.range(3.0, 7.0);
+            let thread =
+                |rows, colour| Thread { row: row as i32, columns: column - reach..column + reach, rows, colour };
+            match defect {
+                Defect::Missing => fabric.thread = Some(thread(1, None)),
+                Defect::Swapped => {
+                    let colour = WRONG[random.below(WRONG.len())];
+                    fabric.thread = Some(thread(1 + random.below(2) as i32, Some(colour)));
+                }
+                _ => fabric.mark = Mark::new(defect, &mut random, centre, &DIRT),
+            }
+        }
+        fabric
+    }
+
+    /// Columns of warp and rows of weft, counted from a corner far outside; the cloth is drawn a little out of square.
+    fn threads(&self, at: Point) -> Point {
+        let [x, y] = self.pose.to_part(at);
+        let drawn = |layer: u32| 0.018 * noise([x * 1.7, y * 1.7], self.seed.wrapping_add(layer));
+        [(x + drawn(1)) * THREADS * 0.5 + 100.0, (y + drawn(2)) * THREADS * 0.5 + 100.0]
+    }
+}
+
+/// A thread seen from above: across it from -1 to 1, how high it is (-1 under to 1 over), and its own shade.
+struct Strand {
+    across: f32,
+    height: f32,
+    colour: Colour,
+    wide: f32,
+}
+
+impl Strand {
+    fn top(&self) -> f32 {
+        let round = 1.0 - (self.across / self.wide).powi(2);
+        if round <= 0.0 { f32::NEG_INFINITY } else { self.height + 0.9 * round.sqrt() }
+    }
+}
+
+impl Scene for Fabric {
+    fn shade(&self, at: Point, pixel: f32) -> Colour {
+        let (slope, tint) = damage(self.mark.as_ref(), at, pixel);
+        let [u, v] = self.threads(at);
+        let (column, row) = (u.floor(), v.floor());
+        let (across_warp, across_weft) = (2.0 * (u - column) - 1.0, 2.0 * (v - row) - 1.0);
+        let (column, row) = (column as i32, row as i32);
+        let parity = if (column + row) % 2 == 0 { 1.0 } else { -1.0 };
+        // Yarn is uneven from thread to thread and along each.
+        let yarn = |index: i32, along: f32, layer: u32| {
+            1.0 + 0.13 * lattice(index, 0, self.seed ^ layer)
+                + 0.12 * noise([along * 0.35, index as f32 * 7.0], self.seed ^ (layer + 1))
+        };
+        // Twisted fibres run along a thread, at an angle.
+        let fibre = |along: f32, across: f32, layer: u32| {
+            1.0 + 0.16 * noise([along * 2.2 + across, across * 2.5], self.seed ^ layer)
+        };
+        let over_warp = parity * (PI * 0.5 * across_weft).cos();
+        let over_weft = -parity * (PI * 0.5 * across_warp).cos();
+        let warp = Strand {
+            across: across_warp,
+            height: over_warp,
+            colour: scale(WARP, yarn(column, v, 0x11) * fibre(v, across_warp, 0x21)),
+            wide: 0.86 + 0.06 * noise([v * 0.8, column as f32 * 3.0], self.seed ^ 0x31),
+        };
+        let mut weft = Strand {
+            across: across_weft,
+            height: over_weft,
+            colour: scale(WEFT, yarn(row, u, 0x41) * fibre(u, across_weft, 0x51)),
+            wide: 0.90 + 0.06 * noise([u * 0.8, row as f32 * 3.0], self.seed ^ 0x61),
+        };
+        if let Some(thread) = &self.thread
+            && (thread.row..thread.row + thread.rows).contains(&row)
+            && thread.columns.contains(&u)
+        {
+            match thread.colour {
+                Some(colour) => weft.colour = scale(colour, yarn(row, u, 0x41) * fibre(u, across_weft, 0x51)),
+                None => weft.wide = 0.0,
+            }
+        }
+        let (strand, lies_along) = if warp.top() >= weft.top() { (&warp, [1.0, 0.0]) } else { (&weft, [0.0, 1.0]) };
+        let cloth = if strand.top() == f32::NEG_INFINITY {
+            BEHIND
+        } else {
+            let lean = 0.55 * strand.across / strand.wide;
+            let deep = 0.62 + 0.38 * (0.5 + 0.5 * strand.height);
+            let edge = 1.0 - 0.55 * (strand.across / strand.wide).powi(4);
+            let round = self.pose.turn_out([lies_along[0] * lean + slope[0], lies_along[1] * lean + slope[1]]);
+            scale(strand.colour, self.light.shade(round) * deep * edge)
+        };
+        let wear = 1.0 + 0.08 * fractal([u * 0.11, v * 0.11], 2, self.seed ^ 0x71);
+        self.light.expose(times(scale(cloth, wear), tint), at)
+    }
+}

@@ -1,0 +1,56 @@
+//! The lamp and the camera's exposure: they change from picture to picture.
+
+use super::noise::Point;
+use super::shape::Colour;
+use crate::random::Random;
+
+pub(super) struct Light {
+    /// Towards the lamp, of length 1; z towards the camera.
+    direction: [f32; 3],
+    exposure: f32,
+    /// How the light falls off over the picture.
+    tilt: Point,
+    balance: Colour,
+}
+
+impl Light {
+    /// A lamp up on the left, where most inspection stations have it, give or take half a radian.
+    pub(super) fn new(random: &mut Random) -> Self {
+        let azimuth = -2.2 + random.range(-0.5, 0.5);
+        let elevation: f32 = random.range(0.75, 1.0);
+        let exposure = random.range(0.72, 1.28);
+        let fall = random.range(0.0, 0.16);
+        let warm = random.range(-0.03, 0.03);
+        Self {
+            direction: [azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()],
+            exposure,
+            tilt: [azimuth.cos() * fall, azimuth.sin() * fall],
+            balance: [1.0 + warm, 1.0, 1.0 - warm],
+        }
+    }
+
+    /// Towards the lamp within the picture.
+    pub(super) fn across(&self) -> Point {
+        [self.direction[0], self.direction[1]]
+    }
+
+    /// How bright a matt surface of this slope is, beside a level one.
+    pub(super) fn shade(&self, [x, y]: Point) -> f32 {
+        let [lx, ly, lz] = self.direction;
+        ((lz - x * lx - y * ly) / (lz * (1.0 + x * x + y * y).sqrt())).max(0.0)
+    }
+
+    /// A glossy reflection of the lamp, 0 to 1, sharper with a higher `gloss`.
+    pub(super) fn glint(&self, [x, y]: Point, gloss: f32) -> f32 {
+        let [lx, ly, lz] = self.direction;
+        // The surface that mirrors the lamp into the camera leans half way towards it.
+        let half = [-lx / (1.0 + lz) - x, -ly / (1.0 + lz) - y];
+        (-gloss * (half[0] * half[0] + half[1] * half[1])).exp()
+    }
+
+    /// What reaches the sensor from a point.
+    pub(super) fn expose(&self, colour: Colour, at: Point) -> Colour {
+        let gain = self.exposure * (1.0 + self.tilt[0] * at[0] + self.tilt[1] * at[1]);
+        std::array::from_fn(|channel| colour[channel] * gain * self.balance[channel])
+    }
+}

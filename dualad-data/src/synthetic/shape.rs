@@ -1,0 +1,93 @@
+//! Where things are and what covers them: poses, signed distances (negative inside) and antialiased edges.
+
+use super::noise::{Point, mix};
+use crate::random::Random;
+
+/// A linear RGB colour, 0 to 1.
+pub(super) type Colour = [f32; 3];
+
+/// How a part lies in the picture.
+pub(super) struct Pose {
+    shift: Point,
+    cosine: f32,
+    sine: f32,
+    scale: f32,
+}
+
+impl Pose {
+    /// `angle` in radians.
+    pub(super) fn new(shift: Point, angle: f32, scale: f32) -> Self {
+        Self { shift, cosine: angle.cos(), sine: angle.sin(), scale }
+    }
+
+    /// Off by up to `shift`, `angle` radians and the fraction `scale`.
+    pub(super) fn jitter(random: &mut Random, shift: f32, angle: f32, scale: f32) -> Self {
+        let mut off = |by: f32| random.range(-by, by);
+        Self::new([off(shift), off(shift)], off(angle), 1.0 + off(scale))
+    }
+
+    /// From the outer frame to the part's own.
+    pub(super) fn to_part(&self, [x, y]: Point) -> Point {
+        self.turn_in([(x - self.shift[0]) / self.scale, (y - self.shift[1]) / self.scale])
+    }
+
+    /// Whether a point of the outer frame is within a square of this half side about the part.
+    pub(super) fn near(&self, point: Point, half: f32) -> bool {
+        (point[0] - self.shift[0]).abs().max((point[1] - self.shift[1]).abs()) < half
+    }
+
+    /// A direction from the outer frame to the part's own.
+    pub(super) fn turn_in(&self, [x, y]: Point) -> Point {
+        [self.cosine * x + self.sine * y, self.cosine * y - self.sine * x]
+    }
+
+    /// A direction from the part's frame to the outer one.
+    pub(super) fn turn_out(&self, [x, y]: Point) -> Point {
+        [self.cosine * x - self.sine * y, self.cosine * y + self.sine * x]
+    }
+}
+
+pub(super) fn length([x, y]: Point) -> f32 {
+    (x * x + y * y).sqrt()
+}
+
+pub(super) fn minus(a: Point, b: Point) -> Point {
+    [a[0] - b[0], a[1] - b[1]]
+}
+
+/// A box of half sides `half` with corners of the given radius.
+pub(super) fn rounded_box([x, y]: Point, half: Point, radius: f32) -> f32 {
+    let (x, y) = (x.abs() - half[0] + radius, y.abs() - half[1] + radius);
+    length([x.max(0.0), y.max(0.0)]) + x.max(y).min(0.0) - radius
+}
+
+pub(super) fn segment(point: Point, from: Point, to: Point) -> f32 {
+    segment_square(point, from, to).sqrt()
+}
+
+/// The square of the distance to a line segment.
+pub(super) fn segment_square(point: Point, from: Point, to: Point) -> f32 {
+    let (along, p) = (minus(to, from), minus(point, from));
+    let square = along[0] * along[0] + along[1] * along[1];
+    let t = ((p[0] * along[0] + p[1] * along[1]) / square.max(1e-12)).clamp(0.0, 1.0);
+    let off = [p[0] - t * along[0], p[1] - t * along[1]];
+    off[0] * off[0] + off[1] * off[1]
+}
+
+/// How much of a pixel lies inside a shape: 0 to 1 over about one pixel.
+pub(super) fn cover(distance: f32, pixel: f32) -> f32 {
+    (0.5 - distance / pixel).clamp(0.0, 1.0)
+}
+
+/// Paints `top` over `under`.
+pub(super) fn over(under: Colour, top: Colour, cover: f32) -> Colour {
+    std::array::from_fn(|channel| mix(under[channel], top[channel], cover))
+}
+
+pub(super) fn scale(colour: Colour, factor: f32) -> Colour {
+    colour.map(|value| value * factor)
+}
+
+pub(super) fn times(a: Colour, b: Colour) -> Colour {
+    std::array::from_fn(|channel| a[channel] * b[channel])
+}

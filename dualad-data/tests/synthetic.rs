@@ -1,0 +1,309 @@
+//! The generator: the same bytes, exact masks, the folder's promises, and whether a detector can be told from a broken one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dualad_data::Error;
+use dualad_data::synthetic::{Category, Defect, Options, SyntheticError, THRESHOLD, render, write};
+use image::{GrayImage, RgbImage};
+
+fn small() -> Options {
+    Options { size: 33, train: 3, test_good: 2, test_per_defect: 1, ..Options::default() }
+}
+
+/// Every file of a folder by its relative path.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut open) = (BTreeMap::new(), vec![folder.to_owned()]);
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.insert(path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn write_with_threads(folder: &Path, options: &Options, threads: usize) -> BTreeMap<PathBuf, Vec<u8>> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| write(folder, options, |_, _| {})).unwrap();
+    files(folder)
+}
+
+#[test]
+fn same_seed_same_bytes_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = write_with_threads(&folder.path().join("one"), &small(), 1);
+    let two = write_with_threads(&folder.path().join("two"), &small(), 2);
+    assert_eq!(one, two);
+    let other = write_with_threads(&folder.path().join("other"), &Options { seed: 1, ..small() }, 2);
+    assert!(one.keys().eq(other.keys()));
+    for (path, bytes) in one.iter().filter(|(path, _)| !path.to_string_lossy().ends_with("_mask.png")) {
+        assert_ne!(bytes, &other[path], "{} is the same for another seed", path.display());
+    }
+}
+
+#[test]
+fn layout_is_mvtecs_and_progress_counts_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut heard = Vec::new();
+    let options = small();
+    let summary = write(&folder.path().join("set"), &options, |done, total| heard.push((done, total))).unwrap();
+    let defective: usize = Category::ALL.iter().map(|category| category.defects().len()).sum();
+    assert_eq!((summary.train, summary.test_good, summary.test_defective), (15, 10, defective));
+    let total = 25 + defective;
+    assert_eq!(heard, (1..=total).map(|done| (done, total)).collect::<Vec<_>>());
+    let mut expected = vec![PathBuf::from("readme.txt")];
+    for category in Category::ALL {
+        expected.extend((0..3).map(|index| PathBuf::from(format!("{category}/train/good/{index:03}.png"))));
+        expected.extend((0..2).map(|index| PathBuf::from(format!("{category}/test/good/{index:03}.png"))));
+        for defect in category.defects() {
+            expected.push(format!("{category}/test/{defect}/000.png").into());
+            expected.push(format!("{category}/ground_truth/{defect}/000_mask.png").into());
+        }
+    }
+    expected.sort();
+    let found = files(&folder.path().join("set"));
+    assert_eq!(found.keys().cloned().collect::<Vec<_>>(), expected);
+    for (path, bytes) in &found {
+        if path.extension().is_some_and(|extension| extension == "png") {
+            let image = image::load_from_memory(bytes).unwrap();
+            assert_eq!((image.width(), image.height()), (33, 33), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn masks_are_what_changed() {
+    for size in [32, 33, 47, 224] {
+        for category in Category::ALL {
+            let (good, mask) = render(category, 3, 5, None, size).unwrap();
+            assert!(mask.pixels().all(|pixel| pixel.0 == [0]));
+            for &defect in category.defects() {
+                let (image, mask) = render(category, 3, 5, Some(defect), size).unwrap();
+                assert_eq!((image.dimensions(), mask.dimensions()), ((size, size), (size, size)));
+                let mut changed = 0;
+                for ((before, after), mask) in good.pixels().zip(image.pixels()).zip(mask.pixels()) {
+                    let most = before.0.iter().zip(after.0).map(|(before, after)| before.abs_diff(after)).max();
+                    assert_eq!(mask.0[0], if most > Some(0) { 255 } else { 0 }, "{category}, {defect}, {size}");
+                    assert!(most == Some(0) || most >= Some(THRESHOLD));
+                    changed += usize::from(most > Some(0));
+                }
+                assert!(changed > 0, "{category}, {defect}, {size}: nothing changed");
+            }
+        }
+    }
+}
+
+#[test]
+fn defects_are_small_to_medium() {
+    for category in Category::ALL {
+        for &defect in category.defects() {
+            for index in 0..8 {
+                let (_, mask) = render(category, 9, index, Some(defect), 112).unwrap();
+                let share = mask.pixels().filter(|pixel| pixel.0 != [0]).count() as f32 / (112.0 * 112.0);
+                assert!((0.0015..0.07).contains(&share), "{category}, {defect}, {index}: {share}");
+            }
+        }
+    }
+}
+
+#[test]
+fn requests_out_of_range_are_named() {
+    let message = |result: Result<(RgbImage, GrayImage), Error>| result.unwrap_err().to_string();
+    for size in [0, 31, 4097, u32::MAX] {
+        let message = message(render(Category::Gear, 0, 0, None, size));
+        assert_eq!(message, format!("the option \"size\" cannot be {size}: choose 32 to 4096 pixels"));
+    }
+    let message = message(render(Category::Fabric, 0, 0, Some(Defect::Dent), 64));
+    assert_eq!(message, "a fabric has no defect \"dent\"; choose from missing, stain, swapped");
+    let error = "bottle".parse::<Category>().unwrap_err().to_string();
+    assert_eq!(error, "there is no category \"bottle\"; choose from blister, board, fabric, gear, plate");
+    for category in Category::ALL {
+        assert_eq!(category.name().parse::<Category>().unwrap(), category);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    let wrong = [
+        (Options { size: 8, ..small() }, "\"size\" cannot be 8"),
+        (Options { train: 0, ..small() }, "\"train\" cannot be 0"),
+        (Options { test_good: usize::MAX, ..small() }, "\"test_good\" cannot be"),
+        (Options { categories: vec![], ..small() }, "\"categories\" cannot be []"),
+        (Options { categories: vec![Category::Gear; 2], ..small() }, "each once"),
+    ];
+    for (options, part) in wrong {
+        let message = write(&set, &options, |_, _| {}).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!set.exists());
+}
+
+#[test]
+fn a_folder_of_somebody_elses_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    fs::create_dir_all(set.join("gear")).unwrap();
+    fs::write(set.join("gear/notes.txt"), "mine").unwrap();
+    let error = write(&set, &small(), |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Synthetic(SyntheticError::FolderInUse { .. })), "{error}");
+    assert!(error.to_string().contains("notes.txt"), "{error}");
+    assert_eq!(fs::read(set.join("gear/notes.txt")).unwrap(), b"mine");
+
+    // An empty one is taken, one of ours is replaced, and one of ours with a stranger in it is not.
+    fs::remove_file(set.join("gear/notes.txt")).unwrap();
+    write(&set, &small(), |_, _| {}).unwrap();
+    let first = files(&set);
+    write(&set, &Options { seed: 2, categories: vec![Category::Plate], ..small() }, |_, _| {}).unwrap();
+    assert!(!set.join("gear").exists() && set.join("plate/train/good/000.png").exists());
+    fs::write(set.join("plate/test/good/mine.png"), "mine").unwrap();
+    let error = write(&set, &small(), |_, _| {}).unwrap_err();
+    assert!(error.to_string().contains("mine.png"), "{error}");
+    fs::remove_file(set.join("plate/test/good/mine.png")).unwrap();
+    write(&set, &small(), |_, _| {}).unwrap();
+    assert_eq!(files(&set), first);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "temporary folders are left");
+}
+
+#[test]
+fn leftovers_go_and_failures_leave_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    // An interrupted call leaves its temporary folder, the list in it first.
+    write(&set, &small(), |_, _| {}).unwrap();
+    let whole = files(&set);
+    let partial = folder.path().join(".set.incomplete");
+    fs::rename(&set, &partial).unwrap();
+    fs::remove_dir_all(partial.join("gear/test")).unwrap();
+    write(&set, &small(), |_, _| {}).unwrap();
+    assert_eq!(files(&set), whole);
+    assert!(!partial.exists());
+
+    // Somebody else's folder of that name is not removed.
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("mine"), "mine").unwrap();
+    let error = write(&set, &small(), |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Synthetic(SyntheticError::NotAFolder { .. })), "{error}");
+    assert!(partial.join("mine").exists());
+
+    // A file in the place of a folder: as unwritable as it gets, for root too.
+    let file = folder.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let error = write(&file, &small(), |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Synthetic(SyntheticError::NotAFolder { .. })), "{error}");
+    let error = write(&file.join("set"), &small(), |_, _| {}).unwrap_err();
+    assert!(matches!(&error, Error::Io { .. }) && error.to_string().contains("file"), "{error}");
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+    let error = write(Path::new("/"), &small(), |_, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Synthetic(SyntheticError::NotAFolder { .. })), "{error}");
+}
+
+/// For every 16 x 16 block: colours, spreads and mean gradients at the scales 1, 2 and 4, but nothing of where it is.
+fn describe(image: &RgbImage) -> Vec<Vec<f32>> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let at = |x: usize, y: usize| image.get_pixel(x as u32, y as u32).0.map(f32::from);
+    let mut blocks = Vec::new();
+    for top in (0..height - 15).step_by(8) {
+        for left in (0..width - 15).step_by(8) {
+            let mut values = Vec::new();
+            for channel in 0..3 {
+                let level = |x: usize, y: usize| at((left + x).min(width - 1), (top + y).min(height - 1))[channel];
+                let mean = (0..256).map(|i| level(i % 16, i / 16)).sum::<f32>() / 256.0;
+                let spread = (0..256).map(|i| (level(i % 16, i / 16) - mean).powi(2)).sum::<f32>() / 256.0;
+                // The light changes from picture to picture: brightness says little.
+                values.extend([0.25 * mean, spread.sqrt()]);
+                for scale in [1, 2, 4] {
+                    let mut energy = [0.0; 2];
+                    for (x, y) in (0..256).map(|i| (i % 16, i / 16)) {
+                        energy[0] += (level(x + scale, y) - level(x, y)).abs();
+                        energy[1] += (level(x, y + scale) - level(x, y)).abs();
+                    }
+                    values.extend(energy.map(|energy| energy / 256.0));
+                }
+            }
+            blocks.push(values);
+        }
+    }
+    blocks
+}
+
+/// The share of pairs in which the defective picture has the higher score.
+fn auroc(good: &[f32], bad: &[f32]) -> f32 {
+    let pair = |(good, bad): (f32, f32)| if bad > good { 1.0 } else { 0.5 * f32::from(u8::from(bad == good)) };
+    let pairs = good.iter().flat_map(|&good| bad.iter().map(move |&bad| (good, bad)));
+    pairs.map(pair).sum::<f32>() / (good.len() * bad.len()) as f32
+}
+
+#[test]
+fn a_detector_beats_chance_and_a_broken_one_does_not() {
+    use rayon::prelude::*;
+    let (train, good, bad) = (30, 12, 24);
+    let mean = |image: &RgbImage| image.as_raw().iter().map(|&level| f32::from(level)).sum::<f32>();
+    let (mut working, mut bright, mut random) = (Vec::new(), Vec::new(), Vec::new());
+    for category in Category::ALL {
+        let normal = |index| render(category, 11, index, None, 112).unwrap().0;
+        let memory: Vec<Vec<f32>> =
+            (0..train).into_par_iter().flat_map_iter(|index| describe(&normal(index))).collect();
+        let score = |image: &RgbImage| {
+            let blocks = describe(image);
+            let nearest = blocks.iter().map(|block| {
+                let distance = |known: &Vec<f32>| block.iter().zip(known).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+                memory.iter().map(distance).fold(f32::INFINITY, f32::min)
+            });
+            nearest.fold(0.0, f32::max)
+        };
+        let goods: Vec<RgbImage> = (train..train + good).map(normal).collect();
+        let bads: Vec<RgbImage> = (0..bad)
+            .map(|index| {
+                let defect = category.defects()[index % category.defects().len()];
+                render(category, 11, train + good + index, Some(defect), 112).unwrap().0
+            })
+            .collect();
+        let all = |images: &[RgbImage]| -> Vec<f32> { images.par_iter().map(score).collect() };
+        working.push(auroc(&all(&goods), &all(&bads)));
+        let all = |images: &[RgbImage]| -> Vec<f32> { images.iter().map(mean).collect() };
+        bright.push(auroc(&all(&goods), &all(&bads)));
+        // Scores that know nothing: a hash of the place in the list.
+        let noise = |from: usize, count: usize| -> Vec<f32> {
+            (from..from + count).map(|i| ((i as u32 + 1).wrapping_mul(2_654_435_761) >> 8) as f32).collect()
+        };
+        random.push(auroc(&noise(working.len() * 100, good), &noise(working.len() * 100 + good, bad)));
+    }
+    let average = |scores: &[f32]| scores.iter().sum::<f32>() / scores.len() as f32;
+    println!("working {working:.2?}, bright {bright:.2?}, random {random:.2?}");
+    assert!(average(&working) > 0.75, "{working:?}");
+    for (name, broken) in [("brightness", &bright), ("random", &random)] {
+        assert!((0.35..=0.65).contains(&average(broken)), "{name}: {broken:?}");
+    }
+}
+
+#[test]
+fn test_good_looks_like_train() {
+    // No global statistic tells the two apart: they come from one run of scenes.
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    let options = Options { size: 32, train: 40, test_good: 40, test_per_defect: 0, ..Options::default() };
+    write(&set, &options, |_, _| {}).unwrap();
+    for category in Category::ALL {
+        let statistics = |part: &str| -> Vec<[f32; 2]> {
+            let read = |index| image::open(set.join(format!("{category}/{part}/good/{index:03}.png"))).unwrap();
+            let images = (0..40).map(|index: usize| read(index).to_rgb8().into_raw());
+            let both = images.map(|raw| {
+                let mean = raw.iter().map(|&level| f32::from(level)).sum::<f32>() / raw.len() as f32;
+                let spread = raw.iter().map(|&level| (f32::from(level) - mean).powi(2)).sum::<f32>();
+                [mean, (spread / raw.len() as f32).sqrt()]
+            });
+            both.collect()
+        };
+        let (train, test) = (statistics("train"), statistics("test"));
+        for statistic in 0..2 {
+            let column = |rows: &[[f32; 2]]| rows.iter().map(|row| row[statistic]).collect::<Vec<_>>();
+            let area = auroc(&column(&train), &column(&test));
+            // Three deviations of 40 against 40 are 0.19.
+            assert!((area - 0.5).abs() < 0.2, "{category}, statistic {statistic}: {area}");
+        }
+    }
+}
