@@ -87,7 +87,8 @@ fn run(args: &Args) -> Result<()> {
         for check in checks {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let stem = check.name.map_or_else(|| stem.into_owned(), str::to_owned);
-            let errors = (check.run)(path, &device, &progress).map_err(|error| format!("{}: {error}", path.display()))?;
+            let errors =
+                (check.run)(path, &device, &progress).map_err(|error| format!("{}: {error}", path.display()))?;
             for (tensor, &error) in &errors {
                 let tolerance = (check.tolerance)(tensor);
                 // NaN is over every tolerance.

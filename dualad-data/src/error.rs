@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::check::Finding;
+
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -25,4 +27,105 @@ pub enum Error {
     /// The material for a picture is at fault.
     #[error(transparent)]
     Render(#[from] crate::render::RenderError),
+    /// The caller gave a value that cannot be used.
+    #[error("{field} cannot be {value}: {reason}")]
+    Value {
+        /// The option.
+        field: &'static str,
+        /// What was given.
+        value: String,
+        /// Why not, and what can be.
+        reason: String,
+    },
+    /// A folder is not laid out in a way that is known.
+    #[error("{} is not a dataset that can be read: {reason}", path.display())]
+    Layout {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// A category was asked for that the dataset does not have.
+    #[error("there is no category \"{name}\"; choose from {available}")]
+    UnknownCategory {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        available: String,
+    },
+    /// A table that describes a dataset is at fault.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The column and what is wrong with it.
+        reason: String,
+    },
+    /// An image file has no content.
+    #[error("{} is empty (0 bytes); fetch it again or remove it", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is no image, or a damaged one.
+    #[error("cannot decode {}: {reason}; fetch it again or remove it", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's word.
+        reason: String,
+    },
+    /// An image is of a kind that this crate does not read.
+    #[error("cannot read {}: {reason}; convert it to png", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The kind.
+        reason: String,
+    },
+    /// An image is larger than the caller's limits.
+    #[error(
+        "{} is too large: {found} {unit}, but the limit is {limit}; shrink it, or raise the limit if the file can be trusted",
+        path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Of what it has too many.
+        unit: &'static str,
+        /// How many it has.
+        found: u64,
+        /// How many are allowed.
+        limit: u64,
+    },
+    /// A mask does not fit its image.
+    #[error(
+        "the mask {} is {}x{} pixels, but its image {} is {}x{} (width x height); a mask needs its image's size",
+        mask.display(), mask_size.0, mask_size.1, image.display(), image_size.0, image_size.1
+    )]
+    MaskSize {
+        /// The mask.
+        mask: PathBuf,
+        /// The mask's width and height.
+        mask_size: (u32, u32),
+        /// The image.
+        image: PathBuf,
+        /// The image's width and height.
+        image_size: (u32, u32),
+    },
+    /// A check found what training must not start with. Holds every such finding, not the first alone.
+    #[error("the dataset has {} fatal {}:{}", findings.len(), if findings.len() == 1 { "fault" } else { "faults" }, list(findings))]
+    Dataset {
+        /// What was found.
+        findings: Vec<Finding>,
+    },
+    /// The caller cancelled the work.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn list(findings: &[Finding]) -> String {
+    findings.iter().map(|finding| format!("\n  {finding}")).collect()
 }

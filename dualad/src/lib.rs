@@ -4,10 +4,11 @@
 //! Detection", Electronics 2025, 14(3), 594) reconstructs the features of a frozen pretrained backbone; what it cannot
 //! reconstruct is anomalous.
 //!
-//! 1. [`backbones`]: pixels to tokens, `[batch, tokens, channels]`.
-//! 2. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
+//! 1. [`data`]: files to pixels, `[batch, 3, height, width]`.
+//! 2. [`backbones`]: pixels to tokens, `[batch, tokens, channels]`.
+//! 3. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
 //!    and both to an anomaly map and an image score ([`Scores`]).
-//! 3. [`train`]: what trains it.
+//! 4. [`train`]: what trains it.
 
 mod cdbn;
 mod config;
@@ -24,6 +25,7 @@ pub use config::{
     Branches, DualAdConfig, Jitter, JitterKind, Variant, backbone_multiply_accumulates, backbone_parameter_count,
 };
 pub use dualad_backbones as backbones;
+pub use dualad_data as data;
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use ops::bench;

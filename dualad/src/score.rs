@@ -137,8 +137,7 @@ mod tests {
             let scores = score(&clean, &reconstruction, &stages, [rows, columns]).unwrap();
             let maps: Vec<Vec<Vec<f32>>> = scores.anomaly_map.squeeze(1).unwrap().to_vec3().unwrap();
             let found: Vec<f32> = scores.image_score.to_vec1().unwrap();
-            let (clean, reconstruction): (Vec<Vec<Vec<f32>>>, Vec<Vec<Vec<f32>>>) =
-                (clean.to_vec3().unwrap(), reconstruction.to_vec3().unwrap());
+            let [clean, reconstruction] = [clean, reconstruction].map(|tokens| tokens.to_vec3::<f32>().unwrap());
             for image in 0..2 {
                 let cell = |row: usize, column: usize| {
                     let token = row * columns + column;

@@ -27,7 +27,8 @@ pub(crate) fn check(path: &Path, _device: &Device, _progress: &dyn Fn(&str)) -> 
     let (width, height, pixels) = source("resize.image")?;
     let picture = Picture::new(width, height, pixels)?;
     let (width, height, mask) = source("resize.mask")?;
-    let mask = Mask::new(width, height, mask.into_iter().map(|value| u8::from(MaskRule::NonZero.marks(value))).collect())?;
+    let mask =
+        Mask::new(width, height, mask.into_iter().map(|value| u8::from(MaskRule::NonZero.marks(value))).collect())?;
     for (name, view) in goldens.tensors() {
         // resize.METHOD_WIDTHxHEIGHT
         let Some((method, size)) = name.strip_prefix("resize.").and_then(|rest| rest.split_once('_')) else { continue };

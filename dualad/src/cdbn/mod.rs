@@ -85,9 +85,7 @@ impl DualAd {
     /// [`Error::Config`], or [`Error::Candle`] if one is missing or of another shape.
     pub fn from_parameters(config: DualAdConfig, parameters: BTreeMap<String, Tensor>) -> Result<Self> {
         config.validate()?;
-        let source = RefCell::new(Existing(&parameters));
-        let mut network = Self::build(config, &Scope::root(&source))?;
-        drop(source);
+        let mut network = Self::build(config, &Scope::root(&RefCell::new(Existing(&parameters))))?;
         network.parameters = parameters;
         Ok(network)
     }

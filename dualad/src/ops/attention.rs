@@ -68,10 +68,11 @@ pub(crate) fn attention(
     if heads == 0 || query.dim(2)? % heads != 0 {
         candle_core::bail!("{NAME}: {} channels in {heads} heads", query.dim(2)?);
     }
-    if let Some(Window { grid: [rows, columns], .. }) = window {
-        if queries != rows * columns || key.dim(1)? != queries {
-            candle_core::bail!("{NAME}: {queries} and {} tokens on a grid of {rows} x {columns}", key.dim(1)?);
-        }
+    let keys = key.dim(1)?;
+    if let Some(Window { grid: [rows, columns], .. }) = window
+        && (queries != rows * columns || keys != queries)
+    {
+        candle_core::bail!("{NAME}: {queries} and {keys} tokens on a grid of {rows} x {columns}");
     }
     if is_fast(&[query, key, value]) {
         let op = Attention { heads, window };
@@ -213,7 +214,7 @@ fn exp(x: f32) -> f32 {
     let n = (clamped * LOG2_E + ROUND) - ROUND;
     let r = (clamped - n * 0.693_359_4) + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4f32;
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * r + c;
     }
     let power = f32::from_bits(((n as i32 + 127) << 23) as u32);

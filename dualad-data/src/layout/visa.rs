@@ -1,0 +1,108 @@
+//! VisA (Zou et al., ECCV 2022): a table says which image is for what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use super::listing::list_if_there;
+use super::mvtec::Masks;
+use crate::check::{Finding, Kind};
+use crate::dataset::{Category, Label, MaskRule, Sample, Split};
+use crate::error::{Error, Result};
+
+/// The one-class split: every normal image that is not for testing is for training.
+pub(crate) const TABLE: &str = "split_csv/1cls.csv";
+
+pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
+    let table = root.join(TABLE);
+    let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
+    let of_csv = |error: csv::Error| {
+        let line = error.position().map_or(1, csv::Position::line);
+        match error.into_kind() {
+            csv::ErrorKind::Io(error) => Error::Io { action: "read", path: table.clone(), error },
+            csv::ErrorKind::Utf8 { .. } => at(line, "it is not UTF-8; save the table as UTF-8".into()),
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                at(line, format!("{len} fields, but the first line names {expected_len}; write one value per column"))
+            }
+            _ => at(line, "it is not a table of comma-separated values".into()),
+        }
+    };
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&table).map_err(of_csv)?;
+    let headers = reader.headers().map_err(of_csv)?.clone();
+    let column = |name: &str| {
+        let position = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
+        position.ok_or_else(|| {
+            at(1, format!("there is no column \"{name}\"; the table needs object, split, label, image and mask"))
+        })
+    };
+    let columns = [column("object")?, column("split")?, column("label")?, column("image")?, column("mask")?];
+
+    let mut categories = BTreeMap::<String, Vec<Sample>>::new();
+    for record in reader.records() {
+        let record = record.map_err(of_csv)?;
+        let line = record.position().map_or(1, csv::Position::line);
+        let [object, split, label, image, mask] = columns.map(|column| record.get(column).unwrap_or_default());
+        path_within(root, object).map_err(|reason| at(line, format!("column object {reason}")))?;
+        let split = match split {
+            "train" => Split::Train,
+            "test" => Split::Test,
+            other => return Err(at(line, format!("column split is \"{other}\"; write train or test"))),
+        };
+        let label = match label {
+            "normal" => Label::Normal,
+            "" => return Err(at(line, "column label is empty; write normal or anomaly".into())),
+            kind => Label::Anomalous(kind.into()),
+        };
+        if split == Split::Train && label.is_anomalous() {
+            return Err(at(
+                line,
+                "columns split and label say an anomalous image is for training; normal ones alone are".into(),
+            ));
+        }
+        let path =
+            |column, value| path_within(root, value).map_err(|reason| at(line, format!("column {column} {reason}")));
+        let mut sample = Sample::new(path("image", image)?, object, split, label);
+        sample.mask_rule = MaskRule::NonZero;
+        if !mask.is_empty() {
+            sample.mask = Some(path("mask", mask)?);
+        }
+        categories.entry(object.into()).or_default().push(sample);
+    }
+    let categories = categories.into_iter().map(|(name, mut samples)| {
+        samples.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
+        pair_masks(root, &name, &mut samples, findings)?;
+        Ok(Category { name, samples })
+    });
+    categories.collect()
+}
+
+/// A path that the table names: relative to the root, `/` between its parts, and not out of the root.
+fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
+    if value.is_empty() {
+        return Err("is empty; fill it in".into());
+    }
+    if !Path::new(value).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
+        return Err(format!("is \"{value}\"; name what lies within the dataset's folder"));
+    }
+    Ok(value.split('/').fold(root.to_path_buf(), |path, part| path.join(part)))
+}
+
+/// Finds masks that the table does not name, by stem, and names those that belong to no image.
+fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Vec<Finding>) -> Result<()> {
+    let named: BTreeSet<PathBuf> = samples.iter().filter_map(|sample| sample.mask.clone()).collect();
+    let mut images = BTreeMap::<PathBuf, PathBuf>::new();
+    for sample in samples.iter() {
+        let Some(mask) = &sample.mask else { continue };
+        if let Some(other) = images.insert(mask.clone(), sample.path.clone()) {
+            let what = format!("it shares the mask {} with {}", mask.display(), other.display());
+            findings.push(Finding::new(Kind::AmbiguousMask, name, &sample.path, what));
+        }
+    }
+    let folder = root.join(name).join("Data").join("Masks").join("Anomaly");
+    let rest = list_if_there(&folder)?.images.into_iter().filter(|mask| !named.contains(mask)).collect();
+    let mut rest = Masks::new(rest);
+    for sample in samples.iter_mut().filter(|sample| sample.label.is_anomalous() && sample.mask.is_none()) {
+        sample.mask = rest.pair(&sample.path, name, findings);
+    }
+    rest.report_unpaired(name, findings);
+    Ok(())
+}

@@ -1,0 +1,356 @@
+//! Images on disk become batches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::check::fits;
+use crate::dataset::Sample;
+use crate::error::{Error, Result};
+use crate::image::{Limits, Mask, Picture, Preprocess};
+use crate::parallel::{Ordered, thread_count};
+use crate::random::Random;
+
+/// Ends work early, from any thread. Clones share one flag.
+///
+/// ```
+/// let cancel = dualad_data::Cancel::default();
+/// let elsewhere = cancel.clone();
+/// std::thread::spawn(move || elsewhere.cancel()).join().unwrap();
+/// assert!(cancel.is_cancelled());
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Cancels; for good.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// What one bad image does to the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// The loader ends with its error.
+    #[default]
+    Stop,
+    /// It is left out, the next image takes its place, and [`Batches::skipped`] names it.
+    Skip,
+}
+
+/// Images of one size, ready for a network.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Batch {
+    /// What the images are, in order.
+    pub samples: Vec<Sample>,
+    /// Where each stands in the list that the loader was given.
+    pub indices: Vec<usize>,
+    /// Width and height of each before it was resized.
+    pub sizes: Vec<(u32, u32)>,
+    /// Normalised values, `[batch, 3, height, width]`.
+    pub pixels: Vec<f32>,
+    /// 1 where there is a defect, `[batch, height, width]`; if [`Loader::masks`] asked for them.
+    pub masks: Option<Vec<u8>>,
+    /// Whether each image's mask is known: a normal image's is (all 0), that of an anomalous one without a file is not (and reads 0).
+    pub mask_known: Vec<bool>,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Batch {
+    /// How many images.
+    pub fn len(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether there are none; a loader gives no such batch.
+    pub fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+}
+
+/// Reads, decodes, resizes and normalises images on several threads.
+///
+/// The order depends on the seed and the epoch alone, never on the threads. Memory is bounded: besides the batch in the making there
+/// are at most [`Loader::prefetch`] resized images, and one decoded image per thread.
+///
+/// ```no_run
+/// use dualad_data::image::Preprocess;
+/// use dualad_data::{Dataset, Loader, OnError, Split};
+///
+/// let dataset = Dataset::open("mvtec")?;
+/// let loader = Loader::new(dataset.samples(Split::Test).cloned(), Preprocess::new(224, 224)?)
+///     .batch_size(8)
+///     .masks(true)
+///     .on_error(OnError::Skip);
+/// let mut batches = loader.batches(0);
+/// while let Some(batch) = batches.next() {
+///     let batch = batch?;
+///     assert_eq!(batch.pixels.len(), batch.len() * 3 * 224 * 224);
+/// }
+/// for error in batches.skipped() {
+///     eprintln!("{error}");
+/// }
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a loader does nothing until `batches` is called"]
+pub struct Loader {
+    job: Job,
+    batch_size: usize,
+    drop_last: bool,
+    shuffle: Option<u64>,
+    threads: usize,
+    prefetch: Option<usize>,
+    on_error: OnError,
+}
+
+/// What every thread needs.
+#[derive(Debug, Clone)]
+struct Job {
+    samples: Arc<[Sample]>,
+    preprocess: Preprocess,
+    limits: Limits,
+    masks: bool,
+    cancel: Cancel,
+}
+
+/// One image, ready.
+struct Ready {
+    pixels: Vec<f32>,
+    size: (u32, u32),
+    /// `None` where there is nothing to mark, or where masks were not asked for.
+    mask: Option<Mask>,
+}
+
+impl Loader {
+    /// In the order given, 16 a batch, the last one perhaps smaller, on every core.
+    pub fn new(samples: impl IntoIterator<Item = Sample>, preprocess: Preprocess) -> Self {
+        let (samples, cancel) = (samples.into_iter().collect(), Cancel::default());
+        let job = Job { samples, preprocess, limits: Limits::default(), masks: false, cancel };
+        let (drop_last, shuffle, prefetch) = (false, None, None);
+        Self { job, batch_size: 16, drop_last, shuffle, threads: 0, prefetch, on_error: OnError::Stop }
+    }
+
+    /// Sets how many images are in a batch; 0 counts as 1.
+    pub fn batch_size(mut self, images: usize) -> Self {
+        self.batch_size = images.max(1);
+        self
+    }
+
+    /// Leaves out a last batch that is not full. Default: it is kept.
+    pub fn drop_last(mut self, drop: bool) -> Self {
+        self.drop_last = drop;
+        self
+    }
+
+    /// Shuffles, anew each epoch, by this seed.
+    pub fn shuffle(mut self, seed: u64) -> Self {
+        self.shuffle = Some(seed);
+        self
+    }
+
+    /// Reads masks too.
+    pub fn masks(mut self, masks: bool) -> Self {
+        self.job.masks = masks;
+        self
+    }
+
+    /// Sets the number of threads; 0, the default, is one for each core.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Sets how many images may be in work or wait for a batch. Default: a batch, and two for each thread.
+    pub fn prefetch(mut self, images: usize) -> Self {
+        self.prefetch = Some(images.max(1));
+        self
+    }
+
+    /// Sets how large images may be.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.job.limits = limits;
+        self
+    }
+
+    /// Sets what one bad image does to the rest.
+    pub fn on_error(mut self, on_error: OnError) -> Self {
+        self.on_error = on_error;
+        self
+    }
+
+    /// Lets another thread end every epoch of this loader, with [`Error::Cancelled`].
+    pub fn cancel(mut self, cancel: &Cancel) -> Self {
+        self.job.cancel = cancel.clone();
+        self
+    }
+
+    /// How many images an epoch has.
+    pub fn images(&self) -> usize {
+        self.job.samples.len()
+    }
+
+    /// Starts an epoch: its number shuffles, where shuffling was asked for. Dropping it stops its threads, each after
+    /// the image that it is at.
+    pub fn batches(&self, epoch: u64) -> Batches {
+        let count = self.job.samples.len();
+        let order: Arc<[usize]> = match self.shuffle {
+            Some(seed) => Random::new(seed, &format!("shuffle of epoch {epoch}")).permutation(count).into(),
+            None => (0..count).collect(),
+        };
+        let threads = thread_count(self.threads);
+        let window = self.prefetch.unwrap_or_else(|| self.batch_size.saturating_add(threads.saturating_mul(2)));
+        let work = {
+            let (job, order) = (self.job.clone(), Arc::clone(&order));
+            move |position: usize| job.ready(order[position])
+        };
+        let (ready, failed) = match Ordered::start(count, threads, window, work) {
+            Ok(ready) => (Some(ready), None),
+            Err(error) => {
+                let path = self.job.samples.first().map(|sample| sample.path.clone()).unwrap_or_default();
+                (None, Some(Error::Io { action: "start threads to read", path, error }))
+            }
+        };
+        let (batch_size, drop_last, on_error) = (self.batch_size, self.drop_last, self.on_error);
+        let (job, skipped) = (self.job.clone(), Vec::new());
+        Batches { job, order, taken: 0, ready, failed, batch_size, drop_last, on_error, skipped }
+    }
+}
+
+impl Job {
+    fn ready(&self, index: usize) -> Result<Ready> {
+        let sample = &self.samples[index];
+        self.cancel.check()?;
+        let picture = Picture::read(&sample.path, &self.limits)?;
+        let size = (picture.width(), picture.height());
+        self.cancel.check()?;
+        let pixels = self.preprocess.pixels(&picture)?;
+        drop(picture);
+        let mask = match &sample.mask {
+            Some(path) if self.masks && sample.label.is_anomalous() => {
+                self.cancel.check()?;
+                let mask = Mask::read(path, sample.mask_rule, &self.limits)?;
+                fits(sample, path, &mask, size)?;
+                Some(self.preprocess.mask(&mask)?)
+            }
+            _ => None,
+        };
+        Ok(Ready { pixels, size, mask })
+    }
+}
+
+/// One epoch of a [`Loader`]: its batches, or the error that ended it.
+pub struct Batches {
+    job: Job,
+    order: Arc<[usize]>,
+    taken: usize,
+    /// `None` once the epoch has ended.
+    ready: Option<Ordered<Result<Ready>>>,
+    failed: Option<Error>,
+    batch_size: usize,
+    drop_last: bool,
+    on_error: OnError,
+    skipped: Vec<Error>,
+}
+
+impl std::fmt::Debug for Batches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batches({} of {} images taken)", self.taken, self.order.len())
+    }
+}
+
+impl Batches {
+    /// The bad images that were left out so far, in order.
+    pub fn skipped(&self) -> &[Error] {
+        &self.skipped
+    }
+
+    /// The next image that can be used. `None` after the last.
+    fn image(&mut self) -> Option<Result<(usize, Ready)>> {
+        loop {
+            let index = *self.order.get(self.taken)?;
+            if self.job.cancel.is_cancelled() {
+                return Some(Err(Error::Cancelled));
+            }
+            let next = self.ready.as_mut()?.next();
+            self.taken += 1;
+            match next {
+                Some(Ok(ready)) => return Some(Ok((index, ready))),
+                Some(Err(Error::Cancelled)) => return Some(Err(Error::Cancelled)),
+                Some(Err(error)) if self.on_error == OnError::Skip => self.skipped.push(error),
+                Some(Err(error)) => return Some(Err(error)),
+                None => {
+                    let path = self.job.samples[index].path.clone();
+                    let reason = "a thread that loads images, perhaps this one, ended early".into();
+                    return Some(Err(Error::Decode { path, reason }));
+                }
+            }
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        if let Some(error) = self.failed.take() {
+            return Some(Err(error));
+        }
+        self.ready.as_ref()?;
+        let capacity = self.batch_size.min(self.order.len() - self.taken);
+        let (height, width) = (self.job.preprocess.height() as usize, self.job.preprocess.width() as usize);
+        let mut batch = Batch {
+            samples: Vec::with_capacity(capacity),
+            indices: Vec::with_capacity(capacity),
+            sizes: Vec::with_capacity(capacity),
+            pixels: Vec::with_capacity(capacity.saturating_mul(3 * height * width)),
+            masks: self.job.masks.then(|| Vec::with_capacity(capacity.saturating_mul(height * width))),
+            mask_known: Vec::with_capacity(capacity),
+            height,
+            width,
+        };
+        while batch.len() < self.batch_size {
+            match self.image() {
+                Some(Ok((index, ready))) => batch.push(&self.job.samples[index], index, ready),
+                Some(Err(error)) => {
+                    self.ready = None;
+                    return Some(Err(error));
+                }
+                None => {
+                    self.ready = None;
+                    break;
+                }
+            }
+        }
+        let incomplete = batch.is_empty() || self.drop_last && batch.len() < self.batch_size;
+        (!incomplete).then_some(Ok(batch))
+    }
+}
+
+impl Batch {
+    fn push(&mut self, sample: &Sample, index: usize, ready: Ready) {
+        self.samples.push(sample.clone());
+        self.indices.push(index);
+        self.sizes.push(ready.size);
+        self.pixels.extend_from_slice(&ready.pixels);
+        self.mask_known.push(!sample.label.is_anomalous() || sample.mask.is_some());
+        if let Some(masks) = &mut self.masks {
+            let end = masks.len() + self.height * self.width;
+            masks.extend_from_slice(ready.mask.as_ref().map_or(&[], Mask::pixels));
+            masks.resize(end, 0);
+        }
+    }
+}

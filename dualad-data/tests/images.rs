@@ -1,0 +1,287 @@
+//! Every kind of image file decodes to the right levels; every broken one is an error that names it.
+
+mod support;
+
+use std::io::Cursor;
+
+use dualad_data::image::{Limits, Mask, Picture};
+use dualad_data::{Error, MaskRule};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
+use png::{BitDepth, ColorType};
+use support::{Tree, fixture, png};
+
+fn decode(bytes: &[u8]) -> Picture {
+    Picture::decode(bytes, "picture", &Limits::default()).unwrap()
+}
+
+fn error(bytes: &[u8]) -> Error {
+    let error = Picture::decode(bytes, "some/picture.png", &Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("some/picture.png"), "{error}");
+    error
+}
+
+fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.into().write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn rgb() -> ImageBuffer<Rgb<u8>, Vec<u8>> {
+    ImageBuffer::from_fn(5, 3, |x, y| Rgb([x as u8 * 40, y as u8 * 90, 255 - x as u8]))
+}
+
+#[test]
+fn lossless_formats_give_their_levels() {
+    let expected = rgb();
+    for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+        let picture = decode(&encode(expected.clone(), format));
+        assert_eq!((picture.width(), picture.height()), (5, 3), "{format:?}");
+        assert_eq!(picture.pixels(), expected.as_raw().as_slice(), "{format:?}");
+    }
+}
+
+#[test]
+fn jpeg_gives_about_its_levels() {
+    let grey = ImageBuffer::from_pixel(16, 16, Rgb([90u8, 120, 200]));
+    let picture = decode(&encode(grey, ImageFormat::Jpeg));
+    for pixel in picture.pixels().chunks(3) {
+        let off = pixel.iter().zip([90u8, 120, 200]).map(|(a, b)| a.abs_diff(b)).max();
+        assert!(off <= Some(4), "{pixel:?}");
+    }
+    let grey: ImageBuffer<Luma<u8>, _> = ImageBuffer::from_pixel(9, 9, Luma([77u8]));
+    assert!(decode(&encode(grey, ImageFormat::Jpeg)).pixels().iter().all(|level| level.abs_diff(77) <= 1));
+}
+
+#[test]
+fn grey_becomes_rgb() {
+    for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Bmp] {
+        let grey = ImageBuffer::from_fn(4, 2, |x, y| Luma([(x * 50 + y) as u8]));
+        let picture = decode(&encode(grey.clone(), format));
+        let expected: Vec<u8> = grey.as_raw().iter().flat_map(|&level| [level; 3]).collect();
+        assert_eq!(picture.pixels(), expected, "{format:?}");
+    }
+    let with_alpha = png(2, 1, ColorType::GrayscaleAlpha, BitDepth::Eight, &[], &[10, 0, 20, 255]);
+    assert_eq!(decode(&with_alpha).pixels(), [10, 10, 10, 20, 20, 20]);
+}
+
+#[test]
+fn sixteen_bits_are_rounded_to_eight() {
+    // 65535 / 255 = 257: 128 is half a level and rounds up.
+    let levels = [0u16, 127, 129, 257, 40_000, 65_535];
+    let expected = [0u8, 0, 1, 1, 156, 255];
+    for format in [ImageFormat::Png, ImageFormat::Tiff] {
+        let grey = ImageBuffer::<Luma<u16>, _>::from_vec(6, 1, levels.to_vec()).unwrap();
+        let picture = decode(&encode(grey, format));
+        assert_eq!(picture.pixels(), expected.iter().flat_map(|&level| [level; 3]).collect::<Vec<_>>(), "{format:?}");
+        let colour = ImageBuffer::<Rgb<u16>, _>::from_vec(2, 1, levels.to_vec()).unwrap();
+        assert_eq!(decode(&encode(colour, format)).pixels(), expected, "{format:?}");
+    }
+}
+
+#[test]
+fn alpha_is_dropped() {
+    for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::WebP] {
+        let image = ImageBuffer::from_fn(3, 2, |x, y| Rgba([x as u8 * 9, y as u8 * 9, 7, 100 + x as u8]));
+        let picture = decode(&encode(image.clone(), format));
+        let expected: Vec<u8> = image.pixels().flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        assert_eq!(picture.pixels(), expected, "{format:?}");
+    }
+}
+
+#[test]
+fn a_palette_becomes_its_colours() {
+    let palette = [255, 0, 0, 0, 255, 0, 1, 2, 3, 250, 251, 252];
+    let eight = png(3, 1, ColorType::Indexed, BitDepth::Eight, &palette, &[2, 0, 1]);
+    assert_eq!(decode(&eight).pixels(), [1, 2, 3, 255, 0, 0, 0, 255, 0]);
+    let two = png(3, 1, ColorType::Indexed, BitDepth::Two, &palette, &[0b11_00_01_00]);
+    assert_eq!(decode(&two).pixels(), [250, 251, 252, 255, 0, 0, 0, 255, 0]);
+}
+
+#[test]
+fn few_bits_are_spread_over_all_levels() {
+    let one = png(4, 1, ColorType::Grayscale, BitDepth::One, &[], &[0b0101_0000]);
+    assert_eq!(decode(&one).pixels(), [0, 0, 0, 255, 255, 255, 0, 0, 0, 255, 255, 255]);
+    let four = png(2, 1, ColorType::Grayscale, BitDepth::Four, &[], &[0x0f]);
+    assert_eq!(decode(&four).pixels(), [0, 0, 0, 255, 255, 255]);
+}
+
+/// A jpeg with an APP1 segment whose only entry is the orientation.
+fn oriented(orientation: u8) -> Vec<u8> {
+    let image = ImageBuffer::from_fn(32, 16, |x, y| match (x < 16, y < 8) {
+        (true, true) => Rgb([250u8, 10, 10]),
+        (false, true) => Rgb([10, 250, 10]),
+        _ => Rgb([10, 10, 10]),
+    });
+    let jpeg = encode(image, ImageFormat::Jpeg);
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
+    let mut bytes = jpeg[..2].to_vec();
+    bytes.extend([0xff, 0xe1]);
+    bytes.extend((exif.len() as u16 + 2).to_be_bytes());
+    bytes.extend(exif);
+    bytes.extend(&jpeg[2..]);
+    bytes
+}
+
+#[test]
+fn exif_orientation_is_applied() {
+    // Where the stored first row's start (red) and end (green) belong: JEITA CP-3451, tag 274.
+    let corners = [
+        ("tl", "tr"),
+        ("tr", "tl"),
+        ("br", "bl"),
+        ("bl", "br"),
+        ("tl", "bl"),
+        ("tr", "br"),
+        ("br", "tr"),
+        ("bl", "tl"),
+    ];
+    for (orientation, (red, green)) in (1u8..).zip(corners) {
+        let picture = decode(&oriented(orientation));
+        let size = if orientation < 5 { (32, 16) } else { (16, 32) };
+        assert_eq!((picture.width(), picture.height()), size, "orientation {orientation}");
+        for (corner, channel) in [(red, 0), (green, 1)] {
+            let x = if corner.ends_with('l') { 1 } else { size.0 as usize - 2 };
+            let y = if corner.starts_with('t') { 1 } else { size.1 as usize - 2 };
+            let pixel = &picture.pixels()[(y * size.0 as usize + x) * 3..][..3];
+            assert!(pixel[channel] > 200, "orientation {orientation}: {pixel:?} at {corner}");
+        }
+    }
+    // Nonsense is no reason to refuse the pixels.
+    assert_eq!(decode(&oriented(77)).width(), 32);
+}
+
+#[test]
+fn cmyk_becomes_rgb() {
+    let picture = Picture::read(fixture("cmyk.jpg"), &Limits::default()).unwrap();
+    let row = &picture.pixels()[4 * 8 * 3..][..8 * 3];
+    let (cyan, white) = (&row[..3], &row[21..]);
+    assert!(cyan[0] < 8 && cyan[1] > 247 && cyan[2] > 247, "{cyan:?}");
+    assert!(white.iter().all(|&level| level > 247), "{white:?}");
+}
+
+#[test]
+fn the_first_frame_of_an_animation_counts() {
+    let picture = Picture::read(fixture("animated.webp"), &Limits::default()).unwrap();
+    assert_eq!((picture.width(), picture.height()), (8, 8));
+    assert_eq!(picture.pixels()[..3], [200, 30, 30]);
+}
+
+#[test]
+fn content_and_not_the_name_says_what_a_file_is() {
+    let tree = Tree::new();
+    let path = tree.write("really.jpg", encode(rgb(), ImageFormat::Png));
+    assert_eq!(Picture::read(path, &Limits::default()).unwrap().width(), 5);
+    let gif = error(&std::fs::read(fixture("animated.gif")).unwrap());
+    assert!(matches!(gif, Error::Unsupported { .. }), "{gif}");
+    let text = error(b"just some words, and no picture");
+    assert!(matches!(text, Error::Decode { .. }), "{text}");
+}
+
+#[test]
+fn odd_sizes_decode() {
+    let dot = png(1, 1, ColorType::Rgb, BitDepth::Eight, &[], &[1, 2, 3]);
+    assert_eq!(decode(&dot).pixels(), [1, 2, 3]);
+    let line = png(20_000, 1, ColorType::Grayscale, BitDepth::Eight, &[], &[5; 20_000]);
+    assert_eq!(decode(&line).width(), 20_000);
+}
+
+#[test]
+fn broken_files_are_named_and_do_not_panic() {
+    assert!(matches!(error(b""), Error::EmptyFile { .. }));
+    for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
+        let bytes = encode(ImageBuffer::from_fn(40, 30, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])), format);
+        for end in 1..bytes.len() {
+            // A decoder may make do without the last bytes, as jpeg's does; it must not panic on any.
+            let result = Picture::decode(&bytes[..end], "cut", &Limits::default());
+            if end < bytes.len() / 3 {
+                assert!(result.is_err(), "{format:?} cut to {end} of {} bytes", bytes.len());
+            }
+        }
+        for position in 0..bytes.len().min(400) {
+            for value in [0, 0x7f, 0xff] {
+                let mut damaged = bytes.clone();
+                damaged[position] = value;
+                let _ = Picture::decode(&damaged, "damaged", &Limits::default());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_truncated_png_is_an_error() {
+    let bytes = encode(ImageBuffer::from_fn(200, 200, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])), ImageFormat::Png);
+    let error = error(&bytes[..bytes.len() / 2]);
+    assert!(matches!(error, Error::Decode { .. }), "{error}");
+}
+
+#[test]
+fn a_bomb_is_an_error_before_it_is_decoded() {
+    let mut bomb = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bomb, 50_000, 50_000);
+    encoder.set_color(ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9c, 1, 0, 0, 0xff, 0xff]).unwrap();
+    drop(writer);
+    let error = error(&bomb);
+    let Error::TooLarge { unit, found, limit, .. } = &error else { panic!("{error}") };
+    assert_eq!((*unit, *found, *limit), ("pixels", 2_500_000_000, 100_000_000));
+
+    // A bmp's header may claim as much.
+    let mut bmp = encode(rgb(), ImageFormat::Bmp);
+    bmp[18..22].copy_from_slice(&60_000i32.to_le_bytes());
+    bmp[22..26].copy_from_slice(&60_000i32.to_le_bytes());
+    assert!(Picture::decode(&bmp, "bomb", &Limits::default()).is_err());
+}
+
+#[test]
+fn limits_are_the_callers() {
+    let tree = Tree::new();
+    let path = tree.picture("a.png", 20, 10, 0);
+    assert!(Picture::read(&path, &Limits::default().pixels(200)).is_ok());
+    let pixels = Picture::read(&path, &Limits::default().pixels(199)).unwrap_err();
+    assert!(matches!(pixels, Error::TooLarge { unit: "pixels", found: 200, limit: 199, .. }), "{pixels}");
+    let bytes = Picture::read(&path, &Limits::default().file_bytes(20)).unwrap_err();
+    assert!(matches!(bytes, Error::TooLarge { unit: "bytes", limit: 20, .. }), "{bytes}");
+}
+
+#[test]
+fn what_is_not_a_file_is_refused() {
+    let tree = Tree::new();
+    for path in [tree.root().to_path_buf(), tree.path("missing.png")] {
+        let error = Picture::read(&path, &Limits::default()).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn floating_point_samples_are_refused() {
+    let image = ImageBuffer::<Rgb<f32>, _>::from_pixel(2, 2, Rgb([0.5f32, 100.0, -1.0]));
+    let error = error(&encode(DynamicImage::ImageRgb32F(image), ImageFormat::Tiff));
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+}
+
+#[test]
+fn masks_follow_their_rule() {
+    let mask = |bytes: &[u8], rule| Mask::decode(bytes, "mask", rule, &Limits::default()).unwrap().pixels().to_vec();
+    let levels = [0, 1, 128, 254, 255];
+    let grey = png(5, 1, ColorType::Grayscale, BitDepth::Eight, &[], &levels);
+    assert_eq!(mask(&grey, MaskRule::White), [0, 0, 0, 0, 1]);
+    assert_eq!(mask(&grey, MaskRule::NonZero), [0, 1, 1, 1, 1]);
+    let colour = png(3, 1, ColorType::Rgb, BitDepth::Eight, &[], &[0, 0, 0, 0, 0, 1, 255, 255, 255]);
+    assert_eq!(mask(&colour, MaskRule::White), [0, 0, 1]);
+    assert_eq!(mask(&colour, MaskRule::NonZero), [0, 1, 1]);
+    let bits = png(2, 1, ColorType::Grayscale, BitDepth::One, &[], &[0b0100_0000]);
+    assert_eq!(mask(&bits, MaskRule::White), [0, 1]);
+    let sixteen = png(2, 1, ColorType::Grayscale, BitDepth::Sixteen, &[], &[0, 0, 255, 255]);
+    assert_eq!(mask(&sixteen, MaskRule::White), [0, 1]);
+}
+
+#[test]
+fn pixels_must_fit_the_size() {
+    assert!(Picture::new(2, 2, vec![0; 12]).is_ok());
+    assert!(matches!(Picture::new(2, 2, vec![0; 11]), Err(Error::Value { field: "pixels", .. })));
+    assert!(Picture::new(0, 2, vec![]).is_err());
+    assert!(Mask::new(u32::MAX, u32::MAX, vec![]).is_err());
+}

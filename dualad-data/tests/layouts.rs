@@ -1,0 +1,299 @@
+//! Every layout is recognised and read in the same order everywhere; masks belong to images by stem.
+
+mod support;
+
+use std::path::Path;
+
+use dualad_data::{Dataset, Error, Kind, Label, Layout, MaskRule, Sample, Split};
+use support::Tree;
+
+fn names<'a>(root: &Path, samples: impl Iterator<Item = &'a Sample>) -> Vec<String> {
+    samples.map(|sample| relative(root, &sample.path)).collect()
+}
+
+fn relative(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/")
+}
+
+/// Readers list and do not decode, so any bytes will do.
+fn touch(tree: &Tree, names: &[&str]) {
+    for name in names {
+        tree.write(name, "x");
+    }
+}
+
+fn kinds(dataset: &Dataset) -> Vec<(Kind, String)> {
+    dataset.findings.iter().map(|finding| (finding.kind, relative(&dataset.root, &finding.path))).collect()
+}
+
+#[test]
+fn mvtec_is_read_in_order() {
+    let tree = Tree::new();
+    touch(
+        &tree,
+        &[
+            "screw/train/good/010.png",
+            "screw/train/good/002.PNG",
+            "screw/train/good/.hidden.png",
+            "screw/train/good/._002.png",
+            "screw/train/good/Thumbs.db",
+            "screw/test/good/000.png",
+            "bottle/train/good/000.jpeg",
+            "bottle/test/broken/001.png",
+            "bottle/test/broken/000.png",
+            "bottle/test/dirt/000.tif",
+            "bottle/ground_truth/broken/000_mask.png",
+            "bottle/ground_truth/broken/001_mask.png",
+            "bottle/ground_truth/dirt/000.png",
+            "bottle/readme.txt",
+            "license.txt",
+            "original/bottle/train/good/000.png",
+            ".cache/train/good/000.png",
+        ],
+    );
+    assert_eq!(Layout::detect(tree.root()).unwrap(), Layout::Mvtec);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let categories: Vec<&str> = dataset.categories.iter().map(|category| category.name.as_str()).collect();
+    assert_eq!(categories, ["bottle", "screw"]);
+    let train = names(tree.root(), dataset.samples(Split::Train));
+    assert_eq!(train, ["bottle/train/good/000.jpeg", "screw/train/good/002.PNG", "screw/train/good/010.png"]);
+    let test: Vec<&Sample> = dataset.samples(Split::Test).collect();
+    let expected = [
+        ("bottle/test/broken/000.png", Some("broken"), Some("bottle/ground_truth/broken/000_mask.png")),
+        ("bottle/test/broken/001.png", Some("broken"), Some("bottle/ground_truth/broken/001_mask.png")),
+        ("bottle/test/dirt/000.tif", Some("dirt"), Some("bottle/ground_truth/dirt/000.png")),
+        ("screw/test/good/000.png", None, None),
+    ];
+    assert_eq!(test.len(), expected.len());
+    for (sample, (path, kind, mask)) in test.into_iter().zip(expected) {
+        assert_eq!(relative(tree.root(), &sample.path), path);
+        assert_eq!(sample.label, kind.map_or(Label::Normal, |kind| Label::Anomalous(kind.into())));
+        assert_eq!(sample.mask.as_deref().map(|mask| relative(tree.root(), mask)).as_deref(), mask);
+        assert_eq!(sample.mask_rule, MaskRule::White);
+    }
+    assert_eq!(dataset.findings, []);
+}
+
+#[test]
+fn the_root_may_be_one_category() {
+    let tree = Tree::new();
+    touch(&tree, &["wood/train/good/0.png", "wood/test/hole/0.png", "wood/ground_truth/hole/0_mask.png"]);
+    let dataset = Dataset::open(tree.root().join("wood")).unwrap();
+    assert_eq!((dataset.layout, dataset.categories.len()), (Layout::Mvtec, 1));
+    assert_eq!(dataset.categories[0].name, "wood");
+    assert!(dataset.samples(Split::Test).all(|sample| sample.mask.is_some()));
+}
+
+#[test]
+fn masks_pair_by_stem_and_not_by_position() {
+    let tree = Tree::new();
+    touch(
+        &tree,
+        &[
+            "c/train/good/0.png",
+            "c/test/cut/000.png",
+            "c/test/cut/001.png",
+            "c/test/cut/002.png",
+            "c/test/cut/003.jpg",
+            "c/test/cut/003.png",
+            "c/test/cut/004.png",
+            "c/ground_truth/cut/001_mask.png",
+            "c/ground_truth/cut/002_mask.bmp",
+            "c/ground_truth/cut/002_mask.png",
+            "c/ground_truth/cut/003_mask.png",
+            "c/ground_truth/cut/004.png",
+            "c/ground_truth/cut/004_mask.png",
+            "c/ground_truth/cut/099_mask.png",
+            "c/ground_truth/gone/000_mask.png",
+        ],
+    );
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let masks: Vec<Option<String>> =
+        dataset.samples(Split::Test).map(|s| s.mask.as_deref().map(|m| relative(tree.root(), m))).collect();
+    let at = |name: &str| Some(format!("c/ground_truth/cut/{name}"));
+    let expected =
+        [None, at("001_mask.png"), at("002_mask.bmp"), at("003_mask.png"), at("003_mask.png"), at("004_mask.png")];
+    assert_eq!(masks, expected);
+    let expected = [
+        (Kind::UnpairedMask, "c/ground_truth/cut/002_mask.png"),
+        (Kind::UnpairedMask, "c/ground_truth/cut/004.png"),
+        (Kind::UnpairedMask, "c/ground_truth/cut/099_mask.png"),
+        (Kind::UnpairedMask, "c/ground_truth/gone/000_mask.png"),
+        (Kind::AmbiguousMask, "c/test/cut/002.png"),
+        (Kind::AmbiguousMask, "c/test/cut/003.png"),
+    ];
+    assert_eq!(kinds(&dataset), expected.map(|(kind, path)| (kind, path.to_string())));
+}
+
+#[test]
+fn what_is_left_out_is_said() {
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/train/bad/0.png", "c/test/0.png", "c/test/good/1.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset), [(Kind::LeftOut, "c/test".into()), (Kind::LeftOut, "c/train/bad".into())]);
+    assert_eq!(dataset.samples(Split::Test).count(), 1);
+}
+
+#[test]
+fn plain_folders_of_normal_images_are_read() {
+    for normal in ["", "train/", "good/"] {
+        let tree = Tree::new();
+        touch(&tree, &[&format!("parts/{normal}b.png"), &format!("parts/{normal}a.BMP")]);
+        let root = tree.root().join("parts");
+        let dataset = Dataset::open(&root).unwrap();
+        assert_eq!((dataset.layout, dataset.categories[0].name.as_str()), (Layout::Folder, "parts"), "{normal}");
+        let expected = ["a.BMP", "b.png"].map(|name| format!("{normal}{name}"));
+        assert_eq!(names(&root, dataset.samples(Split::Train)), expected);
+        assert_eq!(dataset.samples(Split::Test).count(), 0);
+
+        touch(&tree, &["parts/test/good/c.png", "parts/test/scratch/d.png", "parts/ground_truth/scratch/d_mask.png"]);
+        let dataset = Dataset::open(&root).unwrap();
+        assert_eq!(dataset.layout, Layout::Folder, "{normal}");
+        assert_eq!(names(&root, dataset.samples(Split::Test)), ["test/good/c.png", "test/scratch/d.png"]);
+        assert!(dataset.samples(Split::Test).last().unwrap().mask.is_some());
+    }
+}
+
+const VISA: &str = "object,split,label,image,mask
+pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png
+pcb1,test,normal,pcb1/Data/Images/Normal/0001.JPG,
+pcb1,train,normal,pcb1/Data/Images/Normal/0002.JPG,
+pcb1,train,normal,pcb1/Data/Images/Normal/0000.JPG,
+candle,train,normal,candle/Data/Images/Normal/0000.JPG,
+candle,test,anomaly,candle/Data/Images/Anomaly/007.JPG,
+";
+
+#[test]
+fn visa_is_read_from_its_table() {
+    let tree = Tree::new();
+    tree.write("split_csv/1cls.csv", VISA);
+    touch(&tree, &["pcb1/Data/Masks/Anomaly/000.png", "pcb1/Data/Masks/Anomaly/055.png"]);
+    touch(&tree, &["candle/Data/Masks/Anomaly/006.png", "candle/Data/Masks/Anomaly/007.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.layout, Layout::Visa);
+    let all: Vec<String> = dataset.categories.iter().flat_map(|c| names(tree.root(), c.samples.iter())).collect();
+    let expected = [
+        "candle/Data/Images/Normal/0000.JPG",
+        "candle/Data/Images/Anomaly/007.JPG",
+        "pcb1/Data/Images/Normal/0000.JPG",
+        "pcb1/Data/Images/Normal/0002.JPG",
+        "pcb1/Data/Images/Anomaly/000.JPG",
+        "pcb1/Data/Images/Normal/0001.JPG",
+    ];
+    assert_eq!(all, expected);
+    let masks: Vec<String> = dataset
+        .samples(Split::Test)
+        .filter_map(|sample| sample.mask.as_deref().map(|mask| relative(tree.root(), mask)))
+        .collect();
+    // The second is not in the table: found by its stem.
+    assert_eq!(masks, ["candle/Data/Masks/Anomaly/007.png", "pcb1/Data/Masks/Anomaly/000.png"]);
+    assert!(dataset.samples(Split::Test).all(|sample| sample.mask_rule == MaskRule::NonZero));
+    let unpaired = ["candle/Data/Masks/Anomaly/006.png", "pcb1/Data/Masks/Anomaly/055.png"];
+    assert_eq!(kinds(&dataset), unpaired.map(|path| (Kind::UnpairedMask, path.to_string())));
+}
+
+#[test]
+fn columns_may_stand_in_any_order() {
+    let tree = Tree::new();
+    tree.write("split_csv/1cls.csv", "\u{feff}Mask,image, label,split,object,more\r\n,a/b.png,normal,train,a,x\r\n");
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(names(tree.root(), dataset.samples(Split::Train)), ["a/b.png"]);
+}
+
+#[test]
+fn a_wrong_table_is_named_with_its_line() {
+    let header = "object,split,label,image,mask\n";
+    let cases: [(String, u64, &str); 9] = [
+        ("object,split,label,image\n".into(), 1, "column \"mask\""),
+        (format!("{header}a,train,normal,x.png,\na,dev,normal,x.png,\n"), 3, "split is \"dev\""),
+        (format!("{header}a,train,,x.png,\n"), 2, "label"),
+        (format!("{header}a,train,anomaly,x.png,\n"), 2, "for training"),
+        (format!("{header}a,train,normal,,\n"), 2, "image is empty"),
+        (format!("{header}a,train,normal,../x.png,\n"), 2, "image is \"../x.png\""),
+        (format!("{header}a,test,anomaly,x.png,/etc/m.png\n"), 2, "mask is \"/etc/m.png\""),
+        (format!("{header}../a,train,normal,x.png,\n"), 2, "object"),
+        (format!("{header}a,train\n"), 2, "2 fields"),
+    ];
+    for (table, line, word) in cases {
+        let tree = Tree::new();
+        let path = tree.write("split_csv/1cls.csv", &table);
+        let error = Dataset::open(tree.root()).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, Error::Table { line: found, .. } if found == line), "{message}");
+        assert!(message.contains(word) && message.contains(&path.display().to_string()), "{message}");
+    }
+    let tree = Tree::new();
+    tree.write("split_csv/1cls.csv", [header.as_bytes(), b"a,train,normal,\xff.png,\n"].concat());
+    assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("UTF-8"));
+}
+
+#[test]
+fn a_folder_that_is_no_dataset_says_what_is_missing() {
+    let tree = Tree::new();
+    touch(&tree, &["notes/readme.txt"]);
+    let error = Dataset::open(tree.root()).unwrap_err();
+    assert!(matches!(error, Error::Layout { .. }), "{error}");
+    assert!(error.to_string().contains("train/good"), "{error}");
+    for layout in [Layout::Mvtec, Layout::Folder] {
+        assert!(matches!(Dataset::open_as(layout, tree.root()), Err(Error::Layout { .. })));
+    }
+    assert!(matches!(Dataset::open_as(Layout::Visa, tree.root()), Err(Error::Io { .. })));
+    assert!(matches!(Dataset::open(tree.root().join("gone")), Err(Error::Io { .. })));
+
+    touch(&tree, &["candle/Data/Images/Normal/0.JPG"]);
+    assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("1cls.csv"));
+}
+
+#[test]
+fn categories_are_selected_in_the_order_asked_for() {
+    let tree = Tree::new();
+    touch(&tree, &["a/train/good/0.png", "b/train/good/0.png", "c/train/good/0.png", "a/ground_truth/x/0_mask.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.findings.len(), 1);
+    let selected = dataset.clone().select(&["c", "b"]).unwrap();
+    assert_eq!(names(tree.root(), selected.samples(Split::Train)), ["c/train/good/0.png", "b/train/good/0.png"]);
+    assert_eq!(selected.findings, []);
+    let error = dataset.select(&["b", "d"]).unwrap_err();
+    assert_eq!(error.to_string(), "there is no category \"d\"; choose from a, b, c");
+}
+
+#[test]
+fn masks_can_be_read_by_another_rule() {
+    let tree = Tree::new();
+    touch(&tree, &["train/good/0.png", "test/x/0.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
+    assert!(dataset.samples(Split::Test).all(|sample| sample.mask_rule == MaskRule::NonZero));
+}
+
+#[cfg(unix)]
+#[test]
+fn loops_of_links_and_foreign_names_do_no_harm() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/test/good/0.png"]);
+    let c = tree.root().join("c");
+    symlink(&c, c.join("train/good/loop")).unwrap();
+    symlink(&c, c.join("test/up")).unwrap();
+    symlink(c.join("self"), c.join("self")).unwrap();
+    symlink("nowhere.png", c.join("train/good/broken.png")).unwrap();
+    let foreign = OsStr::from_bytes(b"\xff\xfe");
+    for folder in ["test", "ground_truth"] {
+        std::fs::create_dir_all(c.join(folder).join(foreign)).unwrap();
+    }
+    std::fs::write(c.join("test").join(foreign).join(OsStr::from_bytes(b"\xfa.png")), "x").unwrap();
+    std::fs::write(c.join("ground_truth").join(foreign).join(OsStr::from_bytes(b"\xfa_mask.png")), "x").unwrap();
+    std::fs::write(c.join("ground_truth").join(foreign).join(OsStr::from_bytes(b"\xfb_mask.png")), "x").unwrap();
+
+    let dataset = Dataset::open(tree.root()).unwrap();
+    // A link that leads nowhere stays in, so that the check names it.
+    assert_eq!(dataset.samples(Split::Train).count(), 2);
+    let odd = dataset.samples(Split::Test).find(|sample| sample.label.is_anomalous()).unwrap();
+    assert!(odd.mask.is_some());
+    assert_eq!(dataset.findings.len(), 1);
+    assert_eq!(dataset.findings[0].kind, Kind::UnpairedMask);
+    let report = dataset.check().run().unwrap();
+    assert!(report.into_result().unwrap_err().to_string().contains("broken.png"));
+}

@@ -1,0 +1,77 @@
+//! Files that tests need, made where they are needed.
+
+#![allow(dead_code)] // Each test program uses its own part.
+
+use std::path::{Path, PathBuf};
+
+use image::{ImageBuffer, ImageFormat, Luma, Rgb};
+
+/// A folder that vanishes, and files in it.
+pub(crate) struct Tree(tempfile::TempDir);
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        let path = name.split('/').fold(self.root().to_path_buf(), |path, part| path.join(part));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A picture that differs from those of other seeds, in the format that the name's extension says.
+    pub(crate) fn picture(&self, name: &str, width: u32, height: u32, seed: u32) -> PathBuf {
+        let path = self.path(name);
+        let image = ImageBuffer::from_fn(width, height, |x, y| {
+            let value = |c: u32| ((x * 7 + y * 13 + seed * 29 + c * 50) % 251) as u8;
+            Rgb([value(0), value(1), value(2)])
+        });
+        let format = ImageFormat::from_extension(path.extension().unwrap().to_ascii_lowercase()).unwrap();
+        image.save_with_format(&path, format).unwrap();
+        path
+    }
+
+    /// A mask of which the left half has this value.
+    pub(crate) fn mask(&self, name: &str, width: u32, height: u32, value: u8) -> PathBuf {
+        let path = self.path(name);
+        let image = ImageBuffer::from_fn(width, height, |x, _| Luma([if x < width.div_ceil(2) { value } else { 0 }]));
+        image.save_with_format(&path, ImageFormat::Png).unwrap();
+        path
+    }
+}
+
+/// A png file of any colour type and depth, rows as the format packs them.
+pub(crate) fn png(
+    width: u32,
+    height: u32,
+    color: png::ColorType,
+    depth: png::BitDepth,
+    palette: &[u8],
+    data: &[u8],
+) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(depth);
+    if !palette.is_empty() {
+        encoder.set_palette(palette.to_vec());
+    }
+    encoder.write_header().unwrap().write_image_data(data).unwrap();
+    bytes
+}
+
+/// A fixture of this crate.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
