@@ -388,9 +388,145 @@ proptest! {
 #[test]
 fn an_enormous_configuration_is_refused_before_memory_is_taken() {
     let mut config = DualAdConfig::paper(Variant::Homogeneous, Backbone::ResNet18);
-    (config.levels, config.head_width, config.narrow_width) = (1 << 20, 1 << 20, 1 << 20);
+    (config.levels, config.head_width, config.narrow_width) = (256, 1 << 20, 1 << 20);
+    (config.wide_ffn_ratio, config.wide_layers) = (1 << 20, 256);
     let error = config.validate().unwrap_err();
     assert!(error.to_string().contains("parameters"), "{error}");
+    // Sums and products of an unchecked configuration saturate.
+    (config.levels, config.grid, config.stage_channels) = (usize::MAX, [usize::MAX, 2], vec![usize::MAX; 2]);
+    assert_eq!([config.wide_width(), config.tokens(), config.channels()], [usize::MAX; 3]);
+    assert!(config.validate().is_err() && config.multiply_accumulates().is_err());
+    // The largest that is allowed can be counted, and a graph as deep as is allowed can be dropped.
+    let mut large = toy(Variant::Heterogeneous);
+    (large.grid, large.window, large.encoder_layers, large.wide_layers) = ([64, 64], None, 256, 256);
+    assert!(large.multiply_accumulates().unwrap() > 1 << 32);
+    large.grid = [2, 2];
+    let deep = network(large.clone());
+    let clean = tokens(&large, 1, 1);
+    deep.loss(&clean, &deep.reconstruct(&clean).unwrap()).unwrap().backward().unwrap();
+    for grid in [[65, 64], [1, 257], [0, 4]] {
+        let mut config = toy(Variant::Heterogeneous);
+        config.grid = grid;
+        assert!(config.validate().unwrap_err().to_string().contains("`grid`"));
+    }
+}
+
+#[test]
+fn a_copy_to_train_shares_nothing() {
+    let config = toy(Variant::Heterogeneous);
+    let original = network(config.clone());
+    let copy = original.trainable().unwrap();
+    let clean = tokens(&config, 2, 1);
+    let before = numbers(&original.reconstruct(&clean).unwrap());
+    let loss = copy.loss(&clean, &copy.reconstruct(&clean).unwrap()).unwrap();
+    let mut optimizer = dualad::train::AdamW::new(copy.variables(), Default::default()).unwrap();
+    optimizer.step(&loss.backward().unwrap()).unwrap();
+    assert_eq!(numbers(&original.reconstruct(&clean).unwrap()), before);
+    // The gradients of one network do nothing to another, and say so.
+    let loss = original.loss(&clean, &original.reconstruct(&clean).unwrap()).unwrap();
+    let error = optimizer.step(&loss.backward().unwrap()).unwrap_err();
+    assert!(matches!(error, Error::Training { step: 2, .. }), "{error}");
+}
+
+#[test]
+fn steps_that_would_ruin_a_network_are_refused_and_change_nothing() {
+    use dualad::train::{AdamW, AdamWConfig};
+    let config = toy(Variant::Heterogeneous);
+    let network = network(config.clone());
+    let clean = tokens(&config, 1, 1);
+    let before = numbers(&network.reconstruct(&clean).unwrap());
+    let mut optimizer = AdamW::new(network.variables(), AdamWConfig::default()).unwrap();
+    let loss = network.loss(&clean, &network.reconstruct(&clean).unwrap()).unwrap();
+    for scale in [f64::NAN, f64::INFINITY, 1e30] {
+        let error = optimizer.step(&(&loss * scale).unwrap().backward().unwrap()).unwrap_err();
+        assert!(matches!(error, Error::Training { step: 1, .. }), "{error}");
+    }
+    assert_eq!(numbers(&network.reconstruct(&clean).unwrap()), before);
+    let good = AdamWConfig::default();
+    let bad = [
+        AdamWConfig { learning_rate: f64::NAN, ..good },
+        AdamWConfig { beta1: 1.0, ..good },
+        AdamWConfig { beta2: 2.0, ..good },
+        AdamWConfig { eps: 0.0, ..good },
+        AdamWConfig { weight_decay: -1.0, ..good },
+        AdamWConfig { clip_norm: Some(-1.0), ..good },
+        AdamWConfig { clip_norm: Some(f64::NAN), ..good },
+    ];
+    for config in bad {
+        assert!(matches!(AdamW::new(network.variables(), config), Err(Error::Config { .. })), "{config:?}");
+    }
+    assert!(optimizer.set_learning_rate(f64::INFINITY).is_err());
+}
+
+#[test]
+fn tokens_that_are_not_finite_are_refused_and_enormous_ones_scored() {
+    let config = toy(Variant::Heterogeneous);
+    let network = network(config.clone());
+    let clean = tokens(&config, 1, 1);
+    for bad in [f64::NAN, f64::INFINITY] {
+        let spoilt = (&clean + bad).unwrap();
+        assert!(matches!(network.reconstruct(&spoilt), Err(Error::TokensNotFinite)));
+        assert!(matches!(network.reconstruct_disturbed(&spoilt, &mut Random::new(0)), Err(Error::TokensNotFinite)));
+    }
+    for scale in [1e10, 1e13, 1e20, 1e30, 1e37] {
+        let large = (&clean * scale).unwrap();
+        let scores = network.score(&large, &clean).unwrap();
+        let mut all = numbers(&scores.anomaly_map);
+        all.extend(numbers(&scores.image_score));
+        assert!(all.iter().all(|&x| x.is_finite() && x > 0.0), "{scale}");
+    }
+}
+
+#[test]
+fn parameters_that_do_not_belong_are_named() {
+    let config = toy(Variant::Heterogeneous);
+    let good = network(config.clone()).parameters().clone();
+    let refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), part: &str| {
+        let mut parameters = good.clone();
+        change(&mut parameters);
+        let error = DualAd::from_parameters(config.clone(), parameters).unwrap_err();
+        assert!(matches!(error, Error::Parameter { .. }) && error.to_string().contains(part), "{error}");
+    };
+    let name = "out_proj.0.bias";
+    refused(&|p| drop(p.remove(name)), "is missing");
+    refused(&|p| drop(p.insert("odd".into(), good[name].clone())), "\"odd\" is not one");
+    refused(&|p| drop(p.insert(name.into(), good["out_proj.2.bias"].clone())), "has shape");
+    refused(&|p| drop(p.insert(name.into(), good[name].to_dtype(DType::F16).unwrap())), "has dtype");
+    let network = DualAd::from_parameters(config, good.clone()).unwrap();
+    assert!(matches!(network.frozen(DType::U8, &Device::Cpu), Err(Error::DType { .. })));
+    // What load would refuse, save does not write, and leaves what is there.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    network.save(&path).unwrap();
+    let mut spoilt = good.clone();
+    spoilt.insert(name.into(), (&good[name] * f64::NAN).unwrap());
+    let spoilt = DualAd::from_parameters(network.config().clone(), spoilt).unwrap();
+    assert!(matches!(spoilt.save(&path), Err(Error::Parameter { .. })));
+    DualAd::load(network.config().clone(), &path, &Device::Cpu).unwrap();
+    // Many savers and a reader at once: every read is whole.
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| (0..20).for_each(|_| network.save(&path).unwrap()));
+        }
+        for _ in 0..20 {
+            DualAd::load(network.config().clone(), &path, &Device::Cpu).unwrap();
+        }
+    });
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Whatever waits for ever when it is opened or read is refused before.
+#[cfg(unix)]
+#[test]
+fn pipes_and_devices_are_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe.as_path(), std::path::Path::new("/dev/zero"), folder.path()] {
+        let config = toy(Variant::Heterogeneous);
+        assert!(matches!(DualAd::load(config.clone(), path, &Device::Cpu), Err(Error::Weights(_))));
+        assert!(matches!(DualAd::load_pth(config, path, &Device::Cpu), Err(Error::Weights(_))));
+    }
 }
 
 #[test]
@@ -398,6 +534,12 @@ fn configurations_survive_json_and_unknown_fields_do_not() {
     for config in every_kind() {
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<DualAdConfig>(&text).unwrap(), config);
+        for field in ["window", "jitter", "dropout"] {
+            let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            value.as_object_mut().unwrap().remove(field);
+            let error = serde_json::from_value::<DualAdConfig>(value).unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+        }
         let odd = text.replacen('{', "{\"widht\": 3, ", 1);
         let error = serde_json::from_str::<DualAdConfig>(&odd).unwrap_err();
         assert!(error.to_string().contains("widht"), "{error}");

@@ -48,7 +48,7 @@ pub enum OnError {
 }
 
 /// Images of one size, ready for a network.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Batch {
     /// What the images are, in order.
@@ -67,6 +67,15 @@ pub struct Batch {
     pub height: usize,
     /// Columns.
     pub width: usize,
+}
+
+/// The images' files, and no pixels.
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batch({}x{}, ", self.width, self.height)?;
+        f.debug_list().entries(self.samples.iter().map(|sample| &sample.path)).finish()?;
+        f.write_str(")")
+    }
 }
 
 impl Batch {

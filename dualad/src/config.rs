@@ -98,17 +98,25 @@ pub struct DualAdConfig {
     /// M: slots of each memory module; 0 leaves them out.
     pub memory_slots: usize,
     /// Rows and columns of the neighbourhood that attention must not see; `None` masks nothing.
+    ///
+    /// An even number counts as the odd one above it, and 0 as 1: a token never sees itself.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub window: Option<[usize; 2]>,
     /// Probability of dropout.
     pub dropout: f64,
     /// Noise on the features in training; `None` for a plain autoencoder.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub jitter: Option<Jitter>,
 }
 
 /// No dimension of a sensible network comes near it.
 const LARGEST: usize = 1 << 20;
+/// A graph is dropped layer by layer, one inside the other: more would exhaust a thread's stack.
+const MOST_LAYERS: usize = 256;
+/// 64 x 64, for an input of 1024 x 1024: attention's cost is its square.
+const MOST_TOKENS: usize = 4096;
 /// 16 GiB of f32. The paper's largest network has 91 million.
-const MOST_PARAMETERS: u128 = 1 << 32;
+const MOST_PARAMETERS: f64 = 4_294_967_296.0;
 
 impl DualAdConfig {
     /// The paper's configuration for a backbone at 224 x 224: ten of the combinations are the paper's ten models.
@@ -136,17 +144,17 @@ impl DualAdConfig {
 
     /// C: channels of a token.
     pub fn channels(&self) -> usize {
-        self.stage_channels.iter().sum()
+        self.stage_channels.iter().fold(0, |sum, &channels| sum.saturating_add(channels))
     }
 
     /// N: tokens of an image.
     pub fn tokens(&self) -> usize {
-        self.grid[0] * self.grid[1]
+        self.grid[0].saturating_mul(self.grid[1])
     }
 
     /// D: width of the wide-shallow branch.
     pub fn wide_width(&self) -> usize {
-        self.levels * self.head_width
+        self.levels.saturating_mul(self.head_width)
     }
 
     pub(crate) fn attention_window(&self) -> Option<Window> {
@@ -169,7 +177,8 @@ impl DualAdConfig {
             ("wide_ffn_ratio", self.wide_ffn_ratio),
         ];
         for (field, value) in sizes {
-            check(field, &value, (1..=LARGEST).contains(&value), || format!("must be from 1 to {LARGEST}"))?;
+            let most = if matches!(field, "levels" | "encoder_layers" | "wide_layers") { MOST_LAYERS } else { LARGEST };
+            check(field, &value, (1..=most).contains(&value), || format!("must be from 1 to {most}"))?;
         }
         let stages = &self.stage_channels;
         let in_range = |value: &usize| (1..=LARGEST).contains(value);
@@ -177,11 +186,14 @@ impl DualAdConfig {
             "stage_channels",
             stages,
             !stages.is_empty() && stages.len() <= 64 && stages.iter().all(in_range),
-            || "must name at least one stage, each with at least one channel".into(),
+            || format!("must name 1 to 64 stages, each of 1 to {LARGEST} channels"),
         )?;
-        check("grid", &self.grid, self.grid.iter().all(|side| (1..=4096).contains(side)), || {
-            "must have 1 to 4096 rows and columns".into()
-        })?;
+        check(
+            "grid",
+            &self.grid,
+            self.grid.iter().all(|side| (1..=256).contains(side)) && self.tokens() <= MOST_TOKENS,
+            || format!("must have 1 to 256 rows and columns, and at most {MOST_TOKENS} tokens"),
+        )?;
         let even = self.narrow_width.is_multiple_of(2);
         check("narrow_width", &self.narrow_width, even, || "must be even: rows and columns share it".into())?;
         // Only a branch that attends has heads.
@@ -193,7 +205,7 @@ impl DualAdConfig {
         }
         let slots = self.memory_slots;
         check("memory_slots", &slots, slots != 1 && slots <= LARGEST, || {
-            format!("must be 0 (no memory) or 2 to {LARGEST}: the only slot would be shrunk away")
+            format!("must be 0 (no memory) or 2 to {LARGEST} (a single slot would be shrunk away)")
         })?;
         let leaves_something = self.attention_window().is_none_or(Window::leaves_something);
         check("window", &self.window, leaves_something, || {
@@ -209,22 +221,24 @@ impl DualAdConfig {
             check("jitter.scale", &scale, (0.0..=1e6).contains(&scale), || "must be from 0 to 1e6".into())?;
         }
         let parameters = self.largest_products();
-        check("parameters", &parameters, parameters <= MOST_PARAMETERS, || {
+        check("parameters", &format_args!("about {parameters:.1e}"), parameters <= MOST_PARAMETERS, || {
             format!("the network would have more than {MOST_PARAMETERS}; choose smaller widths or fewer layers")
         })
     }
 
-    /// An upper bound of the parameters, without overflow.
-    fn largest_products(&self) -> u128 {
-        let wide = |value: usize| value as u128;
-        let (d, wide_width) = (wide(self.narrow_width), wide(self.levels) * wide(self.head_width));
-        let (channels, tokens) =
-            (self.stage_channels.iter().map(|&c| wide(c)).sum::<u128>(), wide(self.grid[0] * self.grid[1]));
-        let hidden = wide_width * wide(self.wide_ffn_ratio);
-        let narrow = (wide(self.encoder_layers) + wide(self.levels)) * (8 * d * d + 2 * d * wide(self.ffn_width));
-        let ends = 2 * channels * hidden.max(wide_width) + 2 * wide_width * wide(self.levels) * d;
-        let per_layer = hidden * hidden.max(2 * wide_width) + 8 * wide_width * wide_width + tokens * wide_width;
-        narrow + ends + 2 * wide(self.wide_layers) * per_layer + wide(self.levels) * wide(self.memory_slots) * d
+    /// An upper bound of the parameters, in floating point, which does not overflow.
+    fn largest_products(&self) -> f64 {
+        let [d, ffn, levels, heads_width] =
+            [self.narrow_width, self.ffn_width, self.levels, self.head_width].map(|x| x as f64);
+        let [encoder, wide_layers, ratio] =
+            [self.encoder_layers, self.wide_layers, self.wide_ffn_ratio].map(|x| x as f64);
+        let [channels, tokens, slots] = [self.channels(), self.tokens(), self.memory_slots].map(|x| x as f64);
+        let wide = levels * heads_width;
+        let hidden = wide * ratio;
+        let narrow = (encoder + levels) * (8.0 * d * d + 2.0 * d * ffn);
+        let ends = 2.0 * channels * hidden.max(wide) + 2.0 * wide * levels * d;
+        let per_layer = hidden * hidden.max(2.0 * wide) + 8.0 * wide * wide + tokens * wide;
+        narrow + ends + 2.0 * wide_layers * per_layer + levels * slots * d
     }
 
     /// Multiply-accumulates of the reconstruction network for one image: every product of linear layers, attention and
@@ -236,13 +250,13 @@ impl DualAdConfig {
     pub fn multiply_accumulates(&self) -> Result<u64> {
         self.validate()?;
         let [n, d, ffn_width, levels] =
-            [self.tokens(), self.narrow_width, self.ffn_width, self.levels].map(|x| x as u64);
-        let [c, wide, slots] = [self.channels(), self.wide_width(), self.memory_slots].map(|x| x as u64);
-        let [encoder_layers, wide_layers] = [self.encoder_layers, self.wide_layers].map(|x| x as u64);
-        let hidden = wide * self.wide_ffn_ratio as u64;
-        let attention = |width: u64| 4 * n * width * width + 2 * n * n * width;
-        let ffn = |width: u64, hidden: u64| 2 * n * width * hidden;
-        let transformer = |encoders: u64, decoders: u64, width: u64, hidden: u64| {
+            [self.tokens(), self.narrow_width, self.ffn_width, self.levels].map(|x| x as u128);
+        let [c, wide, slots] = [self.channels(), self.wide_width(), self.memory_slots].map(|x| x as u128);
+        let [encoder_layers, wide_layers] = [self.encoder_layers, self.wide_layers].map(|x| x as u128);
+        let hidden = wide * self.wide_ffn_ratio as u128;
+        let attention = |width: u128| 4 * n * width * width + 2 * n * n * width;
+        let ffn = |width: u128, hidden: u128| 2 * n * width * hidden;
+        let transformer = |encoders: u128, decoders: u128, width: u128, hidden: u128| {
             (encoders + 2 * decoders) * attention(width) + (encoders + decoders) * ffn(width, hidden)
         };
         let mut sum = 0;
@@ -264,7 +278,8 @@ impl DualAdConfig {
         if self.branches != Branches::WideShallow {
             sum += transformer(encoder_layers, levels, d, ffn_width);
         }
-        Ok(sum)
+        // The validated sizes are far from filling 128 bits.
+        Ok(u64::try_from(sum).unwrap_or(u64::MAX))
     }
 }
 

@@ -33,6 +33,31 @@ pub enum Error {
         /// Shape and dtype of the tensor given.
         found: String,
     },
+    /// The tokens hold NaN or infinity.
+    #[error("the tokens hold NaN or infinity; check the image's normalisation and the backbone's weights")]
+    TokensNotFinite,
+    /// A parameter does not belong to the network, or has another shape or dtype.
+    #[error("parameter \"{}\" {reason}; the network's are listed by DualAdConfig::parameters", name.escape_debug())]
+    Parameter {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A dtype that the network cannot compute in.
+    #[error("the network computes in f32, f16, bf16 or f64, not in {dtype}")]
+    DType {
+        /// The dtype asked for.
+        dtype: String,
+    },
+    /// A training step cannot be taken. Nothing was changed.
+    #[error("training step {step} was not taken: {reason}")]
+    Training {
+        /// The step's number, from 1.
+        step: u64,
+        /// Why, and what to look at.
+        reason: String,
+    },
     /// A file of weights is at fault.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -22,6 +22,7 @@ const CHUNK: usize = 4096;
 /// assert_ne!(again.stream().uniform(3), first);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Random {
     seed: u64,
     next_stream: u64,
@@ -38,8 +39,9 @@ impl Random {
 
     /// A new stream; every call returns another.
     pub fn stream(&mut self) -> Stream {
-        let stream = Stream { seed: self.seed, stream: self.next_stream };
-        self.next_stream = (self.next_stream + 1) % NAMED;
+        // A state from elsewhere may hold any number.
+        let stream = Stream { seed: self.seed, stream: self.next_stream % NAMED };
+        self.next_stream = (self.next_stream % NAMED + 1) % NAMED;
         stream
     }
 
@@ -165,6 +167,15 @@ mod tests {
         assert!(mean.abs() < 5e-3 && (variance - 1.0).abs() < 8e-3, "{mean} {variance}");
         let (mean, variance) = moments(&stream.uniform(1_000_000));
         assert!((mean - 0.5).abs() < 2e-3 && (variance - 1.0 / 12.0).abs() < 1e-3, "{mean} {variance}");
+    }
+
+    #[test]
+    fn any_state_from_elsewhere_is_a_state() {
+        for next_stream in [0, NAMED - 1, NAMED, u64::MAX] {
+            let mut random = Random { seed: 1, next_stream };
+            let (first, second) = (random.stream(), random.stream());
+            assert!(first != second && first.stream < NAMED && second.stream < NAMED);
+        }
     }
 
     #[test]

@@ -7,11 +7,14 @@ const POOL: usize = 16;
 /// Pixels of a token's side.
 const STRIDE: usize = 16;
 
+/// Larger anomalies are all as large: beyond it, products of stages would be infinite, and their mixtures NaN.
+const LARGEST: f64 = 1e18;
+
 /// How anomalous images are, and where.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Scores {
-    /// `[batch, 1, rows, columns]` at the input's size, never negative: larger is more anomalous. Raw, not a probability.
+    /// `[batch, 1, rows, columns]` at the input's size, from 0 to 1e18: larger is more anomalous. Raw, not a probability.
     pub anomaly_map: Tensor,
     /// `[batch]`: the largest mean of a 16 x 16 square of the map.
     pub image_score: Tensor,
@@ -51,10 +54,10 @@ pub(crate) fn score(
     let stages = squared_errors(&clean, &reconstruction, stage_channels)?;
     let mut product: Option<Tensor> = None;
     for stage in stages {
-        let stage = stage.mean(D::Minus1)?.sqrt()?;
+        let stage = stage.mean(D::Minus1)?.sqrt()?.minimum(LARGEST)?;
         product = Some(match product {
             None => stage,
-            Some(product) => (product * stage)?,
+            Some(product) => (product * stage)?.minimum(LARGEST)?,
         });
     }
     let Some(tokens) = product else { candle_core::bail!("a score of no stages") };

@@ -43,7 +43,7 @@ impl Limits {
 }
 
 /// An 8-bit RGB image, upright.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     width: u32,
     height: u32,
@@ -51,7 +51,7 @@ pub struct Picture {
 }
 
 /// Which pixels are defective: 1 for those, 0 for the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Mask {
     width: u32,
     height: u32,
@@ -60,6 +60,13 @@ pub struct Mask {
 
 macro_rules! raster {
     ($type:ident, $channels:expr, $what:literal) => {
+        /// The size alone: a message that holds an image should stay readable.
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({}x{})", stringify!($type), self.width, self.height)
+            }
+        }
+
         impl $type {
             #[doc = concat!("Takes pixels row by row: ", $what, ".")]
             pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
@@ -186,6 +193,10 @@ fn decode_unguarded(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Dynami
             return Err(Error::Decode { path: path.into(), reason });
         }
     }
+    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_ends(bytes) {
+        let reason = "it ends in the middle of the image".into();
+        return Err(Error::Decode { path: path.into(), reason });
+    }
     let mut allowed = image::Limits::default();
     // 16-bit RGBA, twice: some decoders hold a copy.
     allowed.max_alloc = Some(limits.pixels.saturating_mul(16).saturating_add(1 << 20));
@@ -209,4 +220,25 @@ fn decode_unguarded(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Dynami
         picture.apply_orientation(orientation);
     }
     Ok(picture)
+}
+
+/// Whether a jpeg has its end-of-image marker (ITU T.81, annex B). Decoders fill in grey for what a truncated one lacks,
+/// which would be learnt as normal.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    const END: u8 = 0xd9;
+    const SCAN: u8 = 0xda;
+    let mut position = 2;
+    // Segments before the first scan tell their length: a thumbnail in one of them has an end of its own.
+    while let Some([0xff, marker, rest @ ..]) = bytes.get(position..) {
+        match (*marker, rest) {
+            (SCAN, data) => return data.windows(2).rev().any(|pair| pair == [0xff, END]),
+            // Bytes that fill up, and markers without a length.
+            (0xff, _) => position += 1,
+            (0x01 | 0xd0..=0xd8, _) => position += 2,
+            (_, [high, low, ..]) => position += 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return false,
+        }
+    }
+    // No scan where one should be: the decoder has the better words for it.
+    position < bytes.len()
 }

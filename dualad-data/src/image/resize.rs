@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::decode::{Mask, Picture};
 use super::normalise::{IMAGENET_MEAN, IMAGENET_STD, Table};
@@ -188,16 +189,19 @@ fn resize(picture: &Picture, width: u32, height: u32, filter: Filter) -> Result<
         value: format!("{width}x{height} (width x height)"),
         reason: format!("a picture of {}x{} did not resize: {error}", picture.width(), picture.height()),
     };
-    let source = ImageRef::new(picture.width(), picture.height(), picture.pixels(), PixelType::U8x3);
+    // Typed, because the untyped call compiles every kernel for 13 kinds of pixels: minutes of compiler time for code that
+    // never runs.
+    let source = TypedImageRef::<U8x3>::from_buffer(picture.width(), picture.height(), picture.pixels());
     let source = source.map_err(|error| unexpected(&error))?;
-    let mut target = Image::new(width, height, PixelType::U8x3);
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let mut target = TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).map_err(|error| unexpected(&error))?;
     let algorithm = match filter {
         Filter::Bilinear => ResizeAlg::Interpolation(FilterType::Bilinear),
         Filter::Antialiased => ResizeAlg::Convolution(FilterType::Bilinear),
     };
     let options = ResizeOptions::new().resize_alg(algorithm);
-    Resizer::new().resize(&source, &mut target, &options).map_err(|error| unexpected(&error))?;
-    Ok(target.into_vec())
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| unexpected(&error))?;
+    Ok(pixels)
 }
 
 /// The source of every position, as OpenCV computes it: with no half-pixel shift, and in this order of divisions, which

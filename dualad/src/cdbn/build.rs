@@ -41,7 +41,8 @@ impl Init {
                 let mut values = stream.normal(count);
                 for row in values.chunks_mut(shape.last().copied().unwrap_or(1).max(1)) {
                     let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-                    row.iter_mut().for_each(|x| *x = (f64::from(*x) / norm) as f32);
+                    // A row of zeros has no direction.
+                    row.iter_mut().for_each(|x| *x = if norm > 0.0 { (f64::from(*x) / norm) as f32 } else { 1.0 });
                 }
                 values
             }

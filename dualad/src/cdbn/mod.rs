@@ -78,13 +78,32 @@ impl DualAd {
         Ok(network)
     }
 
-    /// A network of the parameters given, of the shapes that [`DualAdConfig::parameters`] names. It learns only if they
-    /// are variables.
+    /// A network for inference of the parameters given, which must be those that [`DualAdConfig::parameters`] names, of
+    /// one floating-point dtype. [`Self::trainable`] makes one to train of it.
     ///
     /// # Errors
-    /// [`Error::Config`], or [`Error::Candle`] if one is missing or of another shape.
+    /// [`Error::Config`], or [`Error::Parameter`] for the first that is missing, too many, or of another shape or dtype.
     pub fn from_parameters(config: DualAdConfig, parameters: BTreeMap<String, Tensor>) -> Result<Self> {
-        config.validate()?;
+        let wanted: BTreeMap<String, Vec<usize>> =
+            config.parameters()?.into_iter().map(|parameter| (parameter.name, parameter.shape)).collect();
+        let dtype = parameters.values().next().map_or(DType::F32, Tensor::dtype);
+        check_dtype(dtype)?;
+        let wrong = |name: &String, reason: String| Err(Error::Parameter { name: name.clone(), reason });
+        if let Some(name) = wanted.keys().find(|name| !parameters.contains_key(*name)) {
+            return wrong(name, "is missing".into());
+        }
+        for (name, tensor) in &parameters {
+            match wanted.get(name) {
+                None => return wrong(name, "is not one of the network's".into()),
+                Some(shape) if shape != tensor.dims() => {
+                    return wrong(name, format!("has shape {:?}, not {shape:?}", tensor.dims()));
+                }
+                Some(_) if tensor.dtype() != dtype => {
+                    return wrong(name, format!("has dtype {:?}, others {dtype:?}", tensor.dtype()));
+                }
+                Some(_) => {}
+            }
+        }
         let mut network = Self::build(config, &Scope::root(&RefCell::new(Existing(&parameters))))?;
         network.parameters = parameters;
         Ok(network)
@@ -138,7 +157,8 @@ impl DualAd {
     /// # Errors
     /// [`Error::Candle`] if the device has no memory for them.
     pub fn trainable(&self) -> Result<Self> {
-        let copy = |tensor: &Tensor| Var::from_tensor(&tensor.to_dtype(DType::F32)?);
+        // A copy: a variable made of a variable is the same one.
+        let copy = |tensor: &Tensor| Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?.copy()?);
         let variables = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), copy(tensor)?)));
         let variables: BTreeMap<String, Var> = variables.collect::<CandleResult<_>>()?;
         let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
@@ -150,8 +170,9 @@ impl DualAd {
     /// The network as it stands, to infer with: it keeps no graph, and later training steps do not change it.
     ///
     /// # Errors
-    /// [`Error::Candle`] if the device cannot hold or convert the parameters.
+    /// [`Error::DType`] if the dtype is no floating-point one, [`Error::Candle`] if the device cannot hold the parameters.
     pub fn frozen(&self, dtype: DType, device: &Device) -> Result<Self> {
+        check_dtype(dtype)?;
         let freeze = |tensor: &Tensor| tensor.detach().to_dtype(dtype)?.to_device(device)?.copy();
         let tensors = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), freeze(tensor)?)));
         Self::from_parameters(self.config.clone(), tensors.collect::<CandleResult<_>>()?)
@@ -160,19 +181,20 @@ impl DualAd {
     /// Clean tokens `[batch, tokens, channels]` to their reconstruction, of the same shape and the network's dtype.
     ///
     /// # Errors
-    /// [`Error::Tokens`] if the shape or dtype does not fit, [`Error::Candle`] if the device fails.
+    /// [`Error::Tokens`] if the shape or dtype does not fit, [`Error::TokensNotFinite`] if they hold NaN or infinity (looked
+    /// for on the CPU only), [`Error::Candle`] if the device fails.
     pub fn reconstruct(&self, tokens: &Tensor) -> Result<Tensor> {
-        self.check(tokens)?;
+        self.check_finite(tokens)?;
         Ok(self.forward(&tokens.to_dtype(self.dtype())?, &mut Pass::evaluation())?)
     }
 
     /// Clean tokens `[batch, tokens, channels]` to the reconstruction of pseudo anomalies made of them, with dropout: a
-    /// training step's forward pass. The clean tokens stay the target ([`Self::loss`]).
+    /// training step's forward pass. The clean tokens stay the target ([`Self::loss`]), and get no gradient.
     ///
     /// # Errors
     /// As [`Self::reconstruct`].
     pub fn reconstruct_disturbed(&self, tokens: &Tensor, random: &mut Random) -> Result<Tensor> {
-        self.check(tokens)?;
+        self.check_finite(tokens)?;
         let tokens = tokens.to_dtype(self.dtype())?;
         let disturbed = match self.config.jitter {
             None => tokens,
@@ -208,11 +230,19 @@ impl DualAd {
     fn check(&self, tokens: &Tensor) -> Result<()> {
         let (count, channels) = (self.config.tokens(), self.config.channels());
         match *tokens.dims() {
-            [batch, n, c] if batch > 0 && n == count && c == channels && tokens.dtype().is_float() => Ok(()),
+            [batch, n, c] if batch > 0 && n == count && c == channels && check_dtype(tokens.dtype()).is_ok() => Ok(()),
             ref shape => {
                 Err(Error::Tokens { tokens: count, channels, found: format!("{shape:?} {:?}", tokens.dtype()) })
             }
         }
+    }
+
+    /// Rectifiers and the memory would turn NaN into numbers that look sound.
+    fn check_finite(&self, tokens: &Tensor) -> Result<()> {
+        self.check(tokens)?;
+        // Zero times NaN or infinity is NaN. On an accelerator the answer would have to be waited for.
+        let zeros = || tokens.detach().affine(0.0, 0.0)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>();
+        if tokens.device().is_cpu() && zeros()? != 0.0 { Err(Error::TokensNotFinite) } else { Ok(()) }
     }
 
     fn forward(&self, tokens: &Tensor, pass: &mut Pass<'_>) -> CandleResult<Tensor> {
@@ -236,5 +266,12 @@ impl DualAd {
             x = project.forward(&x)?;
         }
         self.wide.decode(&x, position.as_ref(), pass)
+    }
+}
+
+fn check_dtype(dtype: DType) -> Result<()> {
+    match dtype {
+        DType::F32 | DType::F16 | DType::BF16 | DType::F64 => Ok(()),
+        other => Err(Error::DType { dtype: format!("{other:?}") }),
     }
 }

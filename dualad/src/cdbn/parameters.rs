@@ -130,28 +130,28 @@ impl DualAd {
     /// As [`Self::from_safetensors`], and [`Error::Io`] if the file cannot be read.
     pub fn load(config: DualAdConfig, path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
+        check_file(path)?;
         let bytes = std::fs::read(path).map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
         Self::from_safetensors(config, &path.display().to_string(), &bytes, device)
     }
 
     /// A network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32. Nothing in it
-    /// is executed.
+    /// is executed, but a file made to harm can take much memory or end the process: convert checkpoints from
+    /// strangers to safetensors elsewhere, and [`Self::load`] those.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_pth(config: DualAdConfig, path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
         let source_name = path.display().to_string();
-        if let Err(error) = std::fs::File::open(path) {
-            return Err(Error::Io { action: "read", path: path.into(), error });
-        }
+        check_file(path)?;
         let malformed = |error: candle_core::Error| {
             let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
             WeightsError::Malformed { source_name: source_name.clone(), format: "PyTorch", reason }
         };
         // The published checkpoints hold the parameters beside the epoch; a bare state dict has them at the top.
-        let nested = PthTensors::new(path, Some(PUBLISHED_KEY));
-        let file = nested.or_else(|_| PthTensors::new(path, None)).map_err(malformed)?;
+        let open = |key| guarded(|| PthTensors::new(path, key));
+        let file = open(Some(PUBLISHED_KEY)).or_else(|_| open(None)).map_err(malformed)?;
         let read = |key: &str, shape: &[usize]| {
             let source_name = source_name.clone();
             // The declared shape is checked before anything is read: it decides how much memory is taken.
@@ -163,10 +163,10 @@ impl DualAd {
             }
             let dtype = info.map(|info| info.dtype);
             if !dtype.is_some_and(|dtype| dtype.is_float()) {
-                let (key, found) = (key.into(), format!("{dtype:?}"));
+                let (key, found) = (key.into(), dtype.map_or_else(|| "unknown".into(), |dtype| format!("{dtype:?}")));
                 return Err(WeightsError::DType { source_name, key, found }.into());
             }
-            let tensor = file.get(key).map_err(malformed)?;
+            let tensor = guarded(|| file.get(key)).map_err(malformed)?;
             let tensor = tensor.ok_or_else(|| malformed(candle_core::Error::Msg(format!("\"{key}\" has no data"))))?;
             let tensor = tensor.to_dtype(DType::F32)?;
             let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
@@ -183,6 +183,7 @@ impl DualAd {
     /// Writes the parameters as a safetensors file that [`Self::load`] reads, in f32, under a temporary name first.
     ///
     /// # Errors
+    /// [`Error::Parameter`] if one is not finite (an earlier file stays as it is),
     /// [`Error::Io`] if the file cannot be written, [`Error::Candle`] if the parameters cannot be read.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
@@ -192,18 +193,42 @@ impl DualAd {
             .iter()
             .map(|(name, tensor)| Ok((name.as_str(), tensor.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?)));
         let tensors: BTreeMap<&str, Tensor> = tensors.collect::<candle_core::Result<_>>()?;
+        for (name, tensor) in &tensors {
+            // Zero times NaN or infinity is NaN.
+            if tensor.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
+                let reason = "holds NaN or infinity and is not saved".into();
+                return Err(Error::Parameter { name: (*name).into(), reason });
+            }
+        }
         let bytes =
             safetensors::serialize(tensors.iter(), None).map_err(|error| write(std::io::Error::other(error)))?;
-        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
-        let written = std::fs::File::create(&temporary).and_then(|mut file| {
-            std::io::Write::write_all(&mut file, &bytes)?;
-            file.sync_all()
-        });
-        written.and_then(|()| std::fs::rename(&temporary, path)).map_err(|error| {
-            let _ = std::fs::remove_file(&temporary);
-            write(error)
-        })
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(write)?;
+        std::io::Write::write_all(&mut file, &bytes).map_err(write)?;
+        #[cfg(unix)]
+        {
+            // Temporary files are their owner's alone; a model is for others to read.
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(write)?;
+        }
+        file.as_file().sync_all().map_err(write)?;
+        file.persist(path).map(|_| ()).map_err(|error| write(error.error))
     }
+}
+
+/// Opening anything but a regular file may wait for ever, and reading it may never end.
+fn check_file(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(WeightsError::NotAFile { path: path.into() }.into()),
+        Err(error) => Err(Error::Io { action: "read", path: path.into(), error }),
+    }
+}
+
+/// candle's pickle reader panics on some malformed files; here that is an error like any other.
+fn guarded<T>(read: impl FnOnce() -> candle_core::Result<T>) -> candle_core::Result<T> {
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
+    result.unwrap_or_else(|_| Err(candle_core::Error::Msg("its pickle is malformed".into())))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The optimiser's constants; the default is the method's (section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,31 @@ impl Default for AdamWConfig {
     }
 }
 
+impl AdamWConfig {
+    /// Whether these are constants to train with.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the first that is not.
+    pub fn validate(&self) -> Result<()> {
+        let Self { learning_rate, beta1, beta2, eps, weight_decay, clip_norm } = *self;
+        let not_negative = |value: f64| value >= 0.0 && value.is_finite();
+        let checks = [
+            ("learning_rate", learning_rate, not_negative(learning_rate), "must be finite and not negative"),
+            ("beta1", beta1, (0.0..1.0).contains(&beta1), "must be at least 0 and below 1"),
+            ("beta2", beta2, (0.0..1.0).contains(&beta2), "must be at least 0 and below 1"),
+            ("eps", eps, eps > 0.0 && eps.is_finite(), "must be finite and above 0"),
+            ("weight_decay", weight_decay, not_negative(weight_decay), "must be finite and not negative"),
+            ("clip_norm", clip_norm.unwrap_or(1.0), clip_norm.is_none_or(|clip| clip > 0.0), "must be above 0"),
+        ];
+        match checks.into_iter().find(|(_, _, holds, _)| !holds) {
+            None => Ok(()),
+            Some((field, value, _, reason)) => {
+                Err(Error::Config { field, value: value.to_string(), reason: reason.into() })
+            }
+        }
+    }
+}
+
 /// The optimiser of a set of variables.
 #[derive(Debug)]
 pub struct AdamW {
@@ -45,8 +70,10 @@ impl AdamW {
     /// For variables by name, as [`crate::DualAd::variables`] gives them.
     ///
     /// # Errors
+    /// [`crate::Error::Config`] if a constant is out of its range,
     /// [`crate::Error::Candle`] if the device has no memory for the moments.
     pub fn new(variables: &BTreeMap<String, Var>, config: AdamWConfig) -> Result<Self> {
+        config.validate()?;
         let state = variables.iter().map(|(name, var)| {
             Ok((name.clone(), (var.clone(), var.as_tensor().zeros_like()?, var.as_tensor().zeros_like()?)))
         });
@@ -54,8 +81,14 @@ impl AdamW {
     }
 
     /// The step size of the next step.
-    pub fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.config.learning_rate = learning_rate;
+    ///
+    /// # Errors
+    /// [`crate::Error::Config`] if it is negative or not finite.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let config = AdamWConfig { learning_rate, ..self.config };
+        config.validate()?;
+        self.config = config;
+        Ok(())
     }
 
     /// Steps taken so far.
@@ -68,15 +101,28 @@ impl AdamW {
     /// A variable without a gradient is left as it is.
     ///
     /// # Errors
+    /// [`crate::Error::Training`] if no variable has a gradient or the norm is not finite: nothing is changed then;
     /// [`crate::Error::Candle`] if the device fails.
     pub fn step(&mut self, gradients: &GradStore) -> Result<f64> {
-        let mut squares = 0.0;
+        let (mut squares, mut found) = (0.0, false);
         for (variable, ..) in self.state.values() {
             if let Some(gradient) = gradients.get(variable) {
+                found = true;
                 squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
             }
         }
         let norm = squares.sqrt();
+        let refuse = |reason: &str| Error::Training { step: self.step + 1, reason: reason.into() };
+        if !found {
+            return Err(refuse(
+                "no variable has a gradient; the loss must come from the network whose variables these are",
+            ));
+        }
+        if !norm.is_finite() {
+            return Err(refuse(
+                "the gradient's norm is not finite; look at the loss, the features' scale and the learning rate",
+            ));
+        }
         let AdamWConfig { learning_rate, beta1, beta2, eps, weight_decay, clip_norm } = self.config;
         // PyTorch's clip_grad_norm_, its 1e-6 included.
         let scale = clip_norm.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
