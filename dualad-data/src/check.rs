@@ -210,11 +210,8 @@ impl<'a> Check<'a> {
             let (samples, limits, cancel) = (Arc::clone(&samples), self.limits, self.cancel.clone());
             move |index: usize| if cancel.is_cancelled() { Seen::default() } else { look(&samples[index], &limits) }
         };
-        let mut all = Ordered::start(samples.len(), threads, 4 * threads, work).map_err(|error| Error::Io {
-            action: "start threads to read",
-            path: self.dataset.root.clone(),
-            error,
-        })?;
+        let mut all = Ordered::start(samples.len(), threads, threads.saturating_mul(4), work)
+            .map_err(|error| Error::Io { action: "start threads to read", path: self.dataset.root.clone(), error })?;
         let mut seen = Vec::with_capacity(samples.len());
         for (done, sample) in samples.iter().enumerate() {
             let next = all.next();

@@ -49,6 +49,14 @@ impl MaskRule {
             Self::NonZero => value != 0,
         }
     }
+
+    /// [`MaskRule::marks`] for a mask of 16 bits, whose white is 65535.
+    pub(crate) fn marks_deep(self, value: u16) -> bool {
+        match self {
+            Self::White => value == u16::MAX,
+            Self::NonZero => value != 0,
+        }
+    }
 }
 
 /// One image and what belongs to it.
@@ -124,10 +132,17 @@ impl Dataset {
         layout::read(layout, root.as_ref())
     }
 
-    /// Keeps these categories, in this order.
+    /// Keeps these categories, in this order; a name that is given twice counts once.
     pub fn select<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self> {
         let mut kept = Vec::with_capacity(names.len());
+        if names.is_empty() {
+            let reason = "name at least one category".into();
+            return Err(Error::Value { field: "categories", value: "[]".into(), reason });
+        }
         for name in names.iter().map(AsRef::as_ref) {
+            if kept.iter().any(|category: &Category| category.name == name) {
+                continue;
+            }
             let Some(position) = self.categories.iter().position(|category| category.name == name) else {
                 let mut available: Vec<&str> = kept.iter().chain(&self.categories).map(|c| c.name.as_str()).collect();
                 available.sort_unstable();

@@ -40,7 +40,9 @@ impl<T> Shared<T> {
 
 /// As many threads as were asked for; for 0, as many as the machine has cores.
 pub(crate) fn thread_count(wanted: usize) -> usize {
-    if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) }
+    let threads = if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    // More than any machine has: a larger number is a mistake that would exhaust the system's threads.
+    threads.min(1024)
 }
 
 impl<T: Send + 'static> Ordered<T> {

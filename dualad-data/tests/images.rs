@@ -293,6 +293,11 @@ fn masks_follow_their_rule() {
     assert_eq!(mask(&bits, MaskRule::White), [0, 1]);
     let sixteen = png(2, 1, ColorType::Grayscale, BitDepth::Sixteen, &[], &[0, 0, 255, 255]);
     assert_eq!(mask(&sixteen, MaskRule::White), [0, 1]);
+    // At their own depth: 1 and 128 of 65535 are not 0, and 65534 is not white.
+    let deep = [0, 0, 0, 1, 0, 128, 255, 254, 255, 255];
+    let deep = png(5, 1, ColorType::Grayscale, BitDepth::Sixteen, &[], &deep);
+    assert_eq!(mask(&deep, MaskRule::White), [0, 0, 0, 0, 1]);
+    assert_eq!(mask(&deep, MaskRule::NonZero), [0, 1, 1, 1, 1]);
 }
 
 #[test]

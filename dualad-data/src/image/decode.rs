@@ -131,13 +131,25 @@ impl Mask {
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>, rule: MaskRule, limits: &Limits) -> Result<Self> {
         let image = decode(bytes, name.as_ref(), limits)?;
         let (width, height) = (image.width(), image.height());
-        let mut pixels = match image {
-            DynamicImage::ImageLuma8(grey) => grey.into_raw(),
-            other => other.into_rgb8().pixels().map(|pixel| pixel.0.into_iter().fold(0, u8::max)).collect(),
+        let pixels = match image {
+            DynamicImage::ImageLuma8(grey) => {
+                grey.into_raw().into_iter().map(|value| u8::from(rule.marks(value))).collect()
+            }
+            // The rule counts at the file's own depth: rounded to 8 bits, a faint value would be 0 and a bright one white.
+            deep @ (DynamicImage::ImageLuma16(_)
+            | DynamicImage::ImageLumaA16(_)
+            | DynamicImage::ImageRgb16(_)
+            | DynamicImage::ImageRgba16(_)) => {
+                let deep = deep.into_rgb16();
+                let brightest = deep.pixels().map(|pixel| pixel.0.into_iter().fold(0, u16::max));
+                brightest.map(|value| u8::from(rule.marks_deep(value))).collect()
+            }
+            other => {
+                let shallow = other.into_rgb8();
+                let brightest = shallow.pixels().map(|pixel| pixel.0.into_iter().fold(0, u8::max));
+                brightest.map(|value| u8::from(rule.marks(value))).collect()
+            }
         };
-        for pixel in &mut pixels {
-            *pixel = u8::from(rule.marks(*pixel));
-        }
         Ok(Self { width, height, pixels })
     }
 
@@ -158,7 +170,10 @@ pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     if metadata.len() > limits.file_bytes {
         return Err(too_large(metadata.len()));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1);
+    // The length is the file system's word, and may be a sparse file's: memory is asked for, not taken for granted.
+    let mut bytes = Vec::new();
+    let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX).saturating_add(1);
+    bytes.try_reserve_exact(length).map_err(|_| io(std::io::ErrorKind::OutOfMemory.into()))?;
     // The file may have grown since.
     File::open(path).map_err(io)?.take(limits.file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > limits.file_bytes { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// The one-class split: every normal image that is not for testing is for training.
 pub(crate) const TABLE: &str = "split_csv/1cls.csv";
 
+/// VisA's own has 800 KiB.
+const LARGEST_TABLE: u64 = 64 << 20;
+
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = root.join(TABLE);
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
@@ -26,6 +29,13 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             _ => at(line, "it is not a table of comma-separated values".into()),
         }
     };
+    // Opening a pipe, or reading a device, may never end.
+    let metadata =
+        std::fs::metadata(&table).map_err(|error| Error::Io { action: "read", path: table.clone(), error })?;
+    if !metadata.is_file() || metadata.len() > LARGEST_TABLE {
+        let reason = format!("its {} is not a file of at most {} MiB", table.display(), LARGEST_TABLE >> 20);
+        return Err(Error::Layout { path: root.into(), reason });
+    }
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&table).map_err(of_csv)?;
     let headers = reader.headers().map_err(of_csv)?.clone();
     let column = |name: &str| {

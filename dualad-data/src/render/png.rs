@@ -1,6 +1,6 @@
 //! PNG files that are either whole or not there.
 
-use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
@@ -28,16 +28,18 @@ where
         .map_err(|error| RenderError::Encode { path: path.to_owned(), error })?;
 
     let io = |error| Error::Io { action: "write", path: path.to_owned(), error };
-    let Some(name) = path.file_name() else {
+    if path.file_name().is_none() {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file")));
-    };
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    // Two processes that write the same file must not write the same temporary one.
-    hidden.push(format!(".{}.incomplete", std::process::id()));
-    let partial = path.with_file_name(hidden);
-    fs::write(&partial, &bytes).and_then(|()| fs::rename(&partial, path)).map_err(|error| {
-        let _ = fs::remove_file(&partial);
-        io(error)
-    })
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(&bytes).map_err(io)?;
+    #[cfg(unix)]
+    {
+        // Temporary files are their owner's alone; a picture is for others to look at.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
+    }
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map(|_| ()).map_err(|error| io(error.error))
 }
