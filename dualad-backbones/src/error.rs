@@ -77,7 +77,7 @@ pub enum Error {
 
 /// What is wrong with a weight file.
 ///
-/// `source` is the file's path, `<bytes>`, or the hub file's name.
+/// `source_name` is the file's path, `<bytes>` or `<synthetic>`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
