@@ -13,6 +13,7 @@
 mod cdbn;
 mod config;
 mod error;
+pub mod metrics;
 mod ops;
 mod pseudo_anomaly;
 mod random;
