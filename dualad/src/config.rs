@@ -97,6 +97,14 @@ pub struct DualAdConfig {
     pub wide_ffn_ratio: usize,
     /// M: slots of each memory module; 0 leaves them out.
     pub memory_slots: usize,
+    /// What the cosines of a memory read are divided by before their softmax: the smaller, the fewer slots answer. The
+    /// paper's is 1.
+    #[serde(default = "one")]
+    pub memory_temperature: f64,
+    /// Whether each channel is standardised by a mean and a deviation that are kept with the parameters
+    /// ([`crate::DualAd::with_standardisation`]); errors are then measured in deviations. The paper does not.
+    #[serde(default)]
+    pub standardise: bool,
     /// Rows and columns of the neighbourhood that attention must not see; `None` masks nothing.
     ///
     /// An even number counts as the odd one above it, and 0 as 1: a token never sees itself.
@@ -136,6 +144,8 @@ impl DualAdConfig {
             wide_layers: if homogeneous { 2 } else { 1 },
             wide_ffn_ratio: 4,
             memory_slots: if homogeneous { 0 } else { 196 },
+            memory_temperature: 1.0,
+            standardise: false,
             window: Some([7, 7]),
             dropout: 0.1,
             jitter: Some(Jitter { kind: JitterKind::Spatial, scale: 3.2 }),
@@ -206,6 +216,9 @@ impl DualAdConfig {
         let slots = self.memory_slots;
         check("memory_slots", &slots, slots != 1 && slots <= LARGEST, || {
             format!("must be 0 (no memory) or 2 to {LARGEST} (a single slot would be shrunk away)")
+        })?;
+        check("memory_temperature", &self.memory_temperature, (1e-3..=1e3).contains(&self.memory_temperature), || {
+            "must be from 0.001 to 1000".into()
         })?;
         let leaves_something = self.attention_window().is_none_or(Window::leaves_something);
         check("window", &self.window, leaves_something, || {
@@ -281,6 +294,10 @@ impl DualAdConfig {
         // The validated sizes are far from filling 128 bits.
         Ok(u64::try_from(sum).unwrap_or(u64::MAX))
     }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn check(field: &'static str, value: &dyn Debug, holds: bool, reason: impl FnOnce() -> String) -> Result<()> {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::Random;
+use crate::cdbn::ParameterShape;
 use crate::error::Result;
 
 /// A parameter's distribution at the start of training (method, section 4).
@@ -53,6 +54,11 @@ impl Init {
 /// What has parameters.
 pub(crate) trait Source {
     fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor>;
+
+    /// What is kept with the parameters and not trained.
+    fn constant(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        self.get(name, shape, init)
+    }
 }
 
 /// A place among the parameters' names.
@@ -75,6 +81,11 @@ impl<'a> Scope<'a> {
     pub(crate) fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         self.source.borrow_mut().get(&format!("{}{name}", self.prefix), shape, init)
     }
+
+    /// What is kept with the parameters and not trained.
+    pub(crate) fn constant(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        self.source.borrow_mut().constant(&format!("{}{name}", self.prefix), shape, init)
+    }
 }
 
 /// Makes new variables.
@@ -82,6 +93,7 @@ pub(crate) struct Initialise<'a> {
     pub(crate) random: Random,
     pub(crate) device: &'a Device,
     pub(crate) variables: BTreeMap<String, Var>,
+    pub(crate) constants: BTreeMap<String, Tensor>,
 }
 
 impl Source for Initialise<'_> {
@@ -89,6 +101,12 @@ impl Source for Initialise<'_> {
         let variable = Var::from_vec(init.values(shape, &self.random, name), shape, self.device)?;
         let tensor = variable.as_tensor().clone();
         self.variables.insert(name.into(), variable);
+        Ok(tensor)
+    }
+
+    fn constant(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        let tensor = Tensor::from_vec(init.values(shape, &self.random, name), shape, self.device)?;
+        self.constants.insert(name.into(), tensor.clone());
         Ok(tensor)
     }
 }
@@ -110,11 +128,16 @@ impl Source for Existing<'_> {
 
 /// Writes down what is asked for, and hands out tensors that take no memory.
 #[derive(Default)]
-pub(crate) struct Record(pub(crate) Vec<(String, Vec<usize>)>);
+pub(crate) struct Record(pub(crate) Vec<ParameterShape>);
 
 impl Source for Record {
     fn get(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {
-        self.0.push((name.into(), shape.into()));
+        self.0.push(ParameterShape { name: name.into(), shape: shape.into(), trained: true });
+        Ok(Tensor::zeros(1, DType::F32, &Device::Cpu)?.broadcast_as(shape)?)
+    }
+
+    fn constant(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {
+        self.0.push(ParameterShape { name: name.into(), shape: shape.into(), trained: false });
         Ok(Tensor::zeros(1, DType::F32, &Device::Cpu)?.broadcast_as(shape)?)
     }
 }

@@ -10,15 +10,16 @@ use crate::ops;
 pub(crate) struct MemoryModule {
     /// `[slots, d]`.
     slots: Tensor,
+    temperature: f64,
 }
 
 impl MemoryModule {
-    pub(crate) fn new(slots: usize, width: usize, scope: &Scope<'_>) -> crate::Result<Self> {
-        Ok(Self { slots: scope.get("weight", &[slots, width], Init::UnitRows)? })
+    pub(crate) fn new(slots: usize, width: usize, temperature: f64, scope: &Scope<'_>) -> crate::Result<Self> {
+        Ok(Self { slots: scope.get("weight", &[slots, width], Init::UnitRows)?, temperature })
     }
 
     /// `[batch, tokens, d]` to the same.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::memory_read(x, &self.slots)
+        ops::memory_read(x, &self.slots, self.temperature)
     }
 }

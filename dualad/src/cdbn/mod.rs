@@ -10,6 +10,7 @@ mod memory;
 mod narrow_deep;
 mod parameters;
 mod position;
+mod standardisation;
 mod wide_shallow;
 
 use std::cell::RefCell;
@@ -26,6 +27,7 @@ use layers::{Linear, Pass};
 use memory::MemoryModule;
 use narrow_deep::NarrowDeep;
 use position::PositionEmbedding;
+use standardisation::Standardisation;
 use wide_shallow::WideShallow;
 
 pub use parameters::ParameterShape;
@@ -60,6 +62,7 @@ pub struct DualAd {
     memory: Vec<MemoryModule>,
     narrow: Option<NarrowDeep>,
     position: Option<PositionEmbedding>,
+    standardisation: Option<Standardisation>,
 }
 
 impl DualAd {
@@ -70,11 +73,17 @@ impl DualAd {
     /// [`Error::Config`] if the configuration makes no network.
     pub fn new(config: DualAdConfig, random: &Random, device: &Device) -> Result<Self> {
         config.validate()?;
-        let source = RefCell::new(Initialise { random: random.clone(), device, variables: BTreeMap::new() });
+        let source = RefCell::new(Initialise {
+            random: random.clone(),
+            device,
+            variables: BTreeMap::new(),
+            constants: BTreeMap::new(),
+        });
         let mut network = Self::build(config, &Scope::root(&source))?;
-        network.variables = source.into_inner().variables;
-        network.parameters =
-            network.variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let Initialise { variables, constants, .. } = source.into_inner();
+        network.parameters = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        network.parameters.extend(constants);
+        network.variables = variables;
         Ok(network)
     }
 
@@ -120,8 +129,14 @@ impl DualAd {
         };
         let (wide, narrow) = (config.wide_width(), config.levels * config.narrow_width);
         let join = |from, to, name| Linear::new(from, to, &root.pp(name));
-        let memory =
-            |level| MemoryModule::new(config.memory_slots, config.narrow_width, &root.pp("memory_modules").pp(level));
+        let memory = |level| {
+            MemoryModule::new(
+                config.memory_slots,
+                config.narrow_width,
+                config.memory_temperature,
+                &root.pp("memory_modules").pp(level),
+            )
+        };
         let levels = if config.memory_slots > 0 { config.levels } else { 0 };
         Ok(Self {
             wide: WideShallow::new(&config, root)?,
@@ -130,6 +145,7 @@ impl DualAd {
                 .transpose()?,
             memory: (0..levels).map(memory).collect::<Result<_>>()?,
             narrow: coupled.then(|| NarrowDeep::new(&config, root)).transpose()?,
+            standardisation: config.standardise.then(|| Standardisation::new(config.channels(), root)).transpose()?,
             position: needs_position.then(|| PositionEmbedding::new(&config, &position_scope)).transpose()?,
             config,
             parameters: BTreeMap::new(),
@@ -158,10 +174,17 @@ impl DualAd {
     /// [`Error::Candle`] if the device has no memory for them.
     pub fn trainable(&self) -> Result<Self> {
         // A copy: a variable made of a variable is the same one.
-        let copy = |tensor: &Tensor| Var::from_tensor(&tensor.detach().to_dtype(DType::F32)?.copy()?);
-        let variables = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), copy(tensor)?)));
-        let variables: BTreeMap<String, Var> = variables.collect::<CandleResult<_>>()?;
-        let tensors = variables.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+        let copy = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.copy();
+        let (mut variables, mut tensors) = (BTreeMap::new(), BTreeMap::new());
+        for (name, tensor) in &self.parameters {
+            let mut tensor = copy(tensor)?;
+            if !Standardisation::is_part(name) {
+                let variable = Var::from_tensor(&tensor)?;
+                tensor = variable.as_tensor().clone();
+                variables.insert(name.clone(), variable);
+            }
+            tensors.insert(name.clone(), tensor);
+        }
         let mut network = Self::from_parameters(self.config.clone(), tensors)?;
         network.variables = variables;
         Ok(network)
@@ -185,7 +208,9 @@ impl DualAd {
     /// for on the CPU only), [`Error::Candle`] if the device fails.
     pub fn reconstruct(&self, tokens: &Tensor) -> Result<Tensor> {
         self.check_finite(tokens)?;
-        Ok(self.forward(&tokens.to_dtype(self.dtype())?, &mut Pass::evaluation())?)
+        let standard = self.standardised(tokens)?.to_dtype(self.dtype())?;
+        let reconstruction = self.forward(&standard, &mut Pass::evaluation())?;
+        Ok(self.restored(reconstruction)?)
     }
 
     /// Clean tokens `[batch, tokens, channels]` to the reconstruction of pseudo anomalies made of them, with dropout: a
@@ -195,12 +220,13 @@ impl DualAd {
     /// As [`Self::reconstruct`].
     pub fn reconstruct_disturbed(&self, tokens: &Tensor, random: &mut Random) -> Result<Tensor> {
         self.check_finite(tokens)?;
-        let tokens = tokens.to_dtype(self.dtype())?;
+        let tokens = self.standardised(tokens)?.to_dtype(self.dtype())?;
         let disturbed = match self.config.jitter {
             None => tokens,
             Some(jitter) => pseudo_anomaly(&tokens, jitter, random.stream())?,
         };
-        Ok(self.forward(&disturbed, &mut Pass::training(self.config.dropout, random))?)
+        let reconstruction = self.forward(&disturbed, &mut Pass::training(self.config.dropout, random))?;
+        Ok(self.restored(reconstruction)?)
     }
 
     /// The sum over stages of the mean squared error (method, section 5): a scalar.
@@ -210,7 +236,8 @@ impl DualAd {
     pub fn loss(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<Tensor> {
         self.check(tokens)?;
         self.check(reconstruction)?;
-        Ok(crate::score::reconstruction_loss(tokens, reconstruction, &self.config.stage_channels)?)
+        let (tokens, reconstruction) = (self.standardised(tokens)?, self.standardised(reconstruction)?);
+        Ok(crate::score::reconstruction_loss(&tokens, &reconstruction, &self.config.stage_channels)?)
     }
 
     /// Anomaly map and image score of clean tokens and their reconstruction (method, section 6), in f32.
@@ -220,7 +247,54 @@ impl DualAd {
     pub fn score(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<crate::Scores> {
         self.check(tokens)?;
         self.check(reconstruction)?;
-        Ok(crate::score::score(tokens, reconstruction, &self.config.stage_channels, self.config.grid)?)
+        let (tokens, reconstruction) = (self.standardised(tokens)?, self.standardised(reconstruction)?);
+        Ok(crate::score::score(&tokens, &reconstruction, &self.config.stage_channels, self.config.grid)?)
+    }
+
+    /// The same network with its channels' means and deviations, as measured on the training set's tokens: `[channels]`
+    /// each.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration does not standardise, [`Error::Parameter`] if the numbers are not one for
+    /// each channel, not finite, or a deviation is not above zero.
+    pub fn with_standardisation(&self, mean: &[f32], deviation: &[f32]) -> Result<Self> {
+        if !self.config.standardise {
+            let (value, reason) = ("false".into(), "must be true for a network that standardises its features".into());
+            return Err(Error::Config { field: "standardise", value, reason });
+        }
+        let mut tensors = self.parameters.clone();
+        let device = tensors.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
+        tensors.extend(Standardisation::tensors(self.config.channels(), mean, deviation, self.dtype(), &device)?);
+        let mut network = Self::from_parameters(self.config.clone(), tensors)?;
+        network.variables.clone_from(&self.variables);
+        Ok(network)
+    }
+
+    /// The same network with its memory read at another temperature; parameters and variables are shared.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if it is out of range.
+    pub fn with_memory_temperature(&self, temperature: f64) -> Result<Self> {
+        let config = DualAdConfig { memory_temperature: temperature, ..self.config.clone() };
+        config.validate()?;
+        let mut network = Self::from_parameters(config, self.parameters.clone())?;
+        network.variables.clone_from(&self.variables);
+        Ok(network)
+    }
+
+    /// In deviations from the mean, where the network standardises.
+    fn standardised(&self, tokens: &Tensor) -> CandleResult<Tensor> {
+        self.standardisation
+            .as_ref()
+            .map_or_else(|| Ok(tokens.clone()), |standardisation| standardisation.apply(tokens))
+    }
+
+    /// Back from [`Self::standardised`].
+    fn restored(&self, tokens: Tensor) -> CandleResult<Tensor> {
+        match &self.standardisation {
+            None => Ok(tokens),
+            Some(standardisation) => standardisation.restore(&tokens),
+        }
     }
 
     fn dtype(&self) -> DType {

@@ -29,6 +29,8 @@ pub struct ParameterShape {
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
+    /// Whether training changes it: all but a standardisation's mean and deviation.
+    pub trained: bool,
 }
 
 impl DualAdConfig {
@@ -40,7 +42,7 @@ impl DualAdConfig {
         self.validate()?;
         let source = RefCell::new(Record::default());
         DualAd::build(self.clone(), &Scope::root(&source))?;
-        Ok(source.into_inner().0.into_iter().map(|(name, shape)| ParameterShape { name, shape }).collect())
+        Ok(source.into_inner().0)
     }
 
     /// How many numbers the network learns.
@@ -48,7 +50,12 @@ impl DualAdConfig {
     /// # Errors
     /// As [`Self::validate`].
     pub fn parameter_count(&self) -> Result<usize> {
-        Ok(self.parameters()?.iter().map(|parameter| parameter.shape.iter().product::<usize>()).sum())
+        let parameters = self.parameters()?;
+        Ok(parameters
+            .iter()
+            .filter(|parameter| parameter.trained)
+            .map(|parameter| parameter.shape.iter().product::<usize>())
+            .sum())
     }
 }
 
@@ -97,7 +104,7 @@ fn collect(
         return Err(WeightsError::MissingKey { source_name, network: NETWORK, key, missing: missing.len() }.into());
     }
     let mut tensors = BTreeMap::new();
-    for ParameterShape { name, shape } in wanted {
+    for ParameterShape { name, shape, .. } in wanted {
         if let Some(key) = found.remove(&name) {
             tensors.insert(name, read(&key, &shape)?);
         }

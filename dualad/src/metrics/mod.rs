@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// A metric's value as a fraction in `[0, 1]`, or why it has none.
-pub type Metric = std::result::Result<f64, Undefined>;
+pub type Metric = Result<f64, Undefined>;
 
 /// Why a metric has no value. It is null in JSON and left out of means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The memory module's read (method, section 4): a convex mix of slots, addressed by cosine.
 //!
-//! w = softmax over slots of cosine(x, slot); entries up to 1 / slots become 0; w is divided by its sum; the result is w times
+//! w = softmax over slots of cosine(x, slot) / temperature (the paper's is 1); entries up to 1 / slots become 0; w is divided by its sum; the result is w times
 //! the (raw) slots. It works on a few tokens at a time, forward and backward: no `[batch, tokens, slots]` tensor is made or kept.
 
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
@@ -17,22 +17,24 @@ const EPS: f32 = 1e-12;
 const TOKENS: usize = 56;
 
 /// `x` `[.., channels]` over `memory` `[slots, channels]`, to `[.., channels]`.
-pub(crate) fn memory_read(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
+pub(crate) fn memory_read(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
     if is_fast(&[x, memory]) {
         let (slots, channels) = memory.dims2()?;
         if x.dim(D::Minus1)? != channels || slots == 0 || channels == 0 {
             candle_core::bail!("{NAME}: tokens {:?} over memory {:?}", x.dims(), memory.dims());
         }
-        return x.contiguous()?.apply_op2(&memory.contiguous()?, MemoryRead { slots, channels });
+        return x
+            .contiguous()?
+            .apply_op2(&memory.contiguous()?, MemoryRead { slots, channels, sharpness: (1.0 / temperature) as f32 });
     }
     if let Some([wide_x, wide_memory]) = widened([x, memory])? {
-        return memory_read(&wide_x, &wide_memory)?.to_dtype(x.dtype());
+        return memory_read(&wide_x, &wide_memory, temperature)?.to_dtype(x.dtype());
     }
-    plain(x, memory)
+    plain(x, memory, temperature)
 }
 
 /// In candle's operations; addressing in f32 also for half precision.
-pub(super) fn plain(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
+pub(super) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
     let (slots, _) = memory.dims2()?;
     let normalise = |x: &Tensor| {
         let norm = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
@@ -42,6 +44,7 @@ pub(super) fn plain(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
     };
     let (wide_x, wide_memory) = (x.to_dtype(DType::F32)?, memory.to_dtype(DType::F32)?);
     let cosine = normalise(&wide_x)?.broadcast_matmul(&normalise(&wide_memory)?.t()?)?;
+    let cosine = (cosine * (1.0 / temperature))?;
     let shifted = cosine.broadcast_sub(&cosine.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?;
     let kept = weights.gt(1.0 / slots as f64)?.to_dtype(DType::F32)?;
@@ -53,6 +56,8 @@ pub(super) fn plain(x: &Tensor, memory: &Tensor) -> Result<Tensor> {
 struct MemoryRead {
     slots: usize,
     channels: usize,
+    /// 1 / temperature.
+    sharpness: f32,
 }
 
 /// Buffers of a task.
@@ -117,7 +122,7 @@ impl MemoryRead {
             (unit_memory, self.memory_shape().transposed()),
         );
         let shape = MatrixShape::dense(tokens, self.slots);
-        multiply_into(&mut scratch.soft, shape, false, 1.0, operands.0, operands.1);
+        multiply_into(&mut scratch.soft, shape, false, self.sharpness, operands.0, operands.1);
         scratch.soft.chunks_mut(self.slots).for_each(softmax);
         scratch.weights.clear();
         scratch.weights.extend_from_slice(&scratch.soft);
@@ -167,7 +172,7 @@ impl MemoryRead {
                 *d = if *weight > 0.0 { (*d - mean) / sum } else { 0.0 };
             }
             let mean = dot(d, soft);
-            d.iter_mut().zip(soft).for_each(|(d, soft)| *d = soft * (*d - mean));
+            d.iter_mut().zip(soft).for_each(|(d, soft)| *d = soft * (*d - mean) * self.sharpness);
         }
 
         // Cosines.
@@ -261,21 +266,26 @@ mod tests {
     fn equals_the_plain_form_forward_and_backward() {
         for (tokens, slots, channels) in [(1, 2, 2), (5, 3, 7), (60, 10, 16), (113, 7, 24), (200, 196, 32)] {
             let (x, memory) = (variable(&[2, tokens, channels], 1, 1.0), variable(&[slots, channels], 2, 1.0));
-            check_gradients(&[&x, &memory], |t| memory_read(t[0], t[1]), |t| plain(t[0], t[1]));
+            for temperature in [1.0, 0.1] {
+                let fast = |t: &[&Tensor]| memory_read(t[0], t[1], temperature);
+                check_gradients(&[&x, &memory], fast, |t| plain(t[0], t[1], temperature));
+            }
         }
     }
 
     #[test]
     fn gradients_equal_finite_differences() {
         let (x, memory) = (variable(&[1, 3, 4], 1, 1.0), variable(&[5, 4], 2, 1.0));
-        check_finite_differences(&[&x, &memory], |t| memory_read(t[0], t[1]));
+        check_finite_differences(&[&x, &memory], |t| memory_read(t[0], t[1], 1.0));
+        // Temperatures below 1 bend more between two points of a difference: a milder one.
+        check_finite_differences(&[&x, &memory], |t| memory_read(t[0], t[1], 0.7));
     }
 
     #[test]
     fn a_zero_token_reads_and_learns_without_nan() {
         let x = candle_core::Var::zeros((1, 2, 4), DType::F32, &candle_core::Device::Cpu).unwrap();
         let memory = variable(&[5, 4], 2, 1.0);
-        let y = memory_read(&x, &memory).unwrap();
+        let y = memory_read(&x, &memory, 0.5).unwrap();
         let gradients = y.sqr().unwrap().sum_all().unwrap().backward().unwrap();
         for tensor in [&y, gradients.get(&x).unwrap(), gradients.get(&memory).unwrap()] {
             assert!(tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().all(|v| v.is_finite()));
@@ -289,7 +299,7 @@ mod tests {
             seed in any::<u64>(), tokens in 1usize..20, slots in 2usize..12, channels in 1usize..9,
         ) {
             let (x, memory) = (variable(&[1, tokens, channels], seed, 1.0), variable(&[slots, channels], seed ^ 1, 1.0));
-            let op = MemoryRead { slots, channels };
+            let op = MemoryRead { slots, channels, sharpness: 1.0 };
             let (x, memory): (Vec<f32>, Vec<f32>) =
                 (x.flatten_all().unwrap().to_vec1().unwrap(), memory.flatten_all().unwrap().to_vec1().unwrap());
             let mut unit = Vec::new();

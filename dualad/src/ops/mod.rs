@@ -74,7 +74,7 @@ pub mod bench {
 
     /// The fast form, or the plain one.
     pub fn memory_read_of(fast: bool, x: &Tensor, memory: &Tensor) -> Result<Tensor> {
-        if fast { memory_read(x, memory) } else { memory_read::plain(x, memory) }
+        if fast { memory_read(x, memory, 1.0) } else { memory_read::plain(x, memory, 1.0) }
     }
 
     /// The fast form, or the plain one.

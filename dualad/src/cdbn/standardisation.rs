@@ -1,0 +1,78 @@
+//! Features in deviations from their channel's mean over the training set.
+//!
+//! Raw channels differ in scale by orders of magnitude, and a mean squared error sees the largest only. The paper trains on
+//! raw features for 1,200 epochs; a short training cannot afford to.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::cdbn::build::{Init, Scope};
+use crate::error::Error;
+
+const MEAN: &str = "standardisation.mean";
+const DEVIATION: &str = "standardisation.deviation";
+
+/// Means and deviations, `[channels]` each.
+#[derive(Debug, Clone)]
+pub(crate) struct Standardisation {
+    mean: Tensor,
+    deviation: Tensor,
+}
+
+impl Standardisation {
+    pub(crate) fn new(channels: usize, scope: &Scope<'_>) -> crate::Result<Self> {
+        let constant = |name, init| scope.constant(name, &[channels], init);
+        Ok(Self { mean: constant(MEAN, Init::Zeros)?, deviation: constant(DEVIATION, Init::Ones)? })
+    }
+
+    /// Whether a parameter's name is one of the two.
+    pub(crate) fn is_part(name: &str) -> bool {
+        matches!(name, MEAN | DEVIATION)
+    }
+
+    /// The two by name, checked.
+    pub(crate) fn tensors(
+        channels: usize,
+        mean: &[f32],
+        deviation: &[f32],
+        dtype: DType,
+        device: &Device,
+    ) -> crate::Result<[(String, Tensor); 2]> {
+        let check = |name: &str, values: &[f32], least: f32| {
+            let wrong = |reason: String| Err(Error::Parameter { name: name.into(), reason });
+            if values.len() != channels {
+                return wrong(format!("has {} numbers for {channels} channels", values.len()));
+            }
+            match values.iter().position(|value| !value.is_finite() || *value < least) {
+                Some(channel) => wrong(format!("is {} in channel {channel}", values[channel])),
+                None => Ok((name.into(), Tensor::from_slice(values, channels, device)?.to_dtype(dtype)?)),
+            }
+        };
+        Ok([check(MEAN, mean, f32::MIN)?, check(DEVIATION, deviation, f32::MIN_POSITIVE)?])
+    }
+
+    /// `(x - mean) / deviation`, `[.., channels]`, in f32 or wider.
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let (mean, deviation) = self.for_dtype(x)?;
+        widened(x)?.broadcast_sub(&mean)?.broadcast_div(&deviation)
+    }
+
+    /// `x * deviation + mean`, in f32 or wider.
+    pub(crate) fn restore(&self, x: &Tensor) -> Result<Tensor> {
+        let (mean, deviation) = self.for_dtype(x)?;
+        widened(x)?.broadcast_mul(&deviation)?.broadcast_add(&mean)
+    }
+
+    fn for_dtype(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
+        let dtype = wide(x.dtype());
+        Ok((self.mean.to_dtype(dtype)?, self.deviation.to_dtype(dtype)?))
+    }
+}
+
+/// Raw features may be beyond what half precision holds once they are divided by a small deviation.
+fn wide(dtype: DType) -> DType {
+    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+fn widened(x: &Tensor) -> Result<Tensor> {
+    x.to_dtype(wide(x.dtype()))
+}
