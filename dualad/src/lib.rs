@@ -12,6 +12,7 @@
 
 mod cdbn;
 mod config;
+mod cpu;
 mod error;
 pub mod metrics;
 mod ops;

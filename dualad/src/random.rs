@@ -104,6 +104,21 @@ impl Stream {
         order
     }
 
+    /// [`Self::normal`]'s numbers from number `first` on.
+    pub(crate) fn normal_into(&self, first: usize, values: &mut [f32]) {
+        let mut index = 0;
+        while index < values.len() {
+            let element = first + index;
+            let [a, b, c, d] = self.bits((element / 4) as u64);
+            let (x, y) = box_muller(a, b);
+            let (z, w) = box_muller(c, d);
+            let made = &[x, y, z, w][element % 4..];
+            let count = made.len().min(values.len() - index);
+            values[index..index + count].copy_from_slice(&made[..count]);
+            index += count;
+        }
+    }
+
     fn fill(&self, count: usize, make: impl Fn([u32; 4]) -> [f32; 4] + Sync) -> Vec<f32> {
         let mut values = vec![0.0; count];
         values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
@@ -147,9 +162,14 @@ mod tests {
     #[test]
     fn numbers_do_not_depend_on_how_many_are_asked_for() {
         let stream = Random::new(3).named("weight");
-        let many = stream.normal(3 * CHUNK + 5);
+        let many = stream.normal(3 * CHUNK + 15);
         for count in [0, 1, 3, 4, 5, CHUNK - 1, CHUNK + 1, 2 * CHUNK + 2] {
             assert_eq!(stream.normal(count), many[..count]);
+            for first in [0, 1, 2, 3, 4, 7] {
+                let mut values = vec![0.0; count];
+                stream.normal_into(first, &mut values);
+                assert_eq!(values, many[first..first + count]);
+            }
         }
     }
 

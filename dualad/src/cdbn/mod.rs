@@ -31,6 +31,7 @@ use standardisation::Standardisation;
 use wide_shallow::WideShallow;
 
 pub use parameters::ParameterShape;
+pub(crate) use standardisation::{DEVIATION, MEAN};
 
 /// The reconstruction network: tokens in, the same tokens as a normal image would have them out.
 ///

@@ -8,8 +8,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use crate::cdbn::build::{Init, Scope};
 use crate::error::Error;
 
-const MEAN: &str = "standardisation.mean";
-const DEVIATION: &str = "standardisation.deviation";
+pub(crate) const MEAN: &str = "standardisation.mean";
+pub(crate) const DEVIATION: &str = "standardisation.deviation";
 
 /// Means and deviations, `[channels]` each.
 #[derive(Debug, Clone)]

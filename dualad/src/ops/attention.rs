@@ -23,7 +23,7 @@ pub(crate) struct Window {
 
 impl Window {
     /// Ranges of tokens, one for each row of the window, that the token must not attend to.
-    fn masked(self, token: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    pub(crate) fn masked(self, token: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         let [rows, columns] = self.grid;
         let [above, beside] = self.size.map(|side| side / 2);
         let (row, column) = (token / columns, token % columns);

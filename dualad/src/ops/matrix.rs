@@ -6,25 +6,25 @@ use gemm::Parallelism;
 
 /// Rows and columns in a buffer, with the distance from one to the next.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) row_stride: usize,
-    pub(super) column_stride: usize,
+pub(crate) struct Shape {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) column_stride: usize,
 }
 
 impl Shape {
     /// `rows` x `columns`, each row `row_stride` after the one before.
-    pub(super) fn strided(rows: usize, columns: usize, row_stride: usize) -> Self {
+    pub(crate) fn strided(rows: usize, columns: usize, row_stride: usize) -> Self {
         Self { rows, columns, row_stride, column_stride: 1 }
     }
 
     /// `rows` x `columns` without gaps.
-    pub(super) fn dense(rows: usize, columns: usize) -> Self {
+    pub(crate) fn dense(rows: usize, columns: usize) -> Self {
         Self::strided(rows, columns, columns)
     }
 
-    pub(super) fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         let Self { rows, columns, row_stride, column_stride } = self;
         Self { rows: columns, columns: rows, row_stride: column_stride, column_stride: row_stride }
     }
@@ -40,7 +40,7 @@ impl Shape {
 
 /// A matrix that is written: a part of a buffer that several threads write disjoint parts of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Target {
+pub(crate) struct Target {
     start: *mut f32,
     length: usize,
 }
@@ -51,7 +51,7 @@ unsafe impl Send for Target {}
 unsafe impl Sync for Target {}
 
 impl Target {
-    pub(super) fn new(buffer: &mut [f32]) -> Self {
+    pub(crate) fn new(buffer: &mut [f32]) -> Self {
         Self { start: buffer.as_mut_ptr(), length: buffer.len() }
     }
 }
@@ -64,7 +64,7 @@ impl Target {
 ///
 /// # Panics
 /// If a shape does not fit its buffer or the others: a mistake in this crate, never a caller's input.
-pub(super) unsafe fn multiply(
+pub(crate) unsafe fn multiply(
     target: Target,
     offset: usize,
     shape: Shape,
@@ -108,7 +108,7 @@ pub(super) unsafe fn multiply(
 }
 
 /// [`multiply`] into a buffer of one's own.
-pub(super) fn multiply_into(
+pub(crate) fn multiply_into(
     buffer: &mut [f32],
     shape: Shape,
     add: bool,

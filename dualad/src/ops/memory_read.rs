@@ -53,16 +53,17 @@ pub(super) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Ten
     weights.broadcast_matmul(&wide_memory)?.to_dtype(x.dtype())
 }
 
-struct MemoryRead {
-    slots: usize,
-    channels: usize,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemoryRead {
+    pub(crate) slots: usize,
+    pub(crate) channels: usize,
     /// 1 / temperature.
-    sharpness: f32,
+    pub(crate) sharpness: f32,
 }
 
 /// Buffers of a task.
-#[derive(Default)]
-struct Scratch {
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
     unit: Vec<f32>,
     /// After softmax.
     soft: Vec<f32>,
@@ -74,7 +75,7 @@ struct Scratch {
 }
 
 /// Rows over their norms, and the norms.
-fn unit_rows(x: &[f32], channels: usize, unit: &mut Vec<f32>) -> Vec<f32> {
+pub(crate) fn unit_rows(x: &[f32], channels: usize, unit: &mut Vec<f32>) -> Vec<f32> {
     unit.clear();
     unit.extend_from_slice(x);
     let rows = unit.chunks_mut(channels);
@@ -192,6 +193,53 @@ impl MemoryRead {
     }
 }
 
+/// Adds what the unit rows' gradient makes of the slots': the other half of [`MemoryRead::read_backward`]'s.
+pub(crate) fn slot_gradient(d_slots: &mut [f32], d_units: &[f32], units: &[f32], norms: &[f32], channels: usize) {
+    let rows = d_slots.chunks_mut(channels).zip(d_units.chunks(channels));
+    for (((d_slots, d_unit), unit), &norm) in rows.zip(units.chunks(channels)).zip(norms) {
+        through_norm(d_unit, unit, norm, |index, value| d_slots[index] += value);
+    }
+}
+
+impl MemoryRead {
+    /// Tokens `[tokens, channels]` to what they read.
+    pub(crate) fn read(&self, x: &[f32], slots: &[f32], units: &[f32], output: &mut [f32], scratch: &mut Scratch) {
+        let size = TOKENS * self.channels;
+        for (x, output) in x.chunks(size).zip(output.chunks_mut(size)) {
+            self.address(x, units, scratch);
+            self.mix(x.len() / self.channels, slots, output, scratch);
+        }
+    }
+
+    /// The tokens' gradient, and the slots' through the mix and through their unit rows.
+    pub(crate) fn read_backward(
+        &self,
+        x: &[f32],
+        slots: &[f32],
+        units: &[f32],
+        gradient: &[f32],
+        d_x: &mut [f32],
+        scratch: &mut Scratch,
+    ) -> [Vec<f32>; 2] {
+        let size = TOKENS * self.channels;
+        let mut sums = [vec![0.0; slots.len()], vec![0.0; slots.len()]];
+        for ((x, gradient), d_x) in x.chunks(size).zip(gradient.chunks(size)).zip(d_x.chunks_mut(size)) {
+            let part = self.gradients((x, slots, units, gradient), d_x, scratch);
+            for (sum, part) in sums.iter_mut().zip(part) {
+                sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        sums
+    }
+
+    /// What the addressed tokens read.
+    fn mix(&self, tokens: usize, slots: &[f32], output: &mut [f32], scratch: &Scratch) {
+        let weights = (scratch.weights.as_slice(), MatrixShape::dense(tokens, self.slots));
+        let shape = MatrixShape::dense(tokens, self.channels);
+        multiply_into(output, shape, false, 1.0, weights, (slots, self.memory_shape()));
+    }
+}
+
 impl CustomOp2 for MemoryRead {
     fn name(&self) -> &'static str {
         NAME
@@ -211,10 +259,7 @@ impl CustomOp2 for MemoryRead {
         let tasks = output.par_chunks_mut(TOKENS * self.channels).zip(x.par_chunks(TOKENS * self.channels));
         tasks.for_each_init(Scratch::default, |scratch, (output, x)| {
             self.address(x, &unit_memory, scratch);
-            let tokens = x.len() / self.channels;
-            let weights = (scratch.weights.as_slice(), MatrixShape::dense(tokens, self.slots));
-            let shape = MatrixShape::dense(tokens, self.channels);
-            multiply_into(output, shape, false, 1.0, weights, (memory, self.memory_shape()));
+            self.mix(x.len() / self.channels, memory, output, scratch);
         });
         Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
@@ -245,10 +290,7 @@ impl CustomOp2 for MemoryRead {
                 }
             }
             let [mut d_memory, d_unit] = sums;
-            let rows = d_memory.chunks_mut(self.channels).zip(d_unit.chunks(self.channels));
-            for (((d_memory, d_unit), unit), &norm) in rows.zip(unit_memory.chunks(self.channels)).zip(&norms) {
-                through_norm(d_unit, unit, norm, |index, value| d_memory[index] += value);
-            }
+            slot_gradient(&mut d_memory, &d_unit, &unit_memory, &norms, self.channels);
             Ok((d_x, d_memory))
         })?;
         let device = x.device();

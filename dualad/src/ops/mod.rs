@@ -7,8 +7,8 @@
 mod attention;
 mod dropout;
 mod layer_norm;
-mod matrix;
-mod memory_read;
+pub(crate) mod matrix;
+pub(crate) mod memory_read;
 
 pub(crate) use attention::{Window, attention};
 pub(crate) use dropout::dropout;

@@ -1,0 +1,86 @@
+//! What the steps are made of: loops over slices that compilers turn into vector instructions, compiled for the processor at
+//! hand when the program runs.
+
+mod attention;
+mod norm;
+mod rows;
+
+pub(crate) use attention::{AttentionShape, Scratch, attention, attention_backward};
+pub(crate) use norm::{add_norm, add_norm_backward};
+pub(crate) use rows::{
+    add_to_columns, disturb, drop_out, fused_adamw, rectify, rectify_backward, stage_errors, sum_squares,
+};
+
+/// Compiles a kernel for AVX2 with FMA beside the baseline, and chooses when it is called.
+///
+/// The body takes whether a product and a sum may be one instruction; where there is none, `mul_add` would be a library
+/// call.
+macro_rules! kernel {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        pub(crate) fn $name($($arg: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn fast($($arg: $type),*) $(-> $result)? {
+                    $body::<true>($($arg),*)
+                }
+                if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                    // SAFETY: the processor has the two features that `fast` is compiled for, as was just asked.
+                    return unsafe { fast($($arg),*) };
+                }
+            }
+            // Every aarch64 processor has the instruction.
+            $body::<{ cfg!(target_arch = "aarch64") }>($($arg),*)
+        }
+    };
+}
+pub(crate) use kernel;
+
+/// a * b + c.
+#[inline(always)]
+fn mul_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FMA { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// e^x for x <= 0, within 2 units in the last place: x = n ln 2 + r, a polynomial for e^r (Cephes' `expf`), and n straight
+/// into the exponent. Below e^-87 it is zero; NaN stays NaN.
+#[inline(always)]
+fn exp<const FMA: bool>(x: f32) -> f32 {
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    /// Adding and subtracting it rounds to an integer.
+    const ROUND: f32 = 12_582_912.0;
+    let clamped = if x < -87.0 { -87.0 } else { x };
+    let shifted = mul_add::<FMA>(clamped, LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = mul_add::<FMA>(n, 2.121_944_4e-4, mul_add::<FMA>(n, -0.693_359_4, clamped));
+    let mut p = 1.987_569_1e-4f32;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = mul_add::<FMA>(p, r, c);
+    }
+    // The integer stands in the low bits of the shifted number; whole numbers need no conversion.
+    let power = f32::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23);
+    let y = (mul_add::<FMA>(p * r, r, r) + 1.0) * power;
+    if x < -87.0 { 0.0 } else { y }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exp;
+
+    #[test]
+    fn exp_is_exp() {
+        for step in 0..=20_000 {
+            let x = -(step as f32) * 0.0045;
+            let (found, expected) = ([exp::<true>(x), exp::<false>(x)], f64::from(x).exp());
+            for found in found {
+                let error = (f64::from(found) - expected).abs();
+                assert!(error <= 3e-7 * expected || (x < -87.0 && found == 0.0), "{x}: {found} {expected}");
+            }
+        }
+        assert_eq!(exp::<false>(f32::NEG_INFINITY), 0.0);
+        assert!(exp::<false>(f32::NAN).is_nan() && exp::<true>(f32::NAN).is_nan());
+    }
+}

@@ -1,0 +1,93 @@
+//! Layer norm of a sum: y = w h + b with h = (s - mean) / sqrt(variance + eps), s = x + r.
+
+use crate::cpu::kernels::{kernel, mul_add};
+
+const EPS: f32 = 1e-5;
+const LANES: usize = 8;
+
+/// Sums in eight lanes, in an order of their own.
+#[inline(always)]
+fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for chunk in whole {
+        for (sum, &value) in sums.iter_mut().zip(chunk) {
+            *sum += f(value);
+        }
+    }
+    sums.iter().sum::<f32>() + rest.iter().map(|&value| f(value)).sum::<f32>()
+}
+
+kernel! {
+    /// `r` becomes x + r; y and, for each row, the mean and 1 / sqrt(variance + eps). x and y have rows that stand
+    /// `strides` apart.
+    fn add_norm(
+        x: &[f32], r: &mut [f32], y: &mut [f32], strides: [usize; 2], weight: &[f32], bias: &[f32], stats: &mut [[f32; 2]],
+    ) = add_norm_body
+}
+
+#[inline(always)]
+fn add_norm_body<const FMA: bool>(
+    x: &[f32],
+    r: &mut [f32],
+    y: &mut [f32],
+    [x_stride, y_stride]: [usize; 2],
+    weight: &[f32],
+    bias: &[f32],
+    stats: &mut [[f32; 2]],
+) {
+    let n = weight.len();
+    let rows = r.chunks_exact_mut(n).zip(x.chunks(x_stride)).zip(y.chunks_mut(y_stride)).zip(stats);
+    for (((s, x), y), stats) in rows {
+        for (s, x) in s.iter_mut().zip(&x[..n]) {
+            *s += x;
+        }
+        let mean = sum(s, |value| value) / n as f32;
+        let variance = sum(s, |value| (value - mean) * (value - mean)) / n as f32;
+        let scale = 1.0 / (variance + EPS).sqrt();
+        *stats = [mean, scale];
+        for (((y, s), weight), bias) in y[..n].iter_mut().zip(s.iter()).zip(weight).zip(bias) {
+            *y = mul_add::<FMA>((s - mean) * scale, *weight, *bias);
+        }
+    }
+}
+
+kernel! {
+    /// `s` becomes its own gradient, scale (w dy - mean(w dy) - h mean(w dy h)); dw and db grow by dy h and dy. Rows of dy
+    /// stand `stride` apart.
+    fn add_norm_backward(
+        dy: &[f32], stride: usize, s: &mut [f32], weight: &[f32], stats: &[[f32; 2]], dw: &mut [f32], db: &mut [f32],
+    ) = add_norm_backward_body
+}
+
+#[inline(always)]
+fn add_norm_backward_body<const FMA: bool>(
+    dy: &[f32],
+    stride: usize,
+    s: &mut [f32],
+    weight: &[f32],
+    stats: &[[f32; 2]],
+    dw: &mut [f32],
+    db: &mut [f32],
+) {
+    let n = weight.len();
+    for ((s, dy), &[mean, scale]) in s.chunks_exact_mut(n).zip(dy.chunks(stride)).zip(stats) {
+        let dy = &dy[..n];
+        let (mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES]);
+        for at in (0..n).step_by(LANES) {
+            for lane in 0..LANES.min(n - at) {
+                let i = at + lane;
+                s[i] = (s[i] - mean) * scale;
+                dw[i] = mul_add::<FMA>(dy[i], s[i], dw[i]);
+                db[i] += dy[i];
+                let weighted = dy[i] * weight[i];
+                first[lane] += weighted;
+                second[lane] = mul_add::<FMA>(weighted, s[i], second[lane]);
+            }
+        }
+        let (first, second) = (first.iter().sum::<f32>() / n as f32, second.iter().sum::<f32>() / n as f32);
+        for ((s, dy), weight) in s.iter_mut().zip(dy).zip(weight) {
+            *s = scale * (dy * weight - first - *s * second);
+        }
+    }
+}

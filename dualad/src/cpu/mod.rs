@@ -1,0 +1,22 @@
+//! Training steps on the CPU without a graph: the network as a list of steps over buffers that are kept from one batch to the
+//! next, forward and backward.
+//!
+//! The plain form is [`crate::DualAd`] with candle's gradients; the tests hold the two together. What makes this one fast:
+//! images are independent of one another but for the parameters' gradients, so a task takes a group of images through the
+//! whole network and back, with everything it touches in its caches; products that share an input are one; positions
+//! are added as a table of biases; attention never leaves the cache; nothing is allocated.
+//!
+//! - `layout.rs`: where each parameter stands in one flat vector.
+//! - `plan.rs`: a configuration as steps over buffers.
+//! - `group.rs`: a group of images going through the steps, and back.
+//! - `network.rs`: all groups together: the loss and the gradient of a batch.
+//! - `kernels/`: what the steps are made of.
+
+mod group;
+mod kernels;
+mod layout;
+mod network;
+mod plan;
+
+pub(crate) use layout::Layout;
+pub(crate) use network::CpuNetwork;
