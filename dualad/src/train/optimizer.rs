@@ -91,9 +91,63 @@ impl AdamW {
         Ok(())
     }
 
+    /// The constants, with the step size of the next step.
+    pub fn config(&self) -> &AdamWConfig {
+        &self.config
+    }
+
     /// Steps taken so far.
     pub fn steps(&self) -> u64 {
         self.step
+    }
+
+    /// The mean of gradients and the mean of squared gradients of every variable, by name: with [`Self::steps`] and
+    /// the variables themselves, all that later steps depend on.
+    pub fn moments(&self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
+        // Every step replaces them: these stay as they are.
+        let moment = |name: &String, tensor: &Tensor| (name.clone(), tensor.clone());
+        let mean = self.state.iter().map(|(name, (_, mean, _))| moment(name, mean));
+        let square = self.state.iter().map(|(name, (.., square))| moment(name, square));
+        (mean.collect(), square.collect())
+    }
+
+    /// Goes on after `steps` steps with what [`Self::moments`] gave then.
+    ///
+    /// # Errors
+    /// [`crate::Error::Parameter`] for the first moment that is missing, too many, or of another shape or dtype than its
+    /// variable, [`crate::Error::Candle`] if the device cannot take them. Nothing is changed then.
+    pub fn restore(
+        &mut self,
+        steps: u64,
+        mean: &BTreeMap<String, Tensor>,
+        square: &BTreeMap<String, Tensor>,
+    ) -> Result<()> {
+        let wrong = |name: &str, reason: String| Err(Error::Parameter { name: name.into(), reason });
+        for (what, moments) in [("mean of gradients", mean), ("mean of squared gradients", square)] {
+            if let Some(name) = self.state.keys().find(|name| !moments.contains_key(*name)) {
+                return wrong(name, format!("has no {what}"));
+            }
+            for (name, moment) in moments {
+                let Some((variable, ..)) = self.state.get(name) else {
+                    return wrong(name, format!("has a {what}, and is not one of the network's variables"));
+                };
+                if moment.shape() != variable.shape() || moment.dtype() != variable.dtype() {
+                    let (found, wanted) = (moment.dims(), variable.dims());
+                    let (dtype, wanted_dtype) = (moment.dtype(), variable.dtype());
+                    return wrong(
+                        name,
+                        format!("has a {what} of shape {found:?} in {dtype:?}, not {wanted:?} in {wanted_dtype:?}"),
+                    );
+                }
+            }
+        }
+        let placed = |(name, (variable, ..)): (&String, &(Var, Tensor, Tensor))| {
+            let moment = |moments: &BTreeMap<String, Tensor>| moments[name].detach().to_device(variable.device());
+            Ok((name.clone(), (variable.clone(), moment(mean)?, moment(square)?)))
+        };
+        self.state = self.state.iter().map(placed).collect::<candle_core::Result<_>>()?;
+        self.step = steps;
+        Ok(())
     }
 
     /// One step along the gradients; returns their global norm before clipping.
