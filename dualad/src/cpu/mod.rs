@@ -18,5 +18,5 @@ mod layout;
 mod network;
 mod plan;
 
-pub(crate) use layout::Layout;
+pub(crate) use kernels::{fused_adamw, sum_squares};
 pub(crate) use network::CpuNetwork;

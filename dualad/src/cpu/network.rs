@@ -143,6 +143,11 @@ impl CpuNetwork {
         Ok(flat)
     }
 
+    /// Whether a trained parameter has this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.layout.offset(name).is_some()
+    }
+
     /// Every parameter by name, a standardisation's among them.
     pub(crate) fn all_parameters(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut parameters = self.named(&self.parameters)?;

@@ -42,7 +42,7 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout, op: &'static str) -> Res
 }
 
 /// Runs `f` on the numbers of contiguous f32 tensors on the CPU: a backward pass has tensors, not storages.
-fn with_values<const N: usize, R>(
+pub(crate) fn with_values<const N: usize, R>(
     tensors: [&Tensor; N],
     op: &'static str,
     f: impl FnOnce([&[f32]; N]) -> Result<R>,

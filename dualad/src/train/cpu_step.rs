@@ -1,0 +1,230 @@
+//! A training step on the CPU without a graph: [`crate::cpu`]'s loss and gradient, and AdamW over one flat vector.
+
+use std::collections::BTreeMap;
+
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+
+use crate::cpu::{CpuNetwork, fused_adamw, sum_squares};
+use crate::error::{Error, Result};
+use crate::train::AdamWConfig;
+use crate::train::step::{StepReport, Stepper, StepperState};
+use crate::{DualAd, DualAdConfig, Random};
+
+/// Parameters that a task of the optimiser works on. It fixes the order of the norm's sum.
+const CHUNK: usize = 1 << 15;
+
+/// [`crate::train::step::PlainStepper`]'s equal for networks that [`Self::covers`].
+#[derive(Debug)]
+pub(crate) struct CpuStepper {
+    network: CpuNetwork,
+    optimizer: AdamWConfig,
+    mean: Vec<f32>,
+    square: Vec<f32>,
+    steps: u64,
+}
+
+impl CpuStepper {
+    /// Whether it can train such a network.
+    pub(crate) fn covers(config: &DualAdConfig) -> bool {
+        CpuNetwork::covers(config)
+    }
+
+    /// Trains a copy of the network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if a constant of the optimiser is out of its range, [`Error::Candle`] if the parameters cannot be
+    /// read.
+    pub(crate) fn new(network: &DualAd, optimizer: AdamWConfig) -> Result<Self> {
+        optimizer.validate()?;
+        let network = CpuNetwork::new(network)?;
+        let moments = || vec![0.0; network.parameters.len()];
+        Ok(Self { mean: moments(), square: moments(), steps: 0, optimizer, network })
+    }
+}
+
+impl Stepper for CpuStepper {
+    fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport> {
+        let refuse = |reason: String| Error::Training { step: self.steps + 1, reason };
+        let dims = [self.network.config().tokens(), self.network.config().channels()];
+        if tokens.dtype() != DType::F32 || tokens.dims().get(1..) != Some(&dims) {
+            let found = format!("{:?} {:?}", tokens.dims(), tokens.dtype());
+            return Err(Error::Tokens { tokens: dims[0], channels: dims[1], found });
+        }
+        let tokens = tokens.to_device(&candle_core::Device::Cpu)?.contiguous()?;
+        let loss = crate::ops::with_values([&tokens], "training step", |[values]| {
+            // Rectifiers and the memory would turn NaN into numbers that look sound. Zero times NaN or infinity is NaN.
+            if values.iter().fold(0.0, |sum, value| sum + value * 0.0) != 0.0 {
+                return Ok(Err(Error::TokensNotFinite));
+            }
+            Ok(self.network.loss_and_gradient(values, Some(random)))
+        })??;
+        if !loss.is_finite() {
+            return Err(refuse(format!(
+                "the loss is {loss}; look at the features' scale, and lower the learning rate or clip more"
+            )));
+        }
+        let squares: Vec<f64> = self.network.gradient.par_chunks(CHUNK).map(sum_squares).collect();
+        let norm = squares.iter().sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            return Err(refuse(
+                "the gradient's norm is not finite; look at the loss, the features' scale and the learning rate".into(),
+            ));
+        }
+        // PyTorch's clip_grad_norm_, its 1e-6 included.
+        let scale = self.optimizer.clip_norm.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0)) as f32;
+        self.steps += 1;
+        let unbias = [self.optimizer.beta1, self.optimizer.beta2].map(|beta| 1.0 - beta.powf(self.steps as f64));
+        let (network, config) = (&mut self.network, &self.optimizer);
+        let chunks = network.parameters.par_chunks_mut(CHUNK).zip(network.gradient.par_chunks(CHUNK));
+        let moments = self.mean.par_chunks_mut(CHUNK).zip(self.square.par_chunks_mut(CHUNK));
+        chunks.zip(moments).for_each(|((parameters, gradient), (mean, square))| {
+            fused_adamw(config, unbias, scale, parameters, gradient, mean, square);
+        });
+        Ok(StepReport { loss, gradient_norm: norm })
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
+        let optimizer = AdamWConfig { learning_rate, ..self.optimizer };
+        optimizer.validate()?;
+        self.optimizer = optimizer;
+        Ok(())
+    }
+
+    fn set_memory_temperature(&mut self, temperature: f64) -> Result<()> {
+        self.network.set_memory_temperature(temperature)
+    }
+
+    fn state(&self) -> Result<StepperState> {
+        Ok(StepperState {
+            parameters: self.network.all_parameters()?,
+            mean: self.network.named(&self.mean)?,
+            square: self.network.named(&self.square)?,
+            steps: self.steps,
+        })
+    }
+
+    fn restore(&mut self, state: &StepperState) -> Result<()> {
+        let config = self.network.config().clone();
+        // Checks names, shapes and dtypes, and takes the standardisation over.
+        let network = CpuNetwork::new(&DualAd::from_parameters(config, state.parameters.clone())?)?;
+        let (mean, square) = (network.flatten(&state.mean)?, network.flatten(&state.square)?);
+        for moments in [&state.mean, &state.square] {
+            if let Some(name) = moments.keys().find(|name| !network.has(name)) {
+                return Err(Error::Parameter { name: name.clone(), reason: "is not one of the network's".into() });
+            }
+        }
+        (self.network, self.mean, self.square, self.steps) = (network, mean, square, state.steps);
+        Ok(())
+    }
+
+    fn network(&self) -> Result<DualAd> {
+        self.network.network()
+    }
+}
+
+/// By name: what the two steppers must agree in.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::step::PlainStepper;
+    use crate::train::step::tests::{bits, small, tokens};
+    use candle_core::Device;
+
+    fn steppers(seed: u64, optimizer: AdamWConfig) -> (PlainStepper, CpuStepper) {
+        let config = small();
+        let (mean, deviation) = (vec![0.5; config.channels()], vec![2.0; config.channels()]);
+        let network = DualAd::new(config, &Random::new(seed), &Device::Cpu).unwrap();
+        let network = network.with_standardisation(&mean, &deviation).unwrap();
+        (PlainStepper::new(&network, optimizer).unwrap(), CpuStepper::new(&network, optimizer).unwrap())
+    }
+
+    #[test]
+    fn steps_are_those_of_the_plain_form() {
+        // Epsilon keeps the sign of a gradient that is nothing but rounding from deciding a step.
+        let optimizer = AdamWConfig { learning_rate: 1e-2, eps: 1e-3, weight_decay: 0.1, ..AdamWConfig::default() };
+        let (mut plain, mut fast) = steppers(0, optimizer);
+        let (mut random, mut again) = (Random::new(7), Random::new(7));
+        for step in 0..5 {
+            if step == 3 {
+                for stepper in [&mut plain as &mut dyn Stepper, &mut fast] {
+                    stepper.set_learning_rate(3e-3).unwrap();
+                    stepper.set_memory_temperature(0.25).unwrap();
+                }
+            }
+            let tokens = tokens(&small(), 3, step);
+            let plain = plain.step(&tokens, &mut random).unwrap();
+            let fast = fast.step(&tokens, &mut again).unwrap();
+            assert!((plain.loss - fast.loss).abs() <= 1e-5 * plain.loss, "{step}: {plain:?} {fast:?}");
+            let error = (plain.gradient_norm - fast.gradient_norm).abs();
+            assert!(error <= 1e-4 * plain.gradient_norm, "{step}: {plain:?} {fast:?}");
+        }
+        let (plain, fast) = (plain.state().unwrap(), fast.state().unwrap());
+        assert_eq!(plain.steps, fast.steps);
+        for (what, plain, fast) in [
+            ("parameter", &plain.parameters, &fast.parameters),
+            ("mean", &plain.mean, &fast.mean),
+            ("square", &plain.square, &fast.square),
+        ] {
+            assert!(plain.keys().eq(fast.keys()), "{what}");
+            for (name, plain) in plain {
+                let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let (plain, fast) = (numbers(plain), numbers(&fast[name]));
+                let largest = plain.iter().fold(1e-4f32, |largest, x| largest.max(x.abs()));
+                for (plain, fast) in plain.iter().zip(&fast) {
+                    assert!((plain - fast).abs() <= 1e-3 * largest, "{what} {name}: {plain} {fast}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_restored_state_goes_on_with_the_same_bits() {
+        let batches: Vec<Tensor> = (0..6).map(|seed| tokens(&small(), 3, seed)).collect();
+        let (mut whole, mut random) = (steppers(0, AdamWConfig::default()).1, Random::new(7));
+        for batch in &batches[..3] {
+            whole.step(batch, &mut random).unwrap();
+        }
+        let (state, random_state) = (whole.state().unwrap(), random.clone());
+        let run = |stepper: &mut CpuStepper, mut random: Random| {
+            let reports: Vec<_> = batches[3..].iter().map(|batch| stepper.step(batch, &mut random).unwrap()).collect();
+            (reports, stepper.state().unwrap())
+        };
+        let (reports, last) = run(&mut whole, random);
+        // Of another seed: nothing of it must remain.
+        let mut resumed = steppers(1, AdamWConfig::default()).1;
+        resumed.restore(&state).unwrap();
+        let (resumed_reports, resumed_last) = run(&mut resumed, random_state);
+        assert_eq!(reports, resumed_reports);
+        assert_eq!(bits(&last.parameters), bits(&resumed_last.parameters));
+        assert_eq!(bits(&last.square), bits(&resumed_last.square));
+        let mut broken = state.clone();
+        broken.mean.remove("in_proj.0.weight");
+        assert!(resumed.restore(&broken).unwrap_err().to_string().contains("in_proj.0.weight"));
+        let mut broken: StepperState = state;
+        broken.square.insert("nothing".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        assert!(resumed.restore(&broken).unwrap_err().to_string().contains("nothing"));
+    }
+
+    #[test]
+    fn what_cannot_be_learned_from_changes_nothing() {
+        let (_, mut fast) = steppers(0, AdamWConfig::default());
+        let before = fast.state().unwrap();
+        let config = small();
+        let shape = (1, config.tokens(), config.channels());
+        for value in [f32::NAN, f32::INFINITY, 1e30] {
+            let tokens = Tensor::full(value, shape, &Device::Cpu).unwrap();
+            // A constant is not disturbed: vary it.
+            let varied = (tokens * tokens_like(&shape)).unwrap();
+            assert!(fast.step(&varied, &mut Random::new(0)).is_err(), "{value}");
+        }
+        assert!(fast.step(&Tensor::zeros((1, 3, 7), DType::F32, &Device::Cpu).unwrap(), &mut Random::new(0)).is_err());
+        let after: BTreeMap<_, _> = fast.state().unwrap().parameters;
+        assert_eq!(bits(&before.parameters), bits(&after));
+        assert_eq!(fast.state().unwrap().steps, 0);
+    }
+
+    fn tokens_like(&(batch, ..): &(usize, usize, usize)) -> Tensor {
+        tokens(&small(), batch, 5)
+    }
+}
