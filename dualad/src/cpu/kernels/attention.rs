@@ -197,33 +197,45 @@ fn soften<const FMA: bool>(shape: &AttentionShape, first: usize, weights: &mut [
                 weights[range].fill(f32::NEG_INFINITY);
             }
         }
-        let mut largest = [f32::NEG_INFINITY; LANES];
-        let (chunks, _) = weights.as_chunks_mut::<LANES>();
-        for chunk in chunks.iter() {
-            for lane in 0..LANES {
-                largest[lane] = if chunk[lane] > largest[lane] { chunk[lane] } else { largest[lane] };
-            }
-        }
-        let largest = largest.iter().fold(f32::NEG_INFINITY, |largest, &x| if x > largest { x } else { largest });
+        let largest = max(weights);
         if largest == f32::NEG_INFINITY {
             // A token that may attend to nothing reads nothing.
             weights.fill(0.0);
             continue;
         }
-        let mut sums = [0.0f32; LANES];
-        for chunk in chunks.iter_mut() {
-            for lane in 0..LANES {
-                chunk[lane] = exp::<FMA>(chunk[lane] - largest);
-                sums[lane] += chunk[lane];
-            }
+        // A loop of its own: with the sum in it, compilers find no vectors.
+        for weight in weights.iter_mut() {
+            *weight = exp::<FMA>(*weight - largest);
         }
-        let scale = 1.0 / sums.iter().sum::<f32>();
-        for chunk in chunks {
-            for lane in chunk {
-                *lane *= scale;
-            }
+        let scale = 1.0 / sum(weights);
+        for weight in weights.iter_mut() {
+            *weight *= scale;
         }
     }
+}
+
+#[inline(always)]
+fn max(values: &[f32]) -> f32 {
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            largest[lane] = if chunk[lane] > largest[lane] { chunk[lane] } else { largest[lane] };
+        }
+    }
+    largest.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, &x| if x > largest { x } else { largest })
+}
+
+#[inline(always)]
+fn sum(values: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            sums[lane] += chunk[lane];
+        }
+    }
+    sums.iter().chain(rest).sum()
 }
 
 kernel! {
