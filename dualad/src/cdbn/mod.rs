@@ -283,6 +283,13 @@ impl DualAd {
         Ok(network)
     }
 
+    /// The same network whose memory passes on a mix of what it was asked (0) and what it read (1): for the start of a
+    /// training, when it knows nothing yet. Parameters and variables are shared.
+    pub(crate) fn with_memory_share(mut self, share: f64) -> Self {
+        self.memory.iter_mut().for_each(|memory| memory.share = share.clamp(0.0, 1.0));
+        self
+    }
+
     /// In deviations from the mean, where the network standardises.
     fn standardised(&self, tokens: &Tensor) -> CandleResult<Tensor> {
         self.standardisation
@@ -296,6 +303,11 @@ impl DualAd {
             None => Ok(tokens),
             Some(standardisation) => standardisation.restore(&tokens),
         }
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> Device {
+        self.parameters.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone())
     }
 
     fn dtype(&self) -> DType {
@@ -320,13 +332,26 @@ impl DualAd {
         if tokens.device().is_cpu() && zeros()? != 0.0 { Err(Error::TokensNotFinite) } else { Ok(()) }
     }
 
-    fn forward(&self, tokens: &Tensor, pass: &mut Pass<'_>) -> CandleResult<Tensor> {
+    /// Clean tokens `[batch, tokens, channels]` to the L levels as the memory would read them, `[batch, tokens, d]` each.
+    pub(crate) fn levels_before_memory(&self, tokens: &Tensor) -> Result<Vec<Tensor>> {
+        self.check_finite(tokens)?;
+        let standard = self.standardised(tokens)?.to_dtype(self.dtype())?;
         let position = self.position.as_ref().map(PositionEmbedding::tokens).transpose()?;
-        let mut x = self.wide.encode(tokens, position.as_ref(), pass)?;
+        Ok(self.levels(&standard, position.as_ref(), &mut Pass::evaluation())?)
+    }
+
+    /// delta_E, split into L levels.
+    fn levels(&self, tokens: &Tensor, position: Option<&Tensor>, pass: &mut Pass<'_>) -> CandleResult<Vec<Tensor>> {
+        let mut x = self.wide.encode(tokens, position, pass)?;
         if let Some([project, _]) = &self.head_projections {
             x = project.forward(&x)?;
         }
-        let levels = x.chunk(self.config.levels, D::Minus1)?;
+        x.chunk(self.config.levels, D::Minus1)
+    }
+
+    fn forward(&self, tokens: &Tensor, pass: &mut Pass<'_>) -> CandleResult<Tensor> {
+        let position = self.position.as_ref().map(PositionEmbedding::tokens).transpose()?;
+        let levels = self.levels(tokens, position.as_ref(), pass)?;
         let levels = if self.memory.is_empty() {
             levels
         } else {

@@ -23,6 +23,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) heads: usize,
     pub(crate) slots: usize,
     pub(crate) sharpness: f32,
+    /// What a memory passes on: 0 what it was asked, 1 what it read, mixed in between.
+    pub(crate) memory_share: f32,
     pub(crate) window: Option<Window>,
     pub(crate) stage_channels: &'a [usize],
     /// Rows of the whole batch: what the loss is the mean over.
@@ -122,6 +124,11 @@ impl Group {
                 Step::Sum(inputs, y) => self.sum(inputs, y),
             }
         }
+    }
+
+    /// What the network was to make, `[rows, channels]`, standardised.
+    pub(crate) fn clean(&self) -> &[f32] {
+        &self.clean
     }
 
     /// What the network made of the tokens, `[rows, channels]`, standardised.
@@ -254,14 +261,21 @@ impl Group {
     }
 
     fn memory_read(&mut self, shared: &Shared<'_>, step: &Memory) {
-        let (x, y) = (step.x.view, step.y);
+        let (x, y, share) = (step.x.view, step.y, shared.memory_share);
         let [tokens, read, _] = &mut self.chunk;
         gather(&self.values[x.value], shared.plan.values[x.value], &x, tokens);
+        if share == 0.0 {
+            scatter(tokens, &mut self.values[y.value], shared.plan.values[y.value], &y, false);
+            return;
+        }
         read.clear();
         read.resize(tokens.len(), 0.0);
         let op = MemoryRead { slots: shared.slots, channels: x.columns, sharpness: shared.sharpness };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
         op.read(tokens, slots, &shared.unit_slots[step.index], read, &mut self.memory);
+        if share < 1.0 {
+            read.iter_mut().zip(tokens.iter()).for_each(|(read, x)| *read = x + share * (*read - x));
+        }
         scatter(read, &mut self.values[y.value], shared.plan.values[y.value], &y, false);
     }
 
@@ -408,12 +422,26 @@ impl Group {
         let [tokens, gradient, d_tokens] = &mut self.chunk;
         gather(&self.values[x.value], shared.plan.values[x.value], &x, tokens);
         gather(&self.gradients[y.value], shared.plan.values[y.value], &y, gradient);
+        let share = shared.memory_share;
+        if share == 0.0 {
+            let zeros = || vec![0.0; shared.slots * x.columns];
+            self.memories[step.index] = [zeros(), zeros()];
+            scatter(gradient, &mut self.gradients[x.value], shared.plan.values[x.value], &x, step.x.adds);
+            return;
+        }
+        if share < 1.0 {
+            gradient.iter_mut().for_each(|gradient| *gradient *= share);
+        }
         d_tokens.clear();
         d_tokens.resize(tokens.len(), 0.0);
         let op = MemoryRead { slots: shared.slots, channels: x.columns, sharpness: shared.sharpness };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
         let units = &shared.unit_slots[step.index];
         self.memories[step.index] = op.read_backward(tokens, slots, units, gradient, d_tokens, &mut self.memory);
+        if share < 1.0 {
+            let past = (1.0 - share) / share;
+            d_tokens.iter_mut().zip(gradient.iter()).for_each(|(d, gradient)| *d += past * gradient);
+        }
         scatter(d_tokens, &mut self.gradients[x.value], shared.plan.values[x.value], &x, step.x.adds);
     }
 

@@ -44,6 +44,7 @@ pub(crate) struct CpuNetwork {
     slot_norms: Vec<Vec<f32>>,
     groups: Vec<Group>,
     batch: usize,
+    memory_share: f32,
 }
 
 /// What a task writes: a part of the gradient.
@@ -96,6 +97,7 @@ impl CpuNetwork {
             slot_norms: vec![Vec::new(); plan.memories.len()],
             groups: Vec::new(),
             batch: 0,
+            memory_share: 1.0,
             parameters,
             standard,
             constants,
@@ -114,6 +116,17 @@ impl CpuNetwork {
         config.validate()?;
         self.config = config;
         Ok(())
+    }
+
+    /// What a memory passes on: 0 what it was asked, 1 what it read.
+    pub(crate) fn set_memory_share(&mut self, share: f64) {
+        self.memory_share = share.clamp(0.0, 1.0) as f32;
+    }
+
+    /// A level's slots, to be set: `[slots, d]`.
+    pub(crate) fn memory_slots_mut(&mut self, level: usize) -> Option<&mut [f32]> {
+        let length = self.config.memory_slots * self.config.narrow_width;
+        self.plan.memories.get(level).and_then(|&offset| self.parameters.get_mut(offset..offset + length))
     }
 
     /// Anything of the parameters' layout, by name.
@@ -226,6 +239,36 @@ impl CpuNetwork {
         queries
     }
 
+    /// The stages' mean squared errors of raw tokens `[batch, tokens, channels]`, standardised: `[batch * tokens, stages]`.
+    pub(crate) fn errors(&mut self, tokens: &[f32]) -> Vec<f32> {
+        let image = self.config.tokens() * self.config.channels();
+        let batch = tokens.len() / image;
+        if batch == 0 {
+            return Vec::new();
+        }
+        self.fit(batch);
+        self.prepare();
+        let mut groups = std::mem::take(&mut self.groups);
+        let shared = self.shared(batch, None);
+        let standard = self.standard.as_ref().map(|[mean, scale]| (mean.as_slice(), scale.as_slice()));
+        groups.par_iter_mut().for_each(|group| group.forward(&shared, &tokens[..batch * image], standard));
+        let mut errors = Vec::new();
+        let channels = self.config.channels();
+        for group in &groups {
+            let rows = group.clean().chunks_exact(channels).zip(group.output(&self.plan).chunks_exact(channels));
+            for (x, y) in rows {
+                let mut start = 0;
+                for &stage in &self.config.stage_channels {
+                    let pairs = x[start..start + stage].iter().zip(&y[start..start + stage]);
+                    errors.push(pairs.map(|(x, y)| (x - y) * (x - y)).sum::<f32>() / stage as f32);
+                    start += stage;
+                }
+            }
+        }
+        self.groups = groups;
+        errors
+    }
+
     fn shared<'a>(&'a self, batch: usize, noise: Option<Noise<'a>>) -> Shared<'a> {
         Shared {
             plan: &self.plan,
@@ -235,6 +278,7 @@ impl CpuNetwork {
             tokens: self.config.tokens(),
             heads: self.config.heads,
             slots: self.config.memory_slots,
+            memory_share: self.memory_share,
             sharpness: (1.0 / self.config.memory_temperature) as f32,
             window: self.config.attention_window(),
             stage_channels: &self.config.stage_channels,
@@ -500,13 +544,15 @@ mod tests {
             let network = made(&config);
             let mut fast = CpuNetwork::new(&network).unwrap();
             // 17 images of 30 tokens: a group of 14 and one of 3.
-            for batch in [17, 2] {
+            for (batch, share) in [(17, 1.0), (2, 0.0), (3, 0.4)] {
+                let network = network.clone().with_memory_share(share);
                 let tokens = tokens(&config, batch);
                 let (mut random, mut again) = (Random::new(4), Random::new(4));
                 let reconstruction = network.reconstruct_disturbed(&tokens, &mut random).unwrap();
                 let loss = network.loss(&tokens, &reconstruction).unwrap();
                 let gradients = loss.backward().unwrap();
                 let values: Vec<f32> = tokens.flatten_all().unwrap().to_vec1().unwrap();
+                fast.set_memory_share(share);
                 let found = fast.loss_and_gradient(&values, Some(&mut again)).unwrap();
                 assert_eq!(random, again, "case {case}: the same streams are drawn");
                 let loss = f64::from(loss.to_scalar::<f32>().unwrap());

@@ -17,7 +17,7 @@ const CHUNK: usize = 1 << 15;
 /// [`crate::train::step::PlainStepper`]'s equal for networks that [`Self::covers`].
 #[derive(Debug)]
 pub(crate) struct CpuStepper {
-    network: CpuNetwork,
+    pub(crate) network: CpuNetwork,
     optimizer: AdamWConfig,
     mean: Vec<f32>,
     square: Vec<f32>,
@@ -93,6 +93,16 @@ impl Stepper for CpuStepper {
 
     fn set_memory_temperature(&mut self, temperature: f64) -> Result<()> {
         self.network.set_memory_temperature(temperature)
+    }
+
+    fn set_memory_share(&mut self, share: f64) -> Result<()> {
+        self.network.set_memory_share(share);
+        Ok(())
+    }
+
+    fn memory_queries(&mut self, tokens: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let values: Vec<f32> = tokens.flatten_all()?.to_vec1()?;
+        Ok(self.network.memory_queries(&values))
     }
 
     fn state(&self) -> Result<StepperState> {

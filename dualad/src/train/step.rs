@@ -51,6 +51,13 @@ pub(crate) trait Stepper: Debug {
     /// What the memory is read at from the next step on, and in [`Stepper::network`].
     fn set_memory_temperature(&mut self, temperature: f64) -> Result<()>;
 
+    /// What the memory passes on from the next step on: 0 what it was asked, 1 (at the start, and in
+    /// [`Stepper::network`]) what it read.
+    fn set_memory_share(&mut self, share: f64) -> Result<()>;
+
+    /// What each memory module would be asked about raw tokens `[batch, tokens, channels]`: `[batch * tokens, d]` each.
+    fn memory_queries(&mut self, tokens: &Tensor) -> Result<Vec<Vec<f32>>>;
+
     /// A copy of the state.
     fn state(&self) -> Result<StepperState>;
 
@@ -70,6 +77,7 @@ pub(crate) struct PlainStepper {
     network: DualAd,
     optimizer: AdamW,
     device: Device,
+    memory_share: f64,
 }
 
 impl PlainStepper {
@@ -78,7 +86,7 @@ impl PlainStepper {
         let network = network.trainable()?;
         let device = network.parameters().values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
         let optimizer = AdamW::new(network.variables(), config)?;
-        Ok(Self { network, optimizer, device })
+        Ok(Self { network, optimizer, device, memory_share: 1.0 })
     }
 }
 
@@ -105,8 +113,19 @@ impl Stepper for PlainStepper {
     }
 
     fn set_memory_temperature(&mut self, temperature: f64) -> Result<()> {
-        self.network = self.network.with_memory_temperature(temperature)?;
+        self.network = self.network.with_memory_temperature(temperature)?.with_memory_share(self.memory_share);
         Ok(())
+    }
+
+    fn set_memory_share(&mut self, share: f64) -> Result<()> {
+        self.memory_share = share;
+        self.network = self.network.clone().with_memory_share(share);
+        Ok(())
+    }
+
+    fn memory_queries(&mut self, tokens: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let levels = self.network.levels_before_memory(&tokens.to_device(&self.device)?)?;
+        levels.iter().map(|level| Ok(level.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)).collect()
     }
 
     fn state(&self) -> Result<StepperState> {
@@ -125,6 +144,7 @@ impl Stepper for PlainStepper {
         let placed = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_device(&self.device)?));
         let parameters = state.parameters.iter().map(placed).collect::<candle_core::Result<_>>()?;
         let network = DualAd::from_parameters(self.network.config().clone(), parameters)?.trainable()?;
+        let network = network.with_memory_share(self.memory_share);
         let mut optimizer = AdamW::new(network.variables(), *self.optimizer.config())?;
         optimizer.restore(state.steps, &state.mean, &state.square)?;
         (self.network, self.optimizer) = (network, optimizer);

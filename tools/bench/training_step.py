@@ -1,0 +1,85 @@
+"""One training step in PyTorch: noise, forward, loss, backward, clipping, AdamW, at the paper's widths.
+
+Called by training_step.sh, which times it beside this library's. Prints one JSON object.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "reference"))
+from network import Network  # noqa: E402
+
+
+class Training(Network):
+    """The reference network with dropout, and PyTorch's fused attention where asked for."""
+
+    def __init__(self, config, fused):
+        super().__init__(config)
+        self.fused, self.masked = fused, None
+
+    def mask(self):
+        if self.masked is None:
+            self.masked = super().mask()
+        return self.masked
+
+    def attend(self, q, k, v, name):
+        b, n, width = q.shape
+        heads = self.c["heads"]
+        split = lambda x: x.reshape(b, n, heads, width // heads).transpose(1, 2)
+        q, k, v = (split(self.linear(x, f"{name}.{part}_proj", width)) for x, part in ((q, "q"), (k, "k"), (v, "v")))
+        if self.fused:
+            read = F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask())
+        else:
+            read = torch.softmax(q @ k.transpose(2, 3) * (width // heads) ** -0.5 + self.mask(), -1) @ v
+        read = self.linear(read.transpose(1, 2).reshape(b, n, width), f"{name}.out_proj", width)
+        return F.dropout(read, self.c["dropout"])
+
+    def feed_forward(self, x, name, hidden):
+        x = F.dropout(torch.relu(self.linear(x, f"{name}.fc1", hidden)), self.c["dropout"])
+        return F.dropout(self.linear(x, f"{name}.fc2", self.c["narrow_width"]), self.c["dropout"])
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--stages", default="64,128,256")
+parser.add_argument("--narrow", type=int, default=256)
+parser.add_argument("--heads", type=int, default=8)
+parser.add_argument("--batch", type=int, default=16)
+parser.add_argument("--steps", type=int, default=5)
+parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--fused", action="store_true", help="scaled_dot_product_attention")
+args = parser.parse_args()
+torch.set_num_threads(args.threads)
+torch.manual_seed(0)
+stages = [int(channels) for channels in args.stages.split(",")]
+network = Training(
+    dict(variant="heterogeneous", stage_channels=stages, grid=[14, 14], window=[7, 7], levels=4,
+         narrow_width=args.narrow, head_width=args.narrow, heads=args.heads, ffn_width=4 * args.narrow,
+         encoder_layers=4, wide_layers=1, memory_slots=196, dropout=0.1), args.fused)
+tokens = torch.randn(args.batch, 196, sum(stages))
+with torch.no_grad():
+    network(tokens[:1])  # makes the parameters
+parameters = list(network.parameters.values())
+optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=1e-4)
+times = []
+for step in range(args.steps + 1):
+    started = time.perf_counter()
+    noisy = tokens + 3.2 * tokens.std(1, keepdim=True) * torch.randn_like(tokens)
+    reconstruction = network(noisy)
+    loss = sum(e.mean() for e in ((reconstruction - tokens) ** 2).split(stages, -1))
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(parameters, 0.1)
+    optimizer.step()
+    value = loss.item()
+    if step:
+        times.append((time.perf_counter() - started) * 1e3)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print(json.dumps({"step_ms": statistics.median(times), "fastest_ms": min(times), "peak_mib": peak, "loss": value}))
