@@ -13,6 +13,7 @@
 mod cdbn;
 mod config;
 mod error;
+mod file;
 pub mod metrics;
 mod ops;
 mod pseudo_anomaly;
