@@ -58,6 +58,14 @@ pub enum Error {
         /// Why, and what to look at.
         reason: String,
     },
+    /// A report holds something that JSON cannot say.
+    #[error("cannot report {field}: {reason}")]
+    Report {
+        /// What is at fault, named as in the JSON.
+        field: String,
+        /// Why, and what to look at.
+        reason: String,
+    },
     /// A file of weights is at fault.
     #[error(transparent)]
     Weights(#[from] WeightsError),

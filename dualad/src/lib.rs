@@ -9,15 +9,18 @@
 //! 3. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
 //!    and both to an anomaly map and an image score ([`Scores`]).
 //! 4. [`train`]: what trains it.
+//! 5. [`report`]: what a run found, as a table, JSON, and a page to show.
 
 mod cdbn;
 mod config;
 mod cpu;
 mod error;
+mod file;
 pub mod metrics;
 mod ops;
 mod pseudo_anomaly;
 mod random;
+pub mod report;
 mod score;
 pub mod train;
 

@@ -194,7 +194,6 @@ impl DualAd {
     /// [`Error::Io`] if the file cannot be written, [`Error::Candle`] if the parameters cannot be read.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let write = |error| Error::Io { action: "write", path: path.into(), error };
         let tensors = self
             .parameters
             .iter()
@@ -207,19 +206,13 @@ impl DualAd {
                 return Err(Error::Parameter { name: (*name).into(), reason });
             }
         }
-        let bytes =
-            safetensors::serialize(tensors.iter(), None).map_err(|error| write(std::io::Error::other(error)))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(write)?;
-        std::io::Write::write_all(&mut file, &bytes).map_err(write)?;
-        #[cfg(unix)]
-        {
-            // Temporary files are their owner's alone; a model is for others to read.
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(write)?;
-        }
-        file.as_file().sync_all().map_err(write)?;
-        file.persist(path).map(|_| ()).map_err(|error| write(error.error))
+        let bytes = safetensors::serialize(tensors.iter(), None);
+        let bytes = bytes.map_err(|error| Error::Io {
+            action: "write",
+            path: path.into(),
+            error: std::io::Error::other(error),
+        })?;
+        crate::file::write_atomically(path, &bytes)
     }
 }
 

@@ -1,0 +1,75 @@
+//! What the thresholds decide about each image.
+
+use crate::report::{ImageResult, Report};
+
+/// How a decision compares with the truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Anomalous and found.
+    Found,
+    /// Anomalous, but below the threshold.
+    Missed,
+    /// Normal, but not below the threshold.
+    FalseAlarm,
+    /// Normal and passed.
+    Passed,
+}
+
+/// How many images there are, and how many were called anomalous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    pub(super) anomalous: usize,
+    pub(super) found: usize,
+    pub(super) normal: usize,
+    pub(super) false_alarms: usize,
+}
+
+impl Report {
+    /// The threshold for a category's images.
+    pub(super) fn threshold(&self, category: &str) -> Option<f32> {
+        let own = self.thresholds.categories.get(category).copied().filter(|threshold| threshold.is_finite());
+        own.or_else(|| self.pooled_threshold())
+    }
+
+    /// The threshold for all categories.
+    pub(super) fn pooled_threshold(&self) -> Option<f32> {
+        self.thresholds.pooled.filter(|threshold| threshold.is_finite())
+    }
+}
+
+pub(super) fn verdict(image: &ImageResult, threshold: f32) -> Verdict {
+    match (image.anomalous, image.image_score >= threshold) {
+        (true, true) => Verdict::Found,
+        (true, false) => Verdict::Missed,
+        (false, true) => Verdict::FalseAlarm,
+        (false, false) => Verdict::Passed,
+    }
+}
+
+pub(super) fn count<'a>(images: impl IntoIterator<Item = &'a ImageResult>, threshold: f32) -> Counts {
+    let mut counts = Counts::default();
+    for image in images {
+        let verdict = verdict(image, threshold);
+        counts.anomalous += usize::from(image.anomalous);
+        counts.normal += usize::from(!image.anomalous);
+        counts.found += usize::from(verdict == Verdict::Found);
+        counts.false_alarms += usize::from(verdict == Verdict::FalseAlarm);
+    }
+    counts
+}
+
+/// Places of the images whose decision was worst, or nearest to being wrong.
+pub(super) fn worst(report: &Report, anomalous: bool, count: usize) -> Vec<usize> {
+    let images = report.images.iter().enumerate();
+    let images = images.filter(|(_, image)| image.anomalous == anomalous && image.image_score.is_finite());
+    let mut ranked: Vec<(f64, usize)> = images
+        .map(|(place, image)| {
+            // Without any threshold the scores alone rank.
+            let threshold = report.threshold(&image.category).unwrap_or(0.0);
+            let above = f64::from(image.image_score) - f64::from(threshold);
+            (if anomalous { above } else { -above }, place)
+        })
+        .collect();
+    ranked.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    ranked.into_iter().take(count).map(|(_, place)| place).collect()
+}

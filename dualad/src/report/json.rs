@@ -1,0 +1,171 @@
+//! The result as JSON: the stable part first, in its documented order, then what explains it.
+
+use std::collections::BTreeMap;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use crate::error::{Error, Result};
+use crate::metrics::Metrics;
+use crate::report::columns::COLUMNS;
+use crate::report::{Report, Reported, Seconds};
+
+/// Rises when a reader of the old form would misread the new one.
+const FORMAT: u32 = 1;
+
+pub(super) fn json(report: &Report) -> Result<String> {
+    check_finite(report)?;
+    let evaluation = &report.evaluation;
+    let categories = || evaluation.categories.iter().map(|(name, measured)| (name.as_str(), &measured.metrics));
+    let undefined = Undefined {
+        categories: categories()
+            .map(|(name, metrics)| (name, reasons(metrics)))
+            .filter(|(_, reasons)| !reasons.is_empty())
+            .collect(),
+        mean: reasons(&evaluation.mean),
+        pooled: reasons(&evaluation.pooled.metrics),
+    };
+    let (epoch, chosen) = match report.reported {
+        Reported::Last => (report.epochs, "last"),
+        Reported::BestOnTestSet { epoch } => (epoch, "best on the test set"),
+    };
+    let thresholds = &report.thresholds;
+    let document = Document {
+        format: FORMAT,
+        backbone: &report.backbone,
+        variant: &report.variant,
+        preset: &report.preset,
+        seed: report.seed,
+        epochs: report.epochs,
+        parameters: report.parameters,
+        train_images: report.train_images,
+        test_images: report.test_images,
+        seconds: report.seconds,
+        loss: &report.loss,
+        categories: categories().map(|(name, metrics)| (name, Values(metrics))).collect(),
+        mean: Values(&evaluation.mean),
+        pooled: Values(&evaluation.pooled.metrics),
+        undefined,
+        reported_epoch: ReportedEpoch { epoch, chosen },
+        thresholds: ThresholdsOf {
+            chosen: &thresholds.chosen,
+            categories: &thresholds.categories,
+            pooled: thresholds.pooled,
+        },
+        weights: report.weights.iter().map(|(name, value)| [name.as_str(), value]).collect(),
+        images: report
+            .images
+            .iter()
+            .map(|image| Image {
+                category: &image.category,
+                path: &image.path,
+                anomalous: image.anomalous,
+                defect: image.defect.as_deref(),
+                image_score: image.image_score,
+            })
+            .collect(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let text = serde_json::to_string(&document);
+    let text = text.map_err(|error| Error::Report { field: "the result".into(), reason: error.to_string() })?;
+    Ok(text + "\n")
+}
+
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    format: u32,
+    backbone: &'a str,
+    variant: &'a str,
+    preset: &'a str,
+    seed: u64,
+    epochs: usize,
+    parameters: usize,
+    train_images: usize,
+    test_images: usize,
+    seconds: Seconds,
+    loss: &'a [f64],
+    categories: BTreeMap<&'a str, Values<'a>>,
+    mean: Values<'a>,
+    pooled: Values<'a>,
+    // What may grow.
+    undefined: Undefined<'a>,
+    reported_epoch: ReportedEpoch,
+    thresholds: ThresholdsOf<'a>,
+    weights: Vec<[&'a str; 2]>,
+    images: Vec<Image<'a>>,
+    version: &'static str,
+}
+
+/// A metric's key and why it has no value.
+type Reasons = BTreeMap<&'static str, String>;
+
+#[derive(serde::Serialize)]
+struct Undefined<'a> {
+    categories: BTreeMap<&'a str, Reasons>,
+    mean: Reasons,
+    pooled: Reasons,
+}
+
+#[derive(serde::Serialize)]
+struct ReportedEpoch {
+    epoch: usize,
+    chosen: &'static str,
+}
+
+#[derive(serde::Serialize)]
+struct ThresholdsOf<'a> {
+    chosen: &'a str,
+    categories: &'a BTreeMap<String, f32>,
+    pooled: Option<f32>,
+}
+
+#[derive(serde::Serialize)]
+struct Image<'a> {
+    category: &'a str,
+    path: &'a str,
+    anomalous: bool,
+    defect: Option<&'a str>,
+    image_score: f32,
+}
+
+/// The eight metrics by key, null where undefined.
+struct Values<'a>(&'a Metrics);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(COLUMNS.len()))?;
+        for column in &COLUMNS {
+            map.serialize_entry(column.key, &column.value(self.0).ok())?;
+        }
+        map.end()
+    }
+}
+
+fn reasons(metrics: &Metrics) -> Reasons {
+    COLUMNS.iter().filter_map(|column| Some((column.key, column.value(metrics).err()?))).collect()
+}
+
+/// JSON has no word for NaN and infinity, and null would pass for something that was not measured.
+fn check_finite(report: &Report) -> Result<()> {
+    let check = |field: &dyn Fn() -> String, value: f64, look: &str| match value.is_finite() {
+        true => Ok(()),
+        false => Err(Error::Report { field: field(), reason: format!("it is {value}; look at {look}") }),
+    };
+    let Seconds { features, training, evaluation } = report.seconds;
+    for (part, value) in [("features", features), ("training", training), ("evaluation", evaluation)] {
+        check(&|| format!("seconds.{part}"), value, "the clock")?;
+    }
+    for (index, &value) in report.loss.iter().enumerate() {
+        check(&|| format!("loss[{index}]"), value, "the learning rate: training diverged")?;
+    }
+    for (name, &value) in &report.thresholds.categories {
+        check(&|| format!("thresholds.categories[{name:?}]"), value.into(), "what chose the threshold")?;
+    }
+    if let Some(value) = report.thresholds.pooled {
+        check(&|| "thresholds.pooled".into(), value.into(), "what chose the threshold")?;
+    }
+    for (index, image) in report.images.iter().enumerate() {
+        let field = || format!("images[{index}].image_score of {}", image.path.escape_debug());
+        check(&field, image.image_score.into(), "the image and the network that scored it")?;
+    }
+    Ok(())
+}

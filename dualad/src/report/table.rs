@@ -1,0 +1,131 @@
+//! The metrics for a terminal.
+
+use crate::metrics::{Metrics, Unit};
+use crate::report::columns::{COLUMNS, percent};
+use crate::report::{Report, Reported};
+
+/// Between two columns; groups of columns have twice as many.
+const GAP: &str = "  ";
+
+pub(super) fn table(report: &Report) -> String {
+    let evaluation = &report.evaluation;
+    let mut rows: Vec<Row> =
+        evaluation.categories.iter().map(|(name, measured)| Row::new(printable(name), &measured.metrics)).collect();
+    let categories = rows.len();
+    rows.push(Row::new("mean".into(), &evaluation.mean));
+    rows.push(Row::new("pooled".into(), &evaluation.pooled.metrics));
+
+    let name_width = rows.iter().map(|row| row.name.chars().count()).chain(["category".len()]).max().unwrap_or(0);
+    // No cell is wider than "100.0", but for a metric that is out of its range.
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row.cells[column].len());
+        cells.chain([COLUMNS[column].name.len(), "100.0".len()]).max().unwrap_or(0)
+    };
+    let line = |name: &str, cells: [&str; COLUMNS.len()]| {
+        let mut line = format!("{name}{}", " ".repeat(name_width.saturating_sub(name.chars().count())));
+        for (column, cell) in cells.into_iter().enumerate() {
+            let starts_group = column == 0 || COLUMNS[column].unit != COLUMNS[column - 1].unit;
+            let gap = if starts_group { GAP.repeat(2) } else { GAP.to_owned() };
+            line += &format!("{gap}{cell:>width$}", width = width(column));
+        }
+        line.truncate(line.trim_end().len());
+        line + "\n"
+    };
+    let heading = line("category", std::array::from_fn(|column| COLUMNS[column].name));
+    // Each unit is named above its first column's heading, aligned to the right like the numbers.
+    let mut units = [""; COLUMNS.len()];
+    (units[0], units[3]) = ("image", "pixel");
+    let rule = "-".repeat(heading.trim_end().chars().count()) + "\n";
+
+    let mut text = String::new();
+    if let Reported::BestOnTestSet { epoch } = report.reported {
+        let epochs = report.epochs;
+        text += &format!(
+            "NOTE: these are the metrics of epoch {epoch} of {epochs}, chosen because it was the best on the test set.\n\
+             They are better than what new images will see, and no comparison with last-epoch results.\n\n"
+        );
+    }
+    text += &line("", units);
+    text += &heading;
+    text += &rule;
+    for (index, row) in rows.iter().enumerate() {
+        if index == categories && index > 0 {
+            text += &rule;
+        }
+        text += &line(&row.name, std::array::from_fn(|column| row.cells[column].as_str()));
+    }
+    let footnotes: Vec<String> = rows.iter().flat_map(|row| row.footnotes()).collect();
+    if !footnotes.is_empty() {
+        text += "\nIn percent; \"-\" is undefined, and left out of the mean:\n";
+        text.extend(footnotes);
+    }
+    text
+}
+
+struct Row {
+    name: String,
+    cells: [String; COLUMNS.len()],
+    /// By column.
+    undefined: Vec<(usize, String)>,
+}
+
+impl Row {
+    fn new(name: String, metrics: &Metrics) -> Self {
+        let mut undefined = Vec::new();
+        let cells = std::array::from_fn(|column| match COLUMNS[column].value(metrics) {
+            Ok(value) => percent(value),
+            Err(reason) => {
+                undefined.push((column, reason));
+                "-".into()
+            }
+        });
+        Self { name, cells, undefined }
+    }
+
+    /// A line for each reason.
+    fn footnotes(&self) -> Vec<String> {
+        let mut reasons: Vec<&str> = Vec::new();
+        for (_, reason) in &self.undefined {
+            if !reasons.contains(&reason.as_str()) {
+                reasons.push(reason);
+            }
+        }
+        let line = |reason: &str| {
+            let columns = self.undefined.iter().filter(|(_, its)| its == reason).map(|(column, _)| *column);
+            format!("  {}: {}: {reason}\n", self.name, listed(&columns.collect::<Vec<_>>()))
+        };
+        reasons.into_iter().map(line).collect()
+    }
+}
+
+/// `image AUROC, AP; pixel AUPRO`, and shorter where nothing is left out.
+fn listed(columns: &[usize]) -> String {
+    if columns.len() == COLUMNS.len() {
+        return "every metric".into();
+    }
+    let group = |unit: Unit| {
+        let all = COLUMNS.iter().filter(|column| column.unit == unit).count();
+        let names = columns.iter().map(|&column| &COLUMNS[column]).filter(|column| column.unit == unit);
+        let names: Vec<_> = names.map(|column| column.name).collect();
+        match names.len() {
+            0 => None,
+            count if count == all => Some(format!("every {unit} metric")),
+            _ => Some(format!("{unit} {}", names.join(", "))),
+        }
+    };
+    [Unit::Image, Unit::Pixel].into_iter().filter_map(group).collect::<Vec<_>>().join("; ")
+}
+
+/// A name that neither moves the cursor nor turns the writing direction.
+fn printable(name: &str) -> String {
+    let mut shown = String::new();
+    for character in name.chars() {
+        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
