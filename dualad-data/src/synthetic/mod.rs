@@ -29,6 +29,7 @@ mod gear;
 mod light;
 mod mark;
 mod noise;
+mod place;
 mod plate;
 mod shape;
 mod write;
