@@ -122,7 +122,7 @@ fn palettes_become_their_colours() {
     let expected: Vec<u8> = [0, 1, 2, 3, 1, 3, 3, 0, 0, 0].iter().flat_map(|&index: &usize| colours[index]).collect();
     assert_eq!(two.picture().pixels(), expected);
 
-    let ramp: Vec<u16> = (0..3).flat_map(|channel| (0..256).map(move |i| (i ^ channel * 85) * 257)).collect();
+    let ramp: Vec<u16> = (0..3).flat_map(|channel| (0..256).map(move |i| (i ^ (channel * 85)) * 257)).collect();
     let eight = Tiff { palette: ramp.clone(), ..Tiff::new(3, 1, 3, 8, 1, &[0, 7, 255]) };
     assert_eq!(eight.picture().pixels(), [0, 85, 170, 7, 7 ^ 85, 7 ^ 170, 255, 255 ^ 85, 255 ^ 170]);
     // Some programs write the palette in 8 bits.

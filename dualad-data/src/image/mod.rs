@@ -10,6 +10,8 @@
 //! # Ok::<(), dualad_data::Error>(())
 //! ```
 
+/// Of [`crate::image_crate`], for pictures from elsewhere and for [`crate::render`].
+#[doc(no_inline)]
 pub use image::{GrayImage, Rgb, RgbImage};
 
 mod decode;
