@@ -246,10 +246,10 @@ fn a_folder_is_told_by_its_marker_and_not_by_words() {
     fs::copy(set.join(".dualad-synthetic"), partial.join(".dualad-synthetic")).unwrap();
     assert!(write(&set, &small(), |_, _| {}).is_err());
     assert_eq!(fs::read(partial.join("notes.txt")).unwrap(), b"mine");
-    // What a call leaves that is killed at any moment: part of the marker alone, or a picture without its name.
+    // What a call leaves that is killed at any moment: half a picture, or part of the marker alone.
     fs::remove_file(partial.join("notes.txt")).unwrap();
     fs::create_dir_all(partial.join("gear/train/good")).unwrap();
-    fs::write(partial.join("gear/train/good/.tmpAbC123"), "half").unwrap();
+    fs::write(partial.join("gear/train/good/001.png"), "half").unwrap();
     write(&set, &small(), |_, _| {}).unwrap();
     assert!(!partial.exists());
     for half in ["", "A generated dataset: dua"] {
@@ -351,7 +351,9 @@ fn a_detector_beats_chance_and_a_broken_one_does_not() {
     }
     let average = |scores: &[f32]| scores.iter().sum::<f32>() / scores.len() as f32;
     println!("working {working:.2?}, bright {bright:.2?}, random {random:.2?}");
-    assert!(average(&working) > 0.75, "{working:?}");
+    assert!(average(&working) > 0.85 && working.iter().all(|&area| area > 0.75), "{working:?}");
+    // Nor is it easy throughout.
+    assert!(average(&working) < 0.97, "{working:?}");
     for (name, broken) in [("brightness", &bright), ("random", &random)] {
         assert!((0.35..=0.65).contains(&average(broken)), "{name}: {broken:?}");
     }

@@ -105,7 +105,7 @@ impl Place {
 }
 
 /// The first thing in a folder that this generator did not write, relative to the folder; nothing where there is no folder.
-/// While a dataset grows, files may be there that have not got their name yet, and the marker may be half written.
+/// While a dataset grows, the marker may be half written.
 fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -119,7 +119,7 @@ fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
     let marker = folder.join(MARKER);
     let files = listed(folder)?;
     let is_ours = |path: &Path| match &files {
-        Some(files) => files.contains(path) || growing && is_temporary(path),
+        Some(files) => files.contains(path),
         None => growing && path == marker,
     };
     let mut open = vec![folder.to_owned()];
@@ -135,11 +135,6 @@ fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
         }
     }
     Ok(None)
-}
-
-/// A picture that was being written: `tempfile`'s names.
-fn is_temporary(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp"))
 }
 
 /// The files that a folder's marker names, and the marker; `None` where there is no marker of ours.

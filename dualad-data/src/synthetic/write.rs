@@ -12,7 +12,7 @@ use super::{Category, Defect, SIZES, SyntheticError, render, size_error};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::render::save_png;
+use crate::render::encode_png;
 
 /// The most pictures in one folder: their names have three digits or a few more.
 const MOST: usize = 100_000;
@@ -187,9 +187,15 @@ fn fill(partial: &Path, options: &Options, jobs: &[Job], progress: impl FnMut(us
     let progress = Mutex::new((progress, 0));
     jobs.par_iter().try_for_each(|job| {
         let (image, mask) = render(job.category, options.seed, job.index, job.defect, options.size)?;
-        save_png(&partial.join(&job.image), &image)?;
+        // Without a temporary name and without waiting for the disk: the whole folder gets its name at the end, and what a
+        // power cut takes can be drawn again.
+        let save = |file: &str, bytes: Vec<u8>| {
+            let path = partial.join(file);
+            fs::write(&path, bytes).map_err(io("write", &path))
+        };
+        save(&job.image, encode_png(Path::new(&job.image), &image)?)?;
         if let Some(file) = &job.mask {
-            save_png(&partial.join(file), &mask)?;
+            save(file, encode_png(Path::new(file), &mask)?)?;
         }
         let (progress, done) = &mut *progress.lock().unwrap_or_else(PoisonError::into_inner);
         *done += 1;
