@@ -159,7 +159,7 @@ impl Dataset {
         layout::read(layout, root.as_ref())
     }
 
-    /// Keeps these categories, in this order; a name that is given twice counts once.
+    /// Keeps these categories, in this order, and their findings; a name that is given twice counts once.
     pub fn select<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self> {
         let mut kept = Vec::with_capacity(names.len());
         if names.is_empty() {
