@@ -9,6 +9,7 @@
 //! 3. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
 //!    and both to an anomaly map and an image score ([`Scores`]).
 //! 4. [`train`]: what trains it.
+//! 5. [`metrics`]: how well the scores separate normal from anomalous.
 
 mod cdbn;
 mod config;
