@@ -66,6 +66,9 @@ pub enum Error {
         /// Why, and what to look at.
         reason: String,
     },
+    /// Scores, labels or masks cannot be measured.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::Error),
     /// A file of weights is at fault.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -9,7 +9,8 @@
 //! 3. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
 //!    and both to an anomaly map and an image score ([`Scores`]).
 //! 4. [`train`]: what trains it.
-//! 5. [`report`]: what a run found, as a table, JSON, and a page to show.
+//! 5. [`metrics`]: how well the scores separate normal from anomalous.
+//! 6. [`report`]: what a run found, as a table, JSON, and a page to show.
 
 mod cdbn;
 mod config;
