@@ -16,8 +16,10 @@ mod cdbn;
 mod config;
 mod cpu;
 mod error;
+mod evaluate;
 mod file;
 pub mod metrics;
+mod model;
 mod ops;
 mod pseudo_anomaly;
 mod random;
@@ -33,6 +35,8 @@ pub use config::{
 pub use dualad_backbones as backbones;
 pub use dualad_data as data;
 pub use error::{Error, Result};
+pub use evaluate::{ImageScores, TestSet};
+pub use model::{Input, Model, ModelConfig};
 #[doc(hidden)]
 pub use ops::bench;
 pub use random::{Random, Stream};
