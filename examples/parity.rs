@@ -13,6 +13,8 @@ mod backbones;
 mod cdbn;
 #[path = "common/mod.rs"]
 mod common;
+#[path = "parity/metrics.rs"]
+mod metrics;
 #[path = "parity/resize.rs"]
 mod resize;
 
@@ -54,9 +56,10 @@ struct Check {
     tolerance: fn(&str) -> f64,
 }
 
-const CHECKS: [Check; 3] = [
+const CHECKS: [Check; 4] = [
     Check { file: ("backbones", ".json"), name: None, run: backbones::check, tolerance: backbones::tolerance },
     Check { file: ("cdbn_", ".safetensors"), name: None, run: cdbn::check, tolerance: cdbn::tolerance },
+    Check { file: ("metrics", ".safetensors"), name: None, run: metrics::check, tolerance: metrics::tolerance },
     Check { file: ("metrics", ".safetensors"), name: Some("resize"), run: resize::check, tolerance: resize::tolerance },
 ];
 
@@ -105,7 +108,7 @@ fn run(args: &Args) -> Result<()> {
     }
     if results.is_empty() {
         return Err(format!(
-            "{} holds no golden file; expected backbones.json or cdbn_*.safetensors",
+            "{} holds no golden file; expected backbones.json, cdbn_*.safetensors or metrics.safetensors",
             args.goldens.display()
         )
         .into());

@@ -58,6 +58,76 @@ pub enum Error {
         /// Why, and what to look at.
         reason: String,
     },
+    /// A recipe's JSON cannot be read, or is not one.
+    #[error("{source_name} is no recipe: {reason}")]
+    Recipe {
+        /// What was read.
+        source_name: String,
+        /// The field or the place, and what is wrong there.
+        reason: String,
+    },
+    /// An image's features cannot be used.
+    #[error("cannot use the features of {}: {reason}", path.display())]
+    Features {
+        /// The image.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// There are no images to learn from or to score.
+    #[error("there are no images to {purpose}; check the folder and the categories asked for")]
+    NoImages {
+        /// What they are needed for.
+        purpose: &'static str,
+    },
+    /// The feature cache cannot be written or listed.
+    #[error(
+        "cannot write to the feature cache {}: {error}; free some space there, name another folder (--cache DIR, or DUALAD_CACHE), or keep no cache (--no-cache)",
+        folder.display()
+    )]
+    Cache {
+        /// The cache's folder.
+        folder: PathBuf,
+        /// The operating system's word.
+        error: std::io::Error,
+    },
+    /// A checkpoint is damaged, or of another version.
+    #[error("cannot resume from {}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A checkpoint is of another run.
+    #[error(
+        "cannot resume from {}: {field} is {wanted} now, and was {found} there; ask for the same, or start anew in another folder",
+        path.display()
+    )]
+    OtherRun {
+        /// The file.
+        path: PathBuf,
+        /// The first field that differs.
+        field: String,
+        /// The checkpoint's value.
+        found: String,
+        /// The value now.
+        wanted: String,
+    },
+    /// A saved model cannot be used.
+    #[error("cannot use the model in {}: {reason}", folder.display())]
+    Model {
+        /// Its folder.
+        folder: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Another process writes to the same folder.
+    #[error("another run is writing to {}; wait for it, or name another folder", folder.display())]
+    Busy {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A report holds something that JSON cannot say.
     #[error("cannot report {field}: {reason}")]
     Report {
@@ -66,6 +136,15 @@ pub enum Error {
         /// Why, and what to look at.
         reason: String,
     },
+    /// Scores, labels or masks cannot be measured.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::Error),
+    /// The caller cancelled the work.
+    #[error("cancelled")]
+    Cancelled,
+    /// The dataset or an image is at fault.
+    #[error(transparent)]
+    Data(dualad_data::Error),
     /// A file of weights is at fault.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -85,4 +164,14 @@ pub enum Error {
     /// The device or candle is at fault.
     #[error("candle could not compute: {0}")]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<dualad_data::Error> for Error {
+    fn from(error: dualad_data::Error) -> Self {
+        match error {
+            // One word for one thing: a caller has one case to look for.
+            dualad_data::Error::Cancelled => Self::Cancelled,
+            error => Self::Data(error),
+        }
+    }
 }

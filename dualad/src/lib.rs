@@ -9,14 +9,17 @@
 //! 3. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
 //!    and both to an anomaly map and an image score ([`Scores`]).
 //! 4. [`train`]: what trains it.
-//! 5. [`report`]: what a run found, as a table, JSON, and a page to show.
+//! 5. [`metrics`]: how well the scores separate normal from anomalous.
+//! 6. [`report`]: what a run found, as a table, JSON, and a page to show.
 
 mod cdbn;
 mod config;
 mod cpu;
 mod error;
+mod evaluate;
 mod file;
 pub mod metrics;
+mod model;
 mod ops;
 mod pseudo_anomaly;
 mod random;
@@ -32,6 +35,8 @@ pub use config::{
 pub use dualad_backbones as backbones;
 pub use dualad_data as data;
 pub use error::{Error, Result};
+pub use evaluate::{ImageScores, TestSet};
+pub use model::{Input, Model, ModelConfig};
 #[doc(hidden)]
 pub use ops::bench;
 pub use random::{Random, Stream};

@@ -23,10 +23,10 @@ pub(crate) struct CommonArgs {
     /// Where to compute
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub(crate) device: DeviceName,
-    /// Seed of everything random (what is not random ignores it)
-    #[arg(long, default_value_t = 0)]
+    /// Seed of everything random; what is not random ignores it [default: 0]
+    #[arg(long)]
     #[allow(dead_code)]
-    pub(crate) seed: u64,
+    pub(crate) seed: Option<u64>,
     /// Also write the machine-readable result to FILE; `-` prints it instead of the table
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -51,6 +51,7 @@ impl CommonArgs {
         self.json.as_deref() == Some(Path::new("-"))
     }
 
+    #[allow(dead_code)]
     pub(crate) fn write_json(&self, result: &impl Serialize) -> Result<()> {
         let Some(path) = &self.json else { return Ok(()) };
         let mut text = serde_json::to_string_pretty(result)?;

@@ -1,7 +1,34 @@
 //! How well scores separate normal from anomalous (method, section 7): image and pixel AUROC, AP, F1-max, AUPRO. Knows no
 //! model: scores, labels and masks in, fractions in `[0, 1]` out.
+//!
+//! Every metric is exact, ties included, and the same on any number of threads. It is undefined rather than guessed:
+//!
+//! - Image metrics need a normal and an anomalous image, pixel metrics a normal and an anomalous pixel.
+//! - An anomalous image without a mask leaves the pixel metrics of its category, and the pooled ones, undefined. To leave it
+//!   out would measure the pixels of another test set than the images.
+//! - The paper's sampled AUPRO needs two thresholds with different false-positive rates under 0.3.
+
+mod aupro;
+mod curve;
+mod error;
+mod evaluate;
+mod input;
+mod list;
+mod order;
+#[cfg(test)]
+mod plain;
+mod plan;
+mod ranking;
+mod regions;
+mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+
+pub use error::Error;
+pub use evaluate::evaluate;
+pub use input::Scored;
 
 /// A metric's value as a fraction in `[0, 1]`, or why it has none.
 pub type Metric = Result<f64, Undefined>;
@@ -19,6 +46,10 @@ pub enum Undefined {
     /// An anomalous image has no mask.
     #[error("an anomalous image has no mask")]
     NoMask,
+    /// Of the paper's 200 thresholds, no two have different false-positive rates under 0.3: too many normal pixels share the
+    /// highest scores.
+    #[error("no two of the 200 thresholds have different false-positive rates under 0.3")]
+    FewRates,
     /// No category has a value to take the mean of.
     #[error("undefined in every category")]
     NoCategory,
@@ -61,7 +92,8 @@ pub struct Metrics {
     /// Area under the mean overlap of 8-connected regions against the false-positive rate up to 0.3, every distinct pixel
     /// score a threshold.
     pub pixel_aupro: Metric,
-    /// The same as the paper computes it: 200 evenly spaced thresholds.
+    /// The same as the paper's published code computes it: 200 thresholds in even steps from the smallest pixel score towards
+    /// the largest, and the false-positive rates under 0.3 stretched to `[0, 1]`.
     pub pixel_aupro_200: Metric,
 }
 
@@ -77,7 +109,8 @@ pub struct Point {
     pub threshold: f32,
 }
 
-/// Curves to draw, thinned to at most some hundreds of points; empty where the metric is undefined.
+/// Curves to draw, from `(0, 0)` to `(1, 1)`, thinned to at most some hundreds of points, with every jump left where it is;
+/// empty where the metric is undefined.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Curves {
@@ -97,9 +130,9 @@ pub struct Measured {
     pub metrics: Metrics,
     /// Their curves.
     pub curves: Curves,
-    /// The image score at which F1 is best, if defined.
+    /// The image score at which F1 is best, the highest of them, if defined.
     pub image_threshold: Option<f32>,
-    /// The pixel score at which F1 is best, if defined.
+    /// The pixel score at which F1 is best, the highest of them, if defined.
     pub pixel_threshold: Option<f32>,
     /// Images measured.
     pub images: usize,

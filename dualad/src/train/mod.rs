@@ -1,11 +1,34 @@
-//! Training: so far, the optimiser.
+//! Training: images to features, once; features to a network.
+//!
+//! 1. A [`Recipe`] says what is trained, and how: [`Recipe::paper`], [`Recipe::fast`], or JSON on top of either.
+//! 2. [`Features`] computes each image's tokens once, and keeps them in a [`FeatureCache`] or in memory.
+//! 3. A [`Trainer`] trains on them, with a checkpoint that an interrupted run goes on from.
+//!
+//! `docs/training.md` shows it from the command line.
 
+mod checkpoint;
 mod cpu_step;
+mod feature_cache;
+mod features;
 mod k_means;
+mod lock;
+mod log;
+mod memory_init;
 mod optimizer;
+mod recipe;
+mod schedule;
+mod statistics;
 mod step;
+mod trainer;
 
+pub use feature_cache::{FeatureCache, FeatureType};
+pub use features::{Features, FeaturesBuilder, Identity, TokenSource};
+pub use lock::FolderLock;
+pub use log::LogLine;
 pub use optimizer::{AdamW, AdamWConfig};
+pub use recipe::{MemoryConfig, MemoryInit, Recipe, TrainConfig};
+pub use schedule::{Curve, Schedule};
+pub use trainer::{Progress, Trainer};
 
 /// Both forms of a training step, for `benches/training_step.rs`. Not part of the public interface.
 #[doc(hidden)]

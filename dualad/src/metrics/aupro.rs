@@ -1,0 +1,145 @@
+//! The area under the mean overlap of regions, exact and over the paper's sampled thresholds.
+
+use super::curve::Thinned;
+use super::ranking::Tie;
+use super::{Point, Undefined, order};
+
+/// The false-positive rate up to which the area counts.
+const LIMIT: f64 = 0.3;
+
+/// How many thresholds the paper samples.
+pub(super) const THRESHOLDS: u32 = 200;
+
+/// A sum of overlaps in units of 2^-96: an integer, so that it does not depend on the order of the sum, and fine enough
+/// that an `f64` made of it is as good as exact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Overlap(u128);
+
+impl Overlap {
+    pub(super) const ZERO: Self = Self(0);
+
+    /// What so many pixels of a region cover of it.
+    pub(super) fn pixels(count: u64, area: u32) -> Self {
+        // The digits of (2^64 - 1) / area, then 32 bits more of them: u64 divides far faster than u128.
+        let area = u64::from(area.max(1));
+        let (whole, rest) = (u64::MAX / area, u64::MAX % area);
+        Self(u128::from(count) * ((u128::from(whole) << 32) + u128::from((rest << 32) / area)))
+    }
+
+    fn regions(self) -> f64 {
+        self.0 as f64 / 2.0_f64.powi(96)
+    }
+}
+
+impl std::ops::AddAssign for Overlap {
+    fn add_assign(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+}
+
+/// What has been seen of a set of maps whose pixels come by in descending order.
+#[derive(Debug)]
+pub(super) struct Overlaps {
+    normal: u64,
+    regions: u64,
+    overlap: Overlap,
+    normal_above: u64,
+    /// Regions times normal pixels.
+    area: f64,
+    curve: Thinned,
+    /// Normal pixels and overlap above each of the paper's thresholds, from the highest.
+    samples: Vec<(u64, Overlap)>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) struct Aupro {
+    pub(super) exact: f64,
+    pub(super) sampled: Result<f64, Undefined>,
+    pub(super) pro: Vec<Point>,
+}
+
+impl Overlaps {
+    /// Of maps with so many normal pixels and regions, at least one of each.
+    pub(super) fn new(normal: u64, regions: u64) -> Self {
+        let (overlap, curve, samples) = (Overlap::ZERO, Thinned::new(), Vec::new());
+        Self { normal, regions, overlap, normal_above: 0, area: 0.0, curve, samples }
+    }
+
+    /// The next lower score that something anomalous has, and what its pixels cover of their regions.
+    pub(super) fn step(&mut self, tie: &Tie, overlap: Overlap) {
+        self.advance(tie.normal_above, Overlap::ZERO);
+        self.curve.push(self.point(tie.rank_above));
+        self.advance(tie.normal_above + tie.normal, overlap);
+        self.curve.push(self.point(tie.rank));
+    }
+
+    /// Goes straight to where so many normal pixels are above, and adds the area below the way, up to the limit.
+    fn advance(&mut self, normal_above: u64, overlap: Overlap) {
+        let limit = LIMIT * self.normal as f64;
+        let (x0, y0) = (self.normal_above as f64, self.overlap.regions());
+        self.overlap += overlap;
+        self.normal_above = normal_above;
+        let (x1, y1) = (normal_above as f64, self.overlap.regions());
+        if x1 <= limit {
+            self.area += (x1 - x0) * (y0 + y1) / 2.0;
+        } else if x0 < limit {
+            let at_limit = y0 + (y1 - y0) * (limit - x0) / (x1 - x0);
+            self.area += (limit - x0) * (y0 + at_limit) / 2.0;
+        }
+    }
+
+    fn point(&self, rank: u32) -> Point {
+        Point {
+            x: self.normal_above as f64 / self.normal as f64,
+            y: self.overlap.regions() / self.regions as f64,
+            threshold: if self.normal_above == 0 && self.overlap == Overlap::ZERO {
+                f32::INFINITY
+            } else {
+                order::score(rank)
+            },
+        }
+    }
+
+    /// The next lower of the sampled thresholds: so many normal pixels are above it, and what has been stepped over.
+    pub(super) fn sample(&mut self, normal_above: u64) {
+        self.samples.push((normal_above, self.overlap));
+    }
+
+    /// The areas, once everything was seen; `lowest` is the rank of the lowest score.
+    pub(super) fn finish(mut self, lowest: u32) -> Aupro {
+        let sampled = self.sampled();
+        self.advance(self.normal, Overlap::ZERO);
+        self.curve.push(self.point(lowest));
+        let exact = self.area / (LIMIT * self.normal as f64 * self.regions as f64);
+        Aupro { exact, sampled, pro: self.curve.finish() }
+    }
+
+    /// As the published code has it: the area between the sampled rates under the limit, the lowest taken as 0 and the
+    /// highest as 1.
+    fn sampled(&self) -> Result<f64, Undefined> {
+        let rate = |normal_above: u64| normal_above as f64 / self.normal as f64;
+        let under: Vec<(f64, f64)> = self
+            .samples
+            .iter()
+            .map(|&(normal_above, overlap)| (rate(normal_above), overlap.regions() / self.regions as f64))
+            .take_while(|&(rate, _)| rate < LIMIT)
+            .collect();
+        let (Some(&(lowest, _)), Some(&(highest, _))) = (under.first(), under.last()) else {
+            return Err(Undefined::FewRates);
+        };
+        if lowest == highest {
+            return Err(Undefined::FewRates);
+        }
+        let area: f64 = under.windows(2).map(|pair| (pair[1].0 - pair[0].0) * (pair[0].1 + pair[1].1) / 2.0).sum();
+        Ok(area / (highest - lowest))
+    }
+}
+
+/// The ranks of the paper's thresholds, from the highest: each a step of a 200th above the one before, the first the lowest
+/// score. What is above a threshold has a smaller rank.
+pub(super) fn thresholds(lowest: f32, highest: f32) -> impl Iterator<Item = u32> {
+    let (lowest, highest) = (f64::from(lowest), f64::from(highest));
+    let step = (highest - lowest) / f64::from(THRESHOLDS);
+    (0..THRESHOLDS).rev().map(move |index| order::rank_of_threshold(lowest + f64::from(index) * step))
+}

@@ -1,0 +1,88 @@
+//! What scores and masks cannot be measured.
+
+/// Why a set of images cannot be measured. Images are numbered from 0 in the order given.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A map does not have the pixels that its sides say.
+    #[error(
+        "image {image} (category {category:?}): the anomaly map has {values} values, but height x width is {height} x {width}"
+    )]
+    MapSize {
+        /// The image's number.
+        image: usize,
+        /// Its category.
+        category: String,
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Values in the map.
+        values: usize,
+    },
+    /// A mask has another size than the map.
+    #[error(
+        "image {image} (category {category:?}): the mask has {mask} pixels, the anomaly map {map}; resize the mask to the map"
+    )]
+    MaskSize {
+        /// The image's number.
+        image: usize,
+        /// Its category.
+        category: String,
+        /// Pixels of the mask.
+        mask: usize,
+        /// Pixels of the anomaly map.
+        map: usize,
+    },
+    /// A map has more pixels than can be counted.
+    #[error(
+        "image {image} (category {category:?}): the anomaly map has {pixels} pixels; at most {} can be measured",
+        u32::MAX
+    )]
+    TooLarge {
+        /// The image's number.
+        image: usize,
+        /// Its category.
+        category: String,
+        /// Its pixels.
+        pixels: usize,
+    },
+    /// A normal image's mask marks something.
+    #[error(
+        "image {image} (category {category:?}): labelled normal, but its mask marks {pixels} pixels; mend the label or the mask"
+    )]
+    MarkedNormal {
+        /// The image's number.
+        image: usize,
+        /// Its category.
+        category: String,
+        /// Marked pixels.
+        pixels: u64,
+    },
+    /// An image score is NaN or infinite.
+    #[error("image {image} (category {category:?}): the image score is {score}, which cannot be ranked")]
+    ImageScore {
+        /// The image's number.
+        image: usize,
+        /// Its category.
+        category: String,
+        /// The score.
+        score: f32,
+    },
+    /// A pixel's score is NaN or infinite.
+    #[error(
+        "image {image} (category {category:?}): the anomaly map is {score} at row {row}, column {column}, which cannot be ranked"
+    )]
+    PixelScore {
+        /// The image's number.
+        image: usize,
+        /// Its category.
+        category: String,
+        /// The pixel's row, from 0.
+        row: usize,
+        /// The pixel's column, from 0.
+        column: usize,
+        /// The score.
+        score: f32,
+    },
+}

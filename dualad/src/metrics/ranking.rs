@@ -1,0 +1,114 @@
+//! AUROC, average precision and the best F1 of scores that come by in descending order.
+
+use super::curve::Thinned;
+use super::{Point, order};
+
+/// How many there are to rank.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) normal: u64,
+    pub(super) anomalous: u64,
+}
+
+/// What share one score: a step of the curves. What is normal alone needs none: it changes no curve's height, so it is
+/// only counted, in the next step's `normal_above`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tie {
+    pub(super) rank: u32,
+    pub(super) normal: u64,
+    pub(super) anomalous: u64,
+    /// Normal ones with a higher score.
+    pub(super) normal_above: u64,
+    /// The lowest score above; this one, where there is none.
+    pub(super) rank_above: u32,
+}
+
+/// What has been seen of a ranking.
+#[derive(Debug)]
+pub(super) struct Ranking {
+    totals: Totals,
+    anomalous_above: u64,
+    /// Pairs of an anomalous and a normal one that are in the right order count two, ties one.
+    pairs: u128,
+    /// The sum of precisions, weighted by the anomalous ones that each added.
+    precision: f64,
+    f1_max: f64,
+    f1_rank: u32,
+    curve: Thinned,
+}
+
+/// The metrics of a ranking.
+#[derive(Debug)]
+pub(super) struct Ranked {
+    pub(super) auroc: f64,
+    pub(super) ap: f64,
+    pub(super) f1_max: f64,
+    /// The highest score at which F1 is best.
+    pub(super) threshold: f32,
+    pub(super) roc: Vec<Point>,
+}
+
+impl Ranking {
+    /// Of `totals`, with at least one of each.
+    pub(super) fn new(totals: Totals) -> Self {
+        Self { totals, anomalous_above: 0, pairs: 0, precision: 0.0, f1_max: -1.0, f1_rank: 0, curve: Thinned::new() }
+    }
+
+    /// The next lower score that something anomalous has.
+    pub(super) fn step(&mut self, tie: &Tie) {
+        let Totals { normal, anomalous } = self.totals;
+        // What the tie passes is below it (two) or in it (one).
+        let twice_passed = u128::from(normal.saturating_sub(tie.normal_above)) * 2;
+        self.pairs += u128::from(tie.anomalous) * twice_passed.saturating_sub(u128::from(tie.normal));
+
+        self.curve.push(self.point(tie.normal_above, tie.rank_above));
+        self.anomalous_above += tie.anomalous;
+        let found = self.anomalous_above as f64;
+        let flagged = self.anomalous_above + tie.normal_above + tie.normal;
+        self.precision += tie.anomalous as f64 * (found / flagged as f64);
+        let f1 = 2.0 * found / (flagged + anomalous) as f64;
+        if f1 > self.f1_max {
+            (self.f1_max, self.f1_rank) = (f1, tie.rank);
+        }
+        self.curve.push(self.point(tie.normal_above + tie.normal, tie.rank));
+    }
+
+    fn point(&self, normal_above: u64, rank: u32) -> Point {
+        Point {
+            x: normal_above as f64 / self.totals.normal as f64,
+            y: self.anomalous_above as f64 / self.totals.anomalous as f64,
+            threshold: if normal_above + self.anomalous_above == 0 { f32::INFINITY } else { order::score(rank) },
+        }
+    }
+
+    /// The metrics, once everything was seen; `lowest` is the rank of the lowest score.
+    pub(super) fn finish(mut self, lowest: u32) -> Ranked {
+        let Totals { normal, anomalous } = self.totals;
+        self.curve.push(self.point(normal, lowest));
+        Ranked {
+            auroc: self.pairs as f64 / (2.0 * normal as f64 * anomalous as f64),
+            ap: self.precision / anomalous as f64,
+            f1_max: self.f1_max,
+            threshold: order::score(self.f1_rank),
+            roc: self.curve.finish(),
+        }
+    }
+}
+
+/// The metrics of a list of scores that fits in memory, `(rank, anomalous)`.
+pub(super) fn rank_all(mut scores: Vec<(u32, bool)>, totals: Totals) -> Ranked {
+    scores.sort_unstable();
+    let mut ranking = Ranking::new(totals);
+    let (mut normal_above, mut rank_above) = (0, scores.first().map_or(0, |&(rank, _)| rank));
+    for tied in scores.chunk_by(|a, b| a.0 == b.0) {
+        let rank = tied.first().map_or(rank_above, |&(rank, _)| rank);
+        let anomalous = tied.iter().filter(|(_, anomalous)| *anomalous).count() as u64;
+        let normal = tied.len() as u64 - anomalous;
+        if anomalous > 0 {
+            ranking.step(&Tie { rank, normal, anomalous, normal_above, rank_above });
+        }
+        normal_above += normal;
+        rank_above = rank;
+    }
+    ranking.finish(rank_above)
+}

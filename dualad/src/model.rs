@@ -1,0 +1,251 @@
+//! A trained model on disk: a folder of `config.json`, `model.safetensors` and a model card.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use dualad_backbones::{Backbone, Provenance, weights};
+use dualad_data::image::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
+use serde::{Deserialize, Serialize};
+
+use crate::DualAd;
+use crate::config::DualAdConfig;
+use crate::error::{Error, Result};
+use crate::file::write_atomically;
+use crate::train::Recipe;
+
+/// To be raised when a folder's content changes in a way that older versions cannot read.
+const FORMAT: u64 = 1;
+const CONFIG: &str = "config.json";
+const PARAMETERS: &str = "model.safetensors";
+const CARD: &str = "README.md";
+/// No configuration comes near it.
+const LARGEST_CONFIG: u64 = 16 << 20;
+
+/// Everything but the numbers: what `config.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ModelConfig {
+    /// The version of this format.
+    format: u64,
+    /// The version of the library that wrote it.
+    pub dualad: String,
+    /// The frozen backbone.
+    pub backbone: Backbone,
+    /// Which of its stages are read, by number from 1.
+    pub stages: Vec<usize>,
+    /// Where its weights are from.
+    pub weights: Provenance,
+    /// How images become its input.
+    pub input: Input,
+    /// The reconstruction network.
+    pub network: DualAdConfig,
+    /// SHA-256 of `model.safetensors`, in lower-case hexadecimal.
+    pub sha256: String,
+    /// The categories it was trained on.
+    pub categories: Vec<String>,
+    /// How many images it was trained on.
+    pub train_images: usize,
+    /// The name of the recipe that was started from; may be empty.
+    pub preset: String,
+    /// How it was trained.
+    pub recipe: Option<Recipe>,
+}
+
+/// How images become a backbone's input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Input {
+    /// Rows.
+    pub height: u32,
+    /// Columns.
+    pub width: u32,
+    /// How pictures are resampled: `bilinear`.
+    pub filter: String,
+    /// What happens to other aspect ratios: `stretch`.
+    pub fit: String,
+    /// Subtracted from red, green and blue on `[0, 1]`.
+    pub mean: [f32; 3],
+    /// What they are then divided by.
+    pub standard_deviation: [f32; 3],
+}
+
+impl Input {
+    /// What a network of this grid of tokens was trained on: the paper's preprocessing.
+    pub fn of_grid([rows, columns]: [usize; 2]) -> Self {
+        // Grids have at most 256 rows and columns.
+        let side = |tokens: usize| u32::try_from(tokens * 16).unwrap_or(u32::MAX);
+        Self {
+            height: side(rows),
+            width: side(columns),
+            filter: "bilinear".into(),
+            fit: "stretch".into(),
+            mean: IMAGENET_MEAN,
+            standard_deviation: IMAGENET_STD,
+        }
+    }
+
+    /// The preprocessing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a filter or a fit that this version does not know, [`Error::Data`] for numbers out of range.
+    pub fn preprocess(&self) -> Result<Preprocess> {
+        let known = [("input.filter", &self.filter, "bilinear"), ("input.fit", &self.fit, "stretch")];
+        for (field, value, known) in known {
+            if value != known {
+                let reason = format!("must be {known}: this version knows no other");
+                return Err(Error::Config { field, value: value.clone(), reason });
+            }
+        }
+        Ok(Preprocess::new(self.height, self.width)?.normalise(self.mean, self.standard_deviation)?)
+    }
+}
+
+/// A trained network and all that is needed to use it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Model {
+    /// Everything but the numbers.
+    pub config: ModelConfig,
+    /// The reconstruction network.
+    pub network: DualAd,
+}
+
+impl Model {
+    /// A model of a network that was trained on features of this backbone.
+    pub fn new(network: DualAd, backbone: Backbone, stages: &[usize], weights: Provenance) -> Self {
+        let config = ModelConfig {
+            format: FORMAT,
+            dualad: env!("CARGO_PKG_VERSION").into(),
+            backbone,
+            stages: stages.into(),
+            weights,
+            input: Input::of_grid(network.config().grid),
+            network: network.config().clone(),
+            sha256: String::new(),
+            categories: Vec::new(),
+            train_images: 0,
+            preset: String::new(),
+            recipe: None,
+        };
+        Self { config, network }
+    }
+
+    /// Writes the folder, which is made if it is not there; `results` is a section of the model card, in Markdown.
+    ///
+    /// Each file is written to a temporary name and renamed, `config.json` last: it holds the digest of the others' numbers, so
+    /// that a folder in which two models meet is noticed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite.
+    pub fn save(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
+        let folder = folder.as_ref();
+        let io = |path: &Path, error| Error::Io { action: "write", path: path.into(), error };
+        std::fs::create_dir_all(folder).map_err(|error| io(folder, error))?;
+        let parameters = folder.join(PARAMETERS);
+        self.network.save(&parameters)?;
+        let sha256 = digest(&parameters)?;
+        let config = ModelConfig { sha256, ..self.config.clone() };
+        write_atomically(&folder.join(CARD), card(&config, results).as_bytes())?;
+        let path = folder.join(CONFIG);
+        let mut text = serde_json::to_string_pretty(&config).map_err(|error| io(&path, error.into()))?;
+        text.push('\n');
+        write_atomically(&path, text.as_bytes())
+    }
+
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a folder that is no model, one of a newer format, or one whose files do not belong together;
+    /// [`Error::Io`], and as [`DualAd::load`].
+    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let folder = folder.as_ref();
+        let wrong = |reason: String| Error::Model { folder: folder.into(), reason };
+        let path = folder.join(CONFIG);
+        let text = read(&path, folder)?;
+        let malformed = |error: serde_json::Error| wrong(format!("its {CONFIG} is no model's: {error}"));
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(malformed)?;
+        // The version first: of another one, the rest may look different.
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(FORMAT) => {}
+            Some(format) if format > FORMAT => {
+                return Err(wrong(format!(
+                    "it has format {format}, and this version knows up to {FORMAT}; update dualad"
+                )));
+            }
+            _ => return Err(wrong(format!("its {CONFIG} has no format that was ever written; save the model again"))),
+        }
+        let config: ModelConfig = serde_json::from_value(value).map_err(malformed)?;
+        let parameters = folder.join(PARAMETERS);
+        let found = digest(&parameters)?;
+        if found != config.sha256 {
+            let expected = &config.sha256;
+            return Err(wrong(format!(
+                "its {PARAMETERS} has SHA-256 {found}, and its {CONFIG} says {expected}; copy both from the same model"
+            )));
+        }
+        let network = DualAd::load(config.network.clone(), &parameters, device)?;
+        Ok(Self { config, network })
+    }
+}
+
+fn digest(path: &Path) -> Result<String> {
+    Ok(weights::sha256_of_file(path)?)
+}
+
+fn read(path: &PathBuf, folder: &Path) -> Result<String> {
+    let io = |error| Error::Io { action: "read", path: path.clone(), error };
+    let wrong = |reason: String| Error::Model { folder: folder.into(), reason };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(wrong(format!("it has no {CONFIG}; name the folder of a trained model")));
+        }
+        Err(error) => return Err(io(error)),
+    };
+    // Opening a pipe, or reading a device, may never end.
+    if !metadata.is_file() || metadata.len() > LARGEST_CONFIG {
+        return Err(wrong(format!("its {CONFIG} is not a file of at most {} MiB", LARGEST_CONFIG >> 20)));
+    }
+    std::fs::read_to_string(path).map_err(io)
+}
+
+/// The model card.
+fn card(config: &ModelConfig, results: &str) -> String {
+    let ModelConfig { backbone, weights, network, categories, train_images, input, .. } = config;
+    let origin = match (weights.source.as_str(), &weights.revision) {
+        ("none", _) => "needs no weights".to_owned(),
+        (source, Some(revision)) => format!("weights from {source}: {}, revision {revision}", weights.location),
+        (source, None) => format!("weights from {source} {}", weights.location),
+    };
+    let digest = weights.sha256.as_ref().map(|digest| format!(", SHA-256 `{digest}`")).unwrap_or_default();
+    let variant = format!("{:?}", network.variant).to_lowercase();
+    let trained = match &config.recipe {
+        Some(recipe) => format!(
+            "{} epochs of {train_images} normal images, {} a step, seed {}",
+            recipe.train.epochs, recipe.train.batch_size, recipe.train.seed
+        ),
+        None => format!("{train_images} normal images"),
+    };
+    format!(
+        "---\nlibrary_name: dualad\npipeline_tag: image-classification\ntags:\n- anomaly-detection\n---\n\n\
+         # Anomaly detection: {}\n\n\
+         A DualAD model (S. He et al., Electronics 2025, 14(3), 594), trained by dualad {}. It scores how far an image, and each of \
+         its pixels, departs from the normal images it was trained on; it has seen no defects, and its scores are no \
+         probabilities. What it was not trained on, be it another product, camera or light, looks anomalous to it.\n\n\
+         | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {variant}, narrow width {} |\n\
+         | input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
+         ## Results\n\n{}\n\n## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
+         network. The backbone's weights are not included, and have a licence of their own.\n",
+        categories.join(", "),
+        config.dualad,
+        network.narrow_width,
+        input.height,
+        input.width,
+        input.filter,
+        input.fit,
+        categories.join(", "),
+        if results.trim().is_empty() { "Not measured." } else { results.trim() },
+    )
+}

@@ -1,0 +1,394 @@
+//! A run on disk, so that it can go on: one file, whole or not there.
+//!
+//! A safetensors file of every parameter and its two moments, with all else as JSON in its metadata: what belongs
+//! together cannot come apart. It is written to a temporary name, forced to the disk and renamed: until then the one
+//! before it is there, and whatever ends the process in between, one of the two is.
+//!
+//! Numbers whose bits matter are not in the JSON as decimals.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use safetensors::tensor::View;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Random;
+use crate::error::{Error, Result};
+use crate::train::features::Identity;
+use crate::train::recipe::Recipe;
+use crate::train::step::StepperState;
+
+/// To be raised when what a checkpoint holds changes.
+const FORMAT: u64 = 1;
+/// The metadata's key.
+const KEY: &str = "dualad-checkpoint";
+
+/// Everything that the rest of a run depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Checkpoint {
+    pub(crate) stepper: StepperState,
+    pub(crate) run: Run,
+}
+
+/// All but the tensors.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Run {
+    format: u64,
+    /// CRC-32 of the tensors, in the order of their names.
+    checksum: u32,
+    steps: u64,
+    pub(crate) recipe: Value,
+    pub(crate) identity: Identity,
+    pub(crate) position: Position,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Epochs finished.
+    pub(crate) epoch: u64,
+    /// Steps taken in the epoch that has begun.
+    pub(crate) step_in_epoch: u64,
+    /// Steps taken.
+    pub(crate) step: u64,
+    /// The state of noise and dropout.
+    pub(crate) random: Random,
+    /// The mean loss of every finished epoch.
+    pub(crate) losses: Vec<Bits>,
+    /// The sum of the losses of the epoch that has begun, each times its images.
+    pub(crate) epoch_sum: Bits,
+    /// Of the log's line that has begun: the sum of its losses, their number, its images, the largest norm, and when.
+    pub(crate) line: Line,
+    /// Seconds trained.
+    pub(crate) seconds: f64,
+}
+
+/// What a log line will be made of.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) loss: Bits,
+    pub(crate) steps: u64,
+    pub(crate) images: u64,
+    pub(crate) gradient_norm: Bits,
+    pub(crate) seconds: f64,
+}
+
+/// A number by its bits: decimals may be read one bit off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Bits(u64);
+
+impl From<f64> for Bits {
+    fn from(value: f64) -> Self {
+        Self(value.to_bits())
+    }
+}
+
+impl From<Bits> for f64 {
+    fn from(bits: Bits) -> Self {
+        Self::from_bits(bits.0)
+    }
+}
+
+/// A recipe as it is in a checkpoint.
+pub(crate) fn recipe_value(recipe: &Recipe) -> Result<Value> {
+    // Through text, as the checkpoint's: the same decimals then give the same numbers.
+    let wrong =
+        |error: serde_json::Error| Error::Recipe { source_name: "the recipe".into(), reason: error.to_string() };
+    serde_json::from_str(&serde_json::to_string(recipe).map_err(wrong)?).map_err(wrong)
+}
+
+impl Checkpoint {
+    pub(crate) fn new(stepper: StepperState, recipe: &Recipe, identity: &Identity, position: Position) -> Result<Self> {
+        let run = Run {
+            format: FORMAT,
+            checksum: 0,
+            steps: stepper.steps,
+            recipe: recipe_value(recipe)?,
+            identity: identity.clone(),
+            position,
+        };
+        Ok(Self { stepper, run })
+    }
+
+    /// Writes the file. The one before it stays until this one is complete.
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        let io = |error| Error::Io { action: "write", path: path.into(), error };
+        let StepperState { parameters, mean, square, .. } = &self.stepper;
+        let groups = [("parameters", parameters), ("mean", mean), ("square", square)];
+        let tensors = groups.into_iter().flat_map(|(group, tensors)| {
+            tensors.iter().map(move |(name, tensor)| Ok((format!("{group}/{name}"), tensor.to_device(&Device::Cpu)?)))
+        });
+        let tensors: BTreeMap<String, Tensor> = tensors.collect::<candle_core::Result<_>>()?;
+        let mut hasher = crc32fast::Hasher::new();
+        tensors.values().for_each(|tensor| hasher.update(&View::data(&tensor)));
+        let run = Run { checksum: hasher.finalize(), ..self.run.clone() };
+        let run = serde_json::to_string(&run).map_err(|error| io(error.into()))?;
+        let metadata = HashMap::from([(KEY.to_owned(), run)]);
+        let bytes = safetensors::serialize(&tensors, Some(metadata));
+        let bytes = bytes.map_err(|error| io(std::io::Error::other(error)))?;
+        // Always the same name: a process that is killed here leaves one such file, not one each time.
+        let partial = partial(path);
+        let mut file = File::create(&partial).map_err(io)?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
+        drop(file);
+        std::fs::rename(&partial, path).map_err(io)?;
+        #[cfg(unix)]
+        if let Some(folder) = path.parent() {
+            // The new name itself; a file system that cannot is no worse off than before.
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        }
+        Ok(())
+    }
+
+    /// Reads the file and checks all of it.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let wrong = |reason: String| Error::Checkpoint { path: path.into(), reason };
+        let damaged = |what: &str| wrong(format!("{what}; the file is damaged: start the run anew without --resume"));
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(wrong("it is not a regular file; name the folder of an earlier run".into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(wrong("there is no such file; start without --resume".into()));
+            }
+            Err(error) => return Err(Error::Io { action: "read", path: path.into(), error }),
+        }
+        let bytes = std::fs::read(path).map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
+        let malformed = |error: safetensors::SafeTensorError| damaged(&error.to_string());
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
+        let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let text = text.ok_or_else(|| wrong("it is no checkpoint; name the folder of an earlier run".into()))?;
+        // The version first: of another one, the rest may look different.
+        let value: Value = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
+        match value.get("format").and_then(Value::as_u64) {
+            Some(FORMAT) => {}
+            Some(format) if format > FORMAT => {
+                let reason = format!("it has format {format}, and this version knows up to {FORMAT}; update dualad");
+                return Err(wrong(reason));
+            }
+            _ => return Err(damaged("it has no format")),
+        }
+        let run: Run = serde_json::from_value(value).map_err(|error| damaged(&error.to_string()))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
+        let views: BTreeMap<String, _> = file.tensors().into_iter().collect();
+        let mut hasher = crc32fast::Hasher::new();
+        views.values().for_each(|view| hasher.update(view.data()));
+        if hasher.finalize() != run.checksum {
+            return Err(damaged("its checksum is not that of its numbers"));
+        }
+        let mut groups = HashMap::<&str, BTreeMap<String, Tensor>>::new();
+        for (key, view) in &views {
+            let (group, name) = key.split_once('/').ok_or_else(|| damaged("a tensor has no group"))?;
+            if view.dtype() != Dtype::F32 {
+                return Err(damaged(&format!("tensor \"{}\" is not of f32", key.escape_debug())));
+            }
+            let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+            let tensor = Tensor::from_vec(values, view.shape(), &Device::Cpu)?;
+            groups.entry(group).or_default().insert(name.into(), tensor);
+        }
+        let mut group = |name| groups.remove(name).unwrap_or_default();
+        let (parameters, mean, square) = (group("parameters"), group("mean"), group("square"));
+        Ok(Self { stepper: StepperState { parameters, mean, square, steps: run.steps }, run })
+    }
+
+    /// Whether this is a checkpoint of that run, or the first thing in which it is not.
+    pub(crate) fn check(&self, path: &Path, recipe: &Recipe, identity: &Identity) -> Result<()> {
+        let differs = |field: String, found: String, wanted: String| {
+            Err(Error::OtherRun { path: path.into(), field, found, wanted })
+        };
+        if let Some((field, found, wanted)) = difference("", &self.run.recipe, &recipe_value(recipe)?) {
+            return differs(field, found, wanted);
+        }
+        let there = &self.run.identity;
+        for ((name, wanted), (_, found)) in identity.extraction.iter().zip(&there.extraction) {
+            if wanted != found {
+                return differs(format!("the features' {name}"), found.clone(), wanted.clone());
+            }
+        }
+        let pairs = identity.images.iter().zip(&there.images).enumerate();
+        for (index, ((digest, name), (other, other_name))) in pairs {
+            if digest != other {
+                let image = |digest: &str, name: &str| format!("{name} ({})", digest.get(..8).unwrap_or(digest));
+                return differs(format!("training image {index}"), image(other, other_name), image(digest, name));
+            }
+        }
+        let counts = [there, identity].map(|identity| identity.images.len());
+        if counts[0] != counts[1] {
+            return differs("the number of training images".into(), counts[0].to_string(), counts[1].to_string());
+        }
+        Ok(())
+    }
+}
+
+/// The first field in which two values differ: its path, and both.
+fn difference(path: &str, found: &Value, wanted: &Value) -> Option<(String, String, String)> {
+    let named = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            let mut names: Vec<&String> = found.keys().chain(wanted.keys()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let value = |object: &serde_json::Map<String, Value>, name| object.get(name).cloned().unwrap_or_default();
+            names.into_iter().find_map(|name| difference(&named(name), &value(found, name), &value(wanted, name)))
+        }
+        _ => (found != wanted).then(|| (path.to_owned(), found.to_string(), wanted.to_string())),
+    }
+}
+
+fn partial(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::step::tests::{bits, small, tokens};
+    use crate::train::step::{PlainStepper, Stepper};
+    use crate::{DualAd, Variant};
+    use dualad_backbones::Backbone;
+
+    fn recipe() -> Recipe {
+        let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+        recipe.network = small();
+        // Decimals that a careless reader gets wrong by a bit.
+        recipe.train.optimizer.learning_rate = 0.1 + 0.2;
+        recipe
+    }
+
+    fn identity() -> Identity {
+        let image = |digest: &str, name: &str| (digest.to_owned(), name.to_owned());
+        Identity {
+            extraction: vec![("backbone".into(), "resnet18".into()), ("weights".into(), "abc".into())],
+            images: vec![image("0011223344", "gear/0.png"), image("5566778899", "gear/1.png")],
+        }
+    }
+
+    fn checkpoint() -> Checkpoint {
+        let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).unwrap();
+        let mut stepper = PlainStepper::new(&network, recipe().train.optimizer).unwrap();
+        let mut random = Random::new(1);
+        stepper.step(&tokens(&small(), 2, 3), &mut random).unwrap();
+        let position = Position {
+            epoch: 2,
+            step_in_epoch: 1,
+            step: 7,
+            random,
+            losses: vec![(0.1 + 0.2).into(), 1e-300.into()],
+            epoch_sum: f64::MIN_POSITIVE.into(),
+            line: Line { loss: 0.3.into(), steps: 1, images: 2, gradient_norm: 0.7.into(), seconds: 0.25 },
+            seconds: 12.5,
+        };
+        Checkpoint::new(stepper.state().unwrap(), &recipe(), &identity(), position).unwrap()
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_with_every_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        let saved = checkpoint();
+        saved.save(&path).unwrap();
+        let loaded = Checkpoint::load(&path).unwrap();
+        assert_eq!(loaded.run.position, saved.run.position);
+        assert_eq!(loaded.stepper.steps, 1);
+        for (one, other) in [
+            (&saved.stepper.parameters, &loaded.stepper.parameters),
+            (&saved.stepper.mean, &loaded.stepper.mean),
+            (&saved.stepper.square, &loaded.stepper.square),
+        ] {
+            assert_eq!(bits(one), bits(other));
+        }
+        loaded.check(&path, &recipe(), &identity()).unwrap();
+        // Nothing else is left in the folder.
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        // Saved again, it is the same file.
+        let before = std::fs::read(&path).unwrap();
+        loaded.save(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn what_a_killed_writer_leaves_harms_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        checkpoint().save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in [0, 1, 100, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(partial(&path), &whole[..length]).unwrap();
+            Checkpoint::load(&path).unwrap();
+            checkpoint().save(&path).unwrap();
+            assert!(!partial(&path).exists());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        checkpoint().save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let mut broken: Vec<Vec<u8>> = (0..8).map(|eighth| whole[..whole.len() * eighth / 8].to_vec()).collect();
+        for at in [0, 9, 300, whole.len() / 2, whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            broken.push(changed);
+        }
+        for bytes in broken {
+            std::fs::write(&path, &bytes).unwrap();
+            let error = match Checkpoint::load(&path).map(|loaded| loaded.check(&path, &recipe(), &identity())) {
+                Err(error) | Ok(Err(error)) => error,
+                Ok(Ok(())) => panic!("{} bytes were taken for a checkpoint", bytes.len()),
+            };
+            assert!(error.to_string().contains("checkpoint.safetensors"), "{error}");
+        }
+        let missing = Checkpoint::load(&folder.path().join("none")).unwrap_err().to_string();
+        assert!(missing.contains("without --resume"), "{missing}");
+        assert!(Checkpoint::load(folder.path()).is_err());
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let checkpoint = checkpoint();
+        let path = Path::new("out/checkpoint.safetensors");
+        let differs =
+            |recipe: Recipe, identity: Identity| checkpoint.check(path, &recipe, &identity).unwrap_err().to_string();
+        let changed = recipe().with_json("x", r#"{"train": {"optimizer": {"beta1": 0.8}, "seed": 4}}"#).unwrap();
+        let error = differs(changed, identity());
+        assert!(error.contains("train.optimizer.beta1 is 0.8 now, and was 0.9 there"), "{error}");
+        let changed = recipe().with_json("x", r#"{"network": {"window": null}}"#).unwrap();
+        assert!(differs(changed, identity()).contains("network.window is null now"));
+
+        let mut other = identity();
+        other.extraction[1].1 = "def".into();
+        assert!(differs(recipe(), other).contains("the features' weights is def now, and was abc there"));
+        let mut other = identity();
+        other.images[1] = ("99".into(), "nut/1.png".into());
+        let error = differs(recipe(), other);
+        assert!(
+            error.contains("training image 1 is nut/1.png (99) now, and was gear/1.png (55667788) there"),
+            "{error}"
+        );
+        let mut other = identity();
+        other.images.pop();
+        assert!(differs(recipe(), other).contains("the number of training images is 1 now, and was 2 there"));
+    }
+
+    #[test]
+    fn a_newer_format_is_said_to_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint.safetensors");
+        let metadata = HashMap::from([(KEY.to_owned(), r#"{"format": 2}"#.to_owned())]);
+        let none: [(&str, &Tensor); 0] = [];
+        std::fs::write(&path, safetensors::serialize(none, Some(metadata)).unwrap()).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(error.contains("format 2") && error.contains("update"), "{error}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What training does over time, a JSON object a line, for programs and plots.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A line of the log: what was found since the line before it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LogLine {
+    /// Steps taken, of all epochs together.
+    pub step: u64,
+    /// The epoch of the last of them, from 1.
+    pub epoch: u64,
+    /// The mean loss of the line's steps.
+    pub loss: f64,
+    /// The last step's learning rate.
+    pub learning_rate: f64,
+    /// The largest norm of the line's gradients, before clipping.
+    pub gradient_norm: f64,
+    /// Images a second over the line's steps.
+    pub images_per_second: f64,
+    /// Seconds trained since the run's start, pauses between resumed parts left out.
+    pub seconds: f64,
+}
+
+/// An open log.
+#[derive(Debug)]
+pub(crate) struct TrainLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl TrainLog {
+    /// Opens the log of a run that has taken `steps` steps: lines of later ones, and half a line, are cut off.
+    pub(crate) fn open(path: &Path, steps: u64) -> Result<Self> {
+        let io = |action| move |error| Error::Io { action, path: path.into(), error };
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            // Opening a pipe may never end.
+            return Err(io("write")(std::io::Error::other("it is not a regular file")));
+        }
+        let options = File::options().create(true).truncate(false).read(true).write(true).open(path);
+        let mut file = options.map_err(io("write"))?;
+        let kept = kept(&file, steps).map_err(io("read"))?;
+        file.set_len(kept).and_then(|()| file.seek(SeekFrom::End(0))).map_err(io("write"))?;
+        Ok(Self { path: path.into(), file })
+    }
+
+    /// Adds a line.
+    pub(crate) fn write(&mut self, line: &LogLine) -> Result<()> {
+        let io = |error| Error::Io { action: "write", path: self.path.clone(), error };
+        let mut text = serde_json::to_string(line).map_err(|error| io(error.into()))?;
+        text.push('\n');
+        // At once: a line is there whole or, where the process or the disk ends in it, cut off on resuming.
+        self.file.write_all(text.as_bytes()).map_err(io)
+    }
+}
+
+/// How many bytes are lines of the first `steps` steps.
+fn kept(file: &File, steps: u64) -> std::io::Result<u64> {
+    let (mut reader, mut line, mut kept) = (BufReader::new(file), Vec::new(), 0);
+    loop {
+        line.clear();
+        let length = reader.read_until(b'\n', &mut line)?;
+        let is_ours = line.ends_with(b"\n")
+            && serde_json::from_slice::<LogLine>(&line).is_ok_and(|line| line.step <= steps && steps > 0);
+        if !is_ours {
+            return Ok(kept);
+        }
+        kept += length as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: u64) -> LogLine {
+        LogLine {
+            step,
+            epoch: 1,
+            loss: 0.5,
+            learning_rate: 1e-3,
+            gradient_norm: 0.1,
+            images_per_second: 3.0,
+            seconds: 1.5,
+        }
+    }
+
+    fn steps(path: &Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str::<LogLine>(line).unwrap().step).collect()
+    }
+
+    #[test]
+    fn a_resumed_log_goes_on_where_the_checkpoint_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("train.jsonl");
+        let mut log = TrainLog::open(&path, 0).unwrap();
+        for step in [10, 20, 30] {
+            log.write(&line(step)).unwrap();
+        }
+        // Killed in the middle of a line.
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"step\": 40, \"ep").unwrap();
+        let mut log = TrainLog::open(&path, 20).unwrap();
+        log.write(&line(25)).unwrap();
+        assert_eq!(steps(&path), [10, 20, 25]);
+        // A checkpoint between two lines.
+        TrainLog::open(&path, 22).unwrap().write(&line(30)).unwrap();
+        assert_eq!(steps(&path), [10, 20, 30]);
+        // A run that starts anew.
+        TrainLog::open(&path, 0).unwrap().write(&line(1)).unwrap();
+        assert_eq!(steps(&path), [1]);
+    }
+
+    #[test]
+    fn a_folder_in_its_place_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = TrainLog::open(folder.path(), 0).unwrap_err().to_string();
+        assert!(error.contains(&folder.path().display().to_string()), "{error}");
+    }
+}

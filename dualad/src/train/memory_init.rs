@@ -1,0 +1,123 @@
+//! Memory slots taken from what the network asks about training images.
+//!
+//! Drawn slots point anywhere: to what is asked they are all about equally far, every read is their mean, and nothing
+//! passes until hundreds of epochs have spread them. Slots taken from the questions are near some and far from others
+//! from their first step on.
+
+use candle_core::Tensor;
+
+use crate::config::DualAdConfig;
+use crate::error::{Error, Result};
+use crate::train::features::TokenSource;
+use crate::train::k_means::k_means;
+use crate::train::recipe::MemoryInit;
+use crate::train::step::Stepper;
+use crate::{Random, random::Stream};
+
+/// Images whose tokens' questions are looked at.
+const IMAGES: usize = 96;
+/// Images that pass through the network at a time.
+const BATCH: usize = 8;
+/// Rounds of k-means.
+const ROUNDS: usize = 10;
+
+/// Replaces a stepper's slots, and forgets their gradients' moments.
+pub(crate) fn from_data(
+    stepper: &mut dyn Stepper,
+    config: &DualAdConfig,
+    init: MemoryInit,
+    tokens: &dyn TokenSource,
+    random: &Random,
+) -> Result<()> {
+    let (width, slots) = (config.narrow_width, config.memory_slots);
+    let images = random.named("memory: images").permutation(tokens.images());
+    let mut rows: Vec<Vec<f32>> = Vec::new();
+    for images in images.get(..IMAGES).unwrap_or(&images).chunks(BATCH) {
+        let found = stepper.memory_queries(&tokens.batch(images)?)?;
+        rows.resize(found.len(), Vec::new());
+        rows.iter_mut().zip(found).for_each(|(rows, found)| rows.extend(found));
+    }
+    let mut state = stepper.state()?;
+    for (level, rows) in rows.iter().enumerate() {
+        let stream = random.named(&format!("memory: rows of level {level}"));
+        let values = choose(init, rows, width, slots, stream);
+        let name = format!("memory_modules.{level}.weight");
+        let replace = |tensor: &mut Tensor, values: Vec<f32>| {
+            *tensor = Tensor::from_vec(values, (slots, width), tensor.device())?;
+            Ok::<_, Error>(())
+        };
+        if let (Some(parameters), true) = (state.parameters.get_mut(&name), values.len() == slots * width) {
+            replace(parameters, values)?;
+            for moments in [&mut state.mean, &mut state.square] {
+                moments.get_mut(&name).map_or(Ok(()), |moments| replace(moments, vec![0.0; slots * width]))?;
+            }
+        }
+    }
+    stepper.restore(&state)
+}
+
+/// `slots` of the rows `[.., width]`, or of what stands for them.
+fn choose(init: MemoryInit, rows: &[f32], width: usize, slots: usize, stream: Stream) -> Vec<f32> {
+    let rounds = if init == MemoryInit::KMeans { ROUNDS } else { 0 };
+    k_means(rows, width, slots, rounds, stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+    use crate::DualAd;
+    use crate::train::AdamWConfig;
+    use crate::train::step::PlainStepper;
+    use crate::train::step::tests::{bits, small};
+    use crate::train::trainer::tests::Tokens;
+
+    fn stepper() -> PlainStepper {
+        let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).unwrap();
+        let mut stepper = PlainStepper::new(&network, AdamWConfig::default()).unwrap();
+        let tokens = Tokens::new(&small(), 2).batch(&[0, 1]).unwrap();
+        stepper.step(&tokens, &mut Random::new(0)).unwrap();
+        stepper
+    }
+
+    #[test]
+    fn sampled_slots_are_what_was_asked_and_nothing_else_changes() {
+        let (mut stepper, tokens) = (stepper(), Tokens::new(&small(), 5));
+        let asked = stepper.memory_queries(&tokens.batch(&[0, 1, 2, 3, 4]).unwrap()).unwrap();
+        let mut before = stepper.state().unwrap();
+        from_data(&mut stepper, &small(), MemoryInit::Sample, &tokens, &Random::new(0)).unwrap();
+        let mut after = stepper.state().unwrap();
+        for (level, asked) in asked.iter().enumerate() {
+            let name = format!("memory_modules.{level}.weight");
+            let slots: Vec<Vec<f32>> = after.parameters[&name].to_vec2().unwrap();
+            assert_eq!(slots.len(), 6);
+            for slot in &slots {
+                assert!(asked.chunks(8).any(|row| row.iter().zip(slot).all(|(a, b)| (a - b).abs() < 1e-5)));
+                assert_eq!(slots.iter().filter(|other| *other == slot).count(), 1);
+            }
+            assert!(bits(&after.square)[&name].iter().all(|&bits| bits == 0));
+            for state in [&mut before, &mut after] {
+                for tensors in [&mut state.parameters, &mut state.mean, &mut state.square] {
+                    tensors.remove(&name).unwrap();
+                }
+            }
+        }
+        assert_eq!(bits(&before.parameters), bits(&after.parameters));
+        assert_eq!(bits(&before.mean), bits(&after.mean));
+        assert_eq!((before.steps, after.steps), (1, 1));
+    }
+
+    #[test]
+    fn k_means_gives_other_slots_and_the_same_each_time() {
+        let tokens = Tokens::new(&small(), 5);
+        let slots = |init, seed| {
+            let mut stepper = stepper();
+            from_data(&mut stepper, &small(), init, &tokens, &Random::new(seed)).unwrap();
+            bits(&stepper.state().unwrap().parameters)["memory_modules.1.weight"].clone()
+        };
+        let first = slots(MemoryInit::KMeans, 0);
+        assert!(first == slots(MemoryInit::KMeans, 0));
+        assert!(first != slots(MemoryInit::Sample, 0) && first != slots(MemoryInit::KMeans, 1));
+    }
+}

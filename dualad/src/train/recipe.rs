@@ -1,0 +1,319 @@
+//! What a run is told: the network and how to train it, as presets and as JSON.
+
+use dualad_backbones::Backbone;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::{DualAdConfig, Variant};
+use crate::error::{Error, Result};
+use crate::train::{AdamWConfig, Curve, Schedule};
+
+/// How a network is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TrainConfig {
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Images a step; an epoch's last step may have fewer.
+    pub batch_size: usize,
+    /// Seed of the first weights, the order of the images, the noise and the dropout.
+    pub seed: u64,
+    /// The optimiser.
+    pub optimizer: AdamWConfig,
+    /// The learning rate over the run.
+    pub schedule: Schedule,
+    /// How the memory starts, and is read meanwhile.
+    pub memory: MemoryConfig,
+}
+
+/// How the memory modules start, and are read during training. Without effect on a network without memory.
+///
+/// Shares are of the run's steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct MemoryConfig {
+    /// Where the slots come from.
+    pub init: MemoryInit,
+    /// After which share of the steps the memory joins in. Until then it passes on what it is asked; slots from data are
+    /// taken at that moment.
+    pub start: f64,
+    /// Over which share of the steps what it passes on goes from what it is asked to what it reads.
+    pub ramp: f64,
+    /// What the memory is read at in the first step; it then goes, on a straight line of its logarithm, to the network's
+    /// own [`DualAdConfig::memory_temperature`]. `None`: it is that all the time.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub temperature_start: Option<f64>,
+    /// The share of the steps after which the temperature has arrived.
+    pub anneal: f64,
+}
+
+/// Where a memory's first slots come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum MemoryInit {
+    /// Drawn at random, as the paper does: directions that no feature may ever have.
+    Drawn,
+    /// Some of what the network asks about training images.
+    Sample,
+    /// What stands for all that the network asks about training images: k-means by cosine.
+    KMeans,
+}
+
+impl MemoryConfig {
+    /// The paper's: drawn, there from the first step on, read at one temperature.
+    pub fn paper() -> Self {
+        Self { init: MemoryInit::Drawn, start: 0.0, ramp: 0.0, temperature_start: None, anneal: 0.0 }
+    }
+}
+
+/// The network and how to train it: all that decides a run, besides its images.
+///
+/// ```
+/// use dualad::backbones::Backbone;
+/// use dualad::train::Recipe;
+/// use dualad::Variant;
+///
+/// let recipe = Recipe::paper(Variant::Heterogeneous, Backbone::WideResNet50x2);
+/// assert_eq!((recipe.train.epochs, recipe.train.batch_size), (1200, 16));
+///
+/// // A file of one's own names what differs.
+/// let recipe = recipe.with_json("mine.json", r#"{"train": {"epochs": 20, "optimizer": {"learning_rate": 1e-3}}}"#)?;
+/// assert_eq!((recipe.train.epochs, recipe.train.optimizer.learning_rate), (20, 1e-3));
+/// let error = recipe.with_json("mine.json", r#"{"train": {"epoch": 20}}"#).unwrap_err();
+/// assert!(error.to_string().contains("unknown field `epoch`"));
+/// # Ok::<(), dualad::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Recipe {
+    /// The network.
+    pub network: DualAdConfig,
+    /// How it is trained.
+    pub train: TrainConfig,
+}
+
+impl Recipe {
+    /// The paper's, to the letter (method, sections 4 and 5).
+    pub fn paper(variant: Variant, backbone: Backbone) -> Self {
+        Self {
+            network: DualAdConfig::paper(variant, backbone),
+            train: TrainConfig {
+                epochs: 1200,
+                batch_size: 16,
+                seed: 0,
+                optimizer: AdamWConfig::default(),
+                schedule: Schedule::new(Curve::Step { after_epoch: 1000, factor: 0.1 }),
+                memory: MemoryConfig::paper(),
+            },
+        }
+    }
+
+    /// A useful model in minutes on a CPU: a narrow network on standardised features, larger steps, a schedule that ends.
+    pub fn fast(variant: Variant, backbone: Backbone) -> Self {
+        let mut network = DualAdConfig::paper(variant, backbone);
+        (network.narrow_width, network.head_width, network.ffn_width) = (64, 64, 256);
+        network.standardise = true;
+        // Until a memory that opens early is found: the paper's needs hundreds of epochs.
+        network.memory_slots = 0;
+        Self {
+            network,
+            train: TrainConfig {
+                epochs: 16,
+                batch_size: 8,
+                seed: 0,
+                optimizer: AdamWConfig { learning_rate: 2e-3, clip_norm: Some(1.0), ..AdamWConfig::default() },
+                schedule: Schedule::new(Curve::Cosine).warmup(50),
+                memory: MemoryConfig { init: MemoryInit::KMeans, ..MemoryConfig::paper() },
+            },
+        }
+    }
+
+    /// The same with what a JSON object names: fields that it does not name stay, a field that there is not is an error.
+    /// `null` takes a value out where a field may have none.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] that names `source_name` and the field or the place in the text.
+    pub fn with_json(&self, source_name: &str, text: &str) -> Result<Self> {
+        let wrong = |error: serde_json::Error| Error::Recipe {
+            source_name: source_name.into(),
+            reason: format!("{error}; a recipe is an object of `network` and `train`, as docs/training.md lists them"),
+        };
+        let mut whole = serde_json::to_value(self).map_err(wrong)?;
+        merge(&mut whole, serde_json::from_str(text).map_err(wrong)?);
+        // Through text: an error then comes with the field's name.
+        let merged: Self = serde_json::from_value(whole).map_err(wrong)?;
+        Ok(merged)
+    }
+
+    /// Whether this can be trained.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the first field that is out of range.
+    pub fn validate(&self) -> Result<()> {
+        self.network.validate()?;
+        self.train.optimizer.validate()?;
+        self.train.schedule.validate()?;
+        let TrainConfig { epochs, batch_size, memory, .. } = &self.train;
+        let check = |field, value: String, holds: bool, reason: &str| {
+            if holds { Ok(()) } else { Err(Error::Config { field, value, reason: reason.into() }) }
+        };
+        check("epochs", epochs.to_string(), (1..=1_000_000).contains(epochs), "must be from 1 to a million")?;
+        check("batch_size", batch_size.to_string(), (1..=65_536).contains(batch_size), "must be from 1 to 65536")?;
+        let shares = [("memory.start", memory.start), ("memory.ramp", memory.ramp), ("memory.anneal", memory.anneal)];
+        for (field, share) in shares {
+            check(field, share.to_string(), (0.0..=1.0).contains(&share), "must be from 0 to 1")?;
+        }
+        // At the end the network is what it will be used as.
+        let joined = memory.start + memory.ramp;
+        check(
+            "memory.ramp",
+            memory.ramp.to_string(),
+            joined <= 1.0,
+            "must leave off before the run does, with memory.start",
+        )?;
+        let start = memory.temperature_start.unwrap_or(1.0);
+        let in_range = (1e-3..=1e3).contains(&start);
+        check("memory.temperature_start", start.to_string(), in_range, "must be from 0.001 to 1000")
+    }
+}
+
+impl MemoryConfig {
+    /// The step before which the memory joins in.
+    pub fn first_step(&self, total: u64) -> u64 {
+        (self.start * total as f64).round() as u64
+    }
+
+    /// What the memory passes on in step `step` (from 0) of `total`: 0 what it is asked, 1 what it reads.
+    pub fn share(&self, step: u64, total: u64) -> f64 {
+        let first = self.first_step(total);
+        if step < first {
+            return 0.0;
+        }
+        let ramp = self.ramp * total as f64;
+        // The first step with a memory already has some of it.
+        ((step - first + 1) as f64 / ramp.max(1.0)).min(1.0)
+    }
+
+    /// What the memory is read at in step `step` (from 0) of `total`, where the network's own temperature is `last`.
+    pub fn temperature(&self, last: f64, step: u64, total: u64) -> f64 {
+        let Some(first) = self.temperature_start else { return last };
+        let arrived = self.anneal * total as f64;
+        if step as f64 >= arrived {
+            return last;
+        }
+        let progress = step as f64 / arrived;
+        (first.ln() * (1.0 - progress) + last.ln() * progress).exp()
+    }
+}
+
+/// Puts what `new` names into `old`, object by object. An object that says of which kind it is replaces the other.
+fn merge(old: &mut Value, new: Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) if !new.contains_key("kind") || old.get("kind") == new.get("kind") => {
+            for (key, value) in new {
+                merge(old.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (old, new) => *old = new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paper() -> Recipe {
+        Recipe::paper(Variant::Heterogeneous, Backbone::ResNet18)
+    }
+
+    #[test]
+    fn presets_are_valid_and_survive_json() {
+        for backbone in Backbone::ALL {
+            for variant in [Variant::Heterogeneous, Variant::Homogeneous] {
+                for recipe in [Recipe::paper(variant, backbone), Recipe::fast(variant, backbone)] {
+                    recipe.validate().unwrap();
+                    let text = serde_json::to_string(&recipe).unwrap();
+                    assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), recipe);
+                    assert_eq!(recipe.with_json("none", "{}").unwrap(), recipe);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn json_changes_what_it_names() {
+        let text = r#"{"network": {"jitter": null, "window": [3, 3]},
+                       "train": {"schedule": {"curve": {"kind": "one-cycle", "rise": 0.2}}, "memory": {"init": "k-means"}}}"#;
+        let recipe = paper().with_json("a.json", text).unwrap();
+        let mut expected = paper();
+        (expected.network.jitter, expected.network.window) = (None, Some([3, 3]));
+        expected.train.schedule.curve = Curve::OneCycle { rise: 0.2 };
+        expected.train.memory.init = MemoryInit::KMeans;
+        assert_eq!(recipe, expected);
+        // A kind that was there already keeps what is not named.
+        let recipe = paper().with_json("a.json", r#"{"network": {"jitter": {"scale": 1.0}}}"#).unwrap();
+        assert_eq!(recipe.network.jitter.unwrap().scale, 1.0);
+    }
+
+    #[test]
+    fn json_that_is_none_names_the_fault() {
+        for (text, word) in [
+            ("", "line 1"),
+            ("[]", "Recipe"),
+            (r#"{"trian": {}}"#, "trian"),
+            (r#"{"train": {"optimizer": {"lr": 1}}}"#, "lr"),
+            (r#"{"network": {"jitter": {"scale": "much"}}}"#, "much"),
+            (r#"{"train": {"epochs": -1}}"#, "-1"),
+        ] {
+            let error = paper().with_json("a.json", text).unwrap_err().to_string();
+            assert!(error.contains("a.json") && error.contains(word), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_trained_is_named() {
+        for (text, field) in [
+            (r#"{"train": {"epochs": 0}}"#, "epochs"),
+            (r#"{"train": {"batch_size": 0}}"#, "batch_size"),
+            (r#"{"train": {"memory": {"anneal": 2.0}}}"#, "memory.anneal"),
+            (r#"{"train": {"memory": {"start": 0.7, "ramp": 0.4}}}"#, "memory.ramp"),
+            (r#"{"train": {"memory": {"start": -0.1}}}"#, "memory.start"),
+            (r#"{"train": {"memory": {"temperature_start": 0.0}}}"#, "memory.temperature_start"),
+            (r#"{"train": {"schedule": {"floor": 2.0}}}"#, "schedule.floor"),
+            (r#"{"train": {"optimizer": {"beta1": 1.0}}}"#, "beta1"),
+            (r#"{"network": {"heads": 7}}"#, "heads"),
+        ] {
+            let error = paper().with_json("a.json", text).unwrap().validate().unwrap_err().to_string();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_temperature_goes_from_the_first_to_the_last() {
+        let memory = MemoryConfig { temperature_start: Some(1.0), anneal: 0.5, ..MemoryConfig::paper() };
+        let at = |step| memory.temperature(0.01, step, 100);
+        assert_eq!((at(0), at(50), at(99)), (1.0, 0.01, 0.01));
+        assert!((at(25) - 0.1).abs() < 1e-12);
+        let fixed = MemoryConfig { temperature_start: None, ..memory };
+        assert_eq!(fixed.temperature(0.3, 0, 100), 0.3);
+        let at_once = MemoryConfig { anneal: 0.0, ..memory };
+        assert_eq!(at_once.temperature(0.3, 0, 100), 0.3);
+    }
+
+    #[test]
+    fn the_memory_joins_in_when_it_is_told_to() {
+        let memory = MemoryConfig { start: 0.3, ramp: 0.2, ..MemoryConfig::paper() };
+        let at = |step| memory.share(step, 100);
+        assert_eq!(
+            (memory.first_step(100), at(0), at(29), at(30), at(39), at(49), at(99)),
+            (30, 0.0, 0.0, 0.05, 0.5, 1.0, 1.0)
+        );
+        assert_eq!(MemoryConfig::paper().share(0, 100), 1.0);
+        let at_once = MemoryConfig { ramp: 0.0, ..memory };
+        assert_eq!((at_once.share(29, 100), at_once.share(30, 100)), (0.0, 1.0));
+    }
+}

@@ -1,0 +1,179 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use dualad::Variant;
+use dualad::backbones::{Backbone, Weights};
+use dualad::train::{FeatureCache, FeatureType, Recipe};
+
+use super::Kind;
+use crate::common::{CommonArgs, Result};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Preset {
+    /// The paper's recipe to the letter: 1200 epochs
+    Paper,
+    /// A useful model in minutes on a CPU
+    Fast,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VariantName {
+    Heterogeneous,
+    Homogeneous,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CacheType {
+    F32,
+    F16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// Folder of the dataset; without it, a small one is generated
+    #[arg(long, value_name = "ROOT")]
+    pub(crate) data: Option<PathBuf>,
+    /// Categories to use, with commas between them [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) categories: Vec<String>,
+    /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data filter-bank, which needs no weights]
+    #[arg(long, value_name = "NAME", value_parser = backbones())]
+    pub(crate) backbone: Option<Backbone>,
+    /// The backbone's weights: a safetensors file, or `hub` for the Hugging Face hub [default: hub]
+    #[arg(long, value_name = "FILE|hub")]
+    pub(crate) weights: Option<String>,
+    /// The reconstruction network
+    #[arg(long, value_enum, default_value_t = VariantName::Heterogeneous)]
+    pub(crate) variant: VariantName,
+    /// Recipe that the other flags change [default: paper; without --data fast]
+    #[arg(long, value_enum)]
+    pub(crate) preset: Option<Preset>,
+    /// Passes over the training images [default: the preset's; paper: 1200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) epochs: Option<u64>,
+    /// Images a step [default: the preset's; paper: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) batch_size: Option<u16>,
+    /// Learning rate before its schedule [default: the preset's; paper: 1e-4]
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    pub(crate) learning_rate: Option<f64>,
+    /// Also measure after every N epochs [default: after the last alone]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) eval_every: Option<u64>,
+    /// JSON of what differs from the preset, such as {"network": {"levels": 2}, "train": {"seed": 1}}; flags win
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder for the model, its checkpoint, log, report and heat maps [default: out/mvtec or out/visa]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on from the last checkpoint in --out
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Train nothing: measure the model in --out
+    #[arg(long, conflicts_with_all = ["resume", "config", "preset", "epochs", "batch_size", "learning_rate", "eval_every"])]
+    pub(crate) eval_only: bool,
+    /// Seconds of training between two checkpoints; where writing one takes long, they are rarer
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) checkpoint_every: u64,
+    /// Heat maps to write for each category
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) heatmaps: usize,
+    /// Folder that features are kept in, for all runs [default: DUALAD_CACHE, or dualad in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+    /// Keep no features on disk: in memory as far as they fit, else computed whenever they are needed
+    #[arg(long, conflicts_with = "cache")]
+    pub(crate) no_cache: bool,
+    /// What features are kept as; f16 takes half the space, and is rounded
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = CacheType::F32)]
+    pub(crate) cache_type: CacheType,
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+fn backbones() -> impl TypedValueParser<Value = Backbone> {
+    PossibleValuesParser::new(Backbone::ALL.map(Backbone::name)).try_map(|name| name.parse())
+}
+
+fn rate(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        _ => Err("choose a finite number that is not negative, such as 1e-4".into()),
+    }
+}
+
+impl TrainArgs {
+    pub(crate) fn out(&self, kind: Kind) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| PathBuf::from("out").join(kind.name()))
+    }
+
+    pub(crate) fn backbone(&self) -> Backbone {
+        let unnamed = if self.data.is_some() { Backbone::WideResNet50x2 } else { Backbone::FilterBank };
+        self.backbone.unwrap_or(unnamed)
+    }
+
+    /// The weights asked for; for a backbone that needs none, none.
+    pub(crate) fn weights(&self, backbone: Backbone) -> Result<Weights> {
+        match self.weights.as_deref() {
+            _ if backbone.network().is_none() => Ok(Weights::default()),
+            None | Some("hub") => hub(),
+            Some(file) => Ok(Weights::file(file)),
+        }
+    }
+
+    pub(crate) fn preset(&self) -> Preset {
+        self.preset.unwrap_or(if self.data.is_some() { Preset::Paper } else { Preset::Fast })
+    }
+
+    /// The preset, what --config changes, and what flags change.
+    pub(crate) fn recipe(&self, backbone: Backbone) -> Result<Recipe> {
+        let variant = match self.variant {
+            VariantName::Heterogeneous => Variant::Heterogeneous,
+            VariantName::Homogeneous => Variant::Homogeneous,
+        };
+        let mut recipe = match self.preset() {
+            Preset::Paper => Recipe::paper(variant, backbone),
+            Preset::Fast => Recipe::fast(variant, backbone),
+        };
+        if let Some(path) = &self.config {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            recipe = recipe.with_json(&path.display().to_string(), &text)?;
+        }
+        let train = &mut recipe.train;
+        train.epochs = self.epochs.unwrap_or(train.epochs);
+        train.batch_size = self.batch_size.map_or(train.batch_size, usize::from);
+        train.optimizer.learning_rate = self.learning_rate.unwrap_or(train.optimizer.learning_rate);
+        train.seed = self.common.seed.unwrap_or(train.seed);
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// Where features are kept, if they are to be.
+    pub(crate) fn cache(&self) -> Result<Option<FeatureCache>> {
+        if self.no_cache {
+            return Ok(None);
+        }
+        let folder = self.cache.clone().or_else(FeatureCache::default_folder);
+        let folder =
+            folder.ok_or("there is no folder to keep features in; name one with --cache, or use --no-cache")?;
+        let feature_type = match self.cache_type {
+            CacheType::F32 => FeatureType::F32,
+            CacheType::F16 => FeatureType::F16,
+        };
+        Ok(Some(FeatureCache::open(folder)?.feature_type(feature_type)))
+    }
+}
+
+#[cfg(feature = "hub")]
+fn hub() -> Result<Weights> {
+    Ok(Weights::hub())
+}
+
+#[cfg(not(feature = "hub"))]
+fn hub() -> Result<Weights> {
+    Err("this was built without the hub; give --weights FILE".into())
+}

@@ -1,0 +1,288 @@
+//! The job: features, training, evaluation, report.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dualad::backbones::{FeatureExtractor, Provenance, Weights};
+use dualad::candle_core::Device;
+use dualad::data::image::Preprocess;
+use dualad::data::{Cancel, Dataset, Sample, Split};
+use dualad::metrics::Evaluation;
+use dualad::report::{ImageResult, Picture, Report};
+use dualad::train::{FeatureCache, Features, FolderLock, Trainer};
+use dualad::{DualAd, Error, Input, Model, TestSet};
+
+use super::args::Preset;
+use super::bars::Bar;
+use super::heatmaps::Strips;
+use super::{Kind, TrainArgs, dataset};
+use crate::common::Result;
+
+const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Pictures of misses, and of false alarms, in the report.
+const WORST: usize = 8;
+
+pub(crate) fn run(kind: Kind, args: &TrainArgs, cancel: &Cancel) -> Result<()> {
+    let out = args.out(kind);
+    let device = args.common.device()?;
+    // What can be refused without looking at an image is refused first.
+    let cache = args.cache()?;
+    let mut job = Job { args, out: &out, device, cache, cancel, seconds: Seconds::default() };
+    let result = if args.eval_only { job.evaluate_only(kind) } else { job.train(kind) };
+    result.map_err(|error| match error.downcast_ref::<Error>() {
+        Some(Error::Cancelled) => job.interrupted().into(),
+        _ => error,
+    })
+}
+
+#[derive(Default)]
+struct Seconds {
+    features: Duration,
+    training: f64,
+    evaluation: Duration,
+}
+
+struct Job<'a> {
+    args: &'a TrainArgs,
+    out: &'a Path,
+    device: Device,
+    cache: Option<FeatureCache>,
+    cancel: &'a Cancel,
+    seconds: Seconds,
+}
+
+impl Job<'_> {
+    fn train(&mut self, kind: Kind) -> Result<()> {
+        let backbone = self.args.backbone();
+        let recipe = self.args.recipe(backbone)?;
+        let weights = self.args.weights(backbone)?;
+        let _lock = FolderLock::take(self.out)?;
+        let dataset = dataset::open(kind, self.args, self.out, self.cancel)?;
+        let preprocess = Input::of_grid(recipe.network.grid).preprocess()?;
+        let extractor: Arc<dyn FeatureExtractor> =
+            Arc::from(backbone.extractor().weights(weights).device(&self.device).build()?);
+        let train = self.features("features for training", &dataset, Split::Train, &extractor, &preprocess)?;
+        let test = self.test_set(&dataset, &extractor, &preprocess)?;
+
+        let path = self.out.join(CHECKPOINT);
+        let trainer = if self.args.resume {
+            Trainer::resume(recipe, &train, &self.device, &path)?
+        } else {
+            Trainer::new(recipe, &train, &self.device, self.cancel)?.checkpoint(&path)
+        };
+        let interval = Duration::from_secs(self.args.checkpoint_every);
+        let mut trainer = trainer.log(self.out.join("train.jsonl")).checkpoint_interval(interval);
+        let bar = Bar::training();
+        while !trainer.is_finished() {
+            let every = self.args.eval_every.unwrap_or(u64::MAX);
+            let next = (trainer.epoch() / every + 1).saturating_mul(every);
+            trainer.run_to(next, self.cancel, |progress| bar.train(progress))?;
+            if let (Some(test), false, true) = (&test, trainer.is_finished(), self.args.eval_every.is_some()) {
+                let (evaluation, _) = self.evaluate(test, &trainer.network()?)?;
+                bar.suspend(|| self.say_mean(trainer.epoch(), &evaluation));
+            }
+        }
+        drop(bar);
+        self.seconds.training = trainer.seconds();
+
+        let recipe = trainer.recipe().clone();
+        let stages: Vec<usize> = extractor.stages().iter().map(|stage| stage.index).collect();
+        let mut model = Model::new(trainer.network()?, backbone, &stages, extractor.provenance().clone());
+        model.config.categories = dataset.categories.iter().map(|category| category.name.clone()).collect();
+        model.config.train_images = train.samples().len();
+        model.config.preset = preset_name(self.args.preset()).into();
+        model.config.recipe = Some(recipe);
+        // Before it is measured: whatever happens then, the model is there.
+        model.save(self.out, "")?;
+        let Some(test) = test else {
+            eprintln!("note: the dataset has no test images; nothing was measured");
+            return Ok(());
+        };
+        let report = self.report(&model, trainer.losses(), &dataset, &test, &preprocess)?;
+        model.save(self.out, &format!("```text\n{}```", report.table()))?;
+        Ok(())
+    }
+
+    fn evaluate_only(&mut self, kind: Kind) -> Result<()> {
+        let model = Model::load(self.out, &self.device)?;
+        let backbone = model.config.backbone;
+        if let Some(other) = self.args.backbone.filter(|other| *other != backbone) {
+            return Err(format!("the model in {} has the backbone {backbone}, not {other}", self.out.display()).into());
+        }
+        let trained_with = model.config.weights.clone();
+        let weights = match (&self.args.weights, trained_with.source.as_str()) {
+            (None, "file") => Weights::file(&trained_with.location),
+            _ => self.args.weights(backbone)?,
+        };
+        let _lock = FolderLock::take(self.out)?;
+        let dataset = dataset::open(kind, self.args, self.out, self.cancel)?;
+        let preprocess = model.config.input.preprocess()?;
+        let extractor = backbone.extractor().stages(&model.config.stages).weights(weights).device(&self.device);
+        let extractor: Arc<dyn FeatureExtractor> = Arc::from(extractor.build()?);
+        check_weights(&trained_with, extractor.provenance())?;
+        let test = self.test_set(&dataset, &extractor, &preprocess)?;
+        let test = test.ok_or("the dataset has no test images; there is nothing to measure")?;
+        self.report(&model, Vec::new(), &dataset, &test, &preprocess)?;
+        Ok(())
+    }
+
+    fn features(
+        &mut self,
+        what: &'static str,
+        dataset: &Dataset,
+        split: Split,
+        extractor: &Arc<dyn FeatureExtractor>,
+        preprocess: &Preprocess,
+    ) -> Result<Features> {
+        let begun = Instant::now();
+        let bar = Bar::new(what);
+        let mut features =
+            Features::of(dataset.samples(split).cloned(), extractor.clone(), preprocess.clone()).cancel(self.cancel);
+        if let Some(cache) = &self.cache {
+            features = features.cache(cache.clone());
+        }
+        let features = features.compute(|done, total| bar.set(done, total))?;
+        self.seconds.features += begun.elapsed();
+        Ok(features)
+    }
+
+    /// The test images, if there are any.
+    fn test_set(
+        &mut self,
+        dataset: &Dataset,
+        extractor: &Arc<dyn FeatureExtractor>,
+        preprocess: &Preprocess,
+    ) -> Result<Option<TestSet>> {
+        if dataset.samples(Split::Test).next().is_none() {
+            return Ok(None);
+        }
+        let features = self.features("features for testing", dataset, Split::Test, extractor, preprocess)?;
+        Ok(Some(TestSet::new(features)?))
+    }
+
+    fn evaluate(&mut self, test: &TestSet, network: &DualAd) -> Result<(Evaluation, Vec<dualad::ImageScores>)> {
+        let begun = Instant::now();
+        let bar = Bar::new("scoring test images");
+        let scores = test.score(network, self.cancel, |done, total| bar.set(done, total))?;
+        let evaluation = test.evaluate(&scores)?;
+        self.seconds.evaluation += begun.elapsed();
+        Ok((evaluation, scores))
+    }
+
+    /// Measures the model, and writes down what was found.
+    fn report(
+        &mut self,
+        model: &Model,
+        losses: Vec<f64>,
+        dataset: &Dataset,
+        test: &TestSet,
+        preprocess: &Preprocess,
+    ) -> Result<Report> {
+        let (evaluation, scores) = self.evaluate(test, &model.network)?;
+        let mut report = Report::new(evaluation);
+        let config = &model.config;
+        report.backbone = config.backbone.name().into();
+        report.variant = format!("{:?}", config.network.variant).to_lowercase();
+        report.preset.clone_from(&config.preset);
+        if let Some(recipe) = &config.recipe {
+            report.seed = recipe.train.seed;
+            report.epochs = usize::try_from(recipe.train.epochs)?;
+        }
+        report.parameters = config.network.parameter_count()?;
+        report.train_images = config.train_images;
+        report.seconds.features = self.seconds.features.as_secs_f64();
+        report.seconds.training = self.seconds.training;
+        report.seconds.evaluation = self.seconds.evaluation.as_secs_f64();
+        report.loss = losses;
+        report.weights = weights_rows(&config.weights);
+        let shown = |sample: &Sample| {
+            let path = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path);
+            path.display().to_string()
+        };
+        let images = test.samples().iter().zip(&scores);
+        report.images = images
+            .map(|(sample, scores)| {
+                ImageResult::new(&sample.category, shown(sample), &sample.label, scores.image_score)
+            })
+            .collect();
+        let strips = Strips::new(test, &scores, preprocess)?;
+        let picture =
+            |index: usize| -> Result<Picture> { Ok(Picture::new(report.images[index].clone(), strips.png(index)?)) };
+        let misses = report.worst_misses(WORST).into_iter().map(picture).collect::<Result<_>>()?;
+        let false_alarms = report.worst_false_alarms(WORST).into_iter().map(picture).collect::<Result<_>>()?;
+        (report.misses, report.false_alarms) = (misses, false_alarms);
+        report.save(self.out)?;
+        if self.args.heatmaps > 0 {
+            strips.write(&self.out.join("heatmaps"), self.args.heatmaps)?;
+        }
+        match &self.args.common.json {
+            _ if self.args.common.json_to_stdout() => print!("{}", line(&report.to_json()?)),
+            json => {
+                if let Some(path) = json {
+                    report.save_json(path)?;
+                }
+                print!("{}", report.table());
+                println!("model, report.html and heat maps: {}", self.out.display());
+            }
+        }
+        Ok(report)
+    }
+
+    /// One line for an evaluation on the way; the JSON keeps standard output for itself.
+    fn say_mean(&self, epoch: u64, evaluation: &Evaluation) {
+        if self.args.common.json_to_stdout() {
+            return;
+        }
+        let percent = |metric: &dualad::metrics::Metric| {
+            metric.as_ref().map_or_else(|_| "-".to_owned(), |value| format!("{:.1}", 100.0 * value))
+        };
+        let mean = &evaluation.mean;
+        println!(
+            "epoch {epoch}: image AUROC {}, pixel AUROC {}, pixel AP {}",
+            percent(&mean.image_auroc),
+            percent(&mean.pixel_auroc),
+            percent(&mean.pixel_ap)
+        );
+    }
+
+    /// What to say when the run was ended from outside.
+    fn interrupted(&self) -> String {
+        let path = self.out.join(CHECKPOINT);
+        if path.is_file() && !self.args.eval_only {
+            format!("interrupted; {} has the run so far: go on from it with --resume", path.display())
+        } else {
+            "interrupted before the first training step; features that were cached are kept".into()
+        }
+    }
+}
+
+fn check_weights(trained_with: &Provenance, found: &Provenance) -> Result<()> {
+    if trained_with.sha256 == found.sha256 {
+        return Ok(());
+    }
+    let shown = |weights: &Provenance| weights.sha256.clone().unwrap_or_else(|| "none".into());
+    let (wanted, found) = (shown(trained_with), shown(found));
+    Err(format!("the backbone's weights have SHA-256 {found}, and the model was trained with {wanted}; give those with --weights").into())
+}
+
+fn weights_rows(weights: &Provenance) -> Vec<(String, String)> {
+    let rows = [
+        ("source", Some(weights.source.clone())),
+        ("location", Some(weights.location.clone()).filter(|location| !location.is_empty())),
+        ("revision", weights.revision.clone()),
+        ("sha256", weights.sha256.clone()),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn preset_name(preset: Preset) -> &'static str {
+    match preset {
+        Preset::Paper => "paper",
+        Preset::Fast => "fast",
+    }
+}
+
+fn line(text: &str) -> String {
+    format!("{}\n", text.trim_end())
+}

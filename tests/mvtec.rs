@@ -1,0 +1,422 @@
+//! The examples `mvtec` and `visa` as processes: what they write, how they end, and what survives when they are ended.
+
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use dualad::data::synthetic::{self, Category, Options};
+use serde_json::Value;
+
+/// A network and a run small enough for a test: 64 x 64 pixels, 6 training images, 2 steps an epoch.
+const CONFIG: &str = r#"{
+    "network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "narrow_width": 8, "head_width": 8, "heads": 2,
+                "ffn_width": 8, "encoder_layers": 1, "memory_slots": 6},
+    "train": {"epochs": 8, "batch_size": 4, "schedule": {"warmup_steps": 2}}
+}"#;
+
+/// The example's executable, which `cargo test` builds beside this one.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is not there; run `cargo build --workspace --examples`", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).env_remove("DUALAD_CACHE");
+    command
+}
+
+/// A folder with a dataset, a configuration and a cache.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let categories = vec![Category::Gear, Category::Plate];
+        let options = Options { size: 64, train: 3, test_good: 2, test_per_defect: 1, categories, seed: 1 };
+        synthetic::write(&folder.path().join("data"), &options, |_, _| ()).unwrap();
+        fs::write(folder.path().join("config.json"), CONFIG).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A run into the folder `out`.
+    fn command(&self, out: &str) -> Command {
+        let mut command = example("mvtec");
+        command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
+        command.args(["--backbone", "filter-bank", "--preset", "fast", "--heatmaps", "1"]);
+        command.arg("--cache").arg(self.path("cache")).arg("--out").arg(self.path(out));
+        command
+    }
+
+    fn model(&self, out: &str) -> Vec<u8> {
+        fs::read(self.path(out).join("model.safetensors")).unwrap()
+    }
+
+    /// The result without what no two runs have in common.
+    fn result(&self, out: &str) -> Value {
+        let mut result = json(&self.path(out).join("report.json"));
+        result.as_object_mut().unwrap().remove("seconds");
+        result
+    }
+
+    /// The cache's entries.
+    fn cached(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for folder in fs::read_dir(self.path("cache/features")).unwrap() {
+            for entry in fs::read_dir(folder.unwrap().path()).unwrap() {
+                let path = entry.unwrap().path();
+                found.insert(path.clone(), fs::read(path).unwrap());
+            }
+        }
+        found
+    }
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs to the end, which must be a good one.
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+/// Runs to the end, which must be one line on stderr.
+fn fail(command: &mut Command, code: i32) -> String {
+    let output = command.output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{command:?}\n{}{stderr}", text(&output.stdout));
+    if code == 1 {
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.starts_with("error: "), "{stderr}");
+    }
+    stderr
+}
+
+fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn lines(path: &Path) -> usize {
+    fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+#[test]
+fn a_run_leaves_a_model_a_report_and_heat_maps() {
+    let place = Place::new();
+    let output = succeed(&mut place.command("out"));
+    let table = text(&output.stdout);
+    assert!(table.contains("gear") && table.contains("plate") && table.contains("mean"), "{table}");
+    assert_eq!(text(&output.stderr), "", "nothing to say where nobody watches");
+    let out = place.path("out");
+    for file in ["config.json", "model.safetensors", "README.md", "report.json", "report.html", "train.jsonl"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    for category in ["gear", "plate"] {
+        assert_eq!(fs::read_dir(out.join("heatmaps").join(category)).unwrap().count(), 1);
+    }
+    let config = json(&out.join("config.json"));
+    assert_eq!((&config["format"], &config["backbone"]), (&1.into(), &"filter-bank".into()));
+    assert_eq!(config["categories"], serde_json::json!(["gear", "plate"]));
+    let card = fs::read_to_string(out.join("README.md")).unwrap();
+    assert!(card.contains("filter-bank") && card.contains("gear"), "{card}");
+
+    let result = place.result("out");
+    assert_eq!((&result["format"], &result["epochs"], &result["seed"]), (&1.into(), &8.into(), &0.into()));
+    assert_eq!((&result["preset"], &result["train_images"]), (&"fast".into(), &6.into()));
+    assert_eq!(result["loss"].as_array().unwrap().len(), 8);
+    assert!(result["categories"]["gear"]["image_auroc"].is_number());
+    assert_eq!(json(&out.join("report.json"))["seconds"].as_object().unwrap().len(), 3);
+
+    // Measured again, the model gives the same.
+    let mut again = example("mvtec");
+    again.args(["--eval-only", "--json", "-", "--data"]).arg(place.path("data")).arg("--out").arg(&out);
+    again.arg("--cache").arg(place.path("cache"));
+    let output = succeed(&mut again);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["categories"], result["categories"]);
+    assert_eq!(found["pooled"], result["pooled"]);
+}
+
+#[test]
+fn the_second_run_takes_its_features_from_the_cache_and_no_cache_changes_nothing() {
+    let place = Place::new();
+    succeed(&mut place.command("first"));
+    let cached = place.cached();
+    // 6 training images; 2 good and 7 defective ones of each category, some of them perhaps twice.
+    assert!(cached.len() > 6, "{}", cached.len());
+    let written = |path: &PathBuf| fs::metadata(path).unwrap().modified().unwrap();
+    let times: Vec<_> = cached.keys().map(written).collect();
+    succeed(&mut place.command("second"));
+    assert_eq!(times, cached.keys().map(written).collect::<Vec<_>>());
+    assert_eq!(place.model("first"), place.model("second"));
+    assert_eq!(place.result("first"), place.result("second"));
+
+    let mut without = example("mvtec");
+    without.arg("--data").arg(place.path("data")).arg("--config").arg(place.path("config.json"));
+    without.args(["--backbone", "filter-bank", "--preset", "fast", "--no-cache"]).arg("--out").arg(place.path("third"));
+    without.env("DUALAD_CACHE", place.path("untouched"));
+    succeed(&mut without);
+    assert!(!place.path("untouched").exists());
+    assert_eq!(place.model("first"), place.model("third"));
+}
+
+#[test]
+fn a_damaged_cache_is_mended() {
+    let place = Place::new();
+    succeed(&mut place.command("first"));
+    let whole = place.cached();
+    for (number, (path, bytes)) in whole.iter().enumerate() {
+        match number % 5 {
+            0 => fs::write(path, &bytes[..bytes.len() / 2]).unwrap(),
+            1 => {
+                let mut changed = bytes.clone();
+                changed[bytes.len() - 3] ^= 0x40;
+                fs::write(path, changed).unwrap();
+            }
+            2 => fs::write(path, "").unwrap(),
+            3 => fs::remove_file(path).unwrap(),
+            _ => {}
+        }
+    }
+    succeed(&mut place.command("second"));
+    assert_eq!(place.model("first"), place.model("second"));
+    assert!(place.cached() == whole, "every entry is as it was");
+}
+
+#[test]
+fn two_runs_share_a_cache_and_not_a_folder() {
+    let place = Place::new();
+    let mut runs: Vec<_> =
+        ["a", "b"].map(|out| place.command(out).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()).into();
+    for run in &mut runs {
+        assert!(run.wait().unwrap().success());
+    }
+    assert_eq!(place.model("a"), place.model("b"));
+
+    let mut first = place.command("a").args(["--epochs", "100000"]).stdout(Stdio::null()).spawn().unwrap();
+    let log = place.path("a/train.jsonl");
+    wait_for("the first run to train", || lines(&log) > 9);
+    let error = fail(&mut place.command("a"), 1);
+    assert!(error.contains("another run is writing to") && error.contains("/a"), "{error}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+}
+
+#[test]
+fn a_signal_saves_the_run_and_resuming_gives_the_same_bits() {
+    let place = Place::new();
+    let epochs = ["--epochs", "60"];
+    succeed(place.command("whole").args(epochs));
+    for signal in ["INT", "TERM"] {
+        let mut run = place.command(signal);
+        let run = run.args(epochs).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = place.path(signal).join("train.jsonl");
+        wait_for("the run to train", || lines(&log) > 5);
+        assert!(Command::new("kill").args([&format!("-{signal}"), &run.id().to_string()]).status().unwrap().success());
+        let output = run.wait_with_output().unwrap();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(
+            stderr.lines().count() == 1 && stderr.contains("checkpoint.safetensors") && stderr.contains("--resume")
+        );
+        assert!(!place.path(signal).join("model.safetensors").exists());
+
+        // Not with another recipe, nor with other images.
+        let error = fail(place.command(signal).args(epochs).args(["--resume", "--batch-size", "3"]), 1);
+        assert!(error.contains("train.batch_size is 3 now, and was 4 there"), "{error}");
+        let error = fail(place.command(signal).args(epochs).args(["--resume", "--categories", "plate"]), 1);
+        assert!(error.contains("training image 0 is plate/000.png"), "{error}");
+
+        succeed(place.command(signal).args(epochs).arg("--resume"));
+        assert_eq!(place.model(signal), place.model("whole"), "after SIG{signal}");
+        assert_eq!(place.result(signal), place.result("whole"));
+        let steps = |out: &str| -> Vec<(Value, Value)> {
+            let text = fs::read_to_string(place.path(out).join("train.jsonl")).unwrap();
+            let line = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+            text.lines().map(line).map(|line| (line["step"].clone(), line["loss"].clone())).collect()
+        };
+        assert_eq!(steps(signal), steps("whole"));
+    }
+}
+
+#[test]
+fn a_run_killed_again_and_again_ends_with_the_same_bits() {
+    let place = Place::new();
+    let flags = ["--epochs", "60", "--checkpoint-every", "0"];
+    succeed(place.command("whole").args(flags));
+    // From a fixed seed: the moments differ between machines as it is.
+    let mut state = 12_345u64;
+    let (mut kills, mut patience) = (0, 0);
+    loop {
+        let mut command = place.command("killed");
+        if place.path("killed/checkpoint.safetensors").exists() {
+            command.arg("--resume");
+        }
+        let mut run = command.args(flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = Duration::from_millis(50 + (state >> 33) % 400 + patience);
+        // Where the machine is slow, a run must still get somewhere.
+        patience += 20;
+        let begun = Instant::now();
+        let status = loop {
+            match run.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if begun.elapsed() > moment => break None,
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        match status {
+            Some(status) => {
+                let output = run.wait_with_output().unwrap();
+                assert!(status.success(), "after {kills} kills: {}", text(&output.stderr));
+                break;
+            }
+            None => {
+                run.kill().unwrap();
+                run.wait().unwrap();
+                kills += 1;
+            }
+        }
+    }
+    assert!(kills >= 1, "it was never killed");
+    assert_eq!(place.model("killed"), place.model("whole"), "after {kills} kills");
+    assert_eq!(place.result("killed"), place.result("whole"));
+}
+
+#[test]
+fn visa_reads_its_own_layout() {
+    let place = Place::new();
+    let root = place.path("visa");
+    let mut table = String::from("object,split,label,image,mask\n");
+    let images = root.join("gear/Data/Images");
+    let masks = root.join("gear/Data/Masks/Anomaly");
+    for folder in [images.join("Normal"), images.join("Anomaly"), masks.clone(), root.join("split_csv")] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let gear = place.path("data/gear");
+    for number in 0..3 {
+        fs::copy(gear.join(format!("train/good/00{number}.png")), images.join(format!("Normal/{number}.png"))).unwrap();
+        table += &format!("gear,train,normal,gear/Data/Images/Normal/{number}.png,\n");
+    }
+    fs::copy(gear.join("test/good/000.png"), images.join("Normal/9.png")).unwrap();
+    table += "gear,test,normal,gear/Data/Images/Normal/9.png,\n";
+    fs::copy(gear.join("test/stain/000.png"), images.join("Anomaly/0.png")).unwrap();
+    fs::copy(gear.join("ground_truth/stain/000_mask.png"), masks.join("0.png")).unwrap();
+    table += "gear,test,anomaly,gear/Data/Images/Anomaly/0.png,gear/Data/Masks/Anomaly/0.png\n";
+    fs::write(root.join("split_csv/1cls.csv"), table).unwrap();
+
+    let run = |name: &str| {
+        let mut command = example(name);
+        command.arg("--data").arg(&root).arg("--config").arg(place.path("config.json"));
+        command.args(["--backbone", "filter-bank", "--preset", "fast", "--cache-type", "f16", "--eval-every", "3"]);
+        command.arg("--cache").arg(place.path("cache")).arg("--out").arg(place.path("out"));
+        command
+    };
+    let output = succeed(run("visa").args(["--json", "-"]));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(result["categories"]["gear"]["pixel_auroc"].is_number(), "{result}");
+    let output = text(&succeed(&mut run("visa")).stdout);
+    assert!(output.contains("epoch 3: image AUROC") && output.contains("epoch 6: image AUROC"), "{output}");
+    let error = fail(run("visa").arg("--data").arg(place.path("data")), 2);
+    assert!(error.contains("--data"), "{error}");
+    let mut other = example("visa");
+    other.arg("--data").arg(place.path("data")).arg("--out").arg(place.path("out"));
+    let error = fail(&mut other, 1);
+    assert!(error.contains("1cls.csv"), "{error}");
+}
+
+#[test]
+fn bad_usage_is_2_and_anything_else_a_line() {
+    let place = Place::new();
+    for flags in [
+        &["--epochs", "0"][..],
+        &["--epochs", "many"],
+        &["--batch-size", "0"],
+        &["--learning-rate", "-1"],
+        &["--learning-rate", "nan"],
+        &["--eval-every", "0"],
+        &["--backbone", "resnet19"],
+        &["--preset", "slow"],
+        &["--variant", "mixed"],
+        &["--device", "abacus"],
+        &["--resume", "--eval-only"],
+        &["--cache", "a", "--no-cache"],
+        &["--no-such-flag"],
+        &["an-argument"],
+    ] {
+        let output = example("mvtec").args(flags).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {}", text(&output.stderr));
+    }
+    let mut missing = example("mvtec");
+    missing.args(["--data", "/nowhere/at/all", "--backbone", "filter-bank"]).arg("--out").arg(place.path("out"));
+    missing.arg("--cache").arg(place.path("cache"));
+    let error = fail(&mut missing, 1);
+    assert!(error.contains("/nowhere/at/all"), "{error}");
+    let error = fail(place.command("out").args(["--categories", "gear,nut"]), 1);
+    assert!(error.contains("nut") && error.contains("plate"), "{error}");
+    let error = fail(place.command("out").arg("--resume"), 1);
+    assert!(error.contains("checkpoint.safetensors") && error.contains("without --resume"), "{error}");
+    let mut untrained = example("mvtec");
+    untrained.arg("--eval-only").arg("--data").arg(place.path("data")).arg("--out").arg(place.path("out"));
+    let error = fail(untrained.arg("--cache").arg(place.path("cache")), 1);
+    assert!(error.contains("config.json"), "{error}");
+
+    fs::write(place.path("config.json"), r#"{"train": {"epoch": 3}}"#).unwrap();
+    let error = fail(&mut place.command("out"), 1);
+    assert!(error.contains("config.json") && error.contains("unknown field `epoch`"), "{error}");
+    fs::write(place.path("config.json"), r#"{"network": {"heads": 3}}"#).unwrap();
+    let error = fail(&mut place.command("out"), 1);
+    assert!(error.contains("heads"), "{error}");
+    fs::remove_file(place.path("config.json")).unwrap();
+    assert!(fail(&mut place.command("out"), 1).contains("config.json"));
+}
+
+#[test]
+fn what_is_wrong_with_the_dataset_is_said_first() {
+    let place = Place::new();
+    fs::remove_file(place.path("data/gear/ground_truth/stain/000_mask.png")).unwrap();
+    let output = succeed(&mut place.command("out"));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("warning") && stderr.contains("stain/000.png"), "{stderr}");
+    fs::write(place.path("data/plate/train/good/001.png"), "no picture").unwrap();
+    let error = fail(&mut place.command("out"), 1);
+    assert!(error.contains("plate/train/good/001.png"), "{error}");
+}
+
+#[test]
+fn a_full_disk_names_the_cache_and_the_way_out() {
+    let place = Place::new();
+    let disk = place.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=32k", "tmpfs"]).arg(&disk).output();
+    if !mount.is_ok_and(|output| output.status.success()) {
+        println!("skipped: this needs the right to mount a small tmpfs");
+        return;
+    }
+    let mut command = example("mvtec");
+    command.arg("--data").arg(place.path("data")).arg("--config").arg(place.path("config.json"));
+    command.args(["--backbone", "filter-bank", "--preset", "fast"]).arg("--cache").arg(disk.join("cache"));
+    let error = fail(command.arg("--out").arg(place.path("out")), 1);
+    let unmounted = Command::new("umount").arg(&disk).status().unwrap().success();
+    assert!(error.contains("disk/cache") && error.contains("--no-cache"), "{error}");
+    assert!(unmounted);
+}
