@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::check::{Check, Finding, Report};
 use crate::error::{Error, Result};
+use crate::image::{Limits, Mask};
 use crate::layout::{self, Layout};
 
 /// What an image is used for.
@@ -34,7 +35,7 @@ impl Label {
 /// Which values of a mask mark a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MaskRule {
-    /// 255 alone (MVTec AD).
+    /// 255 alone, or 65535 in a mask of 16 bits (MVTec AD).
     White,
     /// Everything but 0 (VisA).
     NonZero,
@@ -46,14 +47,6 @@ impl MaskRule {
     pub fn marks(self, value: u8) -> bool {
         match self {
             Self::White => value == 255,
-            Self::NonZero => value != 0,
-        }
-    }
-
-    /// [`MaskRule::marks`] for a mask of 16 bits, whose white is 65535.
-    pub(crate) fn marks_deep(self, value: u16) -> bool {
-        match self {
-            Self::White => value == u16::MAX,
             Self::NonZero => value != 0,
         }
     }
@@ -73,6 +66,8 @@ pub struct Sample {
     pub label: Label,
     /// The mask of its defects. `None` for a normal image, and for an anomalous one that comes without.
     pub mask: Option<PathBuf>,
+    /// More masks of the same image, as MVTec LOCO has one for each defect: what any of them marks is defective.
+    pub further_masks: Vec<PathBuf>,
     /// How the mask reads.
     pub mask_rule: MaskRule,
 }
@@ -81,7 +76,37 @@ impl Sample {
     /// A sample of one's own: a test image without a mask until told otherwise.
     pub fn new(path: impl Into<PathBuf>, category: impl Into<String>, split: Split, label: Label) -> Self {
         let (path, category) = (path.into(), category.into());
-        Self { path, category, split, label, mask: None, mask_rule: MaskRule::White }
+        Self { path, category, split, label, mask: None, further_masks: Vec::new(), mask_rule: MaskRule::White }
+    }
+
+    /// Its masks: none for a normal image, whatever is given as one, and for an anomalous one without.
+    pub fn masks(&self) -> impl Iterator<Item = &Path> {
+        let masks = self.mask.iter().chain(&self.further_masks).map(PathBuf::as_path);
+        masks.filter(|_| self.label.is_anomalous())
+    }
+
+    /// Reads what its masks mark together. `size` is its picture's width and height. `None` where it has no mask.
+    ///
+    /// # Errors
+    /// As [`Mask::read`]'s, and [`Error::MaskSize`] for a mask of another size.
+    pub fn read_mask(&self, size: (u32, u32), limits: &Limits) -> Result<Option<Mask>> {
+        let mut all: Option<Mask> = None;
+        for path in self.masks() {
+            let mask = Mask::read(path, self.mask_rule, limits)?;
+            self.check_mask_size(path, (mask.width(), mask.height()), size)?;
+            match &mut all {
+                Some(all) => all.add(&mask),
+                None => all = Some(mask),
+            }
+        }
+        Ok(all)
+    }
+
+    pub(crate) fn check_mask_size(&self, mask: &Path, mask_size: (u32, u32), image_size: (u32, u32)) -> Result<()> {
+        if mask_size == image_size {
+            return Ok(());
+        }
+        Err(Error::MaskSize { mask: mask.into(), mask_size, image: self.path.clone(), image_size })
     }
 }
 
@@ -91,6 +116,8 @@ impl Sample {
 pub struct Category {
     /// Its name; a name that is not UTF-8 has its foreign bytes replaced.
     pub name: String,
+    /// Where its files are.
+    pub folder: PathBuf,
     /// Its images: training before test, and by name within each folder.
     pub samples: Vec<Sample>,
 }
@@ -132,7 +159,7 @@ impl Dataset {
         layout::read(layout, root.as_ref())
     }
 
-    /// Keeps these categories, in this order; a name that is given twice counts once.
+    /// Keeps these categories, in this order, and their findings; a name that is given twice counts once.
     pub fn select<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self> {
         let mut kept = Vec::with_capacity(names.len());
         if names.is_empty() {

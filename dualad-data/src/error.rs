@@ -95,7 +95,7 @@ pub enum Error {
         path: PathBuf,
         /// Of what it has too many.
         unit: &'static str,
-        /// How many it has.
+        /// How many it has; one more than the limit where a decoder says only that it is too many.
         found: u64,
         /// How many are allowed.
         limit: u64,

@@ -34,6 +34,9 @@ mod random;
 pub mod render;
 pub mod synthetic;
 
+/// The `image` crate, whose pictures [`render`] and [`synthetic`] take and give: another version's do not fit.
+#[doc(no_inline)]
+pub use ::image as image_crate;
 pub use check::{Check, Finding, Kind, Report, Severity};
 pub use dataset::{Category, Dataset, Label, MaskRule, Sample, Split};
 pub use error::{Error, Result};

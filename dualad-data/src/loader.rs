@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::check::fits;
 use crate::dataset::Sample;
 use crate::error::{Error, Result};
 use crate::image::{Limits, Mask, Picture, Preprocess};
@@ -248,14 +247,11 @@ impl Job {
         self.cancel.check()?;
         let pixels = self.preprocess.pixels(&picture)?;
         drop(picture);
-        let mask = match &sample.mask {
-            Some(path) if self.masks && sample.label.is_anomalous() => {
-                self.cancel.check()?;
-                let mask = Mask::read(path, sample.mask_rule, &self.limits)?;
-                fits(sample, path, &mask, size)?;
-                Some(self.preprocess.mask(&mask)?)
-            }
-            _ => None,
+        let mask = if self.masks {
+            self.cancel.check()?;
+            sample.read_mask(size, &self.limits)?.map(|mask| self.preprocess.mask(&mask)).transpose()?
+        } else {
+            None
         };
         Ok(Ready { pixels, size, mask })
     }

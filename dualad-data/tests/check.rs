@@ -87,6 +87,7 @@ fn a_category_without_normal_images_is_fatal() {
     let report = check(&tree);
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
     assert_eq!(report.findings[0].kind, Kind::NoNormalImages);
+    assert_eq!(report.findings[0].path, tree.path("c"));
     assert!(report.into_result().unwrap_err().to_string().contains("category \"c\""));
 }
 
@@ -108,7 +109,8 @@ fn unpaired_masks_are_a_warning() {
 fn empty_masks_are_a_warning_by_the_masks_rule() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/000_mask.png", 20, 10, 1);
-    only(&tree, Kind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    let line = only(&tree, Kind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    assert!(line.contains("255 alone") && line.contains("largest value is 1") && line.contains("NonZero"), "{line}");
     let dataset = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
     assert_eq!(dataset.check().run().unwrap().findings, []);
 }
@@ -126,8 +128,92 @@ fn duplicates_are_found_by_content() {
 fn mixed_sizes_are_a_note() {
     let tree = sound();
     tree.picture("c/test/good/wide.png", 30, 10, 9);
-    let line = only(&tree, Kind::MixedSizes, Severity::Note, "c/test/good/wide.png");
-    assert!(line.contains("30x10") && line.contains("20x10"), "{line}");
+    let line = only(&tree, Kind::MixedSizes, Severity::Note, "c");
+    for part in ["\"c\"", "4 of 20x10 (such as train/good/000.png)", "1 of 30x10 (test/good/wide.png)"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    // Each category by itself, with as many sizes as a line holds.
+    for width in 1..8 {
+        tree.picture(&format!("d/train/good/{width}.png"), width, 10, width);
+    }
+    let report = check(&tree);
+    let lines: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    assert_eq!(report.findings.iter().map(|f| f.category.as_str()).collect::<Vec<_>>(), ["c", "d"], "{lines:?}");
+    assert!(lines[1].contains("7 sizes") && lines[1].contains("and 2 other sizes"), "{lines:?}");
+}
+
+#[test]
+fn masks_that_are_not_black_and_white_are_a_warning() {
+    let tree = sound();
+    let mask = |values: [u8; 4]| {
+        let image =
+            image::GrayImage::from_fn(20, 10, |x, y| image::Luma([if y == 0 { values[x as usize % 4] } else { 0 }]));
+        image.save(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
+    };
+    mask([254, 255, 0, 3]);
+    let line = only(&tree, Kind::GreyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    assert!(line.contains("10 pixels") && line.contains("NonZero"), "{line}");
+    mask([255, 255, 0, 0]);
+    assert_eq!(check(&tree).findings, []);
+    // Values of their own are what the other rule is for ...
+    mask([254, 255, 0, 3]);
+    let by_any = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
+    assert_eq!(by_any.check().run().unwrap().findings, []);
+    // ... but not those that a jpeg makes up.
+    std::fs::remove_file(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
+    let image = image::GrayImage::from_fn(20, 10, |x, _| image::Luma([if x < 7 { 255 } else { 0 }]));
+    image.save(tree.path("c/ground_truth/cut/000_mask.jpg")).unwrap();
+    only(&tree, Kind::GreyMask, Severity::Warning, "c/ground_truth/cut/000_mask.jpg");
+    let by_any = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
+    let report = by_any.check().run().unwrap();
+    assert_eq!(report.findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [Kind::GreyMask], "{report:?}");
+}
+
+#[test]
+fn the_masks_of_one_image_are_checked_together() {
+    let tree = sound();
+    std::fs::remove_file(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
+    tree.mask("c/ground_truth/cut/000/000.png", 20, 10, 0);
+    tree.mask("c/ground_truth/cut/000/001.png", 20, 10, 237);
+    assert_eq!(check(&tree).findings, []);
+    tree.mask("c/ground_truth/cut/000/001.png", 20, 10, 0);
+    let line = only(&tree, Kind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000/000.png");
+    assert!(line.contains("black") && line.contains("remove the mask"), "{line}");
+    tree.mask("c/ground_truth/cut/000/001.png", 2, 10, 9);
+    only(&tree, Kind::MaskSize, Severity::Fatal, "c/ground_truth/cut/000/001.png");
+}
+
+#[test]
+fn headers_alone_tell_sizes_and_what_is_no_image() {
+    let tree = sound();
+    tree.write("c/train/good/a.png", "");
+    tree.write("c/train/good/b.png", "words");
+    tree.picture("c/train/good/c.jpg", 20, 10, 5);
+    tree.picture("c/train/good/d.tiff", 21, 10, 5);
+    tree.picture("c/train/good/e.webp", 20, 10, 6);
+    tree.picture("c/test/good/same.bmp", 20, 10, 1);
+    tree.mask("c/ground_truth/cut/000_mask.png", 10, 20, 0);
+    let cut = tree.picture("c/train/good/f.png", 20, 10, 7);
+    let bytes = std::fs::read(&cut).unwrap();
+    std::fs::write(&cut, &bytes[..60]).unwrap();
+    let run = |headers| {
+        let check = Dataset::open(tree.root()).unwrap().check().headers_only(headers).run().unwrap();
+        check.findings.iter().map(|finding| (finding.kind, finding.path.clone())).collect::<Vec<_>>()
+    };
+    let at = |kind, file: &str| (kind, tree.path(file));
+    let both = [
+        at(Kind::MaskSize, "c/ground_truth/cut/000_mask.png"),
+        at(Kind::EmptyFile, "c/train/good/a.png"),
+        at(Kind::Unreadable, "c/train/good/b.png"),
+        at(Kind::MixedSizes, "c"),
+    ];
+    assert_eq!(run(true), both);
+    let whole = run(false);
+    for expected in
+        both.iter().chain(&[at(Kind::Unreadable, "c/train/good/f.png"), at(Kind::Duplicate, "c/test/good/same.bmp")])
+    {
+        assert!(whole.contains(expected), "{expected:?} is not in {whole:?}");
+    }
 }
 
 #[test]

@@ -152,6 +152,72 @@ fn exif_orientation_is_applied() {
 }
 
 #[test]
+fn orientation_in_png_and_webp_is_applied() {
+    use image::ImageEncoder;
+    use image::codecs::{png::PngEncoder, webp::WebPEncoder};
+
+    let image = rgb();
+    // A quarter turn to the right, in a TIFF directory of one entry, as both formats hold it.
+    let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+    let (mut png, mut webp) = (Vec::new(), Vec::new());
+    let mut encoder = PngEncoder::new(&mut png);
+    encoder.set_exif_metadata(exif.clone()).unwrap();
+    encoder.write_image(&image, 5, 3, image::ExtendedColorType::Rgb8).unwrap();
+    let mut encoder = WebPEncoder::new_lossless(&mut webp);
+    encoder.set_exif_metadata(exif).unwrap();
+    encoder.write_image(&image, 5, 3, image::ExtendedColorType::Rgb8).unwrap();
+    let turned = image::imageops::rotate90(&image);
+    for (format, bytes) in [("png", png), ("webp", webp)] {
+        let picture = decode(&bytes);
+        assert_eq!((picture.width(), picture.height()), (3, 5), "{format}");
+        assert_eq!(picture.pixels(), turned.as_raw().as_slice(), "{format}");
+    }
+}
+
+#[test]
+fn a_bmps_palette_becomes_its_colours() {
+    // A BITMAPINFOHEADER of 8 bits, four colours (blue first), rows from the bottom up, of 4 bytes each.
+    let mut bytes = b"BM".to_vec();
+    for number in [14 + 40 + 16 + 8, 0, 14 + 40 + 16, 40, 3, 2u32] {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes.extend([1, 0, 8, 0]);
+    for number in [0, 8, 0, 0, 4, 0u32] {
+        bytes.extend(number.to_le_bytes());
+    }
+    bytes.extend([3, 2, 1, 0, 0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0, 0]);
+    bytes.extend([0, 1, 2, 0, 3, 3, 0, 0]);
+    let expected = [[0, 0, 255], [0, 0, 255], [1, 2, 3], [1, 2, 3], [255, 0, 0], [0, 255, 0u8]];
+    assert_eq!(decode(&bytes).pixels(), expected.as_flattened());
+}
+
+#[test]
+fn damaged_jpeg_codes_are_errors_where_browsers_show_grey() {
+    let image = ImageBuffer::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, (x * 4) as u8, (y * 4) as u8]));
+    let bytes = encode(image, ImageFormat::Jpeg);
+    let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14;
+    let (mut found, mut shown) = (0, 0);
+    for position in scan..bytes.len() - 3 {
+        if bytes[position - 1..position + 2].contains(&0xff) {
+            continue;
+        }
+        for value in [0x00, 0x55, 0xaa, 0xfe] {
+            let mut damaged = bytes.clone();
+            damaged[position] = value;
+            let strict = Picture::decode(&damaged, "damaged.jpg", &Limits::default());
+            let lenient = image::load_from_memory(&damaged);
+            assert!(lenient.is_ok() || strict.is_err());
+            if let Err(error) = strict {
+                assert!(matches!(error, Error::Decode { .. }), "{error}");
+                found += 1;
+                shown += usize::from(lenient.is_ok());
+            }
+        }
+    }
+    assert!(shown > 0, "none of {found} errors is one that another decoder passes over");
+}
+
+#[test]
 fn cmyk_becomes_rgb() {
     let picture = Picture::read(fixture("cmyk.jpg"), &Limits::default()).unwrap();
     let row = &picture.pixels()[4 * 8 * 3..][..8 * 3];
@@ -253,6 +319,8 @@ fn limits_are_the_callers() {
     assert!(Picture::read(&path, &Limits::default().pixels(200)).is_ok());
     let pixels = Picture::read(&path, &Limits::default().pixels(199)).unwrap_err();
     assert!(matches!(pixels, Error::TooLarge { unit: "pixels", found: 200, limit: 199, .. }), "{pixels}");
+    let memory = Picture::read(&path, &Limits::default().memory(599)).unwrap_err();
+    assert!(matches!(memory, Error::TooLarge { unit: "bytes of memory to decode", limit: 599, .. }), "{memory}");
     let bytes = Picture::read(&path, &Limits::default().file_bytes(20)).unwrap_err();
     assert!(matches!(bytes, Error::TooLarge { unit: "bytes", limit: 20, .. }), "{bytes}");
 }
@@ -306,4 +374,19 @@ fn pixels_must_fit_the_size() {
     assert!(matches!(Picture::new(2, 2, vec![0; 11]), Err(Error::Value { field: "pixels", .. })));
     assert!(Picture::new(0, 2, vec![]).is_err());
     assert!(Mask::new(u32::MAX, u32::MAX, vec![]).is_err());
+}
+
+#[test]
+fn pictures_become_those_of_the_image_crate_and_back() {
+    let image = rgb();
+    let picture = Picture::try_from(image.clone()).unwrap();
+    assert_eq!((picture.width(), picture.height(), picture.pixels()), (5, 3, image.as_raw().as_slice()));
+    assert_eq!(dualad_data::image::RgbImage::from(picture), image);
+    let error = Picture::try_from(image::RgbImage::new(0, 4)).unwrap_err();
+    assert!(matches!(error, Error::Value { .. }), "{error}");
+    // A buffer may be longer than its picture.
+    let long = image::RgbImage::from_raw(1, 1, vec![1, 2, 3, 4, 5]).unwrap();
+    assert_eq!(Picture::try_from(long).unwrap().pixels(), [1, 2, 3]);
+    let mask = image::GrayImage::from(Mask::new(2, 1, vec![1, 0]).unwrap());
+    assert_eq!(mask.as_raw().as_slice(), [255, 0]);
 }

@@ -71,7 +71,7 @@ fn mvtec_is_read_in_order() {
         assert_eq!(sample.mask.as_deref().map(|mask| relative(tree.root(), mask)).as_deref(), mask);
         assert_eq!(sample.mask_rule, MaskRule::White);
     }
-    assert_eq!(dataset.findings, []);
+    assert_eq!(kinds(&dataset), [(Kind::LeftOut, "original".into())]);
 }
 
 #[test]
@@ -154,6 +154,134 @@ fn plain_folders_of_normal_images_are_read() {
     }
 }
 
+#[test]
+fn empty_and_stray_folders_beside_categories_change_nothing() {
+    let tree = Tree::new();
+    touch(&tree, &["a/train/good/0.png", "b/train/good/0.png", "c/test/cut/0.png"]);
+    for name in ["train", "test/good", "good", "empty/deep/deeper", "lost+found"] {
+        std::fs::create_dir_all(tree.root().join(name)).unwrap();
+    }
+    let names = |dataset: &Dataset| dataset.categories.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!((dataset.layout, names(&dataset)), (Layout::Mvtec, ["a", "b", "c"].map(String::from).into()));
+    assert_eq!(dataset.findings, []);
+    // Images in them are named, and change nothing either.
+    touch(
+        &tree,
+        &["test/good/1.png", "train/2.png", "good/3.png", "loose.jpg", "empty/deep/deeper/4.png", "loose.txt"],
+    );
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!((dataset.layout, names(&dataset).len()), (Layout::Mvtec, 3));
+    let left_out = ["", "empty", "good", "test", "train"].map(|name| (Kind::LeftOut, name.to_string()));
+    assert_eq!(kinds(&dataset), left_out);
+}
+
+#[test]
+fn a_plain_folder_stays_one_whatever_lies_below_it() {
+    let tree = Tree::new();
+    touch(&tree, &["parts/0.png", "parts/old/test/good/1.png", "parts/old/2.png", "parts/test/good/3.png"]);
+    touch(&tree, &["parts/raw/a/4.png", "parts/test/good/more/5.png"]);
+    let root = tree.root().join("parts");
+    let dataset = Dataset::open(&root).unwrap();
+    assert_eq!(dataset.layout, Layout::Folder);
+    assert_eq!(names(&root, dataset.samples(Split::Train)), ["0.png"]);
+    assert_eq!(names(&root, dataset.samples(Split::Test)), ["test/good/3.png"]);
+    let left_out = ["old", "raw", "test/good/more"].map(|name| (Kind::LeftOut, name.to_string()));
+    assert_eq!(kinds(&dataset), left_out);
+    assert!(dataset.findings[0].what.starts_with("2 images"), "{}", dataset.findings[0]);
+}
+
+#[test]
+fn what_can_be_read_in_two_ways_is_an_error() {
+    let cases: [(&[&str], &[&str]); 5] = [
+        // Two folders of normal images.
+        (&["0.png", "good/1.png", "good/2.png"], &["has 1", "good has 2"]),
+        (&["train/0.png", "good/1.png"], &["train has 1", "good has 1"]),
+        // A category that holds one.
+        (&["train/good/0.png", "bottle/train/good/0.png"], &["bottle"]),
+        (&["test/cut/0.png", "bottle/test/cut/0.png"], &["bottle"]),
+        (
+            &[
+                "train/good/0.png",
+                "a/train/good/0.png",
+                "b/train/good/0.png",
+                "c/train/good/0.png",
+                "d/train/good/0.png",
+            ],
+            &["a, b, c, .."],
+        ),
+    ];
+    for (files, words) in cases {
+        let tree = Tree::new();
+        touch(&tree, files);
+        let error = Dataset::open(tree.root()).unwrap_err();
+        assert!(matches!(error, Error::Layout { .. }), "{files:?}: {error}");
+        for word in words {
+            assert!(error.to_string().contains(word), "{files:?}: {error}");
+        }
+    }
+    let tree = Tree::new();
+    touch(&tree, &["0.png", "good/1.png"]);
+    assert!(matches!(Dataset::open_as(Layout::Folder, tree.root()), Err(Error::Layout { .. })));
+}
+
+#[test]
+fn loose_and_nested_images_of_a_category_are_named() {
+    let tree = Tree::new();
+    touch(&tree, &["c/0.png", "c/train/1.png", "c/train/good/2.png", "c/train/good/more/3.png", "c/test/4.png"]);
+    touch(&tree, &["c/test/cut/5.png", "c/test/cut/more/6.png", "c/validation/good/7.png", "c/train/bad/deep/8.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let places = ["", "/test", "/test/cut/more", "/train", "/train/bad", "/train/good/more", "/validation"];
+    assert_eq!(kinds(&dataset), places.map(|place| (Kind::LeftOut, format!("c{place}"))));
+    assert!(dataset.findings.iter().all(|finding| finding.what.starts_with("1 image ")), "{:?}", dataset.findings);
+    let read: Vec<String> = names(tree.root(), dataset.categories[0].samples.iter());
+    assert_eq!(read, ["c/train/good/2.png", "c/test/cut/5.png"]);
+}
+
+#[test]
+fn several_masks_of_an_image_lie_in_a_folder_of_its_stem() {
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/test/cut/000.png", "c/test/cut/001.png", "c/test/cut/002.png"]);
+    touch(
+        &tree,
+        &["c/ground_truth/cut/000/001.png", "c/ground_truth/cut/000/000.png", "c/ground_truth/cut/002_mask.png"],
+    );
+    touch(&tree, &["c/ground_truth/cut/007/000.png", "c/ground_truth/cut/001/inner/000.png"]);
+    std::fs::create_dir_all(tree.root().join("c/ground_truth/cut/empty")).unwrap();
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let samples: Vec<&Sample> = dataset.samples(Split::Test).collect();
+    let masks = samples.iter().map(|s| s.masks().map(|mask| relative(tree.root(), mask)).collect::<Vec<_>>());
+    let at = |name: &str| format!("c/ground_truth/cut/{name}");
+    let expected = [vec![at("000/000.png"), at("000/001.png")], vec![], vec![at("002_mask.png")]];
+    assert_eq!(masks.collect::<Vec<_>>(), expected);
+    // There, a value tells the type of the defect.
+    assert_eq!(samples[0].mask_rule, MaskRule::NonZero);
+    assert_eq!(samples[2].mask_rule, MaskRule::White);
+    assert_eq!(kinds(&dataset), [at("001"), at("007")].map(|path| (Kind::UnpairedMask, path)));
+    for (finding, word) in dataset.findings.iter().zip(["folders and no mask", "no image \"007\""]) {
+        assert!(finding.what.contains(word) && finding.what.contains("_mask.png"), "{finding}");
+    }
+}
+
+#[test]
+fn ground_truth_that_is_laid_out_otherwise_is_named() {
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/test/cut/000.png", "c/ground_truth/000_mask.png", "c/ground_truth/1.png"]);
+    touch(&tree, &["c/ground_truth/good/000_mask.png", "c/ground_truth/c/cut/000.png", "c/test/good/0.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let expected = [
+        (Kind::UnpairedMask, "c/ground_truth"),
+        (Kind::UnpairedMask, "c/ground_truth/c/cut"),
+        (Kind::LeftOut, "c/ground_truth/good"),
+    ];
+    assert_eq!(kinds(&dataset), expected.map(|(kind, path)| (kind, path.to_string())));
+    let words = ["2 masks in it are not used", "test/c has no image", "normal images have no defects"];
+    for (finding, word) in dataset.findings.iter().zip(words) {
+        assert!(finding.what.contains(word), "{finding}");
+    }
+    assert!(dataset.findings[0].what.contains("ground_truth/<type>/<stem>_mask.png"));
+}
+
 const VISA: &str = "object,split,label,image,mask
 pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png
 pcb1,test,normal,pcb1/Data/Images/Normal/0001.JPG,
@@ -190,6 +318,11 @@ fn visa_is_read_from_its_table() {
     assert!(dataset.samples(Split::Test).all(|sample| sample.mask_rule == MaskRule::NonZero));
     let unpaired = ["candle/Data/Masks/Anomaly/006.png", "pcb1/Data/Masks/Anomaly/055.png"];
     assert_eq!(kinds(&dataset), unpaired.map(|path| (Kind::UnpairedMask, path.to_string())));
+    // Images that the table does not name.
+    touch(&tree, &["pcb1/Data/Images/Normal/0000.JPG", "pcb1/Data/Images/Normal/0009.JPG"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset)[1], (Kind::LeftOut, "pcb1/Data/Images/Normal".into()));
+    assert!(dataset.findings[1].what.starts_with("1 image in it is"), "{}", dataset.findings[1]);
 }
 
 #[test]
@@ -240,6 +373,9 @@ fn a_folder_that_is_no_dataset_says_what_is_missing() {
     assert!(matches!(Dataset::open_as(Layout::Visa, tree.root()), Err(Error::Io { .. })));
     assert!(matches!(Dataset::open(tree.root().join("gone")), Err(Error::Io { .. })));
 
+    // Pictures one folder further down: named, as the folder to open.
+    touch(&tree, &["notes/0.png"]);
+    assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("notes has: open that"));
     touch(&tree, &["candle/Data/Images/Normal/0.JPG"]);
     assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("1cls.csv"));
 }
@@ -288,7 +424,7 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     std::fs::write(c.join("ground_truth").join(foreign).join(OsStr::from_bytes(b"\xfb_mask.png")), "x").unwrap();
 
     let dataset = Dataset::open(tree.root()).unwrap();
-    // A link that leads nowhere stays in, so that the check names it.
+    // Links back into the dataset hide nothing, and are not findings. A link that leads nowhere stays in, so that the check names it.
     assert_eq!(dataset.samples(Split::Train).count(), 2);
     let odd = dataset.samples(Split::Test).find(|sample| sample.label.is_anomalous()).unwrap();
     assert!(odd.mask.is_some());
@@ -296,4 +432,20 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     assert_eq!(dataset.findings[0].kind, Kind::UnpairedMask);
     let report = dataset.check().run().unwrap();
     assert!(report.into_result().unwrap_err().to_string().contains("broken.png"));
+}
+
+#[cfg(unix)]
+#[test]
+fn two_names_that_read_alike_are_an_error() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let tree = Tree::new();
+    for name in [b"\xff", b"\xfe"] {
+        let folder = tree.root().join(OsStr::from_bytes(name)).join("train/good");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("0.png"), "x").unwrap();
+    }
+    let error = Dataset::open(tree.root()).unwrap_err();
+    assert!(matches!(error, Error::Layout { .. }) && error.to_string().contains("rename"), "{error}");
 }

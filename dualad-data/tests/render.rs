@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use dualad_data::Error;
-use dualad_data::render::{ColourMap, RenderError, Scale, heat_map, outline, save_png, stack, strip};
+use dualad_data::image::{Fit, Preprocess};
+use dualad_data::render::{ColourMap, RenderError, Scale, heat_map, heat_map_placed, outline, save_png, stack, strip};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use proptest::prelude::*;
 
@@ -80,6 +81,41 @@ fn maps_are_sampled_at_pixel_centres() {
     for (pixel, share) in heat.unwrap().pixels().zip(shares) {
         let expected = ColourMap::Viridis.colour(share).0;
         assert!(pixel.0.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 1), "{pixel:?} {expected:?}");
+    }
+}
+
+#[test]
+fn a_letterboxed_map_lies_where_its_picture_does() {
+    let (scale, colours) = (Scale::new(0.0, 40.0).unwrap(), ColourMap::Viridis);
+    // Pictures wide and tall, and the rows and columns of a 32 x 32 input that are not padding.
+    for (width, height, rows, columns) in [(40, 20, 8..24, 0..32), (10, 40, 0..32, 12..20), (64, 64, 0..32, 0..32)] {
+        let image = noisy(width, height);
+        let preprocess = Preprocess::new(32, 32).unwrap().fit(Fit::Letterbox([0; 3]));
+        // Padding scores high, as it may: nothing like it was learnt.
+        let value = |row: usize, column: usize| {
+            if rows.contains(&row) && columns.contains(&column) { (row + column / 2) as f32 } else { 1e6 }
+        };
+        let map: Vec<f32> = (0..32 * 32).map(|i| value(i / 32, i % 32)).collect();
+        let cropped: Vec<f32> =
+            rows.clone().flat_map(|row| columns.clone().map(move |column| value(row, column))).collect();
+        let placed = heat_map_placed(&image, &map, [32, 32], &preprocess, scale, colours, 0.7).unwrap();
+        let expected = heat_map(&image, &cropped, [rows.len(), columns.len()], scale, colours, 0.7).unwrap();
+        assert_eq!(placed, expected, "{width}x{height}");
+        // A stretched input has no padding.
+        let stretch = Preprocess::new(32, 32).unwrap();
+        let placed = heat_map_placed(&image, &map, [32, 32], &stretch, scale, colours, 0.7).unwrap();
+        assert_eq!(placed, heat_map(&image, &map, [32, 32], scale, colours, 0.7).unwrap());
+    }
+    // Coarser than the placement: cells 0 to 3 of a 4 x 4 map over a band as thin as one of them.
+    let preprocess = Preprocess::new(64, 64).unwrap().fit(Fit::Letterbox([0; 3]));
+    let map: Vec<f32> = (0..16).map(|i| (i / 4) as f32).collect();
+    let heat = heat_map_placed(&noisy(64, 2), &map, [4, 4], &preprocess, Scale::new(0.0, 3.0).unwrap(), colours, 1.0);
+    let middle = colours.colour(0.5).0;
+    for pixel in heat.unwrap().pixels() {
+        assert!(pixel.0.iter().zip(middle).all(|(a, b)| a.abs_diff(b) <= 3), "{pixel:?} {middle:?}");
+    }
+    for size in [(1, 1), (1, 4000), (4000, 1)] {
+        assert!(heat_map_placed(&noisy(size.0, size.1), &map, [4, 4], &preprocess, scale, colours, 1.0).is_ok());
     }
 }
 

@@ -39,11 +39,12 @@ fn same_seed_same_bytes_on_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let one = write_with_threads(&folder.path().join("one"), &small(), 1);
     let two = write_with_threads(&folder.path().join("two"), &small(), 2);
-    assert_eq!(one, two);
+    assert!(one == two);
     let other = write_with_threads(&folder.path().join("other"), &Options { seed: 1, ..small() }, 2);
     assert!(one.keys().eq(other.keys()));
-    for (path, bytes) in one.iter().filter(|(path, _)| !path.to_string_lossy().ends_with("_mask.png")) {
-        assert_ne!(bytes, &other[path], "{} is the same for another seed", path.display());
+    let is_mask = |path: &Path| path.to_string_lossy().ends_with("_mask.png");
+    for (path, bytes) in one.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "png") && !is_mask(path)) {
+        assert!(bytes != &other[path], "{} is the same for another seed", path.display());
     }
 }
 
@@ -57,7 +58,7 @@ fn layout_is_mvtecs_and_progress_counts_up() {
     assert_eq!((summary.train, summary.test_good, summary.test_defective), (15, 10, defective));
     let total = 25 + defective;
     assert_eq!(heard, (1..=total).map(|done| (done, total)).collect::<Vec<_>>());
-    let mut expected = vec![PathBuf::from("readme.txt")];
+    let mut expected = vec![PathBuf::from(".dualad-synthetic"), PathBuf::from("readme.txt")];
     for category in Category::ALL {
         expected.extend((0..3).map(|index| PathBuf::from(format!("{category}/train/good/{index:03}.png"))));
         expected.extend((0..2).map(|index| PathBuf::from(format!("{category}/test/good/{index:03}.png"))));
@@ -201,6 +202,82 @@ fn leftovers_go_and_failures_leave_nothing() {
     assert!(matches!(error, Error::Synthetic(SyntheticError::NotAFolder { .. })), "{error}");
 }
 
+#[test]
+fn a_dataset_that_an_interrupted_call_moved_away_is_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (set, old, partial) =
+        (folder.path().join("set"), folder.path().join(".set.old"), folder.path().join(".set.incomplete"));
+    let options = Options { categories: vec![Category::Plate], ..small() };
+    write(&set, &options, |_, _| {}).unwrap();
+    let whole = files(&set);
+    // Between its two renames a call leaves the dataset that was there as the old one alone. A stranger among what it left
+    // makes the next call fail: nothing may be lost.
+    fs::rename(&set, &old).unwrap();
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("mine"), "mine").unwrap();
+    assert!(write(&set, &Options { seed: 5, ..options.clone() }, |_, _| {}).is_err());
+    assert_eq!(files(&old), whole);
+    // A call that fails later leaves it in its place.
+    fs::remove_dir_all(&partial).unwrap();
+    let stopped = std::panic::catch_unwind(|| write(&set, &options, |_, _| panic!("as good as a crash")));
+    assert!(stopped.is_err());
+    assert_eq!(files(&set), whole);
+    assert!(!old.exists());
+    // Nor is an old one in the way that could not be removed.
+    write(&old, &options, |_, _| {}).unwrap();
+    write(&set, &Options { seed: 5, ..options }, |_, _| {}).unwrap();
+    assert_ne!(files(&set), whole);
+    assert!(!old.exists() && !partial.exists());
+}
+
+#[test]
+fn a_folder_is_told_by_its_marker_and_not_by_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let (set, partial) = (folder.path().join("set"), folder.path().join(".set.incomplete"));
+    write(&set, &small(), |_, _| {}).unwrap();
+    let readme = fs::read(set.join("readme.txt")).unwrap();
+    // Somebody's notes on what the generator made, in a folder of the temporary's name.
+    fs::create_dir(&partial).unwrap();
+    fs::write(partial.join("readme.txt"), &readme).unwrap();
+    fs::write(partial.join("notes.txt"), "mine").unwrap();
+    assert!(write(&set, &small(), |_, _| {}).is_err());
+    assert_eq!(fs::read(partial.join("notes.txt")).unwrap(), b"mine");
+    // Nor does a marker vouch for files that it does not name.
+    fs::copy(set.join(".dualad-synthetic"), partial.join(".dualad-synthetic")).unwrap();
+    assert!(write(&set, &small(), |_, _| {}).is_err());
+    assert_eq!(fs::read(partial.join("notes.txt")).unwrap(), b"mine");
+    // What a call leaves that is killed at any moment: half a picture, or part of the marker alone.
+    fs::remove_file(partial.join("notes.txt")).unwrap();
+    fs::create_dir_all(partial.join("gear/train/good")).unwrap();
+    fs::write(partial.join("gear/train/good/001.png"), "half").unwrap();
+    write(&set, &small(), |_, _| {}).unwrap();
+    assert!(!partial.exists());
+    for half in ["", "A generated dataset: dua"] {
+        fs::create_dir(&partial).unwrap();
+        fs::write(partial.join(".dualad-synthetic"), half).unwrap();
+        write(&set, &small(), |_, _| {}).unwrap();
+        assert!(!partial.exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_do_not_block() {
+    for name in ["readme.txt", ".dualad-synthetic"] {
+        let folder = tempfile::tempdir().unwrap();
+        let set = folder.path().join("set");
+        fs::create_dir(&set).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(set.join(name)).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        // Reading either would wait for a writer for ever.
+        let error = write(&set, &small(), |_, _| {}).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        let image = set.join("train.png");
+        fs::rename(set.join(name), &image).unwrap();
+        assert!(matches!(dualad_data::image::Picture::read(&image, &Default::default()), Err(Error::Io { .. })));
+    }
+}
+
 /// For every 16 x 16 block: colours, spreads and mean gradients at the scales 1, 2 and 4, but nothing of where it is.
 fn describe(image: &RgbImage) -> Vec<Vec<f32>> {
     let (width, height) = (image.width() as usize, image.height() as usize);
@@ -274,7 +351,9 @@ fn a_detector_beats_chance_and_a_broken_one_does_not() {
     }
     let average = |scores: &[f32]| scores.iter().sum::<f32>() / scores.len() as f32;
     println!("working {working:.2?}, bright {bright:.2?}, random {random:.2?}");
-    assert!(average(&working) > 0.75, "{working:?}");
+    assert!(average(&working) > 0.85 && working.iter().all(|&area| area > 0.75), "{working:?}");
+    // Nor is it easy throughout.
+    assert!(average(&working) < 0.97, "{working:?}");
     for (name, broken) in [("brightness", &bright), ("random", &random)] {
         assert!((0.35..=0.65).contains(&average(broken)), "{name}: {broken:?}");
     }

@@ -10,10 +10,22 @@
 //! # Ok::<(), dualad_data::Error>(())
 //! ```
 
-mod decode;
-mod normalise;
-mod resize;
+/// Of [`crate::image_crate`], for pictures from elsewhere and for [`crate::render`].
+#[doc(no_inline)]
+pub use image::{GrayImage, Rgb, RgbImage};
 
-pub use decode::{Limits, Mask, Picture};
+mod decode;
+mod jpeg;
+mod levels;
+mod limits;
+mod normalise;
+mod raster;
+mod resize;
+mod tiff;
+
+pub(crate) use decode::size;
+pub(crate) use levels::MaskValues;
+pub use limits::Limits;
 pub use normalise::{IMAGENET_MEAN, IMAGENET_STD};
+pub use raster::{Mask, Picture};
 pub use resize::{Filter, Fit, Placement, Preprocess};

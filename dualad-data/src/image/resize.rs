@@ -6,8 +6,8 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::decode::{Mask, Picture};
 use super::normalise::{IMAGENET_MEAN, IMAGENET_STD, Table};
+use super::raster::{Mask, Picture};
 use crate::error::{Error, Result};
 
 /// How pictures are resampled. Masks always take the nearest pixel.

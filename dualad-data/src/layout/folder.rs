@@ -1,32 +1,29 @@
 //! One's own images: a folder of normal ones, and perhaps some to test with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::listing::{display_name, list_if_there};
-use super::{GOOD, mvtec};
+use super::left_out::LeftOut;
+use super::listing::{display_name, list};
+use super::{mvtec, shape};
 use crate::check::Finding;
 use crate::dataset::{Category, Label, Sample, Split};
-use crate::error::{Error, Result};
-
-/// The first of these folders with images in it holds the normal ones.
-pub(crate) fn normal_images(root: &Path) -> Result<Option<Vec<PathBuf>>> {
-    for folder in [root.to_path_buf(), root.join("train"), root.join("train").join(GOOD), root.join(GOOD)] {
-        let images = list_if_there(&folder)?.images;
-        if !images.is_empty() {
-            return Ok(Some(images));
-        }
-    }
-    Ok(None)
-}
+use crate::error::Result;
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    let images = normal_images(root)?.ok_or_else(|| Error::Layout {
-        path: root.into(),
-        reason: "there are no images in it, nor in its train, train/good or good".into(),
-    })?;
+    let normal = shape::only(root, shape::plain(root)?)?;
     let name = display_name(root);
-    let mut samples: Vec<Sample> =
-        images.into_iter().map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
+    let mut left_out = LeftOut { top: root, category: &name, findings };
+    let advice = format!("normal images are those in {} itself; move them there, or away", normal.display());
+    let is_read = |folder: &Path| {
+        normal.starts_with(folder) || [mvtec::TEST, mvtec::TRUTH].iter().any(|name| folder == root.join(name))
+    };
+    // From the root down to the normal images: each folder may have others beside the one that leads there.
+    for folder in normal.ancestors().take_while(|folder| folder.starts_with(root)) {
+        let inner = list(folder)?.folders;
+        left_out.folders(inner.iter().filter(|inner| !is_read(&inner.path)), &advice);
+    }
+    let images = list(&normal)?.images.into_iter();
+    let mut samples: Vec<Sample> = images.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
     samples.extend(mvtec::test_samples(root, &name, findings)?);
-    Ok(vec![Category { name, samples }])
+    Ok(vec![Category { name, folder: root.into(), samples }])
 }

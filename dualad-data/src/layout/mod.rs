@@ -1,8 +1,11 @@
 //! How datasets lie on disk. Each reader lists folders, and nothing else: what is in the files is [`crate::Check`]'s job.
 
 mod folder;
+mod left_out;
 mod listing;
+mod masks;
 mod mvtec;
+mod shape;
 mod visa;
 
 use std::path::Path;
@@ -10,6 +13,7 @@ use std::path::Path;
 use crate::check::Finding;
 use crate::dataset::{Category, Dataset};
 use crate::error::{Error, Result};
+use shape::Shape;
 
 /// The folder of normal images, wherever types of defects have folders.
 pub(crate) const GOOD: &str = "good";
@@ -17,22 +21,39 @@ pub(crate) const GOOD: &str = "good";
 /// How a dataset lies on disk.
 ///
 /// Hidden files and files without an image's extension (png, jpg, jpeg, bmp, tif, tiff, webp; in any case) are passed
-/// over. Everything is sorted by name, byte by byte, on every platform.
+/// over. Everything is sorted by name, byte by byte, on every platform. Images in a place that the layout does not read
+/// are findings ([`crate::Kind::LeftOut`], [`crate::Kind::UnpairedMask`]), and never passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {
     /// MVTec AD, or any folder like it: `<category>/train/good`, `<category>/test/<type>` and
-    /// `<category>/ground_truth/<type>/<stem>_mask.png` (or `<stem>.png`). The root may be one category itself.
+    /// `<category>/ground_truth/<type>/<stem>_mask.png` (or `<stem>.png`, or, as in MVTec LOCO, a folder `<stem>` whose
+    /// masks count together, by any value but 0). The root may be one category itself.
     Mvtec,
     /// VisA: `split_csv/1cls.csv` names every image and mask.
     Visa,
-    /// Normal images in one folder (the root itself, its `train` or its `good`), and, if there is a `test` folder, test
-    /// images in `test/good` and `test/<type>`, their masks in `ground_truth` as in MVTec AD.
+    /// Normal images in one folder (the root itself, its `train`, `train/good` or `good`), and, if there is a `test`
+    /// folder, test images in `test/good` and `test/<type>`, their masks in `ground_truth` as in MVTec AD.
     Folder,
 }
 
 impl Layout {
-    /// Recognises the layout of a folder.
+    /// Recognises the layout of a folder, by the first of these that holds:
+    ///
+    /// 1. It has `split_csv/1cls.csv`: [`Layout::Visa`].
+    /// 2. Sub-folders of it have images in `train/good`: [`Layout::Mvtec`], each of them a category, as is each other
+    ///    one with images in `train` or `test`.
+    /// 3. Its own `train/good` has images: [`Layout::Mvtec`] of one category.
+    /// 4. Images lie in it, its `train` or its `good`: [`Layout::Folder`].
+    /// 5. Sub-folders, or else its own `train` and `test`, have images without any in `train/good`: [`Layout::Mvtec`]
+    ///    with nothing to learn from, to test on.
+    /// 6. A sub-folder, or else the folder, has an empty `train/good`: [`Layout::Mvtec`].
+    ///
+    /// Empty `train` and `test` folders say nothing.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] where none holds, where both the folder and its sub-folders are categories by 2 and 3 or by 5,
+    /// and where more than one folder of 4 has images.
     ///
     /// ```no_run
     /// use dualad_data::Layout;
@@ -46,19 +67,27 @@ impl Layout {
         if root.join(visa::TABLE).is_file() {
             return Ok(Self::Visa);
         }
-        if mvtec::is_category(root) || entries.folders.iter().any(|folder| mvtec::is_category(&folder.path)) {
-            return Ok(Self::Mvtec);
+        match shape::of(root, &entries, shape::plain(root)?)? {
+            Shape::Category | Shape::Categories(_) => Ok(Self::Mvtec),
+            Shape::Plain(_) => Ok(Self::Folder),
+            Shape::Nothing => Err(Error::Layout { path: root.into(), reason: nothing(&entries) }),
         }
-        if folder::normal_images(root)?.is_some() {
-            return Ok(Self::Folder);
-        }
-        let reason = if entries.folders.iter().any(|folder| folder.path.join("Data/Images").is_dir()) {
-            format!("it looks like VisA without its {}; VisA's archive has that file", visa::TABLE)
-        } else {
-            "it has no <category>/train/good (MVTec AD), no split_csv/1cls.csv (VisA), and no images of its own".into()
-        };
-        Err(Error::Layout { path: root.into(), reason })
     }
+}
+
+fn nothing(entries: &listing::Listing) -> String {
+    if entries.folders.iter().any(|folder| folder.path.join("Data/Images").is_dir()) {
+        return format!("it looks like VisA without its {}; VisA's archive has that file", visa::TABLE);
+    }
+    let mut reason = String::from(
+        "it has no <category>/train/good (MVTec AD), no split_csv/1cls.csv (VisA), and no images of its own",
+    );
+    let has_images =
+        |folder: &&listing::Folder| listing::list(&folder.path).is_ok_and(|inner| !inner.images.is_empty());
+    if let Some(folder) = entries.folders.iter().find(has_images) {
+        reason.push_str(&format!("; {} has: open that, or name it train/good", folder.path.display()));
+    }
+    reason
 }
 
 pub(crate) fn read(layout: Layout, root: &Path) -> Result<Dataset> {
@@ -73,6 +102,11 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<Dataset> {
         return Err(Error::Layout { path: root.into(), reason });
     }
     categories.sort_by(|a: &Category, b| a.name.cmp(&b.name));
+    if let Some([one, other]) = categories.array_windows().find(|[one, other]| one.name == other.name) {
+        let (name, folders) = (&one.name, [&one.folder, &other.folder].map(|folder| folder.display().to_string()));
+        let reason = format!("two of its categories read \"{name}\" ({}); rename one, in UTF-8", folders.join(", "));
+        return Err(Error::Layout { path: root.into(), reason });
+    }
     findings.sort_by(|a: &Finding, b| a.path.cmp(&b.path));
     Ok(Dataset { root: root.into(), layout, categories, findings })
 }

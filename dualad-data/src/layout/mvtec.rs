@@ -1,135 +1,120 @@
-//! MVTec AD (Bergmann et al., CVPR 2019) and folders like it.
+//! MVTec AD (Bergmann et al., CVPR 2019), MVTec LOCO (Bergmann et al., IJCV 2022) and folders like them.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::GOOD;
-use super::listing::{display_name, list, list_if_there, stem};
+use super::left_out::LeftOut;
+use super::listing::{Folder, display_name, list, list_if_there};
+use super::masks::Masks;
+use super::shape::{self, Shape};
 use crate::check::{Finding, Kind};
 use crate::dataset::{Category, Label, Sample, Split};
 use crate::error::Result;
 
-/// A folder with `train/good`, or with `train` or `test` and no images where a plain folder has its own.
-pub(crate) fn is_category(folder: &Path) -> bool {
-    let (train, test) = (folder.join("train"), folder.join("test"));
-    let without_images = |folder: &Path| list_if_there(folder).is_ok_and(|listing| listing.images.is_empty());
-    train.join(GOOD).is_dir()
-        || (train.is_dir() || test.is_dir())
-            && !folder.join(GOOD).is_dir()
-            && without_images(folder)
-            && without_images(&train)
-}
+const TRAIN: &str = "train";
+pub(crate) const TEST: &str = "test";
+pub(crate) const TRUTH: &str = "ground_truth";
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    if is_category(root) {
-        return Ok(vec![read_category(root, findings)?]);
-    }
-    let folders = list(root)?.folders;
-    let categories = folders.iter().filter(|folder| is_category(&folder.path));
+    let listing = list(root)?;
+    let names = match shape::of(root, &listing, Vec::new())? {
+        Shape::Categories(names) => names,
+        Shape::Category => return Ok(vec![read_category(root, findings)?]),
+        Shape::Plain(_) | Shape::Nothing => return Ok(Vec::new()),
+    };
+    let is_category = |folder: &&Folder| names.contains(&folder.name);
+    let mut left_out = LeftOut { top: root, category: "", findings };
+    let advice = "beside folders of categories, nothing says what they are; move them away";
+    left_out.loose(root, listing.images.len(), advice);
+    let others = listing.folders.iter().filter(|folder| !is_category(folder));
+    let advice =
+        format!("it is no category, as it has no images in {TRAIN}/{GOOD}; move it away, or open it by itself");
+    left_out.folders(others, &advice);
+    let categories = listing.folders.iter().filter(is_category);
     categories.map(|folder| read_category(&folder.path, findings)).collect()
 }
 
 fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(folder);
-    let train = list_if_there(&folder.join("train"))?;
+    let listing = list(folder)?;
+    let train = list_if_there(&folder.join(TRAIN))?;
+    let mut left_out = LeftOut { top: folder, category: &name, findings };
+    let advice = format!("normal images lie in {TRAIN}/{GOOD}, those to test with in {TEST}/{GOOD} and {TEST}/<type>");
+    left_out.loose(folder, listing.images.len(), &advice);
+    left_out.folders(
+        listing.folders.iter().filter(|inner| ![TRAIN, TEST, TRUTH].iter().any(|n| inner.name == *n)),
+        &advice,
+    );
+    let advice = format!("training takes those in {TRAIN}/{GOOD} alone");
+    left_out.loose(&folder.join(TRAIN), train.images.len(), &advice);
     let mut samples = Vec::new();
     for kind in &train.folders {
-        let images = list(&kind.path)?.images;
         if kind.name == GOOD {
-            samples.extend(images.into_iter().map(|path| Sample::new(path, &name, Split::Train, Label::Normal)));
-        } else if !images.is_empty() {
-            let what = format!("{} images are left out: training takes those in train/{GOOD} alone", images.len());
-            findings.push(Finding::new(Kind::LeftOut, &name, &kind.path, what));
+            let good = list(&kind.path)?;
+            let images = good.images.into_iter();
+            samples.extend(images.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)));
+            left_out.folders(&good.folders, &advice);
+        } else {
+            left_out.folders([kind], &advice);
         }
     }
     samples.extend(test_samples(folder, &name, findings)?);
-    Ok(Category { name, samples })
+    Ok(Category { name, folder: folder.into(), samples })
 }
 
 /// The images of `test/<type>`, with their masks from `ground_truth/<type>`.
 pub(crate) fn test_samples(folder: &Path, category: &str, findings: &mut Vec<Finding>) -> Result<Vec<Sample>> {
-    let (test, truth) = (folder.join("test"), folder.join("ground_truth"));
+    let (test, truth) = (folder.join(TEST), folder.join(TRUTH));
     let listing = list_if_there(&test)?;
-    if !listing.images.is_empty() {
-        let what = format!(
-            "{} images are left out, as nothing says what they are: sort them into test/{GOOD} and test/<type of defect>",
-            listing.images.len()
-        );
-        findings.push(Finding::new(Kind::LeftOut, category, &test, what));
-    }
+    let mut left_out = LeftOut { top: folder, category, findings };
+    let advice = format!("nothing says what they are; sort them into {TEST}/{GOOD} and {TEST}/<type of defect>");
+    left_out.loose(&test, listing.images.len(), &advice);
     let mut samples = Vec::new();
     for kind in &listing.folders {
-        let images = list(&kind.path)?.images;
+        let inner = list(&kind.path)?;
+        let mut left_out = LeftOut { top: folder, category, findings };
+        left_out.folders(&inner.folders, &format!("images of {TEST}/<type> lie in that folder itself"));
         if kind.name == GOOD {
-            samples.extend(images.into_iter().map(|path| Sample::new(path, category, Split::Test, Label::Normal)));
+            let images = inner.images.into_iter();
+            samples.extend(images.map(|path| Sample::new(path, category, Split::Test, Label::Normal)));
             continue;
         }
-        let mut masks = Masks::new(list_if_there(&truth.join(&kind.name))?.images);
-        let label = Label::Anomalous(kind.name.to_string_lossy().into_owned());
-        for path in images {
+        let name = kind.name.to_string_lossy();
+        let label = Label::Anomalous(name.clone().into_owned());
+        let mut masks = Masks::new(list_if_there(&truth.join(&kind.name))?);
+        for path in inner.images {
             let mut sample = Sample::new(path, category, Split::Test, label.clone());
-            sample.mask = masks.pair(&sample.path, category, findings);
+            masks.pair(&mut sample, findings)?;
             samples.push(sample);
         }
-        masks.report_unpaired(category, findings);
+        masks.report_unpaired(category, &format!("{TEST}/{name}"), findings);
     }
-    // Masks of a type that has no test images at all.
-    for kind in list_if_there(&truth)?.folders {
-        if !listing.folders.iter().any(|known| known.name == kind.name) {
-            Masks::new(list(&kind.path)?.images).report_unpaired(category, findings);
-        }
-    }
+    unused_truth(&truth, &listing.folders, category, findings)?;
     Ok(samples)
 }
 
-/// The masks of one folder, found by stem: an image's place in a listing says nothing about its mask's.
-pub(crate) struct Masks {
-    by_stem: BTreeMap<OsString, Vec<Mask>>,
-}
-
-struct Mask {
-    path: PathBuf,
-    image: Option<PathBuf>,
-}
-
-impl Masks {
-    pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        let mut by_stem = BTreeMap::<_, Vec<_>>::new();
-        for path in paths {
-            by_stem.entry(stem(&path).to_os_string()).or_default().push(Mask { path, image: None });
-        }
-        Self { by_stem }
+/// Names masks that lie loose, those of a type that has no test images at all, and those of normal images.
+fn unused_truth(truth: &Path, types: &[Folder], category: &str, findings: &mut Vec<Finding>) -> Result<()> {
+    let listing = list_if_there(truth)?;
+    if !listing.images.is_empty() {
+        let what = format!(
+            "{} not used, as nothing says of which type they are: masks lie in {TRUTH}/<type>/<stem>_mask.png \
+             where their images lie in {TEST}/<type>/<stem>.png",
+            match listing.images.len() {
+                1 => "1 mask in it is".to_string(),
+                masks => format!("{masks} masks in it are"),
+            },
+        );
+        findings.push(Finding::new(Kind::UnpairedMask, category, truth, what));
     }
-
-    /// The mask `<stem>_mask.*`, or else `<stem>.*`. Two that fit are named, and the first by name is taken.
-    pub(crate) fn pair(&mut self, image: &Path, category: &str, findings: &mut Vec<Finding>) -> Option<PathBuf> {
-        let mut with_suffix = stem(image).to_os_string();
-        with_suffix.push("_mask");
-        let key =
-            [with_suffix.as_os_str(), stem(image)].into_iter().find(|key| self.by_stem.contains_key::<OsStr>(key))?;
-        let masks = self.by_stem.get_mut(key)?;
-        let several = masks.len() > 1;
-        let mask = masks.first_mut()?;
-        if several {
-            let what = format!("several masks have its stem; {} is taken", mask.path.display());
-            findings.push(Finding::new(Kind::AmbiguousMask, category, image, what));
-        }
-        match &mask.image {
-            Some(other) => {
-                let what =
-                    format!("it shares its stem, and so the mask {}, with {}", mask.path.display(), other.display());
-                findings.push(Finding::new(Kind::AmbiguousMask, category, image, what));
-            }
-            None => mask.image = Some(image.into()),
-        }
-        Some(mask.path.clone())
-    }
-
-    pub(crate) fn report_unpaired(self, category: &str, findings: &mut Vec<Finding>) {
-        for mask in self.by_stem.into_values().flatten().filter(|mask| mask.image.is_none()) {
-            let what = "this mask has no image of its stem; it is not used".to_string();
-            findings.push(Finding::new(Kind::UnpairedMask, category, &mask.path, what));
+    for kind in &listing.folders {
+        if kind.name == GOOD {
+            let advice = "normal images have no defects, so that masks of theirs are not read";
+            LeftOut { top: truth, category, findings }.folders([kind], advice);
+        } else if !types.iter().any(|known| known.name == kind.name) {
+            let images = format!("{TEST}/{}", kind.name.to_string_lossy());
+            Masks::new(list(&kind.path)?).report_unpaired(category, &images, findings);
         }
     }
+    Ok(())
 }

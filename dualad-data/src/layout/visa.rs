@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
+use super::left_out::LeftOut;
 use super::listing::list_if_there;
-use super::mvtec::Masks;
+use super::masks::Masks;
 use crate::check::{Finding, Kind};
 use crate::dataset::{Category, Label, MaskRule, Sample, Split};
 use crate::error::{Error, Result};
@@ -80,7 +81,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let categories = categories.into_iter().map(|(name, mut samples)| {
         samples.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
         pair_masks(root, &name, &mut samples, findings)?;
-        Ok(Category { name, samples })
+        let folder = root.join(&name);
+        Ok(Category { name, folder, samples })
     });
     categories.collect()
 }
@@ -107,12 +109,25 @@ fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Ve
             findings.push(Finding::new(Kind::AmbiguousMask, name, &sample.path, what));
         }
     }
-    let folder = root.join(name).join("Data").join("Masks").join("Anomaly");
-    let rest = list_if_there(&folder)?.images.into_iter().filter(|mask| !named.contains(mask)).collect();
+    let data = root.join(name).join("Data");
+    let mut rest = list_if_there(&data.join("Masks").join("Anomaly"))?;
+    rest.images.retain(|mask| !named.contains(mask));
     let mut rest = Masks::new(rest);
     for sample in samples.iter_mut().filter(|sample| sample.label.is_anomalous() && sample.mask.is_none()) {
-        sample.mask = rest.pair(&sample.path, name, findings);
+        rest.pair(sample, findings)?;
     }
-    rest.report_unpaired(name, findings);
+    rest.report_unpaired(name, TABLE, findings);
+    not_in_table(&data.join("Images"), name, samples, findings)
+}
+
+/// Names the folders with images that the table does not.
+fn not_in_table(images: &Path, name: &str, samples: &[Sample], findings: &mut Vec<Finding>) -> Result<()> {
+    let named: BTreeSet<&Path> = samples.iter().map(|sample| sample.path.as_path()).collect();
+    for folder in list_if_there(images)?.folders {
+        let all = list_if_there(&folder.path)?.images;
+        let count = all.iter().filter(|image| !named.contains(image.as_path())).count();
+        let advice = format!("{TABLE} does not name them; add lines for them, or move them away");
+        LeftOut { top: images, category: name, findings }.loose(&folder.path, count, &advice);
+    }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! An anomaly map drawn over its image.
 
+use std::ops::Range;
+
 use image::{Rgb, RgbImage};
 
 use super::{ColourMap, RenderError};
 use crate::error::Result;
+use crate::image::Preprocess;
 
 /// The scores at the two ends of the colour map. Fix one for a whole set: only then do equal colours mean equal scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -91,13 +94,53 @@ impl Scale {
 /// `map` is row-major `[rows, columns]`; of another size than the image, it is resized bilinearly with half-pixel centres.
 /// `opacity` is 0 (the image alone) to 1 (the map alone).
 ///
+/// A map of a letterboxed input covers the padding too: that one takes [`heat_map_placed`].
+///
 /// # Errors
 /// [`RenderError`] for a map of another length than its shape says, for values that are not finite, and for an opacity
 /// out of range.
 pub fn heat_map(
     image: &RgbImage,
     map: &[f32],
+    shape: [usize; 2],
+    scale: Scale,
+    colours: ColourMap,
+    opacity: f32,
+) -> Result<RgbImage> {
+    let whole = [0.0..1.0, 0.0..1.0];
+    draw(image, map, shape, whole, scale, colours, opacity)
+}
+
+/// [`heat_map`] of a map that covers the whole input to which `preprocess` brought the image: what lies over the padding of
+/// a letterbox is cropped away. Cells that are partly padding have no say where others are near.
+///
+/// # Errors
+/// As [`heat_map`]'s.
+pub fn heat_map_placed(
+    image: &RgbImage,
+    map: &[f32],
+    shape: [usize; 2],
+    preprocess: &Preprocess,
+    scale: Scale,
+    colours: ColourMap,
+    opacity: f32,
+) -> Result<RgbImage> {
+    let place = preprocess.placement(image.width(), image.height());
+    let share = |first: u32, count: u32, of: u32| {
+        let (first, count, of) = (f64::from(first), f64::from(count), f64::from(of));
+        first / of..(first + count) / of
+    };
+    let across = share(place.x, place.width, preprocess.width());
+    let down = share(place.y, place.height, preprocess.height());
+    draw(image, map, shape, [down, across], scale, colours, opacity)
+}
+
+/// `parts` are the parts of the map's rows and columns that lie over the image.
+fn draw(
+    image: &RgbImage,
+    map: &[f32],
     [rows, columns]: [usize; 2],
+    parts: [Range<f64>; 2],
     scale: Scale,
     colours: ColourMap,
     opacity: f32,
@@ -110,7 +153,8 @@ pub fn heat_map(
         let advice = "choose 0 (the image alone) to 1 (the map alone)";
         return Err(RenderError::Argument { argument: "the opacity", value: opacity.to_string(), advice }.into());
     }
-    let (across, down) = (Axis::new(columns, image.width()), Axis::new(rows, image.height()));
+    let [down, across] = parts;
+    let (across, down) = (Axis::new(columns, across, image.width()), Axis::new(rows, down, image.height()));
     let mut heat = image.clone();
     for (x, y, pixel) in heat.enumerate_pixels_mut() {
         let ((left, right, over), (top, bottom, below)) = (across.at(x), down.at(y));
@@ -137,20 +181,28 @@ fn mix(a: f32, b: f32, t: f32) -> f32 {
 
 /// Bilinear sampling along one axis.
 struct Axis {
-    count: usize,
+    /// Where the image begins, in cells, and how many of them a pixel is.
+    start: f64,
     step: f64,
+    /// The first and the last cell that count.
+    cells: [usize; 2],
 }
 
 impl Axis {
-    fn new(count: usize, pixels: u32) -> Self {
-        Self { count, step: count as f64 / f64::from(pixels.max(1)) }
+    fn new(count: usize, part: Range<f64>, pixels: u32) -> Self {
+        let (start, end) = (part.start * count as f64, part.end * count as f64);
+        // Rounding must not lose a cell that ends where the image does.
+        let (first, last) = ((start - 1e-9).ceil().max(0.0) as usize, (end + 1e-9).floor() as usize);
+        let cells = if first < last { [first, (last - 1).min(count - 1)] } else { [0, count - 1] };
+        Self { start, step: (end - start) / f64::from(pixels.max(1)), cells }
     }
 
     /// The two cells around a pixel's centre and the share of the second.
     fn at(&self, pixel: u32) -> (usize, usize, f32) {
-        let last = self.count - 1;
-        let centre = ((f64::from(pixel) + 0.5) * self.step - 0.5).clamp(0.0, last as f64);
+        let [lowest, highest] = self.cells;
+        let centre = self.start + (f64::from(pixel) + 0.5) * self.step - 0.5;
+        let centre = centre.clamp(lowest as f64, highest as f64);
         let first = centre.floor();
-        (first as usize, (first as usize + 1).min(last), (centre - first) as f32)
+        (first as usize, (first as usize + 1).min(highest), (centre - first) as f32)
     }
 }

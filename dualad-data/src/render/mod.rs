@@ -26,7 +26,8 @@ mod png;
 
 pub use colour_map::ColourMap;
 pub use compose::{outline, stack, strip};
-pub use heat_map::{Scale, heat_map};
+pub use heat_map::{Scale, heat_map, heat_map_placed};
+pub(crate) use png::encode_png;
 pub use png::save_png;
 
 /// What is wrong with the material for a picture.

@@ -17,16 +17,7 @@ pub fn save_png<P>(path: &Path, image: &ImageBuffer<P, Vec<u8>>) -> Result<()>
 where
     P: PixelWithColorType<Subpixel = u8>,
 {
-    let mut bytes = Vec::new();
-    // Slower compression makes photographs hardly smaller, and takes ten times as long.
-    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
-    let (width, height) = image.dimensions();
-    // The buffer may be longer than the picture.
-    let pixels = &image.as_raw()[..width as usize * height as usize * usize::from(P::CHANNEL_COUNT)];
-    encoder
-        .write_image(pixels, width, height, P::COLOR_TYPE)
-        .map_err(|error| RenderError::Encode { path: path.to_owned(), error })?;
-
+    let bytes = encode_png(path, image)?;
     let io = |error| Error::Io { action: "write", path: path.to_owned(), error };
     if path.file_name().is_none() {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file")));
@@ -42,4 +33,21 @@ where
     }
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map(|_| ()).map_err(|error| io(error.error))
+}
+
+/// The file's content; `path` is for the error.
+pub(crate) fn encode_png<P>(path: &Path, image: &ImageBuffer<P, Vec<u8>>) -> Result<Vec<u8>>
+where
+    P: PixelWithColorType<Subpixel = u8>,
+{
+    let mut bytes = Vec::new();
+    // Slower compression makes photographs hardly smaller, and takes ten times as long.
+    let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
+    let (width, height) = image.dimensions();
+    // The buffer may be longer than the picture.
+    let pixels = &image.as_raw()[..width as usize * height as usize * usize::from(P::CHANNEL_COUNT)];
+    encoder
+        .write_image(pixels, width, height, P::COLOR_TYPE)
+        .map_err(|error| RenderError::Encode { path: path.to_owned(), error })?;
+    Ok(bytes)
 }

@@ -33,6 +33,9 @@ struct Tablet {
     lies: Pose,
 }
 
+/// How hard damage marks it.
+const STRENGTH: f32 = 1.8;
+
 pub(super) struct Blister {
     light: Light,
     pose: Pose,
@@ -71,7 +74,7 @@ impl Blister {
                 _ => {
                     let middle = middle(pocket);
                     let centre = [middle[0] + random.range(-0.2, 0.2), middle[1] + random.range(-0.15, 0.15)];
-                    blister.mark = Mark::new(defect, &mut random, centre, &[]);
+                    blister.mark = Mark::new(defect, &mut random, centre, &[], STRENGTH);
                 }
             }
         }
@@ -113,6 +116,10 @@ impl Tablet {
 }
 
 impl Scene for Blister {
+    fn reach(&self, pixel: f32) -> Option<(Point, f32)> {
+        self.mark.as_ref().map(|mark| self.pose.circle_out(mark.reach(pixel)))
+    }
+
     fn shade(&self, at: Point, pixel: f32) -> Colour {
         let p = self.pose.to_part(at);
         let lamp = self.pose.turn_in(self.light.across());

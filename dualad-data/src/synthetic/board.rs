@@ -5,7 +5,7 @@ use std::f32::consts::FRAC_PI_2;
 use super::light::Light;
 use super::mark::{Mark, damage};
 use super::noise::{Point, fractal, noise, step};
-use super::shape::{Colour, Pose, cover, length, minus, over, rounded_box, scale, segment_square, times};
+use super::shape::{Colour, Pose, cover, length, minus, over, rounded_box, scale, segment_square};
 use super::{Defect, Flaw, Scene};
 use crate::random::Random;
 
@@ -77,6 +77,9 @@ const VIAS: [Point; 7] =
     [[-0.42, 0.30], [0.30, 0.06], [0.14, 0.34], [-0.50, -0.34], [0.30, -0.34], [-0.26, 0.38], [0.80, 0.20]];
 
 const HALF: Point = [0.93, 0.86];
+/// What a scratch lays bare: the copper of the board, and what is under a part's paint.
+const COPPER: Colour = [0.62, 0.36, 0.20];
+const BODY: Colour = [0.30, 0.29, 0.28];
 const SOLDER: Colour = [0.46, 0.47, 0.48];
 const SILK: Colour = [0.62, 0.64, 0.60];
 const DIRT: [Colour; 1] = [[0.4, 0.35, 0.25]];
@@ -90,6 +93,9 @@ struct Part {
     lies: Pose,
     shade: f32,
 }
+
+/// How hard damage marks it.
+const STRENGTH: f32 = 1.2;
 
 pub(super) struct Board {
     light: Light,
@@ -109,7 +115,7 @@ impl Board {
             body: Some(kind),
             place: Pose::new(at, turns * FRAC_PI_2, 1.0),
             lies: Pose::jitter(random, 0.012, 0.06, 0.02),
-            shade: random.range(0.85, 1.15),
+            shade: random.range(0.92, 1.08),
         });
         let mut board = Self { light, pose, seed, parts: parts.into(), mark: None };
         if let Some(Flaw { defect, mut random }) = flaw {
@@ -122,7 +128,7 @@ impl Board {
                 Defect::Swapped => board.swap(&mut random),
                 _ => {
                     let centre = [random.range(-0.6, 0.6), random.range(-0.55, 0.55)];
-                    board.mark = Mark::new(defect, &mut random, centre, &DIRT);
+                    board.mark = Mark::new(defect, &mut random, centre, &DIRT, STRENGTH);
                 }
             }
         }
@@ -234,6 +240,10 @@ impl Part {
 }
 
 impl Scene for Board {
+    fn reach(&self, pixel: f32) -> Option<(Point, f32)> {
+        self.mark.as_ref().map(|mark| self.pose.circle_out(mark.reach(pixel)))
+    }
+
     fn shade(&self, at: Point, pixel: f32) -> Colour {
         let p = self.pose.to_part(at);
         let lamp = self.pose.turn_in(self.light.across());
@@ -247,7 +257,7 @@ impl Scene for Board {
         if inside <= 0.0 {
             return self.light.expose(colour, at);
         }
-        let (relief, tint) = damage(self.mark.as_ref(), p, pixel);
+        let (relief, _) = damage(self.mark.as_ref(), p, pixel);
         let gloss = 0.05 * self.light.glint([0.5 * at[0], 0.5 * at[1]], 4.0);
         let mut top = over(self.laminate(p, pixel), SOLDER, cover(drill - 0.075, pixel));
         top = top.map(|channel| channel + gloss);
@@ -281,8 +291,11 @@ impl Scene for Board {
                 covered = covered.max(body);
             }
         }
+        if let Some(mark) = &self.mark {
+            top = over(top, over(COPPER, BODY, covered), mark.bare(p, pixel));
+        }
         let shine = 0.05 * covered * self.light.glint(slope, 6.0);
-        let lit = scale(times(top, tint), self.light.shade(slope)).map(|channel| channel + shine);
+        let lit = scale(top, self.light.shade(slope)).map(|channel| channel + shine);
         colour = over(colour, lit, inside);
         self.light.expose(colour, at)
     }

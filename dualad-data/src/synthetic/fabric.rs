@@ -17,6 +17,9 @@ const BEHIND: Colour = [0.02, 0.022, 0.028];
 const DIRT: [Colour; 3] = [[0.45, 0.33, 0.2], [0.35, 0.4, 0.45], [0.6, 0.5, 0.25]];
 const WRONG: [Colour; 3] = [[0.38, 0.10, 0.07], [0.07, 0.08, 0.10], [0.50, 0.42, 0.22]];
 
+/// How hard damage marks it.
+const STRENGTH: f32 = 1.5;
+
 pub(super) struct Fabric {
     light: Light,
     pose: Pose,
@@ -52,7 +55,7 @@ impl Fabric {
                     let colour = WRONG[random.below(WRONG.len())];
                     fabric.thread = Some(thread(1 + random.below(2) as i32, Some(colour)));
                 }
-                _ => fabric.mark = Mark::new(defect, &mut random, centre, &DIRT),
+                _ => fabric.mark = Mark::new(defect, &mut random, centre, &DIRT, STRENGTH),
             }
         }
         fabric
@@ -82,6 +85,10 @@ impl Strand {
 }
 
 impl Scene for Fabric {
+    fn reach(&self, pixel: f32) -> Option<(Point, f32)> {
+        self.mark.as_ref().map(|mark| mark.reach(pixel))
+    }
+
     fn shade(&self, at: Point, pixel: f32) -> Colour {
         let (slope, tint) = damage(self.mark.as_ref(), at, pixel);
         let [u, v] = self.threads(at);

@@ -1,4 +1,4 @@
-//! A turned gear wheel that lies anywhere, at any angle, on a plain mat.
+//! A turned and blackened gear wheel that lies anywhere, at any angle, on a plain mat.
 
 use std::f32::consts::{PI, TAU};
 
@@ -16,7 +16,10 @@ const BORE: f32 = 0.20;
 const HOLES: f32 = 0.50;
 const HOLE: f32 = 0.115;
 const TOOTH: f32 = 0.16;
-const RUST: [Colour; 3] = [[0.62, 0.26, 0.08], [0.5, 0.2, 0.07], [0.25, 0.2, 0.16]];
+const RUST: [Colour; 3] = [[0.45, 0.17, 0.05], [0.35, 0.13, 0.05], [0.2, 0.16, 0.12]];
+
+/// How hard damage marks it.
+const STRENGTH: f32 = 1.4;
 
 pub(super) struct Gear {
     light: Light,
@@ -33,7 +36,7 @@ impl Gear {
         let light = Light::new(random);
         let shift = [random.range(-0.09, 0.09), random.range(-0.09, 0.09)];
         let pose = Pose::new(shift, random.range(-PI, PI), random.range(0.76, 0.84));
-        let mat = random.range(0.035, 0.075);
+        let mat = random.range(0.24, 0.32);
         let mut gear = Self { light, pose, mat, seed: random.next() as u32, mark: None, broken: None };
         if let Some(Flaw { defect, mut random }) = flaw {
             if defect == Defect::Missing {
@@ -44,7 +47,7 @@ impl Gear {
                 // Between two holes, on the face.
                 let angle = (random.below(5) as f32 + 0.5) * TAU / 5.0 + random.range(-0.12, 0.12);
                 let out = random.range(0.42, 0.66);
-                gear.mark = Mark::new(defect, &mut random, [out * angle.cos(), out * angle.sin()], &RUST);
+                gear.mark = Mark::new(defect, &mut random, [out * angle.cos(), out * angle.sin()], &RUST, STRENGTH);
             }
         }
         gear
@@ -77,6 +80,17 @@ impl Gear {
         }
     }
 
+    /// How much of the blackening is gone where a tooth broke off: all of it, a little way in.
+    fn fracture(&self, p: Point) -> f32 {
+        let Some((first, teeth, left)) = self.broken else { return 0.0 };
+        let tooth = ((p[1].atan2(p[0]) / TAU).rem_euclid(1.0) * TEETH).round();
+        if (tooth - first).rem_euclid(TEETH) >= teeth {
+            return 0.0;
+        }
+        let rough = 0.05 * noise([p[0] * 40.0, p[1] * 40.0], self.seed ^ 0x9a);
+        step(-0.07, -0.03, length(p) - ROOT - TOOTH * left + rough)
+    }
+
     /// Signed distance to the nearest opening, negative within metal, and the direction away from its middle.
     fn openings(&self, p: Point) -> (f32, Point) {
         let out = length(p);
@@ -95,6 +109,10 @@ fn direction(p: Point) -> Point {
 }
 
 impl Scene for Gear {
+    fn reach(&self, pixel: f32) -> Option<(Point, f32)> {
+        self.mark.as_ref().map(|mark| self.pose.circle_out(mark.reach(pixel)))
+    }
+
     fn shade(&self, at: Point, pixel: f32) -> Colour {
         let p = self.pose.to_part(at);
         let lamp = self.light.across();
@@ -136,7 +154,14 @@ impl Scene for Gear {
             let sheen = 0.24 + 0.16 * tilted * tilted;
             let metal = sheen * (1.0 + 0.16 * ring) * mix(1.0, self.light.shade(slope), 0.9);
             let oil = 1.0 + 0.08 * fractal([p[0] * 3.0, p[1] * 3.0], 2, self.seed ^ 3);
-            colour = over(colour, times(scale([1.0, 0.99, 0.96], metal * oil), tint), inside);
+            let bare = match &self.mark {
+                Some(mark @ (Mark::Scratch { .. } | Mark::Dent { .. })) => mark.bare(p, pixel),
+                Some(Mark::Stain { .. }) => 0.0,
+                None => self.fracture(p),
+            };
+            let black = times(scale([0.42, 0.44, 0.50], metal * oil), if bare > 0.0 { [1.0; 3] } else { tint });
+            let steel = scale([1.50, 1.46, 1.38], metal);
+            colour = over(colour, over(black, steel, bare), inside);
         }
         self.light.expose(colour, at)
     }

@@ -18,7 +18,7 @@ impl Light {
     pub(super) fn new(random: &mut Random) -> Self {
         let azimuth = -2.2 + random.range(-0.5, 0.5);
         let elevation: f32 = random.range(0.75, 1.0);
-        let exposure = random.range(0.72, 1.28);
+        let exposure = random.range(0.86, 1.14);
         let fall = random.range(0.0, 0.16);
         let warm = random.range(-0.03, 0.03);
         Self {

@@ -17,9 +17,15 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    /// A scratch through, or a dent or stain at, `centre`. `tints` are the colours that dirt has on this material.
-    /// Other kinds are not damage to a surface and give none.
-    pub(super) fn new(defect: Defect, random: &mut Random, centre: Point, tints: &[Colour]) -> Option<Self> {
+    /// A scratch through, or a dent or stain at, `centre`. `tints` are the colours that dirt has on this material, and
+    /// `strength` is how hard it takes damage: 1 is a plate's. Other kinds are not damage to a surface and give none.
+    pub(super) fn new(
+        defect: Defect,
+        random: &mut Random,
+        centre: Point,
+        tints: &[Colour],
+        strength: f32,
+    ) -> Option<Self> {
         let seed = random.next() as u32;
         let angle = random.range(0.0, TAU);
         let along = [angle.cos(), angle.sin()];
@@ -29,19 +35,19 @@ impl Mark {
                 let from = [centre[0] - along[0] * reach * 0.5, centre[1] - along[1] * reach * 0.5];
                 // Fresh scratches shine, dirty ones are dark.
                 let tint = if random.unit() < 0.5 { random.range(1.7, 2.8) } else { random.range(0.3, 0.6) };
-                let (bend, width) = (random.range(-0.25, 0.25), random.range(0.010, 0.018));
+                let (bend, width) = (random.range(-0.25, 0.25), strength * random.range(0.010, 0.018));
                 Self::Scratch { from, along, reach, bend, width, tint, burr: random.range(0.2, 0.6), seed }
             }
             Defect::Dent => {
                 let radius = random.range(0.09, 0.17);
                 let side = if random.unit() < 0.8 { 1.0 } else { -1.0 };
-                let depth = side * random.range(0.35, 0.8);
+                let depth = strength * side * random.range(0.35, 0.8);
                 Self::Dent { centre, along, radii: [radius, radius * random.range(0.65, 1.0)], depth, seed }
             }
             Defect::Stain => {
-                let strength = random.range(0.5, 1.0);
+                let dense = random.range(0.7, 1.0);
                 let tint = tints.get(random.below(tints.len())).copied().unwrap_or([0.5; 3]);
-                let tint = tint.map(|channel| mix(1.0, channel, strength));
+                let tint = tint.map(|channel| mix(1.0, channel, dense));
                 Self::Stain { centre, radius: random.range(0.1, 0.2), tint, seed }
             }
             Defect::Missing | Defect::Swapped => return None,
@@ -99,9 +105,40 @@ impl Mark {
                 let inside = 1.0 - far / radius + 0.75 * wobble;
                 let body = step(-0.06, 0.14, inside);
                 let rim = step(0.0, 0.08, inside) * (1.0 - step(0.08, 0.3, inside));
-                let cloud = 0.55 + 0.25 * fractal([at[0] * 14.0, at[1] * 14.0], 2, seed.wrapping_add(7));
+                let cloud = 0.75 + 0.2 * fractal([at[0] * 14.0, at[1] * 14.0], 2, seed.wrapping_add(7));
                 tint.map(|channel| mix(1.0, channel, body * (cloud + 0.35 * rim).clamp(0.0, 1.0)))
             }
+        }
+    }
+
+    /// A circle outside which it changes nothing: its middle and radius.
+    pub(super) fn reach(&self, pixel: f32) -> (Point, f32) {
+        match self {
+            Self::Scratch { from, along, reach, bend, width, .. } => {
+                let half = 0.5 * reach;
+                let middle = [from[0] + half * along[0], from[1] + half * along[1]];
+                // Its bend, its wandering, and its width as `groove` has them.
+                (middle, half + 0.25 * bend.abs() * reach + 0.02 + 3.0 * width.max(pixel))
+            }
+            // The noise in its outline adds less than a third.
+            Self::Dent { centre, radii, .. } => (*centre, 1.34 * radii[0]),
+            Self::Stain { centre, radius, .. } => (*centre, 2.0 * radius),
+        }
+    }
+
+    /// How much of a coating is gone, 0 to 1: in the groove of a scratch, and where a dent was struck.
+    pub(super) fn bare(&self, at: Point, pixel: f32) -> f32 {
+        match self {
+            Self::Scratch { width, .. } => {
+                let Some((offset, depth)) = self.groove(at, pixel) else { return 0.0 };
+                let (broad, share) = (width.max(0.7 * pixel), (width / (0.7 * pixel)).min(1.0));
+                (depth * share * (-(offset / broad).powi(2)).exp()).clamp(0.0, 1.0)
+            }
+            Self::Dent { centre, radii, seed, .. } => {
+                let far = length(minus(at, *centre)) / radii[0] + 0.3 * noise([at[0] * 30.0, at[1] * 30.0], *seed);
+                0.8 * step(0.75, 0.35, far)
+            }
+            Self::Stain { .. } => 0.0,
         }
     }
 

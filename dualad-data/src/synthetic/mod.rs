@@ -29,6 +29,7 @@ mod gear;
 mod light;
 mod mark;
 mod noise;
+mod place;
 mod plate;
 mod shape;
 mod write;
@@ -41,8 +42,8 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 
 use crate::error::Result;
 use crate::random::Random;
-use noise::{Point, hash, normal};
-use shape::Colour;
+use noise::{Point, hash};
+use shape::{Colour, length, minus};
 pub use write::{Options, Summary, write};
 
 /// Sides that a picture can have, in pixels.
@@ -203,6 +204,9 @@ pub enum SyntheticError {
 trait Scene {
     /// The light from a point, linear, with the sides of a pixel in the point's units.
     fn shade(&self, at: Point, pixel: f32) -> Colour;
+
+    /// A circle outside which its flaw changes nothing, where that is known: its middle and radius.
+    fn reach(&self, pixel: f32) -> Option<(Point, f32)>;
 }
 
 /// A defect to draw, and the random numbers that shape it: never those of the scene, which stays as it is.
@@ -230,7 +234,7 @@ pub fn render(
         return Err(size_error(size).into());
     }
     let name = format!("{category}/{index}");
-    let normal = draw(category, seed, &name, None, size);
+    let normal = draw(category, seed, &name, None, None, size);
     let Some(defect) = defect else { return Ok((normal, GrayImage::new(size, size))) };
     if !category.defects().contains(&defect) {
         return Err(SyntheticError::Defect { category, defect }.into());
@@ -239,7 +243,7 @@ pub fn render(
     let mut best: Option<(f32, RgbImage, GrayImage)> = None;
     for attempt in 0..DRAWS {
         let random = Random::new(seed, &format!("{name}/{defect}/{attempt}"));
-        let mut image = draw(category, seed, &name, Some(Flaw { defect, random }), size);
+        let mut image = draw(category, seed, &name, Some(Flaw { defect, random }), Some(&normal), size);
         let mask = compare(&normal, &mut image);
         let share = mask.pixels().filter(|pixel| pixel.0 != [0]).count() as f32 / pixels;
         let off = (SHARE.start - share).max(share - SHARE.end).max(0.0);
@@ -260,29 +264,43 @@ fn size_error(size: u32) -> SyntheticError {
     SyntheticError::Option { option: "size", value: size.to_string(), advice }
 }
 
-fn draw(category: Category, seed: u64, name: &str, flaw: Option<Flaw>, size: u32) -> RgbImage {
+/// `normal` is the picture without the flaw, to be kept where the flaw does not reach.
+fn draw(
+    category: Category,
+    seed: u64,
+    name: &str,
+    flaw: Option<Flaw>,
+    normal: Option<&RgbImage>,
+    size: u32,
+) -> RgbImage {
     let mut random = Random::new(seed, name);
     let grain = random.next() as u32;
     match category {
-        Category::Blister => photograph(&blister::Blister::new(&mut random, flaw), grain, size),
-        Category::Board => photograph(&board::Board::new(&mut random, flaw), grain, size),
-        Category::Fabric => photograph(&fabric::Fabric::new(&mut random, flaw), grain, size),
-        Category::Gear => photograph(&gear::Gear::new(&mut random, flaw), grain, size),
-        Category::Plate => photograph(&plate::Plate::new(&mut random, flaw), grain, size),
+        Category::Blister => photograph(&blister::Blister::new(&mut random, flaw), normal, grain, size),
+        Category::Board => photograph(&board::Board::new(&mut random, flaw), normal, grain, size),
+        Category::Fabric => photograph(&fabric::Fabric::new(&mut random, flaw), normal, grain, size),
+        Category::Gear => photograph(&gear::Gear::new(&mut random, flaw), normal, grain, size),
+        Category::Plate => photograph(&plate::Plate::new(&mut random, flaw), normal, grain, size),
     }
 }
 
-fn photograph(scene: &impl Scene, grain: u32, size: u32) -> RgbImage {
+fn photograph(scene: &impl Scene, normal: Option<&RgbImage>, grain: u32, size: u32) -> RgbImage {
     let pixel = 2.0 / size as f32;
+    let kept = normal.zip(scene.reach(pixel));
     RgbImage::from_fn(size, size, |column, row| {
         let at = [(column as f32 + 0.5) * pixel - 1.0, (row as f32 + 0.5) * pixel - 1.0];
+        if let Some((normal, (middle, radius))) = kept
+            && length(minus(at, middle)) > radius
+        {
+            return *normal.get_pixel(column, row);
+        }
         let (x, y) = (column as i32, row as i32);
         // Most of the noise is in brightness, as demosaicing leaves it.
-        let shared = normal(x, y, grain);
+        let shared = noise::normal(x, y, grain);
         let mut channel = 0;
         Rgb(scene.shade(at, pixel).map(|light| {
             channel += 1;
-            let own = normal(x, y, hash(channel, 0, grain));
+            let own = noise::normal(x, y, hash(channel, 0, grain));
             let level = 255.0 * light.clamp(0.0, 1.0).sqrt();
             // The cast saturates.
             (level + SENSOR_NOISE * (0.8 * shared + 0.6 * own) + 0.5) as u8
@@ -301,4 +319,45 @@ fn compare(normal: &RgbImage, changed: &mut RgbImage) -> GrayImage {
         }
     }
     mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenes that do not say how far their flaw reaches.
+    struct Anywhere<'a, S>(&'a S);
+
+    impl<S: Scene> Scene for Anywhere<'_, S> {
+        fn shade(&self, at: Point, pixel: f32) -> Colour {
+            self.0.shade(at, pixel)
+        }
+
+        fn reach(&self, _: f32) -> Option<(Point, f32)> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_flaw_changes_nothing_where_it_does_not_reach() {
+        fn check<S: Scene>(new: impl Fn(&mut Random, Option<Flaw>) -> S, category: Category) {
+            for (size, seed) in [(32, 0), (90, 1), (90, 2), (90, 3), (90, 4), (90, 5)] {
+                let normal = photograph(&new(&mut Random::new(seed, "scene"), None), None, 7, size);
+                for &defect in category.defects() {
+                    let flaw = Flaw { defect, random: Random::new(seed, "flaw") };
+                    let scene = new(&mut Random::new(seed, "scene"), Some(flaw));
+                    let part = photograph(&scene, Some(&normal), 7, size);
+                    assert!(
+                        part == photograph(&Anywhere(&scene), Some(&normal), 7, size),
+                        "{category} {defect} {size}"
+                    );
+                }
+            }
+        }
+        check(blister::Blister::new, Category::Blister);
+        check(board::Board::new, Category::Board);
+        check(fabric::Fabric::new, Category::Fabric);
+        check(gear::Gear::new, Category::Gear);
+        check(plate::Plate::new, Category::Plate);
+    }
 }

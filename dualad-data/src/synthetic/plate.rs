@@ -7,6 +7,9 @@ use super::shape::{Colour, Pose, scale, times};
 use super::{Flaw, Scene};
 use crate::random::Random;
 
+/// How hard damage marks it.
+const STRENGTH: f32 = 0.8;
+
 pub(super) struct Plate {
     light: Light,
     pose: Pose,
@@ -28,13 +31,17 @@ impl Plate {
         let seed = random.next() as u32;
         let mark = flaw.and_then(|mut flaw| {
             let centre = [flaw.random.range(-0.7, 0.7), flaw.random.range(-0.7, 0.7)];
-            Mark::new(flaw.defect, &mut flaw.random, centre, &DIRT)
+            Mark::new(flaw.defect, &mut flaw.random, centre, &DIRT, STRENGTH)
         });
         Self { light, pose, band, lean, coarse, seed, mark }
     }
 }
 
 impl Scene for Plate {
+    fn reach(&self, pixel: f32) -> Option<(Point, f32)> {
+        self.mark.as_ref().map(|mark| mark.reach(pixel))
+    }
+
     fn shade(&self, at: Point, pixel: f32) -> Colour {
         let (slope, tint) = damage(self.mark.as_ref(), at, pixel);
         let [x, y] = self.pose.to_part(at);

@@ -31,6 +31,12 @@ impl Pose {
         self.turn_in([(x - self.shift[0]) / self.scale, (y - self.shift[1]) / self.scale])
     }
 
+    /// A circle of the part's frame in the outer one.
+    pub(super) fn circle_out(&self, (middle, radius): (Point, f32)) -> (Point, f32) {
+        let [x, y] = self.turn_out(middle);
+        ([x * self.scale + self.shift[0], y * self.scale + self.shift[1]], radius * self.scale)
+    }
+
     /// Whether a point of the outer frame is within a square of this half side about the part.
     pub(super) fn near(&self, point: Point, half: f32) -> bool {
         (point[0] - self.shift[0]).abs().max((point[1] - self.shift[1]).abs()) < half

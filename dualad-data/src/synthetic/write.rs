@@ -1,26 +1,24 @@
 //! A dataset's folder, in the layout of MVTec AD.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::place::{Place, create, io};
 use super::{Category, Defect, SIZES, SyntheticError, render, size_error};
-use crate::error::{Error, Result};
-use crate::render::save_png;
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
+use crate::render::encode_png;
 
 /// The most pictures in one folder: their names have three digits or a few more.
 const MOST: usize = 100_000;
 
-/// The file that tells a folder of ours, as MVTec AD has one of this name. Its first line is always [`FIRST_LINE`], and
-/// each line that starts with [`LISTED`] names a file.
+/// For people, as MVTec AD has one of this name.
 const README: &str = "readme.txt";
-const FIRST_LINE: &str = "Synthetic inspection pictures, written by dualad.";
-const LISTED: &str = "file: ";
 
 /// What to generate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +90,12 @@ impl Options {
         jobs
     }
 
-    fn readme(&self, jobs: &[Job]) -> String {
+    fn readme(&self) -> String {
         let names: Vec<_> = self.categories.iter().map(|category| category.name()).collect();
-        let mut text = format!(
-            "{FIRST_LINE}\n\nNo photographs: drawn from the seed {}, {} x {} pixels, {} train, {} test good and {} of each \
-             defect for each of {}.\nMasks are white where a defect changed the picture.\n\n",
+        format!(
+            "Synthetic inspection pictures, written by dualad.\n\nNo photographs: drawn from the seed {}, {} x {} pixels, \
+             {} train, {} test good and {} of each defect for each of {}.\nMasks are white where a defect changed the \
+             picture.\n",
             self.seed,
             self.size,
             self.size,
@@ -104,13 +103,7 @@ impl Options {
             self.test_good,
             self.test_per_defect,
             names.join(", ")
-        );
-        for file in jobs.iter().flat_map(Job::files) {
-            text.push_str(LISTED);
-            text.push_str(file);
-            text.push('\n');
-        }
-        text
+        )
     }
 }
 
@@ -152,35 +145,25 @@ pub struct Summary {
 /// there, in order, from the threads that draw them.
 ///
 /// The folder appears once everything is in it: it is written beside its place as `.<name>.incomplete` and renamed. A
-/// folder that holds only what an earlier call wrote is replaced. What an interrupted call left is removed. Two calls at
-/// once must not share a folder.
+/// folder that holds only what an earlier call wrote is replaced, and waits as `.<name>.old` for the moment that takes. What
+/// an interrupted call left is removed, or, if it was interrupted in that moment, put back. Two calls at once must not share
+/// a folder.
 ///
 /// # Errors
 /// [`SyntheticError`] for options out of range and for a folder that holds anything else; [`Error::Io`] where the disk
-/// refuses. In all of them `folder` is as it was.
+/// refuses. In all of them `folder` is as it was, unless the disk refuses to have it back: then it is `.<name>.old`, which
+/// the next call puts back.
 pub fn write(folder: &Path, options: &Options, progress: impl FnMut(usize, usize) + Send) -> Result<Summary> {
     options.check()?;
-    let Some(name) = folder.file_name() else {
-        let advice = "end it with the name of the folder to make";
-        return Err(SyntheticError::NotAFolder { path: folder.to_owned(), advice }.into());
-    };
-    let beside = |suffix: &str| {
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(suffix);
-        folder.with_file_name(hidden)
-    };
-    let (partial, old) = (beside(".incomplete"), beside(".old"));
-    check_replaceable(folder)?;
-    // What an interrupted call left.
-    clear(&partial)?;
-    clear(&old)?;
-
+    let place = Place::new(folder)?;
+    place.prepare()?;
     let jobs = options.plan();
-    let written = fill(&partial, options, &jobs, progress).and_then(|()| put(&partial, folder, &old));
+    let written = place
+        .begin(jobs.iter().flat_map(Job::files).chain([README]))
+        .and_then(|()| fill(&place.partial, options, &jobs, progress))
+        .and_then(|()| place.finish());
     if let Err(error) = written {
-        // The first error says more than one about cleaning up.
-        let _ = fs::remove_dir_all(&partial);
+        place.abandon();
         return Err(error);
     }
     let categories = options.categories.len();
@@ -193,12 +176,10 @@ pub fn write(folder: &Path, options: &Options, progress: impl FnMut(usize, usize
     })
 }
 
-/// Draws everything into a folder that does not exist yet.
+/// Draws everything into a folder.
 fn fill(partial: &Path, options: &Options, jobs: &[Job], progress: impl FnMut(usize, usize) + Send) -> Result<()> {
-    create(partial)?;
-    // First, so that a folder left behind can be told as ours.
     let readme = partial.join(README);
-    fs::write(&readme, options.readme(jobs)).map_err(io("write", &readme))?;
+    fs::write(&readme, options.readme()).map_err(io("write", &readme))?;
     let folders: HashSet<_> = jobs.iter().flat_map(Job::files).filter_map(|file| Path::new(file).parent()).collect();
     for folder in folders {
         create(&partial.join(folder))?;
@@ -206,98 +187,19 @@ fn fill(partial: &Path, options: &Options, jobs: &[Job], progress: impl FnMut(us
     let progress = Mutex::new((progress, 0));
     jobs.par_iter().try_for_each(|job| {
         let (image, mask) = render(job.category, options.seed, job.index, job.defect, options.size)?;
-        save_png(&partial.join(&job.image), &image)?;
+        // Without a temporary name and without waiting for the disk: the whole folder gets its name at the end, and what a
+        // power cut takes can be drawn again.
+        let save = |file: &str, bytes: Vec<u8>| {
+            let path = partial.join(file);
+            fs::write(&path, bytes).map_err(io("write", &path))
+        };
+        save(&job.image, encode_png(Path::new(&job.image), &image)?)?;
         if let Some(file) = &job.mask {
-            save_png(&partial.join(file), &mask)?;
+            save(file, encode_png(Path::new(file), &mask)?)?;
         }
         let (progress, done) = &mut *progress.lock().unwrap_or_else(PoisonError::into_inner);
         *done += 1;
         progress(*done, jobs.len());
         Ok(())
     })
-}
-
-/// Moves the finished folder to its place, and one that was there out of the way until that is done.
-fn put(partial: &Path, folder: &Path, old: &Path) -> Result<()> {
-    let replaces = folder.exists();
-    if replaces {
-        fs::rename(folder, old).map_err(io("replace", folder))?;
-    }
-    if let Err(error) = fs::rename(partial, folder) {
-        if replaces {
-            let _ = fs::rename(old, folder);
-        }
-        return Err(io("write", folder)(error));
-    }
-    if replaces {
-        fs::remove_dir_all(old).map_err(io("remove", old))?;
-    }
-    Ok(())
-}
-
-/// Fails unless the folder does not exist, is empty, or holds nothing but what this generator wrote.
-fn check_replaceable(folder: &Path) -> Result<()> {
-    match fs::symlink_metadata(folder) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(io("read", folder)(error)),
-        Ok(found) if !found.is_dir() => {
-            let advice = "there is a file or a link of that name; name another folder";
-            return Err(SyntheticError::NotAFolder { path: folder.to_owned(), advice }.into());
-        }
-        Ok(_) => {}
-    }
-    let listed = listed(folder)?;
-    let mut open = vec![folder.to_owned()];
-    while let Some(next) = open.pop() {
-        for entry in fs::read_dir(&next).map_err(io("read", &next))? {
-            let path = entry.map_err(io("read", &next))?.path();
-            let kind = fs::symlink_metadata(&path).map_err(io("read", &path))?;
-            if kind.is_dir() {
-                open.push(path);
-            } else if !listed.contains(&path) {
-                let found = path.strip_prefix(folder).unwrap_or(&path).to_owned();
-                return Err(SyntheticError::FolderInUse { folder: folder.to_owned(), found }.into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The files that the folder's own list names; none where there is no list of ours.
-fn listed(folder: &Path) -> Result<HashSet<PathBuf>> {
-    let readme = folder.join(README);
-    let text = match fs::read(&readme) {
-        Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
-        Err(error) => return Err(io("read", &readme)(error)),
-    };
-    let mut lines = text.lines();
-    if lines.next() != Some(FIRST_LINE) {
-        return Ok(HashSet::new());
-    }
-    let files = lines.filter_map(|line| line.strip_prefix(LISTED)).map(|file| folder.join(file));
-    Ok(files.chain([readme.clone()]).collect())
-}
-
-/// Removes what an interrupted call left; anything else of that name is somebody's.
-fn clear(path: &Path) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    let readme = fs::read(path.join(README)).unwrap_or_default();
-    let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    if !empty && !readme.starts_with(FIRST_LINE.as_bytes()) {
-        let advice = "it is not from this generator, and a dataset is written there first; move it away";
-        return Err(SyntheticError::NotAFolder { path: path.to_owned(), advice }.into());
-    }
-    fs::remove_dir_all(path).map_err(io("remove", path))
-}
-
-fn create(folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(io("create", folder))
-}
-
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    move |error| Error::Io { action, path, error }
 }

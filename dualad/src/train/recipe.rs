@@ -4,7 +4,7 @@ use dualad_backbones::Backbone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{DualAdConfig, Variant};
+use crate::config::{DualAdConfig, Jitter, Variant};
 use crate::error::{Error, Result};
 use crate::train::{AdamWConfig, Curve, Schedule};
 
@@ -112,22 +112,30 @@ impl Recipe {
         }
     }
 
-    /// A useful model in minutes on a CPU: a narrow network on standardised features, larger steps, a schedule that ends.
+    /// A useful model in minutes on a CPU: a narrow network on standardised features, less noise, larger steps, a schedule
+    /// that ends, and a memory that joins once there is something to remember. Each choice's effect: `docs/training.md`.
     pub fn fast(variant: Variant, backbone: Backbone) -> Self {
         let mut network = DualAdConfig::paper(variant, backbone);
         (network.narrow_width, network.head_width, network.ffn_width) = (64, 64, 256);
         network.standardise = true;
-        // Until a memory that opens early is found: the paper's needs hundreds of epochs.
-        network.memory_slots = 0;
+        (network.heads, network.wide_ffn_ratio) = (4, 2);
+        network.dropout = 0.0;
+        network.jitter = network.jitter.map(|jitter| Jitter { scale: 1.0, ..jitter });
+        network.memory_temperature = 0.05;
         Self {
             network,
             train: TrainConfig {
-                epochs: 16,
+                epochs: 30,
                 batch_size: 8,
                 seed: 0,
-                optimizer: AdamWConfig { learning_rate: 2e-3, clip_norm: Some(1.0), ..AdamWConfig::default() },
+                optimizer: AdamWConfig {
+                    learning_rate: 4e-3,
+                    beta2: 0.95,
+                    clip_norm: Some(1.0),
+                    ..AdamWConfig::default()
+                },
                 schedule: Schedule::new(Curve::Cosine).warmup(50),
-                memory: MemoryConfig { init: MemoryInit::KMeans, ..MemoryConfig::paper() },
+                memory: MemoryConfig { init: MemoryInit::KMeans, start: 0.3, ramp: 0.2, ..MemoryConfig::paper() },
             },
         }
     }

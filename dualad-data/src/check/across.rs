@@ -1,0 +1,78 @@
+//! What is wrong with categories and between images, though each image may be sound.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use super::finding::{Finding, Kind};
+use super::look::Seen;
+use crate::dataset::{Dataset, Sample, Split};
+
+/// How many sizes of images a finding names.
+const MOST_SIZES: usize = 5;
+
+pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Finding>) {
+    for category in &dataset.categories {
+        if !category.samples.iter().any(|sample| sample.split == Split::Train && !sample.label.is_anomalous()) {
+            let what =
+                format!("category \"{}\" has no normal images to train on; add some or leave it out", category.name);
+            findings.push(Finding::new(Kind::NoNormalImages, &category.name, &category.folder, what));
+        }
+    }
+}
+
+pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], seen: &[Seen], findings: &mut Vec<Finding>) {
+    type Size = (u32, u32);
+    let mut by_category = BTreeMap::<&str, BTreeMap<Size, (usize, &Path)>>::new();
+    for (sample, seen) in samples.iter().zip(seen) {
+        if let Some(size) = seen.size {
+            by_category.entry(&sample.category).or_default().entry(size).or_insert((0, &sample.path)).0 += 1;
+        }
+    }
+    for (name, sizes) in by_category.into_iter().filter(|(_, sizes)| sizes.len() > 1) {
+        let folder = dataset.categories.iter().find(|category| category.name == name).map(|c| c.folder.as_path());
+        let folder = folder.unwrap_or(&dataset.root);
+        let mut sizes: Vec<(Size, (usize, &Path))> = sizes.into_iter().collect();
+        sizes.sort_by_key(|&(size, (count, _))| (Reverse(count), size));
+        let listed: Vec<String> = sizes
+            .iter()
+            .take(MOST_SIZES)
+            .map(|&((width, height), (count, example))| {
+                let example = example.strip_prefix(folder).unwrap_or(example).display();
+                if count == 1 {
+                    format!("1 of {width}x{height} ({example})")
+                } else {
+                    format!("{count} of {width}x{height} (such as {example})")
+                }
+            })
+            .collect();
+        let rest = if sizes.len() > MOST_SIZES {
+            format!(", and {} other sizes", sizes.len() - MOST_SIZES)
+        } else {
+            String::new()
+        };
+        let what = format!(
+            "category \"{name}\" has images of {} sizes (width x height): {}{rest}; all are resized alike",
+            sizes.len(),
+            listed.join(", ")
+        );
+        findings.push(Finding::new(Kind::MixedSizes, name, folder, what));
+    }
+}
+
+pub(super) fn duplicates(samples: &[Sample], seen: &[Seen], findings: &mut Vec<Finding>) {
+    let of = |split| samples.iter().zip(seen).filter(move |(sample, _)| sample.split == split);
+    let mut trained = HashMap::<[u8; 32], &Path>::new();
+    for (sample, seen) in of(Split::Train) {
+        if let Some(digest) = seen.digest {
+            trained.entry(digest).or_insert(&sample.path);
+        }
+    }
+    for (sample, seen) in of(Split::Test) {
+        if let Some(path) = seen.digest.and_then(|digest| trained.get(&digest)) {
+            let what =
+                format!("this test image is the same picture as the training image {}; remove one", path.display());
+            findings.push(Finding::new(Kind::Duplicate, &sample.category, &sample.path, what));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a check finds, and how bad it is.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// Training works, but what comes out may not mean what it seems to.
+    Warning,
+    /// Training or evaluation would stop at it.
+    Fatal,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Fatal => "fatal",
+        })
+    }
+}
+
+/// What kind of thing was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Fatal: a file of 0 bytes.
+    EmptyFile,
+    /// Fatal: a file that is missing, damaged, too large, or of a kind that is not read.
+    Unreadable,
+    /// Fatal: a mask and its image differ in size.
+    MaskSize,
+    /// Fatal: a category has no normal images to learn from.
+    NoNormalImages,
+    /// Warning: an anomalous image has no mask, and no part in what is measured per pixel.
+    MissingMask,
+    /// Warning: a mask has no image.
+    UnpairedMask,
+    /// Warning: more than one mask fits an image, or more than one image a mask.
+    AmbiguousMask,
+    /// Warning: an anomalous image's mask marks no pixel.
+    EmptyMask,
+    /// Warning: a mask has values between black and white, which its rule takes for one of the two.
+    GreyMask,
+    /// Warning: the same picture, pixel for pixel, is used for training and for testing.
+    Duplicate,
+    /// Warning: images where the dataset's layout has none, and that are not used.
+    LeftOut,
+    /// Note: a category's images differ in size.
+    MixedSizes,
+}
+
+impl Kind {
+    /// How bad it is.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::EmptyFile | Self::Unreadable | Self::MaskSize | Self::NoNormalImages => Severity::Fatal,
+            Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
+            Self::EmptyMask | Self::GreyMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
+            Self::MixedSizes => Severity::Note,
+        }
+    }
+}
+
+/// One thing that is wrong. Prints as one line: severity, file, what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: Kind,
+    /// The category it belongs to; empty for what lies beside all categories.
+    pub category: String,
+    /// The file or folder at fault.
+    pub path: PathBuf,
+    /// What is wrong with it, and what to do.
+    pub what: String,
+}
+
+impl Finding {
+    pub(crate) fn new(kind: Kind, category: &str, path: &Path, what: String) -> Self {
+        Self { kind, category: category.into(), path: path.into(), what }
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> Severity {
+        self.kind.severity()
+    }
+
+    pub(super) fn of_error(category: &str, path: &Path, error: &Error) -> Self {
+        let kind = match error {
+            Error::EmptyFile { .. } => Kind::EmptyFile,
+            Error::MaskSize { .. } => Kind::MaskSize,
+            _ => Kind::Unreadable,
+        };
+        Self::new(kind, category, path, error.to_string())
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An error's own message names the file already.
+        match self.kind {
+            Kind::EmptyFile | Kind::Unreadable | Kind::MaskSize => write!(f, "{}: {}", self.severity(), self.what),
+            _ => write!(f, "{}: {}: {}", self.severity(), self.path.display(), self.what),
+        }
+    }
+}
+
+/// All that a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The worst first; by file among equals.
+    pub findings: Vec<Finding>,
+    /// How many images were looked at.
+    pub images: usize,
+}
+
+impl Report {
+    /// Whether training must not start.
+    pub fn is_fatal(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity() == Severity::Fatal)
+    }
+
+    /// The report, or, if anything in it is fatal, an error that lists all that is.
+    pub fn into_result(self) -> Result<Self> {
+        if !self.is_fatal() {
+            return Ok(self);
+        }
+        let fatal = self.findings.into_iter().filter(|finding| finding.severity() == Severity::Fatal);
+        Err(Error::Dataset { findings: fatal.collect() })
+    }
+}

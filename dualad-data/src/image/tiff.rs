@@ -1,0 +1,250 @@
+//! The kinds of TIFF that the `image` crate leaves out: palettes, YCbCr, 2 and 4 bits, and grey with more samples.
+
+use std::io::{BufRead, Cursor, Seek};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use tiff::TiffError;
+use tiff::decoder::{Decoder, DecodingResult};
+use tiff::tags::Tag;
+
+use super::levels::Levels;
+use super::limits::{Limits, MEMORY};
+use crate::error::{Error, Result};
+
+const WHITE_IS_ZERO: u16 = 0;
+const BLACK_IS_ZERO: u16 = 1;
+const PALETTE: u16 = 3;
+const YCBCR: u16 = 6;
+
+/// What the first page's tags say of its samples.
+#[derive(Clone, Copy)]
+struct Kind {
+    photometric: u16,
+    bits: u16,
+    samples: u16,
+    /// Unsigned, signed, floating-point: 1, 2, 3.
+    format: u16,
+    compression: u16,
+    planar: bool,
+    orientation: Orientation,
+}
+
+impl Kind {
+    fn of<R: BufRead + Seek>(decoder: &mut Decoder<R>) -> Self {
+        let mut tag = |tag, default| match decoder.find_tag_unsigned_vec::<u16>(tag) {
+            Ok(Some(values)) => values.first().copied().unwrap_or(default),
+            _ => default,
+        };
+        Self {
+            photometric: tag(Tag::PhotometricInterpretation, BLACK_IS_ZERO),
+            bits: tag(Tag::BitsPerSample, 1),
+            samples: tag(Tag::SamplesPerPixel, 1),
+            format: tag(Tag::SampleFormat, 1),
+            compression: tag(Tag::Compression, 1),
+            planar: tag(Tag::PlanarConfiguration, 1) == 2,
+            orientation: u8::try_from(tag(Tag::Orientation, 1))
+                .ok()
+                .and_then(Orientation::from_exif)
+                .unwrap_or(Orientation::NoTransforms),
+        }
+    }
+
+    /// Whether this file's decoder takes it.
+    fn is_read(self) -> bool {
+        let grey = matches!(self.photometric, WHITE_IS_ZERO | BLACK_IS_ZERO);
+        let unsigned = self.format == 1 && !(self.planar && self.samples > 1);
+        unsigned
+            && match self.photometric {
+                PALETTE => self.samples == 1 && matches!(self.bits, 1 | 2 | 4 | 8),
+                YCBCR => self.samples == 3 && self.bits == 8,
+                _ if grey && self.samples == 1 => matches!(self.bits, 2 | 4),
+                _ => grey && self.samples < 5 && matches!(self.bits, 8 | 16),
+            }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let photometric = match self.photometric {
+            WHITE_IS_ZERO | BLACK_IS_ZERO => "grey",
+            2 => "RGB",
+            PALETTE => "palette",
+            4 => "transparency",
+            5 => "CMYK",
+            YCBCR => "YCbCr",
+            8..=10 => "Lab",
+            32803 => "raw sensor",
+            _ => "unknown colour",
+        };
+        let format = match self.format {
+            1 => "",
+            2 => "signed ",
+            3 => "floating-point ",
+            _ => "undefined ",
+        };
+        let planes = if self.planar && self.samples > 1 { ", a plane each" } else { "" };
+        let (samples, bits, compression) = (self.samples, self.bits, self.compression);
+        write!(f, "{photometric} tiff of {samples} x {bits} {format}bits{planes}, compression {compression}")
+    }
+}
+
+pub(super) fn size(file: impl BufRead + Seek, path: &Path) -> Result<((u32, u32), Orientation)> {
+    let error = |error: TiffError| Error::Decode { path: path.into(), reason: error.to_string() };
+    let mut decoder = Decoder::new(file).map_err(error)?;
+    let size = decoder.dimensions().map_err(error)?;
+    Ok((size, Kind::of(&mut decoder).orientation))
+}
+
+/// The kind of a file, for messages.
+pub(super) fn kind(bytes: &[u8]) -> Option<String> {
+    Some(Kind::of(&mut Decoder::new(Cursor::new(bytes)).ok()?).to_string())
+}
+
+/// `None` for what the `image` crate reads, or has the words for.
+pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Option<Result<Levels>> {
+    let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
+    let kind = Kind::of(&mut decoder);
+    kind.is_read().then(|| decode_kind(kind, decoder, bytes, path, limits, room))
+}
+
+fn decode_kind(
+    kind: Kind,
+    mut decoder: Decoder<Cursor<&[u8]>>,
+    bytes: &[u8],
+    path: &Path,
+    limits: &Limits,
+    room: u64,
+) -> Result<Levels> {
+    let of_tiff = |error: TiffError| match error {
+        TiffError::UnsupportedError(error) => Error::Unsupported {
+            path: path.into(),
+            reason: format!("it is a {kind}, whose kind is not read ({error})"),
+        },
+        TiffError::LimitsExceeded => {
+            let found = limits.memory.saturating_add(1);
+            Error::TooLarge { path: path.into(), unit: MEMORY, found, limit: limits.memory }
+        }
+        error => Error::Decode { path: path.into(), reason: error.to_string() },
+    };
+    let (width, height) = decoder.dimensions().map_err(of_tiff)?;
+    let pixels = limits.check_pixels(path, (width, height))?;
+    // At most what the decoder gives, what it unpacks it from, and our own. A palette's file is copied.
+    let sample = u64::from(kind.bits.div_ceil(8));
+    let stored = pixels * sample * u64::from(kind.samples);
+    let channels = if matches!(kind.photometric, PALETTE | YCBCR) { 3 } else { 1 };
+    let own = pixels * room.max(sample * channels as u64);
+    let working = 2 * stored + bytes.len() as u64;
+    limits.check_memory(path, super::decode::peak(pixels, own, working, room, kind.orientation))?;
+
+    let mut palette = Vec::new();
+    let decoded = if kind.photometric == PALETTE {
+        palette = colours(decoder.get_tag_u16_vec(Tag::ColorMap).map_err(of_tiff)?, kind.bits).ok_or_else(|| {
+            Error::Decode { path: path.into(), reason: "its palette has not three values for each index".into() }
+        })?;
+        // The decoder refuses palettes, and reads the same samples as grey.
+        let mut grey = bytes.to_vec();
+        set_grey(&mut grey);
+        let decoder = Decoder::new(Cursor::new(grey)).map_err(of_tiff)?;
+        decoder.with_limits(within(limits)).read_image()
+    } else {
+        decoder.with_limits(within(limits)).read_image()
+    };
+    let stored = match decoded.map_err(of_tiff)? {
+        DecodingResult::U8(stored) => stored,
+        DecodingResult::U16(stored) => stored.into_iter().flat_map(u16::to_ne_bytes).collect(),
+        _ => return Err(of_tiff(TiffError::UnsupportedError(tiff::TiffUnsupportedError::UnknownInterpretation))),
+    };
+    let short = || Error::Decode { path: path.into(), reason: "it has fewer pixels than its header says".into() };
+    let mut levels = super::decode::buffer(path, own, (pixels * sample * channels as u64) as usize)?;
+    let rows = levels.chunks_exact_mut(width as usize * sample as usize * channels);
+    let stride = (u64::from(width) * u64::from(kind.bits) * u64::from(kind.samples)).div_ceil(8) as usize;
+    for (row, line) in rows.enumerate() {
+        let stored = stored.get(row * stride..(row + 1) * stride).ok_or_else(short)?;
+        match kind.photometric {
+            PALETTE => {
+                for (pixel, index) in line.chunks_exact_mut(3).zip(unpack(stored, kind.bits)) {
+                    // As many colours as there are indices.
+                    pixel.copy_from_slice(&palette.get(usize::from(index)).copied().unwrap_or_default());
+                }
+            }
+            YCBCR => {
+                for (pixel, stored) in line.chunks_exact_mut(3).zip(stored.chunks_exact(3)) {
+                    pixel.copy_from_slice(&rgb([stored[0], stored[1], stored[2]]));
+                }
+            }
+            _ if kind.bits < 8 => {
+                // 3 or 15 is white: 255 is a multiple of both.
+                let step = 255 / ((1u16 << kind.bits) - 1) as u8;
+                for (level, value) in line.iter_mut().zip(unpack(stored, kind.bits)) {
+                    *level = value * step;
+                }
+            }
+            _ => {
+                let pixel = usize::from(kind.samples) * sample as usize;
+                for (level, stored) in line.chunks_exact_mut(sample as usize).zip(stored.chunks_exact(pixel)) {
+                    level.copy_from_slice(&stored[..sample as usize]);
+                }
+            }
+        }
+    }
+    let (deep, orientation, lossy) = (sample == 2, kind.orientation, kind.compression == 7);
+    Ok(Levels { width, height, channels, deep, bytes: levels, orientation, lossy })
+}
+
+fn within(limits: &Limits) -> tiff::decoder::Limits {
+    let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
+    let mut within = tiff::decoder::Limits::default();
+    (within.decoding_buffer_size, within.intermediate_buffer_size) = (bytes, bytes);
+    within
+}
+
+/// Values of fewer than 9 bits, the first in a byte's highest bits.
+fn unpack(row: &[u8], bits: u16) -> impl Iterator<Item = u8> + '_ {
+    let (each, mask) = (8 / bits, (0xffu16 >> (8 - bits)) as u8);
+    row.iter().flat_map(move |&byte| (1..=each).map(move |place| (byte >> (8 - place * bits)) & mask))
+}
+
+/// A palette's reds, then its greens, then its blues, of 16 bits; some programs write 8.
+fn colours(map: Vec<u16>, bits: u16) -> Option<Vec<[u8; 3]>> {
+    let count = 1 << bits;
+    let (red, rest) = map.split_at_checked(count)?;
+    let (green, blue) = rest.split_at_checked(count)?;
+    let shallow = map.iter().all(|&value| value < 256);
+    let level = |value: u16| if shallow { value as u8 } else { ((u32::from(value) + 128) / 257) as u8 };
+    (blue.len() == count).then(|| red.iter().zip(green).zip(blue).map(|((&r, &g), &b)| [r, g, b].map(level)).collect())
+}
+
+/// ITU-R BT.601, full range, as JPEG and the TIFF standard's default have it.
+fn rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
+    // The casts saturate.
+    [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|level| (level + 0.5) as u8)
+}
+
+/// Sets the first page's photometric interpretation to grey, in place; leaves anything that is no TIFF as it is.
+fn set_grey(bytes: &mut [u8]) {
+    let little = bytes.first() == Some(&b'I');
+    let number = |at: usize, length: usize, bytes: &[u8]| -> Option<usize> {
+        let part = bytes.get(at..at.checked_add(length)?)?;
+        let fold = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
+        Some(if little { part.iter().rev().fold(0, fold) } else { part.iter().fold(0, fold) })
+    };
+    // Offsets of 4 bytes and entries of 12, or, in a BigTIFF, of 8 and of 20.
+    let big = number(2, 2, bytes) == Some(43);
+    let (offset, counts, entry) = if big { ((8, 8), 8, 20) } else { ((4, 4), 2, 12) };
+    let Some(directory) = number(offset.0, offset.1, bytes) else { return };
+    let Some(count) = number(directory, counts, bytes) else { return };
+    for index in 0..count.min(1 << 16) {
+        let at = directory.saturating_add(counts + index * entry);
+        if number(at, 2, bytes) == Some(usize::from(Tag::PhotometricInterpretation.to_u16())) {
+            // The value, of 2 bytes, stands where an offset would.
+            let value = at + if big { 12 } else { 8 };
+            let grey = if little { BLACK_IS_ZERO.to_le_bytes() } else { BLACK_IS_ZERO.to_be_bytes() };
+            if let Some(place) = bytes.get_mut(value..value + 2) {
+                place.copy_from_slice(&grey);
+            }
+            return;
+        }
+    }
+}

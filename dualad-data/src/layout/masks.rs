@@ -1,0 +1,102 @@
+//! Which mask belongs to which image: found by stem, as an image's place in a listing says nothing about its mask's.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::listing::{Folder, Listing, list, stem};
+use crate::check::{Finding, Kind};
+use crate::dataset::{MaskRule, Sample};
+use crate::error::Result;
+
+/// The masks of one type of defect.
+pub(crate) struct Masks {
+    by_stem: BTreeMap<OsString, Vec<Mask>>,
+    /// MVTec LOCO has a folder of masks for each image.
+    folders: Vec<(Folder, bool)>,
+}
+
+struct Mask {
+    path: PathBuf,
+    image: Option<PathBuf>,
+}
+
+impl Masks {
+    pub(crate) fn new(listing: Listing) -> Self {
+        let mut by_stem = BTreeMap::<_, Vec<_>>::new();
+        for path in listing.images {
+            by_stem.entry(stem(&path).to_os_string()).or_default().push(Mask { path, image: None });
+        }
+        Self { by_stem, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
+    }
+
+    /// Gives an image its mask `<stem>_mask.*`, or else `<stem>.*`, or else all of the folder `<stem>`. Two files that fit
+    /// are named, and the first by name is taken.
+    pub(crate) fn pair(&mut self, sample: &mut Sample, findings: &mut Vec<Finding>) -> Result<()> {
+        let mut with_suffix = stem(&sample.path).to_os_string();
+        with_suffix.push("_mask");
+        let keys = [with_suffix.as_os_str(), stem(&sample.path)];
+        let Some(masks) =
+            keys.into_iter().find(|&key| self.by_stem.contains_key(key)).and_then(|key| self.by_stem.get_mut(key))
+        else {
+            return self.pair_folder(sample);
+        };
+        let several = masks.len() > 1;
+        let Some(mask) = masks.first_mut() else { return Ok(()) };
+        let mut ambiguous =
+            |what| findings.push(Finding::new(Kind::AmbiguousMask, &sample.category, &sample.path, what));
+        if several {
+            ambiguous(format!("several masks have its stem; {} is taken", mask.path.display()));
+        }
+        match &mask.image {
+            Some(other) => ambiguous(format!(
+                "it shares its stem, and so the mask {}, with {}",
+                mask.path.display(),
+                other.display()
+            )),
+            None => mask.image = Some(sample.path.clone()),
+        }
+        sample.mask = Some(mask.path.clone());
+        Ok(())
+    }
+
+    /// Each mask of such a folder marks one defect, by a grey value that tells its type.
+    fn pair_folder(&mut self, sample: &mut Sample) -> Result<()> {
+        let Some((folder, used)) = self.folders.iter_mut().find(|(folder, _)| folder.name == stem(&sample.path)) else {
+            return Ok(());
+        };
+        let mut masks = list(&folder.path)?.images.into_iter();
+        if let Some(first) = masks.next() {
+            *used = true;
+            sample.mask = Some(first);
+            sample.further_masks = masks.collect();
+            sample.mask_rule = MaskRule::NonZero;
+        }
+        Ok(())
+    }
+
+    /// Names what no image took. `images` is where those would have to be.
+    pub(crate) fn report_unpaired(self, category: &str, images: &str, findings: &mut Vec<Finding>) {
+        let mut add = |path: &Path, what| findings.push(Finding::new(Kind::UnpairedMask, category, path, what));
+        for mask in self.by_stem.into_values().flatten().filter(|mask| mask.image.is_none()) {
+            let name = stem(&mask.path).to_string_lossy();
+            let name = name.strip_suffix("_mask").unwrap_or(&name);
+            let what = format!("this mask is not used: {images} has no image \"{name}\" that it could belong to");
+            add(&mask.path, what);
+        }
+        for (folder, _) in self.folders.iter().filter(|(_, used)| !used) {
+            let name = folder.name.to_string_lossy();
+            let what = match list(&folder.path) {
+                Ok(listing) if listing.images.is_empty() && listing.folders.is_empty() => continue,
+                Ok(listing) if listing.images.is_empty() => "it holds folders and no mask".to_string(),
+                Ok(listing) => {
+                    let (masks, are) = if listing.images.len() == 1 { ("mask", "is") } else { ("masks", "are") };
+                    format!("{} {masks} in it {are} not used: {images} has no image \"{name}\"", listing.images.len())
+                }
+                Err(error) => error.to_string(),
+            };
+            let expected = "expected are <stem of the image>_mask.png, <stem>.png, or <stem>/ with several masks";
+            add(&folder.path, format!("{what}; {expected}"));
+        }
+    }
+}
