@@ -53,6 +53,18 @@ pub enum JitterKind {
     Channel,
 }
 
+/// How the errors of the stages become one anomaly map (method, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Combination {
+    /// The paper's: anomalous is what every stage finds anomalous.
+    #[default]
+    Product,
+    /// Anomalous is what any stage finds anomalous; for errors of one scale.
+    Sum,
+}
+
 /// How strongly clean features are disturbed in training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -114,6 +126,14 @@ pub struct DualAdConfig {
     /// ([`crate::DualAd::with_standardisation`]); errors are then measured in deviations. The paper does not.
     #[serde(default)]
     pub standardise: bool,
+    /// Whether the errors of each channel are measured in what they usually are on normal images, kept with the parameters
+    /// ([`crate::DualAd::with_error_deviation`]): a channel that is hard to reconstruct then says no more than another. For
+    /// scores only. The paper does not.
+    #[serde(default)]
+    pub standardise_errors: bool,
+    /// How the stages' errors become one anomaly map.
+    #[serde(default)]
+    pub combination: Combination,
     /// Rows and columns of the neighbourhood that attention must not see; `None` masks nothing.
     ///
     /// An even number counts as the odd one above it, and 0 as 1: a token never sees itself.
@@ -155,6 +175,8 @@ impl DualAdConfig {
             memory_slots: if homogeneous { 0 } else { 196 },
             memory_temperature: 1.0,
             standardise: false,
+            standardise_errors: false,
+            combination: Combination::Product,
             window: Some([7, 7]),
             dropout: 0.1,
             jitter: Some(Jitter { kind: JitterKind::Spatial, scale: 3.2 }),

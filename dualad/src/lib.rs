@@ -18,6 +18,7 @@ mod cpu;
 mod error;
 mod evaluate;
 mod file;
+mod kernels;
 pub mod metrics;
 mod model;
 mod ops;
@@ -30,7 +31,8 @@ pub mod train;
 pub use candle_core;
 pub use cdbn::{DualAd, ParameterShape};
 pub use config::{
-    Branches, DualAdConfig, Jitter, JitterKind, Variant, backbone_multiply_accumulates, backbone_parameter_count,
+    Branches, Combination, DualAdConfig, Jitter, JitterKind, Variant, backbone_multiply_accumulates,
+    backbone_parameter_count,
 };
 pub use dualad_backbones as backbones;
 pub use dualad_data as data;

@@ -2,6 +2,8 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
+use crate::config::Combination;
+
 /// Side of the square whose mean anomaly is largest gives the image score, in pixels.
 const POOL: usize = 16;
 /// Pixels of a token's side.
@@ -42,25 +44,27 @@ fn squared_errors(clean: &Tensor, reconstruction: &Tensor, stage_channels: &[usi
         .collect()
 }
 
-/// The product over stages of the root mean squared error, up-sampled, and its largest pooled mean.
+/// The product (or sum) over stages of the root mean squared error, up-sampled, and its largest pooled mean.
 pub(crate) fn score(
     clean: &Tensor,
     reconstruction: &Tensor,
     stage_channels: &[usize],
+    combination: Combination,
     [rows, columns]: [usize; 2],
 ) -> Result<Scores> {
     let batch = clean.dim(0)?;
     let (clean, reconstruction) = (clean.detach(), reconstruction.detach());
     let stages = squared_errors(&clean, &reconstruction, stage_channels)?;
-    let mut product: Option<Tensor> = None;
+    let mut combined: Option<Tensor> = None;
     for stage in stages {
         let stage = stage.mean(D::Minus1)?.sqrt()?.minimum(LARGEST)?;
-        product = Some(match product {
-            None => stage,
-            Some(product) => (product * stage)?.minimum(LARGEST)?,
+        combined = Some(match (combined, combination) {
+            (None, _) => stage,
+            (Some(product), Combination::Product) => (product * stage)?.minimum(LARGEST)?,
+            (Some(sum), Combination::Sum) => (sum + stage)?.minimum(LARGEST)?,
         });
     }
-    let Some(tokens) = product else { candle_core::bail!("a score of no stages") };
+    let Some(tokens) = combined else { candle_core::bail!("a score of no stages") };
     let map = tokens.reshape((batch, rows, columns))?;
     let (vertical, horizontal) = (Axis::new(rows), Axis::new(columns));
     let device = map.device().clone();
@@ -137,7 +141,8 @@ mod tests {
             let mut tokens =
                 || Tensor::from_vec(random.stream().normal(2 * rows * columns * 5), shape, &Device::Cpu).unwrap();
             let (clean, reconstruction) = (tokens(), tokens());
-            let scores = score(&clean, &reconstruction, &stages, [rows, columns]).unwrap();
+            let combination = if rows == 3 { Combination::Sum } else { Combination::Product };
+            let scores = score(&clean, &reconstruction, &stages, combination, [rows, columns]).unwrap();
             let maps: Vec<Vec<Vec<f32>>> = scores.anomaly_map.squeeze(1).unwrap().to_vec3().unwrap();
             let found: Vec<f32> = scores.image_score.to_vec1().unwrap();
             let [clean, reconstruction] = [clean, reconstruction].map(|tokens| tokens.to_vec3::<f32>().unwrap());
@@ -148,7 +153,9 @@ mod tests {
                         let difference = clean[image][token][channel] - reconstruction[image][token][channel];
                         f64::from(difference).powi(2)
                     };
-                    ((error(0) + error(1)) / 2.0).sqrt() * ((error(2) + error(3) + error(4)) / 3.0).sqrt()
+                    let first = ((error(0) + error(1)) / 2.0).sqrt();
+                    let second = ((error(2) + error(3) + error(4)) / 3.0).sqrt();
+                    if combination == Combination::Sum { first + second } else { first * second }
                 };
                 let at = |pixel: usize, cells: usize| {
                     let position = pixel as f64 * (cells as f64 - 1.0) / (cells as f64 * 16.0 - 1.0);

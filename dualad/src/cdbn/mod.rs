@@ -27,7 +27,7 @@ use layers::{Linear, Pass};
 use memory::MemoryModule;
 use narrow_deep::NarrowDeep;
 use position::PositionEmbedding;
-use standardisation::Standardisation;
+use standardisation::{ErrorDeviation, Standardisation};
 use wide_shallow::WideShallow;
 
 pub use parameters::ParameterShape;
@@ -64,6 +64,7 @@ pub struct DualAd {
     narrow: Option<NarrowDeep>,
     position: Option<PositionEmbedding>,
     standardisation: Option<Standardisation>,
+    error_deviation: Option<ErrorDeviation>,
 }
 
 impl DualAd {
@@ -146,6 +147,10 @@ impl DualAd {
                 .transpose()?,
             memory: (0..levels).map(memory).collect::<Result<_>>()?,
             narrow: coupled.then(|| NarrowDeep::new(&config, root)).transpose()?,
+            error_deviation: config
+                .standardise_errors
+                .then(|| ErrorDeviation::new(config.channels(), root))
+                .transpose()?,
             standardisation: config.standardise.then(|| Standardisation::new(config.channels(), root)).transpose()?,
             position: needs_position.then(|| PositionEmbedding::new(&config, &position_scope)).transpose()?,
             config,
@@ -248,8 +253,13 @@ impl DualAd {
     pub fn score(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<crate::Scores> {
         self.check(tokens)?;
         self.check(reconstruction)?;
-        let (tokens, reconstruction) = (self.standardised(tokens)?, self.standardised(reconstruction)?);
-        Ok(crate::score::score(&tokens, &reconstruction, &self.config.stage_channels, self.config.grid)?)
+        let standard = |x: &Tensor| {
+            let x = self.standardised(x)?;
+            self.error_deviation.as_ref().map_or(Ok(x.clone()), |deviation| deviation.apply(&x))
+        };
+        let (tokens, reconstruction) = (standard(tokens)?, standard(reconstruction)?);
+        let DualAdConfig { stage_channels, combination, grid, .. } = &self.config;
+        Ok(crate::score::score(&tokens, &reconstruction, stage_channels, *combination, *grid)?)
     }
 
     /// The same network with its channels' means and deviations, as measured on the training set's tokens: `[channels]`
@@ -266,6 +276,23 @@ impl DualAd {
         let mut tensors = self.parameters.clone();
         let device = tensors.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
         tensors.extend(Standardisation::tensors(self.config.channels(), mean, deviation, self.dtype(), &device)?);
+        let mut network = Self::from_parameters(self.config.clone(), tensors)?;
+        network.variables.clone_from(&self.variables);
+        Ok(network)
+    }
+
+    /// The same network with what each channel's error usually is on normal images: `[channels]`, in the features' own
+    /// deviations where the network standardises. [`Self::score`] measures errors in it.
+    ///
+    /// # Errors
+    /// As [`Self::with_standardisation`].
+    pub fn with_error_deviation(&self, deviation: &[f32]) -> Result<Self> {
+        if !self.config.standardise_errors {
+            let (value, reason) = ("false".into(), "must be true for a network that standardises its errors".into());
+            return Err(Error::Config { field: "standardise_errors", value, reason });
+        }
+        let mut tensors = self.parameters.clone();
+        tensors.extend([ErrorDeviation::tensor(self.config.channels(), deviation, self.dtype(), &self.device())?]);
         let mut network = Self::from_parameters(self.config.clone(), tensors)?;
         network.variables.clone_from(&self.variables);
         Ok(network)
@@ -288,6 +315,13 @@ impl DualAd {
     pub(crate) fn with_memory_share(mut self, share: f64) -> Self {
         self.memory.iter_mut().for_each(|memory| memory.share = share.clamp(0.0, 1.0));
         self
+    }
+
+    /// How far the reconstruction of clean tokens `[batch, tokens, channels]` is from them, in deviations where the network
+    /// standardises: the same shape.
+    pub(crate) fn errors(&self, tokens: &Tensor) -> Result<Tensor> {
+        let reconstruction = self.reconstruct(tokens)?;
+        Ok((self.standardised(&reconstruction)? - self.standardised(tokens)?)?)
     }
 
     /// In deviations from the mean, where the network standardises.

@@ -10,6 +10,7 @@ use crate::error::Error;
 
 pub(crate) const MEAN: &str = "standardisation.mean";
 pub(crate) const DEVIATION: &str = "standardisation.deviation";
+const ERROR: &str = "standardisation.error";
 
 /// Means and deviations, `[channels]` each.
 #[derive(Debug, Clone)]
@@ -24,9 +25,9 @@ impl Standardisation {
         Ok(Self { mean: constant(MEAN, Init::Zeros)?, deviation: constant(DEVIATION, Init::Ones)? })
     }
 
-    /// Whether a parameter's name is one of the two.
+    /// Whether a parameter's name is one that is measured and not trained.
     pub(crate) fn is_part(name: &str) -> bool {
-        matches!(name, MEAN | DEVIATION)
+        matches!(name, MEAN | DEVIATION | ERROR)
     }
 
     /// The two by name, checked.
@@ -37,16 +38,7 @@ impl Standardisation {
         dtype: DType,
         device: &Device,
     ) -> crate::Result<[(String, Tensor); 2]> {
-        let check = |name: &str, values: &[f32], least: f32| {
-            let wrong = |reason: String| Err(Error::Parameter { name: name.into(), reason });
-            if values.len() != channels {
-                return wrong(format!("has {} numbers for {channels} channels", values.len()));
-            }
-            match values.iter().position(|value| !value.is_finite() || *value < least) {
-                Some(channel) => wrong(format!("is {} in channel {channel}", values[channel])),
-                None => Ok((name.into(), Tensor::from_slice(values, channels, device)?.to_dtype(dtype)?)),
-            }
-        };
+        let check = |name, values, least| checked(name, channels, values, least, dtype, device);
         Ok([check(MEAN, mean, f32::MIN)?, check(DEVIATION, deviation, f32::MIN_POSITIVE)?])
     }
 
@@ -65,6 +57,50 @@ impl Standardisation {
     fn for_dtype(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let dtype = wide(x.dtype());
         Ok((self.mean.to_dtype(dtype)?, self.deviation.to_dtype(dtype)?))
+    }
+}
+
+/// What each channel's error usually is on normal images, `[channels]`, in deviations where the network standardises.
+#[derive(Debug, Clone)]
+pub(crate) struct ErrorDeviation(Tensor);
+
+impl ErrorDeviation {
+    pub(crate) fn new(channels: usize, scope: &Scope<'_>) -> crate::Result<Self> {
+        Ok(Self(scope.constant(ERROR, &[channels], Init::Ones)?))
+    }
+
+    /// It by name, checked.
+    pub(crate) fn tensor(
+        channels: usize,
+        deviation: &[f32],
+        dtype: DType,
+        device: &Device,
+    ) -> crate::Result<(String, Tensor)> {
+        checked(ERROR, channels, deviation, f32::MIN_POSITIVE, dtype, device)
+    }
+
+    /// `x / deviation`, `[.., channels]`, in f32 or wider.
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        widened(x)?.broadcast_div(&self.0.to_dtype(wide(x.dtype()))?)
+    }
+}
+
+/// One finite number for each channel, none below `least`.
+fn checked(
+    name: &str,
+    channels: usize,
+    values: &[f32],
+    least: f32,
+    dtype: DType,
+    device: &Device,
+) -> crate::Result<(String, Tensor)> {
+    let wrong = |reason: String| Err(Error::Parameter { name: name.into(), reason });
+    if values.len() != channels {
+        return wrong(format!("has {} numbers for {channels} channels", values.len()));
+    }
+    match values.iter().position(|value| !value.is_finite() || *value < least) {
+        Some(channel) => wrong(format!("is {} in channel {channel}", values[channel])),
+        None => Ok((name.into(), Tensor::from_slice(values, channels, device)?.to_dtype(dtype)?)),
     }
 }
 

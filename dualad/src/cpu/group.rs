@@ -1,11 +1,11 @@
 //! A group of images going through the steps, and back.
 
 use crate::config::{Jitter, JitterKind};
-use crate::cpu::kernels::{
-    self, AttentionShape, add_norm, add_norm_backward, add_to_columns, disturb, drop_out, rectify, rectify_backward,
-};
 use crate::cpu::plan::{AddNorm, After, Attention, Bias, Input, Linear, Memory, Plan, Step, View};
-use crate::ops::Window;
+use crate::kernels::{
+    self, AttentionShape, Window, add_norm, add_norm_backward, add_to_columns, disturb, drop_out, rectify,
+    rectify_backward,
+};
 use crate::ops::matrix::{Shape, multiply_into};
 use crate::ops::memory_read::{MemoryRead, Scratch as MemoryScratch};
 use crate::random::Stream;
@@ -97,10 +97,6 @@ impl Group {
         }
     }
 
-    pub(crate) fn images(&self) -> usize {
-        self.images
-    }
-
     /// Takes the group's images from the batch's tokens, standardised by `(mean, 1 / deviation)` of each channel, disturbs
     /// them, and runs the network.
     pub(crate) fn forward(&mut self, shared: &Shared<'_>, tokens: &[f32], standard: Option<(&[f32], &[f32])>) {
@@ -124,16 +120,6 @@ impl Group {
                 Step::Sum(inputs, y) => self.sum(inputs, y),
             }
         }
-    }
-
-    /// What the network was to make, `[rows, channels]`, standardised.
-    pub(crate) fn clean(&self) -> &[f32] {
-        &self.clean
-    }
-
-    /// What the network made of the tokens, `[rows, channels]`, standardised.
-    pub(crate) fn output(&self, plan: &Plan) -> &[f32] {
-        &self.values[plan.output]
     }
 
     /// Any value of the plan, `[rows, columns]`.
@@ -213,7 +199,8 @@ impl Group {
     fn heads(&self, shared: &Shared<'_>, step: &Attention) -> (AttentionShape, Vec<(usize, usize)>) {
         let width = step.q.columns / shared.heads;
         let strides = [step.q, step.k, step.v, step.y].map(|view| shared.plan.values[view.value]);
-        let shape = AttentionShape { tokens: shared.tokens, width, strides, window: shared.window };
+        let shape =
+            AttentionShape { queries: shared.tokens, keys: shared.tokens, width, strides, window: shared.window };
         let heads = (0..self.images).flat_map(|image| (0..shared.heads).map(move |head| (image, head)));
         (shape, heads.map(|(image, head)| (image * shared.tokens, head * width)).collect())
     }
@@ -224,7 +211,7 @@ impl Group {
         for (row, channel) in heads {
             let range = |view: &View, stride: usize| {
                 let start = row * stride + view.start + channel;
-                start..start + (shape.tokens - 1) * stride + shape.width
+                start..start + (shared.tokens - 1) * stride + shape.width
             };
             let of = |view: &View, stride: usize| &self.values[view.value][range(view, stride)];
             let [sq, sk, sv, sy] = shape.strides;
@@ -351,7 +338,7 @@ impl Group {
         let (shape, heads) = self.heads(shared, step);
         // q, k and v may be parts of one value, and so may their gradients.
         let [dq, dk, dv] = &mut self.chunk;
-        let size = shape.tokens * shape.width;
+        let size = shared.tokens * shape.width;
         for buffer in [&mut *dq, &mut *dk, &mut *dv] {
             buffer.clear();
             buffer.resize(size, 0.0);
@@ -359,7 +346,7 @@ impl Group {
         for (row, channel) in heads {
             let range = |view: &View, stride: usize| {
                 let start = row * stride + view.start + channel;
-                start..start + (shape.tokens - 1) * stride + shape.width
+                start..start + (shared.tokens - 1) * stride + shape.width
             };
             let [sq, sk, sv, sy] = shape.strides;
             let of = |view: &View, stride: usize| &self.values[view.value][range(view, stride)];

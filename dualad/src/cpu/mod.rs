@@ -10,13 +10,12 @@
 //! - `plan.rs`: a configuration as steps over buffers.
 //! - `group.rs`: a group of images going through the steps, and back.
 //! - `network.rs`: all groups together: the loss and the gradient of a batch.
-//! - `kernels/`: what the steps are made of.
+//!
+//! What the steps are made of is in [`crate::kernels`].
 
 mod group;
-mod kernels;
 mod layout;
 mod network;
 mod plan;
 
-pub(crate) use kernels::{fused_adamw, sum_squares};
 pub(crate) use network::CpuNetwork;

@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use crate::cdbn::{DEVIATION, MEAN};
 use crate::config::DualAdConfig;
 use crate::cpu::group::{Group, Noise, Shared};
-use crate::cpu::kernels::add_to_columns;
 use crate::cpu::layout::Layout;
 use crate::cpu::plan::{Bias, Linear, Plan, Step};
 use crate::error::{Error, Result};
+use crate::kernels::add_to_columns;
 use crate::ops::matrix::{Shape, multiply_into};
 use crate::ops::memory_read::{slot_gradient, unit_rows};
 use crate::{DualAd, Random};
@@ -123,12 +123,6 @@ impl CpuNetwork {
         self.memory_share = share.clamp(0.0, 1.0) as f32;
     }
 
-    /// A level's slots, to be set: `[slots, d]`.
-    pub(crate) fn memory_slots_mut(&mut self, level: usize) -> Option<&mut [f32]> {
-        let length = self.config.memory_slots * self.config.narrow_width;
-        self.plan.memories.get(level).and_then(|&offset| self.parameters.get_mut(offset..offset + length))
-    }
-
     /// Anything of the parameters' layout, by name.
     pub(crate) fn named(&self, flat: &[f32]) -> Result<BTreeMap<String, Tensor>> {
         let tensor = |(name, shape, offset): &(String, Vec<usize>, usize)| {
@@ -237,36 +231,6 @@ impl CpuNetwork {
         }
         self.groups = groups;
         queries
-    }
-
-    /// The stages' mean squared errors of raw tokens `[batch, tokens, channels]`, standardised: `[batch * tokens, stages]`.
-    pub(crate) fn errors(&mut self, tokens: &[f32]) -> Vec<f32> {
-        let image = self.config.tokens() * self.config.channels();
-        let batch = tokens.len() / image;
-        if batch == 0 {
-            return Vec::new();
-        }
-        self.fit(batch);
-        self.prepare();
-        let mut groups = std::mem::take(&mut self.groups);
-        let shared = self.shared(batch, None);
-        let standard = self.standard.as_ref().map(|[mean, scale]| (mean.as_slice(), scale.as_slice()));
-        groups.par_iter_mut().for_each(|group| group.forward(&shared, &tokens[..batch * image], standard));
-        let mut errors = Vec::new();
-        let channels = self.config.channels();
-        for group in &groups {
-            let rows = group.clean().chunks_exact(channels).zip(group.output(&self.plan).chunks_exact(channels));
-            for (x, y) in rows {
-                let mut start = 0;
-                for &stage in &self.config.stage_channels {
-                    let pairs = x[start..start + stage].iter().zip(&y[start..start + stage]);
-                    errors.push(pairs.map(|(x, y)| (x - y) * (x - y)).sum::<f32>() / stage as f32);
-                    start += stage;
-                }
-            }
-        }
-        self.groups = groups;
-        errors
     }
 
     fn shared<'a>(&'a self, batch: usize, noise: Option<Noise<'a>>) -> Shared<'a> {

@@ -6,50 +6,21 @@
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::ops::matrix::{Shape as MatrixShape, Target, multiply, multiply_into};
+use crate::kernels::{self, AttentionShape, Scratch, Window};
 use crate::ops::{is_fast, values, widened, with_values};
 
 const NAME: &str = "attention";
 
-/// The neighbours that a token must not attend to: those within half of `rows` and `columns` of it, itself included,
-/// on a grid read row by row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
-    /// Rows and columns of tokens.
-    pub(crate) grid: [usize; 2],
-    /// Rows and columns of the window; an even number counts as the odd one above it.
-    pub(crate) size: [usize; 2],
-}
-
-impl Window {
-    /// Ranges of tokens, one for each row of the window, that the token must not attend to.
-    pub(crate) fn masked(self, token: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-        let [rows, columns] = self.grid;
-        let [above, beside] = self.size.map(|side| side / 2);
-        let (row, column) = (token / columns, token % columns);
-        let from = column.saturating_sub(beside);
-        let to = (column + beside + 1).min(columns);
-        let window_rows = row.saturating_sub(above)..(row + above + 1).min(rows);
-        window_rows.map(move |row| row * columns + from..row * columns + to)
-    }
-
-    /// Whether every token is left something to attend to.
-    pub(crate) fn leaves_something(self) -> bool {
-        let covers = |axis: usize| self.grid[axis] <= 2 * (self.size[axis] / 2) + 1;
-        !(covers(0) && covers(1))
-    }
-
-    /// The mask as a tensor to add to scores, `[tokens, tokens]`: for the plain form.
-    fn tensor(self, dtype: DType, device: &Device) -> Result<Tensor> {
-        let tokens = self.grid[0] * self.grid[1];
-        let mut mask = vec![0f32; tokens * tokens];
-        for token in 0..tokens {
-            for range in self.masked(token) {
-                mask[token * tokens..][range].fill(f32::NEG_INFINITY);
-            }
+/// The mask as a tensor to add to scores, `[tokens, tokens]`: for the plain form.
+fn mask(window: Window, dtype: DType, device: &Device) -> Result<Tensor> {
+    let tokens = window.grid[0] * window.grid[1];
+    let mut mask = vec![0f32; tokens * tokens];
+    for token in 0..tokens {
+        for range in window.masked(token) {
+            mask[token * tokens..][range].fill(f32::NEG_INFINITY);
         }
-        Tensor::from_vec(mask, (tokens, tokens), device)?.to_dtype(dtype)
     }
+    Tensor::from_vec(mask, (tokens, tokens), device)?.to_dtype(dtype)
 }
 
 /// Softmax attention of `query` `[batch, tokens, channels]` over `key` and `value` `[batch, tokens, channels]`, whose
@@ -99,7 +70,7 @@ pub(super) fn plain(
     // Scores and their softmax in f32 also for half precision.
     let mut scores = query.matmul(&split(key)?.t()?.contiguous()?)?.to_dtype(DType::F32)?;
     if let Some(window) = window {
-        scores = scores.broadcast_add(&window.tensor(DType::F32, scores.device())?)?;
+        scores = scores.broadcast_add(&mask(window, DType::F32, scores.device())?)?;
     }
     let shifted = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?.to_dtype(value.dtype())?;
@@ -111,115 +82,18 @@ struct Attention {
     window: Option<Window>,
 }
 
-/// One image's part of one head, in buffers `[batch, tokens, channels]`.
-#[derive(Clone, Copy)]
-struct Head {
-    queries: usize,
-    keys: usize,
-    channels: usize,
-    width: usize,
-    query_offset: usize,
-    key_offset: usize,
-}
-
-impl Head {
-    /// Every image's every head.
-    fn all(query: &[usize], key: &[usize], heads: usize) -> Vec<Self> {
+impl Attention {
+    /// One head's shape, and where each image's each head begins in queries (and output), and in keys and values.
+    fn heads(&self, query: &[usize], key: &[usize]) -> (AttentionShape, Vec<[usize; 2]>) {
         let (batch, queries, keys, channels) = (query[0], query[1], key[1], query[2]);
-        let width = channels / heads;
+        let width = channels / self.heads;
+        let shape = AttentionShape { queries, keys, width, strides: [channels; 4], window: self.window };
         let images = 0..batch;
-        let heads = images.flat_map(|image| (0..heads).map(move |head| (image, head)));
-        let head = |(image, head): (usize, usize)| Self {
-            queries,
-            keys,
-            channels,
-            width,
-            query_offset: image * queries * channels + head * width,
-            key_offset: image * keys * channels + head * width,
-        };
-        heads.map(head).collect()
+        let starts = images.flat_map(|image| (0..self.heads).map(move |head| (image, head)));
+        let start =
+            |(image, head): (usize, usize)| [queries, keys].map(|tokens| image * tokens * channels + head * width);
+        (shape, starts.map(start).collect())
     }
-
-    /// This head's part of the queries, or of anything of the queries' shape.
-    fn of_queries<'a>(&self, x: &'a [f32]) -> (&'a [f32], MatrixShape) {
-        (&x[self.query_offset..], self.query_shape())
-    }
-
-    /// This head's part of the keys, or of anything of the keys' shape.
-    fn of_keys<'a>(&self, x: &'a [f32]) -> (&'a [f32], MatrixShape) {
-        (&x[self.key_offset..], self.key_shape())
-    }
-
-    fn query_shape(&self) -> MatrixShape {
-        MatrixShape::strided(self.queries, self.width, self.channels)
-    }
-
-    fn key_shape(&self) -> MatrixShape {
-        MatrixShape::strided(self.keys, self.width, self.channels)
-    }
-
-    fn scores_shape(&self) -> MatrixShape {
-        MatrixShape::dense(self.queries, self.keys)
-    }
-
-    /// The softmax of the scores, into `[queries, keys]`.
-    fn weights(&self, query: &[f32], key: &[f32], window: Option<Window>, weights: &mut Vec<f32>) {
-        weights.clear();
-        weights.resize(self.queries * self.keys, 0.0);
-        let scale = (self.width as f32).powf(-0.5);
-        let (key, key_shape) = self.of_keys(key);
-        let operands = (self.of_queries(query), (key, key_shape.transposed()));
-        multiply_into(weights, self.scores_shape(), false, scale, operands.0, operands.1);
-        for (token, row) in weights.chunks_mut(self.keys.max(1)).enumerate() {
-            if let Some(window) = window {
-                for range in window.masked(token) {
-                    row[range].fill(f32::NEG_INFINITY);
-                }
-            }
-            softmax(row);
-        }
-    }
-}
-
-/// In place. A row of nothing but minus infinity becomes zeros: a token that may attend to nothing reads nothing.
-pub(super) fn softmax(row: &mut [f32]) {
-    let largest = row.iter().fold(f32::NEG_INFINITY, |largest, &x| largest.max(x));
-    if largest == f32::NEG_INFINITY {
-        row.fill(0.0);
-        return;
-    }
-    for x in row.iter_mut() {
-        *x = exp(*x - largest);
-    }
-    let mut sums = [0.0f32; 8];
-    let (whole, rest) = row.as_chunks::<8>();
-    for chunk in whole {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x;
-        }
-    }
-    let sum = sums.iter().sum::<f32>() + rest.iter().sum::<f32>();
-    let scale = 1.0 / sum;
-    row.iter_mut().for_each(|x| *x *= scale);
-}
-
-/// e^x for x <= 0, within 2 units in the last place, in a form that compilers turn into vector instructions: x = n ln 2 +
-/// r, a polynomial for e^r (Cephes' `expf`), and n straight into the exponent. Below e^-87 it is zero, NaN stays NaN.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    /// Adding and subtracting it rounds to an integer.
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = if x < -87.0 { -87.0 } else { x };
-    let n = (clamped * LOG2_E + ROUND) - ROUND;
-    let r = (clamped - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4f32;
-    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        p = p * r + c;
-    }
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
-    let y = (p * r * r + r + 1.0) * power;
-    if x < -87.0 { 0.0 } else { y }
 }
 
 impl CustomOp3 for Attention {
@@ -236,23 +110,23 @@ impl CustomOp3 for Attention {
         value: &CpuStorage,
         value_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let heads = Head::all(query_layout.dims(), key_layout.dims(), self.heads);
+        let (shape, heads) = self.heads(query_layout.dims(), key_layout.dims());
         let query = values(query, query_layout, NAME)?;
         let key = values(key, key_layout, NAME)?;
         let value = values(value, value_layout, NAME)?;
         let mut output = vec![0.0; query.len()];
-        let target = Target::new(&mut output);
-        heads.par_iter().for_each_init(Vec::new, |weights, head| {
-            head.weights(query, key, self.window, weights);
-            let operands = ((weights.as_slice(), head.scores_shape()), head.of_keys(value));
-            // SAFETY: heads are disjoint in `output`, which outlives this loop and which nothing else touches in it.
-            unsafe { multiply(target, head.query_offset, head.query_shape(), false, 1.0, operands.0, operands.1) };
+        // An image's heads lie side by side in each row: a task is an image, whose rows nobody else has.
+        let rows = query_layout.dims()[1] * query_layout.dims()[2];
+        let images = output.par_chunks_mut(rows.max(1)).zip(heads.par_chunks(self.heads));
+        images.enumerate().for_each_init(Scratch::default, |scratch, (image, (output, heads))| {
+            for &[queries, keys] in heads {
+                let output = &mut output[queries - image * rows..];
+                kernels::attention(&shape, &query[queries..], &key[keys..], &value[keys..], output, scratch);
+            }
         });
         Ok((CpuStorage::F32(output), query_layout.shape().clone()))
     }
 
-    /// With P the softmax and S the scores before it: dV = P^T dO, dP = dO V^T, dS = P * (dP - sum of P * dP in each row),
-    /// dQ = dS K and dK = dS^T Q, both scaled as S is.
     fn bwd(
         &self,
         query: &Tensor,
@@ -261,40 +135,29 @@ impl CustomOp3 for Attention {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let heads = Head::all(query.dims(), key.dims(), self.heads);
+        let (shape, heads) = self.heads(query.dims(), key.dims());
         let gradient = gradient.contiguous()?;
         let op = |[query, key, value, gradient]: [&[f32]; 4]| {
-            let mut d_query = vec![0.0; query.len()];
-            let mut d_key = vec![0.0; key.len()];
-            let mut d_value = vec![0.0; value.len()];
-            let targets = [&mut d_query, &mut d_key, &mut d_value].map(|buffer| Target::new(buffer));
-            heads.par_iter().for_each_init(Default::default, |(weights, scores): &mut (Vec<f32>, Vec<f32>), head| {
-                head.weights(query, key, self.window, weights);
-                scores.clear();
-                scores.resize(weights.len(), 0.0);
-                let (shape, gradient) = (head.scores_shape(), head.of_queries(gradient));
-                let (value, value_shape) = head.of_keys(value);
-                multiply_into(scores, shape, false, 1.0, gradient, (value, value_shape.transposed()));
-                let keys = head.keys.max(1);
-                for (d_scores, weights) in scores.chunks_mut(keys).zip(weights.chunks(keys)) {
-                    let mean: f32 = d_scores.iter().zip(weights).map(|(d, w)| d * w).sum();
-                    d_scores.iter_mut().zip(weights).for_each(|(d, w)| *d = w * (*d - mean));
+            let made: Vec<[Vec<f32>; 3]> = heads
+                .par_iter()
+                .map_init(Scratch::default, |scratch, &[queries, keys]| {
+                    let [mut dq, mut dk, mut dv] =
+                        [shape.queries, shape.keys, shape.keys].map(|tokens| vec![0.0; tokens * shape.width]);
+                    let inputs = [&query[queries..], &key[keys..], &value[keys..], &gradient[queries..]];
+                    kernels::attention_backward(&shape, inputs, [&mut dq, &mut dk, &mut dv], scratch);
+                    [dq, dk, dv]
+                })
+                .collect();
+            let mut gradients = [vec![0.0; query.len()], vec![0.0; key.len()], vec![0.0; value.len()]];
+            for (made, [queries, keys]) in made.iter().zip(&heads) {
+                for ((gradient, made), start) in gradients.iter_mut().zip(made).zip([queries, keys, keys]) {
+                    let rows = gradient[*start..].chunks_mut(shape.strides[0]);
+                    for (row, made) in rows.zip(made.chunks_exact(shape.width)) {
+                        row[..shape.width].copy_from_slice(made);
+                    }
                 }
-                let scale = (head.width as f32).powf(-0.5);
-                let [d_query, d_key, d_value] = targets;
-                let across = (scores.as_slice(), shape.transposed());
-                let weights = (weights.as_slice(), shape.transposed());
-                let scores = (scores.as_slice(), shape);
-                let (query, key) = (head.of_queries(query), head.of_keys(key));
-                // SAFETY: heads are disjoint in each of the three buffers, which outlive this loop and which nothing else
-                // touches in it.
-                unsafe {
-                    multiply(d_query, head.query_offset, head.query_shape(), false, scale, scores, key);
-                    multiply(d_key, head.key_offset, head.key_shape(), false, scale, across, query);
-                    multiply(d_value, head.key_offset, head.key_shape(), false, 1.0, weights, gradient);
-                }
-            });
-            Ok([d_query, d_key, d_value])
+            }
+            Ok(gradients)
         };
         let [d_query, d_key, d_value] = with_values([query, key, value, &gradient], NAME, op)?;
         let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
@@ -381,45 +244,9 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_is_the_methods() {
-        let window = Window { grid: [14, 14], size: [7, 7] };
-        for token in 0..196usize {
-            let masked: Vec<usize> = window.masked(token).flatten().collect();
-            let near = |other: &usize| (token / 14).abs_diff(other / 14) <= 3 && (token % 14).abs_diff(other % 14) <= 3;
-            assert_eq!(masked, (0..196).filter(near).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn a_window_that_leaves_nothing_is_recognised() {
-        for rows in 1..9 {
-            for columns in 1..9 {
-                for size in [[1, 1], [3, 3], [7, 7], [3, 7], [2, 4], [1, 7]] {
-                    let window = Window { grid: [rows, columns], size };
-                    let leaves =
-                        (0..rows * columns).all(|t| window.masked(t).map(|r| r.len()).sum::<usize>() < rows * columns);
-                    assert_eq!(window.leaves_something(), leaves, "{window:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
     fn nothing_to_attend_to_is_zeros_and_not_nan() {
         let x = variable(&[1, 4, 2], 1, 1.0);
         let y = attention(&x, &x, &x, 1, window([2, 2], [3, 3])).unwrap();
         assert!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().all(|&y| y == 0.0));
-    }
-
-    #[test]
-    fn exp_is_exact_to_rounding() {
-        for step in 0..1_000_000 {
-            let x = -step as f32 * 87.0e-6;
-            let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());
-            assert!((found - expected).abs() <= 2.5e-7 * expected, "{x}: {found} {expected}");
-        }
-        assert_eq!(exp(0.0), 1.0);
-        assert_eq!((exp(-88.0), exp(-1e30), exp(f32::NEG_INFINITY)), (0.0, 0.0, 0.0));
-        assert!(exp(f32::NAN).is_nan());
     }
 }

@@ -6,7 +6,7 @@
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::ops::attention::softmax;
+use crate::kernels::softmax;
 use crate::ops::matrix::{Shape as MatrixShape, multiply_into};
 use crate::ops::{is_fast, values, widened, with_values};
 

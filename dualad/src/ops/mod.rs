@@ -10,7 +10,8 @@ mod layer_norm;
 pub(crate) mod matrix;
 pub(crate) mod memory_read;
 
-pub(crate) use attention::{Window, attention};
+pub(crate) use crate::kernels::Window;
+pub(crate) use attention::attention;
 pub(crate) use dropout::dropout;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use memory_read::memory_read;

@@ -1,12 +1,11 @@
 //! A training step on the CPU without a graph: [`crate::cpu`]'s loss and gradient, and AdamW over one flat vector.
 
-use std::collections::BTreeMap;
-
 use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
-use crate::cpu::{CpuNetwork, fused_adamw, sum_squares};
+use crate::cpu::CpuNetwork;
 use crate::error::{Error, Result};
+use crate::kernels::{fused_adamw, sum_squares};
 use crate::train::AdamWConfig;
 use crate::train::step::{StepReport, Stepper, StepperState};
 use crate::{DualAd, DualAdConfig, Random};
@@ -17,7 +16,7 @@ const CHUNK: usize = 1 << 15;
 /// [`crate::train::step::PlainStepper`]'s equal for networks that [`Self::covers`].
 #[derive(Debug)]
 pub(crate) struct CpuStepper {
-    pub(crate) network: CpuNetwork,
+    network: CpuNetwork,
     optimizer: AdamWConfig,
     mean: Vec<f32>,
     square: Vec<f32>,
@@ -136,6 +135,8 @@ impl Stepper for CpuStepper {
 /// By name: what the two steppers must agree in.
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::train::step::PlainStepper;
     use crate::train::step::tests::{bits, small, tokens};

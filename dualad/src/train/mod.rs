@@ -46,40 +46,6 @@ pub mod bench {
     #[derive(Debug)]
     pub struct Steps(Box<dyn Stepper>);
 
-    /// For experiments.
-    #[derive(Debug)]
-    pub struct Lab(CpuStepper);
-
-    impl Lab {
-        #[allow(missing_docs)]
-        pub fn new(network: &DualAd, config: AdamWConfig) -> Result<Self> {
-            Ok(Self(CpuStepper::new(network, config)?))
-        }
-        #[allow(missing_docs)]
-        pub fn step(&mut self, tokens: &Tensor, rate: f64, random: &mut Random) -> Result<f64> {
-            self.0.set_learning_rate(rate)?;
-            Ok(self.0.step(tokens, random)?.loss)
-        }
-        #[allow(missing_docs)]
-        pub fn memory(&mut self, temperature: f64, share: f64) -> Result<()> {
-            self.0.set_memory_temperature(temperature)?;
-            self.0.network.set_memory_share(share);
-            Ok(())
-        }
-        #[allow(missing_docs)]
-        pub fn queries(&mut self, tokens: &[f32]) -> Vec<Vec<f32>> {
-            self.0.network.memory_queries(tokens)
-        }
-        #[allow(missing_docs)]
-        pub fn slots(&mut self, level: usize) -> &mut [f32] {
-            self.0.network.memory_slots_mut(level).unwrap_or(&mut [])
-        }
-        #[allow(missing_docs)]
-        pub fn errors(&mut self, tokens: &[f32]) -> Vec<f32> {
-            self.0.network.errors(tokens)
-        }
-    }
-
     impl Steps {
         /// The form without a graph, or candle's.
         pub fn new(plain: bool, network: &DualAd, config: AdamWConfig) -> Result<Self> {

@@ -4,7 +4,7 @@ use dualad_backbones::Backbone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::{DualAdConfig, Jitter, Variant};
+use crate::config::{Combination, DualAdConfig, Jitter, Variant};
 use crate::error::{Error, Result};
 use crate::train::{AdamWConfig, Curve, Schedule};
 
@@ -117,7 +117,8 @@ impl Recipe {
     pub fn fast(variant: Variant, backbone: Backbone) -> Self {
         let mut network = DualAdConfig::paper(variant, backbone);
         (network.narrow_width, network.head_width, network.ffn_width) = (64, 64, 256);
-        network.standardise = true;
+        (network.standardise, network.standardise_errors) = (true, true);
+        network.combination = Combination::Sum;
         (network.heads, network.wide_ffn_ratio) = (4, 2);
         network.dropout = 0.0;
         network.jitter = network.jitter.map(|jitter| Jitter { scale: 1.0, ..jitter });

@@ -1,11 +1,17 @@
-//! Each channel's mean and deviation over the training images, for a network that standardises.
+//! Each channel's mean and deviation over the training images, for a network that standardises, and what its error usually
+//! is, for one that standardises those.
+
+use candle_core::DType;
+use dualad_data::Cancel;
 
 use crate::error::Result;
 use crate::train::features::TokenSource;
-use dualad_data::Cancel;
+use crate::{DualAd, Random};
 
 /// Images read at a time. No effect on the numbers.
 const IMAGES: usize = 16;
+/// Images on which errors are measured: more change the mean by little.
+const ERROR_IMAGES: usize = 128;
 /// A deviation below this share of its stage's own is raised to it: a channel that was all but constant in training would
 /// otherwise drown the others at the first image in which it is not.
 const LEAST: f64 = 1e-3;
@@ -29,18 +35,41 @@ pub(crate) fn measure(
         }
     }
     let mean = moments.iter().map(|moments| moments.mean as f32).collect();
-    let mut deviations = Vec::with_capacity(channels);
-    let mut rest = moments.as_slice();
+    let variances: Vec<f64> = moments.iter().map(Moments::variance).collect();
+    Ok((mean, deviations(&variances, stage_channels)))
+}
+
+/// The root mean square of each channel's error on some of the images, `[channels]`.
+pub(crate) fn measure_errors(network: &DualAd, tokens: &dyn TokenSource, random: &Random) -> Result<Vec<f32>> {
+    let stage_channels = &network.config().stage_channels;
+    let mut squares = vec![0.0; network.config().channels()];
+    let images = random.named("errors: images").permutation(tokens.images());
+    let images = images.get(..ERROR_IMAGES).unwrap_or(&images);
+    for indices in images.chunks(IMAGES) {
+        let errors = network.errors(&tokens.batch(indices)?.to_device(&network.device())?)?;
+        let errors: Vec<f32> = errors.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        for token in errors.chunks(squares.len().max(1)) {
+            squares.iter_mut().zip(token).for_each(|(sum, &error)| *sum += f64::from(error) * f64::from(error));
+        }
+    }
+    let count = (images.len() * network.config().tokens()).max(1) as f64;
+    let means: Vec<f64> = squares.iter().map(|sum| sum / count).collect();
+    Ok(deviations(&means, stage_channels))
+}
+
+/// The roots of variances, none of them vanishing beside the others of its stage.
+fn deviations(variances: &[f64], stage_channels: &[usize]) -> Vec<f32> {
+    let mut deviations = Vec::with_capacity(variances.len());
+    let mut rest = variances;
     for &count in stage_channels {
         let (stage, others) = rest.split_at(count.min(rest.len()));
         rest = others;
-        let variances = stage.iter().map(Moments::variance);
-        let typical = (variances.clone().sum::<f64>() / stage.len().max(1) as f64).sqrt();
+        let typical = (stage.iter().sum::<f64>() / stage.len().max(1) as f64).sqrt();
         // A stage that never varies has no scale of its own.
         let least = if typical * LEAST >= f64::from(f32::MIN_POSITIVE) { typical * LEAST } else { 1.0 };
-        deviations.extend(variances.map(|variance| variance.sqrt().max(least) as f32));
+        deviations.extend(stage.iter().map(|variance| variance.sqrt().max(least) as f32));
     }
-    Ok((mean, deviations))
+    deviations
 }
 
 /// Welford's running mean and sum of squares about it ("Note on a Method for Calculating Corrected Sums of Squares and

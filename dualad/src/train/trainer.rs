@@ -387,16 +387,22 @@ impl<'a> Trainer<'a> {
     }
 
     /// The network as it stands, frozen. Before the memory has joined in altogether, it is to the same degree left out of
-    /// this network.
+    /// this network. Where the recipe standardises errors, they are measured on some of the training images now.
     ///
     /// # Errors
-    /// [`Error::Candle`] if the device has no memory for it.
+    /// [`Error::Candle`] if the device has no memory for it, and whatever keeps the tokens from being had.
     pub fn network(&self) -> Result<DualAd> {
         let share = match self.position.step.checked_sub(1) {
             Some(last) if !self.is_finished() => self.recipe.train.memory.share(last, self.steps()),
             _ => 1.0,
         };
-        Ok(self.stepper.network()?.with_memory_share(share))
+        let network = self.stepper.network()?.with_memory_share(share);
+        if !self.recipe.network.standardise_errors {
+            return Ok(network);
+        }
+        let random = Random::new(self.recipe.train.seed);
+        let errors = statistics::measure_errors(&network, self.tokens, &random)?;
+        Ok(network.with_error_deviation(&errors)?.with_memory_share(share))
     }
 
     /// The checkpoint's file, if there is to be one.

@@ -1,6 +1,6 @@
 //! Layer norm of a sum: y = w h + b with h = (s - mean) / sqrt(variance + eps), s = x + r.
 
-use crate::cpu::kernels::{kernel, mul_add};
+use crate::kernels::{kernel, mul_add};
 
 const EPS: f32 = 1e-5;
 const LANES: usize = 8;

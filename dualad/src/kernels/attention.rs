@@ -3,17 +3,18 @@
 //! Keys and values are turned so that keys lie side by side: every product is then either a row's combination of such rows
 //! ([`combine`]), their weighted sums ([`contract`]), or an outer product added to them ([`spread`]), four queries at a time.
 
-use crate::cpu::kernels::{exp, kernel, mul_add};
-use crate::ops::Window;
+use crate::kernels::softmax::softmax_body;
+use crate::kernels::{Window, kernel, mul_add};
 
 /// Queries worked on together.
 const ROWS: usize = 4;
 const LANES: usize = 8;
 
-/// Tokens and sizes of one head, in matrices whose rows stand some way apart.
+/// Sizes of one head, in matrices whose rows stand some way apart.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttentionShape {
-    pub(crate) tokens: usize,
+    pub(crate) queries: usize,
+    pub(crate) keys: usize,
     /// Channels of the head.
     pub(crate) width: usize,
     /// Distance of rows of queries, keys and values, output.
@@ -24,7 +25,7 @@ pub(crate) struct AttentionShape {
 impl AttentionShape {
     /// Keys side by side, up to whole vectors.
     fn padded(&self) -> usize {
-        self.tokens.next_multiple_of(LANES)
+        self.keys.next_multiple_of(LANES)
     }
 }
 
@@ -58,10 +59,11 @@ impl Scratch {
     }
 }
 
-/// `[tokens, width]` with rows `stride` apart to `[width, padded]`.
+/// `[keys, width]` with rows `stride` apart to `[width, padded]`.
 #[inline(always)]
-fn turn(x: &[f32], stride: usize, width: usize, padded: usize, turned: &mut [f32]) {
-    for (token, row) in x.chunks(stride).enumerate() {
+fn turn(x: &[f32], stride: usize, shape: &AttentionShape, turned: &mut [f32]) {
+    let (width, padded) = (shape.width, shape.padded());
+    for (token, row) in x.chunks(stride).enumerate().take(shape.keys) {
         for (channel, value) in row[..width].iter().enumerate() {
             turned[channel * padded + token] = *value;
         }
@@ -185,57 +187,20 @@ fn spread<const FMA: bool>(rows: &[f32], weights: &[f32], width: usize, padded: 
 /// Softmax of each of the rows from token `first` on, without the tokens that the window hides; padding becomes zeros.
 #[inline(always)]
 fn soften<const FMA: bool>(shape: &AttentionShape, first: usize, weights: &mut [f32]) {
-    let (tokens, padded) = (shape.tokens, shape.padded());
+    let (queries, keys, padded) = (shape.queries, shape.keys, shape.padded());
     for (row, weights) in weights.chunks_exact_mut(padded).enumerate() {
-        if first + row >= tokens {
+        if first + row >= queries {
             weights.fill(0.0);
             continue;
         }
-        weights[tokens..].fill(f32::NEG_INFINITY);
+        weights[keys..].fill(f32::NEG_INFINITY);
         if let Some(window) = shape.window {
             for range in window.masked(first + row) {
                 weights[range].fill(f32::NEG_INFINITY);
             }
         }
-        let largest = max(weights);
-        if largest == f32::NEG_INFINITY {
-            // A token that may attend to nothing reads nothing.
-            weights.fill(0.0);
-            continue;
-        }
-        // A loop of its own: with the sum in it, compilers find no vectors.
-        for weight in weights.iter_mut() {
-            *weight = exp::<FMA>(*weight - largest);
-        }
-        let scale = 1.0 / sum(weights);
-        for weight in weights.iter_mut() {
-            *weight *= scale;
-        }
+        softmax_body::<FMA>(weights);
     }
-}
-
-#[inline(always)]
-fn max(values: &[f32]) -> f32 {
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            largest[lane] = if chunk[lane] > largest[lane] { chunk[lane] } else { largest[lane] };
-        }
-    }
-    largest.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, &x| if x > largest { x } else { largest })
-}
-
-#[inline(always)]
-fn sum(values: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            sums[lane] += chunk[lane];
-        }
-    }
-    sums.iter().chain(rest).sum()
 }
 
 kernel! {
@@ -256,9 +221,9 @@ fn attention_body<const FMA: bool>(
 ) {
     scratch.fit(shape);
     let Scratch { turned: [keys, values, ..], weights, rows: [queries, results, _], .. } = scratch;
-    let (AttentionShape { tokens, width, strides, .. }, padded) = (*shape, shape.padded());
-    turn(k, strides[1], width, padded, keys);
-    turn(v, strides[2], width, padded, values);
+    let (AttentionShape { queries: tokens, width, strides, .. }, padded) = (*shape, shape.padded());
+    turn(k, strides[1], shape, keys);
+    turn(v, strides[2], shape, values);
     let scale = (width as f32).powf(-0.5);
     for first in (0..tokens).step_by(ROWS) {
         take(q, strides[0], width, first, tokens, scale, queries);
@@ -289,9 +254,9 @@ fn attention_backward_body<const FMA: bool>(
     scratch.fit(shape);
     let Scratch { turned: [keys, values, d_keys, d_values], weights, gradients, rows: [queries, results, d_results] } =
         scratch;
-    let (AttentionShape { tokens, width, strides, .. }, padded) = (*shape, shape.padded());
-    turn(k, strides[1], width, padded, keys);
-    turn(v, strides[2], width, padded, values);
+    let (AttentionShape { queries: tokens, width, strides, .. }, padded) = (*shape, shape.padded());
+    turn(k, strides[1], shape, keys);
+    turn(v, strides[2], shape, values);
     let scale = (width as f32).powf(-0.5);
     for first in (0..tokens).step_by(ROWS) {
         take(q, strides[0], width, first, tokens, scale, queries);
@@ -324,7 +289,7 @@ fn attention_backward_body<const FMA: bool>(
         }
     }
     for (turned, out) in [(d_keys, dk), (d_values, dv)] {
-        for token in 0..tokens {
+        for token in 0..shape.keys {
             for channel in 0..width {
                 out[token * width + channel] = turned[channel * padded + token];
             }

@@ -1,6 +1,6 @@
 //! What works on rows and elements: rectifiers, dropout, noise, errors, sums, the optimiser.
 
-use crate::cpu::kernels::{kernel, mul_add};
+use crate::kernels::{kernel, mul_add};
 use crate::random::{Stream, unit};
 use crate::train::AdamWConfig;
 
