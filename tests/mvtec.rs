@@ -337,6 +337,9 @@ fn visa_reads_its_own_layout() {
     assert!(result["categories"]["gear"]["pixel_auroc"].is_number(), "{result}");
     let output = text(&succeed(&mut run("visa")).stdout);
     assert!(output.contains("epoch 3: image AUROC") && output.contains("epoch 6: image AUROC"), "{output}");
+    let output = succeed(run("visa").args(["--best", "--json", "-"]));
+    let best: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_ne!(best["reported_epoch"], result["reported_epoch"], "{best}");
     let error = fail(run("visa").arg("--data").arg(place.path("data")), 2);
     assert!(error.contains("--data"), "{error}");
     let mut other = example("visa");
@@ -360,6 +363,8 @@ fn bad_usage_is_2_and_anything_else_a_line() {
         &["--variant", "mixed"],
         &["--device", "abacus"],
         &["--resume", "--eval-only"],
+        &["--best"],
+        &["--best", "--eval-every", "2", "--resume"],
         &["--cache", "a", "--no-cache"],
         &["--no-such-flag"],
         &["an-argument"],

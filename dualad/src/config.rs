@@ -19,6 +19,15 @@ pub enum Variant {
     Homogeneous,
 }
 
+impl std::fmt::Display for Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Heterogeneous => "heterogeneous",
+            Self::Homogeneous => "homogeneous",
+        })
+    }
+}
+
 /// Which of the two coupled branches are there (the rows of the paper's ablation).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -136,6 +136,14 @@ pub enum Error {
         /// Why, and what to look at.
         reason: String,
     },
+    /// There is not one score for each image.
+    #[error("there are {found} scores for {images} images; give one for each, in order")]
+    Scores {
+        /// Images.
+        images: usize,
+        /// Scores given.
+        found: usize,
+    },
     /// Scores, labels or masks cannot be measured.
     #[error(transparent)]
     Metrics(#[from] crate::metrics::Error),

@@ -124,8 +124,12 @@ impl TestSet {
     /// What these scores, one for each image in order, are worth.
     ///
     /// # Errors
-    /// [`Error::Metrics`] if there are fewer or more scores than images, or one is not finite.
+    /// [`Error::Scores`] if they are not one for each image, [`Error::Metrics`] if one is not finite.
     pub fn evaluate(&self, scores: &[ImageScores]) -> Result<Evaluation> {
+        let (images, found) = (self.samples().len(), scores.len());
+        if images != found {
+            return Err(Error::Scores { images, found });
+        }
         let images = self.samples().iter().zip(&self.masks).zip(scores);
         let images: Vec<Scored<'_>> = images
             .map(|((sample, mask), scores)| Scored {
@@ -139,5 +143,80 @@ impl TestSet {
             })
             .collect();
         Ok(metrics::evaluate(&images)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use dualad_backbones::Backbone;
+    use dualad_data::Split;
+    use dualad_data::image::Preprocess;
+
+    use super::*;
+    use crate::train::features_tests::dataset;
+    use crate::{DualAdConfig, Random, Variant};
+
+    fn network() -> DualAd {
+        let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
+        (config.narrow_width, config.head_width, config.ffn_width) = (8, 8, 8);
+        (config.grid, config.window) = ([4, 4], Some([1, 1]));
+        DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap()
+    }
+
+    fn test_set(folder: &std::path::Path) -> TestSet {
+        let extractor = Backbone::FilterBank.extractor().build().unwrap().into();
+        let dataset = dataset(folder);
+        let samples = dataset.samples(Split::Test).cloned();
+        TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64).unwrap()).compute(|_, _| ()).unwrap())
+            .unwrap()
+    }
+
+    #[test]
+    fn every_image_gets_a_score_a_map_and_its_mask() {
+        let folder = tempfile::tempdir().unwrap();
+        let (test_set, network) = (test_set(folder.path()), network());
+        // A good image and one of each defect: 3 of fabric, 4 of gear.
+        assert_eq!((test_set.samples().len(), test_set.size()), (9, [64, 64]));
+        let mut heard = Vec::new();
+        let scores = test_set.score(&network, &Cancel::default(), |done, total| heard.push((done, total))).unwrap();
+        assert_eq!(heard, [(8, 9), (9, 9)]);
+        for (index, (sample, scores)) in test_set.samples().iter().zip(&scores).enumerate() {
+            assert_eq!(scores.map.len(), 64 * 64);
+            assert!(scores.image_score > 0.0);
+            let mask = test_set.mask(index);
+            assert_eq!(mask.is_some(), sample.label.is_anomalous());
+            assert!(mask.is_none_or(|mask| mask.len() == 64 * 64 && mask.contains(&1)));
+        }
+        let evaluation = test_set.evaluate(&scores).unwrap();
+        assert_eq!((evaluation.categories.len(), evaluation.pooled.images, evaluation.pooled.anomalous), (2, 9, 7));
+
+        // Scores that are the truth are worth everything.
+        let truth = |index: usize| ImageScores {
+            image_score: f32::from(u8::from(test_set.samples()[index].label.is_anomalous())),
+            map: test_set.mask(index).map_or(vec![0.0; 64 * 64], |mask| mask.iter().map(|&x| f32::from(x)).collect()),
+        };
+        let evaluation = test_set.evaluate(&(0..9).map(truth).collect::<Vec<_>>()).unwrap();
+        assert_eq!((evaluation.mean.image_auroc, evaluation.mean.pixel_ap), (Ok(1.0), Ok(1.0)));
+    }
+
+    #[test]
+    fn what_cannot_be_evaluated_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (test_set, network) = (test_set(folder.path()), network());
+        let cancel = Cancel::default();
+        let mut scores = test_set.score(&network, &cancel, |_, _| ()).unwrap();
+        scores[3].image_score = f32::NAN;
+        assert!(matches!(test_set.evaluate(&scores), Err(Error::Metrics(_))));
+        assert!(matches!(test_set.evaluate(&scores[1..]), Err(Error::Scores { images: 9, found: 8 })));
+        cancel.cancel();
+        assert!(matches!(test_set.score(&network, &cancel, |_, _| ()), Err(Error::Cancelled)));
+        let mut config = network.config().clone();
+        config.stage_channels = vec![1, 2, 3];
+        let other = DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap();
+        assert!(matches!(test_set.score(&other, &Cancel::default(), |_, _| ()), Err(Error::Tokens { .. })));
+        let extractor = Backbone::FilterBank.extractor().build().unwrap().into();
+        let none = Features::of([], extractor, Preprocess::new(64, 64).unwrap()).compute(|_, _| ()).unwrap();
+        assert!(matches!(TestSet::new(none), Err(Error::NoImages { .. })));
     }
 }

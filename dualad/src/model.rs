@@ -11,7 +11,7 @@ use crate::DualAd;
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::file::write_atomically;
-use crate::train::Recipe;
+use crate::train::TrainConfig;
 
 /// To be raised when a folder's content changes in a way that older versions cannot read.
 const FORMAT: u64 = 1;
@@ -49,7 +49,7 @@ pub struct ModelConfig {
     /// The name of the recipe that was started from; may be empty.
     pub preset: String,
     /// How it was trained.
-    pub recipe: Option<Recipe>,
+    pub train: Option<TrainConfig>,
 }
 
 /// How images become a backbone's input.
@@ -103,6 +103,25 @@ impl Input {
 }
 
 /// A trained network and all that is needed to use it.
+///
+/// ```
+/// use dualad::backbones::{Backbone, FeatureExtractor};
+/// use dualad::candle_core::Device;
+/// use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
+///
+/// let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
+/// (config.narrow_width, config.head_width, config.ffn_width) = (16, 16, 32); // small, for an example
+/// let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
+/// let extractor = Backbone::FilterBank.extractor().build()?;
+///
+/// let folder = std::env::temp_dir().join(format!("dualad-doc-model-{}", std::process::id()));
+/// Model::new(network, Backbone::FilterBank, &[1, 2, 3], extractor.provenance().clone()).save(&folder, "Untrained.")?;
+/// let model = Model::load(&folder, &Device::Cpu)?;
+/// assert_eq!(model.config.backbone, Backbone::FilterBank);
+/// assert_eq!(model.config.input.preprocess()?.height(), 224);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Model {
@@ -127,7 +146,7 @@ impl Model {
             categories: Vec::new(),
             train_images: 0,
             preset: String::new(),
-            recipe: None,
+            train: None,
         };
         Self { config, network }
     }
@@ -220,16 +239,16 @@ fn card(config: &ModelConfig, results: &str) -> String {
         (source, None) => format!("weights from {source} {}", weights.location),
     };
     let digest = weights.sha256.as_ref().map(|digest| format!(", SHA-256 `{digest}`")).unwrap_or_default();
-    let variant = format!("{:?}", network.variant).to_lowercase();
-    let trained = match &config.recipe {
-        Some(recipe) => format!(
+    let variant = network.variant;
+    let trained = match &config.train {
+        Some(train) => format!(
             "{} epochs of {train_images} normal images, {} a step, seed {}",
-            recipe.train.epochs, recipe.train.batch_size, recipe.train.seed
+            train.epochs, train.batch_size, train.seed
         ),
         None => format!("{train_images} normal images"),
     };
     format!(
-        "---\nlibrary_name: dualad\npipeline_tag: image-classification\ntags:\n- anomaly-detection\n---\n\n\
+        "---\nlibrary_name: dualad\ntags:\n- anomaly-detection\n---\n\n\
          # Anomaly detection: {}\n\n\
          A DualAD model (S. He et al., Electronics 2025, 14(3), 594), trained by dualad {}. It scores how far an image, and each of \
          its pixels, departs from the normal images it was trained on; it has seen no defects, and its scores are no \
@@ -248,4 +267,74 @@ fn card(config: &ModelConfig, results: &str) -> String {
         categories.join(", "),
         if results.trim().is_empty() { "Not measured." } else { results.trim() },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Random;
+    use crate::train::step::tests::{bits, small};
+
+    fn model() -> Model {
+        let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).unwrap();
+        let mut model = Model::new(network, Backbone::FilterBank, &[1, 2, 3], Provenance::default());
+        model.config.categories = vec!["gear".into(), "plate".into()];
+        model
+    }
+
+    fn load_error(folder: &Path) -> String {
+        let error = Model::load(folder, &Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains(&folder.display().to_string()), "{error}");
+        error
+    }
+
+    #[test]
+    fn a_model_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = model();
+        saved.save(folder.path(), "It was not.").unwrap();
+        let loaded = Model::load(folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(bits(saved.network.parameters()), bits(loaded.network.parameters()));
+        assert_eq!(loaded.network.config(), saved.network.config());
+        assert_eq!(loaded.config, ModelConfig { sha256: loaded.config.sha256.clone(), ..saved.config });
+        assert_eq!((loaded.config.input.height, loaded.config.input.width), (48, 64));
+        let card = std::fs::read_to_string(folder.path().join(CARD)).unwrap();
+        assert!(card.contains("gear, plate") && card.contains("It was not.") && card.contains("48 x 64"), "{card}");
+    }
+
+    #[test]
+    fn what_is_no_model_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(load_error(folder.path()).contains("it has no config.json"));
+        model().save(folder.path(), "").unwrap();
+        let path = folder.path().join(CONFIG);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (from, to, word) in [
+            (r#""format": 1"#, r#""format": 2"#, "update"),
+            (r#""format": 1"#, r#""format": "one""#, "no format"),
+            (r#""categories""#, r#""kategories""#, "kategories"),
+            ("{", "", "no model"),
+        ] {
+            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+            assert!(load_error(folder.path()).contains(word), "{word}");
+        }
+        // The numbers of another model.
+        std::fs::write(&path, &text).unwrap();
+        let other = DualAd::new(small(), &Random::new(1), &Device::Cpu).unwrap();
+        other.save(folder.path().join(PARAMETERS)).unwrap();
+        assert!(load_error(folder.path()).contains("SHA-256"));
+        std::fs::remove_file(folder.path().join(PARAMETERS)).unwrap();
+        load_error(folder.path());
+    }
+
+    #[test]
+    fn an_input_that_is_not_known_is_refused() {
+        let mut input = Input::of_grid([3, 4]);
+        assert_eq!(input.preprocess().unwrap().width(), 64);
+        input.filter = "lanczos".into();
+        assert!(input.preprocess().unwrap_err().to_string().contains("lanczos"));
+        let mut input = Input::of_grid([3, 4]);
+        input.standard_deviation[1] = 0.0;
+        assert!(matches!(input.preprocess(), Err(Error::Data(_))));
+    }
 }

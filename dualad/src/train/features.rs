@@ -405,3 +405,204 @@ fn available_memory() -> u64 {
     let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
     kilobytes.map_or(UNKNOWN, |kilobytes| kilobytes.saturating_mul(1024) / 2)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use dualad_backbones::{Backbone, Provenance, Stage};
+    use dualad_data::synthetic::{self, Category, Options};
+    use dualad_data::{Dataset, Label, Split};
+
+    use super::*;
+
+    /// A small dataset of 64 x 64 pixels: 4 images to train on.
+    pub(crate) fn dataset(folder: &Path) -> Dataset {
+        let categories = vec![Category::Fabric, Category::Gear];
+        let options = Options { size: 64, train: 2, test_good: 1, test_per_defect: 1, categories, seed: 3 };
+        synthetic::write(&folder.join("parts"), &options, |_, _| ()).unwrap();
+        Dataset::open(folder.join("parts")).unwrap()
+    }
+
+    /// The filter bank, counting the images it is given, and multiplying what it makes of them.
+    #[derive(Debug)]
+    struct Counting {
+        inner: Box<dyn FeatureExtractor>,
+        images: AtomicUsize,
+        factor: f64,
+    }
+
+    impl Counting {
+        fn new(factor: f64) -> Arc<Self> {
+            let inner = Backbone::FilterBank.extractor().build().unwrap();
+            Arc::new(Self { inner, images: AtomicUsize::new(0), factor })
+        }
+
+        fn count(&self) -> usize {
+            self.images.swap(0, Ordering::Relaxed)
+        }
+    }
+
+    impl FeatureExtractor for Counting {
+        fn backbone(&self) -> Backbone {
+            self.inner.backbone()
+        }
+        fn stages(&self) -> &[Stage] {
+            self.inner.stages()
+        }
+        fn device(&self) -> &Device {
+            self.inner.device()
+        }
+        fn dtype(&self) -> DType {
+            self.inner.dtype()
+        }
+        fn provenance(&self) -> &Provenance {
+            self.inner.provenance()
+        }
+        fn extract(&self, images: &Tensor) -> dualad_backbones::Result<Vec<Tensor>> {
+            self.images.fetch_add(images.dim(0)?, Ordering::Relaxed);
+            let maps = self.inner.extract(images)?;
+            Ok(maps.iter().map(|map| map * self.factor).collect::<candle_core::Result<_>>()?)
+        }
+    }
+
+    fn builder(dataset: &Dataset, extractor: &Arc<Counting>) -> FeaturesBuilder {
+        let extractor: Arc<dyn FeatureExtractor> = extractor.clone();
+        Features::of(dataset.samples(Split::Train).cloned(), extractor, Preprocess::new(64, 64).unwrap()).batch_size(3)
+    }
+
+    fn values(features: &Features) -> Vec<f32> {
+        let indices: Vec<usize> = (0..features.images()).collect();
+        features.batch(&indices).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn cached_remembered_and_recomputed_features_are_the_same_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
+        let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
+        let mut heard = Vec::new();
+        let cached =
+            builder(&dataset, &extractor).cache(cache.clone()).compute(|done, total| heard.push((done, total)));
+        let cached = cached.unwrap();
+        assert_eq!(heard, [(0, 4), (3, 4), (4, 4)]);
+        assert_eq!((extractor.count(), cached.shape()), (4, [16, 118]));
+        let expected = values(&cached);
+        assert_eq!(extractor.count(), 0);
+
+        // A second run computes nothing.
+        let again = builder(&dataset, &extractor).cache(cache).compute(|done, total| assert_eq!((done, total), (4, 4)));
+        assert_eq!((values(&again.unwrap()), extractor.count()), (expected.clone(), 0));
+
+        let remembered = builder(&dataset, &extractor).compute(|_, _| ()).unwrap();
+        assert_eq!((values(&remembered), extractor.count()), (expected.clone(), 4));
+        assert_eq!(remembered.identity(), cached.identity());
+
+        // Memory for one image and a half: the rest is computed at each use, one image at a time.
+        let image = 4 * 16 * 118;
+        let partly = builder(&dataset, &extractor).memory(image + image / 2).compute(|_, _| ()).unwrap();
+        assert_eq!(extractor.count(), 1);
+        assert_eq!((values(&partly), extractor.count()), (expected.clone(), 3));
+        assert_eq!((values(&partly), extractor.count()), (expected, 3));
+    }
+
+    #[test]
+    fn an_entry_that_goes_bad_during_a_run_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
+        let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
+        let features = builder(&dataset, &extractor).cache(cache).compute(|_, _| ()).unwrap();
+        let expected = values(&features);
+        extractor.count();
+        // All of it is gone.
+        fs::remove_dir_all(folder.path().join("cache")).unwrap();
+        assert_eq!((values(&features), extractor.count()), (expected.clone(), 4));
+        // The folder is not made again under a run's feet: nothing could be kept, and everything was there.
+        assert_eq!((values(&features), extractor.count()), (expected, 4));
+        // Unless the image is another by now.
+        let path = &features.samples()[2].path;
+        fs::copy(&features.samples()[0].path, path).unwrap();
+        let error = features.batch(&[2]).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()) && error.contains("changed"), "{error}");
+        fs::remove_file(path).unwrap();
+        assert!(features.batch(&[2]).unwrap_err().to_string().contains(&path.display().to_string()));
+        assert!(features.batch(&[4]).unwrap_err().to_string().contains("there are 4 images"));
+    }
+
+    #[test]
+    fn whatever_decides_the_features_is_part_of_their_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
+        let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
+        let samples = || dataset.samples(Split::Train).cloned();
+        let compute = |builder: FeaturesBuilder| {
+            builder.compute(|_, _| ()).unwrap();
+            extractor.count()
+        };
+        let preprocess = |width| Preprocess::new(64, width).unwrap();
+        let with = |preprocess, cache: &FeatureCache| {
+            let extractor: Arc<dyn FeatureExtractor> = extractor.clone();
+            Features::of(samples(), extractor, preprocess).cache(cache.clone())
+        };
+        assert_eq!(compute(with(preprocess(64), &cache)), 4);
+        assert_eq!(compute(with(preprocess(80), &cache)), 4);
+        assert_eq!(compute(with(preprocess(64).normalise([0.5; 3], [0.5; 3]).unwrap(), &cache)), 4);
+        assert_eq!(compute(with(preprocess(64), &cache.clone().feature_type(FeatureType::F16))), 4);
+        assert_eq!(compute(with(preprocess(64), &cache)), 0);
+        // Not the image's path.
+        let moved = folder.path().join("moved.png");
+        fs::copy(&dataset.samples(Split::Train).next().unwrap().path, &moved).unwrap();
+        let moved = Sample::new(moved, "gear", Split::Train, Label::Normal);
+        let same: Arc<dyn FeatureExtractor> = extractor.clone();
+        assert_eq!(compute(Features::of([moved], same, preprocess(64)).cache(cache.clone())), 0);
+    }
+
+    #[test]
+    fn features_beyond_f16_are_kept_in_f32_and_those_beyond_f32_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = dataset(folder.path());
+        let cache = FeatureCache::open(folder.path().join("cache")).unwrap().feature_type(FeatureType::F16);
+        let large = Counting::new(1e5);
+        let kept = builder(&dataset, &large).cache(cache.clone()).compute(|_, _| ()).unwrap();
+        let exact = builder(&dataset, &large).compute(|_, _| ()).unwrap();
+        assert_eq!(values(&kept), values(&exact));
+        let error = builder(&dataset, &Counting::new(1e39)).compute(|_, _| ()).unwrap_err();
+        assert!(matches!(error, Error::Features { .. }) && error.to_string().contains("fabric/train"), "{error}");
+    }
+
+    #[test]
+    fn a_cancelled_run_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
+        let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
+        let cancel = Cancel::default();
+        let result = builder(&dataset, &extractor).cache(cache.clone()).cancel(&cancel).compute(|done, _| {
+            if done > 0 {
+                cancel.cancel();
+            }
+        });
+        assert!(matches!(result, Err(Error::Cancelled)));
+        assert_eq!(extractor.count(), 3);
+        builder(&dataset, &extractor).cache(cache).compute(|_, _| ()).unwrap();
+        assert_eq!(extractor.count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let extractor = Counting::new(1.0);
+        let compute = |path: &Path| {
+            let sample = Sample::new(path, "gear", Split::Train, Label::Normal);
+            let extractor: Arc<dyn FeatureExtractor> = extractor.clone();
+            let error = Features::of([sample], extractor, Preprocess::new(64, 64).unwrap()).compute(|_, _| ());
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        };
+        compute(&folder.path().join("none.png"));
+        compute(folder.path());
+        fs::write(folder.path().join("text.png"), "no picture").unwrap();
+        compute(&folder.path().join("text.png"));
+    }
+}

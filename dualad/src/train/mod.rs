@@ -18,10 +18,12 @@ mod optimizer;
 mod recipe;
 mod schedule;
 mod statistics;
-mod step;
+pub(crate) mod step;
 mod trainer;
 
 pub use feature_cache::{FeatureCache, FeatureType};
+#[cfg(test)]
+pub(crate) use features::tests as features_tests;
 pub use features::{Features, FeaturesBuilder, Identity, TokenSource};
 pub use lock::FolderLock;
 pub use log::LogLine;

@@ -147,15 +147,15 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] that names `source_name` and the field or the place in the text.
     pub fn with_json(&self, source_name: &str, text: &str) -> Result<Self> {
-        let wrong = |error: serde_json::Error| Error::Recipe {
-            source_name: source_name.into(),
-            reason: format!("{error}; a recipe is an object of `network` and `train`, as docs/training.md lists them"),
-        };
-        let mut whole = serde_json::to_value(self).map_err(wrong)?;
-        merge(&mut whole, serde_json::from_str(text).map_err(wrong)?);
-        // Through text: an error then comes with the field's name.
-        let merged: Self = serde_json::from_value(whole).map_err(wrong)?;
-        Ok(merged)
+        let wrong = |reason: String| Error::Recipe { source_name: source_name.into(), reason };
+        let no_json = |error: serde_json::Error| wrong(error.to_string());
+        let mut whole = serde_json::to_value(self).map_err(no_json)?;
+        let named: Value = serde_json::from_str(text).map_err(no_json)?;
+        if !named.is_object() {
+            return Err(wrong(r#"it must be an object, such as {"train": {"epochs": 20}}"#.into()));
+        }
+        merge(&mut whole, named);
+        serde_path_to_error::deserialize(whole).map_err(|error| wrong(error.to_string()))
     }
 
     /// Whether this can be trained.
@@ -272,11 +272,12 @@ mod tests {
     fn json_that_is_none_names_the_fault() {
         for (text, word) in [
             ("", "line 1"),
-            ("[]", "Recipe"),
+            ("[]", "object"),
+            ("3", "object"),
             (r#"{"trian": {}}"#, "trian"),
             (r#"{"train": {"optimizer": {"lr": 1}}}"#, "lr"),
-            (r#"{"network": {"jitter": {"scale": "much"}}}"#, "much"),
-            (r#"{"train": {"epochs": -1}}"#, "-1"),
+            (r#"{"network": {"jitter": {"scale": "much"}}}"#, "network.jitter.scale: invalid type: string \"much\""),
+            (r#"{"train": {"epochs": -1}}"#, "train.epochs: invalid value: integer `-1`"),
         ] {
             let error = paper().with_json("a.json", text).unwrap_err().to_string();
             assert!(error.contains("a.json") && error.contains(word), "{text}: {error}");

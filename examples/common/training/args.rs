@@ -39,6 +39,9 @@ pub(crate) struct TrainArgs {
     /// Folder of the dataset; without it, a small one is generated
     #[arg(long, value_name = "ROOT")]
     pub(crate) data: Option<PathBuf>,
+    /// Do not look at every file of the dataset first; --resume does not
+    #[arg(long)]
+    pub(crate) no_check: bool,
     /// Categories to use, with commas between them [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) categories: Vec<String>,
@@ -66,6 +69,10 @@ pub(crate) struct TrainArgs {
     /// Also measure after every N epochs [default: after the last alone]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) eval_every: Option<u64>,
+    /// Report on, and save, the epoch that did best on the test set, of those that --eval-every measures; the report says
+    /// so. Its metrics are better than new images will see
+    #[arg(long, requires = "eval_every", conflicts_with = "resume")]
+    pub(crate) best: bool,
     /// JSON of what differs from the preset, such as {"network": {"levels": 2}, "train": {"seed": 1}}; flags win
     #[arg(long, value_name = "FILE.json")]
     pub(crate) config: Option<PathBuf>,
@@ -145,6 +152,10 @@ impl TrainArgs {
             recipe.train.epochs = GENERATED_EPOCHS;
         }
         if let Some(path) = &self.config {
+            // Reading a device may never end.
+            if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+                return Err(format!("cannot read {}: it is not a regular file", path.display()).into());
+            }
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             recipe = recipe.with_json(&path.display().to_string(), &text)?;

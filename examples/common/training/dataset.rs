@@ -20,6 +20,9 @@ pub(crate) fn open(kind: Kind, args: &TrainArgs, out: &Path, cancel: &Cancel) ->
         (None, _) => Dataset::open(generated(out)?)?,
     };
     let dataset = if args.categories.is_empty() { dataset } else { dataset.select(&args.categories)? };
+    if args.no_check || args.resume {
+        return Ok(dataset);
+    }
     let bar = Bar::new("checking the dataset");
     let report = dataset.check().cancel(cancel).run_with(|done, total| bar.set(done, total));
     drop(bar);

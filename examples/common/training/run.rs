@@ -9,7 +9,7 @@ use dualad::candle_core::Device;
 use dualad::data::image::Preprocess;
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::metrics::Evaluation;
-use dualad::report::{ImageResult, Picture, Report};
+use dualad::report::{ImageResult, Picture, Report, Reported};
 use dualad::train::{FeatureCache, Features, FolderLock, Trainer};
 use dualad::{DualAd, Error, Input, Model, TestSet};
 
@@ -28,7 +28,7 @@ pub(crate) fn run(kind: Kind, args: &TrainArgs, cancel: &Cancel) -> Result<()> {
     let device = args.common.device()?;
     // What can be refused without looking at an image is refused first.
     let cache = args.cache()?;
-    let mut job = Job { args, out: &out, device, cache, cancel, seconds: Seconds::default() };
+    let mut job = Job { args, out: &out, device, cache, cancel, seconds: Seconds::default(), saved: false };
     let result = if args.eval_only { job.evaluate_only(kind) } else { job.train(kind) };
     result.map_err(|error| match error.downcast_ref::<Error>() {
         Some(Error::Cancelled) => job.interrupted().into(),
@@ -50,6 +50,15 @@ struct Job<'a> {
     cache: Option<FeatureCache>,
     cancel: &'a Cancel,
     seconds: Seconds,
+    /// Whether there is a checkpoint of this run.
+    saved: bool,
+}
+
+/// The epoch that did best on the test set.
+struct Best {
+    epoch: u64,
+    image_auroc: f64,
+    network: DualAd,
 }
 
 impl Job<'_> {
@@ -74,32 +83,48 @@ impl Job<'_> {
         let interval = Duration::from_secs(self.args.checkpoint_every);
         let mut trainer = trainer.log(self.out.join("train.jsonl")).checkpoint_interval(interval);
         let bar = Bar::training();
+        let mut best: Option<Best> = None;
+        // Whatever ends it from here on, it saves first.
+        self.saved = true;
         while !trainer.is_finished() {
             let every = self.args.eval_every.unwrap_or(u64::MAX);
             let next = (trainer.epoch() / every + 1).saturating_mul(every);
             trainer.run_to(next, self.cancel, |progress| bar.train(progress))?;
-            if let (Some(test), false, true) = (&test, trainer.is_finished(), self.args.eval_every.is_some()) {
-                let (evaluation, _) = self.evaluate(test, &trainer.network()?)?;
+            let Some(test) = test.as_ref().filter(|_| self.args.eval_every.is_some()) else { continue };
+            if trainer.is_finished() && !self.args.best {
+                // It is about to be measured anyway.
+                continue;
+            }
+            let network = trainer.network()?;
+            let (evaluation, _) = self.evaluate(test, &network)?;
+            let image_auroc = evaluation.mean.image_auroc.unwrap_or(0.0);
+            if self.args.best && best.as_ref().is_none_or(|best| image_auroc > best.image_auroc) {
+                best = Some(Best { epoch: trainer.epoch(), image_auroc, network });
+            }
+            if !trainer.is_finished() {
                 bar.suspend(|| self.say_mean(trainer.epoch(), &evaluation));
             }
         }
         drop(bar);
         self.seconds.training = trainer.seconds();
 
-        let recipe = trainer.recipe().clone();
+        let (network, reported) = match best {
+            Some(Best { epoch, network, .. }) => (network, Reported::BestOnTestSet { epoch: usize::try_from(epoch)? }),
+            None => (trainer.network()?, Reported::Last),
+        };
         let stages: Vec<usize> = extractor.stages().iter().map(|stage| stage.index).collect();
-        let mut model = Model::new(trainer.network()?, backbone, &stages, extractor.provenance().clone());
+        let mut model = Model::new(network, backbone, &stages, extractor.provenance().clone());
         model.config.categories = dataset.categories.iter().map(|category| category.name.clone()).collect();
         model.config.train_images = train.samples().len();
         model.config.preset = preset_name(self.args.preset()).into();
-        model.config.recipe = Some(recipe);
+        model.config.train = Some(trainer.recipe().train.clone());
         // Before it is measured: whatever happens then, the model is there.
         model.save(self.out, "")?;
         let Some(test) = test else {
             eprintln!("note: the dataset has no test images; nothing was measured");
             return Ok(());
         };
-        let report = self.report(&model, trainer.losses(), &dataset, &test, &preprocess)?;
+        let report = self.report(&model, (trainer.losses(), reported), &dataset, &test, &preprocess)?;
         model.save(self.out, &format!("```text\n{}```", report.table()))?;
         Ok(())
     }
@@ -123,7 +148,7 @@ impl Job<'_> {
         check_weights(&trained_with, extractor.provenance())?;
         let test = self.test_set(&dataset, &extractor, &preprocess)?;
         let test = test.ok_or("the dataset has no test images; there is nothing to measure")?;
-        self.report(&model, Vec::new(), &dataset, &test, &preprocess)?;
+        self.report(&model, (Vec::new(), Reported::Last), &dataset, &test, &preprocess)?;
         Ok(())
     }
 
@@ -174,7 +199,7 @@ impl Job<'_> {
     fn report(
         &mut self,
         model: &Model,
-        losses: Vec<f64>,
+        (losses, reported): (Vec<f64>, Reported),
         dataset: &Dataset,
         test: &TestSet,
         preprocess: &Preprocess,
@@ -183,18 +208,18 @@ impl Job<'_> {
         let mut report = Report::new(evaluation);
         let config = &model.config;
         report.backbone = config.backbone.name().into();
-        report.variant = format!("{:?}", config.network.variant).to_lowercase();
+        report.variant = config.network.variant.to_string();
         report.preset.clone_from(&config.preset);
-        if let Some(recipe) = &config.recipe {
-            report.seed = recipe.train.seed;
-            report.epochs = usize::try_from(recipe.train.epochs)?;
+        if let Some(train) = &config.train {
+            report.seed = train.seed;
+            report.epochs = usize::try_from(train.epochs)?;
         }
         report.parameters = config.network.parameter_count()?;
         report.train_images = config.train_images;
         report.seconds.features = self.seconds.features.as_secs_f64();
         report.seconds.training = self.seconds.training;
         report.seconds.evaluation = self.seconds.evaluation.as_secs_f64();
-        report.loss = losses;
+        (report.loss, report.reported) = (losses, reported);
         report.weights = weights_rows(&config.weights);
         let shown = |sample: &Sample| {
             let path = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path);
@@ -248,12 +273,14 @@ impl Job<'_> {
 
     /// What to say when the run was ended from outside.
     fn interrupted(&self) -> String {
-        let path = self.out.join(CHECKPOINT);
-        if path.is_file() && !self.args.eval_only {
-            format!("interrupted; {} has the run so far: go on from it with --resume", path.display())
-        } else {
-            "interrupted before the first training step; features that were cached are kept".into()
+        if self.args.eval_only {
+            return "interrupted; nothing was written".into();
         }
+        if self.saved {
+            let path = self.out.join(CHECKPOINT);
+            return format!("interrupted; {} has the run so far: go on from it with --resume", path.display());
+        }
+        "interrupted before the first training step; features that were cached are kept".into()
     }
 }
 
