@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use dualad::Variant;
+use dualad::backbones::Backbone;
 use dualad::data::synthetic::{self, Category, Options};
+use dualad::train::Recipe;
 use serde_json::Value;
 
 /// A network and a run small enough for a test: 64 x 64 pixels, 6 training images, 2 steps an epoch.
@@ -394,6 +397,17 @@ fn bad_usage_is_2_and_anything_else_a_line() {
     assert!(error.contains("heads"), "{error}");
     fs::remove_file(place.path("config.json")).unwrap();
     assert!(fail(&mut place.command("out"), 1).contains("config.json"));
+}
+
+#[test]
+fn the_documentations_recipe_is_one() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/training.md");
+    let text = fs::read_to_string(docs).unwrap();
+    let recipe = text.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let paper = Recipe::paper(Variant::Heterogeneous, Backbone::ResNet18);
+    let recipe = paper.with_json("docs/training.md", recipe).unwrap();
+    recipe.validate().unwrap();
+    assert_eq!((recipe.train.epochs, recipe.train.optimizer.clip_norm), (40, None));
 }
 
 #[test]

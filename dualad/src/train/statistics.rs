@@ -103,7 +103,7 @@ mod tests {
     use crate::train::features::Identity;
 
     #[derive(Debug)]
-    struct Values(Vec<[f32; 4]>);
+    struct Values(Vec<[f32; 4]>, Identity);
 
     /// Two tokens an image.
     impl TokenSource for Values {
@@ -118,7 +118,7 @@ mod tests {
         }
 
         fn identity(&self) -> &Identity {
-            unimplemented!()
+            &self.1
         }
     }
 
@@ -129,7 +129,8 @@ mod tests {
             let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
             [1e6 + sign, 3.0, 1e-9 * sign, 5.0 * sign]
         });
-        let (mean, deviation) = measure(&Values(tokens.collect()), &[2, 2], &Cancel::default()).unwrap();
+        let (mean, deviation) =
+            measure(&Values(tokens.collect(), Identity::default()), &[2, 2], &Cancel::default()).unwrap();
         assert_eq!(mean[..2], [1e6, 3.0]);
         assert!((deviation[0] - 1.0).abs() < 1e-6 && (deviation[3] - 5.0).abs() < 1e-6, "{deviation:?}");
         // Raised to a thousandth of their stage's.
@@ -139,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_stage_that_never_varies_is_left_at_its_scale() {
-        let (mean, deviation) = measure(&Values(vec![[2.0, 2.0, 0.0, 0.0]; 4]), &[2, 2], &Cancel::default()).unwrap();
+        let still = Values(vec![[2.0, 2.0, 0.0, 0.0]; 4], Identity::default());
+        let (mean, deviation) = measure(&still, &[2, 2], &Cancel::default()).unwrap();
         assert_eq!((mean, deviation), (vec![2.0, 2.0, 0.0, 0.0], vec![1.0; 4]));
     }
 }
