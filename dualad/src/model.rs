@@ -242,7 +242,7 @@ fn card(config: &ModelConfig, results: &str) -> String {
     let variant = network.variant;
     let trained = match &config.train {
         Some(train) => format!(
-            "{} epochs of {train_images} normal images, {} a step, seed {}",
+            "{train_images} normal images, epochs: {}, images a step: {}, seed: {}",
             train.epochs, train.batch_size, train.seed
         ),
         None => format!("{train_images} normal images"),
@@ -256,7 +256,7 @@ fn card(config: &ModelConfig, results: &str) -> String {
          | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {variant}, narrow width {} |\n\
          | input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
          ## Results\n\n{}\n\n## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
-         network. The backbone's weights are not included, and have a licence of their own.\n",
+         network.{}\n",
         categories.join(", "),
         config.dualad,
         network.narrow_width,
@@ -266,6 +266,11 @@ fn card(config: &ModelConfig, results: &str) -> String {
         input.fit,
         categories.join(", "),
         if results.trim().is_empty() { "Not measured." } else { results.trim() },
+        if weights.source == "none" {
+            ""
+        } else {
+            " The backbone's weights are not included, and have a licence of their own."
+        },
     )
 }
 

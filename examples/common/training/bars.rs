@@ -15,7 +15,7 @@ impl Bar {
 
     /// For training, whose line is made by [`Bar::train`].
     pub(crate) fn training() -> Self {
-        Self::styled("training {bar:30} {msg}", "")
+        Self::styled("training {wide_bar} {msg}", "")
     }
 
     fn styled(template: &str, message: &'static str) -> Self {
