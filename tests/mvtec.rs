@@ -422,21 +422,62 @@ fn what_is_wrong_with_the_dataset_is_said_first() {
     assert!(error.contains("plate/train/good/001.png"), "{error}");
 }
 
+/// A disk of so many bytes, if this may have one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(place: &Place, size: &str) -> Option<Self> {
+        let disk = place.path("disk");
+        fs::create_dir(&disk).unwrap();
+        let size = format!("size={size}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&disk).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(disk));
+        }
+        println!("skipped: this needs the right to mount a small tmpfs");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
 #[test]
 fn a_full_disk_names_the_cache_and_the_way_out() {
     let place = Place::new();
-    let disk = place.path("disk");
-    fs::create_dir(&disk).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=32k", "tmpfs"]).arg(&disk).output();
-    if !mount.is_ok_and(|output| output.status.success()) {
-        println!("skipped: this needs the right to mount a small tmpfs");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount(&place, "32k") else { return };
     let mut command = example("mvtec");
     command.arg("--data").arg(place.path("data")).arg("--config").arg(place.path("config.json"));
-    command.args(["--backbone", "filter-bank", "--preset", "fast"]).arg("--cache").arg(disk.join("cache"));
+    command.args(["--backbone", "filter-bank", "--preset", "fast"]).arg("--cache").arg(disk.0.join("cache"));
     let error = fail(command.arg("--out").arg(place.path("out")), 1);
-    let unmounted = Command::new("umount").arg(&disk).status().unwrap().success();
     assert!(error.contains("disk/cache") && error.contains("--no-cache"), "{error}");
-    assert!(unmounted);
+}
+
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let place = Place::new();
+    let Some(disk) = SmallDisk::mount(&place, "2m") else { return };
+    let run = || {
+        let mut command = place.command("disk/out");
+        command.args(["--epochs", "300", "--checkpoint-every", "0"]);
+        command
+    };
+    let first = run().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let checkpoint = disk.0.join("out/checkpoint.safetensors");
+    wait_for("a checkpoint", || checkpoint.exists());
+    // Somebody else takes the rest of the disk.
+    let mut hog = fs::File::create(disk.0.join("hog")).unwrap();
+    let full = || std::io::copy(&mut std::io::repeat(0), &mut hog).is_err();
+    wait_for("the disk to be full", full);
+    let output = first.wait_with_output();
+    let stderr = text(&output.unwrap().stderr);
+    assert!(stderr.contains("cannot write") && stderr.contains("disk/out"), "{stderr}");
+    drop(hog);
+    fs::remove_file(disk.0.join("hog")).unwrap();
+    succeed(run().arg("--resume"));
+    succeed(place.command("whole").args(["--epochs", "300"]));
+    assert_eq!(place.model("disk/out"), place.model("whole"));
 }

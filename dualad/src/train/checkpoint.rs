@@ -134,10 +134,17 @@ impl Checkpoint {
         let bytes = bytes.map_err(|error| io(std::io::Error::other(error)))?;
         // Always the same name: a process that is killed here leaves one such file, not one each time.
         let partial = partial(path);
-        let mut file = File::create(&partial).map_err(io)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io)?;
-        drop(file);
-        std::fs::rename(&partial, path).map_err(io)?;
+        let write = || {
+            let mut file = File::create(&partial)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            std::fs::rename(&partial, path)
+        };
+        write().map_err(|error| {
+            // On a full disk, what was written is in the way. The error says more than one about cleaning up.
+            let _ = std::fs::remove_file(&partial);
+            io(error)
+        })?;
         #[cfg(unix)]
         if let Some(folder) = path.parent() {
             // The new name itself; a file system that cannot is no worse off than before.
