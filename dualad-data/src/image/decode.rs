@@ -26,9 +26,11 @@ impl Picture {
     /// orientation is applied. Of several frames or pages, the first counts.
     ///
     /// # Damage
-    /// A png is guarded by checksums: any damage is an error. A jpeg has none: an end that is missing and codes that cannot
-    /// be are errors, but of single wrong bytes some three quarters give other codes that can be, and so a picture that is
-    /// wrong from there on. Tiff, bmp and webp are not guarded either, unless a compression of theirs is.
+    /// A png's pixels are guarded by checksums: any damage to them is an error; metadata that is damaged is passed over. A
+    /// jpeg has none: codes that end before the image does, scans or restarts that are missing, and codes that cannot be are
+    /// errors, but of single wrong bytes some three quarters give other codes that can be, and so a picture that is
+    /// wrong from there on; so do zeros in place of the rest of the codes. Tiff, bmp and webp are not guarded either, unless
+    /// a compression of theirs is; a tiff whose strips or tiles reach beyond its end is an error.
     pub fn read(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         let path = path.as_ref();
         Self::decode(&read(path, limits)?, path, limits)
@@ -61,9 +63,6 @@ impl Mask {
 /// An upright image's width and height, from its file's header alone.
 pub(crate) fn size(path: &Path, limits: &Limits) -> Result<(u32, u32)> {
     let file = open(path, limits)?;
-    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-        return Err(Error::EmptyFile { path: path.into() });
-    }
     let (size, orientation) = guarded(path, || header(BufReader::new(file), path, limits))?;
     limits.check_pixels(path, size)?;
     Ok(if lies_across(orientation) { (size.1, size.0) } else { size })
@@ -87,6 +86,10 @@ fn open(path: &Path, limits: &Limits) -> Result<File> {
     let metadata = std::fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file")));
+    }
+    // Files of the kernel claim this length, and reading one may never end.
+    if metadata.len() == 0 {
+        return Err(Error::EmptyFile { path: path.into() });
     }
     if metadata.len() > limits.file_bytes {
         let (found, limit) = (metadata.len(), limits.file_bytes);
@@ -124,7 +127,8 @@ fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Result<Level
     guarded(path, || match format(bytes, path)? {
         ImageFormat::Jpeg => jpeg::decode(bytes, path, limits, room),
         ImageFormat::Tiff => tiff::decode(bytes, path, limits, room)
-            .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, room)),
+            .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, room))
+            .map_err(tiff::of_lzw),
         format => decode_other(bytes, format, path, limits, room),
     })
 }
