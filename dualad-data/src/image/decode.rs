@@ -62,10 +62,20 @@ impl Mask {
 
 /// An upright image's width and height, from its file's header alone.
 pub(crate) fn size(path: &Path, limits: &Limits) -> Result<(u32, u32)> {
-    let file = open(path, limits)?;
-    let (size, orientation) = guarded(path, || header(BufReader::new(file), path, limits))?;
+    let (size, orientation) = stored(path, limits)?;
     limits.check_pixels(path, size)?;
     Ok(if lies_across(orientation) { (size.1, size.0) } else { size })
+}
+
+/// How an image has to be turned, from its file's header alone.
+pub(crate) fn orientation_of(path: &Path, limits: &Limits) -> Result<Orientation> {
+    Ok(stored(path, limits)?.1)
+}
+
+/// The size that a file's header tells, and how the image is turned.
+fn stored(path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
+    let file = open(path, limits)?;
+    guarded(path, || header(BufReader::new(file), path, limits))
 }
 
 fn header(mut file: BufReader<File>, path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
@@ -218,7 +228,31 @@ fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits,
     let total = usize::try_from(stored).unwrap_or(usize::MAX);
     let mut levels = buffer(path, own, total)?;
     decoder.read_image(&mut levels).map_err(|error| of_kind(of_image(path, limits, error)))?;
-    Ok(Levels { width, height, channels, deep, bytes: levels, orientation, lossy: false })
+    Ok(Levels {
+        width,
+        height,
+        channels,
+        deep,
+        bytes: levels,
+        orientation,
+        lossy: format == ImageFormat::WebP && is_lossy(bytes),
+    })
+}
+
+/// Whether a webp file has a frame of the lossy kind: its chunks each tell their length, after a header of 12 bytes.
+fn is_lossy(webp: &[u8]) -> bool {
+    let mut rest = webp.get(12..).unwrap_or_default();
+    while let [a, b, c, d, l0, l1, l2, l3, content @ ..] = rest {
+        let length = u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize;
+        match &[*a, *b, *c, *d] {
+            b"VP8 " => return true,
+            b"VP8L" => return false,
+            // A frame of an animation has chunks of its own after 16 bytes.
+            b"ANMF" => rest = content.get(16..).unwrap_or_default(),
+            _ => rest = content.get(length.saturating_add(length & 1)..).unwrap_or_default(),
+        }
+    }
+    false
 }
 
 /// Metadata that cannot be read is no reason to refuse the pixels.

@@ -36,6 +36,14 @@ impl Masks {
         let mut with_suffix = stem(&sample.path).to_os_string();
         with_suffix.push("_mask");
         let keys = [with_suffix.as_os_str(), stem(&sample.path)];
+        if keys.iter().all(|&key| self.by_stem.contains_key(key)) {
+            // The one without the suffix fits no other image: it is not to be called unpaired too.
+            for mask in self.by_stem.get_mut(stem(&sample.path)).into_iter().flatten() {
+                let what = format!("{} fits it too, and is not used", mask.path.display());
+                findings.push(Finding::new(Kind::AmbiguousMask, &sample.category, &sample.path, what));
+                mask.image = Some(sample.path.clone());
+            }
+        }
         let Some(masks) =
             keys.into_iter().find(|&key| self.by_stem.contains_key(key)).and_then(|key| self.by_stem.get_mut(key))
         else {
