@@ -286,3 +286,29 @@ pub(super) fn buffer(path: &Path, own: u64, length: usize) -> Result<Vec<u8>> {
     buffer.resize(length, 0);
     Ok(buffer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_lossy;
+
+    #[test]
+    fn lossy_webp_is_told_by_its_chunks() {
+        let chunk = |name: &[u8; 4], content: &[u8]| {
+            let mut chunk = [name, &(content.len() as u32).to_le_bytes()[..], content].concat();
+            chunk.resize(chunk.len().next_multiple_of(2), 0);
+            chunk
+        };
+        let file = |chunks: &[Vec<u8>]| [&b"RIFF\x10\0\0\0WEBP"[..], &chunks.concat()].concat();
+        let frame = |inner: Vec<u8>| chunk(b"ANMF", &[vec![0; 16], inner].concat());
+        for (lossy, name) in [(true, b"VP8 "), (false, b"VP8L")] {
+            assert_eq!(is_lossy(&file(&[chunk(name, &[0; 9])])), lossy);
+            assert_eq!(
+                is_lossy(&file(&[chunk(b"VP8X", &[0; 10]), chunk(b"ICCP", b"abc"), chunk(name, &[0; 9])])),
+                lossy
+            );
+            assert_eq!(is_lossy(&file(&[chunk(b"VP8X", &[0; 10]), frame(chunk(name, &[0; 9]))])), lossy);
+        }
+        assert!(!is_lossy(b"RIFF"));
+        assert!(!is_lossy(&file(&[b"VP8X\xff\xff\xff\xff".to_vec()])));
+    }
+}
