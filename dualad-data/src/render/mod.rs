@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use dualad_data::render::{self, ColourMap, Scale};
-//! use image::{GrayImage, Luma, Rgb, RgbImage};
+//! use dualad_data::image_crate::{GrayImage, Luma, Rgb, RgbImage};
 //!
 //! let image = RgbImage::from_pixel(64, 64, Rgb([120, 120, 120]));
 //! let map: Vec<f32> = (0..14 * 14).map(|token| token as f32).collect();
@@ -75,6 +75,12 @@ pub enum RenderError {
         mask: (u32, u32),
         /// Width and height of the image.
         image: (u32, u32),
+    },
+    /// A picture's path is taken by what is no file, and is not replaced.
+    #[error("{} is a folder, a device or a link that leads nowhere; name another file, or remove it yourself", path.display())]
+    NotAFile {
+        /// The path.
+        path: std::path::PathBuf,
     },
     /// The picture cannot be encoded.
     #[error("the picture for {} cannot be encoded as PNG: {error}", path.display())]
