@@ -38,7 +38,7 @@ pub enum Error {
         reason: String,
     },
     /// A folder is not laid out in a way that is known.
-    #[error("{} is not a dataset that can be read: {reason}", shown(path))]
+    #[error("{} is not a dataset that can be read: {}", shown(path), one_line(reason))]
     Layout {
         /// The folder.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum Error {
         available: String,
     },
     /// A table that describes a dataset is at fault.
-    #[error("{}, line {line}: {reason}", shown(path))]
+    #[error("{}, line {line}: {}", shown(path), one_line(reason))]
     Table {
         /// The file.
         path: PathBuf,
@@ -141,6 +141,14 @@ pub(crate) fn one_line(text: &str) -> String {
         }
     }
     line
+}
+
+/// An error's words where this path stands before them.
+pub(crate) fn without_path(error: &Error, known: &Path) -> String {
+    match error {
+        Error::Io { action, path, error } if path == known => format!("cannot {action} it: {error}"),
+        error => error.to_string(),
+    }
 }
 
 /// A path in one line.

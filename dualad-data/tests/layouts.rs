@@ -477,6 +477,27 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     assert!(report.into_result().unwrap_err().to_string().contains("broken.png"));
 }
 
+/// Root may read every folder, and then the finding is another, of the same form.
+#[cfg(unix)]
+#[test]
+fn messages_are_one_line_and_name_a_place_once() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let tree = Tree::new();
+    touch(&tree, &["a\nb/notes.txt", "a\nb/x\ny/0.png"]);
+    let message = Dataset::open(tree.root().join("a\nb")).unwrap_err().to_string();
+    assert!(message.lines().count() == 1 && message.contains("x\\ny"), "{message}");
+
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/shut/1.png"]);
+    let shut = tree.root().join("c/shut");
+    std::fs::set_permissions(&shut, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let line = dataset.findings[0].to_string();
+    std::fs::set_permissions(&shut, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(line.matches(&shut.display().to_string()).count(), 1, "{line}");
+}
+
 #[cfg(unix)]
 #[test]
 fn two_names_that_read_alike_are_an_error() {

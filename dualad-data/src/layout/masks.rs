@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::listing::{Folder, Listing, list, stem};
 use crate::check::{Finding, Kind};
 use crate::dataset::{MaskRule, Sample};
-use crate::error::Result;
+use crate::error::{Result, without_path};
 
 /// The masks of one type of defect.
 pub(crate) struct Masks {
@@ -101,7 +101,7 @@ impl Masks {
                     let (masks, are) = if listing.images.len() == 1 { ("mask", "is") } else { ("masks", "are") };
                     format!("{} {masks} in it {are} not used: {images} has no image \"{name}\"", listing.images.len())
                 }
-                Err(error) => error.to_string(),
+                Err(error) => without_path(&error, &folder.path),
             };
             let expected = "expected are <stem of the image>_mask.png, <stem>.png, or <stem>/ with several masks";
             add(&folder.path, format!("{what}; {expected}"));

@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use crate::error::shown;
+
 mod colour_map;
 mod compose;
 mod heat_map;
@@ -77,13 +79,16 @@ pub enum RenderError {
         image: (u32, u32),
     },
     /// A picture's path is taken by what is no file, and is not replaced.
-    #[error("{} is a folder, a device or a link that leads nowhere; name another file, or remove it yourself", path.display())]
+    #[error(
+        "{} is a folder, a device or a link that leads nowhere; name another file, or remove it yourself",
+        shown(path)
+    )]
     NotAFile {
         /// The path.
         path: std::path::PathBuf,
     },
     /// The picture cannot be encoded.
-    #[error("the picture for {} cannot be encoded as PNG: {error}", path.display())]
+    #[error("the picture for {} cannot be encoded as PNG: {error}", shown(path))]
     Encode {
         /// The file that was to be.
         path: std::path::PathBuf,
