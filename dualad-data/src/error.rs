@@ -1,6 +1,6 @@
 //! Everything that can go wrong, sorted by who is at fault.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::check::Finding;
 
@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder cannot be read or written.
-    #[error("cannot {action} {}: {error}", path.display())]
+    #[error("cannot {action} {}: {error}", shown(path))]
     Io {
         /// What was tried, such as `read` or `write`.
         action: &'static str,
@@ -38,7 +38,7 @@ pub enum Error {
         reason: String,
     },
     /// A folder is not laid out in a way that is known.
-    #[error("{} is not a dataset that can be read: {reason}", path.display())]
+    #[error("{} is not a dataset that can be read: {}", shown(path), one_line(reason))]
     Layout {
         /// The folder.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum Error {
         available: String,
     },
     /// A table that describes a dataset is at fault.
-    #[error("{}, line {line}: {reason}", path.display())]
+    #[error("{}, line {line}: {}", shown(path), one_line(reason))]
     Table {
         /// The file.
         path: PathBuf,
@@ -64,13 +64,13 @@ pub enum Error {
         reason: String,
     },
     /// An image file has no content.
-    #[error("{} is empty (0 bytes); fetch it again or remove it", path.display())]
+    #[error("{} is empty (0 bytes); fetch it again or remove it", shown(path))]
     EmptyFile {
         /// The file.
         path: PathBuf,
     },
     /// A file is no image, or a damaged one.
-    #[error("cannot decode {}: {reason}; fetch it again or remove it", path.display())]
+    #[error("cannot decode {}: {}; fetch it again or remove it", shown(path), one_line(reason))]
     Decode {
         /// The file.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum Error {
         reason: String,
     },
     /// An image is of a kind that this crate does not read.
-    #[error("cannot read {}: {reason}; convert it to png", path.display())]
+    #[error("cannot read {}: {}; convert it to png", shown(path), one_line(reason))]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -88,7 +88,7 @@ pub enum Error {
     /// An image is larger than the caller's limits.
     #[error(
         "{} is too large: {found} {unit}, but the limit is {limit}; shrink it, or raise the limit if the file can be trusted",
-        path.display()
+        shown(path)
     )]
     TooLarge {
         /// The file.
@@ -103,7 +103,7 @@ pub enum Error {
     /// A mask does not fit its image.
     #[error(
         "the mask {} is {}x{} pixels, but its image {} is {}x{} (width x height); a mask needs its image's size",
-        mask.display(), mask_size.0, mask_size.1, image.display(), image_size.0, image_size.1
+        shown(mask), mask_size.0, mask_size.1, shown(image), image_size.0, image_size.1
     )]
     MaskSize {
         /// The mask.
@@ -128,4 +128,30 @@ pub enum Error {
 
 fn list(findings: &[Finding]) -> String {
     findings.iter().map(|finding| format!("\n  {finding}")).collect()
+}
+
+/// A text in one line: names of files and decoders' words may have any characters.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// An error's words where this path stands before them.
+pub(crate) fn without_path(error: &Error, known: &Path) -> String {
+    match error {
+        Error::Io { action, path, error } if path == known => format!("cannot {action} it: {error}"),
+        error => error.to_string(),
+    }
+}
+
+/// A path in one line.
+pub(crate) fn shown(path: &Path) -> String {
+    one_line(&path.to_string_lossy())
 }

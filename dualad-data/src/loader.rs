@@ -60,7 +60,8 @@ pub struct Batch {
     pub pixels: Vec<f32>,
     /// 1 where there is a defect, `[batch, height, width]`; if [`Loader::masks`] asked for them.
     pub masks: Option<Vec<u8>>,
-    /// Whether each image's mask is known: a normal image's is (all 0), that of an anomalous one without a file is not (and reads 0).
+    /// Whether each image's mask is known: a normal image's is (all 0), that of an anomalous one without a file is not (and
+    /// reads 0), and none is where [`Loader::masks`] did not ask for them.
     pub mask_known: Vec<bool>,
     /// Rows.
     pub height: usize,
@@ -351,7 +352,7 @@ impl Batch {
         self.indices.push(index);
         self.sizes.push(ready.size);
         self.pixels.extend_from_slice(&ready.pixels);
-        self.mask_known.push(!sample.label.is_anomalous() || sample.mask.is_some());
+        self.mask_known.push(self.masks.is_some() && (!sample.label.is_anomalous() || ready.mask.is_some()));
         if let Some(masks) = &mut self.masks {
             let end = masks.len() + self.height * self.width;
             masks.extend_from_slice(ready.mask.as_ref().map_or(&[], Mask::pixels));

@@ -260,3 +260,57 @@ fn threads_do_not_change_a_report() {
     let reports = [1, 2, 3, 8].map(|threads| dataset.check().threads(threads).run().unwrap());
     assert!(reports.windows(2).all(|pair| pair[0] == pair[1]));
 }
+
+#[test]
+fn the_same_picture_normal_and_defective_is_a_contradiction() {
+    let tree = sound();
+    tree.picture("c/test/good/other.bmp", 20, 10, 4);
+    let line = only(&tree, Kind::Contradiction, Severity::Warning, "c/test/cut/000.png");
+    assert!(line.contains("other.bmp") && line.contains("\"cut\""), "{line}");
+}
+
+#[test]
+fn test_images_without_normal_ones_are_a_note() {
+    let tree = sound();
+    std::fs::remove_dir_all(tree.path("c/test/good")).unwrap();
+    only(&tree, Kind::NoNormalTests, Severity::Note, "c");
+}
+
+#[test]
+fn masks_that_mark_nearly_everything_are_a_warning() {
+    let tree = sound();
+    image::GrayImage::from_fn(20, 10, |x, y| image::Luma([if x < 19 || y < 2 { 255 } else { 0 }]))
+        .save(tree.path("c/ground_truth/cut/000_mask.png"))
+        .unwrap();
+    let line = only(&tree, Kind::FullMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    assert!(line.contains("96 %"), "{line}");
+}
+
+#[test]
+fn an_image_that_exif_turns_beside_a_mask_that_it_does_not_is_a_note() {
+    let tree = sound();
+    std::fs::remove_file(tree.path("c/test/cut/000.png")).unwrap();
+    let path = tree.picture("c/test/cut/000.jpg", 20, 10, 4);
+    assert_eq!(check(&tree).findings, []);
+    // Upside down, as a segment right after the first marker says.
+    let exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0";
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.splice(2..2, *exif);
+    std::fs::write(&path, bytes).unwrap();
+    let report = check(&tree);
+    let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
+    assert_eq!((finding.kind, finding.severity()), (Kind::TurnedImage, Severity::Note));
+    assert!(finding.what.contains("000_mask.png"), "{finding}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_finding_is_one_line_whatever_a_file_is_called() {
+    let tree = sound();
+    tree.write("c/train/good/a\nfatal: b\u{1b}[2J\u{2028}.png", "words");
+    let report = check(&tree);
+    let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
+    let line = finding.to_string();
+    assert!(!line.chars().any(|c| c.is_control() || c == '\u{2028}') && line.contains("a\\nfatal: b"), "{line}");
+    assert_eq!(report.into_result().unwrap_err().to_string().lines().count(), 2);
+}

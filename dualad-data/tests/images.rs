@@ -217,6 +217,48 @@ fn damaged_jpeg_codes_are_errors_where_browsers_show_grey() {
     assert!(shown > 0, "none of {found} errors is one that another decoder passes over");
 }
 
+/// Decoders fill up what is missing with grey, and an end marker behind it makes it look whole.
+#[test]
+fn jpeg_codes_that_end_before_the_image_does_are_errors() {
+    for (width, height) in [(64, 64), (200, 120)] {
+        let image = ImageBuffer::from_fn(width, height, |x, y| Rgb([(x * y) as u8, (x * 4) as u8, (y * 4) as u8]));
+        let bytes = encode(image, ImageFormat::Jpeg);
+        decode(&bytes);
+        let marker = |kind| bytes.windows(2).position(|pair| pair == [0xff, kind]).unwrap();
+        let (start, end) = (marker(0xda) + 14, bytes.len() - 2);
+        for part in 1..8 {
+            let mut cut = bytes[..start + (end - start) * part / 8].to_vec();
+            if cut.ends_with(&[0xff]) {
+                cut.pop();
+            }
+            cut.extend([0xff, 0xd9]);
+            assert!(matches!(error(&cut), Error::Decode { .. }), "{part}");
+        }
+        let mut last = bytes[..end - 4].to_vec();
+        last.extend([0xff, 0xd9]);
+        assert!(matches!(error(&last), Error::Decode { .. }));
+        // A height and a width that the codes do not fill.
+        let frame = marker(0xc0);
+        for (at, value) in [(frame + 5, 2 * height as u16), (frame + 7, 2 * width as u16)] {
+            let mut larger = bytes.clone();
+            larger[at..at + 2].copy_from_slice(&value.to_be_bytes());
+            assert!(matches!(error(&larger), Error::Decode { .. }));
+        }
+        // Restarts that are asked for and are not there.
+        let mut restarts = bytes.clone();
+        restarts.splice(2..2, [0xff, 0xdd, 0, 4, 0, 1]);
+        assert!(error(&restarts).to_string().contains("restart"));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_claim_no_length_are_not_read() {
+    // One of the kernel's that ends; others wait for what may never come.
+    let error = Picture::read("/proc/self/status", &Limits::default()).unwrap_err();
+    assert!(matches!(error, Error::EmptyFile { .. }), "{error}");
+}
+
 #[test]
 fn cmyk_becomes_rgb() {
     let picture = Picture::read(fixture("cmyk.jpg"), &Limits::default()).unwrap();

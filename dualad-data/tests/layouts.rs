@@ -116,11 +116,11 @@ fn masks_pair_by_stem_and_not_by_position() {
     assert_eq!(masks, expected);
     let expected = [
         (Kind::UnpairedMask, "c/ground_truth/cut/002_mask.png"),
-        (Kind::UnpairedMask, "c/ground_truth/cut/004.png"),
         (Kind::UnpairedMask, "c/ground_truth/cut/099_mask.png"),
         (Kind::UnpairedMask, "c/ground_truth/gone/000_mask.png"),
         (Kind::AmbiguousMask, "c/test/cut/002.png"),
         (Kind::AmbiguousMask, "c/test/cut/003.png"),
+        (Kind::AmbiguousMask, "c/test/cut/004.png"),
     ];
     assert_eq!(kinds(&dataset), expected.map(|(kind, path)| (kind, path.to_string())));
 }
@@ -282,6 +282,47 @@ fn ground_truth_that_is_laid_out_otherwise_is_named() {
     assert!(dataset.findings[0].what.contains("ground_truth/<type>/<stem>_mask.png"));
 }
 
+#[test]
+fn names_that_may_mean_normal_images_are_findings() {
+    for name in ["ok", "OK", "Good", "normal", "GOOD", "No_Defect", "defect-free"] {
+        let tree = Tree::new();
+        touch(&tree, &["c/train/good/0.png", "c/test/good/0.png", "c/test/cut/1.png"]);
+        touch(&tree, &[&format!("c/test/{name}/2.png")]);
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!(kinds(&dataset), [(Kind::UnclearLabel, format!("c/test/{name}"))]);
+        assert!(dataset.findings[0].what.contains("lie in test/good"), "{}", dataset.findings[0]);
+    }
+    let tree = Tree::new();
+    let table =
+        format!("{VISA}pcb1,test,Normal,pcb1/a.JPG,\npcb1,test,Normal,pcb1/b.JPG,\npcb1,test,bent,pcb1/c.JPG,\n");
+    tree.write("split_csv/1cls.csv", table);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset), vec![(Kind::UnclearLabel, "split_csv/1cls.csv".into()); 2]);
+    assert!(
+        dataset.findings[0].what.contains("line 8") && dataset.findings[0].what.contains("write normal or anomaly")
+    );
+}
+
+#[test]
+fn masks_that_lie_among_images_are_named() {
+    let tree = Tree::new();
+    touch(&tree, &["parts/a.png", "parts/a_mask.png", "parts/b.png", "parts/face_mask.png"]);
+    let dataset = Dataset::open(tree.root().join("parts")).unwrap();
+    assert_eq!(kinds(&dataset), [(Kind::MaskAmongImages, String::new())]);
+    assert!(dataset.findings[0].what.contains("(a_mask.png)"), "{}", dataset.findings[0]);
+}
+
+#[test]
+fn repeated_lines_are_named_and_shared_masks_of_normal_images_are_not() {
+    let tree = Tree::new();
+    let line = "pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png\n";
+    let normal = "pcb1,test,normal,pcb1/x.JPG,pcb1/black.png\npcb1,test,normal,pcb1/y.JPG,pcb1/black.png\n";
+    tree.write("split_csv/1cls.csv", format!("{VISA}{line}{normal}"));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset), [(Kind::Duplicate, "pcb1/Data/Images/Anomaly/000.JPG".into())]);
+    assert!(dataset.findings[0].what.contains("line 2 and again in line 8"), "{}", dataset.findings[0]);
+}
+
 const VISA: &str = "object,split,label,image,mask
 pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png
 pcb1,test,normal,pcb1/Data/Images/Normal/0001.JPG,
@@ -373,9 +414,11 @@ fn a_folder_that_is_no_dataset_says_what_is_missing() {
     assert!(matches!(Dataset::open_as(Layout::Visa, tree.root()), Err(Error::Io { .. })));
     assert!(matches!(Dataset::open(tree.root().join("gone")), Err(Error::Io { .. })));
 
-    // Pictures one folder further down: named, as the folder to open.
-    touch(&tree, &["notes/0.png"]);
-    assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("notes has: open that"));
+    // Pictures one folder further down: all are named, and none is called the normal one.
+    touch(&tree, &["notes/0.png", "broken/1.png", "ok/2.png"]);
+    let message = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(message.contains("in broken, notes, ok: move the normal ones to train/good"), "{message}");
+    assert!(message.contains("test/<type"), "{message}");
     touch(&tree, &["candle/Data/Images/Normal/0.JPG"]);
     assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("1cls.csv"));
 }
@@ -432,6 +475,27 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     assert_eq!(dataset.findings[0].kind, Kind::UnpairedMask);
     let report = dataset.check().run().unwrap();
     assert!(report.into_result().unwrap_err().to_string().contains("broken.png"));
+}
+
+/// Root may read every folder, and then the finding is another, of the same form.
+#[cfg(unix)]
+#[test]
+fn messages_are_one_line_and_name_a_place_once() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let tree = Tree::new();
+    touch(&tree, &["a\nb/notes.txt", "a\nb/x\ny/0.png"]);
+    let message = Dataset::open(tree.root().join("a\nb")).unwrap_err().to_string();
+    assert!(message.lines().count() == 1 && message.contains("x\\ny"), "{message}");
+
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/shut/1.png"]);
+    let shut = tree.root().join("c/shut");
+    std::fs::set_permissions(&shut, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let line = dataset.findings[0].to_string();
+    std::fs::set_permissions(&shut, std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(line.matches(&shut.display().to_string()).count(), 1, "{line}");
 }
 
 #[cfg(unix)]

@@ -151,6 +151,13 @@ fn masks_come_with_their_images() {
     let half: Vec<u8> = (0..8 * 16).map(|i| u8::from(i % 16 < 8)).collect();
     assert_eq!(masks, [&[0u8; 8 * 16][..], &half, &[0; 8 * 16]]);
 
+    // Several masks count, whichever field names them; without masks, none is known.
+    let mut further = dataset.samples(Split::Test).nth(1).unwrap().clone();
+    further.further_masks = further.mask.take().into_iter().collect();
+    let further = all(&Loader::new([further], preprocess()).masks(true), 0);
+    assert_eq!((further[0].mask_known.as_slice(), further[0].masks.as_deref()), (&[true][..], Some(&half[..])));
+    assert_eq!(all(&loader.clone().masks(false), 0)[0].mask_known, [false; 3]);
+
     tree.mask("c/ground_truth/cut/1_mask.png", 8, 16, 255);
     let error = loader.batches(0).next().unwrap().unwrap_err();
     assert!(matches!(error, Error::MaskSize { .. }), "{error}");

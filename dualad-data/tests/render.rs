@@ -243,3 +243,29 @@ fn png_files_are_whole_or_not_there() {
     assert!(matches!(error, Error::Render(RenderError::Encode { .. })), "{error}");
     assert!(!folder.path().join("empty.png").exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn a_picture_replaces_no_device_and_no_link() {
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let image = noisy(9, 7);
+    fs::create_dir(at("elsewhere")).unwrap();
+    fs::write(at("elsewhere/a.png"), "old").unwrap();
+    symlink("elsewhere/a.png", at("link.png")).unwrap();
+    save_png(&at("link.png"), &image).unwrap();
+    assert!(fs::symlink_metadata(at("link.png")).unwrap().is_symlink());
+    assert_eq!(image::open(at("elsewhere/a.png")).unwrap().to_rgb8(), image);
+
+    let _socket = UnixListener::bind(at("socket.png")).unwrap();
+    symlink("nowhere.png", at("broken.png")).unwrap();
+    symlink("/dev/null", at("device.png")).unwrap();
+    for name in ["socket.png", "broken.png", "device.png", "elsewhere"] {
+        let error = save_png(&at(name), &image).unwrap_err();
+        assert!(matches!(error, Error::Render(RenderError::NotAFile { .. })), "{name}: {error}");
+        assert!(!at(name).is_file());
+    }
+}

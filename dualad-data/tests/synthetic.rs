@@ -231,6 +231,29 @@ fn a_dataset_that_an_interrupted_call_moved_away_is_put_back() {
 }
 
 #[test]
+fn a_dataset_that_was_edited_is_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("set");
+    write(&set, &small(), |_, _| {}).unwrap();
+    let file = files(&set).into_keys().find(|file| file.extension().is_some_and(|kind| kind == "png")).unwrap();
+    let path = set.join(&file);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.last_mut().unwrap();
+    *last ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let error = write(&set, &small(), |_, _| {}).unwrap_err();
+    assert!(
+        matches!(&error, Error::Synthetic(SyntheticError::Changed { found, .. }) if path.ends_with(found)),
+        "{error}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+    // One that is gone is no loss.
+    fs::remove_file(&path).unwrap();
+    write(&set, &small(), |_, _| {}).unwrap();
+    assert!(path.exists());
+}
+
+#[test]
 fn a_folder_is_told_by_its_marker_and_not_by_words() {
     let folder = tempfile::tempdir().unwrap();
     let (set, partial) = (folder.path().join("set"), folder.path().join(".set.incomplete"));

@@ -128,6 +128,9 @@ fn palettes_become_their_colours() {
     // Some programs write the palette in 8 bits.
     let shallow = Tiff { palette: ramp.iter().map(|value| value / 257).collect(), ..eight.clone() };
     assert_eq!(shallow.picture(), eight.picture());
+    // And some in 8 bits with a byte of 0 after.
+    let shifted = Tiff { palette: ramp.iter().map(|value| value / 257 * 256).collect(), ..eight.clone() };
+    assert_eq!(shifted.picture(), eight.picture());
     let short = Tiff { palette: vec![0; 30], ..eight };
     let error = Picture::decode(&short.bytes(true, false), "some.tif", &Limits::default()).unwrap_err();
     assert!(matches!(error, Error::Decode { .. }) && error.to_string().contains("palette"), "{error}");
@@ -216,6 +219,40 @@ fn kinds_that_are_not_read_are_named() {
     let planes = Tiff { planar: 2, ..Tiff::new(1, 1, 6, 8, 3, &[0; 3]) }.error();
     assert!(planes.contains("a plane each"), "{planes}");
     assert!(Tiff::new(1, 1, 9, 8, 3, &[0; 3]).error().contains("Lab"));
+}
+
+#[test]
+fn a_file_that_ends_before_its_strips_do_is_damaged() {
+    // The directory stands before the samples, so that the rest can be read.
+    let bytes = std::fs::read(fixture("ycbcr_jpeg.tif")).unwrap();
+    let short = Tiff { data: vec![9; 4096], ..Tiff::new(64, 64, 1, 8, 1, &[]) }.bytes(true, false);
+    let directory = usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
+    for (bytes, at) in [(bytes, directory), (short, 8)] {
+        Picture::decode(&bytes, "a.tif", &Limits::default()).unwrap();
+        // The first page's number of bytes, one too many and far too many.
+        let count = usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        let entry = (0..count).map(|index| at + 2 + 12 * index).find(|&entry| bytes[entry..entry + 2] == [0x17, 1]);
+        let value = entry.unwrap() + 8;
+        for length in [bytes.len() as u16, u16::MAX] {
+            let mut beyond = bytes.clone();
+            beyond[value..value + 2].copy_from_slice(&length.to_le_bytes());
+            let error = Picture::decode(&beyond, "a.tif", &Limits::default()).unwrap_err();
+            assert!(matches!(error, Error::Decode { .. }) && error.to_string().contains("ends at byte"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn lzw_that_has_no_end_code_is_called_unread() {
+    // The codes of 9 bits for "clear" and 3, 4, 5, and none that ends: of 4 pixels, one short.
+    let codes = [256u64, 3, 4, 5].iter().fold(0, |bits, code| bits << 9 | code) << 28;
+    let plain = Tiff::new(4, 1, 1, 8, 1, &codes.to_be_bytes()[..5]).bytes(true, false);
+    let mut bytes = plain.clone();
+    let compression = (0..bytes.len()).find(|&at| bytes[at..].starts_with(&[3, 1, 3, 0, 1, 0, 0, 0])).unwrap();
+    bytes[compression + 8] = 5;
+    let error = Picture::decode(&bytes, "a.tif", &Limits::default()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    assert!(error.to_string().contains("end code") && error.to_string().contains("convert it to png"), "{error}");
 }
 
 #[test]

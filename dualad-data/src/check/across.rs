@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::finding::{Finding, Kind};
 use super::look::Seen;
-use crate::dataset::{Dataset, Sample, Split};
+use crate::dataset::{Dataset, Label, Sample, Split};
 
 /// How many sizes of images a finding names.
 const MOST_SIZES: usize = 5;
@@ -17,6 +17,15 @@ pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Findin
             let what =
                 format!("category \"{}\" has no normal images to train on; add some or leave it out", category.name);
             findings.push(Finding::new(Kind::NoNormalImages, &category.name, &category.folder, what));
+        }
+        let mut tests = category.samples.iter().filter(|sample| sample.split == Split::Test).peekable();
+        if tests.peek().is_some() && tests.all(|sample| sample.label.is_anomalous()) {
+            let what = format!(
+                "category \"{}\" has test images, but no normal ones, without which how well defects are told apart \
+                 cannot be measured",
+                category.name
+            );
+            findings.push(Finding::new(Kind::NoNormalTests, &category.name, &category.folder, what));
         }
     }
 }
@@ -63,12 +72,28 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], seen: &[Seen], 
 pub(super) fn duplicates(samples: &[Sample], seen: &[Seen], findings: &mut Vec<Finding>) {
     let of = |split| samples.iter().zip(seen).filter(move |(sample, _)| sample.split == split);
     let mut trained = HashMap::<[u8; 32], &Path>::new();
+    let mut normal = HashMap::<[u8; 32], &Path>::new();
     for (sample, seen) in of(Split::Train) {
         if let Some(digest) = seen.digest {
             trained.entry(digest).or_insert(&sample.path);
         }
     }
+    for (sample, seen) in of(Split::Test).filter(|(sample, _)| !sample.label.is_anomalous()) {
+        if let Some(digest) = seen.digest {
+            normal.entry(digest).or_insert(&sample.path);
+        }
+    }
     for (sample, seen) in of(Split::Test) {
+        if let Label::Anomalous(kind) = &sample.label
+            && let Some(path) = seen.digest.and_then(|digest| normal.get(&digest))
+        {
+            let what = format!(
+                "this test image of the type \"{kind}\" is the same picture as the normal one {}; remove the one that is \
+                 wrong",
+                path.display()
+            );
+            findings.push(Finding::new(Kind::Contradiction, &sample.category, &sample.path, what));
+        }
         if let Some(path) = seen.digest.and_then(|digest| trained.get(&digest)) {
             let what =
                 format!("this test image is the same picture as the training image {}; remove one", path.display());

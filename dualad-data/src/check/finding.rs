@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, one_line, shown};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,12 +48,24 @@ pub enum Kind {
     EmptyMask,
     /// Warning: a mask has values between black and white, which its rule takes for one of the two.
     GreyMask,
-    /// Warning: the same picture, pixel for pixel, is used for training and for testing.
+    /// Warning: an anomalous image's mask marks nearly all of it.
+    FullMask,
+    /// Warning: the same picture, pixel for pixel, is used for training and for testing, or a table names it twice.
     Duplicate,
+    /// Warning: the same picture, pixel for pixel, is a normal and an anomalous test image.
+    Contradiction,
+    /// Warning: a type of defect has a name that may be meant for normal images, or a table's label is none of VisA's.
+    UnclearLabel,
+    /// Warning: masks that lie among the images, and are taken for some.
+    MaskAmongImages,
     /// Warning: images where the dataset's layout has none, and that are not used.
     LeftOut,
     /// Note: a category's images differ in size.
     MixedSizes,
+    /// Note: a category has test images, but no normal ones, without which nothing can be told apart.
+    NoNormalTests,
+    /// Note: an image is turned by its EXIF orientation, its mask is not, and their sizes do not tell which way it was drawn.
+    TurnedImage,
 }
 
 impl Kind {
@@ -62,13 +74,15 @@ impl Kind {
         match self {
             Self::EmptyFile | Self::Unreadable | Self::MaskSize | Self::NoNormalImages => Severity::Fatal,
             Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
-            Self::EmptyMask | Self::GreyMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
-            Self::MixedSizes => Severity::Note,
+            Self::EmptyMask | Self::GreyMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
+            Self::Contradiction | Self::UnclearLabel | Self::MaskAmongImages => Severity::Warning,
+            Self::MixedSizes | Self::NoNormalTests | Self::TurnedImage => Severity::Note,
         }
     }
 }
 
-/// One thing that is wrong. Prints as one line: severity, file, what it is.
+/// One thing that is wrong. Prints as one line: severity, file, what it is; control characters in names are
+/// escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -106,8 +120,10 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An error's own message names the file already.
         match self.kind {
-            Kind::EmptyFile | Kind::Unreadable | Kind::MaskSize => write!(f, "{}: {}", self.severity(), self.what),
-            _ => write!(f, "{}: {}: {}", self.severity(), self.path.display(), self.what),
+            Kind::EmptyFile | Kind::Unreadable | Kind::MaskSize => {
+                write!(f, "{}: {}", self.severity(), one_line(&self.what))
+            }
+            _ => write!(f, "{}: {}: {}", self.severity(), shown(&self.path), one_line(&self.what)),
         }
     }
 }

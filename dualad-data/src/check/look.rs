@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use image::metadata::Orientation;
 use sha2::{Digest, Sha256};
 
 use super::finding::{Finding, Kind};
 use crate::dataset::{MaskRule, Sample};
 use crate::error::Result;
-use crate::image::{Limits, Mask, MaskValues, Picture, size};
+use crate::image::{Limits, Mask, MaskValues, Picture, orientation, size};
 
 /// What one sample's files turned out to be.
 #[derive(Default)]
@@ -34,17 +35,54 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Seen {
         let read = Mask::read_values(path, sample.mask_rule, limits)
             .and_then(|read| fits(sample, path, (read.0.width(), read.0.height()), seen.size).map(|()| read));
         match read {
-            Ok((mask, values)) => masks.push((path, mask.is_empty(), values)),
+            Ok((mask, values)) => masks.push((path, mask, values)),
             Err(error) => seen.findings.push(Finding::of_error(&sample.category, path, &error)),
         }
     }
+    if let Some(what) = turned(sample, &masks, &seen, limits) {
+        seen.findings.push(Finding::new(Kind::TurnedImage, &sample.category, &sample.path, what));
+    }
+    if let [(path, first, _), rest @ ..] = &mut masks[..] {
+        let mut all = first.clone();
+        rest.iter().for_each(|(_, mask, _)| all.add(mask));
+        let marked = all.pixels().iter().filter(|&&pixel| pixel != 0).count();
+        if marked as f64 > NEARLY_ALL * all.pixels().len() as f64 {
+            let what = format!(
+                "this mask marks {:.0} % of its image; white is the defect, and black what is sound",
+                100.0 * marked as f64 / all.pixels().len() as f64
+            );
+            seen.findings.push(Finding::new(Kind::FullMask, &sample.category, path, what));
+        }
+    }
     // One of several may mark nothing, if another does.
-    let empty = masks.len() == sample.masks().count() && masks.iter().all(|&(_, empty, _)| empty);
+    let empty = masks.len() == sample.masks().count() && masks.iter().all(|(_, mask, _)| mask.is_empty());
     for (index, (path, _, values)) in masks.iter().enumerate() {
         let found = if empty { (index == 0).then(|| empty_mask(sample, values)) } else { grey_mask(sample, values) };
         seen.findings.extend(found.map(|(kind, what)| Finding::new(kind, &sample.category, path, what)));
     }
     seen
+}
+
+/// The share of an image that no defect covers.
+const NEARLY_ALL: f64 = 0.95;
+
+/// Whether the image is turned, and the mask may have been drawn on it before.
+fn turned(sample: &Sample, masks: &[(&Path, Mask, MaskValues)], seen: &Seen, limits: &Limits) -> Option<String> {
+    let ((mask, ..), (width, height)) = (masks.first()?, seen.size?);
+    let is = |path| orientation(path, limits).unwrap_or(Orientation::NoTransforms);
+    let found = is(&sample.path);
+    // A mask of the upright size was drawn on the upright image, where the sizes differ.
+    if found == Orientation::NoTransforms
+        || is(mask) != Orientation::NoTransforms
+        || found.to_exif() > 4 && width != height
+    {
+        return None;
+    }
+    let found = found.to_exif();
+    Some(format!(
+        "its EXIF orientation ({found}) turns it, and its mask has none; make sure that {} was drawn on the upright image",
+        mask.display()
+    ))
 }
 
 /// Reads headers alone.
@@ -64,7 +102,7 @@ pub(super) fn headers(sample: &Sample, limits: &Limits) -> Seen {
 }
 
 fn missing_mask(sample: &Sample, seen: &mut Seen) {
-    if sample.label.is_anomalous() && sample.mask.is_none() {
+    if sample.label.is_anomalous() && sample.masks().next().is_none() {
         let what = "this anomalous image has no mask; it counts for images alone, not for pixels".to_string();
         seen.findings.push(Finding::new(Kind::MissingMask, &sample.category, &sample.path, what));
     }
@@ -108,7 +146,7 @@ fn grey_mask(sample: &Sample, values: &MaskValues) -> Option<(Kind, String)> {
         ),
         // Any value but 0 is as it should be, unless a compression made it up.
         MaskRule::NonZero if values.lossy => format!(
-            "{pixels} neither 0 nor {}, and so a defect by its rule ({:?}), but jpeg makes such values up beside every \
+            "{pixels} neither 0 nor {}, and so a defect by its rule ({:?}), but lossy compression makes such values up beside every \
              edge; save it without loss (png)",
             values.white, sample.mask_rule
         ),

@@ -26,9 +26,11 @@ impl Picture {
     /// orientation is applied. Of several frames or pages, the first counts.
     ///
     /// # Damage
-    /// A png is guarded by checksums: any damage is an error. A jpeg has none: an end that is missing and codes that cannot
-    /// be are errors, but of single wrong bytes some three quarters give other codes that can be, and so a picture that is
-    /// wrong from there on. Tiff, bmp and webp are not guarded either, unless a compression of theirs is.
+    /// A png's pixels are guarded by checksums: any damage to them is an error; metadata that is damaged is passed over. A
+    /// jpeg has none: codes that end before the image does, scans or restarts that are missing, and codes that cannot be are
+    /// errors, but of single wrong bytes some three quarters give other codes that can be, and so a picture that is
+    /// wrong from there on; so do zeros in place of the rest of the codes. Tiff, bmp and webp are not guarded either, unless
+    /// a compression of theirs is; a tiff whose strips or tiles reach beyond its end is an error.
     pub fn read(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         let path = path.as_ref();
         Self::decode(&read(path, limits)?, path, limits)
@@ -60,13 +62,20 @@ impl Mask {
 
 /// An upright image's width and height, from its file's header alone.
 pub(crate) fn size(path: &Path, limits: &Limits) -> Result<(u32, u32)> {
-    let file = open(path, limits)?;
-    if file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
-        return Err(Error::EmptyFile { path: path.into() });
-    }
-    let (size, orientation) = guarded(path, || header(BufReader::new(file), path, limits))?;
+    let (size, orientation) = stored(path, limits)?;
     limits.check_pixels(path, size)?;
     Ok(if lies_across(orientation) { (size.1, size.0) } else { size })
+}
+
+/// How an image has to be turned, from its file's header alone.
+pub(crate) fn orientation_of(path: &Path, limits: &Limits) -> Result<Orientation> {
+    Ok(stored(path, limits)?.1)
+}
+
+/// The size that a file's header tells, and how the image is turned.
+fn stored(path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
+    let file = open(path, limits)?;
+    guarded(path, || header(BufReader::new(file), path, limits))
 }
 
 fn header(mut file: BufReader<File>, path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
@@ -87,6 +96,10 @@ fn open(path: &Path, limits: &Limits) -> Result<File> {
     let metadata = std::fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file")));
+    }
+    // Files of the kernel claim this length, and reading one may never end.
+    if metadata.len() == 0 {
+        return Err(Error::EmptyFile { path: path.into() });
     }
     if metadata.len() > limits.file_bytes {
         let (found, limit) = (metadata.len(), limits.file_bytes);
@@ -124,7 +137,8 @@ fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Result<Level
     guarded(path, || match format(bytes, path)? {
         ImageFormat::Jpeg => jpeg::decode(bytes, path, limits, room),
         ImageFormat::Tiff => tiff::decode(bytes, path, limits, room)
-            .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, room)),
+            .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, room))
+            .map_err(tiff::of_lzw),
         format => decode_other(bytes, format, path, limits, room),
     })
 }
@@ -214,7 +228,31 @@ fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits,
     let total = usize::try_from(stored).unwrap_or(usize::MAX);
     let mut levels = buffer(path, own, total)?;
     decoder.read_image(&mut levels).map_err(|error| of_kind(of_image(path, limits, error)))?;
-    Ok(Levels { width, height, channels, deep, bytes: levels, orientation, lossy: false })
+    Ok(Levels {
+        width,
+        height,
+        channels,
+        deep,
+        bytes: levels,
+        orientation,
+        lossy: format == ImageFormat::WebP && is_lossy(bytes),
+    })
+}
+
+/// Whether a webp file has a frame of the lossy kind: its chunks each tell their length, after a header of 12 bytes.
+fn is_lossy(webp: &[u8]) -> bool {
+    let mut rest = webp.get(12..).unwrap_or_default();
+    while let [a, b, c, d, l0, l1, l2, l3, content @ ..] = rest {
+        let length = u32::from_le_bytes([*l0, *l1, *l2, *l3]) as usize;
+        match &[*a, *b, *c, *d] {
+            b"VP8 " => return true,
+            b"VP8L" => return false,
+            // A frame of an animation has chunks of its own after 16 bytes.
+            b"ANMF" => rest = content.get(16..).unwrap_or_default(),
+            _ => rest = content.get(length.saturating_add(length & 1)..).unwrap_or_default(),
+        }
+    }
+    false
 }
 
 /// Metadata that cannot be read is no reason to refuse the pixels.
@@ -247,4 +285,30 @@ pub(super) fn buffer(path: &Path, own: u64, length: usize) -> Result<Vec<u8>> {
     })?;
     buffer.resize(length, 0);
     Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_lossy;
+
+    #[test]
+    fn lossy_webp_is_told_by_its_chunks() {
+        let chunk = |name: &[u8; 4], content: &[u8]| {
+            let mut chunk = [name, &(content.len() as u32).to_le_bytes()[..], content].concat();
+            chunk.resize(chunk.len().next_multiple_of(2), 0);
+            chunk
+        };
+        let file = |chunks: &[Vec<u8>]| [&b"RIFF\x10\0\0\0WEBP"[..], &chunks.concat()].concat();
+        let frame = |inner: Vec<u8>| chunk(b"ANMF", &[vec![0; 16], inner].concat());
+        for (lossy, name) in [(true, b"VP8 "), (false, b"VP8L")] {
+            assert_eq!(is_lossy(&file(&[chunk(name, &[0; 9])])), lossy);
+            assert_eq!(
+                is_lossy(&file(&[chunk(b"VP8X", &[0; 10]), chunk(b"ICCP", b"abc"), chunk(name, &[0; 9])])),
+                lossy
+            );
+            assert_eq!(is_lossy(&file(&[chunk(b"VP8X", &[0; 10]), frame(chunk(name, &[0; 9]))])), lossy);
+        }
+        assert!(!is_lossy(b"RIFF"));
+        assert!(!is_lossy(&file(&[b"VP8X\xff\xff\xff\xff".to_vec()])));
+    }
 }

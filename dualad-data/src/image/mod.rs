@@ -23,7 +23,7 @@ mod raster;
 mod resize;
 mod tiff;
 
-pub(crate) use decode::size;
+pub(crate) use decode::{orientation_of as orientation, size};
 pub(crate) use levels::MaskValues;
 pub use limits::Limits;
 pub use normalise::{IMAGENET_MEAN, IMAGENET_STD};

@@ -17,6 +17,9 @@ const BLACK_IS_ZERO: u16 = 1;
 const PALETTE: u16 = 3;
 const YCBCR: u16 = 6;
 
+/// The compression of Technical Note 2.
+const JPEG: u16 = 7;
+
 /// What the first page's tags say of its samples.
 #[derive(Clone, Copy)]
 struct Kind {
@@ -105,7 +108,48 @@ pub(super) fn kind(bytes: &[u8]) -> Option<String> {
 pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Option<Result<Levels>> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
     let kind = Kind::of(&mut decoder);
+    if let Some(reason) = missing(&mut decoder, bytes, kind) {
+        return Some(Err(Error::Decode { path: path.into(), reason }));
+    }
     kind.is_read().then(|| decode_kind(kind, decoder, bytes, path, limits, room))
+}
+
+/// What the file lacks of the strips or tiles that it names: a decoder of jpeg fills in grey for it.
+fn missing(decoder: &mut Decoder<Cursor<&[u8]>>, bytes: &[u8], kind: Kind) -> Option<String> {
+    let mut of = |tag| decoder.find_tag_unsigned_vec::<u64>(tag).ok().flatten();
+    for (offsets, counts, what) in
+        [(Tag::StripOffsets, Tag::StripByteCounts, "strip"), (Tag::TileOffsets, Tag::TileByteCounts, "tile")]
+    {
+        let (Some(offsets), Some(counts)) = (of(offsets), of(counts)) else { continue };
+        for (index, (offset, count)) in offsets.into_iter().zip(counts).enumerate() {
+            let end = offset.saturating_add(count);
+            let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
+            let Some(part) = range.and_then(|(start, end)| bytes.get(start..end)) else {
+                let length = bytes.len();
+                return Some(format!("its {what} {index} ends at byte {end}, but the file has {length} bytes"));
+            };
+            if kind.compression == JPEG
+                && let Some(reason) = super::jpeg::damage(part)
+            {
+                return Some(format!("its {what} {index} is a damaged jpeg: {reason}"));
+            }
+        }
+    }
+    None
+}
+
+/// The `tiff` crate ends LZW at its end code alone, and libtiff where the samples are complete.
+pub(super) fn of_lzw(error: Error) -> Error {
+    match error {
+        Error::Decode { path, reason } if reason.contains("no lzw end code") => {
+            let reason =
+                "it is a tiff whose LZW data has no end code, which this decoder does not read, though others \
+                          may if it is not damaged"
+                    .into();
+            Error::Unsupported { path, reason }
+        }
+        error => error,
+    }
 }
 
 fn decode_kind(
@@ -188,7 +232,7 @@ fn decode_kind(
             }
         }
     }
-    let (deep, orientation, lossy) = (sample == 2, kind.orientation, kind.compression == 7);
+    let (deep, orientation, lossy) = (sample == 2, kind.orientation, kind.compression == JPEG);
     Ok(Levels { width, height, channels, deep, bytes: levels, orientation, lossy })
 }
 
@@ -205,13 +249,18 @@ fn unpack(row: &[u8], bits: u16) -> impl Iterator<Item = u8> + '_ {
     row.iter().flat_map(move |&byte| (1..=each).map(move |place| (byte >> (8 - place * bits)) & mask))
 }
 
-/// A palette's reds, then its greens, then its blues, of 16 bits; some programs write 8.
+/// A palette's reds, then its greens, then its blues, of 16 bits; some programs write 8, and some 8 and a byte of 0.
 fn colours(map: Vec<u16>, bits: u16) -> Option<Vec<[u8; 3]>> {
     let count = 1 << bits;
     let (red, rest) = map.split_at_checked(count)?;
     let (green, blue) = rest.split_at_checked(count)?;
     let shallow = map.iter().all(|&value| value < 256);
-    let level = |value: u16| if shallow { value as u8 } else { ((u32::from(value) + 128) / 257) as u8 };
+    let shifted = map.iter().all(|&value| value % 256 == 0);
+    let level = |value: u16| match () {
+        () if shallow => value as u8,
+        () if shifted => (value >> 8) as u8,
+        () => ((u32::from(value) + 128) / 257) as u8,
+    };
     (blue.len() == count).then(|| red.iter().zip(green).zip(blue).map(|((&r, &g), &b)| [r, g, b].map(level)).collect())
 }
 

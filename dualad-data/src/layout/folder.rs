@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::left_out::LeftOut;
 use super::listing::{display_name, list};
-use super::{mvtec, shape};
+use super::{masks_among, mvtec, shape};
 use crate::check::Finding;
 use crate::dataset::{Category, Label, Sample, Split};
 use crate::error::Result;
@@ -22,7 +22,9 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let inner = list(folder)?.folders;
         left_out.folders(inner.iter().filter(|inner| !is_read(&inner.path)), &advice);
     }
-    let images = list(&normal)?.images.into_iter();
+    let images = list(&normal)?.images;
+    masks_among(&images, &normal, &name, findings);
+    let images = images.into_iter();
     let mut samples: Vec<Sample> = images.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
     samples.extend(mvtec::test_samples(root, &name, findings)?);
     Ok(vec![Category { name, folder: root.into(), samples }])

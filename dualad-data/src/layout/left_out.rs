@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::listing::{Folder, list};
 use crate::check::{Finding, Kind};
+use crate::error::without_path;
 
 /// How deep below a folder that is not read images are looked for: as deep as any layout has them.
 const DEPTH: usize = 4;
@@ -32,7 +33,9 @@ impl LeftOut<'_> {
                 Ok(count) => {
                     self.add(&folder.path, format!("{} left out: {advice}", images(count, "in or below it")));
                 }
-                Err(error) => self.add(&folder.path, format!("it may hold images, but {error}")),
+                Err(error) => {
+                    self.add(&folder.path, format!("it may hold images, but {}", without_path(&error, &folder.path)))
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::listing::{Folder, Listing, list, stem};
 use crate::check::{Finding, Kind};
 use crate::dataset::{MaskRule, Sample};
-use crate::error::Result;
+use crate::error::{Result, without_path};
 
 /// The masks of one type of defect.
 pub(crate) struct Masks {
@@ -36,6 +36,14 @@ impl Masks {
         let mut with_suffix = stem(&sample.path).to_os_string();
         with_suffix.push("_mask");
         let keys = [with_suffix.as_os_str(), stem(&sample.path)];
+        if keys.iter().all(|&key| self.by_stem.contains_key(key)) {
+            // The one without the suffix fits no other image: it is not to be called unpaired too.
+            for mask in self.by_stem.get_mut(stem(&sample.path)).into_iter().flatten() {
+                let what = format!("{} fits it too, and is not used", mask.path.display());
+                findings.push(Finding::new(Kind::AmbiguousMask, &sample.category, &sample.path, what));
+                mask.image = Some(sample.path.clone());
+            }
+        }
         let Some(masks) =
             keys.into_iter().find(|&key| self.by_stem.contains_key(key)).and_then(|key| self.by_stem.get_mut(key))
         else {
@@ -93,7 +101,7 @@ impl Masks {
                     let (masks, are) = if listing.images.len() == 1 { ("mask", "is") } else { ("masks", "are") };
                     format!("{} {masks} in it {are} not used: {images} has no image \"{name}\"", listing.images.len())
                 }
-                Err(error) => error.to_string(),
+                Err(error) => without_path(&error, &folder.path),
             };
             let expected = "expected are <stem of the image>_mask.png, <stem>.png, or <stem>/ with several masks";
             add(&folder.path, format!("{what}; {expected}"));

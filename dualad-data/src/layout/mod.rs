@@ -8,15 +8,58 @@ mod mvtec;
 mod shape;
 mod visa;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use crate::check::Finding;
+use crate::check::{Finding, Kind};
 use crate::dataset::{Category, Dataset};
 use crate::error::{Error, Result};
 use shape::Shape;
 
 /// The folder of normal images, wherever types of defects have folders.
 pub(crate) const GOOD: &str = "good";
+
+/// Whether a name is one that people give to normal images, and no reader takes as such.
+fn may_be_normal(name: &str) -> bool {
+    const NAMES: [&str; 14] = [
+        GOOD,
+        "goods",
+        "ok",
+        "okay",
+        "normal",
+        "normals",
+        "nominal",
+        "pass",
+        "passed",
+        "fine",
+        "clean",
+        "nodefect",
+        "defectfree",
+        "nondefective",
+    ];
+    let letters: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    name != GOOD && NAMES.contains(&letters.as_str())
+}
+
+/// Names masks that lie beside their images (`x_mask.png` beside `x.png`), and so pass for images.
+fn masks_among(images: &[PathBuf], folder: &Path, category: &str, findings: &mut Vec<Finding>) {
+    let stems: BTreeSet<_> = images.iter().map(|path| listing::stem(path)).collect();
+    let mut masks = images.iter().filter(|path| {
+        let stem = listing::stem(path).to_string_lossy();
+        stem.strip_suffix("_mask").is_some_and(|image| stems.contains(OsStr::new(image)))
+    });
+    if let Some(first) = masks.next() {
+        let name = first.file_name().unwrap_or_default().to_string_lossy();
+        let count = 1 + masks.count();
+        let what = format!(
+            "{count} of its images {} by name the mask of another ({name}), and yet taken for an image; move masks to \
+             ground_truth/<type>",
+            if count == 1 { "is" } else { "are each" }
+        );
+        findings.push(Finding::new(Kind::MaskAmongImages, category, folder, what));
+    }
+}
 
 /// How a dataset lies on disk.
 ///
@@ -31,6 +74,10 @@ pub enum Layout {
     /// masks count together, by any value but 0). The root may be one category itself.
     Mvtec,
     /// VisA: `split_csv/1cls.csv` names every image and mask.
+    ///
+    /// Its first line names the columns, in any order: `object` (the category), `split` (`train` or `test`), `label`
+    /// (`normal` or `anomaly`; anything else is a type of defect, and a finding), `image` and `mask` (paths relative to the
+    /// root, with `/`; a mask may be empty). Further columns are passed over, as are the masks of normal images.
     Visa,
     /// Normal images in one folder (the root itself, its `train`, `train/good` or `good`), and, if there is a `test`
     /// folder, test images in `test/good` and `test/<type>`, their masks in `ground_truth` as in MVTec AD.
@@ -84,8 +131,15 @@ fn nothing(entries: &listing::Listing) -> String {
     );
     let has_images =
         |folder: &&listing::Folder| listing::list(&folder.path).is_ok_and(|inner| !inner.images.is_empty());
-    if let Some(folder) = entries.folders.iter().find(has_images) {
-        reason.push_str(&format!("; {} has: open that, or name it train/good", folder.path.display()));
+    // Which of them is the normal one cannot be told: to name one would be to guess.
+    let folders: Vec<_> =
+        entries.folders.iter().filter(has_images).map(|folder| folder.name.to_string_lossy()).collect();
+    if !folders.is_empty() {
+        reason.push_str(&format!(
+            "; images lie in {}: move the normal ones to train/{GOOD}, and those to test with to test/{GOOD} and \
+             test/<type of defect>",
+            folders.join(", ")
+        ));
     }
     reason
 }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::GOOD;
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list, list_if_there};
 use super::masks::Masks;
 use super::shape::{self, Shape};
+use super::{GOOD, masks_among, may_be_normal};
 use crate::check::{Finding, Kind};
 use crate::dataset::{Category, Label, Sample, Split};
 use crate::error::Result;
@@ -51,9 +51,10 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     for kind in &train.folders {
         if kind.name == GOOD {
             let good = list(&kind.path)?;
+            left_out.folders(&good.folders, &advice);
+            masks_among(&good.images, &kind.path, &name, left_out.findings);
             let images = good.images.into_iter();
             samples.extend(images.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)));
-            left_out.folders(&good.folders, &advice);
         } else {
             left_out.folders([kind], &advice);
         }
@@ -74,12 +75,17 @@ pub(crate) fn test_samples(folder: &Path, category: &str, findings: &mut Vec<Fin
         let inner = list(&kind.path)?;
         let mut left_out = LeftOut { top: folder, category, findings };
         left_out.folders(&inner.folders, &format!("images of {TEST}/<type> lie in that folder itself"));
+        masks_among(&inner.images, &kind.path, category, findings);
         if kind.name == GOOD {
             let images = inner.images.into_iter();
             samples.extend(images.map(|path| Sample::new(path, category, Split::Test, Label::Normal)));
             continue;
         }
         let name = kind.name.to_string_lossy();
+        if may_be_normal(&name) && !inner.images.is_empty() {
+            let what = format!("its images count as defects of the type \"{name}\"; normal ones lie in {TEST}/{GOOD}");
+            findings.push(Finding::new(Kind::UnclearLabel, category, &kind.path, what));
+        }
         let label = Label::Anomalous(name.clone().into_owned());
         let mut masks = Masks::new(list_if_there(&truth.join(&kind.name))?);
         for path in inner.images {

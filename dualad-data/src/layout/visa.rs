@@ -47,6 +47,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     };
     let columns = [column("object")?, column("split")?, column("label")?, column("image")?, column("mask")?];
 
+    let (mut unclear, mut lines) = (BTreeSet::new(), BTreeMap::<PathBuf, u64>::new());
     let mut categories = BTreeMap::<String, Vec<Sample>>::new();
     for record in reader.records() {
         let record = record.map_err(of_csv)?;
@@ -58,6 +59,13 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             "test" => Split::Test,
             other => return Err(at(line, format!("column split is \"{other}\"; write train or test"))),
         };
+        if !matches!(label, "normal" | "anomaly" | "") && unclear.insert((object.to_string(), label.to_string())) {
+            let what = format!(
+                "line {line}: column label is \"{label}\", which counts as a type of defect; write normal or anomaly, in \
+                 lower case, where that is meant"
+            );
+            findings.push(Finding::new(Kind::UnclearLabel, object, &table, what));
+        }
         let label = match label {
             "normal" => Label::Normal,
             "" => return Err(at(line, "column label is empty; write normal or anomaly".into())),
@@ -72,6 +80,10 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let path =
             |column, value| path_within(root, value).map_err(|reason| at(line, format!("column {column} {reason}")));
         let mut sample = Sample::new(path("image", image)?, object, split, label);
+        if let Some(first) = lines.insert(sample.path.clone(), line) {
+            let what = format!("{TABLE} names it in line {first} and again in line {line}; remove one");
+            findings.push(Finding::new(Kind::Duplicate, object, &sample.path, what));
+        }
         sample.mask_rule = MaskRule::NonZero;
         if !mask.is_empty() {
             sample.mask = Some(path("mask", mask)?);
@@ -102,9 +114,10 @@ fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
 fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Vec<Finding>) -> Result<()> {
     let named: BTreeSet<PathBuf> = samples.iter().filter_map(|sample| sample.mask.clone()).collect();
     let mut images = BTreeMap::<PathBuf, PathBuf>::new();
-    for sample in samples.iter() {
+    // Tables of other hands name one black mask for all normal images.
+    for sample in samples.iter().filter(|sample| sample.label.is_anomalous()) {
         let Some(mask) = &sample.mask else { continue };
-        if let Some(other) = images.insert(mask.clone(), sample.path.clone()) {
+        if let Some(other) = images.insert(mask.clone(), sample.path.clone()).filter(|other| *other != sample.path) {
             let what = format!("it shares the mask {} with {}", mask.display(), other.display());
             findings.push(Finding::new(Kind::AmbiguousMask, name, &sample.path, what));
         }

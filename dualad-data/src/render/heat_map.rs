@@ -114,6 +114,8 @@ pub fn heat_map(
 /// [`heat_map`] of a map that covers the whole input to which `preprocess` brought the image: what lies over the padding of
 /// a letterbox is cropped away. Cells that are partly padding have no say where others are near.
 ///
+/// The arguments are [`heat_map`]'s, in its order, with `preprocess` after the map and its shape.
+///
 /// # Errors
 /// As [`heat_map`]'s.
 pub fn heat_map_placed(

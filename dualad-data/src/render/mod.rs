@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use dualad_data::render::{self, ColourMap, Scale};
-//! use image::{GrayImage, Luma, Rgb, RgbImage};
+//! use dualad_data::image_crate::{GrayImage, Luma, Rgb, RgbImage};
 //!
 //! let image = RgbImage::from_pixel(64, 64, Rgb([120, 120, 120]));
 //! let map: Vec<f32> = (0..14 * 14).map(|token| token as f32).collect();
@@ -18,6 +18,8 @@
 //! render::save_png(&folder.path().join("strip.png"), &render::strip(&[&image, &outlined, &heat])?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+use crate::error::shown;
 
 mod colour_map;
 mod compose;
@@ -76,8 +78,17 @@ pub enum RenderError {
         /// Width and height of the image.
         image: (u32, u32),
     },
+    /// A picture's path is taken by what is no file, and is not replaced.
+    #[error(
+        "{} is a folder, a device or a link that leads nowhere; name another file, or remove it yourself",
+        shown(path)
+    )]
+    NotAFile {
+        /// The path.
+        path: std::path::PathBuf,
+    },
     /// The picture cannot be encoded.
-    #[error("the picture for {} cannot be encoded as PNG: {error}", path.display())]
+    #[error("the picture for {} cannot be encoded as PNG: {error}", shown(path))]
     Encode {
         /// The file that was to be.
         path: std::path::PathBuf,

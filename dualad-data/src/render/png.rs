@@ -9,10 +9,12 @@ use image::{ImageBuffer, ImageEncoder, PixelWithColorType};
 use super::RenderError;
 use crate::error::{Error, Result};
 
-/// Writes a picture of 8 bits a channel as PNG, to a temporary name beside the file that is then renamed.
+/// Writes a picture of 8 bits a channel as PNG, to a temporary name beside the file that is then renamed. Where the path is
+/// a link, the file that it leads to is replaced, and the link stays.
 ///
 /// # Errors
-/// [`Error::Io`] where the disk refuses, [`RenderError::Encode`] for a picture without pixels.
+/// [`Error::Io`] where the disk refuses, [`RenderError::NotAFile`] for a folder, a device, a pipe, and a link that leads
+/// nowhere, [`RenderError::Encode`] for a picture without pixels.
 pub fn save_png<P>(path: &Path, image: &ImageBuffer<P, Vec<u8>>) -> Result<()>
 where
     P: PixelWithColorType<Subpixel = u8>,
@@ -22,6 +24,18 @@ where
     if path.file_name().is_none() {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file")));
     }
+    // Renaming would replace whatever has the name.
+    let target = match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => path.canonicalize().ok(),
+        Ok(_) => Some(path.to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(io(error)),
+    };
+    let is_there = std::fs::symlink_metadata(path).is_ok();
+    if is_there && !target.as_ref().is_some_and(|target| target.is_file()) {
+        return Err(RenderError::NotAFile { path: path.to_owned() }.into());
+    }
+    let path = target.as_deref().unwrap_or(path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
     file.write_all(&bytes).map_err(io)?;

@@ -190,6 +190,15 @@ pub enum SyntheticError {
         /// A file or folder in it, relative to it.
         found: PathBuf,
     },
+    /// The folder is from this generator, but a file in it was changed since.
+    #[error("{} holds {}, which was changed since this generator wrote it; name another folder, or remove this one yourself",
+        folder.display(), found.display())]
+    Changed {
+        /// The folder.
+        folder: PathBuf,
+        /// The file, relative to the folder.
+        found: PathBuf,
+    },
     /// The path given is no place for a dataset.
     #[error("{} cannot be a dataset's folder: {advice}", path.display())]
     NotAFolder {

@@ -1,18 +1,24 @@
 //! The folder that takes a dataset: what in it may be replaced, and how it is without losing anything on the way.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
 use super::SyntheticError;
 use crate::error::{Error, Result};
 
 /// The file that tells a folder of ours: hidden, of a name that nobody else gives, and with a first line that says so. The
-/// lines after it name every other file, so that one that was added is found.
+/// lines after it name every other file, so that one that was added is found, and, once the dataset is complete, the file's
+/// SHA-256 before a tab, so that one that was changed is found too.
 const MARKER: &str = ".dualad-synthetic";
 const FIRST_LINE: &str = "A generated dataset: dualad may replace this folder. Its files:";
+/// What the marker with the sums is called until it is whole.
+const NEXT_MARKER: &str = ".dualad-synthetic.next";
 /// 100 000 pictures of a few categories take a few MiB.
 const LARGEST_MARKER: u64 = 256 << 20;
 
@@ -69,12 +75,21 @@ impl Place {
     pub(super) fn begin<'a>(&self, files: impl Iterator<Item = &'a str>) -> Result<()> {
         create(&self.partial)?;
         let mut text = format!("{FIRST_LINE}\n");
-        for file in files {
+        for file in files.chain([NEXT_MARKER]) {
             text.push_str(file);
             text.push('\n');
         }
         let marker = self.partial.join(MARKER);
         fs::write(&marker, text).map_err(io("write", &marker))
+    }
+
+    /// Writes down what the files hold.
+    pub(super) fn seal(&self, files: &[&str]) -> Result<()> {
+        let sums = files.par_iter().map(|file| Ok(format!("{}\t{file}\n", sum(&self.partial.join(file))?)));
+        let text = format!("{FIRST_LINE}\n{}", sums.collect::<Result<String>>()?);
+        let (next, marker) = (self.partial.join(NEXT_MARKER), self.partial.join(MARKER));
+        fs::write(&next, text).map_err(io("write", &next))?;
+        fs::rename(&next, &marker).map_err(io("write", &marker))
     }
 
     /// Moves the finished dataset to its place, and one that was there out of the way until that is done.
@@ -119,7 +134,7 @@ fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
     let marker = folder.join(MARKER);
     let files = listed(folder)?;
     let is_ours = |path: &Path| match &files {
-        Some(files) => files.contains(path),
+        Some(files) => files.contains_key(path),
         None => growing && path == marker,
     };
     let mut open = vec![folder.to_owned()];
@@ -131,14 +146,27 @@ fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
                 open.push(path);
             } else if !kind.is_file() || !is_ours(&path) {
                 return Ok(Some(path.strip_prefix(folder).unwrap_or(&path).to_owned()));
+            } else if let Some(Some(known)) = files.as_ref().and_then(|files| files.get(&path))
+                && !growing
+                && sum(&path)? != *known
+            {
+                let found = path.strip_prefix(folder).unwrap_or(&path).to_owned();
+                return Err(SyntheticError::Changed { folder: folder.to_owned(), found }.into());
             }
         }
     }
     Ok(None)
 }
 
-/// The files that a folder's marker names, and the marker; `None` where there is no marker of ours.
-fn listed(folder: &Path) -> Result<Option<HashSet<PathBuf>>> {
+/// A file's SHA-256, in hexadecimal digits.
+fn sum(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(io("read", path))?;
+    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The files that a folder's marker names, each with its sum where that is known, and the marker; `None` where there is no
+/// marker of ours.
+fn listed(folder: &Path) -> Result<Option<HashMap<PathBuf, Option<String>>>> {
     let marker = folder.join(MARKER);
     // Reading a pipe, or what a link leads to, may never end.
     match fs::symlink_metadata(&marker) {
@@ -152,8 +180,11 @@ fn listed(folder: &Path) -> Result<Option<HashSet<PathBuf>>> {
     if lines.next() != Some(FIRST_LINE) {
         return Ok(None);
     }
-    let files: HashSet<PathBuf> = lines.map(|file| folder.join(file)).collect();
-    Ok(Some(files.into_iter().chain([marker]).collect()))
+    let files = lines.map(|line| match line.split_once('\t') {
+        Some((sum, file)) => (folder.join(file), Some(sum.to_owned())),
+        None => (folder.join(line), None),
+    });
+    Ok(Some(files.chain([(marker, None)]).collect()))
 }
 
 fn exists(path: &Path) -> Result<bool> {

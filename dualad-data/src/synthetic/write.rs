@@ -145,12 +145,12 @@ pub struct Summary {
 /// there, in order, from the threads that draw them.
 ///
 /// The folder appears once everything is in it: it is written beside its place as `.<name>.incomplete` and renamed. A
-/// folder that holds only what an earlier call wrote is replaced, and waits as `.<name>.old` for the moment that takes. What
+/// folder that holds only what an earlier call wrote, unchanged by its SHA-256, is replaced, and waits as `.<name>.old` for the moment that takes. What
 /// an interrupted call left is removed, or, if it was interrupted in that moment, put back. Two calls at once must not share
-/// a folder.
+/// a folder: that is not supported, and not noticed.
 ///
 /// # Errors
-/// [`SyntheticError`] for options out of range and for a folder that holds anything else; [`Error::Io`] where the disk
+/// [`SyntheticError`] for options out of range and for a folder that holds anything else or what was changed since; [`Error::Io`] where the disk
 /// refuses. In all of them `folder` is as it was, unless the disk refuses to have it back: then it is `.<name>.old`, which
 /// the next call puts back.
 pub fn write(folder: &Path, options: &Options, progress: impl FnMut(usize, usize) + Send) -> Result<Summary> {
@@ -161,6 +161,7 @@ pub fn write(folder: &Path, options: &Options, progress: impl FnMut(usize, usize
     let written = place
         .begin(jobs.iter().flat_map(Job::files).chain([README]))
         .and_then(|()| fill(&place.partial, options, &jobs, progress))
+        .and_then(|()| place.seal(&jobs.iter().flat_map(Job::files).chain([README]).collect::<Vec<_>>()))
         .and_then(|()| place.finish());
     if let Err(error) = written {
         place.abandon();
