@@ -1,6 +1,7 @@
 //! The examples `mvtec` and `visa` as processes: what they write, how they end, and what survives when they are ended.
 
 #![cfg(unix)]
+#![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
 use std::fs;
