@@ -4,7 +4,7 @@
 //! The plain form is [`crate::DualAd`] with candle's gradients; the tests hold the two together. What makes this one fast:
 //! images are independent of one another but for the parameters' gradients, so a task takes a group of images through the
 //! whole network and back, with everything it touches in its caches; products that share an input are one; positions
-//! are added as a table of biases; attention never leaves the cache; nothing is allocated.
+//! are added as a table of biases; attention never leaves the cache; buffers are kept.
 //!
 //! - `layout.rs`: where each parameter stands in one flat vector.
 //! - `plan.rs`: a configuration as steps over buffers.

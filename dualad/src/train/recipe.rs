@@ -113,7 +113,7 @@ impl Recipe {
     }
 
     /// A useful model in minutes on a CPU: a narrow network on standardised features, less noise, larger steps, a schedule
-    /// that ends, and a memory that joins once there is something to remember. Each choice's effect: `docs/training.md`.
+    /// that ends, and a memory that joins once there is something to remember. The choices and their reasons: `docs/training.md`.
     pub fn fast(variant: Variant, backbone: Backbone) -> Self {
         let mut network = DualAdConfig::paper(variant, backbone);
         (network.narrow_width, network.head_width, network.ffn_width) = (64, 64, 256);
