@@ -545,3 +545,32 @@ fn configurations_survive_json_and_unknown_fields_do_not() {
         assert!(error.to_string().contains("widht"), "{error}");
     }
 }
+
+/// What is measured is kept in f32: a deviation that half precision cannot hold must not become a division by zero. And a
+/// file's word for one is checked.
+#[test]
+fn measured_deviations_survive_half_precision_and_are_checked() {
+    let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
+    (config.stage_channels, config.grid, config.window) = (vec![3, 2], [4, 4], Some([3, 3]));
+    (config.narrow_width, config.head_width, config.ffn_width, config.memory_slots) = (8, 8, 8, 4);
+    (config.standardise, config.standardise_errors) = (true, true);
+    let network = DualAd::new(config.clone(), &Random::new(0), &Device::Cpu).unwrap();
+    let small = [1e-9f32; 5];
+    let network = network.with_standardisation(&[0.0; 5], &small).unwrap().with_error_deviation(&[1e-8; 5]).unwrap();
+    let tokens = Tensor::full(1e-9f32, (1, 16, 5), &Device::Cpu).unwrap();
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        let frozen = network.frozen(dtype, &Device::Cpu).unwrap();
+        let scores = frozen.score(&tokens, &frozen.reconstruct(&tokens).unwrap()).unwrap();
+        let score = scores.image_score.to_vec1::<f32>().unwrap()[0];
+        assert!(score.is_finite() && score > 0.0, "{dtype:?}: {score}");
+    }
+    for name in ["standardisation.deviation", "standardisation.error"] {
+        for value in [0.0f32, -1.0, f32::NAN, f32::INFINITY] {
+            let mut parameters = network.parameters().clone();
+            parameters.insert(name.into(), Tensor::full(value, 5, &Device::Cpu).unwrap());
+            let error = DualAd::from_parameters(config.clone(), parameters).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("channel 0"), "{error}");
+        }
+    }
+    assert!(network.with_standardisation(&[0.0; 4], &small).is_err());
+}

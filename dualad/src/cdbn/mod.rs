@@ -109,12 +109,14 @@ impl DualAd {
                 Some(shape) if shape != tensor.dims() => {
                     return wrong(name, format!("has shape {:?}, not {shape:?}", tensor.dims()));
                 }
-                Some(_) if tensor.dtype() != dtype => {
+                // What is measured is kept in f32.
+                Some(_) if tensor.dtype() != dtype && !Standardisation::is_part(name) => {
                     return wrong(name, format!("has dtype {:?}, others {dtype:?}", tensor.dtype()));
                 }
                 Some(_) => {}
             }
         }
+        parameters.iter().try_for_each(|(name, tensor)| standardisation::check(name, tensor))?;
         let mut network = Self::build(config, &Scope::root(&RefCell::new(Existing(&parameters))))?;
         network.parameters = parameters;
         Ok(network)
@@ -202,12 +204,16 @@ impl DualAd {
     /// [`Error::DType`] if the dtype is no floating-point one, [`Error::Candle`] if the device cannot hold the parameters.
     pub fn frozen(&self, dtype: DType, device: &Device) -> Result<Self> {
         check_dtype(dtype)?;
-        let freeze = |tensor: &Tensor| tensor.detach().to_dtype(dtype)?.to_device(device)?.copy();
-        let tensors = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), freeze(tensor)?)));
+        let freeze = |name: &str, tensor: &Tensor| {
+            let dtype = if Standardisation::is_part(name) { tensor.dtype() } else { dtype };
+            tensor.detach().to_dtype(dtype)?.to_device(device)?.copy()
+        };
+        let tensors = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), freeze(name, tensor)?)));
         Self::from_parameters(self.config.clone(), tensors.collect::<CandleResult<_>>()?)
     }
 
-    /// Clean tokens `[batch, tokens, channels]` to their reconstruction, of the same shape and the network's dtype.
+    /// Clean tokens `[batch, tokens, channels]` to their reconstruction, of the same shape and the network's dtype; in f32
+    /// at least where the network standardises.
     ///
     /// # Errors
     /// [`Error::Tokens`] if the shape or dtype does not fit, [`Error::TokensNotFinite`] if they hold NaN or infinity (looked
@@ -275,7 +281,7 @@ impl DualAd {
         }
         let mut tensors = self.parameters.clone();
         let device = tensors.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
-        tensors.extend(Standardisation::tensors(self.config.channels(), mean, deviation, self.dtype(), &device)?);
+        tensors.extend(Standardisation::tensors(self.config.channels(), mean, deviation, &device)?);
         let mut network = Self::from_parameters(self.config.clone(), tensors)?;
         network.variables.clone_from(&self.variables);
         Ok(network)
@@ -292,7 +298,7 @@ impl DualAd {
             return Err(Error::Config { field: "standardise_errors", value, reason });
         }
         let mut tensors = self.parameters.clone();
-        tensors.extend([ErrorDeviation::tensor(self.config.channels(), deviation, self.dtype(), &self.device())?]);
+        tensors.extend([ErrorDeviation::tensor(self.config.channels(), deviation, &self.device())?]);
         let mut network = Self::from_parameters(self.config.clone(), tensors)?;
         network.variables.clone_from(&self.variables);
         Ok(network)

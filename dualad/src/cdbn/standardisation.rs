@@ -30,16 +30,14 @@ impl Standardisation {
         matches!(name, MEAN | DEVIATION | ERROR)
     }
 
-    /// The two by name, checked.
+    /// The two by name; a network made of them checks them ([`check`]).
     pub(crate) fn tensors(
         channels: usize,
         mean: &[f32],
         deviation: &[f32],
-        dtype: DType,
         device: &Device,
     ) -> crate::Result<[(String, Tensor); 2]> {
-        let check = |name, values, least| checked(name, channels, values, least, dtype, device);
-        Ok([check(MEAN, mean, f32::MIN)?, check(DEVIATION, deviation, f32::MIN_POSITIVE)?])
+        Ok([named(MEAN, channels, mean, device)?, named(DEVIATION, channels, deviation, device)?])
     }
 
     /// `(x - mean) / deviation`, `[.., channels]`, in f32 or wider.
@@ -69,14 +67,9 @@ impl ErrorDeviation {
         Ok(Self(scope.constant(ERROR, &[channels], Init::Ones)?))
     }
 
-    /// It by name, checked.
-    pub(crate) fn tensor(
-        channels: usize,
-        deviation: &[f32],
-        dtype: DType,
-        device: &Device,
-    ) -> crate::Result<(String, Tensor)> {
-        checked(ERROR, channels, deviation, f32::MIN_POSITIVE, dtype, device)
+    /// It by name.
+    pub(crate) fn tensor(channels: usize, deviation: &[f32], device: &Device) -> crate::Result<(String, Tensor)> {
+        named(ERROR, channels, deviation, device)
     }
 
     /// `x / deviation`, `[.., channels]`, in f32 or wider.
@@ -85,22 +78,29 @@ impl ErrorDeviation {
     }
 }
 
-/// One finite number for each channel, none below `least`.
-fn checked(
-    name: &str,
-    channels: usize,
-    values: &[f32],
-    least: f32,
-    dtype: DType,
-    device: &Device,
-) -> crate::Result<(String, Tensor)> {
-    let wrong = |reason: String| Err(Error::Parameter { name: name.into(), reason });
+fn named(name: &str, channels: usize, values: &[f32], device: &Device) -> crate::Result<(String, Tensor)> {
     if values.len() != channels {
-        return wrong(format!("has {} numbers for {channels} channels", values.len()));
+        let reason = format!("has {} numbers for {channels} channels", values.len());
+        return Err(Error::Parameter { name: name.into(), reason });
     }
+    Ok((name.into(), Tensor::from_slice(values, channels, device)?))
+}
+
+/// Whether a parameter of this name can be computed with: what is divided by must be above zero, and all must be finite.
+/// They are few, and of f32 whatever the network computes in: rounded to half precision, a small deviation is none.
+pub(crate) fn check(name: &str, tensor: &Tensor) -> crate::Result<()> {
+    let least = match name {
+        MEAN => f32::MIN,
+        DEVIATION | ERROR => f32::MIN_POSITIVE,
+        _ => return Ok(()),
+    };
+    let values: Vec<f32> = tensor.detach().to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     match values.iter().position(|value| !value.is_finite() || *value < least) {
-        Some(channel) => wrong(format!("is {} in channel {channel}", values[channel])),
-        None => Ok((name.into(), Tensor::from_slice(values, channels, device)?.to_dtype(dtype)?)),
+        Some(channel) => {
+            let reason = format!("is {} in channel {channel}", values[channel]);
+            Err(Error::Parameter { name: name.into(), reason })
+        }
+        None => Ok(()),
     }
 }
 

@@ -55,7 +55,7 @@ enum Part {
     Bias(Linear),
     NormWeight(usize),
     NormBias(usize),
-    Memory(usize, usize),
+    Memory(usize),
 }
 
 impl CpuNetwork {
@@ -310,7 +310,7 @@ impl CpuNetwork {
             (rest, at) = (after, offset + length);
         }
         let (plan, groups) = (&self.plan, &self.groups);
-        let (parameters, slots, d) = (&self.parameters, self.config.memory_slots, self.config.narrow_width);
+        let d = self.config.narrow_width;
         let (unit_slots, slot_norms) = (&self.unit_slots, &self.slot_norms);
         tasks.into_par_iter().for_each(|(part, out)| match part {
             Part::Weight(linear, outputs) => {
@@ -330,7 +330,7 @@ impl CpuNetwork {
                 out.fill(0.0);
                 groups.iter().for_each(|group| add(out, &group.norm_gradient(index)[1]));
             }
-            Part::Memory(index, offset) => {
+            Part::Memory(index) => {
                 out.fill(0.0);
                 let mut units = vec![0.0; out.len()];
                 for group in groups {
@@ -338,7 +338,6 @@ impl CpuNetwork {
                     add(out, mix);
                     add(&mut units, unit);
                 }
-                debug_assert_eq!(parameters[offset..offset + slots * d].len(), out.len());
                 slot_gradient(out, &units, &unit_slots[index], &slot_norms[index], d);
             }
         });
@@ -419,7 +418,7 @@ impl CpuNetwork {
                 }
                 Step::Memory(memory) => {
                     let length = self.config.memory_slots * memory.x.view.columns;
-                    parts.push((memory.slots, length, Part::Memory(memory.index, memory.slots)));
+                    parts.push((memory.slots, length, Part::Memory(memory.index)));
                 }
                 Step::Attention(_) | Step::Sum(..) => {}
             }

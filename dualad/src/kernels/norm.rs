@@ -1,22 +1,9 @@
 //! Layer norm of a sum: y = w h + b with h = (s - mean) / sqrt(variance + eps), s = x + r.
 
-use crate::kernels::{kernel, mul_add};
+use crate::kernels::{kernel, mul_add, sum};
 
 const EPS: f32 = 1e-5;
 const LANES: usize = 8;
-
-/// Sums in eight lanes, in an order of their own.
-#[inline(always)]
-fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    for chunk in whole {
-        for (sum, &value) in sums.iter_mut().zip(chunk) {
-            *sum += f(value);
-        }
-    }
-    sums.iter().sum::<f32>() + rest.iter().map(|&value| f(value)).sum::<f32>()
-}
 
 kernel! {
     /// `r` becomes x + r; y and, for each row, the mean and 1 / sqrt(variance + eps). x and y have rows that stand

@@ -1,6 +1,6 @@
 //! Softmax of a row.
 
-use crate::kernels::{exp, kernel};
+use crate::kernels::{exp, kernel, sum};
 
 const LANES: usize = 8;
 
@@ -20,7 +20,7 @@ pub(super) fn softmax_body<const FMA: bool>(row: &mut [f32]) {
     for x in row.iter_mut() {
         *x = exp::<FMA>(*x - largest);
     }
-    let scale = 1.0 / sum(row);
+    let scale = 1.0 / sum(row, |x| x);
     for x in row.iter_mut() {
         *x *= scale;
     }
@@ -36,16 +36,4 @@ fn max(values: &[f32]) -> f32 {
         }
     }
     largest.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, &x| if x > largest { x } else { largest })
-}
-
-#[inline(always)]
-fn sum(values: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            sums[lane] += chunk[lane];
-        }
-    }
-    sums.iter().chain(rest).sum()
 }

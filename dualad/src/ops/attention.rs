@@ -36,10 +36,10 @@ pub(crate) fn attention(
     if key.dims() != value.dims() || query.dim(0)? != key.dim(0)? || query.dim(2)? != key.dim(2)? {
         candle_core::bail!("{NAME}: query {:?}, key {:?}, value {:?}", query.dims(), key.dims(), value.dims());
     }
-    if heads == 0 || query.dim(2)? % heads != 0 {
-        candle_core::bail!("{NAME}: {} channels in {heads} heads", query.dim(2)?);
+    let (keys, channels) = (key.dim(1)?, key.dim(2)?);
+    if heads == 0 || channels == 0 || keys == 0 || channels % heads != 0 {
+        candle_core::bail!("{NAME}: {channels} channels in {heads} heads over {keys} keys");
     }
-    let keys = key.dim(1)?;
     if let Some(Window { grid: [rows, columns], .. }) = window
         && (queries != rows * columns || keys != queries)
     {

@@ -11,9 +11,9 @@ const ROWS: usize = 256;
 /// `count` centres of `rows` `[.., width]`: rows of a sample to start with; then, `iterations` times, the mean of the
 /// rows that have the largest cosine with a centre. A centre without rows stays where it is.
 ///
-/// Fewer rows than centres: the rows, again and again. No rows: nothing.
+/// Fewer rows than centres: the rows, again and again. No rows, or no centres: nothing.
 pub(crate) fn k_means(rows: &[f32], width: usize, count: usize, iterations: usize, stream: Stream) -> Vec<f32> {
-    if width == 0 || rows.len() < width {
+    if width == 0 || count == 0 || rows.len() < width {
         return Vec::new();
     }
     let order = stream.permutation(rows.len() / width);
@@ -101,7 +101,7 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         assert_eq!(centres, pool.install(|| k_means(&rows, 5, 7, 4, stream)));
         assert_eq!(centres.len(), 35);
-        assert!(k_means(&[], 5, 7, 4, stream).is_empty());
+        assert!(k_means(&[], 5, 7, 4, stream).is_empty() && k_means(&rows, 5, 0, 4, stream).is_empty());
         assert_eq!(k_means(&[1.0, 2.0], 2, 3, 4, stream), [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
         assert!(k_means(&[0.0; 20], 2, 3, 4, stream).iter().all(|&x| x == 0.0));
     }
