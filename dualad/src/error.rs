@@ -136,6 +136,24 @@ pub enum Error {
         /// Why, and what to look at.
         reason: String,
     },
+    /// A threshold cannot be chosen or used.
+    #[error("{field} is {value}: {reason}")]
+    Calibration {
+        /// What is at fault.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        reason: String,
+    },
+    /// A calibration's JSON cannot be read, or is not one.
+    #[error("{source_name} is no calibration: {reason}")]
+    CalibrationFile {
+        /// What was read.
+        source_name: String,
+        /// The field or the place, and what is wrong there.
+        reason: String,
+    },
     /// There is not one score for each image.
     #[error("there are {found} scores for {images} images; give one for each, in order")]
     Scores {

@@ -11,7 +11,9 @@
 //! 4. [`train`]: what trains it.
 //! 5. [`metrics`]: how well the scores separate normal from anomalous.
 //! 6. [`report`]: what a run found, as a table, JSON, and a page to show.
+//! 7. [`calibration`]: scores to decisions, by thresholds chosen on known images.
 
+pub mod calibration;
 mod cdbn;
 mod config;
 mod cpu;

@@ -1,0 +1,153 @@
+//! A calibration on disk: JSON that people edit.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use super::{Calibration, FORMAT, Thresholds};
+use crate::error::{Error, Result};
+use crate::file::write_atomically;
+
+/// No calibration comes near it.
+const LARGEST: u64 = 16 << 20;
+
+/// What is read first: of another version, the rest may look different.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default = "first")]
+    format: serde_json::Value,
+}
+
+/// Whoever writes a file by hand need not know of versions.
+fn first() -> serde_json::Value {
+    1.into()
+}
+
+impl Calibration {
+    /// Reads a file.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// use dualad::calibration::{Calibration, Thresholds};
+    ///
+    /// let path = std::env::temp_dir().join(format!("dualad-doc-calibration-{}.json", std::process::id()));
+    /// let calibration = Calibration::new(BTreeMap::new(), Some(Thresholds::new(0.4, 0.7)?));
+    /// calibration.save(&path)?;
+    /// assert_eq!(Calibration::load(&path)?, calibration);
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::from_json`], also for what is not a file of at most 16 MiB, and [`Error::Io`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let io = |error| Error::Io { action: "read", path: path.into(), error };
+        // Opening a pipe, or reading a device, may never end.
+        let metadata = std::fs::metadata(path).map_err(io)?;
+        if !metadata.is_file() || metadata.len() > LARGEST {
+            return Err(wrong(&name, &format!("it is not a file of at most {} MiB", LARGEST >> 20)));
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::open(path).map_err(io)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+        let text = std::str::from_utf8(&bytes);
+        Self::from_json(&name, text.map_err(|error| wrong(&name, &format!("it is not UTF-8: {error}")))?)
+    }
+
+    /// Reads a text; errors call it `source_name`.
+    ///
+    /// # Errors
+    /// [`Error::CalibrationFile`] for what is no calibration: the message names the field or the place. Fields that there
+    /// are not, categories listed twice, numbers out of range, formats newer than this version's and texts of more than
+    /// 16 MiB are refused.
+    pub fn from_json(source_name: &str, text: &str) -> Result<Self> {
+        let wrong = |reason: String| wrong(source_name, &reason);
+        if text.len() as u64 > LARGEST {
+            return Err(wrong(format!("it has {} bytes, and at most {} MiB are read", text.len(), LARGEST >> 20)));
+        }
+        let version: Version = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        match version.format.as_u64() {
+            Some(FORMAT) => {}
+            Some(format) if format > FORMAT => {
+                return Err(wrong(format!(
+                    "it has format {format}, and this version knows up to {FORMAT}; update dualad"
+                )));
+            }
+            _ => return Err(wrong(format!("its format is {}; write {FORMAT}", version.format))),
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let calibration =
+            serde_path_to_error::deserialize(&mut json).map_err(|error: serde_path_to_error::Error<_>| {
+                // Errors at the top have no path but a dot.
+                match error.path().to_string() {
+                    path if path == "." => wrong(error.inner().to_string()),
+                    path => wrong(format!("{path}: {}", error.inner())),
+                }
+            })?;
+        json.end().map_err(|error| wrong(error.to_string()))?;
+        Ok(calibration)
+    }
+
+    /// The text that [`Self::from_json`] reads, indented.
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] if a threshold is not finite, or `review` is above `reject`.
+    pub fn to_json(&self) -> Result<String> {
+        self.categories.values().chain(&self.pooled).try_for_each(Thresholds::check)?;
+        let text = serde_json::to_string_pretty(self);
+        let unsaid = |error: serde_json::Error| Error::Calibration {
+            field: "calibration".into(),
+            value: "not JSON".into(),
+            reason: error.to_string(),
+        };
+        text.map(|text| text + "\n").map_err(unsaid)
+    }
+
+    /// Writes a file, to a temporary name that is then changed: an earlier file stays until the new one is complete.
+    ///
+    /// # Errors
+    /// As [`Self::to_json`], and [`Error::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        write_atomically(path.as_ref(), self.to_json()?.as_bytes())
+    }
+}
+
+fn wrong(source_name: &str, reason: &str) -> Error {
+    // What is quoted from the file may be long, and may hold what a terminal obeys.
+    let mut plain = String::new();
+    for character in reason.chars().take(1000) {
+        if character.is_control() { plain.extend(character.escape_default()) } else { plain.push(character) }
+    }
+    Error::CalibrationFile { source_name: source_name.into(), reason: plain }
+}
+
+/// A map in which no name is twice: whoever edits the second of two would wonder.
+pub(super) fn distinct<'de, D: Deserializer<'de>>(json: D) -> Result<BTreeMap<String, Thresholds>, D::Error> {
+    struct Distinct;
+
+    impl<'de> Visitor<'de> for Distinct {
+        type Value = BTreeMap<String, Thresholds>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object of categories and their thresholds")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut categories = BTreeMap::new();
+            while let Some((name, thresholds)) = entries.next_entry::<String, Thresholds>()? {
+                if categories.contains_key(&name) {
+                    return Err(A::Error::custom(format!("category {name:?} is listed twice; keep one")));
+                }
+                categories.insert(name, thresholds);
+            }
+            Ok(categories)
+        }
+    }
+
+    json.deserialize_map(Distinct)
+}
