@@ -154,6 +154,16 @@ pub enum Error {
         /// The field or the place, and what is wrong there.
         reason: String,
     },
+    /// An anomaly map has no regions that could be found.
+    #[error("{field} is {value}: {reason}")]
+    Regions {
+        /// What is at fault.
+        field: String,
+        /// Its value.
+        value: String,
+        /// What it must be.
+        reason: String,
+    },
     /// There is not one score for each image.
     #[error("there are {found} scores for {images} images; give one for each, in order")]
     Scores {

@@ -12,11 +12,13 @@
 //! 5. [`metrics`]: how well the scores separate normal from anomalous.
 //! 6. [`report`]: what a run found, as a table, JSON, and a page to show.
 //! 7. [`calibration`]: scores to decisions, by thresholds chosen on known images.
+//! 8. [`detector`]: the regions of an anomaly map that are defects.
 
 pub mod calibration;
 mod cdbn;
 mod config;
 mod cpu;
+pub mod detector;
 mod error;
 mod evaluate;
 mod file;

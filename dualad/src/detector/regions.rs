@@ -1,0 +1,348 @@
+//! The 8-connected regions of an anomaly map above a threshold.
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::outline;
+use crate::error::{Error, Result};
+
+/// A box of whole pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// The first column.
+    pub x: u32,
+    /// The first row.
+    pub y: u32,
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+/// A region of the anomaly map at or above the threshold, in the map's pixels.
+///
+/// Pixel (x, y) reaches from corner (x, y) to corner (x + 1, y + 1).
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Region {
+    /// The smallest box around it.
+    pub bounds: Bounds,
+    /// Pixels.
+    pub area: u64,
+    /// The largest value.
+    pub peak: f32,
+    /// The column and the row of the first pixel that has it, in raster order.
+    pub peak_at: [u32; 2],
+    /// The mean of the pixels' centres, x and y; it need not lie on the region.
+    pub centroid: [f64; 2],
+    /// The mean value.
+    pub mean: f64,
+    /// The corners where the outer border turns, x and y, clockwise as seen in the picture, from the top left corner of
+    /// its first pixel; the last is joined to the first. Where pixels touch at a corner alone it passes that corner twice,
+    /// and holes are inside. Empty unless asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outline: Vec<[u32; 2]>,
+    /// 1 for the region's pixels and 0 for others of [`Self::bounds`], row by row. Empty unless asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<u8>,
+}
+
+/// Which regions are of interest, and what of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegionOptions {
+    /// Smaller regions are noise, in pixels; by default none is.
+    pub least_area: u64,
+    /// At most so many regions are described, the most severe ones; by default 100.
+    pub most: usize,
+    /// Whether to trace outlines; by default not.
+    pub outlines: bool,
+    /// Whether to cut out masks, which may take as much memory as the map for each region; by default not.
+    pub masks: bool,
+}
+
+impl Default for RegionOptions {
+    fn default() -> Self {
+        Self { least_area: 1, most: 100, outlines: false, masks: false }
+    }
+}
+
+impl RegionOptions {
+    /// Leaves out regions of fewer pixels.
+    #[must_use]
+    pub fn least_area(self, least_area: u64) -> Self {
+        Self { least_area, ..self }
+    }
+
+    /// Describes at most so many regions.
+    #[must_use]
+    pub fn most(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
+
+    /// Traces outlines, or does not.
+    #[must_use]
+    pub fn outlines(self, outlines: bool) -> Self {
+        Self { outlines, ..self }
+    }
+
+    /// Cuts out masks, or does not.
+    #[must_use]
+    pub fn masks(self, masks: bool) -> Self {
+        Self { masks, ..self }
+    }
+}
+
+/// The regions of a map.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[non_exhaustive]
+pub struct Regions {
+    /// The most severe first: by peak, then by area, then by their first pixels in raster order.
+    pub regions: Vec<Region>,
+    /// Less severe ones, beyond the number asked for.
+    pub left_out: usize,
+    /// Those of fewer pixels than asked for.
+    pub too_small: usize,
+}
+
+/// The 8-connected regions of pixels at or above the threshold, in a map of `[height, width]` values, row by row.
+///
+/// ```
+/// use dualad::detector::{RegionOptions, regions};
+///
+/// #[rustfmt::skip]
+/// let map = [
+///     0.0, 0.9, 0.0, 0.0,
+///     0.7, 0.0, 0.0, 0.6,
+/// ];
+/// let found = regions(&map, [2, 4], 0.5, &RegionOptions::default().outlines(true))?;
+/// // Pixels that touch at a corner are of one region.
+/// let worst = &found.regions[0];
+/// assert_eq!((worst.area, worst.peak, worst.peak_at), (2, 0.9, [1, 0]));
+/// assert_eq!((worst.bounds.x, worst.bounds.y, worst.bounds.width, worst.bounds.height), (0, 0, 2, 2));
+/// assert_eq!(found.regions[1].outline, [[3, 1], [4, 1], [4, 2], [3, 2]]);
+/// # Ok::<(), dualad::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Regions`] for a map that has not as many values as its sides say or more than [`u32::MAX`], and for values that
+/// are not finite, or a threshold that is NaN: it would be silent about a defect.
+pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionOptions) -> Result<Regions> {
+    let [height, width] = sides;
+    let wrong = |field: &str, value: String, reason: &str| {
+        Err(Error::Regions { field: field.into(), value, reason: reason.into() })
+    };
+    if height.checked_mul(width) != Some(map.len()) || u32::try_from(map.len()).is_err() {
+        let value = format!("{} values for {height} x {width} pixels (height x width)", map.len());
+        return wrong("the anomaly map", value, "must have one for each, and at most 2^32 - 1");
+    }
+    if threshold.is_nan() {
+        return wrong("the threshold", "NaN".into(), "must be a number");
+    }
+    if let Some(pixel) = map.iter().position(|value| !value.is_finite()) {
+        let field = format!("the anomaly map's value at column {}, row {}", pixel % width, pixel / width);
+        return wrong(&field, map[pixel].to_string(), "must be finite; look at the picture and the model's weights");
+    }
+    let runs = runs(map, width, threshold);
+    // Roots come before the rest of their trees, and regions in the order of their first pixels.
+    let mut totals: Vec<Total> = Vec::new();
+    let mut region_of = vec![0u32; runs.len()];
+    for (index, run) in runs.iter().enumerate() {
+        if run.parent as usize == index {
+            region_of[index] = totals.len() as u32;
+            totals.push(Total::new(run));
+        } else {
+            region_of[index] = region_of[run.parent as usize];
+        }
+        totals[region_of[index] as usize].add(run, run.values(map, width));
+    }
+
+    let mut order: Vec<u32> = (0..totals.len() as u32).collect();
+    order.retain(|&region| totals[region as usize].area >= options.least_area);
+    let too_small = totals.len() - order.len();
+    let by_severity = |&a: &u32, &b: &u32| {
+        let ([x, y], by_place) = ([a, b].map(|region| &totals[region as usize]), a.cmp(&b));
+        y.peak.total_cmp(&x.peak).then(y.area.cmp(&x.area)).then(by_place)
+    };
+    let left_out = order.len().saturating_sub(options.most);
+    if left_out > 0 {
+        order.select_nth_unstable_by(options.most, by_severity);
+        order.truncate(options.most);
+    }
+    order.sort_unstable_by(by_severity);
+
+    let mut regions: Vec<Region> = order.iter().map(|&region| totals[region as usize].region()).collect();
+    if options.outlines || options.masks {
+        draw(&mut regions, runs_of(&runs, &region_of, &order, totals.len()), options);
+    }
+    Ok(Regions { regions, left_out, too_small })
+}
+
+/// Neighbouring pixels of a row at or above the threshold.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    row: u32,
+    start: u32,
+    end: u32,
+    /// The place of an earlier run of the same region; its own where there is none.
+    parent: u32,
+}
+
+impl Run {
+    fn values<'a>(&self, map: &'a [f32], width: usize) -> &'a [f32] {
+        let row = self.row as usize * width;
+        &map[row + self.start as usize..row + self.end as usize]
+    }
+}
+
+/// The runs in raster order, each with the first run of its region as its parent.
+fn runs(map: &[f32], width: usize, threshold: f32) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut above = 0..0;
+    for (row, values) in map.chunks_exact(width.max(1)).enumerate() {
+        let first = runs.len();
+        let mut at = 0;
+        while let Some(skipped) = values[at..].iter().position(|&value| value >= threshold) {
+            let start = at + skipped;
+            let length = values[start..].iter().position(|&value| value < threshold);
+            at = length.map_or(width, |length| start + length);
+            let [row, start, end, parent] = [row, start, at, runs.len()].map(|number| number as u32);
+            runs.push(Run { row, start, end, parent });
+        }
+        let here = first..runs.len();
+        join(&mut runs, above, here.clone());
+        above = here;
+    }
+    for index in 0..runs.len() {
+        // Parents come first, and have their root as parent already.
+        runs[index].parent = runs[runs[index].parent as usize].parent;
+    }
+    runs
+}
+
+/// Joins the runs of a row with those of the row above that they touch, corners included.
+fn join(runs: &mut [Run], above: Range<usize>, here: Range<usize>) {
+    let (mut upper, mut lower) = (above.start, here.start);
+    while upper < above.end && lower < here.end {
+        let [up, low] = [runs[upper], runs[lower]];
+        // Ends lie one behind the last pixel, hence the corners.
+        if up.start <= low.end && low.start <= up.end {
+            let [a, b] = [root(runs, upper), root(runs, lower)];
+            runs[a.max(b)].parent = a.min(b) as u32;
+        }
+        if up.end < low.end {
+            upper += 1;
+        } else {
+            lower += 1;
+        }
+    }
+}
+
+/// The first run of a run's region as far as it is known, the path to it halved.
+fn root(runs: &mut [Run], mut index: usize) -> usize {
+    loop {
+        let parent = runs[index].parent as usize;
+        if parent == index {
+            return index;
+        }
+        let grandparent = runs[parent].parent;
+        runs[index].parent = grandparent;
+        index = grandparent as usize;
+    }
+}
+
+/// What is counted of a region.
+#[derive(Debug)]
+struct Total {
+    /// First and last columns, first and last rows.
+    columns: [u32; 2],
+    rows: [u32; 2],
+    area: u64,
+    peak: f32,
+    peak_at: [u32; 2],
+    /// Twice the sums of the pixels' centres.
+    centres: [u128; 2],
+    sum: f64,
+}
+
+impl Total {
+    fn new(run: &Run) -> Self {
+        Self {
+            columns: [run.start, run.end - 1],
+            rows: [run.row; 2],
+            area: 0,
+            peak: f32::NEG_INFINITY,
+            peak_at: [run.start, run.row],
+            centres: [0; 2],
+            sum: 0.0,
+        }
+    }
+
+    fn add(&mut self, run: &Run, values: &[f32]) {
+        let [first, last] = &mut self.columns;
+        (*first, *last) = ((*first).min(run.start), (*last).max(run.end - 1));
+        self.rows[1] = run.row;
+        self.area += values.len() as u64;
+        let [length, sum] = [run.end - run.start, run.start + run.end].map(u128::from);
+        self.centres[0] += length * sum;
+        self.centres[1] += length * (2 * u128::from(run.row) + 1);
+        for (column, &value) in (run.start..).zip(values) {
+            self.sum += f64::from(value);
+            if value > self.peak {
+                (self.peak, self.peak_at) = (value, [column, run.row]);
+            }
+        }
+    }
+
+    fn region(&self) -> Region {
+        let ([left, right], [top, bottom]) = (self.columns, self.rows);
+        let bounds = Bounds { x: left, y: top, width: right - left + 1, height: bottom - top + 1 };
+        let area = self.area as f64;
+        Region {
+            bounds,
+            area: self.area,
+            peak: self.peak,
+            peak_at: self.peak_at,
+            centroid: self.centres.map(|twice| twice as f64 / 2.0 / area),
+            mean: self.sum / area,
+            outline: Vec::new(),
+            mask: Vec::new(),
+        }
+    }
+}
+
+/// The runs of each region in `order`, of `count` regions in all.
+fn runs_of(runs: &[Run], region_of: &[u32], order: &[u32], count: usize) -> Vec<Vec<Run>> {
+    let mut place = vec![usize::MAX; count];
+    for (index, &region) in order.iter().enumerate() {
+        place[region as usize] = index;
+    }
+    let mut sorted = vec![Vec::new(); order.len()];
+    for (run, &region) in runs.iter().zip(region_of) {
+        if let Some(runs) = sorted.get_mut(place[region as usize]) {
+            runs.push(*run);
+        }
+    }
+    sorted
+}
+
+/// Adds outlines and masks.
+fn draw(regions: &mut [Region], runs_of: Vec<Vec<Run>>, options: &RegionOptions) {
+    for (region, runs) in regions.iter_mut().zip(runs_of) {
+        let Bounds { x, y, width, height } = region.bounds;
+        let [width, height] = [width, height].map(|side| side as usize);
+        let mut mask = vec![0; width * height];
+        for run in runs {
+            let row = (run.row - y) as usize * width;
+            mask[row + (run.start - x) as usize..row + (run.end - x) as usize].fill(1);
+        }
+        if options.outlines {
+            region.outline = outline::trace(&mask, width).into_iter().map(|[i, j]| [x + i, y + j]).collect();
+        }
+        if options.masks {
+            region.mask = mask;
+        }
+    }
+}
