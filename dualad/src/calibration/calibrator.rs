@@ -30,9 +30,9 @@ pub struct Scored<'a> {
 ///
 /// let thresholds = &calibration.categories["gear"];
 /// assert_eq!(thresholds.decide(299.5)?, Decision::Reject);
-/// // 9 of 300 above the threshold still show, with confidence 0.95, that no more than 5 % of all are.
-/// assert_eq!(thresholds.decide(290.5)?, Decision::Review);
-/// assert_eq!(thresholds.decide(290.0)?, Decision::Accept);
+/// // 8 of 300 above the threshold still show, with confidence 0.95, that no more than 5 % of all are.
+/// assert_eq!(thresholds.decide(291.5)?, Decision::Review);
+/// assert_eq!(thresholds.decide(291.0)?, Decision::Accept);
 /// assert!(thresholds.reject_method.unwrap().false_alarms.unwrap().rate_at_most <= 0.01);
 /// # Ok::<(), dualad::Error>(())
 /// ```
