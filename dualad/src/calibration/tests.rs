@@ -187,7 +187,7 @@ fn labelled_rules_are_the_best_of_all_thresholds() {
         assert_eq!(pooled(Rule::F1Max, &images).reject, best, "{run}: {images:?}");
         for share in [0.01, 0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 0.7, 0.99, 1.0] {
             let enough = |&threshold: &f32| reached(true, threshold) as f64 / all as f64 >= share;
-            let highest = every().filter(enough).next_back().unwrap();
+            let highest = every().rfind(enough).unwrap();
             assert_eq!(pooled(Rule::Recall { share }, &images).reject, highest, "{run} {share}: {images:?}");
         }
     }
