@@ -26,3 +26,15 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map(|_| ()).map_err(|error| io(error.error))
 }
+
+/// Opening anything but a regular file may wait for ever, and reading it may never end.
+///
+/// # Errors
+/// [`Error::Weights`] for what is no file, [`Error::Io`].
+pub(crate) fn check_file(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(dualad_backbones::WeightsError::NotAFile { path: path.into() }.into()),
+        Err(error) => Err(Error::Io { action: "read", path: path.into(), error }),
+    }
+}

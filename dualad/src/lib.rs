@@ -10,9 +10,9 @@
 //!    and both to an anomaly map and an image score ([`Scores`]).
 //! 4. [`train`]: what trains it.
 //! 5. [`metrics`]: how well the scores separate normal from anomalous.
-//! 6. [`report`]: what a run found, as a table, JSON, and a page to show.
-//! 7. [`calibration`]: scores to decisions, by thresholds chosen on known images.
-//! 8. [`detector`]: the regions of an anomaly map that are defects.
+//! 6. [`calibration`]: scores to decisions, by thresholds chosen on known images.
+//! 7. [`detector`]: what an application embeds: one type that inspects images.
+//! 8. [`report`]: what a run found, as a table, JSON, and a page to show.
 
 pub mod calibration;
 mod cdbn;
@@ -38,6 +38,7 @@ pub use config::{
     Branches, Combination, DualAdConfig, Jitter, JitterKind, Variant, backbone_multiply_accumulates,
     backbone_parameter_count,
 };
+pub use detector::Detector;
 pub use dualad_backbones as backbones;
 pub use dualad_data as data;
 pub use error::{Error, Result};

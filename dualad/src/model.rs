@@ -1,6 +1,6 @@
 //! A trained model on disk: a folder of `config.json`, `model.safetensors` and a model card.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
 use dualad_backbones::{Backbone, Provenance, weights};
@@ -9,14 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::DualAd;
 use crate::config::DualAdConfig;
+use crate::detector::Tiling;
 use crate::error::{Error, Result};
-use crate::file::write_atomically;
+use crate::file::{check_file, write_atomically};
 use crate::train::TrainConfig;
 
 /// To be raised when a folder's content changes in a way that older versions cannot read.
 const FORMAT: u64 = 1;
-const CONFIG: &str = "config.json";
-const PARAMETERS: &str = "model.safetensors";
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const PARAMETERS: &str = "model.safetensors";
+pub(crate) const CALIBRATION: &str = "calibration.json";
 const CARD: &str = "README.md";
 /// No configuration comes near it.
 const LARGEST_CONFIG: u64 = 16 << 20;
@@ -69,6 +71,9 @@ pub struct Input {
     pub mean: [f32; 3],
     /// What they are then divided by.
     pub standard_deviation: [f32; 3],
+    /// How pictures are cut into tiles, each of which is an input of its own; whole pictures without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<Tiling>,
 }
 
 impl Input {
@@ -83,6 +88,7 @@ impl Input {
             fit: "stretch".into(),
             mean: IMAGENET_MEAN,
             standard_deviation: IMAGENET_STD,
+            tiling: None,
         }
     }
 
@@ -180,11 +186,44 @@ impl Model {
     /// [`Error::Io`], and as [`DualAd::load`].
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
-        let wrong = |reason: String| Error::Model { folder: folder.into(), reason };
-        let path = folder.join(CONFIG);
-        let text = read(&path, folder)?;
+        Self::from_files(folder, &folder.join(CONFIG), &folder.join(PARAMETERS), device)
+    }
+
+    /// [`Self::load`] of two files that need not lie side by side. `name` is what errors call the model.
+    pub(crate) fn from_files(name: &Path, config: &Path, parameters: &Path, device: &Device) -> Result<Self> {
+        let config = read(config, name)?;
+        // Before what may be large.
+        Self::config(name, &config)?;
+        check_file(parameters)?;
+        let read = |error| Error::Io { action: "read", path: parameters.into(), error };
+        let parameters = std::fs::read(parameters).map_err(read)?;
+        Self::from_bytes(name, config.as_bytes(), &parameters, device)
+    }
+
+    /// A model from the content of its `config.json` and its `model.safetensors`; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_bytes(name: &Path, config: &[u8], parameters: &[u8], device: &Device) -> Result<Self> {
+        let wrong = |reason: String| Error::Model { folder: name.into(), reason };
+        let text = std::str::from_utf8(config).map_err(|_| wrong(format!("its {CONFIG} is no UTF-8 text")))?;
+        let config = Self::config(name, text)?;
+        let found = weights::sha256(parameters);
+        if found != config.sha256 {
+            let expected = &config.sha256;
+            return Err(wrong(format!(
+                "its {PARAMETERS} has SHA-256 {found}, and its {CONFIG} says {expected}; copy both from the same model"
+            )));
+        }
+        let source_name = name.join(PARAMETERS).display().to_string();
+        let network = DualAd::from_safetensors(config.network.clone(), &source_name, parameters, device)?;
+        Ok(Self { config, network })
+    }
+
+    fn config(name: &Path, text: &str) -> Result<ModelConfig> {
+        let wrong = |reason: String| Error::Model { folder: name.into(), reason };
         let malformed = |error: serde_json::Error| wrong(format!("its {CONFIG} is no model's: {error}"));
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(malformed)?;
+        let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
         // The version first: of another one, the rest may look different.
         match value.get("format").and_then(serde_json::Value::as_u64) {
             Some(FORMAT) => {}
@@ -195,17 +234,7 @@ impl Model {
             }
             _ => return Err(wrong(format!("its {CONFIG} has no format that was ever written; save the model again"))),
         }
-        let config: ModelConfig = serde_json::from_value(value).map_err(malformed)?;
-        let parameters = folder.join(PARAMETERS);
-        let found = digest(&parameters)?;
-        if found != config.sha256 {
-            let expected = &config.sha256;
-            return Err(wrong(format!(
-                "its {PARAMETERS} has SHA-256 {found}, and its {CONFIG} says {expected}; copy both from the same model"
-            )));
-        }
-        let network = DualAd::load(config.network.clone(), &parameters, device)?;
-        Ok(Self { config, network })
+        serde_json::from_value(value).map_err(malformed)
     }
 }
 
@@ -213,8 +242,8 @@ fn digest(path: &Path) -> Result<String> {
     Ok(weights::sha256_of_file(path)?)
 }
 
-fn read(path: &PathBuf, folder: &Path) -> Result<String> {
-    let io = |error| Error::Io { action: "read", path: path.clone(), error };
+fn read(path: &Path, folder: &Path) -> Result<String> {
+    let io = |error| Error::Io { action: "read", path: path.into(), error };
     let wrong = |reason: String| Error::Model { folder: folder.into(), reason };
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -256,7 +285,7 @@ fn card(config: &ModelConfig, results: &str) -> String {
          | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {variant}, narrow width {} |\n\
          | input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
          ## Results\n\n{}\n\n## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
-         network.{}\n",
+         network, `calibration.json`, where there is one, the thresholds.{}\n",
         categories.join(", "),
         config.dualad,
         network.narrow_width,

@@ -5,7 +5,7 @@ use candle_core::{D, DType, Result, Tensor};
 use crate::config::Combination;
 
 /// Side of the square whose mean anomaly is largest gives the image score, in pixels.
-const POOL: usize = 16;
+pub(crate) const POOL: usize = 16;
 /// Pixels of a token's side.
 const STRIDE: usize = 16;
 

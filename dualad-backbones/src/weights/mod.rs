@@ -192,13 +192,7 @@ impl Weights {
             }
             #[cfg(feature = "hub")]
             Source::Hub { client, file } => {
-                let file = file.as_deref().cloned().or_else(|| backbone.hub_file());
-                let file = file.ok_or(WeightsError::NotGiven { backbone, on_hub: false })?;
-                let client = match client {
-                    Some(client) => (**client).clone(),
-                    None => hub::Hub::from_env()?,
-                };
-                let fetched = client.fetch(&file)?;
+                let (file, fetched) = Self::fetch(backbone, client.as_deref(), file.as_deref())?;
                 let mut provenance = Provenance::new("hub", format!("{}/{}", file.repo, file.filename));
                 provenance.revision = Some(fetched.commit);
                 // A large file's name in the cache is its SHA-256: damage since the download is noticed here.
@@ -210,6 +204,33 @@ impl Weights {
                 Ok((fold(used, &SyntheticReader { seed }, dtype)?, provenance))
             }
         }
+    }
+
+    /// Writes a copy of the file that these weights are read from, under a temporary name first. Nothing in it is checked.
+    ///
+    /// # Errors
+    /// [`WeightsError::NotGiven`] for weights that are no file, and whatever keeps them from being read or written.
+    pub fn save(&self, backbone: Backbone, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let copy = |from: &Path| copy_file(from, path);
+        match &self.source {
+            Source::NotGiven | Source::Synthetic(_) => Err(WeightsError::NotGiven { backbone, on_hub: false }.into()),
+            Source::File(from) => copy(from),
+            Source::Bytes(bytes) => write_file(path, &mut (*bytes.0).as_ref()),
+            #[cfg(feature = "hub")]
+            Source::Hub { client, file } => copy(&Self::fetch(backbone, client.as_deref(), file.as_deref())?.1.path),
+        }
+    }
+
+    #[cfg(feature = "hub")]
+    fn fetch(backbone: Backbone, client: Option<&hub::Hub>, file: Option<&HubFile>) -> Result<(HubFile, hub::Fetched)> {
+        let file = file.cloned().or_else(|| backbone.hub_file());
+        let file = file.ok_or(WeightsError::NotGiven { backbone, on_hub: false })?;
+        let fetched = match client {
+            Some(client) => client.fetch(&file)?,
+            None => hub::Hub::from_env()?.fetch(&file)?,
+        };
+        Ok((file, fetched))
     }
 
     fn load_file(
@@ -263,6 +284,31 @@ impl Weights {
         provenance.sha256 = Some(found);
         Ok((folded, provenance))
     }
+}
+
+fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    write_file(to, &mut open_file(from)?)
+}
+
+/// The file gets its name when it is complete.
+fn write_file(path: &Path, content: &mut dyn Read) -> Result<()> {
+    let io = |error| WeightsError::Io { path: path.into(), error };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    std::io::copy(content, &mut file).map_err(io)?;
+    #[cfg(unix)]
+    {
+        // Temporary files are their owner's alone; what is saved is for others to read.
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
+    }
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map(|_| ()).map_err(|error| io(error.error).into())
+}
+
+/// The SHA-256 of bytes, in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// The SHA-256 of a file, in lower-case hexadecimal, without holding the file in memory.

@@ -54,6 +54,11 @@ impl Limits {
         self
     }
 
+    /// Whether an image of so many pixels is within the limits: for images that were decoded elsewhere.
+    pub fn allows_pixels(&self, pixels: u64) -> bool {
+        pixels <= self.pixels
+    }
+
     /// Whether an image of this size may be decoded.
     pub(super) fn check_pixels(&self, path: &Path, (width, height): (u32, u32)) -> Result<u64> {
         let found = u64::from(width) * u64::from(height);

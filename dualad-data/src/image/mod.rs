@@ -20,6 +20,7 @@ mod levels;
 mod limits;
 mod normalise;
 mod raster;
+mod raw;
 mod resize;
 mod tiff;
 
@@ -28,4 +29,5 @@ pub(crate) use levels::MaskValues;
 pub use limits::Limits;
 pub use normalise::{IMAGENET_MEAN, IMAGENET_STD};
 pub use raster::{Mask, Picture};
+pub use raw::{PixelFormat, RawImage};
 pub use resize::{Filter, Fit, Placement, Preprocess};

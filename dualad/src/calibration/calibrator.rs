@@ -49,6 +49,13 @@ struct Scores {
     anomalous: Vec<f32>,
 }
 
+/// Rejects at most one good part in a hundred, with confidence 0.95, where there are images enough to say so.
+impl Default for Calibrator {
+    fn default() -> Self {
+        Self::new(Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 })
+    }
+}
+
 impl Calibrator {
     /// Rejects by this rule, and has nothing looked at.
     pub fn new(reject: Rule) -> Self {

@@ -75,6 +75,16 @@ impl Calibration {
         Self { format: FORMAT, categories, pooled, notices: Vec::new() }
     }
 
+    /// Everything that a user should know of these thresholds: the notices, and each threshold's warnings with its category.
+    pub fn warnings(&self) -> Vec<String> {
+        let own = self.categories.iter().flat_map(|(name, thresholds)| {
+            thresholds.warnings.iter().map(move |warning| format!("category {name:?}: {warning}"))
+        });
+        let pooled = self.pooled.iter().flat_map(|thresholds| &thresholds.warnings);
+        let pooled = pooled.map(|warning| format!("pooled thresholds: {warning}"));
+        self.notices.iter().cloned().chain(own).chain(pooled).collect()
+    }
+
     /// The thresholds for a category's images, and which they are; `None` if there are none for it.
     pub fn thresholds(&self, category: Option<&str>) -> Option<(&Thresholds, ThresholdSource)> {
         if let Some((name, own)) = category.and_then(|name| self.categories.get_key_value(name)) {

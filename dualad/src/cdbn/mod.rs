@@ -350,7 +350,8 @@ impl DualAd {
         self.parameters.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone())
     }
 
-    fn dtype(&self) -> DType {
+    /// What the parameters are in.
+    pub fn dtype(&self) -> DType {
         self.parameters.values().next().map_or(DType::F32, Tensor::dtype)
     }
 

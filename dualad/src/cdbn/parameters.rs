@@ -16,6 +16,7 @@ use crate::cdbn::DualAd;
 use crate::cdbn::build::{Record, Scope};
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
+use crate::file::check_file;
 
 const NETWORK: &str = "DualAD's reconstruction network";
 /// What the published code's checkpoints hold the parameters under.
@@ -213,15 +214,6 @@ impl DualAd {
             error: std::io::Error::other(error),
         })?;
         crate::file::write_atomically(path, &bytes)
-    }
-}
-
-/// Opening anything but a regular file may wait for ever, and reading it may never end.
-fn check_file(path: &Path) -> Result<()> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(_) => Err(WeightsError::NotAFile { path: path.into() }.into()),
-        Err(error) => Err(Error::Io { action: "read", path: path.into(), error }),
     }
 }
 

@@ -1,10 +1,243 @@
-//! What a trained model finds in a picture.
+//! What an application embeds: a trained model that is loaded once and asked about images, from many threads, for months.
+//!
+//! - [`Detector`] holds a model; [`DetectorBuilder`] says where it computes and how.
+//! - [`Request`] is one image to look at, [`Inspection`] what was found: score, anomaly map, decision, defect regions.
+//! - [`Detector::fit`] trains one on good images, [`Detector::extend`] teaches it another product.
+//!
+//! `docs/embedding.md` goes from `cargo add` to the first decision.
 
+mod builder;
+mod engine;
+mod fit;
+mod inspection;
 mod original;
 mod outline;
+mod pictures;
 mod regions;
+mod request;
 #[cfg(test)]
 mod tests;
+mod tiling;
+mod training_images;
 
+pub use builder::{DetectorBuilder, ModelBytes};
+pub use fit::{CategoryChange, Fit, FitProgress, Fitted};
+pub use inspection::{AnomalyMap, Inspection};
 pub use original::{OriginalRegion, Stretch};
 pub use regions::{Bounds, Region, RegionOptions, Regions, regions};
+pub use request::Request;
+pub use tiling::Tiling;
+pub use training_images::TrainingImages;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+use dualad_backbones::FeatureExtractor;
+use dualad_data::Cancel;
+use dualad_data::image::{Limits, Picture, Preprocess};
+use rayon::ThreadPool;
+
+use crate::DualAd;
+use crate::calibration::Calibration;
+use crate::error::{Error, Result};
+use crate::model::{Model, ModelConfig};
+
+/// A trained model, ready to inspect images.
+///
+/// It is `Send + Sync`, and a clone shares everything: hand it to as many threads as there are. It keeps nothing of what it
+/// has inspected.
+///
+/// An image's scores are the same alone, in any batch and on any thread, to 1e-5 of their size.
+///
+/// ```
+/// use dualad::backbones::Backbone;
+/// use dualad::data::synthetic::{self, Category, Options};
+/// use dualad::detector::Request;
+/// use dualad::train::Recipe;
+/// use dualad::{Detector, Variant};
+///
+/// # let folder = std::env::temp_dir().join(format!("dualad-doc-detector-{}", std::process::id()));
+/// # std::fs::create_dir_all(&folder).unwrap();
+/// # let options = Options { size: 64, train: 10, test_good: 1, test_per_defect: 1, categories: vec![Category::Gear], ..Options::default() };
+/// # let images = folder.join("parts");
+/// # synthetic::write(&images, &options, |_done, _total| {})?;
+/// # let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+/// # recipe.train.epochs = 1;
+/// # (recipe.network.grid, recipe.network.window) = ([4, 4], Some([1, 1]));
+/// # (recipe.network.narrow_width, recipe.network.head_width, recipe.network.ffn_width) = (8, 8, 8);
+/// // Once: train on a folder of good images, and keep the model.
+/// let fitted = Detector::fit(images.as_path()).recipe(recipe).run()?;
+/// fitted.detector.save(folder.join("model"))?;
+///
+/// // In the application: load it, and ask.
+/// let detector = Detector::load(folder.join("model"))?;
+/// let image = images.join("gear/test/good/000.png");
+/// let inspection = detector.inspect(Request::from(&image).category("gear"))?;
+/// println!("{} {:?}", inspection.image_score, inspection.verdict);
+/// for region in &inspection.regions {
+///     println!("{region:?}");
+/// }
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), dualad::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Detector {
+    /// In f32 on the CPU, as it is saved.
+    pub(crate) model: Arc<Model>,
+    /// Where and in what it computes.
+    pub(crate) network: DualAd,
+    pub(crate) extractor: Arc<dyn FeatureExtractor>,
+    pub(crate) weights: dualad_backbones::Weights,
+    pub(crate) preprocess: Preprocess,
+    pub(crate) tiling: Option<Tiling>,
+    pub(crate) calibration: Option<Arc<Calibration>>,
+    pub(crate) regions: RegionOptions,
+    pub(crate) limits: Limits,
+    pub(crate) pool: Option<Arc<ThreadPool>>,
+}
+
+impl Detector {
+    /// What to load a model with: device, dtype, threads, weights, limits.
+    pub fn builder() -> DetectorBuilder {
+        DetectorBuilder::default()
+    }
+
+    /// Loads a saved model's folder on the CPU. The backbone's weights are those in the folder, else where its
+    /// configuration says: a file, or the hub.
+    ///
+    /// # Errors
+    /// As [`DetectorBuilder::load`].
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        Self::builder().load(folder)
+    }
+
+    /// Loads a model from the Hugging Face hub, `owner/name`, on the CPU: fetched once, then from the hub's cache.
+    ///
+    /// # Errors
+    /// As [`DetectorBuilder::from_pretrained`].
+    #[cfg(feature = "hub")]
+    pub fn from_pretrained(repository: &str) -> Result<Self> {
+        Self::builder().from_pretrained(repository)
+    }
+
+    /// Loads a model from memory, on the CPU: no file system is asked.
+    ///
+    /// # Errors
+    /// As [`DetectorBuilder::from_bytes`].
+    pub fn from_bytes(bytes: &ModelBytes<'_>) -> Result<Self> {
+        Self::builder().from_bytes(bytes)
+    }
+
+    /// Trains on images of good parts: of a folder, or of an iterator of categories and pictures.
+    pub fn fit(images: impl Into<TrainingImages>) -> Fit {
+        Fit::new(images.into())
+    }
+
+    /// Trains this model on: on images of all its products *and* of new ones. See [`Fit`]; this detector stays as it is.
+    pub fn extend(&self, images: impl Into<TrainingImages>) -> Fit {
+        Fit::extending(self, images.into())
+    }
+
+    /// Inspects one image.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an image that cannot be read or decoded, or is beyond the limits; [`Error::NotFinite`] where the
+    /// device's numbers overflow; [`Error::Candle`] and [`Error::Backbone`] if it fails.
+    pub fn inspect<'a>(&self, request: impl Into<Request<'a>>) -> Result<Inspection> {
+        let request = request.into();
+        match self.inspect_batch([request]).pop() {
+            Some(result) => result,
+            // One request, one answer.
+            None => Err(Error::NoImages { purpose: "inspect" }),
+        }
+    }
+
+    /// Inspects images: one answer for each, in order. One that fails has an error; the others are inspected all the same.
+    pub fn inspect_batch<'a, R: Into<Request<'a>>>(
+        &self,
+        requests: impl IntoIterator<Item = R>,
+    ) -> Vec<Result<Inspection>> {
+        self.inspect_batch_with(requests, &Cancel::default(), |_, _| {})
+    }
+
+    /// [`Self::inspect_batch`] that can be cancelled, from another thread or from `progress`, which hears how many of how
+    /// many are done. What was not inspected then is [`Error::Cancelled`].
+    ///
+    /// A few images are in memory at a time, however many there are; the answers hold their maps.
+    pub fn inspect_batch_with<'a, R: Into<Request<'a>>>(
+        &self,
+        requests: impl IntoIterator<Item = R>,
+        cancel: &Cancel,
+        progress: impl FnMut(usize, usize),
+    ) -> Vec<Result<Inspection>> {
+        let requests: Vec<Request<'a>> = requests.into_iter().map(Into::into).collect();
+        engine::inspect(self, &requests, cancel, progress)
+    }
+
+    /// The picture that a request is about, as the detector reads it.
+    ///
+    /// # Errors
+    /// As [`Self::inspect`] for an image that cannot be read.
+    pub fn picture<'a>(&self, request: impl Into<Request<'a>>) -> Result<Picture> {
+        Ok(request.into().picture(&self.limits)?.into_owned())
+    }
+
+    /// Everything about the model but its numbers.
+    pub fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    /// The products it was trained on.
+    pub fn categories(&self) -> &[String] {
+        &self.model.config.categories
+    }
+
+    /// The thresholds it decides by, if it has any.
+    pub fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_deref()
+    }
+
+    /// The same detector with other thresholds, or none. Nothing else changes, and nothing is loaded.
+    #[must_use]
+    pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
+        self.calibration = calibration.map(Arc::new);
+        self
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        self.extractor.device()
+    }
+
+    /// What it computes in.
+    pub fn dtype(&self) -> DType {
+        self.extractor.dtype()
+    }
+
+    /// Writes the model's folder (`config.json`, `model.safetensors`, `calibration.json` if there are thresholds, the
+    /// card), which is made if it is not there. The backbone's weights stay where they are: [`Self::save_with_backbone`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
+        builder::save(self, folder.as_ref(), false)
+    }
+
+    /// [`Self::save`] with a copy of the backbone's weights, `backbone.safetensors`: all that another machine needs. They
+    /// have a licence of their own.
+    ///
+    /// # Errors
+    /// As [`Self::save`]; [`Error::Backbone`] for weights that are no file, or cannot be had any more.
+    pub fn save_with_backbone(&self, folder: impl AsRef<Path>) -> Result<()> {
+        builder::save(self, folder.as_ref(), true)
+    }
+
+    /// Runs in the detector's own threads, if it has some, else in those of the caller.
+    pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+}

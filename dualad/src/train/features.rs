@@ -327,7 +327,7 @@ impl Keys {
 }
 
 /// What features depend on besides the image, by name.
-fn extraction(
+pub(crate) fn extraction(
     extractor: &dyn FeatureExtractor,
     preprocess: &Preprocess,
     cache: Option<&FeatureCache>,
@@ -398,7 +398,7 @@ fn extract(
 }
 
 /// Half of the memory that can be had without swapping, where the system says.
-fn available_memory() -> u64 {
+pub(crate) fn available_memory() -> u64 {
     const UNKNOWN: u64 = 4 << 30;
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));

@@ -9,7 +9,7 @@
 mod checkpoint;
 mod cpu_step;
 mod feature_cache;
-mod features;
+pub(crate) mod features;
 mod k_means;
 mod lock;
 mod log;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use dualad_data::Cancel;
 
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::train::checkpoint::{Checkpoint, Line, Position};
 use crate::train::cpu_step::CpuStepper;
 use crate::train::features::TokenSource;
 use crate::train::log::{LogLine, TrainLog};
-use crate::train::recipe::{MemoryInit, Recipe};
+use crate::train::recipe::{MemoryInit, Recipe, TrainConfig};
 use crate::train::step::{PlainStepper, StepReport, Stepper};
 use crate::train::{AdamWConfig, memory_init, statistics};
 use crate::{DualAd, Random};
@@ -27,6 +27,20 @@ fn stepper(network: &DualAd, config: AdamWConfig) -> Result<Box<dyn Stepper>> {
         return Ok(Box::new(CpuStepper::new(network, config)?));
     }
     Ok(Box::new(PlainStepper::new(network, config)?))
+}
+
+/// Before the first step.
+fn start(random: Random) -> Position {
+    Position {
+        epoch: 0,
+        step_in_epoch: 0,
+        step: 0,
+        random,
+        losses: Vec::new(),
+        epoch_sum: 0.0.into(),
+        line: Line::default(),
+        seconds: 0.0,
+    }
 }
 
 /// Where a run stands, after each step.
@@ -116,18 +130,24 @@ impl<'a> Trainer<'a> {
             let (mean, deviation) = statistics::measure(tokens, &recipe.network.stage_channels, cancel)?;
             network = network.with_standardisation(&mean, &deviation)?;
         }
-        let position = Position {
-            epoch: 0,
-            step_in_epoch: 0,
-            step: 0,
-            random,
-            losses: Vec::new(),
-            epoch_sum: 0.0.into(),
-            line: Line::default(),
-            seconds: 0.0,
-        };
         let stepper = stepper(&network, recipe.train.optimizer)?;
-        Ok(Self::at(recipe, tokens, stepper, position))
+        Ok(Self::at(recipe, tokens, stepper, start(random)))
+    }
+
+    /// A run that trains a network on: its weights and statistics are where it starts. The memory has its slots: `train`'s
+    /// [`crate::train::MemoryConfig::init`] should be `Drawn`, which leaves them alone.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn further(network: &DualAd, train: TrainConfig, tokens: &'a dyn TokenSource, device: &Device) -> Result<Self> {
+        let recipe = Recipe { network: network.config().clone(), train };
+        recipe.validate()?;
+        if tokens.images() == 0 {
+            return Err(Error::NoImages { purpose: "train on" });
+        }
+        let random = Random::new(recipe.train.seed);
+        let stepper = stepper(&network.frozen(DType::F32, device)?, recipe.train.optimizer)?;
+        Ok(Self::at(recipe, tokens, stepper, start(random)))
     }
 
     /// A run where a checkpoint left it; [`Self::checkpoint`] is set to the same file.

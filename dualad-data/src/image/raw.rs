@@ -1,0 +1,210 @@
+//! Pictures that no file holds: a camera's buffer, another library's image.
+
+use image::DynamicImage;
+
+use super::raster::Picture;
+use crate::error::{Error, Result};
+
+/// What a pixel's bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PixelFormat {
+    /// Red, green, blue.
+    Rgb8,
+    /// Blue, green, red: OpenCV's order, and many cameras'.
+    Bgr8,
+    /// One level.
+    Grey8,
+}
+
+impl PixelFormat {
+    /// Bytes of a pixel.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Rgb8 | Self::Bgr8 => 3,
+            Self::Grey8 => 1,
+        }
+    }
+}
+
+/// Pixels in somebody else's memory, row by row, with a gap after each row where there is one.
+///
+/// ```
+/// use dualad_data::image::{PixelFormat, Picture, RawImage};
+///
+/// // Two rows of three grey pixels, each row in four bytes.
+/// let buffer = [10, 20, 30, 0, 40, 50, 60, 0];
+/// let raw = RawImage::new(&buffer, 3, 2, PixelFormat::Grey8)?.stride(4)?;
+/// assert_eq!(raw.to_picture()?.pixels()[9..12], [40, 40, 40]);
+///
+/// let error = RawImage::new(&buffer, 3, 3, PixelFormat::Grey8).unwrap_err();
+/// assert!(error.to_string().contains("8 bytes"));
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct RawImage<'a> {
+    pixels: &'a [u8],
+    width: u32,
+    height: u32,
+    stride: usize,
+    format: PixelFormat,
+}
+
+/// The size alone: a message that holds an image should stay readable.
+impl std::fmt::Debug for RawImage<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "RawImage({}x{} {:?}, stride {})", self.width, self.height, self.format, self.stride)
+    }
+}
+
+impl<'a> RawImage<'a> {
+    /// Rows without gaps. The buffer may be longer than the image.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for no pixels, and for a buffer that is too short for them.
+    pub fn new(pixels: &'a [u8], width: u32, height: u32, format: PixelFormat) -> Result<Self> {
+        let stride = (width as usize).saturating_mul(format.bytes());
+        Self { pixels, width, height, stride, format }.checked()
+    }
+
+    /// Bytes from a row's start to the next one's.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if a row is longer than that, or the buffer too short.
+    pub fn stride(self, bytes: usize) -> Result<Self> {
+        Self { stride: bytes, ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self> {
+        let Self { pixels, width, height, stride, format } = self;
+        let wrong = |field, value: String, reason: String| Err(Error::Value { field, value, reason });
+        if width == 0 || height == 0 {
+            return wrong("size", format!("{width}x{height}"), "width and height must be at least 1".into());
+        }
+        let row = (width as usize).checked_mul(format.bytes());
+        if row.is_none_or(|row| row > stride) {
+            return wrong("stride", format!("{stride} bytes"), format!("a row has {width} pixels of {format:?}"));
+        }
+        let rows = (height as usize - 1).checked_mul(stride);
+        match rows.zip(row).and_then(|(rows, row)| rows.checked_add(row)) {
+            Some(needed) if needed <= pixels.len() => Ok(self),
+            needed => wrong(
+                "pixels",
+                format!("{} bytes", pixels.len()),
+                match needed {
+                    Some(needed) => format!("{width}x{height} pixels of {format:?} take {needed}"),
+                    None => format!("{width}x{height} pixels of {format:?} are more than any memory"),
+                },
+            ),
+        }
+    }
+
+    /// Columns.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Rows.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// A copy as RGB.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if there is no memory for it.
+    pub fn to_picture(&self) -> Result<Picture> {
+        let row = self.width as usize * self.format.bytes();
+        let mut rgb = Vec::new();
+        let bytes = (self.width as usize).saturating_mul(self.height as usize).saturating_mul(3);
+        rgb.try_reserve_exact(bytes).map_err(|_| Error::Value {
+            field: "size",
+            value: format!("{}x{}", self.width, self.height),
+            reason: "there is no memory for as many pixels".into(),
+        })?;
+        for row in self.pixels.chunks(self.stride).take(self.height as usize).filter_map(|chunk| chunk.get(..row)) {
+            match self.format {
+                PixelFormat::Rgb8 => rgb.extend_from_slice(row),
+                PixelFormat::Bgr8 => rgb.extend(row.as_chunks::<3>().0.iter().flat_map(|&[b, g, r]| [r, g, b])),
+                PixelFormat::Grey8 => rgb.extend(row.iter().flat_map(|&level| [level; 3])),
+            }
+        }
+        Picture::new(self.width, self.height, rgb)
+    }
+}
+
+/// As [`Picture::read`] would read it from a file: grey becomes RGB, 16 bits are rounded to 8, alpha is dropped. A copy.
+///
+/// # Errors
+/// [`Error::Value`] for a picture without pixels.
+impl TryFrom<&DynamicImage> for Picture {
+    type Error = Error;
+
+    fn try_from(image: &DynamicImage) -> Result<Self> {
+        image.to_rgb8().try_into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Rgb, Rgba};
+
+    use super::*;
+    use crate::image::Limits;
+
+    #[test]
+    fn every_format_and_stride_gives_the_same_picture() {
+        let (width, height) = (5u32, 3u32);
+        let colour = |x: u32, y: u32| [(x * 40) as u8, (y * 80) as u8, (x + y) as u8];
+        let expected: Vec<u8> = (0..height).flat_map(|y| (0..width).flat_map(move |x| colour(x, y))).collect();
+        for gap in [0, 1, 7] {
+            for (format, order) in [(PixelFormat::Rgb8, [0, 1, 2]), (PixelFormat::Bgr8, [2, 1, 0])] {
+                let mut buffer = Vec::new();
+                for y in 0..height {
+                    buffer.extend((0..width).flat_map(|x| order.map(|channel| colour(x, y)[channel])));
+                    // The last row needs no gap.
+                    buffer.extend(vec![99; if y + 1 < height { gap } else { 0 }]);
+                }
+                let raw = RawImage::new(&buffer, width, height, format).unwrap();
+                let raw = raw.stride(width as usize * 3 + gap).unwrap();
+                assert_eq!(raw.to_picture().unwrap().pixels(), expected, "{format:?} {gap}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let raw = |width, height, format| RawImage::new(&[0; 24], width, height, format);
+        assert!(raw(4, 2, PixelFormat::Rgb8).is_ok());
+        for (width, height, format) in [
+            (0, 2, PixelFormat::Rgb8),
+            (4, 0, PixelFormat::Grey8),
+            (3, 3, PixelFormat::Bgr8),
+            (u32::MAX, u32::MAX, PixelFormat::Rgb8),
+            (1, u32::MAX, PixelFormat::Grey8),
+        ] {
+            assert!(raw(width, height, format).is_err(), "{width}x{height} {format:?}");
+        }
+        let image = raw(4, 2, PixelFormat::Rgb8).unwrap();
+        assert!(image.stride(11).is_err() && image.stride(13).is_err() && image.stride(usize::MAX).is_err());
+        assert!(raw(24, 1, PixelFormat::Grey8).unwrap().stride(usize::MAX).is_ok());
+    }
+
+    /// An application that decodes on its own gets the scores that a path would have got.
+    #[test]
+    fn other_libraries_images_are_read_as_files_are() {
+        let deep = |x: u32, y: u32| [(x * 9001) as u16, (y * 7919 + 200) as u16, (x * y * 333) as u16];
+        let images = [
+            DynamicImage::ImageRgb16(ImageBuffer::from_fn(9, 7, |x, y| Rgb(deep(x, y)))),
+            DynamicImage::ImageRgba8(ImageBuffer::from_fn(9, 7, |x, y| Rgba([x as u8, y as u8, 77, (x * y) as u8]))),
+            DynamicImage::ImageLuma16(ImageBuffer::from_fn(9, 7, |x, y| image::Luma([deep(x, y)[0]]))),
+            DynamicImage::ImageLuma8(GrayImage::from_fn(9, 7, |x, y| image::Luma([(x * y) as u8]))),
+        ];
+        for image in images {
+            let mut file = std::io::Cursor::new(Vec::new());
+            image.write_to(&mut file, ImageFormat::Png).unwrap();
+            let read = Picture::decode(file.get_ref(), "test.png", &Limits::default()).unwrap();
+            assert!(Picture::try_from(&image).unwrap() == read, "{:?}", image.color());
+        }
+    }
+}

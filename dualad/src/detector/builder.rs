@@ -1,0 +1,368 @@
+//! A detector from a folder, the hub or bytes, and back into a folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use candle_core::{DType, Device};
+use dualad_backbones::weights::sha256_of_file;
+#[cfg(feature = "hub")]
+use dualad_backbones::{
+    HubFile,
+    weights::hub::{Hub, HubError},
+};
+use dualad_backbones::{Provenance, Weights};
+use dualad_data::image::Limits;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::calibration::Calibration;
+use crate::detector::Detector;
+use crate::detector::regions::RegionOptions;
+use crate::detector::tiling::Tiling;
+use crate::error::{Error, Result};
+use crate::model::{CALIBRATION, Model};
+
+/// The backbone's weights, where a folder has them.
+const BACKBONE: &str = "backbone.safetensors";
+/// More threads than this are a mistake.
+const MOST_THREADS: usize = 1024;
+
+/// A model's files in memory, such as from `include_bytes!`.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelBytes<'a> {
+    /// `config.json`.
+    pub config: &'a [u8],
+    /// `model.safetensors`.
+    pub parameters: &'a [u8],
+    /// The backbone's weights, a safetensors file; `None` for a backbone that needs none, or where
+    /// [`DetectorBuilder::weights`] says.
+    pub backbone: Option<&'a [u8]>,
+    /// `calibration.json`.
+    pub calibration: Option<&'a [u8]>,
+}
+
+/// Where a detector computes, and how.
+///
+/// ```no_run
+/// use dualad::Detector;
+/// use dualad::candle_core::{DType, Device};
+///
+/// let detector = Detector::builder().device(&Device::new_cuda(0)?).dtype(DType::F16).load("model")?;
+/// let on_two_threads = Detector::builder().threads(2)?.load("model")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "nothing is loaded until `load`, `from_pretrained` or `from_bytes` is called"]
+pub struct DetectorBuilder {
+    device: Device,
+    dtype: DType,
+    pool: Option<Arc<ThreadPool>>,
+    weights: Option<Weights>,
+    tiling: Option<Option<Tiling>>,
+    regions: RegionOptions,
+    limits: Limits,
+    #[cfg(feature = "hub")]
+    hub: Option<Hub>,
+    #[cfg(feature = "hub")]
+    revision: Option<String>,
+}
+
+impl Default for DetectorBuilder {
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            dtype: DType::F32,
+            pool: None,
+            weights: None,
+            tiling: None,
+            regions: RegionOptions::default(),
+            limits: Limits::default(),
+            #[cfg(feature = "hub")]
+            hub: None,
+            #[cfg(feature = "hub")]
+            revision: None,
+        }
+    }
+}
+
+impl DetectorBuilder {
+    /// Where to compute; the CPU unless told otherwise.
+    pub fn device(mut self, device: &Device) -> Self {
+        self.device = device.clone();
+        self
+    }
+
+    /// What to compute in: f32 unless told otherwise. Thresholds belong to the dtype that they were found with.
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Threads of the detector's own, which end with its last clone. Without them, it runs in the rayon pool of whoever asks.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for none or more than 1024, and where the system does not give them.
+    pub fn threads(self, count: usize) -> Result<Self> {
+        let wrong = |reason: String| Error::Config { field: "threads", value: count.to_string(), reason };
+        if !(1..=MOST_THREADS).contains(&count) {
+            return Err(wrong(format!("must be from 1 to {MOST_THREADS}")));
+        }
+        let name = |index| format!("dualad-{index}");
+        let pool = ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
+        Ok(self.pool(Arc::new(pool.map_err(|error| wrong(error.to_string()))?)))
+    }
+
+    /// Threads that are somebody else's too.
+    pub fn pool(mut self, pool: Arc<ThreadPool>) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+
+    /// The backbone's weights, and not those that the model's configuration names. They must be the ones that it was trained
+    /// with: their SHA-256 is compared.
+    pub fn weights(mut self, weights: Weights) -> Self {
+        self.weights = Some(weights);
+        self
+    }
+
+    /// Other tiles than the model was trained on, or none.
+    pub fn tiling(mut self, tiling: Option<Tiling>) -> Self {
+        self.tiling = Some(tiling);
+        self
+    }
+
+    /// Which defect regions an [`crate::detector::Inspection`] lists.
+    pub fn regions(mut self, options: RegionOptions) -> Self {
+        self.regions = options;
+        self
+    }
+
+    /// The largest images that are accepted.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The hub's client: its token, whether it is offline, its cache. The environment's unless told otherwise.
+    #[cfg(feature = "hub")]
+    pub fn hub(mut self, hub: Hub) -> Self {
+        self.hub = Some(hub);
+        self
+    }
+
+    /// The branch, tag or, better, commit of [`Self::from_pretrained`]; `main` unless told otherwise.
+    #[cfg(feature = "hub")]
+    pub fn revision(mut self, revision: impl Into<String>) -> Self {
+        self.revision = Some(revision.into());
+        self
+    }
+
+    /// Loads a saved model's folder.
+    ///
+    /// # Errors
+    /// As [`Model::load`] and [`Calibration::load`]; [`Error::Backbone`] for weights that cannot be had;
+    /// [`Error::Model`] if they are not those that the model was trained with.
+    pub fn load(self, folder: impl AsRef<Path>) -> Result<Detector> {
+        let folder = folder.as_ref();
+        let model = Model::load(folder, &Device::Cpu)?;
+        let path = folder.join(CALIBRATION);
+        // Absent is one thing, and unreadable another.
+        let calibration = match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            _ => Some(Calibration::load(&path)?),
+        };
+        let included = folder.join(BACKBONE);
+        let included = included.is_file().then(|| Weights::file(included));
+        self.assemble(model, calibration, included, folder)
+    }
+
+    /// Fetches a model, `owner/name`, and loads it. All its files are of one commit.
+    ///
+    /// # Errors
+    /// [`Error::Backbone`] for what the hub says, and as [`Self::load`].
+    #[cfg(feature = "hub")]
+    pub fn from_pretrained(self, repository: &str) -> Result<Detector> {
+        let hub = match &self.hub {
+            Some(hub) => hub.clone(),
+            None => Hub::from_env().map_err(hub_error)?,
+        };
+        let file = |name: &str, revision: &str| HubFile::new(repository).filename(name).revision(revision);
+        let revision = self.revision.clone().unwrap_or_else(|| "main".into());
+        let config = hub.fetch(&file(crate::model::CONFIG, &revision)).map_err(hub_error)?;
+        // A branch may move between two files.
+        let commit = config.commit;
+        let parameters = hub.fetch(&file(crate::model::PARAMETERS, &commit)).map_err(hub_error)?;
+        let optional = |name: &str| match hub.fetch(&file(name, &commit)) {
+            Ok(fetched) => Ok(Some(fetched.path)),
+            // What was not there when the model was fetched is not in the cache.
+            Err(HubError::NotFound { .. } | HubError::Offline { .. }) => Ok(None),
+            Err(error) => Err(hub_error(error)),
+        };
+        let name = PathBuf::from(repository);
+        let model = Model::from_files(&name, &config.path, &parameters.path, &Device::Cpu)?;
+        let calibration = optional(CALIBRATION)?.map(Calibration::load).transpose()?;
+        // Not asked for where the configuration says where else they are.
+        let source = model.config.weights.source.as_str();
+        let elsewhere = matches!(source, "none" | "hub" | "synthetic") || self.weights.is_some();
+        let included = if elsewhere { None } else { optional(BACKBONE)?.map(Weights::file) };
+        if !elsewhere && included.is_none() {
+            // A path on somebody else's machine is not opened on this one.
+            let reason = format!("it has no {BACKBONE}, and names no weights on the hub; give them to the builder");
+            return Err(Error::Model { folder: name, reason });
+        }
+        self.assemble(model, calibration, included, &name)
+    }
+
+    /// Loads a model from memory.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_bytes(self, bytes: &ModelBytes<'_>) -> Result<Detector> {
+        let name = Path::new("<bytes>");
+        let model = Model::from_bytes(name, bytes.config, bytes.parameters, &Device::Cpu)?;
+        let calibration = bytes.calibration.map(|bytes| {
+            let no_text =
+                |_| Error::Model { folder: name.into(), reason: format!("its {CALIBRATION} is no UTF-8 text") };
+            Calibration::from_json(CALIBRATION, std::str::from_utf8(bytes).map_err(no_text)?)
+        });
+        let included = bytes.backbone.map(|bytes| Weights::bytes(bytes.to_vec()));
+        self.assemble(model, calibration.transpose()?, included, name)
+    }
+
+    /// A detector of a model in memory, without thresholds.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_model(self, model: Model) -> Result<Detector> {
+        self.assemble(model, None, None, Path::new("<model>"))
+    }
+
+    fn assemble(
+        self,
+        model: Model,
+        calibration: Option<Calibration>,
+        included: Option<Weights>,
+        name: &Path,
+    ) -> Result<Detector> {
+        let config = &model.config;
+        let recorded = &config.weights;
+        let weights = match self.weights.clone().or(included) {
+            _ if config.backbone.network().is_none() => Weights::default(),
+            Some(weights) => weights,
+            None => self.recorded_weights(recorded),
+        };
+        let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());
+        let extractor = builder.device(&self.device).dtype(self.dtype).build()?;
+        let found = extractor.provenance();
+        if found.sha256 != recorded.sha256 {
+            let shown = |provenance: &Provenance| provenance.sha256.clone().unwrap_or_else(|| "none".into());
+            let (wanted, found) = (shown(recorded), shown(found));
+            let reason =
+                format!("the backbone's weights have SHA-256 {found}, and it was trained with {wanted}; give those");
+            return Err(Error::Model { folder: name.into(), reason });
+        }
+        if extractor.token_channels() != config.network.channels() {
+            let reason = format!(
+                "its backbone gives {} channels, and its network takes {}; config.json was changed",
+                extractor.token_channels(),
+                config.network.channels()
+            );
+            return Err(Error::Model { folder: name.into(), reason });
+        }
+        let [rows, columns] = config.network.grid;
+        let preprocess = config.input.preprocess()?;
+        if [preprocess.height() as usize, preprocess.width() as usize] != [rows * 16, columns * 16] {
+            let reason =
+                format!("its input is not 16 times its network's grid of {rows}x{columns}; config.json was changed");
+            return Err(Error::Model { folder: name.into(), reason });
+        }
+        let tiling = self.tiling.unwrap_or(config.input.tiling);
+        tiling.map_or(Ok(()), |tiling| tiling.validate())?;
+        let network = if self.dtype == DType::F32 && self.device.is_cpu() {
+            model.network.clone()
+        } else {
+            model.network.frozen(self.dtype, &self.device)?
+        };
+        Ok(Detector {
+            model: Arc::new(model),
+            network,
+            extractor: Arc::from(extractor),
+            weights,
+            preprocess,
+            tiling,
+            calibration: calibration.map(Arc::new),
+            regions: self.regions,
+            limits: self.limits,
+            pool: self.pool,
+        })
+    }
+
+    /// Where a model's configuration says that its backbone's weights are.
+    fn recorded_weights(&self, recorded: &Provenance) -> Weights {
+        match recorded.source.as_str() {
+            "file" => Weights::file(&recorded.location),
+            #[cfg(feature = "hub")]
+            "hub" => {
+                let file = recorded.location.splitn(3, '/').collect::<Vec<_>>();
+                let mut weights = match file.as_slice() {
+                    [owner, name, filename] => {
+                        let mut file = HubFile::new(format!("{owner}/{name}")).filename(*filename);
+                        if let Some(revision) = &recorded.revision {
+                            file = file.revision(revision);
+                        }
+                        Weights::hub_file(file)
+                    }
+                    _ => Weights::hub(),
+                };
+                if let Some(hub) = &self.hub {
+                    weights = weights.with_hub(hub.clone());
+                }
+                weights
+            }
+            "synthetic" => {
+                let seed = recorded.location.strip_prefix("seed ").and_then(|seed| seed.parse().ok());
+                seed.map_or_else(Weights::default, Weights::synthetic)
+            }
+            // What is missing is said by whoever misses it.
+            _ => Weights::default(),
+        }
+    }
+}
+
+#[cfg(feature = "hub")]
+fn hub_error(error: HubError) -> Error {
+    Error::Backbone(error.into())
+}
+
+/// Writes a detector's folder; see [`Detector::save`].
+pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> Result<()> {
+    let io = |path: &Path, error| Error::Io { action: "write", path: path.into(), error };
+    std::fs::create_dir_all(folder).map_err(|error| io(folder, error))?;
+    let (backbone, calibration) = (folder.join(BACKBONE), folder.join(CALIBRATION));
+    let remove = |path: &Path| match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path, error)),
+        _ => Ok(()),
+    };
+    let recorded = &detector.config().weights;
+    if with_backbone && detector.config().backbone.network().is_some() {
+        detector.weights.save(detector.config().backbone, &backbone)?;
+        let found = sha256_of_file(&backbone)?;
+        if recorded.sha256.as_deref() != Some(found.as_str()) {
+            remove(&backbone)?;
+            let reason = format!("the backbone's weights have changed since they were loaded: SHA-256 {found}");
+            return Err(Error::Model { folder: folder.into(), reason });
+        }
+    } else if backbone.exists() && sha256_of_file(&backbone).ok() != recorded.sha256 {
+        // Another model's: this one would not load with it.
+        remove(&backbone)?;
+    }
+    // An earlier model's thresholds must not be there when this one's configuration appears.
+    match detector.calibration() {
+        Some(thresholds) => thresholds.save(&calibration)?,
+        None => remove(&calibration)?,
+    }
+    // A model that is there already keeps its card, and what it says of results.
+    if Model::load(folder, &Device::Cpu).is_ok_and(|model| model.config == detector.model.config) {
+        return Ok(());
+    }
+    detector.model.save(folder, "")
+}

@@ -1,0 +1,158 @@
+//! From requests to inspections.
+
+use std::borrow::Cow;
+
+use candle_core::{DType, Device, Tensor};
+use dualad_data::Cancel;
+use dualad_data::image::Picture;
+use rayon::prelude::*;
+
+use crate::detector::Detector;
+use crate::detector::inspection::{AnomalyMap, Inspection, in_picture};
+use crate::detector::request::Request;
+use crate::detector::tiling::{Merge, Tile, pooled_maximum};
+use crate::error::{Error, Result};
+
+/// Inputs that the network is given at a time, and images that are in memory at a time.
+pub(crate) const BATCH: usize = 8;
+
+/// A picture's score and map.
+struct Scored {
+    image_score: f32,
+    map: AnomalyMap,
+}
+
+/// Answers requests in order, a few at a time.
+pub(crate) fn inspect(
+    detector: &Detector,
+    requests: &[Request<'_>],
+    cancel: &Cancel,
+    mut progress: impl FnMut(usize, usize),
+) -> Vec<Result<Inspection>> {
+    let mut answers = Vec::with_capacity(requests.len());
+    for requests_here in requests.chunks(BATCH) {
+        if cancel.is_cancelled() {
+            break;
+        }
+        answers.extend(detector.install(|| inspect_few(detector, requests_here, cancel)));
+        progress(answers.len(), requests.len());
+    }
+    answers.resize_with(requests.len(), || Err(Error::Cancelled));
+    answers
+}
+
+fn inspect_few(detector: &Detector, requests: &[Request<'_>], cancel: &Cancel) -> Vec<Result<Inspection>> {
+    let pictures: Vec<Result<Cow<'_, Picture>>> =
+        requests.par_iter().map(|request| request.picture(&detector.limits)).collect();
+    let good: Vec<&Picture> = pictures.iter().filter_map(|picture| picture.as_deref().ok()).collect();
+    let mut scored = score(detector, &good, cancel).into_iter();
+    let answer = |(request, picture): (&Request<'_>, Result<Cow<'_, Picture>>)| {
+        let picture = picture?;
+        let scored = scored.next().unwrap_or(Err(Error::Cancelled))?;
+        inspection(detector, request, &picture, scored)
+    };
+    requests.iter().zip(pictures).map(answer).collect()
+}
+
+fn inspection(
+    detector: &Detector,
+    request: &Request<'_>,
+    picture: &Picture,
+    Scored { image_score, map }: Scored,
+) -> Result<Inspection> {
+    let category = request.named_category();
+    let (width, height) = (picture.width(), picture.height());
+    let verdict = match detector.calibration() {
+        Some(calibration) => calibration.decide(category, image_score)?,
+        None => None,
+    };
+    let (regions, regions_left_out) = match &verdict {
+        Some(verdict) => in_picture(&map, [width, height], verdict.region, &detector.regions)?,
+        None => (Vec::new(), 0),
+    };
+    let category = category.map(str::to_owned);
+    Ok(Inspection { category, width, height, image_score, verdict, regions, regions_left_out, anomaly_map: map })
+}
+
+/// Scores pictures. Where several fail together, each is tried alone: one must not take the others with it.
+fn score(detector: &Detector, pictures: &[&Picture], cancel: &Cancel) -> Vec<Result<Scored>> {
+    if detector.tiling.is_some() {
+        return pictures.iter().map(|picture| score_tiled(detector, picture, cancel)).collect();
+    }
+    match score_whole(detector, pictures) {
+        Ok(scored) => scored.into_iter().map(Ok).collect(),
+        Err(error) if pictures.len() == 1 => vec![Err(error)],
+        Err(_) => pictures.iter().map(|picture| score_whole(detector, &[*picture]).and_then(first)).collect(),
+    }
+}
+
+fn first<T>(values: Vec<T>) -> Result<T> {
+    values.into_iter().next().ok_or(Error::NoImages { purpose: "inspect" })
+}
+
+fn score_whole(detector: &Detector, pictures: &[&Picture]) -> Result<Vec<Scored>> {
+    let (maps, scores) = forward(detector, pictures)?;
+    let [height, width] = input_size(detector);
+    let scored =
+        |(map, image_score): (Vec<f32>, f32)| Scored { image_score, map: AnomalyMap { width, height, values: map } };
+    Ok(maps.into_iter().zip(scores).map(scored).collect())
+}
+
+/// One picture in tiles.
+fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Result<Scored> {
+    let (width, height) = (picture.width(), picture.height());
+    let tiles = match &detector.tiling {
+        Some(tiling) => tiling.tiles(width, height)?,
+        None => vec![Tile { x: 0, y: 0, width, height }],
+    };
+    let size = input_size(detector);
+    let first = tiles.first().copied().ok_or(Error::NoImages { purpose: "inspect" })?;
+    let mut merge = Merge::new(width, height, first, size)?;
+    for tiles in tiles.chunks(BATCH) {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let cut: Vec<Picture> = tiles.par_iter().map(|tile| tile.cut(picture)).collect::<Result<_>>()?;
+        let (maps, _) = forward(detector, &cut.iter().collect::<Vec<_>>())?;
+        tiles.iter().zip(maps).for_each(|(&tile, map)| merge.add(tile, &map, size));
+    }
+    let (height, width) = (merge.rows, merge.columns);
+    let values = merge.finish();
+    let image_score = pooled_maximum(&values, height, width);
+    Ok(Scored { image_score, map: AnomalyMap { width, height, values } })
+}
+
+fn input_size(detector: &Detector) -> [usize; 2] {
+    [detector.preprocess.height() as usize, detector.preprocess.width() as usize]
+}
+
+/// The network's input, `[batch, 3, height, width]`.
+pub(crate) fn pixels(detector: &Detector, pictures: &[&Picture]) -> Result<Tensor> {
+    let [height, width] = input_size(detector);
+    let each = 3 * height * width;
+    let mut values = vec![0.0f32; pictures.len() * each];
+    let fill = |(values, picture): (&mut [f32], &&Picture)| {
+        values.copy_from_slice(&detector.preprocess.pixels(picture)?);
+        Ok::<_, Error>(())
+    };
+    values.par_chunks_mut(each).zip(pictures).try_for_each(fill)?;
+    Ok(Tensor::from_vec(values, (pictures.len(), 3, height, width), &Device::Cpu)?)
+}
+
+/// Each picture's map at the input's size, and its image score.
+fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
+    if pictures.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let network = &detector.network;
+    let tokens = detector.extractor.tokens(&pixels(detector, pictures)?)?;
+    let tokens = tokens.to_device(&network.device())?.to_dtype(network.dtype())?;
+    let scores = network.score(&tokens, &network.reconstruct(&tokens)?)?;
+    let image_scores: Vec<f32> = scores.image_score.to_dtype(DType::F32)?.to_vec1()?;
+    let values: Vec<f32> = scores.anomaly_map.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+    if image_scores.iter().chain(&values).any(|value| !value.is_finite()) {
+        return Err(Error::NotFinite { dtype: format!("{:?}", detector.dtype()).to_lowercase() });
+    }
+    let [height, width] = input_size(detector);
+    Ok((values.chunks_exact(height * width).map(<[f32]>::to_vec).collect(), image_scores))
+}

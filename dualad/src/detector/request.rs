@@ -1,0 +1,151 @@
+//! What a detector is asked about.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use dualad_data::image::{Limits, Picture, RawImage};
+use dualad_data::image_crate::{DynamicImage, RgbImage};
+
+use crate::error::{Error, Result};
+
+/// One image, wherever it is, and what it is of, if that is known.
+///
+/// Made from whatever an application holds: a path, [`Picture`], `image::DynamicImage`, [`RawImage`] for a camera's buffer, or
+/// a file's bytes ([`Request::encoded`]).
+///
+/// ```
+/// use dualad::data::image::{PixelFormat, RawImage};
+/// use dualad::detector::Request;
+///
+/// let buffer = vec![128; 640 * 480];
+/// let frame = RawImage::new(&buffer, 640, 480, PixelFormat::Grey8)?;
+/// let request = Request::from(frame).category("gear");
+/// let from_file = Request::from(std::path::Path::new("part.png"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    image: Image<'a>,
+    category: Option<&'a str>,
+}
+
+#[derive(Clone, Copy)]
+enum Image<'a> {
+    Path(&'a Path),
+    Encoded { bytes: &'a [u8], name: &'a str },
+    Picture(&'a Picture),
+    Dynamic(&'a DynamicImage),
+    Rgb(&'a RgbImage),
+    Raw(RawImage<'a>),
+}
+
+/// Kinds and sizes: a message that holds an image should stay readable.
+impl std::fmt::Debug for Image<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "Path({path:?})"),
+            Self::Encoded { bytes, name } => write!(f, "Encoded({name:?}, {} bytes)", bytes.len()),
+            Self::Picture(picture) => picture.fmt(f),
+            Self::Dynamic(image) => write!(f, "DynamicImage({}x{})", image.width(), image.height()),
+            Self::Rgb(image) => write!(f, "RgbImage({}x{})", image.width(), image.height()),
+            Self::Raw(raw) => raw.fmt(f),
+        }
+    }
+}
+
+impl<'a> Request<'a> {
+    fn of(image: Image<'a>) -> Self {
+        Self { image, category: None }
+    }
+
+    /// A file's content: png, jpg, bmp, tiff or webp. `name` is what errors call it.
+    pub fn encoded(bytes: &'a [u8], name: &'a str) -> Self {
+        Self::of(Image::Encoded { bytes, name })
+    }
+
+    /// Which product it shows: the thresholds of this category decide. Without effect on the score.
+    #[must_use]
+    pub fn category(mut self, name: &'a str) -> Self {
+        self.category = Some(name);
+        self
+    }
+
+    pub(crate) fn named_category(&self) -> Option<&'a str> {
+        self.category
+    }
+
+    /// The picture, read and decoded where it has to be.
+    pub(crate) fn picture(&self, limits: &Limits) -> Result<Cow<'a, Picture>> {
+        let within = |width: u32, height: u32| {
+            let pixels = u64::from(width) * u64::from(height);
+            if limits.allows_pixels(pixels) {
+                return Ok(());
+            }
+            let reason = "it has more pixels than the detector's limits allow; raise them, or make the image smaller";
+            Err(Error::Config { field: "limits", value: format!("{width}x{height}"), reason: reason.into() })
+        };
+        Ok(match self.image {
+            Image::Path(path) => Cow::Owned(Picture::read(path, limits)?),
+            Image::Encoded { bytes, name } => Cow::Owned(Picture::decode(bytes, name, limits)?),
+            Image::Picture(picture) => {
+                within(picture.width(), picture.height())?;
+                Cow::Borrowed(picture)
+            }
+            Image::Dynamic(image) => {
+                within(image.width(), image.height())?;
+                Cow::Owned(image.try_into()?)
+            }
+            Image::Rgb(image) => {
+                within(image.width(), image.height())?;
+                Cow::Owned(image.clone().try_into()?)
+            }
+            Image::Raw(raw) => {
+                within(raw.width(), raw.height())?;
+                Cow::Owned(raw.to_picture()?)
+            }
+        })
+    }
+}
+
+impl<'a> From<&'a Path> for Request<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self::of(Image::Path(path))
+    }
+}
+
+impl<'a> From<&'a std::path::PathBuf> for Request<'a> {
+    fn from(path: &'a std::path::PathBuf) -> Self {
+        Self::of(Image::Path(path))
+    }
+}
+
+/// A path, as text.
+impl<'a> From<&'a str> for Request<'a> {
+    fn from(path: &'a str) -> Self {
+        Self::of(Image::Path(Path::new(path)))
+    }
+}
+
+impl<'a> From<&'a Picture> for Request<'a> {
+    fn from(picture: &'a Picture) -> Self {
+        Self::of(Image::Picture(picture))
+    }
+}
+
+impl<'a> From<&'a DynamicImage> for Request<'a> {
+    fn from(image: &'a DynamicImage) -> Self {
+        Self::of(Image::Dynamic(image))
+    }
+}
+
+impl<'a> From<&'a RgbImage> for Request<'a> {
+    fn from(image: &'a RgbImage) -> Self {
+        Self::of(Image::Rgb(image))
+    }
+}
+
+impl<'a> From<RawImage<'a>> for Request<'a> {
+    fn from(raw: RawImage<'a>) -> Self {
+        Self::of(Image::Raw(raw))
+    }
+}

@@ -1,0 +1,195 @@
+//! The good images that a detector is trained on, and which of them are kept back to set its thresholds.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dualad_data::image::{Limits, Picture};
+use dualad_data::{Dataset, Sample, Split};
+
+use crate::Random;
+use crate::error::{Error, Result};
+
+/// Fewer images of a category are all trained on.
+const FEWEST: usize = 5;
+
+/// Images of good parts, and what they are of.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrainingImages {
+    /// A folder: of one product's images, or with a folder for each product, laid out as MVTec AD, VisA or plainly. Only
+    /// normal images for training are used.
+    Folder(PathBuf),
+    /// A dataset's normal images for training.
+    Dataset(Box<Dataset>),
+    /// Categories and pictures.
+    Pictures(Vec<(String, Picture)>),
+}
+
+impl TrainingImages {
+    /// Pictures, each with the name of its category.
+    pub fn pictures<S: Into<String>>(pictures: impl IntoIterator<Item = (S, Picture)>) -> Self {
+        Self::Pictures(pictures.into_iter().map(|(category, picture)| (category.into(), picture)).collect())
+    }
+}
+
+impl From<&Path> for TrainingImages {
+    fn from(folder: &Path) -> Self {
+        Self::Folder(folder.into())
+    }
+}
+
+impl From<PathBuf> for TrainingImages {
+    fn from(folder: PathBuf) -> Self {
+        Self::Folder(folder)
+    }
+}
+
+impl From<&PathBuf> for TrainingImages {
+    fn from(folder: &PathBuf) -> Self {
+        Self::Folder(folder.clone())
+    }
+}
+
+/// A folder's path, as text.
+impl From<&str> for TrainingImages {
+    fn from(folder: &str) -> Self {
+        Self::Folder(folder.into())
+    }
+}
+
+impl From<Dataset> for TrainingImages {
+    fn from(dataset: Dataset) -> Self {
+        Self::Dataset(Box::new(dataset))
+    }
+}
+
+impl From<Vec<(String, Picture)>> for TrainingImages {
+    fn from(pictures: Vec<(String, Picture)>) -> Self {
+        Self::Pictures(pictures)
+    }
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(super) enum Image {
+    File(Sample),
+    Picture { category: String, name: String, picture: Picture },
+}
+
+impl Image {
+    pub(super) fn category(&self) -> &str {
+        match self {
+            Self::File(sample) => &sample.category,
+            Self::Picture { category, .. } => category,
+        }
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::File(sample) => sample.path.display().to_string(),
+            Self::Picture { name, .. } => name.clone(),
+        }
+    }
+
+    pub(super) fn picture(&self, limits: &Limits) -> Result<Picture> {
+        Ok(match self {
+            Self::File(sample) => Picture::read(&sample.path, limits)?,
+            Self::Picture { picture, .. } => picture.clone(),
+        })
+    }
+}
+
+/// What is trained on, and what thresholds are set by.
+#[derive(Debug)]
+pub(super) struct Images {
+    pub(super) train: Vec<Image>,
+    pub(super) held_out: Vec<Image>,
+    /// In the order of their names.
+    pub(super) categories: Vec<String>,
+    /// Those of which too few are there to keep any back.
+    pub(super) small: Vec<String>,
+}
+
+impl Images {
+    /// Keeps `share` of each category's images back, chosen by `random`.
+    pub(super) fn new(source: TrainingImages, share: f64, random: &Random) -> Result<Self> {
+        let images: Vec<Image> = match source {
+            TrainingImages::Folder(folder) => of_dataset(&Dataset::open(folder)?),
+            TrainingImages::Dataset(dataset) => of_dataset(&dataset),
+            TrainingImages::Pictures(pictures) => {
+                let image = |(index, (category, picture)): (usize, (String, Picture))| {
+                    let name = format!("picture {index} ({category})");
+                    Image::Picture { category, name, picture }
+                };
+                pictures.into_iter().enumerate().map(image).collect()
+            }
+        };
+        if images.is_empty() {
+            return Err(Error::NoImages { purpose: "train on" });
+        }
+        let mut by_category = BTreeMap::<String, Vec<Image>>::new();
+        for image in images {
+            by_category.entry(image.category().to_owned()).or_default().push(image);
+        }
+        let mut found = Self { train: Vec::new(), held_out: Vec::new(), categories: Vec::new(), small: Vec::new() };
+        for (category, images) in by_category {
+            let count = if share == 0.0 || images.len() < FEWEST {
+                if share > 0.0 {
+                    found.small.push(category.clone());
+                }
+                0
+            } else {
+                ((images.len() as f64 * share).round() as usize).clamp(1, images.len() - 1)
+            };
+            let order = random.named(&format!("held out of {category}")).permutation(images.len());
+            let mut held_out = vec![false; images.len()];
+            order.iter().take(count).for_each(|&index| held_out[index] = true);
+            for (image, held_out) in images.into_iter().zip(held_out) {
+                if held_out { found.held_out.push(image) } else { found.train.push(image) }
+            }
+            found.categories.push(category);
+        }
+        Ok(found)
+    }
+}
+
+fn of_dataset(dataset: &Dataset) -> Vec<Image> {
+    let normal = dataset.samples(Split::Train).filter(|sample| !sample.label.is_anomalous());
+    normal.cloned().map(Image::File).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pictures(counts: &[(&str, usize)]) -> TrainingImages {
+        let picture = |value: usize| Picture::new(1, 1, vec![value as u8; 3]).unwrap();
+        let named = counts.iter().flat_map(|&(name, count)| (0..count).map(move |value| (name, value)));
+        TrainingImages::pictures(named.map(|(name, value)| (name, picture(value))))
+    }
+
+    #[test]
+    fn a_share_of_every_category_is_held_out_and_none_twice() {
+        let images = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0)).unwrap();
+        assert_eq!(images.categories, ["a", "b", "c"]);
+        assert_eq!(images.small, ["c"]);
+        let count = |images: &[Image], name: &str| images.iter().filter(|image| image.category() == name).count();
+        assert_eq!(["a", "b", "c"].map(|name| count(&images.held_out, name)), [1, 2, 0]);
+        assert_eq!(["a", "b", "c"].map(|name| count(&images.train, name)), [4, 8, 4]);
+        let mut names: Vec<String> = images.train.iter().chain(&images.held_out).map(Image::name).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 19);
+        // The same seed, the same images.
+        let again = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0)).unwrap();
+        let names = |images: &Images| images.held_out.iter().map(Image::name).collect::<Vec<_>>();
+        assert_eq!(names(&images), names(&again));
+    }
+
+    #[test]
+    fn nothing_is_held_out_unless_asked_and_nothing_is_an_error() {
+        let images = Images::new(pictures(&[("a", 9)]), 0.0, &Random::new(0)).unwrap();
+        assert!(images.held_out.is_empty() && images.small.is_empty() && images.train.len() == 9);
+        assert!(Images::new(pictures(&[]), 0.2, &Random::new(0)).is_err());
+    }
+}
