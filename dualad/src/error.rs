@@ -122,56 +122,6 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// A threshold cannot be chosen or used.
-    #[error("{field} is {value}: {reason}")]
-    Calibration {
-        /// What is at fault.
-        field: String,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        reason: String,
-    },
-    /// A calibration's JSON cannot be read, or is not one.
-    #[error("{source_name} is no calibration: {reason}")]
-    CalibrationFile {
-        /// What was read.
-        source_name: String,
-        /// The field or the place, and what is wrong there.
-        reason: String,
-    },
-    /// An anomaly map has no regions that could be found.
-    #[error("{field} is {value}: {reason}")]
-    Regions {
-        /// What is at fault.
-        field: String,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        reason: String,
-    },
-    /// An image's scores came out as NaN or infinity.
-    #[error(
-        "an image's scores came out as NaN or infinity in {dtype}; compute in f32, and check the model's and the backbone's weights"
-    )]
-    NotFinite {
-        /// What was computed in.
-        dtype: String,
-    },
-    /// Another process writes to the same folder.
-    #[error("another run is writing to {}; wait for it, or name another folder", folder.display())]
-    Busy {
-        /// The folder.
-        folder: PathBuf,
-    },
-    /// A report holds something that JSON cannot say.
-    #[error("cannot report {field}: {reason}")]
-    Report {
-        /// What is at fault, named as in the JSON.
-        field: String,
-        /// Why, and what to look at.
-        reason: String,
-    },
     /// An image's scores came out as NaN or infinity.
     #[error(
         "an image's scores came out as NaN or infinity in {dtype}; compute in f32, and check the model's and the backbone's weights"

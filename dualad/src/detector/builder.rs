@@ -74,7 +74,7 @@ impl Default for DetectorBuilder {
             pool: None,
             weights: None,
             tiling: None,
-            regions: RegionOptions::default(),
+            regions: RegionOptions::default().outlines(true),
             limits: Limits::default(),
             #[cfg(feature = "hub")]
             hub: None,
@@ -130,7 +130,8 @@ impl DetectorBuilder {
         self
     }
 
-    /// Which defect regions an [`crate::detector::Inspection`] lists.
+    /// Which defect regions an [`crate::detector::Inspection`] lists: the 100 most severe ones, with outlines, unless told
+    /// otherwise.
     pub fn regions(mut self, options: RegionOptions) -> Self {
         self.regions = options;
         self

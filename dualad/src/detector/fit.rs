@@ -446,7 +446,7 @@ impl Fit {
             preprocess,
             tiling: self.tiling,
             calibration: None,
-            regions: self.base.as_ref().map_or_else(RegionOptions::default, |base| base.regions.clone()),
+            regions: self.base.as_ref().map_or(RegionOptions::default().outlines(true), |base| base.regions),
             limits: self.limits.clone(),
             pool: self.base.as_ref().and_then(|base| base.pool.clone()),
         })

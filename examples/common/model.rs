@@ -1,0 +1,95 @@
+//! What examples that use a trained model do alike: the flags that say which, and a line of JSON for what it found.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use dualad::Detector;
+use dualad::backbones::Weights;
+use dualad::detector::Inspection;
+use serde::Serialize;
+
+use super::{CommonArgs, Result};
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A trained model: its folder, or owner/name on the Hugging Face hub
+    #[arg(long, value_name = "DIR|owner/name")]
+    pub(crate) model: String,
+    /// The backbone's weights, a safetensors file [default: those in the model's folder, or that it names]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Thresholds to use instead of the model's own, a calibration.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+impl ModelArgs {
+    pub(crate) fn detector(&self, common: &CommonArgs) -> Result<Detector> {
+        let mut builder = Detector::builder().device(&common.device()?);
+        if let Some(threads) = self.threads {
+            builder = builder.threads(threads)?;
+        }
+        if let Some(weights) = &self.weights {
+            builder = builder.weights(Weights::file(weights));
+        }
+        let folder = Path::new(&self.model);
+        let detector = if folder.exists() || !is_hub_name(&self.model) {
+            builder.load(folder)?
+        } else {
+            from_hub(builder, &self.model)?
+        };
+        Ok(match &self.calibration {
+            Some(path) => detector.with_calibration(Some(dualad::calibration::Calibration::load(path)?)),
+            None => detector,
+        })
+    }
+}
+
+/// `owner/name`, and no path that happens to be missing.
+fn is_hub_name(text: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.');
+    matches!(text.split('/').collect::<Vec<_>>().as_slice(), [owner, name] if part(owner) && part(name))
+}
+
+#[cfg(feature = "hub")]
+fn from_hub(builder: dualad::detector::DetectorBuilder, name: &str) -> Result<Detector> {
+    Ok(builder.from_pretrained(name)?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn from_hub(_: dualad::detector::DetectorBuilder, name: &str) -> Result<Detector> {
+    Err(format!("{name} is no folder, and this was built without the hub").into())
+}
+
+/// One image's line of JSON.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Line<'a> {
+    Found {
+        image: &'a str,
+        #[serde(flatten)]
+        inspection: &'a Inspection,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        heatmap: Option<String>,
+    },
+    Failed {
+        image: &'a str,
+        error: String,
+    },
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn failed(image: &'a str, error: &dyn std::error::Error) -> Self {
+        let text = error.to_string();
+        let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        Self::Failed { image, error: line.join(" ") }
+    }
+
+    /// The line, with its end.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(format!("{}\n", serde_json::to_string(self)?))
+    }
+}

@@ -1,0 +1,192 @@
+//! Asks a trained model about images.
+//!
+//! ```sh
+//! cargo run --release --example detect -- --model out/mvtec part.png
+//! cargo run --release --example detect -- --model out/mvtec --category gear --heatmaps maps --json - parts/*.png
+//! ```
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/model.rs"]
+mod model;
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::{CommonArgs, Result};
+use dualad::Detector;
+use dualad::data::render;
+use dualad::detector::{Inspection, Request};
+use model::{Line, ModelArgs};
+
+/// Images that are read before the first of them is answered.
+const TOGETHER: usize = 8;
+
+/// Ask a trained model about images
+///
+/// Prints a line for each image, in order; with --json FILE or --json - that line is JSON. An image that cannot be inspected
+/// is a line with its error, and the exit status is then 1.
+#[derive(Debug, Parser)]
+#[command(name = "detect", version)]
+struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// Images
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// The product that they show; its thresholds decide [default: the pooled thresholds]
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
+    /// Folder for heat maps, one for each image
+    #[arg(long, value_name = "DIR")]
+    heatmaps: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> ExitCode {
+    common::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let detector = args.model.detector(&args.common)?;
+    check_category(&detector, args.category.as_deref())?;
+    if let Some(folder) = &args.heatmaps {
+        std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+    }
+    let mut json = match &args.common.json {
+        Some(_) if args.common.json_to_stdout() => Some(Output::Stdout),
+        Some(path) => Some(Output::file(path)?),
+        None => None,
+    };
+    let mut names = HashSet::new();
+    let mut failed = 0;
+    for images in args.images.chunks(TOGETHER) {
+        let request = |path: &'_ PathBuf| -> Request<'_> {
+            let request = Request::from(path);
+            match &args.category {
+                Some(category) => request.category(category),
+                None => request,
+            }
+        };
+        let found = detector.inspect_batch(images.iter().map(|path| request(path)).collect::<Vec<_>>());
+        for (path, found) in images.iter().zip(found) {
+            let image = path.display().to_string();
+            let drawn = match (&found, &args.heatmaps) {
+                (Ok(inspection), Some(folder)) => {
+                    let file = folder.join(heat_map_name(path, &mut names));
+                    draw(&detector, path, inspection, &file).map(|()| Some(file.display().to_string()))
+                }
+                _ => Ok(None),
+            };
+            let line = match (&found, drawn) {
+                (Ok(inspection), Ok(heatmap)) => Line::Found { image: &image, inspection, heatmap },
+                (Err(error), _) => Line::failed(&image, error),
+                (_, Err(error)) => Line::failed(&image, &*error),
+            };
+            failed += usize::from(matches!(line, Line::Failed { .. }));
+            match &mut json {
+                Some(output) => output.write(&line.json()?)?,
+                None => print(&text(&line))?,
+            }
+        }
+    }
+    if let Some(output) = json {
+        output.finish()?;
+    }
+    match failed {
+        0 => Ok(()),
+        failed => {
+            let of = args.images.len();
+            Err(format!("{failed} of {of} images could not be inspected; their lines say why").into())
+        }
+    }
+}
+
+fn check_category(detector: &Detector, category: Option<&str>) -> Result<()> {
+    let Some(category) = category else { return Ok(()) };
+    let known = detector.categories();
+    if !known.is_empty() && !known.iter().any(|name| name == category) {
+        return Err(format!("the model was not trained on {category:?}, but on {}", known.join(", ")).into());
+    }
+    Ok(())
+}
+
+/// For a person.
+fn text(line: &Line<'_>) -> String {
+    match line {
+        Line::Failed { image, error } => format!("{image}: error: {error}\n"),
+        Line::Found { image, inspection, heatmap } => {
+            let decision = inspection.verdict.as_ref().map_or_else(
+                || "no thresholds".to_owned(),
+                |verdict| format!("{} (rejects from {:.4})", verdict.decision, verdict.reject),
+            );
+            let mut text = format!("{image}: {:.4} {decision}", inspection.image_score);
+            for region in inspection.regions.iter().take(3) {
+                let at = region.bounds;
+                text += &format!(", {}x{} at {},{}", at.width, at.height, at.x, at.y);
+            }
+            if let Some(heatmap) = heatmap {
+                text += &format!(", {heatmap}");
+            }
+            text + "\n"
+        }
+    }
+}
+
+/// The image's name as a PNG file's; for a second image of the same name, with a number.
+fn heat_map_name(path: &Path, taken: &mut HashSet<String>) -> String {
+    let stem = path.file_stem().map_or_else(|| "image".into(), |stem| stem.to_string_lossy().into_owned());
+    let mut name = format!("{stem}.png");
+    let mut number = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{stem}-{number}.png");
+        number += 1;
+    }
+    name
+}
+
+fn draw(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
+    let picture = detector.picture(image)?;
+    Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
+}
+
+fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot write the result: {error}").into())
+}
+
+/// Where JSON lines go: to standard output one by one, or to a file that gets its name when they are all there.
+enum Output {
+    Stdout,
+    File { temporary: PathBuf, path: PathBuf, file: std::io::BufWriter<std::fs::File> },
+}
+
+impl Output {
+    fn file(path: &Path) -> Result<Self> {
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let file = std::fs::File::create(&temporary);
+        let file = file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Self::File { temporary, path: path.into(), file: std::io::BufWriter::new(file) })
+    }
+
+    fn write(&mut self, line: &str) -> Result<()> {
+        match self {
+            Self::Stdout => print(line),
+            Self::File { path, file, .. } => {
+                let written = file.write_all(line.as_bytes());
+                written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+            }
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        let Self::File { temporary, path, mut file } = self else { return Ok(()) };
+        let written = file.flush().and_then(|()| std::fs::rename(&temporary, &path));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    }
+}

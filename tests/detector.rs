@@ -1,0 +1,471 @@
+//! A detector as an application uses it: trained, saved, loaded, asked from many threads and in many ways.
+
+#![allow(clippy::print_stdout)]
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dualad::backbones::{Backbone, Weights};
+use dualad::calibration::{Calibration, Decision, ThresholdSource, Thresholds};
+use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
+use dualad::data::image_crate::{DynamicImage, RgbImage};
+use dualad::data::synthetic::{self, Category, Options};
+use dualad::data::{Cancel, Dataset, Split};
+use dualad::detector::{FitProgress, Inspection, ModelBytes, Request, Tiling, TrainingImages};
+use dualad::train::Recipe;
+use dualad::{Detector, Error, Variant};
+
+/// Small enough for a test: 64 x 64 pixels.
+fn recipe() -> Recipe {
+    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+    let network = &mut recipe.network;
+    (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
+    (network.narrow_width, network.head_width, network.ffn_width, network.heads) = (8, 8, 8, 2);
+    (network.encoder_layers, network.memory_slots) = (1, 6);
+    (recipe.train.epochs, recipe.train.batch_size, recipe.train.schedule.warmup_steps) = (6, 4, 2);
+    recipe
+}
+
+fn write(folder: &Path, categories: &[Category], train: usize) -> PathBuf {
+    let options = Options { size: 64, train, test_good: 2, test_per_defect: 1, categories: categories.into(), seed: 1 };
+    synthetic::write(folder, &options, |_, _| ()).unwrap();
+    folder.into()
+}
+
+/// Two products, and a detector trained on them: made once for all tests.
+struct Shop {
+    _folder: tempfile::TempDir,
+    data: PathBuf,
+    detector: Detector,
+    images: Vec<PathBuf>,
+}
+
+fn shop() -> &'static Shop {
+    static SHOP: OnceLock<Shop> = OnceLock::new();
+    SHOP.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let data = write(&folder.path().join("data"), &[Category::Gear, Category::Plate], 10);
+        let detector = Detector::fit(&data).recipe(recipe()).run().unwrap().detector;
+        let dataset = Dataset::open(&data).unwrap();
+        let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
+        Shop { _folder: folder, data, detector, images }
+    })
+}
+
+fn close(a: &Inspection, b: &Inspection) -> bool {
+    let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * a.abs().max(b.abs());
+    let largest = a.anomaly_map.values.iter().copied().fold(0.0f32, f32::max);
+    near(a.image_score, b.image_score)
+        && a.anomaly_map.values.len() == b.anomaly_map.values.len()
+        && a.anomaly_map.values.iter().zip(&b.anomaly_map.values).all(|(a, b)| (a - b).abs() <= 1e-5 * largest)
+}
+
+#[test]
+fn it_is_for_many_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Detector>();
+}
+
+#[test]
+fn fitting_holds_images_out_and_sets_thresholds_by_them() {
+    let Shop { detector, .. } = shop();
+    assert_eq!(detector.categories(), ["gear", "plate"]);
+    assert_eq!(detector.config().train_images, 16);
+    let calibration = detector.calibration().unwrap();
+    let gear = &calibration.categories["gear"];
+    assert_eq!((gear.normal_images, gear.anomalous_images), (2, 0));
+    assert!(!gear.warnings.is_empty(), "two images are too few for one in a hundred");
+    assert_eq!(calibration.pooled.as_ref().unwrap().normal_images, 4);
+}
+
+#[test]
+fn saved_and_loaded_it_gives_the_same_bits() {
+    let Shop { detector, images, .. } = shop();
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    let loaded = Detector::load(folder.path()).unwrap();
+    assert_eq!(loaded.calibration(), detector.calibration());
+    let request = |path: &'static PathBuf| Request::from(path).category("gear");
+    let requests: Vec<_> = images.iter().map(request).collect();
+    let (before, after) = (detector.inspect_batch(requests.clone()), loaded.inspect_batch(requests.clone()));
+    for (before, after) in before.into_iter().zip(after) {
+        assert_eq!(before.unwrap(), after.unwrap());
+    }
+
+    // From memory, without a file system.
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    let (config, parameters, calibration) = (read("config.json"), read("model.safetensors"), read("calibration.json"));
+    let bytes =
+        ModelBytes { config: &config, parameters: &parameters, backbone: None, calibration: Some(&calibration) };
+    let from_bytes = Detector::from_bytes(&bytes).unwrap();
+    assert_eq!(from_bytes.inspect(requests[0]).unwrap(), detector.inspect(requests[0]).unwrap());
+    assert_eq!(from_bytes.calibration(), detector.calibration());
+
+    // Thresholds are changed without training; the card and the numbers stay as they are.
+    let card = read("README.md");
+    let hand_made = Calibration::new([].into(), Some(Thresholds::new(0.0, 1e9).unwrap()));
+    loaded.clone().with_calibration(Some(hand_made.clone())).save(folder.path()).unwrap();
+    assert_eq!(Detector::load(folder.path()).unwrap().calibration(), Some(&hand_made));
+    assert_eq!((read("README.md"), read("model.safetensors")), (card, parameters));
+    loaded.with_calibration(None).save(folder.path()).unwrap();
+    assert!(Detector::load(folder.path()).unwrap().calibration().is_none());
+}
+
+#[test]
+fn an_image_scores_the_same_alone_in_any_batch_and_on_any_thread() {
+    let Shop { detector, images, .. } = shop();
+    let alone: Vec<Inspection> = images.iter().map(|path| detector.inspect(path).unwrap()).collect();
+    let many: Vec<&PathBuf> = images.iter().cycle().take(3 * images.len() + 1).collect();
+    for (index, found) in detector.inspect_batch(many).into_iter().enumerate() {
+        assert!(close(&found.unwrap(), &alone[index % images.len()]), "image {index}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    for threads in [1, 3] {
+        let other = Detector::builder().threads(threads).unwrap().load(folder.path()).unwrap();
+        for (path, alone) in images.iter().zip(&alone) {
+            assert!(close(&other.inspect(path).unwrap(), alone), "{threads} threads");
+        }
+    }
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let (detector, alone, done) = (detector.clone(), &alone, &done);
+            scope.spawn(move || {
+                for (path, alone) in images.iter().zip(alone) {
+                    assert!(close(&detector.inspect(path).unwrap(), alone));
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(done.into_inner(), 4 * images.len());
+}
+
+#[test]
+fn every_way_to_give_an_image_gives_the_same_answer() {
+    let Shop { detector, images, .. } = shop();
+    let path = &images[0];
+    let expected = detector.inspect(path).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let picture = Picture::read(path, &Limits::default()).unwrap();
+    let rgb = RgbImage::from(picture.clone());
+    let dynamic = DynamicImage::from(rgb.clone());
+    let (width, height) = (picture.width(), picture.height());
+    // Rows with a gap, blue first.
+    let stride = width as usize * 3 + 5;
+    let mut bgr = vec![0; stride * height as usize];
+    for (row, out) in picture.pixels().chunks_exact(width as usize * 3).zip(bgr.chunks_exact_mut(stride)) {
+        for (pixel, out) in row.chunks_exact(3).zip(out.chunks_exact_mut(3)) {
+            out.copy_from_slice(&[pixel[2], pixel[1], pixel[0]]);
+        }
+    }
+    let raw = RawImage::new(&bgr, width, height, PixelFormat::Bgr8).unwrap().stride(stride).unwrap();
+    let text = path.display().to_string();
+    let requests = [
+        Request::from(path.as_path()),
+        text.as_str().into(),
+        Request::encoded(&bytes, "upload"),
+        (&picture).into(),
+        (&rgb).into(),
+        (&dynamic).into(),
+        raw.into(),
+    ];
+    for request in requests {
+        assert_eq!(detector.inspect(request).unwrap(), expected, "{request:?}");
+    }
+    assert_eq!((expected.width, expected.height), (width, height));
+    assert_eq!((expected.anomaly_map.width, expected.anomaly_map.height), (64, 64));
+    let large = expected.anomaly_map.resized(100, 50);
+    assert_eq!((large.width, large.height, large.values.len()), (100, 50, 5000));
+    let heat_map = expected.heat_map(&picture).unwrap();
+    assert_eq!(heat_map.dimensions(), (width, height));
+}
+
+#[test]
+fn one_bad_image_is_one_error() {
+    let Shop { detector, images, .. } = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.png");
+    std::fs::write(&text, "no picture").unwrap();
+    let missing = folder.path().join("missing.png");
+    let paths = [&images[0], &text, &images[1], &missing];
+    let found = detector.inspect_batch(paths);
+    assert!(close(found[0].as_ref().unwrap(), &detector.inspect(&images[0]).unwrap()));
+    assert!(close(found[2].as_ref().unwrap(), &detector.inspect(&images[1]).unwrap()));
+    for (index, path) in [(1, &text), (3, &missing)] {
+        let error = found[index].as_ref().unwrap_err();
+        assert!(matches!(error, Error::Data(_)) && error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+    assert!(detector.inspect_batch(Vec::<&Path>::new()).is_empty());
+
+    let saved = tempfile::tempdir().unwrap();
+    detector.save(saved.path()).unwrap();
+    let strict = Detector::builder().limits(Limits::default().pixels(1000)).load(saved.path()).unwrap();
+    let picture = Picture::new(100, 100, vec![0; 30_000]).unwrap();
+    assert!(strict.inspect(&picture).is_err() && strict.inspect(&images[0]).is_err());
+    assert!(detector.inspect(&picture).is_ok());
+}
+
+/// All black, all white, one pixel, one row, one column: a finite score.
+#[test]
+fn odd_pictures_have_scores() {
+    let Shop { detector, .. } = shop();
+    for (width, height, value) in [(64, 64, 0), (64, 64, 255), (1, 1, 7), (5000, 1, 90), (1, 3000, 200)] {
+        let picture = Picture::new(width, height, vec![value; (width * height * 3) as usize]).unwrap();
+        let found = detector.inspect(&picture).unwrap();
+        assert!(found.image_score.is_finite() && found.anomaly_map.values.iter().all(|value| value.is_finite()));
+        for region in &found.regions {
+            let at = region.bounds;
+            assert!(at.x + at.width <= width && at.y + at.height <= height && at.width > 0 && at.height > 0);
+        }
+    }
+}
+
+#[test]
+fn a_batch_can_be_cancelled() {
+    let Shop { detector, images, .. } = shop();
+    let many: Vec<&PathBuf> = images.iter().cycle().take(40).collect();
+    let cancel = Cancel::default();
+    let found = detector.inspect_batch_with(many.clone(), &cancel, |done, total| {
+        assert_eq!(total, 40);
+        if done >= 16 {
+            cancel.cancel();
+        }
+    });
+    assert_eq!(found.len(), 40);
+    assert!(found[..16].iter().all(Result::is_ok));
+    assert!(found[16..].iter().all(|found| matches!(found, Err(Error::Cancelled))));
+    let found = detector.inspect_batch_with(many, &cancel, |_, _| unreachable!());
+    assert!(found.iter().all(|found| matches!(found, Err(Error::Cancelled))));
+}
+
+#[test]
+fn decisions_say_whose_thresholds_they_rest_on() {
+    let Shop { detector, images, .. } = shop();
+    let score = detector.inspect(&images[0]).unwrap().image_score;
+    let text = format!(
+        r#"{{"categories": {{"gear": {{"review": {}, "reject": {}}}}}, "pooled": {{"reject": {}}}}}"#,
+        score * 0.5,
+        score * 2.0,
+        score * 0.9
+    );
+    let calibration = Calibration::from_json("test", &text).unwrap();
+    let detector = detector.clone().with_calibration(Some(calibration));
+    let verdict = |request: Request<'_>| detector.inspect(request).unwrap().verdict.unwrap();
+    let gear = verdict(Request::from(&images[0]).category("gear"));
+    assert_eq!((gear.decision, gear.source), (Decision::Review, ThresholdSource::Category { name: "gear".into() }));
+    let pooled = verdict(Request::from(&images[0]));
+    assert_eq!((pooled.decision, pooled.source), (Decision::Reject, ThresholdSource::Pooled { instead_of: None }));
+    let unknown = verdict(Request::from(&images[0]).category("bolt"));
+    assert_eq!(unknown.source, ThresholdSource::Pooled { instead_of: Some("bolt".into()) });
+
+    // Regions begin at the region value, and are in the picture.
+    let found = detector.inspect(Request::from(&images[0]).category("gear")).unwrap();
+    assert!(!found.regions.is_empty());
+    assert!(found.regions.windows(2).all(|pair| pair[0].peak >= pair[1].peak));
+    assert!(found.regions.iter().all(|region| region.peak >= score * 0.5 && !region.outline.is_empty()));
+    let bare = detector.with_calibration(None).inspect(&images[0]).unwrap();
+    assert!(bare.verdict.is_none() && bare.regions.is_empty());
+    assert_eq!(bare.regions_above(score * 0.5, &Default::default()).unwrap().len(), found.regions.len());
+}
+
+#[test]
+fn pictures_from_memory_train_as_files_do() {
+    let Shop { data, .. } = shop();
+    let dataset = Dataset::open(data).unwrap();
+    let pictures = || {
+        let read = |sample: &dualad::data::Sample| Picture::read(&sample.path, &Limits::default()).unwrap();
+        TrainingImages::pictures(
+            dataset.samples(Split::Train).map(move |sample| (sample.category.clone(), read(sample))),
+        )
+    };
+    let fit = |images: TrainingImages| Detector::fit(images).recipe(recipe()).epochs(2).seed(7).run().unwrap();
+    let (memory, files) = (fit(pictures()), fit(TrainingImages::from(data)));
+    assert_eq!(memory.losses, files.losses);
+    assert_eq!(memory.held_out, files.held_out);
+    assert_eq!(memory.losses.len(), 2);
+    // Same seed, same bits.
+    assert_eq!(fit(pictures()).held_out, memory.held_out);
+}
+
+#[test]
+fn a_new_product_is_learned_beside_the_old_ones() {
+    let Shop { detector, .. } = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let categories = [Category::Gear, Category::Plate, Category::Fabric];
+    let data = write(&folder.path().join("data"), &categories, 10);
+    let extended = detector.extend(&data).epochs(4).run().unwrap();
+    assert_eq!(extended.detector.categories(), ["fabric", "gear", "plate"]);
+    let changed: Vec<&str> = extended.changes.iter().map(|change| change.category.as_str()).collect();
+    assert_eq!(changed, ["gear", "plate"]);
+    assert!(extended.changes.iter().all(|change| change.images == 2 && change.mean.iter().all(|mean| *mean > 0.0)));
+    assert!(extended.detector.calibration().unwrap().categories.contains_key("fabric"));
+    // It was trained on, and not anew: the new product is known now, and the old detector is as it was.
+    let score = |detector: &Detector| {
+        let dataset = Dataset::open(&data).unwrap();
+        let samples: Vec<_> = dataset.samples(Split::Train).filter(|sample| sample.category == "fabric").collect();
+        let scores = samples.iter().map(|sample| f64::from(detector.inspect(&sample.path).unwrap().image_score));
+        scores.sum::<f64>() / samples.len() as f64
+    };
+    let (before, after) = (score(detector), score(&extended.detector));
+    assert!(after < 0.9 * before, "fabric: {before} before, {after} after");
+    assert_eq!(detector.categories(), ["gear", "plate"]);
+
+    // Old products that are left out are named.
+    let only_new = write(&folder.path().join("new"), &[Category::Fabric], 6);
+    let forgetful = detector.extend(&only_new).epochs(1).run().unwrap();
+    assert_eq!(forgetful.notices.iter().filter(|notice| notice.contains("may forget")).count(), 2);
+    // Another network cannot be trained on.
+    let mut other = recipe();
+    other.network.narrow_width = 16;
+    assert!(matches!(detector.extend(&data).recipe(other).run(), Err(Error::Config { field: "network", .. })));
+}
+
+#[test]
+fn a_fit_reports_is_cancelled_and_goes_on() {
+    let Shop { data, .. } = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("run.safetensors");
+    let whole = Detector::fit(data).recipe(recipe()).run().unwrap();
+    let cancel = Cancel::default();
+    let (heard, stop) = (std::sync::Arc::new(AtomicUsize::new(0)), cancel.clone());
+    let counter = heard.clone();
+    let result = Detector::fit(data).recipe(recipe()).checkpoint(&file).cancel(&cancel).progress(move |progress| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        if matches!(progress, FitProgress::Training(step) if step.step == 5) {
+            stop.cancel();
+        }
+    });
+    assert!(matches!(result.run(), Err(Error::Cancelled)));
+    assert!(heard.load(Ordering::Relaxed) >= 5 && file.exists());
+    let resumed = Detector::fit(data).recipe(recipe()).checkpoint(&file).run().unwrap();
+    assert_eq!((resumed.losses, resumed.held_out), (whole.losses, whole.held_out));
+}
+
+#[test]
+fn what_cannot_be_trained_is_named() {
+    let Shop { data, .. } = shop();
+    let error = |fit: dualad::detector::Fit| fit.run().unwrap_err().to_string();
+    assert!(error(Detector::fit(TrainingImages::pictures(Vec::<(String, Picture)>::new()))).contains("no images"));
+    assert!(error(Detector::fit(data).recipe(recipe()).hold_out(1.0)).contains("hold_out"));
+    assert!(error(Detector::fit(data).recipe(recipe()).hold_out(f64::NAN)).contains("hold_out"));
+    let wrong = Detector::fit(data).recipe(recipe()).backbone(Backbone::ResNet18, Weights::synthetic(0));
+    assert!(error(wrong).contains("448"));
+    assert!(error(Detector::fit("/no/such/folder")).contains("/no/such/folder"));
+    // Nothing held out, no thresholds.
+    let fitted = Detector::fit(data).recipe(recipe()).epochs(1).hold_out(0.0).run().unwrap();
+    assert!(fitted.detector.calibration().is_none() && fitted.held_out.is_empty());
+    assert_eq!(fitted.detector.config().train_images, 20);
+}
+
+/// A small defect in a large picture: lost when the picture is made small, found in tiles, and where it is.
+#[test]
+fn tiles_find_what_is_small() {
+    let texture = |seed: usize| {
+        // Stripes with some noise, the same everywhere.
+        let value = |index: usize| {
+            let (x, noise) = (index % 320, (index * 7919 + seed * 104_729) % 13);
+            (100 + 20 * (x / 8 % 2) + noise) as u8
+        };
+        (0..320 * 320).flat_map(|index| [value(index); 3]).collect::<Vec<u8>>()
+    };
+    let good = |seed| ("weave".to_owned(), Picture::new(320, 320, texture(seed)).unwrap());
+    let tiling = Tiling::new(64).unwrap();
+    let fit = Detector::fit(TrainingImages::pictures((0..6).map(good))).recipe(recipe()).epochs(8);
+    let detector = fit.tiling(Some(tiling)).hold_out(0.0).run().unwrap().detector;
+    assert_eq!(detector.config().input.tiling, Some(tiling));
+    let mut pixels = texture(9);
+    for y in 200..206 {
+        for x in 90..96 {
+            pixels[(y * 320 + x) * 3..][..3].copy_from_slice(&[250, 250, 250]);
+        }
+    }
+    let defective = detector.inspect(&Picture::new(320, 320, pixels).unwrap()).unwrap();
+    let normal = detector.inspect(&good(10).1).unwrap();
+    assert!(defective.image_score > 1.2 * normal.image_score, "{} {}", defective.image_score, normal.image_score);
+    let map = &defective.anomaly_map;
+    assert_eq!((map.width, map.height), (320, 320));
+    let peak = map.values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+    let (x, y) = (peak % map.width, peak / map.width);
+    assert!(x.abs_diff(93) <= 16 && y.abs_diff(203) <= 16, "{x} {y}");
+    // It is a part of the model.
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    let loaded = Detector::load(folder.path()).unwrap();
+    assert_eq!(loaded.inspect(&good(10).1).unwrap(), normal);
+    let whole = Detector::builder().tiling(None).load(folder.path()).unwrap();
+    assert_eq!(whole.inspect(&good(10).1).unwrap().anomaly_map.width, 64);
+}
+
+#[test]
+fn folders_that_are_no_model_are_refused() {
+    let Shop { detector, .. } = shop();
+    let folder = tempfile::tempdir().unwrap();
+    let error = || Detector::load(folder.path()).unwrap_err().to_string();
+    assert!(error().contains("config.json"));
+    detector.save(folder.path()).unwrap();
+    let path = folder.path().join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (from, to, word) in [
+        (r#""backbone": "filter-bank""#, r#""backbone": "resnet18""#, "weights"),
+        (r#""height": 64"#, r#""height": 128"#, "grid"),
+        (r#""sha256": ""#, r#""sha256": "0"#, "SHA-256"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+        let error = error();
+        assert!(error.contains(word), "{to}: {error}");
+    }
+    std::fs::write(&path, &text).unwrap();
+    std::fs::write(folder.path().join("calibration.json"), r#"{"pooled": {"reject": "high"}}"#).unwrap();
+    assert!(error().contains("calibration.json"));
+}
+
+/// With the backbone's weights in it, the folder is all that another machine needs.
+#[test]
+fn the_backbone_can_come_along() {
+    let Some(weights) = shared("weights/resnet18_to_layer3.safetensors") else { return };
+    let Shop { data, images, .. } = shop();
+    let mut small = Recipe::fast(Variant::Heterogeneous, Backbone::ResNet18);
+    let network = &mut small.network;
+    (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
+    (network.narrow_width, network.head_width, network.ffn_width, network.memory_slots) = (8, 8, 8, 6);
+    small.train.epochs = 1;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("weights.safetensors");
+    std::fs::copy(weights, &copy).unwrap();
+    let fit = Detector::fit(data).recipe(small).backbone(Backbone::ResNet18, Weights::file(&copy));
+    let detector = fit.run().unwrap().detector;
+    let expected = detector.inspect(&images[0]).unwrap();
+    let model = folder.path().join("model");
+    detector.save(&model).unwrap();
+    assert_eq!(Detector::load(&model).unwrap().inspect(&images[0]).unwrap(), expected);
+    detector.save_with_backbone(&model).unwrap();
+    std::fs::remove_file(&copy).unwrap();
+    let loaded = Detector::load(&model).unwrap();
+    assert_eq!(loaded.inspect(&images[0]).unwrap(), expected);
+    // The file that it was loaded from serves as well.
+    let again = folder.path().join("again");
+    loaded.save_with_backbone(&again).unwrap();
+    assert_eq!(Detector::load(&again).unwrap().inspect(&images[0]).unwrap(), expected);
+    // Others are noticed.
+    let bytes = std::fs::read(model.join("backbone.safetensors")).unwrap();
+    let mut other = bytes.clone();
+    *other.last_mut().unwrap() ^= 1;
+    std::fs::write(model.join("backbone.safetensors"), other).unwrap();
+    assert!(Detector::load(&model).unwrap_err().to_string().contains("SHA-256"));
+    let given = Detector::builder().weights(Weights::bytes(bytes)).load(&model).unwrap();
+    assert_eq!(given.inspect(&images[0]).unwrap(), expected);
+}
+
+/// A file that not every checkout has.
+fn shared(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);
+    if path.is_file() {
+        return Some(path);
+    }
+    println!("skipped: {} is not there", path.display());
+    None
+}
