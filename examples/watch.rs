@@ -1,0 +1,194 @@
+//! Watches a folder, and inspects every new image in it.
+//!
+//! ```sh
+//! cargo run --release --example watch -- --model out/mvtec --out results incoming
+//! ```
+
+#![allow(clippy::print_stderr)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/model.rs"]
+mod model;
+#[path = "watch/scan.rs"]
+mod scan;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use common::{CommonArgs, Result};
+use dualad::Detector;
+use dualad::data::render;
+use dualad::detector::{Inspection, Request};
+use model::{Line, ModelArgs};
+use scan::Scan;
+
+/// Images that are inspected together.
+const TOGETHER: usize = 8;
+
+/// Watch a folder, and inspect every new image in it
+///
+/// Prints a line of JSON for each image; with --out also writes that line and a heat map. An image counts once it has not
+/// changed between two looks. One that cannot be read then is tried again for some seconds, because it may still be on its
+/// way, and is reported after that. SIGINT and SIGTERM end it, once what it is at is done.
+#[derive(Debug, Parser)]
+#[command(name = "watch", version)]
+struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The folder; not those in it
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// Folder for `NAME.json` and `NAME.png`, the heat map, of each image; not the watched one
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The product that they show; its thresholds decide [default: the pooled thresholds]
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
+    /// Also inspect what is there already
+    #[arg(long)]
+    existing: bool,
+    /// Milliseconds between two looks
+    #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    interval_ms: u64,
+    /// Seconds for which an image that cannot be read is tried again
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    retry_for: u64,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> ExitCode {
+    common::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<()> {
+    if args.common.json.is_some() && !args.common.json_to_stdout() {
+        return Err(
+            "--json takes `-` alone here: the lines go to standard output, and with --out to a file each".into()
+        );
+    }
+    let stop = stop_flag()?;
+    let detector = args.model.detector(&args.common)?;
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
+        if same_folder(out, &args.folder)? {
+            return Err("--out is the watched folder: its heat maps would be inspected in turn; name another".into());
+        }
+    }
+    let mut scan = Scan::new(&args.folder, args.existing, Duration::from_secs(args.retry_for))?;
+    note(&format!("watching {}", args.folder.display()));
+    let interval = Duration::from_millis(args.interval_ms);
+    let mut unreadable = false;
+    while !stop.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        match scan.settled() {
+            Ok(images) => {
+                if std::mem::take(&mut unreadable) {
+                    note(&format!("{} can be read again", args.folder.display()));
+                }
+                for images in images.chunks(TOGETHER) {
+                    inspect(args, &detector, &mut scan, images)?;
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            }
+            // A network share may come back.
+            Err(error) if !unreadable => {
+                unreadable = true;
+                note(&format!("cannot read {}: {error}; trying again", args.folder.display()));
+            }
+            Err(_) => {}
+        }
+        // Short sleeps, so that a signal is soon heard.
+        while begun.elapsed() < interval && !stop.load(Ordering::Relaxed) {
+            std::thread::sleep((interval - begun.elapsed().min(interval)).min(Duration::from_millis(50)));
+        }
+    }
+    Ok(())
+}
+
+fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]) -> Result<()> {
+    let request = |path| match &args.category {
+        Some(category) => Request::from(path).category(category),
+        None => Request::from(path),
+    };
+    let found = detector.inspect_batch(images.iter().map(request).collect::<Vec<_>>());
+    for (path, found) in images.iter().zip(found) {
+        let image = path.display().to_string();
+        let found = match found {
+            Ok(inspection) => inspection,
+            Err(error) => {
+                if scan.failed(path) {
+                    say(args, path, &Line::failed(&image, &error))?;
+                }
+                continue;
+            }
+        };
+        let heatmap = args.out.as_ref().map(|out| out.join(name_with(path, "png")));
+        let drawn = heatmap.as_ref().map_or(Ok(()), |file| draw(detector, path, &found, file));
+        let line = match &drawn {
+            Ok(()) => {
+                let heatmap = heatmap.map(|file| file.display().to_string());
+                Line::Found { image: &image, inspection: &found, heatmap }
+            }
+            Err(error) => Line::failed(&image, &**error),
+        };
+        scan.done(path);
+        say(args, path, &line)?;
+    }
+    Ok(())
+}
+
+/// Prints a line, and writes it beside the heat map, which is there by then.
+fn say(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
+    let text = line.json()?;
+    if let Some(out) = &args.out {
+        let path = out.join(name_with(image, "json"));
+        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let written = std::fs::write(&temporary, &text).and_then(|()| std::fs::rename(&temporary, &path));
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    let mut stdout = std::io::stdout();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    printed.map_err(|error| format!("cannot write to standard output: {error}").into())
+}
+
+fn draw(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
+    let picture = detector.picture(image)?;
+    Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
+}
+
+/// A line for people. That nobody listens any more is no reason to end.
+fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The whole name with another ending after it: `a.png` and `a.jpg` are two images.
+fn name_with(image: &Path, ending: &str) -> PathBuf {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    PathBuf::from(format!("{name}.{ending}"))
+}
+
+fn same_folder(a: &Path, b: &Path) -> Result<bool> {
+    let resolved =
+        |path: &Path| path.canonicalize().map_err(|error| format!("cannot use the folder {}: {error}", path.display()));
+    Ok(resolved(a)? == resolved(b)?)
+}
+
+/// Raised by SIGINT and SIGTERM; a second one ends the process at once.
+fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    #[cfg(unix)]
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
+        signal_hook::flag::register(signal, stop.clone())?;
+    }
+    Ok(stop)
+}

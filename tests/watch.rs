@@ -1,0 +1,286 @@
+//! The examples `detect` and `watch` as processes.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use dualad::backbones::Backbone;
+use dualad::data::synthetic::{self, Category, Options};
+use dualad::data::{Dataset, Split};
+use dualad::train::Recipe;
+use dualad::{Detector, Variant};
+use serde_json::Value;
+
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is not there; run `cargo build --workspace --examples`", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A model, and images that it was not trained on.
+struct Place {
+    folder: tempfile::TempDir,
+    images: Vec<PathBuf>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let categories = vec![Category::Gear, Category::Plate];
+        let options = Options { size: 64, train: 8, test_good: 2, test_per_defect: 1, categories, seed: 1 };
+        let data = folder.path().join("data");
+        synthetic::write(&data, &options, |_, _| ()).unwrap();
+        let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+        let network = &mut recipe.network;
+        (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
+        (network.narrow_width, network.head_width, network.ffn_width, network.heads) = (8, 8, 8, 2);
+        (network.encoder_layers, network.memory_slots, recipe.train.epochs) = (1, 6, 2);
+        let fitted = Detector::fit(&data).recipe(recipe).run().unwrap();
+        fitted.detector.save(folder.path().join("model")).unwrap();
+        let dataset = Dataset::open(&data).unwrap();
+        let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
+        fs::create_dir(folder.path().join("incoming")).unwrap();
+        Self { folder, images }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn detect(&self, options: &[&str], images: &[&Path]) -> Output {
+        let mut command = example("detect");
+        command.arg("--model").arg(self.path("model")).args(options).args(images);
+        command.output().unwrap()
+    }
+
+    /// What `detect` says of an image, less its name.
+    fn expected(&self, image: &Path) -> Value {
+        let output = self.detect(&["--json", "-"], &[image]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        bare(serde_json::from_slice(&output.stdout).unwrap())
+    }
+}
+
+fn bare(mut line: Value) -> Value {
+    let object = line.as_object_mut().unwrap();
+    object.remove("image");
+    object.remove("heatmap");
+    line
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn detect_answers_in_order_and_goes_on_after_a_bad_image() {
+    let place = Place::new();
+    let bad = place.path("bad.png");
+    fs::write(&bad, "no picture").unwrap();
+    let missing = place.path("missing.png");
+    let images: Vec<&Path> = [&place.images[0], &bad, &place.images[1], &missing].map(PathBuf::as_path).into();
+    let output = place.detect(&["--json", "-"], &images);
+    assert_eq!(output.status.code(), Some(1));
+    let found = lines(&output);
+    assert_eq!(found.len(), 4);
+    for (line, image) in found.iter().zip(&images) {
+        assert_eq!(line["image"], image.display().to_string());
+    }
+    for index in [1, 3] {
+        let error = found[index]["error"].as_str().unwrap();
+        assert!(error.contains(&images[index].display().to_string()), "{error}");
+    }
+    for index in [0, 2] {
+        assert!(found[index]["image_score"].as_f64().unwrap() > 0.0);
+        assert_eq!(found[index]["verdict"]["source"]["kind"], "pooled");
+        assert!(found[index].get("error").is_none());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.starts_with("error: 2 of 4 images") && stderr.lines().count() == 1, "{stderr}");
+}
+
+#[test]
+fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
+    let place = Place::new();
+    let (maps, file) = (place.path("maps"), place.path("lines.json"));
+    // Two images of one name.
+    let twin = place.path("twin");
+    fs::create_dir(&twin).unwrap();
+    let twin = twin.join(place.images[0].file_name().unwrap());
+    fs::copy(&place.images[1], &twin).unwrap();
+    let (maps_text, file_text) = (maps.display().to_string(), file.display().to_string());
+    let options = ["--category", "gear", "--heatmaps", &maps_text, "--json", &file_text];
+    let output = place.detect(&options, &[&place.images[0], &twin]);
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(&file).unwrap();
+    let found: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(found.len(), 2);
+    let drawn: Vec<&str> = found.iter().map(|line| line["heatmap"].as_str().unwrap()).collect();
+    assert_ne!(drawn[0], drawn[1]);
+    for (line, path) in found.iter().zip(drawn) {
+        assert_eq!(image::open(path).unwrap().width(), 64);
+        assert_eq!(line["category"], "gear");
+        assert_eq!(line["verdict"]["source"]["kind"], "category");
+    }
+    // For people.
+    let output = place.detect(&[], &[&place.images[0]]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.lines().count() == 1 && text.contains("rejects from"), "{text}");
+
+    for (options, code, word) in [
+        (vec!["--category", "bolt"], 1, "bolt"),
+        (vec!["--calibration", "/no/such.json"], 1, "/no/such.json"),
+        (vec!["--threads", "0"], 1, "threads"),
+        (vec!["--weights"], 2, "weights"),
+    ] {
+        let output = place.detect(&options, &[&place.images[0]]);
+        assert_eq!(output.status.code(), Some(code), "{options:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(word), "{options:?}");
+    }
+    let output = example("detect").args(["--model", "/no/such/model", "x.png"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/model"));
+    assert_eq!(example("detect").args(["--model", "x"]).output().unwrap().status.code(), Some(2));
+}
+
+/// A `watch` that is ended with the test.
+struct Watch {
+    child: Child,
+    lines: Receiver<Value>,
+}
+
+impl Watch {
+    fn start(place: &Place, options: &[&str]) -> Self {
+        let mut command = example("watch");
+        command.arg("--model").arg(place.path("model")).arg("--out").arg(place.path("out"));
+        command.args(["--interval-ms", "50"]).args(options).arg(place.path("incoming"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stdout.lines() {
+                let _ = sender.send(serde_json::from_str(&line.unwrap()).unwrap());
+            }
+        });
+        // It says so once it has looked at what is there.
+        let mut ready = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("watching"), "{ready}");
+        Self { child, lines }
+    }
+
+    fn line(&self) -> Value {
+        self.lines.recv_timeout(Duration::from_secs(60)).unwrap()
+    }
+
+    fn quiet(&self) -> bool {
+        self.lines.recv_timeout(Duration::from_millis(600)).is_err()
+    }
+
+    fn stop(mut self) -> Option<i32> {
+        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
+    let place = Place::new();
+    let incoming = place.path("incoming");
+    fs::copy(&place.images[3], incoming.join("old.png")).unwrap();
+    let watch = Watch::start(&place, &["--retry-for", "2"]);
+    assert!(watch.quiet(), "what was there is not new");
+
+    let whole = incoming.join("a.png");
+    fs::copy(&place.images[0], &whole).unwrap();
+    let line = watch.line();
+    assert_eq!(line["image"], whole.display().to_string());
+    assert_eq!(bare(line.clone()), place.expected(&place.images[0]));
+    let written = fs::read_to_string(place.path("out/a.png.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), line);
+    assert_eq!(line["heatmap"], place.path("out/a.png.png").display().to_string());
+    assert_eq!(image::open(place.path("out/a.png.png")).unwrap().width(), 64);
+
+    // Half of it, a pause in which it does not change, and the rest.
+    let bytes = fs::read(&place.images[1]).unwrap();
+    let half = incoming.join("b.png");
+    fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(watch.quiet(), "half an image is no answer yet");
+    fs::write(&half, &bytes).unwrap();
+    let line = watch.line();
+    assert_eq!((line["image"].as_str(), bare(line.clone())), (half.to_str(), place.expected(&place.images[1])));
+
+    // One that never becomes whole is said once; neither other files nor folders are.
+    let torn = incoming.join("c.png");
+    fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(incoming.join("notes.txt"), "text").unwrap();
+    fs::write(incoming.join(".d.png"), &bytes).unwrap();
+    fs::create_dir(incoming.join("e.png")).unwrap();
+    let line = watch.line();
+    assert_eq!(line["image"], torn.display().to_string());
+    assert!(line["error"].as_str().unwrap().contains("c.png"), "{line}");
+    assert!(place.path("out/c.png.json").exists() && !place.path("out/c.png.png").exists());
+    assert!(watch.quiet());
+
+    // Another image under an old name.
+    fs::write(&whole, &bytes).unwrap();
+    assert_eq!(bare(watch.line()), place.expected(&place.images[1]));
+
+    // Many at once, and all of them in time.
+    for (index, image) in place.images.iter().cycle().take(20).enumerate() {
+        let temporary = incoming.join(format!(".{index}"));
+        fs::copy(image, &temporary).unwrap();
+        fs::rename(&temporary, incoming.join(format!("many-{index:02}.png"))).unwrap();
+    }
+    let mut names: Vec<String> = (0..20).map(|_| watch.line()["image"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 20);
+
+    // The folder goes away and comes back.
+    let away = place.path("away");
+    fs::rename(&incoming, &away).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    fs::create_dir(&incoming).unwrap();
+    fs::copy(&place.images[2], incoming.join("z.png")).unwrap();
+    assert_eq!(bare(watch.line()), place.expected(&place.images[2]));
+    assert_eq!(watch.stop(), Some(0));
+    let left: Vec<_> = fs::read_dir(place.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
+}
+
+#[test]
+fn watch_takes_what_is_there_when_asked_and_refuses_what_cannot_be() {
+    let place = Place::new();
+    fs::copy(&place.images[0], place.path("incoming/old.png")).unwrap();
+    let watch = Watch::start(&place, &["--existing", "--category", "gear"]);
+    let line = watch.line();
+    assert_eq!(line["verdict"]["source"]["kind"], "category");
+    assert_eq!(watch.stop(), Some(0));
+
+    let refused = |out: PathBuf, folder: PathBuf, word: &str| {
+        let mut command = example("watch");
+        let output = command.arg("--model").arg(place.path("model")).arg("--out").arg(out).arg(folder).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(word), "{word}");
+    };
+    refused(place.path("incoming/../incoming"), place.path("incoming"), "--out is the watched folder");
+    refused(place.path("out"), place.path("nowhere"), "nowhere");
+}
