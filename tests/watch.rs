@@ -1,4 +1,4 @@
-//! The examples `detect` and `watch` as processes.
+//! The examples `detect`, `calibrate` and `watch` as processes.
 
 #![cfg(unix)]
 
@@ -149,6 +149,52 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/model"));
     assert_eq!(example("detect").args(["--model", "x"]).output().unwrap().status.code(), Some(2));
+}
+
+/// Thresholds are set anew, from good images alone and with defective ones, and `detect` goes by them.
+#[test]
+fn calibrate_changes_what_detect_decides() {
+    let place = Place::new();
+    let calibrate = |options: &[&str]| {
+        let mut command = example("calibrate");
+        command.arg("--model").arg(place.path("model")).arg("--data").arg(place.path("data")).args(options);
+        command.output().unwrap()
+    };
+    let decision = || {
+        let output = place.detect(&["--json", "-", "--category", "gear"], &[&place.images[0]]);
+        lines(&output)[0]["verdict"].clone()
+    };
+    let output = calibrate(&["--recall", "1", "--review-quantile", "0"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("(pooled)"));
+    let first = decision();
+    let written = fs::read_to_string(place.path("model/calibration.json")).unwrap();
+    let written: Value = serde_json::from_str(&written).unwrap();
+    let gear = &written["categories"]["gear"];
+    assert_eq!(
+        (gear["normal_images"].as_u64(), gear["reject_method"]["rule"]["kind"].as_str()),
+        (Some(2), Some("recall"))
+    );
+    assert_eq!(first["reject"], gear["reject"]);
+
+    let output = calibrate(&["--training-images", "--quantile", "1", "--json", "-"]);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(said["categories"]["gear"]["normal_images"], 8);
+    assert_ne!(decision()["reject"], first["reject"]);
+
+    // By hand.
+    fs::write(place.path("model/calibration.json"), r#"{"pooled": {"reject": 1e-6}}"#).unwrap();
+    assert_eq!(decision()["decision"], "reject");
+    fs::write(place.path("model/calibration.json"), r#"{"pooled": {"reject": 1e9}}"#).unwrap();
+    assert_eq!(decision()["decision"], "accept");
+    fs::write(place.path("model/calibration.json"), r#"{"pooled": {"reject": -"#).unwrap();
+    let output = place.detect(&[], &[&place.images[0]]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("calibration.json"));
+    for options in [&["--quantile", "2"][..], &["--recall", "0"], &["--false-alarm-rate", "0.1", "--confidence", "1"]] {
+        assert_eq!(calibrate(options).status.code(), Some(1), "{options:?}");
+    }
+    assert_eq!(calibrate(&["--quantile", "0.9", "--recall", "0.9"]).status.code(), Some(2));
 }
 
 /// A `watch` that is ended with the test.

@@ -39,7 +39,7 @@ use dualad_data::image::{Limits, Picture, Preprocess};
 use rayon::ThreadPool;
 
 use crate::DualAd;
-use crate::calibration::Calibration;
+use crate::calibration::{Calibration, Calibrator, Scored};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig};
 
@@ -203,6 +203,41 @@ impl Detector {
     pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
         self.calibration = calibration.map(Arc::new);
         self
+    }
+
+    /// Thresholds from images that are known: each with its category, if it has one, and whether something is wrong with
+    /// what it shows. Images that the model was trained on score lower than others, and do not belong here.
+    ///
+    /// `progress` hears how many images are done. The detector stays as it is: [`Self::with_calibration`].
+    ///
+    /// # Errors
+    /// That of the first image which cannot be inspected; as [`Calibrator::calibrate`]; [`Error::Cancelled`].
+    pub fn calibrate<'a>(
+        &self,
+        calibrator: &Calibrator,
+        images: impl IntoIterator<Item = (Request<'a>, bool)>,
+        cancel: &Cancel,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Calibration> {
+        let mut images = images.into_iter();
+        let mut scored = Vec::new();
+        loop {
+            // A few at a time: what is known of an image is its score, and its map is not kept.
+            let (requests, labels): (Vec<Request<'a>>, Vec<bool>) = images.by_ref().take(engine::BATCH).unzip();
+            if requests.is_empty() {
+                break;
+            }
+            let found = self.inspect_batch_with(requests.iter().copied(), cancel, |_, _| {});
+            for ((request, anomalous), found) in requests.iter().zip(labels).zip(found) {
+                // One without a category counts among all, under a name that none has.
+                let category = request.named_category().unwrap_or_default();
+                scored.push(Scored { category, score: found?.image_score, anomalous });
+            }
+            progress(scored.len());
+        }
+        let mut calibration = calibrator.calibrate(scored)?;
+        calibration.categories.remove("");
+        Ok(calibration)
     }
 
     /// Where it computes.

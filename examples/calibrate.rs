@@ -1,0 +1,138 @@
+//! Sets a trained model's thresholds by images that are known.
+//!
+//! ```sh
+//! # Images of good parts that the model was not trained on: reject one good part in a hundred at most.
+//! cargo run --release --example calibrate -- --model out/mvtec --data good-parts --false-alarm-rate 0.01
+//! # With defective ones among them: the test images of a dataset laid out as MVTec AD.
+//! cargo run --release --example calibrate -- --model out/mvtec --data MVTEC --recall 0.99 --review-quantile 0.95
+//! ```
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/model.rs"]
+#[allow(dead_code)]
+mod model;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{ArgGroup, Parser};
+use common::{CommonArgs, Result};
+use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
+use dualad::data::{Cancel, Dataset, Sample, Split};
+use dualad::detector::Request;
+use indicatif::{ProgressBar, ProgressStyle};
+use model::ModelArgs;
+
+/// Set a trained model's thresholds by images that are known
+///
+/// Writes calibration.json into the model's folder, or where --out says; it may be edited by hand. The images must be others
+/// than those that the model was trained on.
+#[derive(Debug, Parser)]
+#[command(name = "calibrate", version)]
+#[command(group = ArgGroup::new("reject").args(["false_alarm_rate", "quantile", "f1_max", "recall"]))]
+struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// A dataset whose test images are used, or a folder of good images, or with one such folder for each product
+    #[arg(long, value_name = "FOLDER")]
+    data: PathBuf,
+    /// Use the training images: of a dataset that the model was not trained on
+    #[arg(long)]
+    training_images: bool,
+    /// Reject at most this share of good parts [default: 0.01, with --confidence]
+    #[arg(long, value_name = "SHARE")]
+    false_alarm_rate: Option<f64>,
+    /// With which confidence the share is no more
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
+    confidence: f64,
+    /// Reject above this quantile of the good images' scores
+    #[arg(long, value_name = "SHARE")]
+    quantile: Option<f64>,
+    /// Reject where F1 is best; needs defective images
+    #[arg(long)]
+    f1_max: bool,
+    /// Reject this share of the defective images; needs some
+    #[arg(long, value_name = "SHARE")]
+    recall: Option<f64>,
+    /// Have images looked at above this quantile of the good images' scores
+    #[arg(long, value_name = "SHARE")]
+    review_quantile: Option<f64>,
+    /// Where to write [default: calibration.json in the model's folder]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> ExitCode {
+    common::exit(run(&Args::parse()))
+}
+
+fn run(args: &Args) -> Result<()> {
+    let folder = Path::new(&args.model.model);
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None if folder.is_dir() => folder.join("calibration.json"),
+        None => return Err("the model is not a folder; say with --out where the thresholds are to be written".into()),
+    };
+    let detector = args.model.detector(&args.common)?;
+    let dataset = Dataset::open(&args.data)?;
+    // A plain folder of images is for training on; here it is what is known to be good.
+    let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
+    let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
+
+    let bar = ProgressBar::new(samples.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("scoring {bar:30} {pos}/{len}  {eta} left") {
+        bar.set_style(style);
+    }
+    let images = samples.iter().map(|sample| (request(sample), sample.label.is_anomalous()));
+    let calibration = detector.calibrate(&calibrator(args), images, &Cancel::default(), |done| {
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let calibration = calibration?;
+    calibration.save(&out)?;
+    for warning in calibration.warnings() {
+        eprintln!("{warning}");
+    }
+    if args.common.json_to_stdout() {
+        println!("{}", calibration.to_json()?.trim_end());
+        return Ok(());
+    }
+    args.common.write_json(&calibration)?;
+    table(&calibration, &out);
+    Ok(())
+}
+
+fn request(sample: &Sample) -> Request<'_> {
+    Request::from(&sample.path).category(&sample.category)
+}
+
+fn calibrator(args: &Args) -> Calibrator {
+    let reject = match (args.quantile, args.recall) {
+        (Some(quantile), _) => Rule::Quantile { quantile },
+        (_, Some(share)) => Rule::Recall { share },
+        _ if args.f1_max => Rule::F1Max,
+        _ => Rule::FalseAlarmRate { rate: args.false_alarm_rate.unwrap_or(0.01), confidence: args.confidence },
+    };
+    let calibrator = Calibrator::new(reject);
+    match args.review_quantile {
+        Some(quantile) => calibrator.review(Rule::Quantile { quantile }),
+        None => calibrator,
+    }
+}
+
+/// For a person.
+fn table(calibration: &Calibration, out: &Path) {
+    println!("{:<16} {:>10} {:>10} {:>6} {:>9}", "category", "review", "reject", "good", "defective");
+    let row = |name: &str, thresholds: &Thresholds| {
+        let Thresholds { review, reject, normal_images, anomalous_images, .. } = thresholds;
+        println!("{name:<16} {review:>10.4} {reject:>10.4} {normal_images:>6} {anomalous_images:>9}");
+    };
+    calibration.categories.iter().for_each(|(name, thresholds)| row(name, thresholds));
+    calibration.pooled.iter().for_each(|thresholds| row("(pooled)", thresholds));
+    println!("{}", out.display());
+}

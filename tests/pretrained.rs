@@ -1,0 +1,147 @@
+//! A model that is published, and fetched as the hub's clients fetch it, from a server on the loopback.
+
+#![cfg(feature = "hub")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dualad::backbones::weights::hub::Hub;
+use dualad::backbones::{Backbone, Provenance};
+use dualad::calibration::{Calibration, Thresholds};
+use dualad::candle_core::Device;
+use dualad::data::image::Picture;
+use dualad::{Detector, DualAd, DualAdConfig, Error, Model, Random, Variant};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// Serves a folder as the repository `owner/parts`, at `main` and at [`COMMIT`], and remembers what it was asked.
+struct Server {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start(folder: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let _ = serve(&folder, stream, &log);
+            }
+        });
+        Self { url, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+fn serve(folder: &Path, mut stream: TcpStream, log: &Mutex<Vec<String>>) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines().map_while(Result::ok);
+    let first = lines.next().unwrap_or_default();
+    lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
+    let mut words = first.split(' ');
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    log.lock().unwrap().push(path.to_owned());
+    let at = ["main", COMMIT].iter().find_map(|at| path.strip_prefix(&format!("/owner/parts/resolve/{at}/")));
+    let Some(content) = at.and_then(|name| std::fs::read(folder.join(name)).ok()) else {
+        return stream.write_all(
+            b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nX-Error-Code: EntryNotFound\r\nContent-Length: 0\r\n\r\n",
+        );
+    };
+    // Distinct for each file, as a git blob's name is.
+    let tag = format!("{:040x}", content.iter().fold(7u128, |sum, byte| sum.wrapping_mul(31) + u128::from(*byte)));
+    let length = content.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Repo-Commit: {COMMIT}\r\nETag: \"{tag}\"\r\nContent-Length: {length}\r\n\r\n"
+    )?;
+    if method == "HEAD" { Ok(()) } else { stream.write_all(&content) }
+}
+
+fn model() -> Model {
+    let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
+    (config.grid, config.window, config.levels) = ([4, 4], Some([1, 1]), 2);
+    (config.narrow_width, config.head_width, config.ffn_width, config.memory_slots) = (8, 8, 8, 6);
+    let network = DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap();
+    let extractor = Backbone::FilterBank.extractor().build().unwrap();
+    Model::new(network, Backbone::FilterBank, &[1, 2, 3], extractor.provenance().clone())
+}
+
+fn hub(server: &str, cache: &Path) -> Hub {
+    let hub = Hub::from_variables(|name| (name == "HF_HOME").then(|| "unused".into())).unwrap();
+    hub.endpoint(server).cache(cache).timeout(Duration::from_secs(5))
+}
+
+fn picture() -> Picture {
+    Picture::new(70, 50, (0..70 * 50 * 3).map(|value| (value * 31 % 251) as u8).collect()).unwrap()
+}
+
+#[test]
+fn a_published_model_is_the_one_that_was_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    let (repository, cache) = (folder.path().join("repository"), folder.path().join("cache"));
+    let calibration = Calibration::new([].into(), Some(Thresholds::new(0.1, 0.2).unwrap()));
+    let detector = Detector::builder().from_model(model()).unwrap().with_calibration(Some(calibration));
+    detector.save(&repository).unwrap();
+    let server = Server::start(repository.clone());
+    let fetched = Detector::builder().hub(hub(&server.url, &cache)).from_pretrained("owner/parts").unwrap();
+    assert_eq!(fetched.inspect(&picture()).unwrap(), detector.inspect(&picture()).unwrap());
+    assert_eq!(fetched.calibration(), detector.calibration());
+    // One commit for all files: a branch may move between two of them.
+    let asked = server.asked();
+    assert!(asked.iter().filter(|path| path.contains("/main/")).all(|path| path.ends_with("config.json")), "{asked:?}");
+    assert!(asked.iter().any(|path| path.ends_with(&format!("{COMMIT}/model.safetensors"))), "{asked:?}");
+
+    // From the cache, without the network.
+    let offline = || Detector::builder().hub(hub(&server.url, &cache).offline(true)).from_pretrained("owner/parts");
+    assert_eq!(offline().unwrap().inspect(&picture()).unwrap(), detector.inspect(&picture()).unwrap());
+    assert_eq!(offline().unwrap().calibration(), detector.calibration());
+    assert!(server.asked().is_empty());
+    let other = Detector::builder().hub(hub(&server.url, &cache).offline(true)).from_pretrained("owner/others");
+    assert!(other.unwrap_err().to_string().contains("owner/others"));
+    // What was fetched can be kept.
+    fetched.save(folder.path().join("kept")).unwrap();
+    assert!(Detector::load(folder.path().join("kept")).is_ok());
+
+    let pinned = Detector::builder().hub(hub(&server.url, &cache)).revision("v9").from_pretrained("owner/parts");
+    assert!(pinned.unwrap_err().to_string().contains("v9"));
+}
+
+#[test]
+fn a_model_without_thresholds_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    model().save(folder.path().join("repository"), "").unwrap();
+    let server = Server::start(folder.path().join("repository"));
+    let cache = folder.path().join("cache");
+    let fetched = Detector::builder().hub(hub(&server.url, &cache)).from_pretrained("owner/parts").unwrap();
+    assert!(fetched.calibration().is_none());
+    assert!(fetched.inspect(&picture()).unwrap().verdict.is_none());
+}
+
+/// What somebody else's configuration names on this machine is not opened.
+#[test]
+fn a_path_in_a_fetched_model_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret.safetensors");
+    std::fs::write(&secret, "not theirs").unwrap();
+    let mut published = model();
+    published.config.backbone = Backbone::ResNet18;
+    let mut weights = Provenance::default();
+    (weights.source, weights.location) = ("file".into(), secret.display().to_string());
+    published.config.weights = weights;
+    published.save(folder.path().join("repository"), "").unwrap();
+    let server = Server::start(folder.path().join("repository"));
+    let fetched =
+        Detector::builder().hub(hub(&server.url, &folder.path().join("cache"))).from_pretrained("owner/parts");
+    let error = fetched.unwrap_err();
+    assert!(matches!(error, Error::Model { .. }), "{error}");
+    assert!(error.to_string().contains("names no weights on the hub"), "{error}");
+}
