@@ -423,6 +423,37 @@ fn folders_that_are_no_model_are_refused() {
     assert!(error().contains("calibration.json"));
 }
 
+/// For months: what an inspection takes, it gives back.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_does_not_grow_with_the_images_inspected() {
+    const NAME: &str = "memory_does_not_grow_with_the_images_inspected";
+    // In a process of its own: other tests take memory too.
+    if std::env::var_os("DUALAD_TEST_ALONE").is_none() {
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", NAME]).env("DUALAD_TEST_ALONE", "1").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let Shop { detector, images, .. } = shop();
+    let resident = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
+        line.strip_suffix(" kB").unwrap().parse::<u64>().unwrap()
+    };
+    let inspect = |rounds: usize| {
+        for _ in 0..rounds {
+            assert!(detector.inspect_batch(images).iter().all(Result::is_ok));
+        }
+    };
+    inspect(30);
+    let before = resident();
+    inspect(150);
+    let grown = resident().saturating_sub(before);
+    // The maps alone of what was inspected, 16 KiB each, would be 20 MiB and more.
+    assert!(150 * images.len() * 16 > 3 * 8 << 10 && grown < 8 << 10, "{grown} KiB");
+}
+
 /// With the backbone's weights in it, the folder is all that another machine needs.
 #[test]
 fn the_backbone_can_come_along() {
