@@ -20,8 +20,9 @@ use crate::{DualAd, Random};
 /// Rows of tokens that a group has at least, where the batch allows: products of fewer rows spend their time on packing
 /// the weights.
 const ROWS: usize = 392;
-/// Numbers of a weight's gradient that a task makes at least.
-const TILE: usize = 1 << 16;
+/// Outputs of a product whose weights' gradient a task makes at most: the products of few spend their time on packing the
+/// inputs, which each task does again.
+const OUTPUTS: usize = 256;
 
 /// A network's parameters in one vector, with everything that a training step on the CPU needs.
 #[derive(Debug)]
@@ -399,7 +400,7 @@ impl CpuNetwork {
             match step {
                 Step::Linear(linear) => {
                     let (inputs, outputs) = (linear.x.view.columns, linear.y.columns);
-                    let tile = TILE.div_ceil(inputs).max(1);
+                    let tile = outputs.div_ceil(outputs.div_ceil(OUTPUTS).max(1)).max(1);
                     for first in (0..outputs).step_by(tile) {
                         let range = first..(first + tile).min(outputs);
                         parts.push((

@@ -1,14 +1,17 @@
 //! Attention of one image's head, forward and backward, on scores that stay in the cache.
 //!
-//! Keys and values are turned so that keys lie side by side: every product is then either a row's combination of such rows
-//! ([`combine`]), their weighted sums ([`contract`]), or an outer product added to them ([`spread`]), four queries at a time.
+//! Every product is made in tiles of some rows by two vectors of columns ([`tile`]), whose sums stay in registers: six
+//! queries by all keys, by all channels, and, backward, six keys by all channels. Keys and values are copied so that what a
+//! tile reads lies side by side.
 
-use crate::kernels::softmax::softmax_body;
-use crate::kernels::{Window, kernel, mul_add};
+use crate::kernels::softmax::exponentials;
+use crate::kernels::{Window, kernel, lane_sum, mul_add};
 
-/// Queries worked on together.
-const ROWS: usize = 4;
+/// Rows of a tile: with two vectors of columns, twelve registers of sums.
+const ROWS: usize = 6;
 const LANES: usize = 8;
+/// Columns of a tile; where their number of vectors is odd, the last has one.
+const TWO: usize = 2 * LANES;
 
 /// Sizes of one head, in matrices whose rows stand some way apart.
 #[derive(Debug, Clone, Copy)]
@@ -23,59 +26,109 @@ pub(crate) struct AttentionShape {
 }
 
 impl AttentionShape {
-    /// Keys side by side, up to whole vectors.
-    fn padded(&self) -> usize {
-        self.keys.next_multiple_of(LANES)
+    /// Keys side by side, up to whole tiles and vectors.
+    fn padded_keys(&self) -> usize {
+        self.keys.next_multiple_of(ROWS).next_multiple_of(LANES)
+    }
+
+    /// Channels side by side, up to whole vectors.
+    fn padded_width(&self) -> usize {
+        self.width.next_multiple_of(LANES)
+    }
+
+    fn padded_queries(&self) -> usize {
+        self.queries.next_multiple_of(ROWS)
     }
 }
 
 /// Buffers that are kept from head to head.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// `[width, padded]` each: keys, values, and their gradients.
-    turned: [Vec<f32>; 4],
-    /// `[ROWS, padded]`: weights, and their gradients.
+    /// `[width, padded keys]`: keys, values.
+    turned: [Vec<f32>; 2],
+    /// `[keys, padded width]`: forward values, backward keys.
+    dense: Vec<f32>,
+    /// `[queries, padded keys]`, forward of one tile: weights before they are divided by their sum, and their gradients.
     weights: Vec<f32>,
     gradients: Vec<f32>,
-    /// `[ROWS, width]`: queries (or the output's gradients), results.
-    rows: [Vec<f32>; 3],
+    /// `[queries, padded width]`, forward of one tile: queries, and the output's gradients.
+    queries: Vec<f32>,
+    outputs: Vec<f32>,
+    /// `[ROWS, padded width]`: results.
+    results: Vec<f32>,
 }
 
 impl Scratch {
-    fn fit(&mut self, shape: &AttentionShape) {
-        let padded = shape.padded();
-        for turned in &mut self.turned {
-            turned.clear();
-            turned.resize(shape.width * padded, 0.0);
-        }
-        self.weights.clear();
-        self.weights.resize(ROWS * padded, 0.0);
-        self.gradients.clear();
-        self.gradients.resize(ROWS * padded, 0.0);
-        for rows in &mut self.rows {
-            rows.clear();
-            rows.resize(ROWS * shape.width, 0.0);
+    fn fit(&mut self, shape: &AttentionShape, backward: bool) {
+        let (keys, width) = (shape.padded_keys(), shape.padded_width());
+        let rows = if backward { shape.padded_queries() } else { ROWS };
+        let only_backward = |size: usize| if backward { size } else { 0 };
+        let [turned_keys, turned_values] = &mut self.turned;
+        for (buffer, size) in [
+            (turned_keys, shape.width * keys),
+            (turned_values, only_backward(shape.width * keys)),
+            (&mut self.dense, shape.keys * width),
+            (&mut self.weights, rows * keys),
+            (&mut self.gradients, only_backward(rows * keys)),
+            (&mut self.queries, rows * width),
+            (&mut self.outputs, only_backward(rows * width)),
+            (&mut self.results, ROWS * width),
+        ] {
+            // What a head leaves behind is overwritten by the next of the same shape, padding by zeros.
+            if buffer.len() != size {
+                buffer.clear();
+                buffer.resize(size, 0.0);
+            }
         }
     }
 }
 
-/// `[keys, width]` with rows `stride` apart to `[width, padded]`.
+/// `[keys, width]` with rows `stride` apart to `[width, padded keys]`.
 #[inline(always)]
 fn turn(x: &[f32], stride: usize, shape: &AttentionShape, turned: &mut [f32]) {
-    let (width, padded) = (shape.width, shape.padded());
-    for (token, row) in x.chunks(stride).enumerate().take(shape.keys) {
-        for (channel, value) in row[..width].iter().enumerate() {
+    let (keys, width, padded) = (shape.keys, shape.width, shape.padded_keys());
+    let whole = [keys / LANES * LANES, width / LANES * LANES];
+    for token in (0..whole[0]).step_by(LANES) {
+        for channel in (0..whole[1]).step_by(LANES) {
+            let mut block = [[0.0f32; LANES]; LANES];
+            for (row, block) in block.iter_mut().enumerate() {
+                block.copy_from_slice(&x[(token + row) * stride + channel..][..LANES]);
+            }
+            for column in 0..LANES {
+                let mut line = [0.0f32; LANES];
+                for row in 0..LANES {
+                    line[row] = block[row][column];
+                }
+                turned[(channel + column) * padded + token..][..LANES].copy_from_slice(&line);
+            }
+        }
+    }
+    for (token, row) in x.chunks(stride).enumerate().take(keys) {
+        let first = if token < whole[0] { whole[1] } else { 0 };
+        for (channel, value) in row[..width].iter().enumerate().skip(first) {
             turned[channel * padded + token] = *value;
         }
     }
+    for line in turned.chunks_exact_mut(padded) {
+        line[keys..].fill(0.0);
+    }
 }
 
-/// Up to [`ROWS`] rows of `x` from `first` on, times `scale`; the others are zeros.
+/// Up to `rows.len() / padded` rows of `x` from `first` on, times `scales` of each; the others, and padding, are zeros.
 #[inline(always)]
-fn take(x: &[f32], stride: usize, width: usize, first: usize, tokens: usize, scale: f32, rows: &mut [f32]) {
-    for (row, out) in rows.chunks_exact_mut(width).enumerate() {
-        if first + row < tokens {
-            let x = &x[(first + row) * stride..][..width];
+fn take(
+    x: &[f32],
+    stride: usize,
+    [width, padded]: [usize; 2],
+    [first, count]: [usize; 2],
+    scale: impl Fn(usize) -> f32,
+    rows: &mut [f32],
+) {
+    for (row, out) in rows.chunks_exact_mut(padded).enumerate() {
+        let (out, padding) = out.split_at_mut(width);
+        padding.fill(0.0);
+        if first + row < count {
+            let (x, scale) = (&x[(first + row) * stride..][..width], scale(row));
             out.iter_mut().zip(x).for_each(|(out, x)| *out = x * scale);
         } else {
             out.fill(0.0);
@@ -83,124 +136,112 @@ fn take(x: &[f32], stride: usize, width: usize, first: usize, tokens: usize, sca
     }
 }
 
-/// out `[ROWS, padded]` = rows `[ROWS, width]` times turned `[width, padded]`.
-#[inline(always)]
-fn combine<const FMA: bool>(rows: &[f32], turned: &[f32], width: usize, padded: usize, out: &mut [f32]) {
-    let mut at = 0;
-    while at + 24 <= padded {
-        combine_block::<FMA, 24>(rows, turned, width, padded, at, out);
-        at += 24;
-    }
-    while at < padded {
-        combine_block::<FMA, 8>(rows, turned, width, padded, at, out);
-        at += 8;
-    }
-}
+type Tile<const COLUMNS: usize> = [[f32; COLUMNS]; ROWS];
 
+/// [`ROWS`] rows of factors times some columns, from `at` on, of the rows of `right`. Zipped: an index would be checked for
+/// each factor.
 #[inline(always)]
-fn combine_block<const FMA: bool, const BLOCK: usize>(
-    rows: &[f32],
-    turned: &[f32],
-    width: usize,
-    padded: usize,
+fn tile<const FMA: bool, const COLUMNS: usize>(
+    [a, b, c, d, e, f]: [&[f32]; ROWS],
+    right: &[f32],
+    stride: usize,
     at: usize,
-    out: &mut [f32],
+) -> Tile<COLUMNS> {
+    let mut sums = [[0.0f32; COLUMNS]; ROWS];
+    let factors = a.iter().zip(b).zip(c).zip(d).zip(e).zip(f);
+    for ((((((a, b), c), d), e), f), right) in factors.zip(right.chunks_exact(stride)) {
+        let Some(right) = right[at..].first_chunk::<COLUMNS>() else { return sums };
+        add_product::<FMA, COLUMNS>([*a, *b, *c, *d, *e, *f], right, &mut sums);
+    }
+    sums
+}
+
+/// As [`tile`], with the factors side by side in the rows of `left`, from `first` on: a product with the transpose.
+#[inline(always)]
+fn turned_tile<const FMA: bool, const COLUMNS: usize>(
+    (left, left_stride, first): (&[f32], usize, usize),
+    right: &[f32],
+    stride: usize,
+    at: usize,
+) -> Tile<COLUMNS> {
+    let mut sums = [[0.0f32; COLUMNS]; ROWS];
+    for (left, right) in left.chunks_exact(left_stride).zip(right.chunks_exact(stride)) {
+        let (Some(left), Some(right)) = (left[first..].first_chunk(), right[at..].first_chunk::<COLUMNS>()) else {
+            return sums;
+        };
+        add_product::<FMA, COLUMNS>(*left, right, &mut sums);
+    }
+    sums
+}
+
+#[inline(always)]
+fn add_product<const FMA: bool, const COLUMNS: usize>(
+    factors: [f32; ROWS],
+    right: &[f32; COLUMNS],
+    sums: &mut Tile<COLUMNS>,
 ) {
-    let mut sums = [[0.0f32; BLOCK]; ROWS];
-    for channel in 0..width {
-        let Some(turned) = turned[channel * padded + at..].first_chunk::<BLOCK>() else { return };
-        for row in 0..ROWS {
-            let factor = rows[row * width + channel];
-            for lane in 0..BLOCK {
-                sums[row][lane] = mul_add::<FMA>(factor, turned[lane], sums[row][lane]);
-            }
-        }
-    }
     for row in 0..ROWS {
-        out[row * padded + at..][..BLOCK].copy_from_slice(&sums[row]);
-    }
-}
-
-/// out `[ROWS, width]` = weights `[ROWS, padded]` times the transpose of turned `[width, padded]`.
-#[inline(always)]
-fn contract<const FMA: bool>(weights: &[f32], turned: &[f32], width: usize, padded: usize, out: &mut [f32]) {
-    let mut channel = 0;
-    while channel + 2 <= width {
-        contract_block::<FMA, 2>(weights, turned, width, padded, channel, out);
-        channel += 2;
-    }
-    if channel < width {
-        contract_block::<FMA, 1>(weights, turned, width, padded, channel, out);
-    }
-}
-
-#[inline(always)]
-fn contract_block<const FMA: bool, const CHANNELS: usize>(
-    weights: &[f32],
-    turned: &[f32],
-    width: usize,
-    padded: usize,
-    channel: usize,
-    out: &mut [f32],
-) {
-    let mut sums = [[[0.0f32; LANES]; CHANNELS]; ROWS];
-    for at in (0..padded).step_by(LANES) {
-        for offset in 0..CHANNELS {
-            let Some(turned) = turned[(channel + offset) * padded + at..].first_chunk::<LANES>() else { return };
-            for row in 0..ROWS {
-                let Some(weights) = weights[row * padded + at..].first_chunk::<LANES>() else { return };
-                for lane in 0..LANES {
-                    sums[row][offset][lane] = mul_add::<FMA>(weights[lane], turned[lane], sums[row][offset][lane]);
-                }
-            }
-        }
-    }
-    for row in 0..ROWS {
-        for offset in 0..CHANNELS {
-            out[row * width + channel + offset] = sums[row][offset].iter().sum();
+        for lane in 0..COLUMNS {
+            sums[row][lane] = mul_add::<FMA>(factors[row], right[lane], sums[row][lane]);
         }
     }
 }
 
-/// turned `[width, padded]` += the transpose of rows `[ROWS, width]` times weights `[ROWS, padded]`.
+/// out `[ROWS, columns]` = the first `inner` columns of left `[ROWS, ..]` times right `[inner, columns]`.
 #[inline(always)]
-fn spread<const FMA: bool>(rows: &[f32], weights: &[f32], width: usize, padded: usize, turned: &mut [f32]) {
-    for at in (0..padded).step_by(LANES) {
-        let mut block = [[0.0f32; LANES]; ROWS];
-        for (row, block) in block.iter_mut().enumerate() {
-            block.copy_from_slice(&weights[row * padded + at..][..LANES]);
-        }
-        for channel in 0..width {
-            let Some(turned) = turned[channel * padded + at..].first_chunk_mut::<LANES>() else { return };
-            let mut sums = *turned;
-            for (row, block) in block.iter().enumerate() {
-                let factor = rows[row * width + channel];
-                for lane in 0..LANES {
-                    sums[lane] = mul_add::<FMA>(factor, block[lane], sums[lane]);
-                }
-            }
-            *turned = sums;
-        }
+fn multiply<const FMA: bool>(left: &[f32], inner: usize, right: &[f32], columns: usize, out: &mut [f32]) {
+    let stride = left.len() / ROWS;
+    let left: [&[f32]; ROWS] = std::array::from_fn(|row| &left[row * stride..][..inner]);
+    let mut at = 0;
+    while at + TWO <= columns {
+        store(&tile::<FMA, TWO>(left, right, columns, at), columns, &mut out[at..]);
+        at += TWO;
+    }
+    if at < columns {
+        store(&tile::<FMA, LANES>(left, right, columns, at), columns, &mut out[at..]);
     }
 }
 
-/// Softmax of each of the rows from token `first` on, without the tokens that the window hides; padding becomes zeros.
+/// out `[ROWS, columns]` = the transpose of [`ROWS`] columns of left, from `first` on, times right `[.., columns]`.
 #[inline(always)]
-fn soften<const FMA: bool>(shape: &AttentionShape, first: usize, weights: &mut [f32]) {
-    let (queries, keys, padded) = (shape.queries, shape.keys, shape.padded());
-    for (row, weights) in weights.chunks_exact_mut(padded).enumerate() {
-        if first + row >= queries {
+fn multiply_turned<const FMA: bool>(left: (&[f32], usize, usize), right: &[f32], columns: usize, out: &mut [f32]) {
+    let mut at = 0;
+    while at + TWO <= columns {
+        store(&turned_tile::<FMA, TWO>(left, right, columns, at), columns, &mut out[at..]);
+        at += TWO;
+    }
+    if at < columns {
+        store(&turned_tile::<FMA, LANES>(left, right, columns, at), columns, &mut out[at..]);
+    }
+}
+
+#[inline(always)]
+fn store<const COLUMNS: usize>(sums: &Tile<COLUMNS>, stride: usize, out: &mut [f32]) {
+    for (row, sums) in sums.iter().enumerate() {
+        out[row * stride..][..COLUMNS].copy_from_slice(sums);
+    }
+}
+
+/// e^(score - largest) of each of a tile's rows from query `first` on, zero for the keys that the window hides and for
+/// padding; and for each row what makes it a softmax, 1 / its sum. A row that is hidden altogether stays zeros.
+#[inline(always)]
+fn soften<const FMA: bool>(shape: &AttentionShape, first: usize, weights: &mut [f32]) -> [f32; ROWS] {
+    let mut scales = [0.0; ROWS];
+    for (row, weights) in weights.chunks_exact_mut(shape.padded_keys()).enumerate() {
+        if first + row >= shape.queries {
             weights.fill(0.0);
             continue;
         }
-        weights[keys..].fill(f32::NEG_INFINITY);
+        weights[shape.keys..].fill(f32::NEG_INFINITY);
         if let Some(window) = shape.window {
             for range in window.masked(first + row) {
                 weights[range].fill(f32::NEG_INFINITY);
             }
         }
-        softmax_body::<FMA>(weights);
+        let sum = exponentials::<FMA>(weights);
+        scales[row] = if sum == 0.0 { 0.0 } else { 1.0 / sum };
     }
+    scales
 }
 
 kernel! {
@@ -219,19 +260,21 @@ fn attention_body<const FMA: bool>(
     y: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    scratch.fit(shape);
-    let Scratch { turned: [keys, values, ..], weights, rows: [queries, results, _], .. } = scratch;
-    let (AttentionShape { queries: tokens, width, strides, .. }, padded) = (*shape, shape.padded());
+    scratch.fit(shape, false);
+    let Scratch { turned: [keys, _], dense: values, weights, queries, results, .. } = scratch;
+    let AttentionShape { queries: tokens, width, strides, .. } = *shape;
+    let (padded, wide) = (shape.padded_keys(), shape.padded_width());
     turn(k, strides[1], shape, keys);
-    turn(v, strides[2], shape, values);
+    take(v, strides[2], [width, wide], [0, shape.keys], |_| 1.0, values);
     let scale = (width as f32).powf(-0.5);
     for first in (0..tokens).step_by(ROWS) {
-        take(q, strides[0], width, first, tokens, scale, queries);
-        combine::<FMA>(queries, keys, width, padded, weights);
-        soften::<FMA>(shape, first, weights);
-        contract::<FMA>(weights, values, width, padded, results);
-        for (row, result) in results.chunks_exact(width).enumerate().take(tokens - first) {
-            y[(first + row) * strides[3]..][..width].copy_from_slice(result);
+        take(q, strides[0], [width, wide], [first, tokens], |_| scale, queries);
+        multiply::<FMA>(queries, width, keys, padded, weights);
+        let scales = soften::<FMA>(shape, first, weights);
+        multiply::<FMA>(weights, shape.keys, values, wide, results);
+        for ((row, result), scale) in results.chunks_exact(wide).enumerate().take(tokens - first).zip(scales) {
+            let y = &mut y[(first + row) * strides[3]..][..width];
+            y.iter_mut().zip(result).for_each(|(y, result)| *y = result * scale);
         }
     }
 }
@@ -239,6 +282,8 @@ fn attention_body<const FMA: bool>(
 kernel! {
     /// The gradients of q, k and v, dense `[tokens, width]`, from the output's. dV = P^T dY, dP = dY V^T,
     /// dS = P * (dP - sum of P * dP in each row), dQ = dS K and dK = dS^T Q, both scaled as S is.
+    ///
+    /// P is never divided by its rows' sums: the rows of dY are instead, and with them those of dP.
     fn attention_backward(
         shape: &AttentionShape, inputs: [&[f32]; 4], gradients: [&mut [f32]; 3], scratch: &mut Scratch,
     ) = attention_backward_body
@@ -251,48 +296,121 @@ fn attention_backward_body<const FMA: bool>(
     [dq, dk, dv]: [&mut [f32]; 3],
     scratch: &mut Scratch,
 ) {
-    scratch.fit(shape);
-    let Scratch { turned: [keys, values, d_keys, d_values], weights, gradients, rows: [queries, results, d_results] } =
-        scratch;
-    let (AttentionShape { queries: tokens, width, strides, .. }, padded) = (*shape, shape.padded());
+    scratch.fit(shape, true);
+    let Scratch { turned: [keys, values], dense, weights, gradients, queries, outputs, results } = scratch;
+    let AttentionShape { queries: tokens, width, strides, .. } = *shape;
+    let (padded, wide) = (shape.padded_keys(), shape.padded_width());
     turn(k, strides[1], shape, keys);
     turn(v, strides[2], shape, values);
+    take(k, strides[1], [width, wide], [0, shape.keys], |_| 1.0, dense);
     let scale = (width as f32).powf(-0.5);
+    take(q, strides[0], [width, wide], [0, tokens], |_| scale, queries);
     for first in (0..tokens).step_by(ROWS) {
-        take(q, strides[0], width, first, tokens, scale, queries);
-        take(dy, strides[3], width, first, tokens, 1.0, d_results);
-        combine::<FMA>(queries, keys, width, padded, weights);
-        soften::<FMA>(shape, first, weights);
-        combine::<FMA>(d_results, values, width, padded, gradients);
-        spread::<FMA>(d_results, weights, width, padded, d_values);
-        for (gradients, weights) in gradients.chunks_exact_mut(padded).zip(weights.chunks_exact(padded)) {
-            let mut sums = [0.0f32; LANES];
-            let ((gradients, _), (weights, _)) = (gradients.as_chunks_mut::<LANES>(), weights.as_chunks::<LANES>());
-            for (gradients, weights) in gradients.iter().zip(weights) {
-                for lane in 0..LANES {
-                    sums[lane] = mul_add::<FMA>(gradients[lane], weights[lane], sums[lane]);
-                }
-            }
-            let mean = sums.iter().sum::<f32>();
-            for (gradients, weights) in gradients.iter_mut().zip(weights) {
-                for lane in 0..LANES {
-                    gradients[lane] = weights[lane] * (gradients[lane] - mean);
-                }
-            }
+        let (scores, wides) = (first * padded..(first + ROWS) * padded, first * wide..(first + ROWS) * wide);
+        let (weights, gradients) = (&mut weights[scores.clone()], &mut gradients[scores]);
+        let (queries, outputs) = (&queries[wides.clone()], &mut outputs[wides]);
+        multiply::<FMA>(queries, width, keys, padded, weights);
+        let scales = soften::<FMA>(shape, first, weights);
+        take(dy, strides[3], [width, wide], [first, tokens], |row| scales[row], outputs);
+        multiply::<FMA>(outputs, width, values, padded, gradients);
+        let rows = gradients.chunks_exact_mut(padded).zip(weights.chunks_exact(padded));
+        for ((gradients, weights), scale) in rows.zip(scales) {
+            through_softmax::<FMA>(gradients, weights, scale);
         }
-        // The queries are scaled already, and with them dK.
-        spread::<FMA>(queries, gradients, width, padded, d_keys);
-        contract::<FMA>(gradients, keys, width, padded, results);
-        for (row, result) in results.chunks_exact(width).enumerate().take(tokens - first) {
+        multiply::<FMA>(gradients, shape.keys, dense, wide, results);
+        for (row, result) in results.chunks_exact(wide).enumerate().take(tokens - first) {
             let dq = &mut dq[(first + row) * width..][..width];
             dq.iter_mut().zip(result).for_each(|(dq, result)| *dq = result * scale);
         }
     }
-    for (turned, out) in [(d_keys, dk), (d_values, dv)] {
-        for token in 0..shape.keys {
-            for channel in 0..width {
-                out[token * width + channel] = turned[channel * padded + token];
+    // The queries are scaled already, and with them dK.
+    for (weights, rows, out) in [(weights, outputs, dv), (gradients, queries, dk)] {
+        for first in (0..shape.keys).step_by(ROWS) {
+            multiply_turned::<FMA>((weights, padded, first), rows, wide, results);
+            for (row, result) in results.chunks_exact(wide).enumerate().take(shape.keys - first) {
+                out[(first + row) * width..][..width].copy_from_slice(&result[..width]);
             }
+        }
+    }
+}
+
+/// A row of dS from one of dP / sum, that of P * sum, and `scale` = 1 / sum.
+#[inline(always)]
+fn through_softmax<const FMA: bool>(gradients: &mut [f32], weights: &[f32], scale: f32) {
+    let ((gradients, _), (weights, _)) = (gradients.as_chunks_mut::<LANES>(), weights.as_chunks::<LANES>());
+    let mut sums = [[0.0f32; LANES]; 4];
+    let ((fours, few), (four_weights, few_weights)) = (gradients.as_chunks::<4>(), weights.as_chunks::<4>());
+    for (gradients, weights) in fours.iter().zip(four_weights) {
+        for part in 0..4 {
+            for lane in 0..LANES {
+                sums[part][lane] = mul_add::<FMA>(gradients[part][lane], weights[part][lane], sums[part][lane]);
+            }
+        }
+    }
+    for (gradients, weights) in few.iter().zip(few_weights) {
+        for lane in 0..LANES {
+            sums[0][lane] = mul_add::<FMA>(gradients[lane], weights[lane], sums[0][lane]);
+        }
+    }
+    let mean = lane_sum(sums) * scale;
+    for (gradients, weights) in gradients.iter_mut().zip(weights) {
+        for lane in 0..LANES {
+            gradients[lane] = weights[lane] * (gradients[lane] - mean);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Random;
+
+    fn shape(queries: usize, keys: usize, width: usize) -> AttentionShape {
+        AttentionShape { queries, keys, width, strides: [width + 3, width, width + 1, width + 2], window: None }
+    }
+
+    /// Every body on one scratch, whatever shape left something in it, against the definition.
+    #[test]
+    fn the_output_is_the_definition() {
+        let (mut random, mut scratch) = (Random::new(0), Scratch::default());
+        for (queries, keys, width) in
+            [(1, 1, 1), (7, 5, 3), (5, 7, 3), (6, 8, 16), (13, 48, 8), (12, 50, 17), (6, 8, 16)]
+        {
+            let shape = shape(queries, keys, width);
+            let [q, k, v] = [queries, keys, keys].map(|tokens| random.stream().normal(tokens * (width + 3)));
+            let scale = (width as f64).powf(-0.5);
+            for body in [attention_body::<false>, attention_body::<true>, attention] {
+                let mut y = vec![0.0; queries * (width + 2)];
+                body(&shape, &q, &k, &v, &mut y, &mut scratch);
+                for query in 0..queries {
+                    let at = |x: &[f32], row: usize, stride: usize, i: usize| f64::from(x[row * stride + i]);
+                    let score = |key: usize| -> f64 {
+                        let products = (0..width).map(|i| at(&q, query, width + 3, i) * at(&k, key, width, i));
+                        (products.sum::<f64>() * scale).exp()
+                    };
+                    let sum: f64 = (0..keys).map(score).sum();
+                    for i in 0..width {
+                        let read = (0..keys).map(|key| score(key) * at(&v, key, width + 1, i)).sum::<f64>() / sum;
+                        let found = f64::from(y[query * (width + 2) + i]);
+                        assert!((found - read).abs() < 1e-5, "{shape:?} {query} {i}: {found} {read}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_scratch_may_come_from_another_shape() {
+        let (mut random, mut scratch) = (Random::new(0), Scratch::default());
+        for (queries, keys, width) in [(12, 50, 17), (6, 8, 16), (7, 5, 3), (5, 7, 3), (1, 1, 1), (12, 50, 17)] {
+            let shape = shape(queries, keys, width);
+            let [q, k, v, dy] = [queries, keys, keys, queries].map(|t| random.stream().normal(t * (width + 3)));
+            let run = |scratch: &mut Scratch| {
+                let [mut dq, mut dk, mut dv] = [queries, keys, keys].map(|tokens| vec![0.0; tokens * width]);
+                attention_backward(&shape, [&q, &k, &v, &dy], [&mut dq, &mut dk, &mut dv], scratch);
+                [dq, dk, dv]
+            };
+            assert_eq!(run(&mut scratch), run(&mut Scratch::default()), "{shape:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ mod softmax;
 mod window;
 
 pub(crate) use attention::{AttentionShape, Scratch, attention, attention_backward};
-pub(crate) use norm::{add_norm, add_norm_backward};
+pub(crate) use norm::{add_norm, add_norm_backward, norm, norm_statistics};
 pub(crate) use rows::{
     add_to_columns, disturb, drop_out, fused_adamw, rectify, rectify_backward, stage_errors, sum_squares,
 };
@@ -70,17 +70,39 @@ fn exp<const FMA: bool>(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { y }
 }
 
-/// The sum of `f` of each value, in eight lanes, in an order of its own.
+/// The sum of `f` of each value, in four vectors of eight lanes, in an order of its own.
 #[inline(always)]
 fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0f32; 8];
+    let mut sums = [[0.0f32; 8]; 4];
     let (whole, rest) = values.as_chunks::<8>();
-    for chunk in whole {
-        for (sum, &value) in sums.iter_mut().zip(chunk) {
+    let (fours, few) = whole.as_chunks::<4>();
+    for chunks in fours {
+        for (sums, chunk) in sums.iter_mut().zip(chunks) {
+            for (sum, &value) in sums.iter_mut().zip(chunk) {
+                *sum += f(value);
+            }
+        }
+    }
+    for chunk in few {
+        for (sum, &value) in sums[0].iter_mut().zip(chunk) {
             *sum += f(value);
         }
     }
-    sums.iter().sum::<f32>() + rest.iter().map(|&value| f(value)).sum::<f32>()
+    lane_sum(sums) + rest.iter().map(|&value| f(value)).sum::<f32>()
+}
+
+/// The sum of all lanes, halves added to halves.
+#[inline(always)]
+fn lane_sum([mut a, b, c, d]: [[f32; 8]; 4]) -> f32 {
+    for lane in 0..8 {
+        a[lane] = (a[lane] + b[lane]) + (c[lane] + d[lane]);
+    }
+    for half in [4, 2, 1] {
+        for lane in 0..half {
+            a[lane] += a[lane + half];
+        }
+    }
+    a[0]
 }
 
 #[cfg(test)]

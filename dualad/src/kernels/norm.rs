@@ -29,13 +29,48 @@ fn add_norm_body<const FMA: bool>(
         for (s, x) in s.iter_mut().zip(&x[..n]) {
             *s += x;
         }
-        let mean = sum(s, |value| value) / n as f32;
-        let variance = sum(s, |value| (value - mean) * (value - mean)) / n as f32;
-        let scale = 1.0 / (variance + EPS).sqrt();
-        *stats = [mean, scale];
-        for (((y, s), weight), bias) in y[..n].iter_mut().zip(s.iter()).zip(weight).zip(bias) {
-            *y = mul_add::<FMA>((s - mean) * scale, *weight, *bias);
-        }
+        *stats = statistics(s, EPS);
+        apply::<FMA>(s, *stats, weight, bias, &mut y[..n]);
+    }
+}
+
+/// Mean and 1 / sqrt(variance + eps) of a row.
+#[inline(always)]
+fn statistics(row: &[f32], eps: f32) -> [f32; 2] {
+    let n = row.len() as f32;
+    let mean = sum(row, |value| value) / n;
+    let variance = sum(row, |value| (value - mean) * (value - mean)) / n;
+    [mean, 1.0 / (variance + eps).sqrt()]
+}
+
+#[inline(always)]
+fn apply<const FMA: bool>(row: &[f32], [mean, scale]: [f32; 2], weight: &[f32], bias: &[f32], y: &mut [f32]) {
+    for (((y, x), weight), bias) in y.iter_mut().zip(row).zip(weight).zip(bias) {
+        *y = mul_add::<FMA>((x - mean) * scale, *weight, *bias);
+    }
+}
+
+kernel! {
+    /// Rows side by side, without a residual.
+    fn norm(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = norm_body
+}
+
+#[inline(always)]
+fn norm_body<const FMA: bool>(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    for (x, y) in x.chunks_exact(weight.len()).zip(y.chunks_exact_mut(weight.len())) {
+        apply::<FMA>(x, statistics(x, eps), weight, bias, y);
+    }
+}
+
+kernel! {
+    /// The mean and 1 / sqrt(variance + eps) of each row of `columns`.
+    fn norm_statistics(x: &[f32], columns: usize, eps: f32, stats: &mut [[f32; 2]]) = norm_statistics_body
+}
+
+#[inline(always)]
+fn norm_statistics_body<const FMA: bool>(x: &[f32], columns: usize, eps: f32, stats: &mut [[f32; 2]]) {
+    for (x, stats) in x.chunks_exact(columns).zip(stats) {
+        *stats = statistics(x, eps);
     }
 }
 

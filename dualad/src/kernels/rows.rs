@@ -94,31 +94,48 @@ fn sum_squares_body<const FMA: bool>(values: &[f32]) -> f64 {
     total
 }
 
-/// Sets each element to zero with `probability` and divides the others by what is left of one; `first` is the first
-/// element's number in the stream. `kept`, where given, is 1 for those that stay.
-pub(crate) fn drop_out(x: &mut [f32], probability: f32, stream: Stream, first: usize, mut kept: Option<&mut [u8]>) {
-    let scale = 1.0 / (1.0 - probability);
-    for_bits(x.len(), stream, first, |index, bits| {
-        let keep = unit(bits) >= probability;
-        x[index] = if keep { x[index] * scale } else { 0.0 };
-        if let Some(kept) = &mut kept {
-            kept[index] = u8::from(keep);
-        }
-    });
+kernel! {
+    /// Sets each element to zero with `probability` and divides the others by what is left of one; `first` is the first
+    /// element's number in the stream. `kept`, where given, is 1 for those that stay.
+    fn drop_out(
+        x: &mut [f32], probability: f32, stream: Stream, first: usize, kept: Option<&mut [u8]>,
+    ) = drop_out_body
 }
 
-/// Calls `f` with each index from 0 to `count` and the bits of element `first` + index.
-fn for_bits(count: usize, stream: Stream, first: usize, mut f: impl FnMut(usize, u32)) {
-    let mut index = 0;
-    while index < count {
-        let element = first + index;
-        let bits = stream.bits((element / 4) as u64);
-        for &bits in &bits[element % 4..] {
-            if index < count {
-                f(index, bits);
-                index += 1;
+/// Elements that eight blocks of the stream are for.
+const DROPPED: usize = 32;
+
+#[inline(always)]
+fn drop_out_body<const FMA: bool>(
+    x: &mut [f32],
+    probability: f32,
+    stream: Stream,
+    first: usize,
+    mut kept: Option<&mut [u8]>,
+) {
+    let scale = 1.0 / (1.0 - probability);
+    let mut at = 0;
+    while at < x.len() {
+        // From a block's first element on; before the first whole one there are up to three.
+        let (block, skipped) = ((first + at) / 4, (first + at) % 4);
+        let words = stream.bits_of_eight(block as u64);
+        let mut keep = [false; DROPPED];
+        for lane in 0..DROPPED / 4 {
+            for word in 0..4 {
+                keep[4 * lane + word] = unit(words[word][lane]) >= probability;
             }
         }
+        let keep = &keep[skipped..];
+        let end = x.len().min(at + keep.len());
+        for (x, keep) in x[at..end].iter_mut().zip(keep) {
+            *x = if *keep { *x * scale } else { 0.0 };
+        }
+        if let Some(kept) = &mut kept {
+            for (kept, keep) in kept[at..end].iter_mut().zip(keep) {
+                *kept = u8::from(*keep);
+            }
+        }
+        at = end;
     }
 }
 
@@ -157,5 +174,31 @@ fn fused_adamw_body<const FMA: bool>(
         *m = mul_add::<FMA>(*m, beta1, g * rest1);
         *v = mul_add::<FMA>(*v, beta2, g * g * rest2);
         *p = *p * decay - size * *m / ((*v * unbias).sqrt() + eps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Random;
+
+    #[test]
+    fn what_is_dropped_is_what_the_stream_says() {
+        let stream = Random::new(2).named("mask");
+        let uniform = stream.uniform(300);
+        for first in [0, 1, 2, 3, 4, 31, 32, 37] {
+            for count in [0, 1, 2, 3, 31, 32, 33, 100, 200] {
+                let values: Vec<f32> = (0..count).map(|index| 1.0 + index as f32).collect();
+                let (mut found, mut alone, mut kept) = (values.clone(), values.clone(), vec![2; count]);
+                drop_out(&mut found, 0.3, stream, first, Some(&mut kept));
+                drop_out(&mut alone, 0.3, stream, first, None);
+                assert_eq!(found, alone);
+                for (index, value) in values.iter().enumerate() {
+                    let keep = uniform[first + index] >= 0.3;
+                    let expected = if keep { value * (1.0 / (1.0 - 0.3)) } else { 0.0 };
+                    assert_eq!((found[index], kept[index]), (expected, u8::from(keep)), "{first} {index}");
+                }
+            }
+        }
     }
 }

@@ -10,30 +10,53 @@ kernel! {
 }
 
 #[inline(always)]
-pub(super) fn softmax_body<const FMA: bool>(row: &mut [f32]) {
+fn softmax_body<const FMA: bool>(row: &mut [f32]) {
+    let sum = exponentials::<FMA>(row);
+    if sum != 0.0 {
+        let scale = 1.0 / sum;
+        row.iter_mut().for_each(|x| *x *= scale);
+    }
+}
+
+/// Makes each x of the row e^(x - largest), and returns their sum: 1 or more, or 0 for a row of nothing but minus infinity,
+/// which becomes zeros.
+#[inline(always)]
+pub(super) fn exponentials<const FMA: bool>(row: &mut [f32]) -> f32 {
     let largest = max(row);
     if largest == f32::NEG_INFINITY {
         row.fill(0.0);
-        return;
+        return 0.0;
     }
     // A loop of its own: with the sum in it, compilers find no vectors.
     for x in row.iter_mut() {
         *x = exp::<FMA>(*x - largest);
     }
-    let scale = 1.0 / sum(row, |x| x);
-    for x in row.iter_mut() {
-        *x *= scale;
-    }
+    sum(row, |x| x)
 }
 
 #[inline(always)]
 fn max(values: &[f32]) -> f32 {
-    let mut largest = [f32::NEG_INFINITY; LANES];
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let mut largest = [[f32::NEG_INFINITY; LANES]; 4];
     let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            largest[lane] = if chunk[lane] > largest[lane] { chunk[lane] } else { largest[lane] };
+    let (fours, few) = chunks.as_chunks::<4>();
+    for four in fours {
+        for part in 0..4 {
+            for lane in 0..LANES {
+                largest[part][lane] = larger(largest[part][lane], four[part][lane]);
+            }
         }
     }
-    largest.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, &x| if x > largest { x } else { largest })
+    let [mut low, b, c, d] = largest;
+    for other in [b, c, d].iter().chain(few) {
+        for lane in 0..LANES {
+            low[lane] = larger(low[lane], other[lane]);
+        }
+    }
+    for half in [4, 2, 1] {
+        for lane in 0..half {
+            low[lane] = larger(low[lane], low[lane + half]);
+        }
+    }
+    rest.iter().fold(low[0], |largest, &x| larger(largest, x))
 }

@@ -185,6 +185,11 @@ mod tests {
             (3, [5, 8], 2, 8, window([5, 8], [2, 4])),
             (1, [1, 9], 2, 2, window([1, 9], [1, 5])),
             (2, [14, 14], 8, 4, window([14, 14], [7, 7])),
+            // One vector of channels beside two, whole ones and not; keys in whole tiles, in whole vectors, in neither.
+            (1, [5, 9], 2, 18, window([5, 9], [3, 3])),
+            (1, [6, 8], 2, 24, window([6, 8], [3, 5])),
+            (1, [1, 12], 1, 32, None),
+            (2, [4, 10], 1, 41, window([4, 10], [1, 1])),
         ];
         for (batch, [rows, columns], heads, width, window) in cases {
             let shape = [batch, rows * columns, heads * width];

@@ -5,11 +5,12 @@
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use crate::kernels;
 use crate::ops::{is_fast, values, widened, with_values};
 
 const NAME: &str = "layer norm";
 
-/// Rows whose contributions to the parameters' gradients are summed by one task. It fixes the order of the sum, whatever
+/// Rows that a task works on, whose contributions to the parameters' gradients it sums. It fixes the order of the sum, whatever
 /// the number of threads.
 const ROWS: usize = 64;
 
@@ -40,25 +41,6 @@ struct LayerNorm {
     channels: usize,
 }
 
-impl LayerNorm {
-    /// Mean and 1 / sqrt(variance + eps) of one row.
-    fn statistics(&self, row: &[f32]) -> (f32, f32) {
-        let count = row.len() as f32;
-        let mean = sum(row.iter().copied()) / count;
-        let variance = sum(row.iter().map(|x| (x - mean) * (x - mean))) / count;
-        (mean, 1.0 / (variance + self.eps).sqrt())
-    }
-}
-
-/// Eight running sums: fast, and in an order of its own making.
-fn sum(values: impl ExactSizeIterator<Item = f32>) -> f32 {
-    let mut sums = [0.0; 8];
-    for (index, value) in values.enumerate() {
-        sums[index % 8] += value;
-    }
-    sums.iter().sum()
-}
-
 impl CustomOp3 for LayerNorm {
     fn name(&self) -> &'static str {
         NAME
@@ -85,13 +67,9 @@ impl CustomOp3 for LayerNorm {
             );
         }
         let mut y = vec![0.0; x.len()];
-        let rows = x.par_chunks(self.channels.max(1)).zip(y.par_chunks_mut(self.channels.max(1)));
-        rows.for_each(|(x, y)| {
-            let (mean, scale) = self.statistics(x);
-            for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
-                *y = (x - mean) * scale * weight + bias;
-            }
-        });
+        let size = self.channels.max(1) * ROWS;
+        let tasks = x.par_chunks(size).zip(y.par_chunks_mut(size));
+        tasks.for_each(|(x, y)| kernels::norm(x, y, weight, bias, self.eps));
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
@@ -106,24 +84,15 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (n, dy) = (self.channels.max(1), dy.contiguous()?);
         let (dx, dw, db) = with_values([x, weight, &dy], NAME, |[x, weight, dy]| {
-            let mut dx = vec![0.0; x.len()];
-            let tasks = x.par_chunks(n * ROWS).zip(dy.par_chunks(n * ROWS)).zip(dx.par_chunks_mut(n * ROWS));
+            // Each row turns into its own gradient.
+            let mut dx = x.to_vec();
+            let tasks = dx.par_chunks_mut(n * ROWS).zip(dy.par_chunks(n * ROWS));
             let parts: Vec<(Vec<f32>, Vec<f32>)> = tasks
-                .map(|((x, dy), dx)| {
+                .map(|(dx, dy)| {
                     let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
-                    for ((x, dy), dx) in x.chunks(n).zip(dy.chunks(n)).zip(dx.chunks_mut(n)) {
-                        let (mean, scale) = self.statistics(x);
-                        let normal = |i: usize| (x[i] - mean) * scale;
-                        for i in 0..n {
-                            dw[i] += dy[i] * normal(i);
-                            db[i] += dy[i];
-                        }
-                        let first = sum((0..n).map(|i| weight[i] * dy[i])) / n as f32;
-                        let second = sum((0..n).map(|i| weight[i] * dy[i] * normal(i))) / n as f32;
-                        for i in 0..n {
-                            dx[i] = scale * (weight[i] * dy[i] - first - normal(i) * second);
-                        }
-                    }
+                    let mut stats = [[0.0; 2]; ROWS];
+                    kernels::norm_statistics(dx, n, self.eps, &mut stats);
+                    kernels::add_norm_backward(dy, n, dx, weight, &stats, &mut dw, &mut db);
                     (dw, db)
                 })
                 .collect();
