@@ -83,11 +83,8 @@ impl Stream {
     pub(crate) fn bits_of_eight(&self, block: u64) -> [[u32; 8]; 4] {
         let low = |x: u64| x as u32;
         let high = |x: u64| (x >> 32) as u32;
-        let mut counter = [[0u32; 8], [0; 8], [low(self.stream); 8], [high(self.stream); 8]];
-        for lane in 0..8 {
-            let block = block.wrapping_add(lane as u64);
-            (counter[0][lane], counter[1][lane]) = (low(block), high(block));
-        }
+        let blocks: [u64; 8] = std::array::from_fn(|lane| block.wrapping_add(lane as u64));
+        let mut counter = [blocks.map(low), blocks.map(high), [low(self.stream); 8], [high(self.stream); 8]];
         let mut key = [low(self.seed), high(self.seed)];
         for _ in 0..10 {
             let before = counter;

@@ -170,7 +170,7 @@ impl Fit {
             weights: base.weights.clone(),
             tiling: base.config().input.tiling,
             device: base.device().clone(),
-            limits: base.limits.clone(),
+            limits: base.limits,
             ..Self::new(images)
         }
     }
@@ -392,7 +392,7 @@ impl Fit {
         let progress = &mut self.progress;
         if let (Some(files), None) = (files, self.tiling) {
             let mut features = Features::of(files, extractor.clone(), preprocess.clone()).cancel(&self.cancel);
-            features = features.limits(self.limits.clone());
+            features = features.limits(self.limits);
             if let Some(cache) = &self.cache {
                 features = features.cache(cache.clone());
             }
@@ -447,7 +447,7 @@ impl Fit {
             tiling: self.tiling,
             calibration: None,
             regions: self.base.as_ref().map_or(RegionOptions::default().outlines(true), |base| base.regions),
-            limits: self.limits.clone(),
+            limits: self.limits,
             pool: self.base.as_ref().and_then(|base| base.pool.clone()),
         })
     }
