@@ -1,6 +1,6 @@
 //! A detector from a folder, the hub or bytes, and back into a folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
@@ -198,7 +198,7 @@ impl DetectorBuilder {
             Err(HubError::NotFound { .. } | HubError::Offline { .. }) => Ok(None),
             Err(error) => Err(hub_error(error)),
         };
-        let name = PathBuf::from(repository);
+        let name = std::path::PathBuf::from(repository);
         let model = Model::from_files(&name, &config.path, &parameters.path, &Device::Cpu)?;
         let calibration = optional(CALIBRATION)?.map(Calibration::load).transpose()?;
         // Not asked for where the configuration says where else they are.
