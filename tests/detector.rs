@@ -419,8 +419,18 @@ fn folders_that_are_no_model_are_refused() {
         assert!(error.contains(word), "{to}: {error}");
     }
     std::fs::write(&path, &text).unwrap();
+    // Another model's thresholds.
+    let other = text_of(&detector.calibration().unwrap().to_json().unwrap(), &detector.config().sha256);
+    std::fs::write(folder.path().join("calibration.json"), other).unwrap();
+    assert!(error().contains("another model"));
     std::fs::write(folder.path().join("calibration.json"), r#"{"pooled": {"reject": "high"}}"#).unwrap();
     assert!(error().contains("calibration.json"));
+}
+
+/// A calibration with another digest than this.
+fn text_of(calibration: &str, sha256: &str) -> String {
+    assert!(calibration.contains(sha256));
+    calibration.replace(sha256, &"0".repeat(64))
 }
 
 /// For months: what an inspection takes, it gives back.

@@ -168,9 +168,9 @@ impl Model {
         let folder = folder.as_ref();
         let io = |path: &Path, error| Error::Io { action: "write", path: path.into(), error };
         std::fs::create_dir_all(folder).map_err(|error| io(folder, error))?;
-        let parameters = folder.join(PARAMETERS);
-        self.network.save(&parameters)?;
-        let sha256 = digest(&parameters)?;
+        let parameters = self.network.to_safetensors()?;
+        let sha256 = weights::sha256(&parameters);
+        write_atomically(&folder.join(PARAMETERS), &parameters)?;
         let config = ModelConfig { sha256, ..self.config.clone() };
         write_atomically(&folder.join(CARD), card(&config, results).as_bytes())?;
         let path = folder.join(CONFIG);
@@ -236,10 +236,6 @@ impl Model {
         }
         serde_json::from_value(value).map_err(malformed)
     }
-}
-
-fn digest(path: &Path) -> Result<String> {
-    Ok(weights::sha256_of_file(path)?)
 }
 
 fn read(path: &Path, folder: &Path) -> Result<String> {

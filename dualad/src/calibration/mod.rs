@@ -58,6 +58,10 @@ pub struct Calibration {
     /// The version of this format.
     #[serde(default = "current_format")]
     format: u64,
+    /// SHA-256 of the `model.safetensors` whose scores they were chosen on: a detector of another model refuses them. `None`,
+    /// as in a file written by hand: of no model in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Per category.
     #[serde(default, deserialize_with = "file::distinct")]
     pub categories: BTreeMap<String, Thresholds>,
@@ -72,7 +76,7 @@ pub struct Calibration {
 impl Calibration {
     /// A calibration of these thresholds.
     pub fn new(categories: BTreeMap<String, Thresholds>, pooled: Option<Thresholds>) -> Self {
-        Self { format: FORMAT, categories, pooled, notices: Vec::new() }
+        Self { format: FORMAT, model: None, categories, pooled, notices: Vec::new() }
     }
 
     /// Everything that a user should know of these thresholds: the notices, and each threshold's warnings with its category.

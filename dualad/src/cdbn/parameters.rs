@@ -188,13 +188,11 @@ impl DualAd {
         Self::from_parameters(config, tensors)
     }
 
-    /// Writes the parameters as a safetensors file that [`Self::load`] reads, in f32, under a temporary name first.
+    /// The parameters as a safetensors file's content, in f32: what [`Self::from_safetensors`] reads.
     ///
     /// # Errors
-    /// [`Error::Parameter`] if one is not finite (an earlier file stays as it is),
-    /// [`Error::Io`] if the file cannot be written, [`Error::Candle`] if the parameters cannot be read.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
+    /// [`Error::Parameter`] if one is not finite, [`Error::Candle`] if they cannot be read.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
         let tensors = self
             .parameters
             .iter()
@@ -207,13 +205,15 @@ impl DualAd {
                 return Err(Error::Parameter { name: (*name).into(), reason });
             }
         }
-        let bytes = safetensors::serialize(tensors.iter(), None);
-        let bytes = bytes.map_err(|error| Error::Io {
-            action: "write",
-            path: path.into(),
-            error: std::io::Error::other(error),
-        })?;
-        crate::file::write_atomically(path, &bytes)
+        safetensors::serialize(tensors.iter(), None).map_err(|error| Error::Candle(candle_core::Error::wrap(error)))
+    }
+
+    /// Writes the parameters as a safetensors file that [`Self::load`] reads, in f32, under a temporary name first.
+    ///
+    /// # Errors
+    /// As [`Self::to_safetensors`] (an earlier file stays as it is), [`Error::Io`] if the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        crate::file::write_atomically(path.as_ref(), &self.to_safetensors()?)
     }
 }
 

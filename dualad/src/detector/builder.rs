@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use dualad_backbones::weights::sha256_of_file;
+use dualad_backbones::weights::{sha256, sha256_of_file};
 #[cfg(feature = "hub")]
 use dualad_backbones::{
     HubFile,
@@ -233,7 +233,8 @@ impl DetectorBuilder {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn from_model(self, model: Model) -> Result<Detector> {
+    pub fn from_model(self, mut model: Model) -> Result<Detector> {
+        model.config.sha256 = sha256(&model.network.to_safetensors()?);
         self.assemble(model, None, None, Path::new("<model>"))
     }
 
@@ -245,6 +246,13 @@ impl DetectorBuilder {
         name: &Path,
     ) -> Result<Detector> {
         let config = &model.config;
+        let chosen_on = calibration.as_ref().and_then(|calibration| calibration.model.as_deref());
+        if chosen_on.is_some_and(|chosen_on| chosen_on != config.sha256) {
+            let reason = format!(
+                "its {CALIBRATION} was made for another model, whose scores are others; calibrate again, or take the line \"model\" out of it to use it nonetheless"
+            );
+            return Err(Error::Model { folder: name.into(), reason });
+        }
         let recorded = &config.weights;
         let weights = match self.weights.clone().or(included) {
             _ if config.backbone.network().is_none() => Weights::default(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Device;
+use dualad_backbones::weights::sha256;
 use dualad_backbones::{Backbone, FeatureExtractor, Weights};
 use dualad_data::image::{Limits, Picture, Preprocess};
 use dualad_data::{Cancel, Sample};
@@ -293,6 +294,7 @@ impl Fit {
         model.config.train_images = images.train.len();
         model.config.preset = preset;
         model.config.train = Some(recipe.train);
+        model.config.sha256 = sha256(&model.network.to_safetensors()?);
         let detector = self.detector(model, extractor, preprocess)?;
 
         let held_out = self.score(&detector, &images.held_out)?;
@@ -307,7 +309,8 @@ impl Fit {
             detector
         } else {
             let scored = held_out.iter().map(|(category, score)| Scored { category, score: *score, anomalous: false });
-            let calibration = self.calibrator.calibrate(scored)?;
+            let mut calibration = self.calibrator.calibrate(scored)?;
+            calibration.model = Some(detector.config().sha256.clone());
             notices.extend(calibration.warnings());
             detector.with_calibration(Some(calibration))
         };

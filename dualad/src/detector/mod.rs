@@ -237,6 +237,7 @@ impl Detector {
         }
         let mut calibration = calibrator.calibrate(scored)?;
         calibration.categories.remove("");
+        calibration.model = Some(self.config().sha256.clone());
         Ok(calibration)
     }
 
