@@ -67,14 +67,8 @@ fn run(args: &Args) -> Result<()> {
     let mut names = HashSet::new();
     let mut failed = 0;
     for images in args.images.chunks(TOGETHER) {
-        let request = |path: &'_ PathBuf| -> Request<'_> {
-            let request = Request::from(path);
-            match &args.category {
-                Some(category) => request.category(category),
-                None => request,
-            }
-        };
-        let found = detector.inspect_batch(images.iter().map(|path| request(path)).collect::<Vec<_>>());
+        let requests = images.iter().map(|path| request(path, args.category.as_deref()));
+        let found = detector.inspect_batch(requests);
         for (path, found) in images.iter().zip(found) {
             let image = path.display().to_string();
             let drawn = match (&found, &args.heatmaps) {
@@ -105,6 +99,14 @@ fn run(args: &Args) -> Result<()> {
             let of = args.images.len();
             Err(format!("{failed} of {of} images could not be inspected; their lines say why").into())
         }
+    }
+}
+
+fn request<'a>(path: &'a PathBuf, category: Option<&'a str>) -> Request<'a> {
+    let request = Request::from(path);
+    match category {
+        Some(category) => request.category(category),
+        None => request,
     }
 }
 
