@@ -24,6 +24,8 @@ mod failure;
 mod handlers;
 #[path = "serve/metrics.rs"]
 mod metrics;
+#[path = "serve/patience.rs"]
+mod patience;
 #[path = "serve/query.rs"]
 mod query;
 #[path = "serve/stop.rs"]

@@ -467,6 +467,9 @@ fn a_second_signal_and_a_deadline_end_it() {
     assert!(code == Some(1) && text.contains("--stop-timeout-s") && text.lines().count() == 1, "{code:?} {text}");
 }
 
+/// Path, headers, body; the answer's status, and a word of its error.
+type Case<'a> = (&'a str, &'a [&'a str], &'a [u8], u16, &'a str);
+
 #[test]
 fn what_is_wrong_with_a_request_is_said() {
     let server = Server::start(&["--max-pixels", "5000", "--max-body-mib", "1", "--read-timeout-s", "2"]);
@@ -479,7 +482,7 @@ fn what_is_wrong_with_a_request_is_said() {
         file.into_inner()
     };
     let long = format!("X-Image-Name: {}", "x".repeat(300));
-    let cases: &[(&str, &[&str], &[u8], u16, &str)] = &[
+    let cases: &[Case<'_>] = &[
         ("/inspect", &[], b"", 400, "empty"),
         ("/inspect", &[], b"/etc/passwd", 400, "upload"),
         ("/inspect", &[], b"../../etc/passwd", 400, "upload"),
@@ -550,6 +553,29 @@ fn what_is_wrong_with_a_request_is_said() {
         Answer::read(stream).expect("an answer").error(413),
         "the upload is larger than 1048576 bytes, the limit"
     );
+    server.healthy();
+    server.stop();
+}
+
+/// An answer that nobody takes is not kept.
+#[test]
+fn a_client_that_does_not_read_is_left() {
+    let server = Server::start(&["--read-timeout-s", "1"]);
+    // Noise: its picture is larger than what sockets hold.
+    let pixels: Vec<u8> =
+        (0..3000u64 * 2500 * 3).map(|index| (index.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
+    let mut stream = server.connect();
+    stream.write_all(head("POST", "/heatmap", &[RAW, "X-Image-Shape: 2500,3000,3"], pixels.len()).as_bytes()).unwrap();
+    stream.write_all(&pixels).unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    std::thread::sleep(Duration::from_millis(2500));
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    let text = String::from_utf8_lossy(&rest[..rest.len().min(500)]).into_owned();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse::<usize>().unwrap();
+    assert!(rest.len() < length, "{} of {length} bytes", rest.len());
     server.healthy();
     server.stop();
 }

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// How long the first image of a batch waits for others
     #[arg(long, value_name = "MS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=60_000))]
     pub(crate) linger_ms: u64,
-    /// How long a request's head may take, and how long its body
+    /// How long a request's head may take, how long its body, and how long a client may take nothing of its answer
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) read_timeout_s: u64,
     /// How long stopping may take

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::handlers::App;
+use crate::patience::Patience;
 
 /// Connections at a time; more wait to be accepted.
 const MOST: usize = 512;
@@ -73,7 +74,8 @@ async fn connection(
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(read_timeout);
     builder.max_buf_size(MOST_HEAD).keep_alive(keep_alive);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let stream = TokioIo::new(Patience::new(stream, read_timeout));
+    let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     tokio::select! {
         // A client that breaks off is nobody's fault here.
