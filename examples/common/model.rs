@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use dualad::Detector;
 use dualad::backbones::Weights;
+use dualad::data::image::Limits;
 use dualad::detector::Inspection;
 use serde::Serialize;
 
-use super::{CommonArgs, Result};
+use crate::common::{CommonArgs, Result};
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
@@ -28,7 +29,12 @@ pub(crate) struct ModelArgs {
 
 impl ModelArgs {
     pub(crate) fn detector(&self, common: &CommonArgs) -> Result<Detector> {
-        let mut builder = Detector::builder().device(&common.device()?);
+        self.detector_within(common, Limits::default())
+    }
+
+    /// With limits for images that are not the user's own.
+    pub(crate) fn detector_within(&self, common: &CommonArgs, limits: Limits) -> Result<Detector> {
+        let mut builder = Detector::builder().device(&common.device()?).limits(limits);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads)?;
         }

@@ -1,0 +1,194 @@
+//! A request's head and body, checked: in this order, so that nothing is read that cannot be used.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, StatusCode, header};
+use dualad::data::image::{PixelFormat, RawImage};
+use dualad::detector::Request;
+
+use crate::failure::Failure;
+
+/// What the head says of the image.
+#[derive(Debug)]
+pub(crate) struct Head {
+    name: String,
+    raw: Option<Raw>,
+    /// What the body is said to have.
+    length: Option<u64>,
+}
+
+/// Pixels without a file around them.
+#[derive(Debug, Clone, Copy)]
+struct Raw {
+    width: u32,
+    height: u32,
+    format: PixelFormat,
+}
+
+impl Raw {
+    fn bytes(self) -> u64 {
+        (u64::from(self.width) * u64::from(self.height)).saturating_mul(self.format.bytes() as u64)
+    }
+}
+
+/// An image from the network. No path in it is ever opened.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    head: Head,
+    bytes: Vec<u8>,
+    pub(crate) category: Option<String>,
+}
+
+/// The largest of an upload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) bytes: u64,
+    pub(crate) pixels: u64,
+}
+
+impl Head {
+    pub(crate) fn parse(headers: &HeaderMap, most: Most) -> Result<Self, Failure> {
+        let length = match text(headers, "content-length")? {
+            Some(length) => Some(length.parse().map_err(|_| Failure::bad("Content-Length is no number"))?),
+            None => None,
+        };
+        if length.is_some_and(|length| length > most.bytes) {
+            return Err(beyond(most));
+        }
+        if text(headers, "content-encoding")?.is_some_and(|encoding| encoding != "identity") {
+            return Err(unsupported("the body is compressed; send it as it is"));
+        }
+        let kind = text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default().to_ascii_lowercase();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let raw = raw(headers, kind, most)?;
+        // Clients that are not told otherwise call a body x-www-form-urlencoded; what an image is, its content says.
+        let image = ["", "application/octet-stream", "application/x-www-form-urlencoded"].contains(&kind);
+        if !image && !kind.starts_with("image/") {
+            return Err(unsupported("the body must be an image file itself, with a Content-Type such as image/png"));
+        }
+        let name = text(headers, "x-image-name")?.unwrap_or("upload");
+        if name.is_empty() || name.len() > 255 {
+            return Err(Failure::bad("X-Image-Name must have 1 to 255 characters"));
+        }
+        if let (Some(raw), Some(length)) = (raw, length) {
+            fits(raw, length)?;
+        }
+        Ok(Self { name: name.to_owned(), raw, length })
+    }
+
+    /// The upload, once all of its body is here.
+    pub(crate) async fn read(
+        self,
+        body: Body,
+        category: Option<String>,
+        most: Most,
+        timeout: Duration,
+    ) -> Result<Upload, Failure> {
+        let bytes = tokio::time::timeout(timeout, read(body, self.length, most)).await.map_err(|_| {
+            let message = format!("the upload was not complete within {} s", timeout.as_secs());
+            Failure::new(StatusCode::REQUEST_TIMEOUT, message)
+        })??;
+        if let Some(raw) = self.raw {
+            fits(raw, bytes.len() as u64)?;
+        }
+        if bytes.is_empty() {
+            return Err(Failure::bad("the body is empty; send an image file, or raw pixels with X-Image-Shape"));
+        }
+        Ok(Upload { head: self, bytes, category })
+    }
+}
+
+impl Upload {
+    pub(crate) fn name(&self) -> &str {
+        &self.head.name
+    }
+
+    pub(crate) fn request(&self) -> Result<Request<'_>, dualad::Error> {
+        let request: Request<'_> = match self.head.raw {
+            Some(Raw { width, height, format }) => RawImage::new(&self.bytes, width, height, format)?.into(),
+            None => Request::encoded(&self.bytes, &self.head.name),
+        };
+        Ok(match &self.category {
+            Some(category) => request.category(category),
+            None => request,
+        })
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Failure> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let value = value.to_str().map_err(|_| Failure::bad(format!("the header {name} is not ASCII")))?;
+    Ok(Some(value.trim()))
+}
+
+fn raw(headers: &HeaderMap, kind: &str, most: Most) -> Result<Option<Raw>, Failure> {
+    let format = text(headers, "x-image-format")?;
+    let Some(shape) = text(headers, "x-image-shape")? else {
+        let alone = "X-Image-Format is of raw pixels; give X-Image-Shape: HEIGHT,WIDTH,CHANNELS with it";
+        return if format.is_some() { Err(Failure::bad(alone)) } else { Ok(None) };
+    };
+    if kind != "application/octet-stream" {
+        return Err(unsupported("raw pixels (X-Image-Shape) need Content-Type: application/octet-stream"));
+    }
+    let sides: Vec<u32> = shape.split(',').map_while(|side| side.trim().parse().ok()).collect();
+    let &[height, width, channels @ (1 | 3)] = sides.as_slice() else {
+        let message = format!("X-Image-Shape is {shape:?}, and must be HEIGHT,WIDTH,CHANNELS with 1 or 3 channels");
+        return Err(Failure::bad(message));
+    };
+    if width == 0 || height == 0 || shape.split(',').count() != 3 {
+        return Err(Failure::bad(format!("X-Image-Shape is {shape:?}; height and width must be at least 1")));
+    }
+    let format = match (format, channels) {
+        (None | Some("rgb8"), 3) => PixelFormat::Rgb8,
+        (Some("bgr8"), 3) => PixelFormat::Bgr8,
+        (None | Some("grey8"), 1) => PixelFormat::Grey8,
+        (other, channels) => {
+            let other = other.unwrap_or_default();
+            let message =
+                format!("X-Image-Format is {other:?}, and must be rgb8, bgr8 (3 channels) or grey8 (1 channel)");
+            return Err(Failure::bad(format!("{message}; X-Image-Shape has {channels}")));
+        }
+    };
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > most.pixels {
+        return Err(Failure::too_large(format!("the image has {pixels} pixels, and the limit is {}", most.pixels)));
+    }
+    let raw = Raw { width, height, format };
+    if raw.bytes() > most.bytes { Err(beyond(most)) } else { Ok(Some(raw)) }
+}
+
+fn fits(raw: Raw, length: u64) -> Result<(), Failure> {
+    if length == raw.bytes() {
+        return Ok(());
+    }
+    let Raw { width, height, format } = raw;
+    let needed = raw.bytes();
+    Err(Failure::bad(format!("the body has {length} bytes, and {width}x{height} pixels of {format:?} take {needed}")))
+}
+
+fn beyond(most: Most) -> Failure {
+    Failure::too_large(format!("the upload is larger than {} bytes, the limit", most.bytes))
+}
+
+fn unsupported(message: &str) -> Failure {
+    Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+}
+
+async fn read(mut body: Body, length: Option<u64>, most: Most) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let length = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
+    // A length is a promise: what was promised and not sent is never touched.
+    bytes.try_reserve_exact(length).map_err(|_| Failure::busy("there is no memory for the upload"))?;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|error| Failure::bad(format!("the upload broke off: {error}")))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if (bytes.len() + data.len()) as u64 > most.bytes {
+            return Err(beyond(most));
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
+}
