@@ -7,8 +7,6 @@
 //! cargo run --release --example calibrate -- --model out/mvtec --data MVTEC --recall 0.99 --review-quantile 0.95
 //! ```
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 #[path = "common/mod.rs"]
 mod common;
 #[path = "common/model.rs"]
@@ -19,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgGroup, Parser};
-use common::{CommonArgs, Result};
+use common::{CommonArgs, Result, note, print};
 use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::Request;
@@ -76,10 +74,13 @@ fn run(args: &Args) -> Result<()> {
     let out = match &args.out {
         Some(out) => out.clone(),
         None if folder.is_dir() => folder.join("calibration.json"),
+        None if args.out.is_none() && folder.components().count() != 2 => {
+            return Err(format!("there is no model in {}; name the folder of a trained one", folder.display()).into());
+        }
         None => return Err("the model is not a folder; say with --out where the thresholds are to be written".into()),
     };
     let detector = args.model.detector(&args.common)?;
-    let dataset = Dataset::open(&args.data)?;
+    let dataset = Dataset::open_products(&args.data)?;
     // A plain folder of images is for training on; here it is what is known to be good.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
@@ -96,15 +97,13 @@ fn run(args: &Args) -> Result<()> {
     let calibration = calibration?;
     calibration.save(&out)?;
     for warning in calibration.warnings() {
-        eprintln!("{warning}");
+        note(&warning);
     }
     if args.common.json_to_stdout() {
-        println!("{}", calibration.to_json()?.trim_end());
-        return Ok(());
+        return print(&format!("{}\n", calibration.to_json()?.trim_end()));
     }
     args.common.write_json(&calibration)?;
-    table(&calibration, &out);
-    Ok(())
+    print(&table(&calibration, &out))
 }
 
 fn request(sample: &Sample) -> Request<'_> {
@@ -126,13 +125,12 @@ fn calibrator(args: &Args) -> Calibrator {
 }
 
 /// For a person.
-fn table(calibration: &Calibration, out: &Path) {
-    println!("{:<16} {:>10} {:>10} {:>6} {:>9}", "category", "review", "reject", "good", "defective");
-    let row = |name: &str, thresholds: &Thresholds| {
+fn table(calibration: &Calibration, out: &Path) -> String {
+    let mut text = format!("{:<16} {:>10} {:>10} {:>6} {:>9}\n", "category", "review", "reject", "good", "defective");
+    let named = calibration.categories.iter().map(|(name, thresholds)| (name.as_str(), thresholds));
+    for (name, thresholds) in named.chain(calibration.pooled.iter().map(|thresholds| ("(pooled)", thresholds))) {
         let Thresholds { review, reject, normal_images, anomalous_images, .. } = thresholds;
-        println!("{name:<16} {review:>10.4} {reject:>10.4} {normal_images:>6} {anomalous_images:>9}");
-    };
-    calibration.categories.iter().for_each(|(name, thresholds)| row(name, thresholds));
-    calibration.pooled.iter().for_each(|thresholds| row("(pooled)", thresholds));
-    println!("{}", out.display());
+        text += &format!("{name:<16} {review:>10.4} {reject:>10.4} {normal_images:>6} {anomalous_images:>9}\n");
+    }
+    text + &format!("{}\n", out.display())
 }

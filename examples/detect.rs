@@ -5,8 +5,6 @@
 //! cargo run --release --example detect -- --model out/mvtec --category gear --heatmaps maps --json - parts/*.png
 //! ```
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 #[path = "common/mod.rs"]
 mod common;
 #[path = "common/model.rs"]
@@ -18,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::{CommonArgs, Result};
+use common::{CommonArgs, Result, print};
 use dualad::Detector;
+use dualad::calibration::ThresholdSource;
 use dualad::data::render;
 use dualad::detector::{Inspection, Request};
 use model::{Line, ModelArgs};
@@ -59,6 +58,7 @@ fn run(args: &Args) -> Result<()> {
     if let Some(folder) = &args.heatmaps {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
+    let inputs: HashSet<PathBuf> = args.images.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let mut json = match &args.common.json {
         Some(_) if args.common.json_to_stdout() => Some(Output::Stdout),
         Some(path) => Some(Output::file(path)?),
@@ -74,6 +74,10 @@ fn run(args: &Args) -> Result<()> {
             let drawn = match (&found, &args.heatmaps) {
                 (Ok(inspection), Some(folder)) => {
                     let file = folder.join(heat_map_name(path, &mut names));
+                    if file.canonicalize().is_ok_and(|file| inputs.contains(&file)) {
+                        let name = file.display();
+                        return Err(format!("the heat map {name} would replace an image; name another folder").into());
+                    }
                     draw(&detector, path, inspection, &file).map(|()| Some(file.display().to_string()))
                 }
                 _ => Ok(None),
@@ -126,7 +130,13 @@ fn text(line: &Line<'_>) -> String {
         Line::Found { image, inspection, heatmap } => {
             let decision = inspection.verdict.as_ref().map_or_else(
                 || "no thresholds".to_owned(),
-                |verdict| format!("{} (rejects from {:.4})", verdict.decision, verdict.reject),
+                |verdict| {
+                    let whose = match &verdict.source {
+                        ThresholdSource::Pooled { .. } => "pooled thresholds: ",
+                        _ => "",
+                    };
+                    format!("{} ({whose}rejects from {:.4})", verdict.decision, verdict.reject)
+                },
             );
             let mut text = format!("{image}: {:.4} {decision}", inspection.image_score);
             for region in inspection.regions.iter().take(3) {
@@ -158,10 +168,6 @@ fn draw(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path)
     Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
 }
 
-fn print(text: &str) -> Result<()> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| format!("cannot write the result: {error}").into())
-}
-
 /// Where JSON lines go: to standard output one by one, or to a file that gets its name when they are all there.
 enum Output {
     Stdout,
@@ -170,7 +176,7 @@ enum Output {
 
 impl Output {
     fn file(path: &Path) -> Result<Self> {
-        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let temporary = common::temporary(path)?;
         let file = std::fs::File::create(&temporary);
         let file = file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(Self::File { temporary, path: path.into(), file: std::io::BufWriter::new(file) })

@@ -4,8 +4,6 @@
 //! cargo run --release --example watch -- --model out/mvtec --out results incoming
 //! ```
 
-#![allow(clippy::print_stderr)]
-
 #[path = "common/mod.rs"]
 mod common;
 #[path = "common/model.rs"]
@@ -13,7 +11,6 @@ mod model;
 #[path = "watch/scan.rs"]
 mod scan;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use common::{CommonArgs, Result};
+use common::{CommonArgs, Result, note, print};
 use dualad::Detector;
 use dualad::data::render;
 use dualad::detector::{Inspection, Request};
@@ -151,23 +148,16 @@ fn say(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
     let text = line.json()?;
     if let Some(out) = &args.out {
         let path = out.join(name_with(image, "json"));
-        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let temporary = common::temporary(&path)?;
         let written = std::fs::write(&temporary, &text).and_then(|()| std::fs::rename(&temporary, &path));
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     }
-    let mut stdout = std::io::stdout();
-    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    printed.map_err(|error| format!("cannot write to standard output: {error}").into())
+    print(&text)
 }
 
 fn draw(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
     let picture = detector.picture(image)?;
     Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
-}
-
-/// A line for people. That nobody listens any more is no reason to end.
-fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The whole name with another ending after it: `a.png` and `a.jpg` are two images.

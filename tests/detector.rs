@@ -313,6 +313,23 @@ fn a_new_product_is_learned_beside_the_old_ones() {
     assert!(after < 0.9 * before, "fabric: {before} before, {after} after");
     assert_eq!(detector.categories(), ["gear", "plate"]);
 
+    // What was held out from training is held out again, and nothing else of the old products.
+    let held_out = &detector.config().held_out;
+    assert_eq!(held_out.len(), 4);
+    assert!(held_out.iter().all(|digest| extended.detector.config().held_out.contains(digest)));
+    let trained_on_all = detector.clone().with_calibration(None);
+    let folder_of_all = folder.path().join("all");
+    trained_on_all.save(&folder_of_all).unwrap();
+    let config = folder_of_all.join("config.json");
+    let mut value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&config).unwrap()).unwrap();
+    value.as_object_mut().unwrap().remove("held_out");
+    std::fs::write(&config, value.to_string()).unwrap();
+    let trained_on_all = Detector::load(&folder_of_all).unwrap();
+    let fitted = trained_on_all.extend(&data).epochs(1).run().unwrap();
+    let calibration = fitted.detector.calibration().unwrap();
+    assert_eq!(calibration.categories.keys().collect::<Vec<_>>(), ["fabric"]);
+    assert_eq!(fitted.notices.iter().filter(|notice| notice.contains("trained on every image")).count(), 2);
+
     // Old products that are left out are named.
     let only_new = write(&folder.path().join("new"), &[Category::Fabric], 6);
     let forgetful = detector.extend(&only_new).epochs(1).run().unwrap();

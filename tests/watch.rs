@@ -130,6 +130,14 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
         assert_eq!(line["category"], "gear");
         assert_eq!(line["verdict"]["source"]["kind"], "category");
     }
+    // No image is replaced by its heat map.
+    let folder = twin.parent().unwrap().display().to_string();
+    let before = fs::read(&twin).unwrap();
+    let output = place.detect(&["--heatmaps", &folder], &[&twin]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("would replace an image"));
+    assert_eq!(fs::read(&twin).unwrap(), before);
+
     // For people.
     let output = place.detect(&[], &[&place.images[0]]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -154,6 +154,36 @@ impl Dataset {
         Self::open_as(Layout::detect(root)?, root)
     }
 
+    /// [`Self::open`], and where that finds no dataset, a folder that holds nothing but a folder of images for each product:
+    /// each is read as a category of its own.
+    ///
+    /// # Errors
+    /// As [`Self::open`] of the folder, or of the first product that cannot be read.
+    pub fn open_products(root: impl AsRef<Path>) -> Result<Self> {
+        let root = root.as_ref();
+        let error = match Self::open(root) {
+            Ok(dataset) => return Ok(dataset),
+            Err(error) => error,
+        };
+        let Ok(entries) = std::fs::read_dir(root) else { return Err(error) };
+        let mut products: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        products.retain(|path| !hidden(path));
+        products.sort();
+        // Images beside the folders would belong to none of them.
+        if products.is_empty() || products.iter().any(|path| !path.is_dir()) {
+            return Err(error);
+        }
+        let mut all = Self { root: root.into(), layout: Layout::Folder, categories: Vec::new(), findings: Vec::new() };
+        for product in products {
+            // What is wrong with one of them says more than that the whole is no dataset.
+            let Self { categories, findings, .. } = Self::open_as(Layout::Folder, product)?;
+            all.categories.extend(categories);
+            all.findings.extend(findings);
+        }
+        Ok(all)
+    }
+
     /// Reads a folder of this layout.
     pub fn open_as(layout: Layout, root: impl AsRef<Path>) -> Result<Self> {
         layout::read(layout, root.as_ref())

@@ -10,9 +10,16 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Io`].
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |error| Error::Io { action: "write", path: path.into(), error };
+    let named = path;
+    let io = |error| Error::Io { action: "write", path: named.into(), error };
     if path.file_name().is_none() {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file")));
+    }
+    // What a link leads to is replaced, not the link; what is no file (a device, a pipe) is not replaced at all.
+    let resolved = std::fs::canonicalize(path);
+    let path = resolved.as_deref().unwrap_or(path);
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is something else than a file")));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
@@ -36,5 +43,30 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
         Ok(metadata) if metadata.is_file() => Ok(()),
         Ok(_) => Err(dualad_backbones::WeightsError::NotAFile { path: path.into() }.into()),
         Err(error) => Err(Error::Io { action: "read", path: path.into(), error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_what_is_no_file_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        write_atomically(&file, b"old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_atomically(&link, b"new").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"new");
+        let inner = folder.path().join("folder");
+        std::fs::create_dir(&inner).unwrap();
+        let error = write_atomically(&inner, b"new").unwrap_err().to_string();
+        assert!(inner.is_dir() && error.contains("something else than a file"), "{error}");
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(write_atomically(&socket, b"new").is_err());
+        assert!(!std::fs::metadata(&socket).unwrap().is_file());
     }
 }

@@ -48,6 +48,10 @@ pub struct ModelConfig {
     pub categories: Vec<String>,
     /// How many images it was trained on.
     pub train_images: usize,
+    /// The images that were kept back from training, to set thresholds by: the first half of each one's SHA-256, in
+    /// hexadecimal. What is trained on later keeps them back again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_out: Vec<String>,
     /// The name of the recipe that was started from; may be empty.
     pub preset: String,
     /// How it was trained.
@@ -151,6 +155,7 @@ impl Model {
             sha256: String::new(),
             categories: Vec::new(),
             train_images: 0,
+            held_out: Vec::new(),
             preset: String::new(),
             train: None,
         };

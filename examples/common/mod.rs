@@ -57,13 +57,35 @@ impl CommonArgs {
         let mut text = serde_json::to_string_pretty(result)?;
         text.push('\n');
         if self.json_to_stdout() {
-            std::io::stdout().write_all(text.as_bytes())?;
-            return Ok(());
+            return print(&text);
         }
-        let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+        let temporary = temporary(path)?;
         let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
         written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
     }
+}
+
+/// A temporary name beside a file that is to be written. A device or a pipe is not replaced by a file.
+#[allow(dead_code)]
+pub(crate) fn temporary(path: &Path) -> Result<PathBuf> {
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        let name = path.display();
+        return Err(format!("cannot write {name}: there is something else than a file; `-` is standard output").into());
+    }
+    Ok(path.with_added_extension(format!("{}.tmp", std::process::id())))
+}
+
+/// To standard output, at once.
+#[allow(dead_code)]
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    printed.map_err(|error| format!("cannot write to standard output: {error}").into())
+}
+
+/// A line for people, on standard error. That nobody listens any more is no reason to end.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// 0, or 1 with one line on stderr.
@@ -73,7 +95,7 @@ pub(crate) fn exit(result: Result<()>) -> ExitCode {
         Err(error) => {
             let text = error.to_string();
             let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            eprintln!("error: {}", line.join(" "));
+            note(&format!("error: {}", line.join(" ")));
             ExitCode::from(1)
         }
     }

@@ -70,6 +70,12 @@ impl Calibration {
         if text.len() as u64 > LARGEST {
             return Err(wrong(format!("it has {} bytes, and at most {} MiB are read", text.len(), LARGEST >> 20)));
         }
+        // Editors on Windows put it there.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // A list would be taken for the fields in their order.
+        if text.trim_start().starts_with('[') {
+            return Err(wrong(r#"it is a list and not a JSON object, such as {"pooled": {"reject": 0.7}}"#.into()));
+        }
         let version: Version = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         match version.format.as_u64() {
             Some(FORMAT) => {}

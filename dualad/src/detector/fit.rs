@@ -14,7 +14,7 @@ use crate::calibration::{Calibrator, Scored};
 use crate::detector::pictures::PictureTokens;
 use crate::detector::request::Request;
 use crate::detector::tiling::Tiling;
-use crate::detector::training_images::{Image, Images, TrainingImages};
+use crate::detector::training_images::{Image, Images, Known, TrainingImages};
 use crate::detector::{Detector, RegionOptions};
 use crate::error::{Error, Result};
 use crate::model::{Input, Model};
@@ -271,7 +271,11 @@ impl Fit {
         self.tiling.map_or(Ok(()), |tiling| tiling.validate())?;
         let random = Random::new(recipe.train.seed);
         let source = std::mem::replace(&mut self.images, TrainingImages::Pictures(Vec::new()));
-        let images = Images::new(source, self.held_out, &random)?;
+        let knows = self.base.as_ref().map(|base| {
+            let config = base.config();
+            Known { categories: &config.categories, held_out: &config.held_out }
+        });
+        let images = Images::new(source, self.held_out, &random, knows)?;
         let mut notices = self.notices(&images);
 
         let extractor = self.extractor(&recipe)?;
@@ -292,6 +296,7 @@ impl Fit {
             model.config.categories.dedup();
         }
         model.config.train_images = images.train.len();
+        model.config.held_out.clone_from(&images.digests);
         model.config.preset = preset;
         model.config.train = Some(recipe.train);
         model.config.sha256 = sha256(&model.network.to_safetensors()?);
@@ -354,8 +359,18 @@ impl Fit {
     fn notices(&self, images: &Images) -> Vec<String> {
         let mut notices = Vec::new();
         for category in &images.small {
+            let then = if images.held_out.is_empty() {
+                "there are none at all, and nothing is decided until the detector is calibrated"
+            } else {
+                "the pooled ones decide"
+            };
             notices.push(format!(
-                "{category} has too few images to keep any back: it has no thresholds of its own, and the pooled ones decide"
+                "{category} has too few images to keep any back: it has no thresholds of its own, and {then}"
+            ));
+        }
+        for category in &images.seen {
+            notices.push(format!(
+                "the model may have been trained on every image of {category}: it has no thresholds of its own; calibrate on others"
             ));
         }
         for category in self.base.iter().flat_map(|base| base.categories()) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use dualad_backbones::weights::{sha256, sha256_of_file};
 use dualad_data::image::{Limits, Picture};
 use dualad_data::{Dataset, Sample, Split};
 
@@ -91,6 +92,16 @@ impl Image {
         }
     }
 
+    /// Of its content: the same image is known again under another name.
+    fn digest(&self) -> Result<String> {
+        let mut digest = match self {
+            Self::File(sample) => sha256_of_file(&sample.path)?,
+            Self::Picture { picture, .. } => sha256(picture.pixels()),
+        };
+        digest.truncate(32);
+        Ok(digest)
+    }
+
     pub(super) fn picture(&self, limits: &Limits) -> Result<Picture> {
         Ok(match self {
             Self::File(sample) => Picture::read(&sample.path, limits)?,
@@ -99,8 +110,16 @@ impl Image {
     }
 }
 
+/// What a model was trained on, as far as it says.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) categories: &'a [String],
+    /// [`Image::digest`] of every image that was held out.
+    pub(super) held_out: &'a [String],
+}
+
 /// What is trained on, and what thresholds are set by.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Images {
     pub(super) train: Vec<Image>,
     pub(super) held_out: Vec<Image>,
@@ -108,13 +127,18 @@ pub(super) struct Images {
     pub(super) categories: Vec<String>,
     /// Those of which too few are there to keep any back.
     pub(super) small: Vec<String>,
+    /// Those of which all images may have been trained on before.
+    pub(super) seen: Vec<String>,
+    /// What tells the images that are held out from others.
+    pub(super) digests: Vec<String>,
 }
 
 impl Images {
-    /// Keeps `share` of each category's images back, chosen by `random`.
-    pub(super) fn new(source: TrainingImages, share: f64, random: &Random) -> Result<Self> {
+    /// Keeps `share` of each category's images back, chosen by `random`. Of the categories that a model `knows` those that it
+    /// has not been trained on, by their digests: any other may have been.
+    pub(super) fn new(source: TrainingImages, share: f64, random: &Random, knows: Option<Known<'_>>) -> Result<Self> {
         let images: Vec<Image> = match source {
-            TrainingImages::Folder(folder) => of_dataset(&Dataset::open(folder)?),
+            TrainingImages::Folder(folder) => of_dataset(&Dataset::open_products(folder)?),
             TrainingImages::Dataset(dataset) => of_dataset(&dataset),
             TrainingImages::Pictures(pictures) => {
                 let image = |(index, (category, picture)): (usize, (String, Picture))| {
@@ -131,8 +155,25 @@ impl Images {
         for image in images {
             by_category.entry(image.category().to_owned()).or_default().push(image);
         }
-        let mut found = Self { train: Vec::new(), held_out: Vec::new(), categories: Vec::new(), small: Vec::new() };
+        let mut found = Self::default();
         for (category, images) in by_category {
+            if let Some(knows) = knows.filter(|knows| knows.categories.contains(&category)) {
+                let before = found.held_out.len();
+                for image in images {
+                    let digest = image.digest()?;
+                    if share > 0.0 && knows.held_out.contains(&digest) {
+                        found.digests.push(digest);
+                        found.held_out.push(image);
+                    } else {
+                        found.train.push(image);
+                    }
+                }
+                if share > 0.0 && found.held_out.len() == before {
+                    found.seen.push(category.clone());
+                }
+                found.categories.push(category);
+                continue;
+            }
             let count = if share == 0.0 || images.len() < FEWEST {
                 if share > 0.0 {
                     found.small.push(category.clone());
@@ -145,7 +186,12 @@ impl Images {
             let mut held_out = vec![false; images.len()];
             order.iter().take(count).for_each(|&index| held_out[index] = true);
             for (image, held_out) in images.into_iter().zip(held_out) {
-                if held_out { found.held_out.push(image) } else { found.train.push(image) }
+                if held_out {
+                    found.digests.push(image.digest()?);
+                    found.held_out.push(image);
+                } else {
+                    found.train.push(image);
+                }
             }
             found.categories.push(category);
         }
@@ -170,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_share_of_every_category_is_held_out_and_none_twice() {
-        let images = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0)).unwrap();
+        let images = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0), None).unwrap();
         assert_eq!(images.categories, ["a", "b", "c"]);
         assert_eq!(images.small, ["c"]);
         let count = |images: &[Image], name: &str| images.iter().filter(|image| image.category() == name).count();
@@ -181,15 +227,30 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), 19);
         // The same seed, the same images.
-        let again = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0)).unwrap();
+        let again = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0), None).unwrap();
         let names = |images: &Images| images.held_out.iter().map(Image::name).collect::<Vec<_>>();
         assert_eq!(names(&images), names(&again));
     }
 
     #[test]
+    fn a_folder_of_folders_is_a_product_each() {
+        let folder = tempfile::tempdir().unwrap();
+        for (product, count) in [("cup", 3), ("lid", 2)] {
+            std::fs::create_dir(folder.path().join(product)).unwrap();
+            for number in 0..count {
+                let picture = dualad_data::image::RgbImage::new(8, 8);
+                picture.save(folder.path().join(product).join(format!("{number}.png"))).unwrap();
+            }
+        }
+        let images = Images::new(folder.path().into(), 0.0, &Random::new(0), None).unwrap();
+        assert_eq!(images.categories, ["cup", "lid"]);
+        assert_eq!(images.train.iter().filter(|image| image.category() == "cup").count(), 3);
+    }
+
+    #[test]
     fn nothing_is_held_out_unless_asked_and_nothing_is_an_error() {
-        let images = Images::new(pictures(&[("a", 9)]), 0.0, &Random::new(0)).unwrap();
+        let images = Images::new(pictures(&[("a", 9)]), 0.0, &Random::new(0), None).unwrap();
         assert!(images.held_out.is_empty() && images.small.is_empty() && images.train.len() == 9);
-        assert!(Images::new(pictures(&[]), 0.2, &Random::new(0)).is_err());
+        assert!(Images::new(pictures(&[]), 0.2, &Random::new(0), None).is_err());
     }
 }

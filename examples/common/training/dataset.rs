@@ -7,7 +7,7 @@ use dualad::data::{Cancel, Dataset, Layout};
 
 use super::bars::Bar;
 use super::{Kind, TrainArgs};
-use crate::common::Result;
+use crate::common::{Result, note};
 
 /// Findings that are shown; the rest is counted.
 const SHOWN: usize = 20;
@@ -28,10 +28,10 @@ pub(crate) fn open(kind: Kind, args: &TrainArgs, out: &Path, cancel: &Cancel) ->
     drop(bar);
     let report = report.map_err(dualad::Error::from)?.into_result()?;
     for finding in report.findings.iter().take(SHOWN) {
-        eprintln!("{finding}");
+        note(&finding.to_string());
     }
     if let Some(more @ 1..) = report.findings.len().checked_sub(SHOWN) {
-        eprintln!("... and {more} more like these");
+        note(&format!("... and {more} more like these"));
     }
     Ok(dataset)
 }

@@ -17,7 +17,7 @@ use super::args::Preset;
 use super::bars::Bar;
 use super::heatmaps::Strips;
 use super::{Kind, TrainArgs, dataset};
-use crate::common::Result;
+use crate::common::{Result, note, print, temporary};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 /// Pictures of misses, and of false alarms, in the report.
@@ -121,7 +121,7 @@ impl Job<'_> {
         // Before it is measured: whatever happens then, the model is there.
         model.save(self.out, "")?;
         let Some(test) = test else {
-            eprintln!("note: the dataset has no test images; nothing was measured");
+            note("note: the dataset has no test images; nothing was measured");
             return Ok(());
         };
         let report = self.report(&model, (trainer.losses(), reported), &dataset, &test, &preprocess)?;
@@ -242,13 +242,13 @@ impl Job<'_> {
             strips.write(&self.out.join("heatmaps"), self.args.heatmaps)?;
         }
         match &self.args.common.json {
-            _ if self.args.common.json_to_stdout() => print!("{}", line(&report.to_json()?)),
+            _ if self.args.common.json_to_stdout() => print(&line(&report.to_json()?))?,
             json => {
                 if let Some(path) = json {
+                    temporary(path)?;
                     report.save_json(path)?;
                 }
-                print!("{}", report.table());
-                println!("model, report.html and heat maps: {}", self.out.display());
+                print(&format!("{}model, report.html and heat maps: {}\n", report.table(), self.out.display()))?;
             }
         }
         Ok(report)
@@ -263,12 +263,13 @@ impl Job<'_> {
             metric.as_ref().map_or_else(|_| "-".to_owned(), |value| format!("{:.1}", 100.0 * value))
         };
         let mean = &evaluation.mean;
-        println!(
-            "epoch {epoch}: image AUROC {}, pixel AUROC {}, pixel AP {}",
+        // The run is worth more than a line about it.
+        let _ = print(&format!(
+            "epoch {epoch}: image AUROC {}, pixel AUROC {}, pixel AP {}\n",
             percent(&mean.image_auroc),
             percent(&mean.pixel_auroc),
             percent(&mean.pixel_ap)
-        );
+        ));
     }
 
     /// What to say when the run was ended from outside.
