@@ -320,6 +320,9 @@ fn a_calibration_comes_back_as_it_was() {
 
 #[test]
 fn a_file_by_hand_needs_one_number() {
+    // As editors on Windows write it.
+    let marked = Calibration::from_json("some.json", "\u{feff}{\"pooled\": {\"reject\": 1}}").unwrap();
+    assert_eq!(marked, Calibration::from_json("some.json", r#"{"pooled": {"reject": 1}}"#).unwrap());
     let read = |text: &str| Calibration::from_json("hand.json", text).unwrap();
     let calibration = read(r#"{"categories": {"gear": {"reject": 2}, "plate": {"review": 1.5}}}"#);
     assert_eq!(calibration.categories["gear"], Thresholds::new(2.0, 2.0).unwrap());
@@ -358,7 +361,8 @@ fn what_is_no_calibration_is_named() {
     .map(false_alarms);
     for (text, words) in [
         ("", "EOF"),
-        ("[", "line 1"),
+        ("[", "it is a list"),
+        ("[1]", "it is a list"),
         ("3", "invalid type"),
         ("{}{}", "trailing"),
         (r#"{"format": 2, "all": "new"}"#, "it has format 2, and this version knows up to 1; update dualad"),
