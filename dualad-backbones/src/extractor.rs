@@ -3,9 +3,10 @@
 use std::fmt::Debug;
 
 use candle_core::{DType, Device, Tensor};
+use dualad_kernels::Isa;
 
 use crate::aggregate::aggregate;
-use crate::engine::{Engine, PlainEngine};
+use crate::engine::{Engine, PackedEngine, PlainEngine};
 use crate::error::{Error, Result};
 use crate::filter_bank::FilterBank;
 use crate::network::choose_stages;
@@ -112,6 +113,7 @@ pub struct ExtractorBuilder {
     weights: Weights,
     device: Device,
     dtype: DType,
+    plain: bool,
 }
 
 impl Backbone {
@@ -123,6 +125,7 @@ impl Backbone {
             weights: Weights::default(),
             device: Device::Cpu,
             dtype: DType::F32,
+            plain: false,
         }
     }
 }
@@ -156,13 +159,21 @@ impl ExtractorBuilder {
         self
     }
 
+    /// Compute with candle's own operations, as other devices and dtypes do, where there are faster ones (on the CPU in f32): the
+    /// reference that those are tested against. Results differ by rounding.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
     /// Loads and checks the weights, folds the batch norms, and returns the extractor.
     ///
     /// # Errors
     /// [`Error::Stages`], [`Error::DType`], [`Error::Weights`], `Error::Hub` or [`Error::Candle`]. There is no
     /// half-loaded extractor.
     pub fn build(self) -> Result<Box<dyn FeatureExtractor>> {
-        let Self { backbone, stages, weights, device, dtype } = self;
+        let Self { backbone, stages, weights, device, dtype, plain } = self;
         if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
             return Err(Error::DType { dtype: format!("{dtype:?}") });
         }
@@ -177,7 +188,11 @@ impl ExtractorBuilder {
         let used = whole.up_to(&wanted)?;
         let (folded, provenance) = weights.load(backbone, &whole, &used, dtype)?;
         let stages = used.stages();
-        let engine = Box::new(PlainEngine::new(used, folded, &device, dtype)?);
+        let engine: Box<dyn Engine> = if device.is_cpu() && dtype == DType::F32 && !plain {
+            Box::new(PackedEngine::new(Isa::best(), used, folded)?)
+        } else {
+            Box::new(PlainEngine::new(used, folded, &device, dtype)?)
+        };
         Ok(Box::new(NetworkExtractor { backbone, stages, engine, device, dtype, provenance }))
     }
 }
@@ -216,5 +231,9 @@ impl FeatureExtractor for NetworkExtractor {
 
     fn extract(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         self.engine.run(&prepare(images, &self.device, self.dtype)?)
+    }
+
+    fn tokens(&self, images: &Tensor) -> Result<Tensor> {
+        self.engine.tokens(&prepare(images, &self.device, self.dtype)?, &self.stages)
     }
 }

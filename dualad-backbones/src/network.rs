@@ -203,6 +203,13 @@ impl Shape {
             Self::Tokens { rows, columns, .. } => rows.saturating_mul(columns).saturating_add(1),
         }
     }
+
+    /// Channels of each position.
+    pub const fn channels(self) -> usize {
+        match self {
+            Self::Map { channels, .. } | Self::Tokens { channels, .. } => channels,
+        }
+    }
 }
 
 /// A tensor that a weight file must hold.
@@ -388,6 +395,20 @@ impl Network {
     /// Which value each stage's map is, in the order of [`Self::stages`].
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
         self.stages.iter().map(|(_, value)| *value)
+    }
+
+    /// For each value, the number of the last layer that reads it; outputs outlive every layer.
+    pub(crate) fn last_use(&self) -> Vec<usize> {
+        let mut last_use = vec![0; self.layers.len() + 1];
+        for (index, layer) in self.layers.iter().enumerate() {
+            for value in std::iter::once(layer.input).chain(layer.residual) {
+                last_use[value.index()] = index;
+            }
+        }
+        for output in self.outputs() {
+            last_use[output.index()] = usize::MAX;
+        }
+        last_use
     }
 
     /// Tensors of every layer, then those of the head that DualAD never runs but a whole weight file holds.

@@ -99,14 +99,14 @@ impl TestSet {
     ) -> Result<Vec<ImageScores>> {
         let total = self.samples().len();
         let indices: Vec<usize> = (0..total).collect();
-        let device = network.device();
+        let (device, network) = (network.device(), network.reconstructor()?);
         let mut scores = Vec::with_capacity(total);
         for indices in indices.chunks(BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let tokens = self.features.batch(indices)?.to_device(&device)?;
-            let found = network.score(&tokens, &network.reconstruct(&tokens)?)?;
+            let found = network.score(&tokens)?;
             let image_scores: Vec<f32> = found.image_score.to_vec1()?;
             let maps: Vec<f32> = found.anomaly_map.flatten_all()?.to_vec1()?;
             let maps = maps.chunks(self.height * self.width);

@@ -28,6 +28,7 @@ mod model;
 mod ops;
 mod pseudo_anomaly;
 mod random;
+mod reconstructor;
 pub mod report;
 mod score;
 pub mod train;
@@ -47,6 +48,7 @@ pub use model::{Input, Model, ModelConfig};
 #[doc(hidden)]
 pub use ops::bench;
 pub use random::{Random, Stream};
+pub use reconstructor::Reconstructor;
 pub use score::Scores;
 
 /// The README's code, compiled and run.

@@ -1,6 +1,6 @@
 //! From a reconstruction to scores (method, section 6), and to the loss (section 5).
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 
 use crate::config::Combination;
 
@@ -10,7 +10,7 @@ pub(crate) const POOL: usize = 16;
 const STRIDE: usize = 16;
 
 /// Larger anomalies are all as large: beyond it, products of stages would be infinite, and their mixtures NaN.
-const LARGEST: f64 = 1e18;
+pub(crate) const LARGEST: f64 = 1e18;
 
 /// How anomalous images are, and where.
 #[derive(Debug, Clone)]
@@ -65,20 +65,39 @@ pub(crate) fn score(
         });
     }
     let Some(tokens) = combined else { candle_core::bail!("a score of no stages") };
-    let map = tokens.reshape((batch, rows, columns))?;
-    let (vertical, horizontal) = (Axis::new(rows), Axis::new(columns));
-    let device = map.device().clone();
-    let apply = |map: &Tensor, vertical: &Matrix, horizontal: &Matrix| {
-        let vertical = Tensor::from_slice(&vertical.values, (vertical.rows, vertical.columns), &device)?;
-        let horizontal = Tensor::from_slice(&horizontal.values, (horizontal.rows, horizontal.columns), &device)?;
-        vertical.broadcast_matmul(map)?.broadcast_matmul(&horizontal.t()?.contiguous()?)
-    };
-    let anomaly_map = apply(&map, &vertical.upsample, &horizontal.upsample)?.unsqueeze(1)?;
-    // Up-sampling and pooling are both linear and separable: pooled straight from the tokens, the full-size pooled map
-    // costs next to nothing.
-    let pooled = apply(&map, &vertical.pool, &horizontal.pool)?;
-    let image_score = pooled.flatten_from(1)?.max(D::Minus1)?;
-    Ok(Scores { anomaly_map, image_score })
+    Enlargement::new([rows, columns], clean.device())?.scores(&tokens.reshape((batch, rows, columns))?)
+}
+
+/// From a value for each token to a map for each pixel: matrices for the rows and the columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Enlargement {
+    upsample: [Tensor; 2],
+    pool: [Tensor; 2],
+}
+
+impl Enlargement {
+    pub(crate) fn new([rows, columns]: [usize; 2], device: &Device) -> Result<Self> {
+        let (vertical, horizontal) = (Axis::new(rows), Axis::new(columns));
+        let tensor = |matrix: &Matrix| Tensor::from_slice(&matrix.values, (matrix.rows, matrix.columns), device);
+        let pair = |vertical: &Matrix, horizontal: &Matrix| {
+            Ok::<_, candle_core::Error>([tensor(vertical)?, tensor(horizontal)?.t()?.contiguous()?])
+        };
+        Ok(Self {
+            upsample: pair(&vertical.upsample, &horizontal.upsample)?,
+            pool: pair(&vertical.pool, &horizontal.pool)?,
+        })
+    }
+
+    /// `[batch, rows, columns]` to maps and image scores.
+    pub(crate) fn scores(&self, map: &Tensor) -> Result<Scores> {
+        let apply = |[vertical, horizontal]: &[Tensor; 2]| vertical.broadcast_matmul(map)?.broadcast_matmul(horizontal);
+        let anomaly_map = apply(&self.upsample)?.unsqueeze(1)?;
+        // Up-sampling and pooling are both linear and separable: pooled straight from the tokens, the full-size pooled map
+        // costs next to nothing.
+        let pooled = apply(&self.pool)?;
+        let image_score = pooled.flatten_from(1)?.max(D::Minus1)?;
+        Ok(Scores { anomaly_map, image_score })
+    }
 }
 
 /// A linear map from token cells to pixels along one axis.
@@ -129,7 +148,6 @@ impl Axis {
 mod tests {
     use super::*;
     use crate::Random;
-    use candle_core::Device;
 
     /// The method's words, cell by cell: up-sample each map, then average every 16 x 16 square of it.
     #[test]

@@ -40,15 +40,7 @@ enum Tensors {
 
 impl PlainEngine {
     pub(crate) fn new(network: Network, folded: Vec<Folded>, device: &Device, dtype: DType) -> Result<Self> {
-        let mut last_use = vec![0; network.layers().len() + 1];
-        for (index, layer) in network.layers().iter().enumerate() {
-            for value in std::iter::once(layer.input).chain(layer.residual) {
-                last_use[value.index()] = index;
-            }
-        }
-        for output in network.outputs() {
-            last_use[output.index()] = usize::MAX;
-        }
+        let last_use = network.last_use();
         let place = Place { device, dtype };
         let tensors = network.layers().iter().zip(folded).map(|(layer, folded)| place.tensors(&layer.op, folded));
         let tensors = tensors.collect::<CandleResult<_>>()?;

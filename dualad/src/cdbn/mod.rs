@@ -323,11 +323,26 @@ impl DualAd {
         self
     }
 
+    /// [`Self::with_memory_share`]'s share.
+    pub(crate) fn memory_share(&self) -> f64 {
+        self.memory.first().map_or(1.0, |memory| memory.share)
+    }
+
     /// How far the reconstruction of clean tokens `[batch, tokens, channels]` is from them, in deviations where the network
     /// standardises: the same shape.
     pub(crate) fn errors(&self, tokens: &Tensor) -> Result<Tensor> {
         let reconstruction = self.reconstruct(tokens)?;
         Ok((self.standardised(&reconstruction)? - self.standardised(tokens)?)?)
+    }
+
+    /// Means and deviations of the channels, where the network standardises.
+    pub(crate) fn standard_deviations(&self) -> Result<Option<[Vec<f32>; 2]>> {
+        Ok(self.standardisation.as_ref().map(Standardisation::numbers).transpose()?)
+    }
+
+    /// What errors are measured in, where it is.
+    pub(crate) fn error_deviations(&self) -> Result<Option<Vec<f32>>> {
+        Ok(self.error_deviation.as_ref().map(ErrorDeviation::numbers).transpose()?)
     }
 
     /// In deviations from the mean, where the network standardises.
@@ -366,7 +381,7 @@ impl DualAd {
     }
 
     /// Rectifiers and the memory would turn NaN into numbers that look sound.
-    fn check_finite(&self, tokens: &Tensor) -> Result<()> {
+    pub(crate) fn check_finite(&self, tokens: &Tensor) -> Result<()> {
         self.check(tokens)?;
         // Zero times NaN or infinity is NaN. On an accelerator the answer would have to be waited for.
         let zeros = || tokens.detach().affine(0.0, 0.0)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>();

@@ -52,6 +52,11 @@ impl Standardisation {
         widened(x)?.broadcast_mul(&deviation)?.broadcast_add(&mean)
     }
 
+    /// The two, on the CPU.
+    pub(crate) fn numbers(&self) -> Result<[Vec<f32>; 2]> {
+        Ok([numbers(&self.mean)?, numbers(&self.deviation)?])
+    }
+
     fn for_dtype(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let dtype = wide(x.dtype());
         Ok((self.mean.to_dtype(dtype)?, self.deviation.to_dtype(dtype)?))
@@ -70,6 +75,11 @@ impl ErrorDeviation {
     /// It by name.
     pub(crate) fn tensor(channels: usize, deviation: &[f32], device: &Device) -> crate::Result<(String, Tensor)> {
         named(ERROR, channels, deviation, device)
+    }
+
+    /// It, on the CPU.
+    pub(crate) fn numbers(&self) -> Result<Vec<f32>> {
+        numbers(&self.0)
     }
 
     /// `x / deviation`, `[.., channels]`, in f32 or wider.
@@ -107,6 +117,10 @@ pub(crate) fn check(name: &str, tensor: &Tensor) -> crate::Result<()> {
 /// Raw features may be beyond what half precision holds once they are divided by a small deviation.
 fn wide(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }
+}
+
+fn numbers(x: &Tensor) -> Result<Vec<f32>> {
+    x.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?.to_vec1()
 }
 
 fn widened(x: &Tensor) -> Result<Tensor> {

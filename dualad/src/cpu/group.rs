@@ -118,6 +118,8 @@ impl Group {
                 Step::AddNorm(step) => self.add_norm(shared, step),
                 Step::Memory(step) => self.memory_read(shared, step),
                 Step::Sum(inputs, y) => self.sum(inputs, y),
+                // No network that is trained this way has one (`Plan::can_train`).
+                Step::Constant(..) => {}
             }
         }
     }
@@ -304,6 +306,7 @@ impl Group {
                 Step::AddNorm(step) => self.add_norm_backward(shared, step),
                 Step::Memory(step) => self.memory_backward(shared, step),
                 Step::Sum(inputs, y) => self.sum_backward(plan, inputs, y),
+                Step::Constant(..) => {}
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Training steps on the CPU without a graph: the network as a list of steps over buffers that are kept from one batch to the
-//! next, forward and backward.
+//! Networks on the CPU without a graph, as a list of steps over buffers that are kept from one batch to the next: training
+//! steps forward and backward, and inference.
 //!
 //! The plain form is [`crate::DualAd`] with candle's gradients; the tests hold the two together. What makes this one fast:
 //! images are independent of one another but for the parameters' gradients, so a task takes a group of images through the
@@ -10,12 +10,15 @@
 //! - `plan.rs`: a configuration as steps over buffers.
 //! - `group.rs`: a group of images going through the steps, and back.
 //! - `network.rs`: all groups together: the loss and the gradient of a batch.
+//! - `packed.rs`: the same steps to infer with, weights laid out once, every step shared out to the threads.
 //!
 //! What the steps are made of is in [`crate::kernels`].
 
 mod group;
 mod layout;
 mod network;
+mod packed;
 mod plan;
 
 pub(crate) use network::CpuNetwork;
+pub(crate) use packed::PackedNetwork;

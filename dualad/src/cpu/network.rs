@@ -29,7 +29,7 @@ const OUTPUTS: usize = 256;
 pub(crate) struct CpuNetwork {
     config: DualAdConfig,
     layout: Layout,
-    plan: Plan,
+    pub(super) plan: Plan,
     /// All trained parameters.
     pub(crate) parameters: Vec<f32>,
     /// The loss's gradient by them.
@@ -39,9 +39,11 @@ pub(crate) struct CpuNetwork {
     constants: BTreeMap<String, Tensor>,
     /// `[tokens, d]`.
     position: Vec<f32>,
-    tables: Vec<Vec<f32>>,
+    /// `[tokens, D]`, for a wide-shallow branch that takes positions.
+    wide_position: Vec<f32>,
+    pub(super) tables: Vec<Vec<f32>>,
     table_gradients: Vec<Vec<f32>>,
-    unit_slots: Vec<Vec<f32>>,
+    pub(super) unit_slots: Vec<Vec<f32>>,
     slot_norms: Vec<Vec<f32>>,
     groups: Vec<Group>,
     batch: usize,
@@ -60,9 +62,9 @@ enum Part {
 }
 
 impl CpuNetwork {
-    /// Whether there is such a form of a network.
-    pub(crate) fn covers(config: &DualAdConfig) -> bool {
-        Plan::covers(config)
+    /// Whether a network can be trained in this form.
+    pub(crate) fn can_train(config: &DualAdConfig) -> bool {
+        Plan::can_train(config)
     }
 
     /// # Errors
@@ -92,6 +94,7 @@ impl CpuNetwork {
         Ok(Self {
             gradient: vec![0.0; parameters.len()],
             position: vec![0.0; plan.position.map_or(0, |_| tokens * config.narrow_width)],
+            wide_position: vec![0.0; plan.wide_position.map_or(0, |_| tokens * config.wide_width())],
             tables: plan.tables.iter().map(table).collect(),
             table_gradients: plan.tables.iter().map(table).collect(),
             unit_slots: plan.memories.iter().map(slots).collect(),
@@ -267,7 +270,7 @@ impl CpuNetwork {
     }
 
     /// What depends on parameters alone: positions, tables, unit slots.
-    fn prepare(&mut self) {
+    pub(super) fn prepare(&mut self) {
         let (d, [rows, columns]) = (self.config.narrow_width, self.config.grid);
         if let Some([row, column]) = self.plan.position {
             let half = d / 2;
@@ -278,18 +281,27 @@ impl CpuNetwork {
             }
         }
         let tokens = rows * columns;
-        for (table, values) in self.plan.tables.iter().zip(&mut self.tables) {
-            let bias = &self.parameters[table.bias..table.bias + table.columns];
-            values.chunks_exact_mut(table.columns).for_each(|row| row.copy_from_slice(bias));
-            let weight = &self.parameters[table.weight..table.weight + table.placed * d];
+        let parameters = &self.parameters;
+        // y = bias in every row + x W^T in the first `placed` columns.
+        let project = |x: &[f32], width: usize, [weight, bias]: [usize; 2], placed: usize, y: &mut [f32]| {
+            let columns = y.len() / tokens;
+            y.chunks_exact_mut(columns).for_each(|row| row.copy_from_slice(&parameters[bias..bias + columns]));
             multiply_into(
-                values,
-                Shape::strided(tokens, table.placed, table.columns),
+                y,
+                Shape::strided(tokens, placed, columns),
                 true,
                 1.0,
-                (&self.position, Shape::dense(tokens, d)),
-                (weight, Shape::dense(table.placed, d).transposed()),
+                (x, Shape::dense(tokens, width)),
+                (&parameters[weight..weight + placed * width], Shape::dense(placed, width).transposed()),
             );
+        };
+        let wide = self.config.wide_width();
+        if let Some(projection) = self.plan.wide_position {
+            project(&self.position, d, projection, wide, &mut self.wide_position);
+        }
+        for (table, values) in self.plan.tables.iter().zip(&mut self.tables) {
+            let (position, width) = if table.wide { (&self.wide_position, wide) } else { (&self.position, d) };
+            project(position, width, [table.weight, table.bias], table.placed, values);
         }
         let slots = self.config.memory_slots;
         for (index, &offset) in self.plan.memories.iter().enumerate() {
@@ -421,7 +433,7 @@ impl CpuNetwork {
                     let length = self.config.memory_slots * memory.x.view.columns;
                     parts.push((memory.slots, length, Part::Memory(memory.index)));
                 }
-                Step::Attention(_) | Step::Sum(..) => {}
+                Step::Attention(_) | Step::Sum(..) | Step::Constant(..) => {}
             }
         }
         parts
@@ -447,7 +459,7 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::{Branches, Jitter, JitterKind};
     use crate::{Variant, backbones::Backbone};
@@ -471,7 +483,7 @@ mod tests {
         }
     }
 
-    fn cases() -> Vec<DualAdConfig> {
+    pub(crate) fn cases() -> Vec<DualAdConfig> {
         let channel = Some(Jitter { kind: JitterKind::Channel, scale: 2.0 });
         vec![
             base(),
@@ -485,7 +497,7 @@ mod tests {
         ]
     }
 
-    fn made(config: &DualAdConfig) -> DualAd {
+    pub(crate) fn made(config: &DualAdConfig) -> DualAd {
         let network = DualAd::new(config.clone(), &Random::new(3), &Device::Cpu).unwrap();
         if !config.standardise {
             return network;
@@ -496,7 +508,7 @@ mod tests {
         network.with_standardisation(&mean, &deviation).unwrap()
     }
 
-    fn tokens(config: &DualAdConfig, batch: usize) -> Tensor {
+    pub(crate) fn tokens(config: &DualAdConfig, batch: usize) -> Tensor {
         let shape = (batch, config.tokens(), config.channels());
         let values = Random::new(9).stream().normal(batch * config.tokens() * config.channels());
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()

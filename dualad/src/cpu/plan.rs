@@ -93,11 +93,15 @@ pub(crate) enum Step {
     Memory(Memory),
     /// y = sum of the views.
     Sum(Vec<Input>, View),
+    /// y = parameters `[tokens, columns]` from an offset on, for each image: learned queries.
+    Constant(usize, View),
 }
 
 /// Biases with positions: `[tokens, columns]`, bias + position W^T in the first `placed` columns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table {
+    /// Of the wide-shallow branch: positions are projected to its width first.
+    pub(crate) wide: bool,
     pub(crate) columns: usize,
     pub(crate) placed: usize,
     pub(crate) weight: usize,
@@ -121,16 +125,18 @@ pub(crate) struct Plan {
     pub(crate) memories: Vec<usize>,
     /// Offsets of the row and the column embedding.
     pub(crate) position: Option<[usize; 2]>,
+    /// Offsets of weight and bias of its projection to the wide-shallow branch's width.
+    pub(crate) wide_position: Option<[usize; 2]>,
 }
 
 impl Plan {
-    /// Whether there is a plan for such a network.
-    pub(crate) fn covers(config: &DualAdConfig) -> bool {
+    /// Whether a plan for such a network can be trained with: there is one for every network to infer with.
+    pub(crate) fn can_train(config: &DualAdConfig) -> bool {
         config.variant == Variant::Heterogeneous && config.branches != Branches::NarrowDeep
     }
 
     pub(crate) fn new(config: &DualAdConfig, layout: &Layout) -> Result<Self> {
-        let mut build = Build { layout, plan: Self::empty() };
+        let mut build = Build { layout, plan: Self::empty(), wide: false };
         build.network(config)?;
         let mut plan = build.plan;
         plan.mark_first_writers();
@@ -148,6 +154,7 @@ impl Plan {
             norms: Vec::new(),
             memories: Vec::new(),
             position: None,
+            wide_position: None,
         }
     }
 
@@ -168,8 +175,8 @@ impl Plan {
                 Step::AddNorm(norm) => mark(&mut norm.x),
                 Step::Memory(memory) => mark(&mut memory.x),
                 Step::Sum(inputs, _) => inputs.iter_mut().for_each(&mut mark),
-                // Nothing else reads its q, k and v.
-                Step::Attention(_) => {}
+                // Nothing else reads its q, k and v; a constant has no inputs.
+                Step::Attention(_) | Step::Constant(..) => {}
             }
         }
     }
@@ -178,6 +185,8 @@ impl Plan {
 struct Build<'a> {
     layout: &'a Layout,
     plan: Plan,
+    /// Whether what is being built is the wide-shallow branch.
+    wide: bool,
 }
 
 fn whole(value: usize, columns: usize) -> View {
@@ -209,7 +218,8 @@ impl Build<'_> {
     fn placed_linear(&mut self, x: View, columns: usize, placed: usize, name: &str) -> Result<View> {
         let y = self.value(columns);
         let (weight, bias) = (self.offset(&format!("{name}.weight"))?, self.offset(&format!("{name}.bias"))?);
-        self.plan.tables.push(Table { columns, placed, weight, bias });
+        let wide = self.wide;
+        self.plan.tables.push(Table { wide, columns, placed, weight, bias });
         let bias = Bias::Table(self.plan.tables.len() - 1);
         self.plan.steps.push(Step::Linear(Linear { x: input(x), y, weight, bias, after: After::Nothing }));
         Ok(y)
@@ -287,12 +297,76 @@ impl Build<'_> {
         self.linear(x, columns, &format!("{name}.{}", 2 * layers), After::Nothing)
     }
 
+    /// delta_E.
+    fn wide_encoder(&mut self, tokens: View, config: &DualAdConfig) -> Result<View> {
+        let (wide, hidden) = (config.wide_width(), config.wide_width() * config.wide_ffn_ratio);
+        if config.branches == Branches::NarrowDeep {
+            return self.linear(tokens, wide, "in_proj", After::Nothing);
+        }
+        match config.variant {
+            Variant::Heterogeneous => self.mlp(tokens, hidden, config.wide_layers, wide, "in_proj"),
+            Variant::Homogeneous => {
+                self.wide = true;
+                let mut x = self.linear(tokens, wide, "in_proj", After::Nothing)?;
+                for layer in 0..config.wide_layers {
+                    x = self.encoder_layer(x, hidden, &format!("proj_encoder.layers.{layer}"))?;
+                }
+                self.wide = false;
+                Ok(x)
+            }
+        }
+    }
+
+    /// delta_D.
+    fn wide_decoder(&mut self, x: View, config: &DualAdConfig) -> Result<View> {
+        let hidden = config.wide_width() * config.wide_ffn_ratio;
+        if config.branches == Branches::NarrowDeep {
+            return self.linear(x, config.channels(), "out_proj", After::Nothing);
+        }
+        match config.variant {
+            Variant::Heterogeneous => self.mlp(x, hidden, config.wide_layers, config.channels(), "out_proj"),
+            Variant::Homogeneous => {
+                self.wide = true;
+                let mut previous = x;
+                for layer in 0..config.wide_layers {
+                    let queries = self.offset(&format!("proj_decoder.learned_queries.{layer}.weight"))?;
+                    let (query, y) = (self.value(x.columns), self.value(x.columns));
+                    self.plan.steps.push(Step::Constant(queries, query));
+                    let name = format!("proj_decoder.layers.{layer}");
+                    self.decoder_layer(query, previous, x, y, hidden, &name)?;
+                    previous = y;
+                }
+                self.wide = false;
+                self.linear(previous, config.channels(), "out_proj", After::Nothing)
+            }
+        }
+    }
+
+    /// Where the positions are that the branches add.
+    fn positions(&mut self, config: &DualAdConfig) -> Result<()> {
+        let (narrow, wide) = (config.branches != Branches::WideShallow, "proj_encoder.layers.0.abs_pos_embed");
+        let homogeneous = config.variant == Variant::Homogeneous && config.branches != Branches::NarrowDeep;
+        let embedding = match (narrow, homogeneous) {
+            (true, _) => "encoder.layers.0.abs_pos_embed".to_owned(),
+            (false, true) => format!("{wide}.0"),
+            (false, false) => return Ok(()),
+        };
+        let offset = |name: String| self.offset(&name);
+        let position =
+            [offset(format!("{embedding}.row_embed"))?, offset(format!("{embedding}.col_embed"))?];
+        if homogeneous {
+            self.plan.wide_position = Some([offset(format!("{wide}.1.weight"))?, offset(format!("{wide}.1.bias"))?]);
+        }
+        self.plan.position = Some(position);
+        Ok(())
+    }
+
     fn network(&mut self, config: &DualAdConfig) -> Result<()> {
         let (wide, d, levels) = (config.wide_width(), config.narrow_width, config.levels);
-        let hidden = wide * config.wide_ffn_ratio;
         let tokens = self.value(config.channels());
         self.plan.input = tokens.value;
-        let mut x = self.mlp(tokens, hidden, config.wide_layers, wide, "in_proj")?;
+        self.positions(config)?;
+        let mut x = self.wide_encoder(tokens, config)?;
         if config.head_width != d {
             x = self.linear(x, levels * d, "head_proj1", After::Nothing)?;
         }
@@ -307,9 +381,7 @@ impl Build<'_> {
             }
             x = y;
         }
-        if config.branches == Branches::Coupled {
-            let embedding = |half| self.offset(&format!("encoder.layers.0.abs_pos_embed.{half}"));
-            self.plan.position = Some([embedding("row_embed")?, embedding("col_embed")?]);
+        if config.branches != Branches::WideShallow {
             let mut z = self.value(d);
             let inputs = (0..levels).map(|level| input(chunk(x, level))).collect();
             self.plan.steps.push(Step::Sum(inputs, z));
@@ -327,7 +399,7 @@ impl Build<'_> {
         if config.head_width != d {
             x = self.linear(x, wide, "head_proj2", After::Nothing)?;
         }
-        let y = self.mlp(x, hidden, config.wide_layers, config.channels(), "out_proj")?;
+        let y = self.wide_decoder(x, config)?;
         self.plan.output = y.value;
         Ok(())
     }

@@ -287,13 +287,13 @@ impl DetectorBuilder {
         let tiling = self.tiling.unwrap_or(config.input.tiling);
         tiling.map_or(Ok(()), |tiling| tiling.validate())?;
         let network = if self.dtype == DType::F32 && self.device.is_cpu() {
-            model.network.clone()
+            model.network.reconstructor()?
         } else {
-            model.network.frozen(self.dtype, &self.device)?
+            model.network.frozen(self.dtype, &self.device)?.reconstructor()?
         };
         Ok(Detector {
             model: Arc::new(model),
-            network,
+            network: Arc::new(network),
             extractor: Arc::from(extractor),
             weights,
             preprocess,

@@ -147,7 +147,7 @@ fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>,
     let network = &detector.network;
     let tokens = detector.extractor.tokens(&pixels(detector, pictures)?)?;
     let tokens = tokens.to_device(&network.device())?.to_dtype(network.dtype())?;
-    let scores = network.score(&tokens, &network.reconstruct(&tokens)?)?;
+    let scores = network.score(&tokens)?;
     let image_scores: Vec<f32> = scores.image_score.to_dtype(DType::F32)?.to_vec1()?;
     let values: Vec<f32> = scores.anomaly_map.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     if image_scores.iter().chain(&values).any(|value| !value.is_finite()) {

@@ -454,7 +454,7 @@ impl Fit {
     }
 
     fn detector(&self, model: Model, extractor: Arc<dyn FeatureExtractor>, preprocess: Preprocess) -> Result<Detector> {
-        let network = model.network.frozen(extractor.dtype(), &self.device)?;
+        let network = model.network.frozen(extractor.dtype(), &self.device)?.reconstructor()?.into();
         let model = Model { network: model.network.frozen(candle_core::DType::F32, &Device::Cpu)?, ..model };
         Ok(Detector {
             model: Arc::new(model),

@@ -38,7 +38,7 @@ use dualad_data::Cancel;
 use dualad_data::image::{Limits, Picture, Preprocess};
 use rayon::ThreadPool;
 
-use crate::DualAd;
+use crate::Reconstructor;
 use crate::calibration::{Calibration, Calibrator, Scored};
 use crate::error::{Error, Result};
 use crate::model::{Model, ModelConfig};
@@ -86,7 +86,7 @@ pub struct Detector {
     /// In f32 on the CPU, as it is saved.
     pub(crate) model: Arc<Model>,
     /// Where and in what it computes.
-    pub(crate) network: DualAd,
+    pub(crate) network: Arc<Reconstructor>,
     pub(crate) extractor: Arc<dyn FeatureExtractor>,
     pub(crate) weights: dualad_backbones::Weights,
     pub(crate) preprocess: Preprocess,

@@ -1,10 +1,11 @@
 //! What works on rows and elements: rectifiers, dropout, noise, errors, sums, the optimiser.
 
-use crate::kernels::{kernel, mul_add};
+use dualad_kernels::{mul_add, vectorised};
+
 use crate::random::{Stream, unit};
 use crate::train::AdamWConfig;
 
-kernel! {
+vectorised! {
     /// max(x, 0), NaN kept.
     fn rectify(x: &mut [f32]) = rectify_body
 }
@@ -16,7 +17,7 @@ fn rectify_body<const FMA: bool>(x: &mut [f32]) {
     }
 }
 
-kernel! {
+vectorised! {
     /// dy times `scale` where y is above zero, and 0 elsewhere: what rectifying (and dropping, which leaves zeros too) does.
     fn rectify_backward(dy: &mut [f32], y: &[f32], scale: f32) = rectify_backward_body
 }
@@ -28,7 +29,7 @@ fn rectify_backward_body<const FMA: bool>(dy: &mut [f32], y: &[f32], scale: f32)
     }
 }
 
-kernel! {
+vectorised! {
     /// Adds each column's sum to `sums`.
     fn add_to_columns(rows: &[f32], sums: &mut [f32]) = add_to_columns_body
 }
@@ -42,7 +43,7 @@ fn add_to_columns_body<const FMA: bool>(rows: &[f32], sums: &mut [f32]) {
     }
 }
 
-kernel! {
+vectorised! {
     /// (y - x)^2 of some columns summed in f64, and `scale` (y - x) as y's gradient. Rows stand `stride` apart.
     fn stage_errors(
         x: &[f32], y: &[f32], dy: &mut [f32], columns: [usize; 2], stride: usize, scale: f32,
@@ -72,7 +73,7 @@ fn stage_errors_body<const FMA: bool>(
     total
 }
 
-kernel! {
+vectorised! {
     /// The sum of squares, in f64.
     fn sum_squares(values: &[f32]) -> f64 = sum_squares_body
 }
@@ -94,7 +95,7 @@ fn sum_squares_body<const FMA: bool>(values: &[f32]) -> f64 {
     total
 }
 
-kernel! {
+vectorised! {
     /// Sets each element to zero with `probability` and divides the others by what is left of one; `first` is the first
     /// element's number in the stream. `kept`, where given, is 1 for those that stay.
     fn drop_out(
@@ -148,7 +149,7 @@ pub(crate) fn disturb(x: &[f32], sigma: &[f32], noise: &mut [f32]) {
     }
 }
 
-kernel! {
+vectorised! {
     /// One step of AdamW on some of the parameters: gradient times `scale`, moments, parameters.
     fn fused_adamw(
         config: &AdamWConfig, bias: [f64; 2], scale: f32, parameters: &mut [f32], gradient: &[f32], mean: &mut [f32], square: &mut [f32],

@@ -26,7 +26,7 @@ pub(crate) struct CpuStepper {
 impl CpuStepper {
     /// Whether it can train such a network.
     pub(crate) fn covers(config: &DualAdConfig) -> bool {
-        CpuNetwork::covers(config)
+        CpuNetwork::can_train(config)
     }
 
     /// Trains a copy of the network.

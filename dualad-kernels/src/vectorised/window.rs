@@ -3,16 +3,16 @@
 /// The neighbours that a token must not attend to: those within half of `rows` and `columns` of it, itself included,
 /// on a grid read row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Window {
+pub struct Window {
     /// Rows and columns of tokens.
-    pub(crate) grid: [usize; 2],
+    pub grid: [usize; 2],
     /// Rows and columns of the window; an even number counts as the odd one above it.
-    pub(crate) size: [usize; 2],
+    pub size: [usize; 2],
 }
 
 impl Window {
     /// Ranges of tokens, one for each row of the window, that the token must not attend to.
-    pub(crate) fn masked(self, token: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    pub fn masked(self, token: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         let [rows, columns] = self.grid;
         let [above, beside] = self.size.map(|side| side / 2);
         let (row, column) = (token / columns, token % columns);
@@ -23,7 +23,7 @@ impl Window {
     }
 
     /// Whether every token is left something to attend to.
-    pub(crate) fn leaves_something(self) -> bool {
+    pub fn leaves_something(self) -> bool {
         let covers = |axis: usize| self.grid[axis] <= 2 * (self.size[axis] / 2) + 1;
         !(covers(0) && covers(1))
     }

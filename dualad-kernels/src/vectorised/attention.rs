@@ -4,8 +4,9 @@
 //! queries by all keys, by all channels, and, backward, six keys by all channels. Keys and values are copied so that what a
 //! tile reads lies side by side.
 
-use crate::kernels::softmax::exponentials;
-use crate::kernels::{Window, kernel, lane_sum, mul_add};
+use crate::vectorised::softmax::exponentials;
+use crate::vectorised;
+use crate::vectorised::{Window, lane_sum, mul_add};
 
 /// Rows of a tile: with two vectors of columns, twelve registers of sums.
 const ROWS: usize = 6;
@@ -15,14 +16,17 @@ const TWO: usize = 2 * LANES;
 
 /// Sizes of one head, in matrices whose rows stand some way apart.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct AttentionShape {
-    pub(crate) queries: usize,
-    pub(crate) keys: usize,
+pub struct AttentionShape {
+    /// Tokens that ask.
+    pub queries: usize,
+    /// Tokens that are asked.
+    pub keys: usize,
     /// Channels of the head.
-    pub(crate) width: usize,
+    pub width: usize,
     /// Distance of rows of queries, keys and values, output.
-    pub(crate) strides: [usize; 4],
-    pub(crate) window: Option<Window>,
+    pub strides: [usize; 4],
+    /// What a query must not attend to.
+    pub window: Option<Window>,
 }
 
 impl AttentionShape {
@@ -43,7 +47,7 @@ impl AttentionShape {
 
 /// Buffers that are kept from head to head.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     /// `[width, padded keys]`: keys, values.
     turned: [Vec<f32>; 2],
     /// `[keys, padded width]`: forward values, backward keys.
@@ -244,7 +248,7 @@ fn soften<const FMA: bool>(shape: &AttentionShape, first: usize, weights: &mut [
     scales
 }
 
-kernel! {
+vectorised! {
     /// One head's output `[tokens, width]`. The slices begin at the head's first channel.
     fn attention(
         shape: &AttentionShape, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32], scratch: &mut Scratch,
@@ -279,7 +283,7 @@ fn attention_body<const FMA: bool>(
     }
 }
 
-kernel! {
+vectorised! {
     /// The gradients of q, k and v, dense `[tokens, width]`, from the output's. dV = P^T dY, dP = dY V^T,
     /// dS = P * (dP - sum of P * dP in each row), dQ = dS K and dK = dS^T Q, both scaled as S is.
     ///
@@ -363,7 +367,7 @@ fn through_softmax<const FMA: bool>(gradients: &mut [f32], weights: &[f32], scal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Random;
+    use crate::tests::Numbers;
 
     fn shape(queries: usize, keys: usize, width: usize) -> AttentionShape {
         AttentionShape { queries, keys, width, strides: [width + 3, width, width + 1, width + 2], window: None }
@@ -372,12 +376,12 @@ mod tests {
     /// Every body on one scratch, whatever shape left something in it, against the definition.
     #[test]
     fn the_output_is_the_definition() {
-        let (mut random, mut scratch) = (Random::new(0), Scratch::default());
+        let (mut random, mut scratch) = (Numbers::new(0), Scratch::default());
         for (queries, keys, width) in
             [(1, 1, 1), (7, 5, 3), (5, 7, 3), (6, 8, 16), (13, 48, 8), (12, 50, 17), (6, 8, 16)]
         {
             let shape = shape(queries, keys, width);
-            let [q, k, v] = [queries, keys, keys].map(|tokens| random.stream().normal(tokens * (width + 3)));
+            let [q, k, v] = [queries, keys, keys].map(|tokens| random.take(tokens * (width + 3)));
             let scale = (width as f64).powf(-0.5);
             for body in [attention_body::<false>, attention_body::<true>, attention] {
                 let mut y = vec![0.0; queries * (width + 2)];
@@ -401,10 +405,10 @@ mod tests {
 
     #[test]
     fn a_scratch_may_come_from_another_shape() {
-        let (mut random, mut scratch) = (Random::new(0), Scratch::default());
+        let (mut random, mut scratch) = (Numbers::new(0), Scratch::default());
         for (queries, keys, width) in [(12, 50, 17), (6, 8, 16), (7, 5, 3), (5, 7, 3), (1, 1, 1), (12, 50, 17)] {
             let shape = shape(queries, keys, width);
-            let [q, k, v, dy] = [queries, keys, keys, queries].map(|t| random.stream().normal(t * (width + 3)));
+            let [q, k, v, dy] = [queries, keys, keys, queries].map(|t| random.take(t * (width + 3)));
             let run = |scratch: &mut Scratch| {
                 let [mut dq, mut dk, mut dv] = [queries, keys, keys].map(|tokens| vec![0.0; tokens * width]);
                 attention_backward(&shape, [&q, &k, &v, &dy], [&mut dq, &mut dk, &mut dv], scratch);

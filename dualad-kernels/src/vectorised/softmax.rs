@@ -1,10 +1,11 @@
 //! Softmax of a row.
 
-use crate::kernels::{exp, kernel, sum};
+use crate::vectorised;
+use crate::vectorised::{exp, sum};
 
 const LANES: usize = 8;
 
-kernel! {
+vectorised! {
     /// In place. A row of nothing but minus infinity becomes zeros: a token that may attend to nothing reads nothing.
     fn softmax(row: &mut [f32]) = softmax_body
 }

@@ -1,11 +1,12 @@
 //! Layer norm of a sum: y = w h + b with h = (s - mean) / sqrt(variance + eps), s = x + r.
 
-use crate::kernels::{kernel, mul_add, sum};
+use crate::vectorised;
+use crate::vectorised::{mul_add, sum};
 
 const EPS: f32 = 1e-5;
 const LANES: usize = 8;
 
-kernel! {
+vectorised! {
     /// `r` becomes x + r; y and, for each row, the mean and 1 / sqrt(variance + eps). x and y have rows that stand
     /// `strides` apart.
     fn add_norm(
@@ -50,7 +51,7 @@ fn apply<const FMA: bool>(row: &[f32], [mean, scale]: [f32; 2], weight: &[f32], 
     }
 }
 
-kernel! {
+vectorised! {
     /// Rows side by side, without a residual.
     fn norm(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = norm_body
 }
@@ -62,7 +63,7 @@ fn norm_body<const FMA: bool>(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[
     }
 }
 
-kernel! {
+vectorised! {
     /// The mean and 1 / sqrt(variance + eps) of each row of `columns`.
     fn norm_statistics(x: &[f32], columns: usize, eps: f32, stats: &mut [[f32; 2]]) = norm_statistics_body
 }
@@ -74,7 +75,7 @@ fn norm_statistics_body<const FMA: bool>(x: &[f32], columns: usize, eps: f32, st
     }
 }
 
-kernel! {
+vectorised! {
     /// `s` becomes its own gradient, scale (w dy - mean(w dy) - h mean(w dy h)); dw and db grow by dy h and dy. Rows of dy
     /// stand `stride` apart.
     fn add_norm_backward(

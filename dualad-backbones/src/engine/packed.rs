@@ -1,0 +1,318 @@
+//! The CPU's own: weights laid out once, maps as `[batch, rows, columns, channels]`, each layer one pass with everything that
+//! follows it, buffers kept from call to call. To candle it is one operation from images to maps, or to tokens.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
+use dualad_kernels::{
+    self as kernels, After, AttentionShape, Convolution, Isa, Packed, Residual, Rows, Scratch, Size, Workspace, product,
+};
+use rayon::prelude::*;
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::network::{Activation, Conv, Layer, Network, Op, Shape};
+use crate::spec::{Stage, TOKEN_STRIDE};
+use crate::vit;
+use crate::weights::{Affine, Folded};
+
+/// Sides of the images that ways of convolution are chosen for.
+const USUAL_SIDE: usize = 224;
+
+/// Executes a network with kernels of this project.
+#[derive(Debug)]
+pub(crate) struct PackedEngine {
+    isa: Isa,
+    network: Network,
+    /// One for each layer.
+    layers: Vec<Prepared>,
+    /// For each value, the last layer that reads it (outputs outlive every layer).
+    last_use: Vec<usize>,
+    /// One for each call at a time.
+    workspaces: Mutex<Vec<Workspace>>,
+}
+
+/// A layer's numbers, laid out.
+#[derive(Debug)]
+enum Prepared {
+    Nothing,
+    Convolution(Convolution),
+    Linear(Packed),
+    Norm(Affine),
+    Gate { reduce: Packed, expand: Packed },
+    Embed { class: Vec<f32>, position: Vec<f32> },
+}
+
+impl PackedEngine {
+    pub(crate) fn new(isa: Isa, network: Network, folded: Vec<Folded>) -> Result<Self> {
+        let last_use = network.last_use();
+        let shapes = network.shapes(USUAL_SIDE, USUAL_SIDE)?;
+        let layers = network.layers().iter().zip(folded).enumerate();
+        let layers = layers.map(|(index, (layer, folded))| prepare(isa, &layer.op, shapes[index + 1], folded));
+        Ok(Self { isa, layers: layers.collect(), last_use, workspaces: Mutex::default(), network })
+    }
+
+    /// Runs the network and hands each output's map to `read`, with its number.
+    fn outputs(&self, images: &[f32], size: Size, mut read: impl FnMut(usize, &[f32], Shape)) -> Result<()> {
+        let shapes = self.network.shapes(size.rows, size.columns)?;
+        let pool = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = pool().pop().unwrap_or_default();
+        let mut values: Vec<Option<Vec<f32>>> = vec![None; shapes.len()];
+        let mut input = workspace.take(images.len());
+        kernels::from_planes(images, size.batch, 3, &mut input);
+        values[0] = Some(input);
+        for (index, (layer, prepared)) in self.network.layers().iter().zip(&self.layers).enumerate() {
+            let mut output = workspace.take(numbers(shapes[index + 1], size.batch));
+            let step = Step {
+                isa: self.isa,
+                layer,
+                prepared,
+                batch: size.batch,
+                input: shapes[layer.input.index()],
+                output: shapes[index + 1],
+            };
+            let of = |value: usize| values[value].as_deref().unwrap_or_default();
+            step.run(of(layer.input.index()), layer.residual.map(|value| of(value.index())), &mut output, &mut workspace);
+            values[index + 1] = Some(output);
+            for value in std::iter::once(layer.input).chain(layer.residual) {
+                if self.last_use[value.index()] == index
+                    && let Some(buffer) = values[value.index()].take()
+                {
+                    workspace.give_back(buffer);
+                }
+            }
+        }
+        for (index, value) in self.network.outputs().enumerate() {
+            read(index, values[value.index()].as_deref().unwrap_or_default(), shapes[value.index()]);
+        }
+        values.into_iter().flatten().for_each(|buffer| workspace.give_back(buffer));
+        pool().push(workspace);
+        Ok(())
+    }
+}
+
+fn numbers(shape: Shape, batch: usize) -> usize {
+    batch * shape.positions() * shape.channels()
+}
+
+fn prepare(isa: Isa, op: &Op, output: Shape, folded: Folded) -> Prepared {
+    let packed = |affine: &Affine, inputs: usize| Packed::new(isa, &affine.weight, inputs, Some(&affine.bias));
+    match (op, folded) {
+        (Op::Conv(conv), Folded::Affine(affine)) => {
+            let Conv { in_channels, out_channels, kernel, stride, groups, .. } = *conv;
+            let shape = kernels::Shape { inputs: in_channels, outputs: out_channels, kernel, stride, groups };
+            let size = map_size(output, 1);
+            Prepared::Convolution(Convolution::new(isa, shape, &affine.weight, &affine.bias, size))
+        }
+        (Op::Linear { in_channels, .. }, Folded::Affine(affine)) => Prepared::Linear(packed(&affine, *in_channels)),
+        (Op::LayerNorm { .. }, Folded::Affine(affine)) => Prepared::Norm(affine),
+        (Op::SqueezeExcite { channels, reduced, .. }, Folded::Gate { reduce, expand }) => {
+            Prepared::Gate { reduce: packed(&reduce, *channels), expand: packed(&expand, *reduced) }
+        }
+        (Op::Embed { .. }, Folded::Embed { class, position }) => Prepared::Embed { class, position },
+        _ => Prepared::Nothing,
+    }
+}
+
+fn map_size(shape: Shape, batch: usize) -> Size {
+    let (Shape::Map { rows, columns, .. } | Shape::Tokens { rows, columns, .. }) = shape;
+    Size { batch, rows, columns }
+}
+
+fn activation(activation: Activation) -> kernels::Activation {
+    match activation {
+        Activation::Identity => kernels::Activation::Identity,
+        Activation::Relu => kernels::Activation::Relu,
+        Activation::Silu => kernels::Activation::Silu,
+        Activation::Gelu => kernels::Activation::Gelu,
+    }
+}
+
+/// One layer at work.
+struct Step<'a> {
+    isa: Isa,
+    layer: &'a Layer,
+    prepared: &'a Prepared,
+    batch: usize,
+    input: Shape,
+    output: Shape,
+}
+
+impl Step<'_> {
+    fn run(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32], workspace: &mut Workspace) {
+        let (size, out) = (map_size(self.input, self.batch), map_size(self.output, self.batch));
+        match (&self.layer.op, self.prepared) {
+            (Op::Conv(conv), Prepared::Convolution(convolution)) => {
+                let before = |length: usize| conv.padding.amounts(length, conv.kernel, conv.stride).0;
+                let padding = [before(size.rows), before(size.columns)];
+                convolution.run(x, size, padding, y, out, residual, activation(conv.activation));
+            }
+            (&Op::MaxPool { kernel, stride, padding }, _) => {
+                kernels::max_pool(self.isa, x, size, self.input.channels(), [kernel, stride, padding], y, out);
+            }
+            (&Op::SqueezeExcite { channels, reduced, .. }, Prepared::Gate { reduce, expand }) => {
+                let mut mean = workspace.take(self.batch * channels);
+                let mut hidden = workspace.take(self.batch * reduced);
+                kernels::mean_of_cells(x, size, channels, &mut mean);
+                let silu = After { residual: None, activation: kernels::Activation::Silu };
+                product(&mean, Rows::Dense { stride: channels }, self.batch, reduce, &mut hidden, reduced, silu);
+                let rows = Rows::Dense { stride: reduced };
+                product(&hidden, rows, self.batch, expand, &mut mean, channels, After::NOTHING);
+                kernels::apply_gate(self.isa, x, size, &mut mean, y);
+                workspace.give_back(mean);
+                workspace.give_back(hidden);
+            }
+            (&Op::Embed { channels, grid }, Prepared::Embed { class, position }) => {
+                let position = vit::position_embedding(position, channels, grid, [size.rows, size.columns]);
+                let images = y.chunks_exact_mut(self.output.positions() * channels);
+                for (x, y) in x.chunks_exact(self.input.positions() * channels).zip(images) {
+                    let (first, cells) = y.split_at_mut(channels);
+                    first.copy_from_slice(class);
+                    cells.copy_from_slice(x);
+                    y.iter_mut().zip(&position).for_each(|(y, position)| *y += position);
+                }
+            }
+            (&Op::LayerNorm { channels, eps, .. }, Prepared::Norm(Affine { weight, bias })) => {
+                /// Rows that a task normalises.
+                const ROWS: usize = 64;
+                let chunks = y.par_chunks_mut(ROWS * channels).zip(x.par_chunks(ROWS * channels));
+                chunks.for_each(|(y, x)| kernels::norm(x, y, weight, bias, eps as f32));
+            }
+            (Op::Linear { in_channels, out_channels, activation: after, .. }, Prepared::Linear(weights)) => {
+                let rows = self.batch * self.input.positions();
+                let residual = residual.map(|values| Residual { values, stride: *out_channels, period: rows, last: true });
+                let after = After { residual, activation: activation(*after) };
+                product(x, Rows::Dense { stride: *in_channels }, rows, weights, y, *out_channels, after);
+            }
+            (&Op::SelfAttention { channels, heads }, _) => self.attend(x, y, [channels, heads], workspace),
+            (Op::TokensToMap { channels }, _) => {
+                let images = y.chunks_exact_mut(self.output.positions() * channels);
+                for (x, y) in x.chunks_exact(self.input.positions() * channels).zip(images) {
+                    y.copy_from_slice(&x[*channels..]);
+                }
+            }
+            (op, prepared) => debug_assert!(false, "{op:?} was prepared as {prepared:?}"),
+        }
+    }
+
+    /// Softmax attention over `[batch, tokens, 3 * channels]`, q, k and v side by side, all heads.
+    fn attend(&self, x: &[f32], y: &mut [f32], [channels, heads]: [usize; 2], workspace: &mut Workspace) {
+        let (tokens, width) = (self.input.positions(), channels / heads);
+        let shape = AttentionShape {
+            queries: tokens,
+            keys: tokens,
+            width,
+            strides: [3 * channels, 3 * channels, 3 * channels, width],
+            window: None,
+        };
+        // A head's rows are not side by side in the result: each first writes to a place of its own.
+        let mut by_head = workspace.take(y.len());
+        by_head.par_chunks_mut(tokens * width).enumerate().for_each_init(Scratch::default, |scratch, (index, y)| {
+            let (image, head) = (index / heads, index % heads);
+            let x = &x[image * tokens * 3 * channels..][..tokens * 3 * channels];
+            let from = |part: usize| &x[part * channels + head * width..];
+            kernels::attention(&shape, from(0), from(1), from(2), y, scratch);
+        });
+        y.par_chunks_mut(channels).enumerate().for_each(|(row, y)| {
+            let (image, token) = (row / tokens, row % tokens);
+            for (head, y) in y.chunks_exact_mut(width).enumerate() {
+                y.copy_from_slice(&by_head[((image * heads + head) * tokens + token) * width..][..width]);
+            }
+        });
+        workspace.give_back(by_head);
+    }
+}
+
+impl Engine for PackedEngine {
+    fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        let (batch, _, height, width) = images.dims4()?;
+        let shapes = self.network.shapes(height, width)?;
+        let flat = images.apply_op1_no_bwd(&Maps(self))?;
+        let mut start = 0;
+        let map = |value: crate::network::Value| {
+            let shape = shapes[value.index()];
+            let count = numbers(shape, batch);
+            let Size { rows, columns, .. } = map_size(shape, batch);
+            let map = flat.narrow(0, start, count)?.reshape((batch, shape.channels(), rows, columns))?;
+            start += count;
+            Ok(map)
+        };
+        self.network.outputs().map(map).collect()
+    }
+
+    fn tokens(&self, images: &Tensor, stages: &[Stage]) -> Result<Tensor> {
+        Ok(images.apply_op1_no_bwd(&Tokens { engine: self, stages })?)
+    }
+}
+
+/// The images in a tensor, and their size.
+fn images<'a>(storage: &'a CpuStorage, layout: &Layout) -> CandleResult<(&'a [f32], Size)> {
+    let (batch, _, rows, columns) = layout.shape().dims4()?;
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("a backbone's images must be contiguous");
+    };
+    Ok((&storage.as_slice::<f32>()?[start..end], Size { batch, rows, columns }))
+}
+
+/// Images `[batch, 3, height, width]` to all maps `[batch, channels, rows, columns]`, one after the other.
+struct Maps<'a>(&'a PackedEngine);
+
+impl CustomOp1 for Maps<'_> {
+    fn name(&self) -> &'static str {
+        "backbone maps"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, TensorShape)> {
+        let (images, size) = images(storage, layout)?;
+        let mut maps = Vec::new();
+        self.0
+            .outputs(images, size, |_, map, shape| {
+                let start = maps.len();
+                maps.resize(start + map.len(), 0.0);
+                kernels::to_planes(map, size.batch, shape.channels(), &mut maps[start..]);
+            })
+            .map_err(candle_core::Error::wrap)?;
+        let count = maps.len();
+        Ok((CpuStorage::F32(maps), count.into()))
+    }
+}
+
+/// Images `[batch, 3, height, width]` to tokens `[batch, tokens, channels]`: [`crate::aggregate()`] without planes.
+struct Tokens<'a> {
+    engine: &'a PackedEngine,
+    stages: &'a [Stage],
+}
+
+impl CustomOp1 for Tokens<'_> {
+    fn name(&self) -> &'static str {
+        "backbone tokens"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, TensorShape)> {
+        let (images, size) = images(storage, layout)?;
+        let grid = [size.rows / TOKEN_STRIDE, size.columns / TOKEN_STRIDE];
+        let (count, width) = (grid[0] * grid[1], self.stages.iter().map(|stage| stage.channels).sum::<usize>());
+        let mut tokens = vec![0.0f32; size.batch * count * width];
+        let mut first = 0;
+        self.engine
+            .outputs(images, size, |index, map, shape| {
+                let Stage { channels, stride, .. } = self.stages[index];
+                let map_size = map_size(shape, size.batch);
+                if stride <= TOKEN_STRIDE {
+                    let side = TOKEN_STRIDE / stride;
+                    kernels::pool_into(map, map_size, channels, side, &mut tokens, first, width);
+                } else {
+                    let scale = stride / TOKEN_STRIDE;
+                    for (index, token) in tokens.chunks_exact_mut(width).enumerate() {
+                        let (image, cell) = (index / count, index % count);
+                        let (row, column) = (cell / grid[1] / scale, cell % grid[1] / scale);
+                        let at = (image * map_size.rows + row) * map_size.columns + column;
+                        token[first..first + channels].copy_from_slice(&map[at * channels..][..channels]);
+                    }
+                }
+                first += channels;
+            })
+            .map_err(candle_core::Error::wrap)?;
+        Ok((CpuStorage::F32(tokens), (size.batch, count, width).into()))
+    }
+}

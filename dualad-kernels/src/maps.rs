@@ -1,0 +1,230 @@
+//! What else is done to maps `[batch, rows, columns, channels]`: maxima, means, gates, and their way from and to planes.
+
+use crate::convolution::Size;
+use crate::math::sigmoid;
+use crate::memory::{Target, part, run_tasks};
+use crate::simd::{Isa, Simd, kernel};
+
+/// The maximum of each `kernel` x `kernel` window, in steps; cells beyond the map do not count. Each window must hold a cell.
+///
+/// # Panics
+/// If a buffer's length is not what the sizes make it.
+#[allow(clippy::too_many_arguments)]
+pub fn max_pool(
+    isa: Isa,
+    x: &[f32],
+    size: Size,
+    channels: usize,
+    [kernel, stride, padding]: [usize; 3],
+    y: &mut [f32],
+    out: Size,
+) {
+    assert_eq!(x.len(), size.cells() * channels, "a pool's input");
+    assert!(y.len() == out.cells() * channels && size.batch == out.batch, "a pool's output");
+    let line = out.columns * channels;
+    let target = Target::new(y);
+    run_tasks(out.batch * out.rows, |task| {
+        let (image, row) = (task / out.rows, task % out.rows);
+        let rows = window(row * stride, padding, kernel, size.rows);
+        for column in 0..out.columns {
+            let columns = window(column * stride, padding, kernel, size.columns);
+            let first = ((image * size.rows + rows.start) * size.columns + columns.start) * channels;
+            let to = target.at(task * line + column * channels, channels);
+            let cells = [rows.len(), columns.len()];
+            let last = first + (cells[0].max(1) - 1) * size.columns * channels + cells[1].max(1) * channels;
+            assert!(last <= x.len(), "a pool's window");
+            // SAFETY: the window's first and last cell lie within `x`, as was just asserted, and each task writes a row of its
+            // own.
+            unsafe { maximum(isa, x[first..].as_ptr(), channels, size.columns * channels, cells, to) };
+        }
+    });
+}
+
+fn window(start: usize, padding: usize, kernel: usize, length: usize) -> std::ops::Range<usize> {
+    start.saturating_sub(padding)..(start + kernel).saturating_sub(padding).min(length)
+}
+
+kernel! {
+    /// # Safety
+    /// `x` is good for `channels` numbers in each of `cells` rows, `line` apart, and columns; `y` for `channels`.
+    unsafe fn maximum(x: *const f32, channels: usize, line: usize, cells: [usize; 2], y: *mut f32) = maximum_body
+}
+
+#[inline(always)]
+unsafe fn maximum_body<S: Simd>(x: *const f32, channels: usize, line: usize, cells: [usize; 2], y: *mut f32) {
+    let whole = channels / S::LANES * S::LANES;
+    // SAFETY: the caller's promise; the channels that make no vector are taken one by one.
+    unsafe {
+        for channel in (0..whole).step_by(S::LANES) {
+            let mut largest = S::splat(f32::NEG_INFINITY);
+            for row in 0..cells[0] {
+                for column in 0..cells[1] {
+                    largest = S::max(largest, S::load(x.add(row * line + column * channels + channel)));
+                }
+            }
+            S::store(y.add(channel), largest);
+        }
+        for channel in whole..channels {
+            let mut largest = f32::NEG_INFINITY;
+            for row in 0..cells[0] {
+                for column in 0..cells[1] {
+                    let value = *x.add(row * line + column * channels + channel);
+                    largest = if largest > value { largest } else { value };
+                }
+            }
+            *y.add(channel) = largest;
+        }
+    }
+}
+
+/// Each image's mean over all cells, `[batch, channels]`.
+///
+/// # Panics
+/// If a buffer's length is not what the sizes make it.
+pub fn mean_of_cells(x: &[f32], size: Size, channels: usize, mean: &mut [f32]) {
+    assert!(x.len() == size.cells() * channels && mean.len() == size.batch * channels, "a mean's buffers");
+    let cells = size.rows * size.columns;
+    /// Cells that are summed before the sum is added to the others: f32's rounding stays small.
+    const CELLS: usize = 64;
+    let target = Target::new(mean);
+    run_tasks(size.batch, |image| {
+        // SAFETY: `at` made sure of the channels, and each task has an image of its own.
+        let mean = unsafe { std::slice::from_raw_parts_mut(target.at(image * channels, channels), channels) };
+        let mut sums = vec![0.0f32; channels];
+        mean.fill(0.0);
+        for block in x[image * cells * channels..][..cells * channels].chunks(CELLS * channels) {
+            sums.fill(0.0);
+            for cell in block.chunks_exact(channels) {
+                sums.iter_mut().zip(cell).for_each(|(sum, x)| *sum += x);
+            }
+            mean.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean += sum);
+        }
+        mean.iter_mut().for_each(|mean| *mean /= cells as f32);
+    });
+}
+
+/// Each channel of each image times the sigmoid of its gate, `[batch, channels]`.
+///
+/// # Panics
+/// If a buffer's length is not what the sizes make it.
+pub fn apply_gate(isa: Isa, x: &[f32], size: Size, gate: &mut [f32], y: &mut [f32]) {
+    assert!(size.batch > 0 && gate.len().is_multiple_of(size.batch), "a gate's length");
+    let channels = gate.len() / size.batch;
+    assert!(x.len() == size.cells() * channels && y.len() == x.len(), "a gate's buffers");
+    // SAFETY: the slice is good for its own length.
+    unsafe { sigmoids(isa, gate.as_mut_ptr(), gate.len()) };
+    let (line, gate, target) = (size.columns * channels, &*gate, Target::new(y));
+    run_tasks(size.batch * size.rows, |task| {
+        let gate = &gate[task / size.rows * channels..][..channels];
+        // SAFETY: `at` made sure of the row, and each task has one of its own.
+        let y = unsafe { std::slice::from_raw_parts_mut(target.at(task * line, line), line) };
+        for (x, y) in x[task * line..][..line].chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
+            x.iter().zip(gate).zip(y).for_each(|((x, gate), y)| *y = x * gate);
+        }
+    });
+}
+
+kernel! {
+    /// # Safety
+    /// `x` is good for `count` numbers.
+    unsafe fn sigmoids(x: *mut f32, count: usize) = sigmoids_body
+}
+
+#[inline(always)]
+unsafe fn sigmoids_body<S: Simd>(x: *mut f32, count: usize) {
+    let whole = count / S::LANES * S::LANES;
+    // SAFETY: the caller's promise; what makes no vector goes through a buffer.
+    unsafe {
+        for at in (0..whole).step_by(S::LANES) {
+            S::store(x.add(at), sigmoid::<S>(S::load(x.add(at))));
+        }
+        let mut lanes = [0.0f32; 16];
+        std::ptr::copy_nonoverlapping(x.add(whole), lanes.as_mut_ptr(), count - whole);
+        let y = sigmoid::<S>(S::load(lanes.as_ptr()));
+        S::store(lanes.as_mut_ptr(), y);
+        std::ptr::copy_nonoverlapping(lanes.as_ptr(), x.add(whole), count - whole);
+    }
+}
+
+/// Cells whose way between planes and maps is made at a time.
+const CELLS: usize = 512;
+
+/// `[batch, channels, cells]` to `[batch, cells, channels]`.
+///
+/// # Panics
+/// If the buffers' lengths are not equal, or not whole images'.
+pub fn from_planes(x: &[f32], batch: usize, channels: usize, y: &mut [f32]) {
+    let cells = cells_of(x, batch, channels, y);
+    let (parts, target) = (cells.div_ceil(CELLS), Target::new(y));
+    run_tasks(batch * parts, |task| {
+        let (image, range) = (task / parts, part(cells, 1, parts, task % parts));
+        let (x, length) = (&x[image * cells * channels..][..cells * channels], range.len() * channels);
+        // SAFETY: `at` made sure of the cells, and each task has cells of its own.
+        let y = unsafe {
+            std::slice::from_raw_parts_mut(target.at((image * cells + range.start) * channels, length), length)
+        };
+        for channel in 0..channels {
+            let plane = &x[channel * cells + range.start..][..range.len()];
+            y[channel..].iter_mut().step_by(channels).zip(plane).for_each(|(y, x)| *y = *x);
+        }
+    });
+}
+
+/// `[batch, cells, channels]` to `[batch, channels, cells]`.
+///
+/// # Panics
+/// As [`from_planes`].
+pub fn to_planes(x: &[f32], batch: usize, channels: usize, y: &mut [f32]) {
+    /// Channels that a task writes: their lines of a block of cells stay in the cache.
+    const CHANNELS: usize = 16;
+    let cells = cells_of(x, batch, channels, y);
+    let (parts, target) = (channels.div_ceil(CHANNELS), Target::new(y));
+    run_tasks(batch * parts, |task| {
+        let (image, range) = (task / parts, part(channels, CHANNELS, parts, task % parts));
+        let x = &x[image * cells * channels..][..cells * channels];
+        let length = range.len() * cells;
+        // SAFETY: `at` made sure of the planes, and each task has planes of its own.
+        let y = unsafe {
+            std::slice::from_raw_parts_mut(target.at((image * channels + range.start) * cells, length), length)
+        };
+        for (cell, x) in x.chunks_exact(channels).enumerate() {
+            for (index, &value) in x[range.clone()].iter().enumerate() {
+                y[index * cells + cell] = value;
+            }
+        }
+    });
+}
+
+fn cells_of(x: &[f32], batch: usize, channels: usize, y: &[f32]) -> usize {
+    assert!(batch > 0 && channels > 0 && x.len() == y.len(), "planes' lengths");
+    assert!(x.len().is_multiple_of(batch * channels), "planes' lengths");
+    x.len() / (batch * channels)
+}
+
+/// Cells of a map in squares of `side`, their mean, into the columns of rows that are `stride` apart: feature aggregation
+/// (method, section 2) of a map whose stride is 16 / `side`.
+///
+/// # Panics
+/// If a buffer is too small, or the map's sides are not whole squares.
+pub fn pool_into(x: &[f32], size: Size, channels: usize, side: usize, y: &mut [f32], first: usize, stride: usize) {
+    assert_eq!(x.len(), size.cells() * channels, "an aggregation's input");
+    assert!(side > 0 && size.rows.is_multiple_of(side) && size.columns.is_multiple_of(side), "an aggregation's squares");
+    let [rows, columns] = [size.rows / side, size.columns / side];
+    let target = Target::new(y);
+    run_tasks(size.batch * rows, |task| {
+        let (image, row) = (task / rows, task % rows);
+        for column in 0..columns {
+            let at = (task * columns + column) * stride + first;
+            // SAFETY: `at` made sure of the channels, and each task has rows of its own.
+            let y = unsafe { std::slice::from_raw_parts_mut(target.at(at, channels), channels) };
+            y.fill(0.0);
+            for cell in 0..side * side {
+                let line = (image * size.rows + row * side + cell / side) * size.columns;
+                let x = &x[(line + column * side + cell % side) * channels..][..channels];
+                y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
+            }
+            let scale = 1.0 / (side * side) as f32;
+            y.iter_mut().for_each(|y| *y *= scale);
+        }
+    });
+}

@@ -1,0 +1,94 @@
+//! Functions of vectors.
+
+use crate::simd::{ROUND, Simd};
+
+/// What a sum goes through last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// Nothing.
+    Identity,
+    /// max(x, 0).
+    Relu,
+    /// x * sigmoid(x), also called swish.
+    Silu,
+    /// x * Phi(x), with the error function.
+    Gelu,
+}
+
+/// # Safety
+/// As [`Simd`]'s.
+#[inline(always)]
+pub(crate) unsafe fn activate<S: Simd>(x: S::V, activation: Activation) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match activation {
+            Activation::Identity => x,
+            // NaN stays NaN: it is the second operand.
+            Activation::Relu => S::max(S::splat(0.0), x),
+            Activation::Silu => S::mul(x, sigmoid::<S>(x)),
+            Activation::Gelu => {
+                let half = S::mul(x, S::splat(0.5));
+                S::mul_add(half, erf::<S>(S::mul(x, S::splat(std::f32::consts::FRAC_1_SQRT_2))), half)
+            }
+        }
+    }
+}
+
+/// e^x, within 2 units in the last place from -87 to 88, and what it is there beyond: x = n ln 2 + r, a polynomial for e^r
+/// (Cephes' `expf`), and n straight into the exponent.
+///
+/// # Safety
+/// As [`Simd`]'s.
+#[inline(always)]
+pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        // The bounds are first operands: NaN stays NaN.
+        let x = S::min(S::splat(88.0), S::max(S::splat(-87.0), x));
+        let shifted = S::mul_add(x, S::splat(std::f32::consts::LOG2_E), S::splat(ROUND));
+        let n = S::sub(shifted, S::splat(ROUND));
+        let r = S::mul_add(n, S::splat(2.121_944_4e-4), S::mul_add(n, S::splat(-0.693_359_4), x));
+        let mut p = S::splat(1.987_569_1e-4);
+        for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+            p = S::mul_add(p, r, S::splat(c));
+        }
+        let y = S::add(S::mul_add(S::mul(p, r), r, r), S::splat(1.0));
+        S::mul(y, S::power_of_two(shifted))
+    }
+}
+
+/// 1 / (1 + e^-x).
+///
+/// # Safety
+/// As [`Simd`]'s.
+#[inline(always)]
+pub(crate) unsafe fn sigmoid<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let one = S::splat(1.0);
+        S::div(one, S::add(one, exp::<S>(S::sub(S::splat(0.0), x))))
+    }
+}
+
+/// The error function within 2e-7 (Abramowitz and Stegun, 7.1.26).
+///
+/// # Safety
+/// As [`Simd`]'s.
+#[inline(always)]
+unsafe fn erf<S: Simd>(x: S::V) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (zero, one) = (S::splat(0.0), S::splat(1.0));
+        let size = S::max(S::sub(zero, x), x);
+        let t = S::div(one, S::mul_add(size, S::splat(0.327_591_1), one));
+        let mut p = S::splat(1.061_405_4);
+        for c in [-1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6] {
+            p = S::mul_add(p, t, S::splat(c));
+        }
+        let y = S::sub(one, S::mul(S::mul(p, t), exp::<S>(S::sub(zero, S::mul(size, size)))));
+        // The sign back: y for x > 0, -y for x < 0. (x / |x| would be NaN at 0, where y is 0 but for rounding.)
+        let sign = S::min(one, S::max(S::splat(-1.0), S::mul(x, S::splat(1e30))));
+        S::mul(y, sign)
+    }
+}

@@ -1,0 +1,289 @@
+//! Products with packed weights: `act(x W^T + bias + residual)`.
+
+use std::ops::Range;
+
+use crate::memory::{Aligned, Target, part, run_tasks, with_scratch};
+use crate::simd::Isa;
+use crate::tile::{Finish, Left, MOST_ROWS, tile};
+use crate::Activation;
+
+/// Numbers of the left rows that are multiplied before the next panel's turn: what the nearer caches hold.
+const DEPTH: usize = 384;
+/// Left rows that a task packs at a time.
+const HEIGHT: usize = 240;
+/// Below so many outputs, packing the left rows costs more than it brings.
+const PACKED_FROM: usize = 96;
+
+/// A matrix `[outputs, inputs]` with its bias, laid out for an instruction set: panels of some outputs, in each the inputs
+/// one after the other.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    isa: Isa,
+    inputs: usize,
+    outputs: usize,
+    panels: Aligned,
+    bias: Option<Aligned>,
+}
+
+impl Packed {
+    /// `weight` is `[outputs, inputs]`, row by row.
+    ///
+    /// # Panics
+    /// If a length is not what the others make it, or a side is 0.
+    pub fn new(isa: Isa, weight: &[f32], inputs: usize, bias: Option<&[f32]>) -> Self {
+        assert!(inputs > 0 && !weight.is_empty() && weight.len().is_multiple_of(inputs), "a packed matrix's sides");
+        let outputs = weight.len() / inputs;
+        Self::from_fn(isa, outputs, inputs, bias, |output, input| weight[output * inputs + input])
+    }
+
+    pub(crate) fn from_fn(
+        isa: Isa,
+        outputs: usize,
+        inputs: usize,
+        bias: Option<&[f32]>,
+        weight: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let width = isa.panel();
+        let mut panels = Aligned::zeros(outputs.next_multiple_of(width) * inputs);
+        for (panel, lines) in panels.as_mut_slice().chunks_exact_mut(width * inputs).enumerate() {
+            for (input, line) in lines.chunks_exact_mut(width).enumerate() {
+                for (output, value) in (panel * width..outputs).zip(line) {
+                    *value = weight(output, input);
+                }
+            }
+        }
+        let bias = bias.map(|bias| {
+            assert_eq!(bias.len(), outputs, "a packed matrix's bias");
+            let mut padded = Aligned::zeros(outputs.next_multiple_of(width));
+            padded.as_mut_slice()[..outputs].copy_from_slice(bias);
+            padded
+        });
+        Self { isa, inputs, outputs, panels, bias }
+    }
+
+    /// Numbers in a left row.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Numbers in a row of the result.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub(crate) fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    pub(crate) fn panel(&self, panel: usize) -> &[f32] {
+        let size = self.isa.panel() * self.inputs;
+        &self.panels.as_slice()[panel * size..][..size]
+    }
+
+    pub(crate) fn bias(&self, panel: usize) -> *const f32 {
+        let width = self.isa.panel();
+        match &self.bias {
+            Some(bias) => bias.as_slice()[panel * width..][..width].as_ptr(),
+            None => std::ptr::null(),
+        }
+    }
+
+    /// Panels of some outputs, as the first and the number of them: the `index`th of `parts`.
+    pub(crate) fn panels(&self, parts: usize, index: usize) -> Range<usize> {
+        part(self.outputs.div_ceil(self.isa.panel()), 1, parts, index)
+    }
+
+    /// Columns of a panel that are not padding.
+    pub(crate) fn columns(&self, panel: usize) -> usize {
+        let width = self.isa.panel();
+        width.min(self.outputs - panel * width)
+    }
+}
+
+/// Where rows stand in a buffer.
+#[derive(Debug, Clone, Copy)]
+pub enum Rows {
+    /// Each `stride` after the one before.
+    Dense {
+        /// From the first number of one to the next one's.
+        stride: usize,
+    },
+    /// Cells of maps `[rows, columns, stride]` whose rows and columns are taken in steps.
+    Stepped {
+        /// Numbers in a cell.
+        stride: usize,
+        /// Rows and columns of a map.
+        map: [usize; 2],
+        /// The step.
+        step: usize,
+    },
+}
+
+impl Rows {
+    #[inline(always)]
+    fn offset(self, row: usize) -> usize {
+        match self {
+            Self::Dense { stride } => row * stride,
+            Self::Stepped { stride, map: [rows, columns], step } => {
+                let taken = [rows.div_ceil(step), columns.div_ceil(step)];
+                let (image, cell) = (row / (taken[0] * taken[1]), row % (taken[0] * taken[1]));
+                let (y, x) = (cell / taken[1] * step, cell % taken[1] * step);
+                ((image * rows + y) * columns + x) * stride
+            }
+        }
+    }
+}
+
+/// What is added to a product besides its bias.
+#[derive(Debug, Clone, Copy)]
+pub struct Residual<'a> {
+    /// Rows `stride` apart.
+    pub values: &'a [f32],
+    /// From one row to the next.
+    pub stride: usize,
+    /// After so many rows they begin again.
+    pub period: usize,
+    /// Added after the activation instead of before it.
+    pub last: bool,
+}
+
+/// What becomes of a product.
+#[derive(Debug, Clone, Copy)]
+pub struct After<'a> {
+    /// What is added to it.
+    pub residual: Option<Residual<'a>>,
+    /// What the sum goes through.
+    pub activation: Activation,
+}
+
+impl After<'_> {
+    /// Nothing.
+    pub const NOTHING: Self = Self { residual: None, activation: Activation::Identity };
+
+    /// A rectifier.
+    pub const RELU: Self = Self { residual: None, activation: Activation::Relu };
+}
+
+/// `count` rows of `x` times the weights, into rows of `y` that are `stride` apart. Runs on the current thread pool; the result
+/// is the same on any number of threads.
+///
+/// # Panics
+/// If a buffer is too small for its rows.
+pub fn product(x: &[f32], rows: Rows, count: usize, weights: &Packed, y: &mut [f32], stride: usize, after: After<'_>) {
+    if count == 0 {
+        return;
+    }
+    let (inputs, outputs) = (weights.inputs, weights.outputs);
+    assert!(rows.offset(count - 1) + inputs <= x.len(), "a product's left rows");
+    assert!(stride >= outputs && (count - 1) * stride + outputs <= y.len(), "a product's result");
+    if let Some(Residual { values, stride, period, .. }) = after.residual {
+        assert!(period > 0 && (period.min(count) - 1) * stride + outputs <= values.len(), "a product's residual");
+    }
+    let tile_rows = weights.isa.rows();
+    let heights = count.div_ceil(HEIGHT);
+    let threads = rayon::current_num_threads();
+    // Few rows: the panels are shared out too, at least some of them to each.
+    let panels = outputs.div_ceil(weights.isa.panel());
+    let widths = if threads == 1 { 1 } else { (2 * threads).div_ceil(heights).min(panels.div_ceil(2)).max(1) };
+    let target = Target::new(y);
+    run_tasks(heights * widths, |task| {
+        let height = part(count, tile_rows, heights, task / widths);
+        let width = weights.panels(widths, task % widths);
+        let block = Block { x, rows, weights, target, stride, after, height, panels: width };
+        if outputs >= PACKED_FROM { block.packed() } else { block.pointed() }
+    });
+}
+
+/// Some rows and some panels of a product.
+struct Block<'a> {
+    x: &'a [f32],
+    rows: Rows,
+    weights: &'a Packed,
+    target: Target,
+    stride: usize,
+    after: After<'a>,
+    height: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl Block<'_> {
+    /// Parts of the depth: as even as they can be.
+    fn depths(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let inputs = self.weights.inputs;
+        let parts = inputs.div_ceil(DEPTH);
+        (0..parts).map(move |index| part(inputs, 1, parts, index))
+    }
+
+    /// With the left rows packed, a tile's side by side.
+    fn packed(&self) {
+        let tile_rows = self.weights.isa.rows();
+        let deepest = self.weights.inputs.min(DEPTH);
+        let tiles = self.height.len().div_ceil(tile_rows);
+        with_scratch(tiles * tile_rows * deepest, |scratch| {
+            for depth in self.depths() {
+                let size = tile_rows * depth.len();
+                for (index, packed) in scratch.chunks_exact_mut(size).take(tiles).enumerate() {
+                    let first = self.height.start + index * tile_rows;
+                    for row in 0..tile_rows.min(self.height.end - first) {
+                        let from = &self.x[self.rows.offset(first + row) + depth.start..][..depth.len()];
+                        for (to, &from) in packed[row..].iter_mut().step_by(tile_rows).zip(from) {
+                            *to = from;
+                        }
+                    }
+                }
+                for panel in self.panels.clone() {
+                    for (index, packed) in scratch.chunks_exact(size).take(tiles).enumerate() {
+                        let first = self.height.start + index * tile_rows;
+                        let left = Left::Packed { start: packed.as_ptr(), length: depth.len() };
+                        self.tile(first, left, panel, &depth);
+                    }
+                }
+            }
+        });
+    }
+
+    /// With pointers to the left rows where they are.
+    fn pointed(&self) {
+        let tile_rows = self.weights.isa.rows();
+        for depth in self.depths() {
+            for first in self.height.clone().step_by(tile_rows) {
+                let mut pointers = [std::ptr::null(); MOST_ROWS];
+                for (row, pointer) in (first..self.height.end).zip(&mut pointers).take(tile_rows) {
+                    *pointer = self.x[self.rows.offset(row) + depth.start..][..depth.len()].as_ptr();
+                }
+                let left = Left::Rows { pointers: pointers.as_ptr(), segments: 1, length: depth.len() };
+                for panel in self.panels.clone() {
+                    self.tile(first, left, panel, &depth);
+                }
+            }
+        }
+    }
+
+    fn tile(&self, first: usize, left: Left, panel: usize, depth: &Range<usize>) {
+        let weights = self.weights;
+        let (width, columns) = (weights.isa.panel(), weights.columns(panel));
+        let rows = weights.isa.rows().min(self.height.end - first);
+        let last = depth.end == weights.inputs;
+        let mut residuals = [std::ptr::null(); MOST_ROWS];
+        if let (Some(Residual { values, stride, period, .. }), true) = (self.after.residual, last) {
+            for (row, pointer) in residuals.iter_mut().enumerate().take(rows) {
+                *pointer = values[(first + row) % period * stride + panel * width..][..columns].as_ptr();
+            }
+        }
+        let has_residual = last && self.after.residual.is_some();
+        let finish = Finish {
+            out: self.target.at(first * self.stride + panel * width, (rows - 1) * self.stride + columns),
+            stride: self.stride,
+            columns,
+            accumulate: depth.start > 0,
+            bias: if depth.start == 0 { weights.bias(panel) } else { std::ptr::null() },
+            activation: if last { self.after.activation } else { Activation::Identity },
+            residuals: if has_residual { residuals.as_ptr() } else { std::ptr::null() },
+            residual_last: self.after.residual.is_some_and(|residual| residual.last),
+        };
+        let lines = &weights.panel(panel)[depth.start * width..depth.end * width];
+        // SAFETY: `left` has `rows` rows of `depth` numbers and `lines` a line for each, out and residuals have the columns, as
+        // the slices above were checked for; each task writes rows and panels of its own.
+        unsafe { tile(weights.isa, rows, left, lines.as_ptr(), &finish) };
+    }
+}

@@ -1,0 +1,79 @@
+//! Arrays of eight: any architecture, as fast as the compiler makes them. On aarch64, whose every processor has NEON, they
+//! become NEON's vectors, with products and sums in one instruction.
+
+use crate::simd::Simd;
+
+const LANES: usize = 8;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Portable;
+
+#[inline(always)]
+fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
+    let mut out = [0.0; LANES];
+    for lane in 0..LANES {
+        out[lane] = f(a[lane], b[lane]);
+    }
+    out
+}
+
+// SAFETY (of the blocks): the trait's contract makes the pointers good for eight numbers.
+impl Simd for Portable {
+    type V = [f32; LANES];
+    const LANES: usize = LANES;
+    /// 32 registers of four numbers there, 16 elsewhere.
+    const ROWS: usize = if cfg!(target_arch = "aarch64") { 6 } else { 3 };
+
+    #[inline(always)]
+    unsafe fn splat(x: f32) -> Self::V {
+        [x; LANES]
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f32) -> Self::V {
+        // SAFETY: above.
+        unsafe { from.cast::<Self::V>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(to: *mut f32, x: Self::V) {
+        // SAFETY: above.
+        unsafe { to.cast::<Self::V>().write_unaligned(x) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a + b)
+    }
+    #[inline(always)]
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a - b)
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a * b)
+    }
+    #[inline(always)]
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| a / b)
+    }
+    #[inline(always)]
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a > b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+        zip(a, b, |a, b| if a < b { a } else { b })
+    }
+    #[inline(always)]
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        let mut out = c;
+        for lane in 0..LANES {
+            // Without the instruction it would be a call of a library function for each number.
+            out[lane] =
+                if cfg!(target_arch = "aarch64") { a[lane].mul_add(b[lane], c[lane]) } else { a[lane] * b[lane] + c[lane] };
+        }
+        out
+    }
+    #[inline(always)]
+    unsafe fn power_of_two(shifted: Self::V) -> Self::V {
+        shifted.map(|x| f32::from_bits((x.to_bits().wrapping_sub(super::ROUND.to_bits()).wrapping_add(127)) << 23))
+    }
+}
