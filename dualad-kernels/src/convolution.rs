@@ -5,7 +5,7 @@ use crate::depthwise::Depthwise;
 use crate::memory::{Target, part, run_tasks, with_scratch};
 use crate::product::{After, Packed, Residual, Rows, product};
 use crate::simd::Isa;
-use crate::tile::{Finish, Left, MOST_ROWS, tile};
+use crate::tile::{Column, Finish, LeftColumn, column as column_of};
 use crate::winograd::Winograd;
 
 /// What a convolution is.
@@ -94,6 +94,15 @@ impl Convolution {
         Self { shape, way }
     }
 
+    /// The matrices that it multiplies with, for [`Packed::gather`].
+    pub fn packed(&mut self) -> &mut [Packed] {
+        match &mut self.way {
+            Way::Pointwise(packed) | Way::Direct(packed) | Way::Rows(packed) => std::slice::from_mut(packed),
+            Way::Winograd(winograd) => winograd.packed(),
+            Way::Depthwise(_) => &mut [],
+        }
+    }
+
     /// `x` `[batch, rows, columns, inputs]` to `y` `[batch, rows', columns', outputs]`, with so many zeros above and to the left
     /// of each map and as many below and to the right as `out` needs; `residual` has y's shape. Runs on the current
     /// thread pool; the result is the same on any number of threads.
@@ -146,8 +155,7 @@ impl Convolution {
                 };
                 with_scratch(padded.cells() * inputs, |scratch| {
                     pad(x, size, padding, scratch, padded, inputs);
-                    let patches =
-                        Patches { kernel, stride, padding: [0, 0], channels: inputs, size: padded, out };
+                    let patches = Patches { kernel, stride, padding: [0, 0], channels: inputs, size: padded, out };
                     patches.product(scratch, weights, y, residual, activation, kernel, kernel * inputs);
                 });
             }
@@ -217,34 +225,41 @@ impl Patches {
                     }
                 }
             }
-            for panel in weights.panels(1, 0) {
+            let panels = weights.panels(1, 0);
+            for panel in panels.clone() {
                 let columns = weights.columns(panel);
-                for (index, pointers) in pointers.chunks_exact(segments * tile_rows).enumerate() {
-                    let first = range.start + index * tile_rows;
-                    let rows = tile_rows.min(range.end - first);
-                    let at = first * weights.outputs() + panel * weights.isa().panel();
-                    let span = (rows - 1) * weights.outputs() + columns;
-                    let mut residuals = [std::ptr::null(); MOST_ROWS];
-                    if let Some(residual) = residual {
-                        for (row, pointer) in residuals.iter_mut().enumerate().take(rows) {
-                            *pointer = residual[at + row * weights.outputs()..][..columns].as_ptr();
-                        }
-                    }
-                    let finish = Finish {
+                let at = range.start * weights.outputs() + panel * weights.isa().panel();
+                let span = (range.len() - 1) * weights.outputs() + columns;
+                let residual = residual.map_or(std::ptr::null(), |residual| residual[at..][..span].as_ptr());
+                let column = Column {
+                    rows: range.len(),
+                    left: LeftColumn::Pointers { pointers: pointers.as_ptr(), segments },
+                    depth: segments * length,
+                    panel: weights.panel(panel).as_ptr(),
+                    next_panel: if panel + 1 < panels.end {
+                        weights.panel(panel + 1).as_ptr()
+                    } else {
+                        std::ptr::null()
+                    },
+                    finish: Finish {
                         out: target.at(at, span),
                         stride: weights.outputs(),
                         columns,
                         accumulate: false,
                         bias: weights.bias(panel),
                         activation,
-                        residuals: if residual.is_some() { residuals.as_ptr() } else { std::ptr::null() },
+                        residuals: std::ptr::null(),
                         residual_last: false,
-                    };
-                    let left = Left::Rows { pointers: pointers.as_ptr(), segments, length };
-                    // SAFETY: each pointer is to `length` numbers of the input or of zeros, as the slices above were checked
-                    // for, the panel has a line for each of the segments' numbers, and tasks write cells of their own.
-                    unsafe { tile(weights.isa(), rows, left, weights.panel(panel).as_ptr(), &finish) };
-                }
+                    },
+                    residual,
+                    residual_stride: weights.outputs(),
+                    period: range.len(),
+                    first: 0,
+                };
+                // SAFETY: each pointer is to `length` numbers of the input or of zeros, as the slices above were checked for, the
+                // panels have a line for each of the segments' numbers, out and residual have the columns in each row, and
+                // tasks write cells of their own.
+                unsafe { column_of(weights.isa(), &column) };
             }
         });
     }

@@ -1,9 +1,11 @@
 //! Depthwise convolutions: each channel with a kernel of its own, vectors over channels.
 
+use std::sync::Arc;
+
 use crate::Activation;
 use crate::convolution::{Shape, Size};
 use crate::math::activate;
-use crate::memory::{Aligned, Target, run_tasks};
+use crate::memory::{Buffer, Target, run_tasks};
 use crate::simd::{Isa, Simd, kernel};
 
 /// Lanes that channels are padded to: the widest vector's.
@@ -17,23 +19,23 @@ pub(crate) struct Depthwise {
     padded: usize,
     kernel: usize,
     stride: usize,
-    weights: Aligned,
-    bias: Aligned,
+    weights: Arc<Buffer>,
+    bias: Arc<Buffer>,
 }
 
 impl Depthwise {
     pub(crate) fn new(isa: Isa, shape: Shape, weight: &[f32], bias: &[f32]) -> Self {
         let Shape { inputs: channels, kernel, stride, .. } = shape;
         let (padded, cells) = (channels.next_multiple_of(LANES), kernel * kernel);
-        let mut weights = Aligned::zeros(cells * padded);
-        for (cell, line) in weights.as_mut_slice().chunks_exact_mut(padded).enumerate() {
+        let mut weights = Buffer::zeros(cells * padded);
+        for (cell, line) in weights.chunks_exact_mut(padded).enumerate() {
             for (channel, value) in line.iter_mut().enumerate().take(channels) {
                 *value = weight[channel * cells + cell];
             }
         }
-        let mut padded_bias = Aligned::zeros(padded);
-        padded_bias.as_mut_slice()[..channels].copy_from_slice(bias);
-        Self { isa, channels, padded, kernel, stride, weights, bias: padded_bias }
+        let mut padded_bias = Buffer::zeros(padded);
+        padded_bias[..channels].copy_from_slice(bias);
+        Self { isa, channels, padded, kernel, stride, weights: weights.into(), bias: padded_bias.into() }
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -59,7 +61,7 @@ impl Depthwise {
                 let left = (column * self.stride) as isize - padding[1] as isize;
                 let [first_column, last_column] = within(left, self.kernel, size.columns);
                 let cell = Cell {
-                    bias: self.bias.as_slice().as_ptr(),
+                    bias: self.bias.as_ptr(),
                     channels: self.channels,
                     activation,
                     rows: last.saturating_sub(first),
@@ -68,10 +70,12 @@ impl Depthwise {
                     input: [size.columns * self.channels, self.channels],
                 };
                 let (y0, x0) = ((top + first as isize).max(0) as usize, (left + first_column as isize).max(0) as usize);
-                let at = ((image * size.rows + y0.min(size.rows - 1)) * size.columns + x0.min(size.columns - 1)) * self.channels;
-                let weights = self.weights.as_slice()[(first * self.kernel + first_column) * self.padded..].as_ptr();
+                let at = ((image * size.rows + y0.min(size.rows - 1)) * size.columns + x0.min(size.columns - 1))
+                    * self.channels;
+                let weights = self.weights[(first * self.kernel + first_column) * self.padded..].as_ptr();
                 let to = column * self.channels;
-                let residual = residual.map_or(std::ptr::null(), |residual| residual[task * line + to..][..self.channels].as_ptr());
+                let residual = residual
+                    .map_or(std::ptr::null(), |residual| residual[task * line + to..][..self.channels].as_ptr());
                 // SAFETY: the kernel's cells from the first to the last lie within the map, as `within` says, so that every
                 // input is one of `x`, whose length the caller checked; the row of `y` is this task's alone.
                 unsafe { depthwise(self.isa, &x[at..], weights, start.add(to), residual, &cell) };

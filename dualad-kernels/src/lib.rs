@@ -46,10 +46,11 @@ mod workspace;
 pub use convolution::{Convolution, Shape, Size};
 pub use maps::{apply_gate, from_planes, max_pool, mean_of_cells, pool_into, to_planes};
 pub use math::Activation;
+pub use memory::Buffer;
 pub use product::{After, Packed, Residual, Rows, product};
 pub use simd::Isa;
 pub use vectorised::{
-    AttentionShape, Scratch, Window, add_norm, add_norm_backward, attention, attention_backward, mul_add, norm, norm_statistics,
-    softmax, squared_distance,
+    AttentionShape, Scratch, Window, add_norm, add_norm_backward, attention, attention_backward, mul_add, norm,
+    norm_statistics, softmax, squared_distance,
 };
 pub use workspace::Workspace;

@@ -208,7 +208,10 @@ fn cells_of(x: &[f32], batch: usize, channels: usize, y: &[f32]) -> usize {
 /// If a buffer is too small, or the map's sides are not whole squares.
 pub fn pool_into(x: &[f32], size: Size, channels: usize, side: usize, y: &mut [f32], first: usize, stride: usize) {
     assert_eq!(x.len(), size.cells() * channels, "an aggregation's input");
-    assert!(side > 0 && size.rows.is_multiple_of(side) && size.columns.is_multiple_of(side), "an aggregation's squares");
+    assert!(
+        side > 0 && size.rows.is_multiple_of(side) && size.columns.is_multiple_of(side),
+        "an aggregation's squares"
+    );
     let [rows, columns] = [size.rows / side, size.columns / side];
     let target = Target::new(y);
     run_tasks(size.batch * rows, |task| {

@@ -1,4 +1,4 @@
-//! Buffers: aligned ones, ones that each thread keeps, and ones that several threads write to.
+//! Buffers: on large pages, kept by each thread, written to by several.
 
 use std::cell::Cell;
 
@@ -7,49 +7,117 @@ use std::cell::Cell;
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
-/// Zeros at first, on cache lines.
-#[derive(Clone)]
-pub(crate) struct Aligned {
-    lines: Vec<Line>,
+const LINE: usize = 16;
+/// Bytes from which on a buffer asks for large pages: a fraction of one is no use.
+const LARGE: usize = 1 << 20;
+/// Bytes of a large page.
+const PAGE: usize = 2 << 20;
+
+/// Numbers on cache lines, zeros at first; many of them on large pages, where the system has such: every page of 4 KiB costs a
+/// look at the page tables, and in a virtual machine several.
+pub struct Buffer {
+    memory: Memory,
     length: usize,
 }
 
-impl std::fmt::Debug for Aligned {
+enum Memory {
+    Lines(Vec<Line>),
+    /// With the offset of its first whole large page.
+    Pages(memmap2::MmapMut, usize),
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { memory: Memory::Lines(Vec::new()), length: 0 }
+    }
+}
+
+impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} numbers", self.length)
     }
 }
 
-impl Aligned {
-    pub(crate) fn zeros(length: usize) -> Self {
-        Self { lines: vec![Line([0.0; 16]); length.div_ceil(16)], length }
+impl Buffer {
+    /// `length` zeros.
+    pub fn zeros(length: usize) -> Self {
+        let memory = pages(length).unwrap_or_else(|| Memory::Lines(vec![Line([0.0; LINE]); length.div_ceil(LINE)]));
+        Self { memory, length }
     }
 
-    pub(crate) fn as_slice(&self) -> &[f32] {
-        // SAFETY: a line is sixteen f32 without gaps, there are enough lines, and they are borrowed as long as the slice.
-        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
+    /// How long it can be made without new memory.
+    pub fn capacity(&self) -> usize {
+        match &self.memory {
+            Memory::Lines(lines) => lines.len() * LINE,
+            Memory::Pages(map, offset) => (map.len() - offset) / size_of::<f32>(),
+        }
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as above, and borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
+    /// Makes it as long as this, which must be within its capacity; what is new has any content.
+    pub(crate) fn set_length(&mut self, length: usize) {
+        assert!(length <= self.capacity(), "a buffer's length");
+        self.length = length;
+    }
+}
+
+/// Large pages, if it is worth it and the system has them.
+fn pages(length: usize) -> Option<Memory> {
+    let bytes = length.checked_mul(size_of::<f32>())?;
+    if !cfg!(target_os = "linux") || bytes < LARGE {
+        return None;
+    }
+    let map = memmap2::MmapMut::map_anon(bytes.checked_next_multiple_of(PAGE)?.checked_add(PAGE)?).ok()?;
+    #[cfg(target_os = "linux")]
+    // A system without large pages gives small ones.
+    let _ = map.advise(memmap2::Advice::HugePage);
+    let offset = map.as_ptr().align_offset(PAGE);
+    (offset <= PAGE).then_some(Memory::Pages(map, offset))
+}
+
+impl std::ops::Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.memory {
+            // SAFETY: a line is sixteen f32 without gaps, there are enough lines (`zeros`, `set_length`), and they are borrowed
+            // as long as the slice.
+            Memory::Lines(lines) => unsafe { std::slice::from_raw_parts(lines.as_ptr().cast(), self.length) },
+            // SAFETY: the map has so many bytes behind the offset (as above), aligned to more than a f32, zeros or numbers that
+            // were written, and is borrowed as long as the slice.
+            Memory::Pages(map, offset) => unsafe {
+                std::slice::from_raw_parts(map.as_ptr().add(*offset).cast(), self.length)
+            },
+        }
+    }
+}
+
+impl std::ops::DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        match &mut self.memory {
+            // SAFETY: as above, and borrowed exclusively.
+            Memory::Lines(lines) => unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), self.length) },
+            // SAFETY: as above, and borrowed exclusively.
+            Memory::Pages(map, offset) => unsafe {
+                std::slice::from_raw_parts_mut(map.as_mut_ptr().add(*offset).cast(), self.length)
+            },
+        }
     }
 }
 
 thread_local! {
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: Cell<Option<Buffer>> = const { Cell::new(None) };
 }
 
 /// Lends a buffer of at least `length` numbers, of any content, that the thread keeps from call to call: a fresh one would be
 /// paid for page by page. A call within `f` gets another one.
 pub(crate) fn with_scratch<R>(length: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.take();
-    if buffer.len() < length {
-        buffer.clear();
-        buffer.resize(length, 0.0);
+    let mut buffer = SCRATCH.take().unwrap_or_default();
+    if buffer.capacity() < length {
+        buffer = Buffer::zeros(length);
     }
-    let result = f(&mut buffer[..length]);
-    SCRATCH.set(buffer);
+    buffer.set_length(length);
+    let result = f(&mut buffer);
+    SCRATCH.set(Some(buffer));
     result
 }
 

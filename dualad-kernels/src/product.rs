@@ -1,11 +1,12 @@
 //! Products with packed weights: `act(x W^T + bias + residual)`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::memory::{Aligned, Target, part, run_tasks, with_scratch};
-use crate::simd::Isa;
-use crate::tile::{Finish, Left, MOST_ROWS, tile};
 use crate::Activation;
+use crate::memory::{Buffer, Target, part, run_tasks, with_scratch};
+use crate::simd::Isa;
+use crate::tile::{self, Column, Finish, Left, LeftColumn, MOST_ROWS};
 
 /// Numbers of the left rows that are multiplied before the next panel's turn: what the nearer caches hold.
 const DEPTH: usize = 384;
@@ -21,8 +22,10 @@ pub struct Packed {
     isa: Isa,
     inputs: usize,
     outputs: usize,
-    panels: Aligned,
-    bias: Option<Aligned>,
+    panels: Arc<Buffer>,
+    /// Where in the buffer its panels begin.
+    start: usize,
+    bias: Option<Arc<Buffer>>,
 }
 
 impl Packed {
@@ -44,8 +47,8 @@ impl Packed {
         weight: impl Fn(usize, usize) -> f32,
     ) -> Self {
         let width = isa.panel();
-        let mut panels = Aligned::zeros(outputs.next_multiple_of(width) * inputs);
-        for (panel, lines) in panels.as_mut_slice().chunks_exact_mut(width * inputs).enumerate() {
+        let mut panels = Buffer::zeros(outputs.next_multiple_of(width) * inputs);
+        for (panel, lines) in panels.chunks_exact_mut(width * inputs).enumerate() {
             for (input, line) in lines.chunks_exact_mut(width).enumerate() {
                 for (output, value) in (panel * width..outputs).zip(line) {
                     *value = weight(output, input);
@@ -54,11 +57,28 @@ impl Packed {
         }
         let bias = bias.map(|bias| {
             assert_eq!(bias.len(), outputs, "a packed matrix's bias");
-            let mut padded = Aligned::zeros(outputs.next_multiple_of(width));
-            padded.as_mut_slice()[..outputs].copy_from_slice(bias);
-            padded
+            let mut padded = Buffer::zeros(outputs.next_multiple_of(width));
+            padded[..outputs].copy_from_slice(bias);
+            Arc::new(padded)
         });
-        Self { isa, inputs, outputs, panels, bias }
+        Self { isa, inputs, outputs, panels: panels.into(), start: 0, bias }
+    }
+
+    /// Moves small matrices side by side, so that they lie on large pages too. Nothing else changes.
+    pub fn gather<'a>(all: impl IntoIterator<Item = &'a mut Self>) {
+        /// What is larger has large pages of its own.
+        const SMALL: usize = 1 << 20;
+        let mut small: Vec<&mut Self> = all.into_iter().filter(|packed| packed.panels.len() <= SMALL).collect();
+        let mut together = Buffer::zeros(small.iter().map(|packed| packed.panels.len()).sum());
+        let mut start = 0;
+        for packed in &mut small {
+            together[start..start + packed.panels.len()].copy_from_slice(&packed.panels);
+            packed.start = start;
+            start += packed.panels.len();
+            packed.panels = Arc::default();
+        }
+        let together = Arc::new(together);
+        small.into_iter().for_each(|packed| packed.panels = Arc::clone(&together));
     }
 
     /// Numbers in a left row.
@@ -77,13 +97,13 @@ impl Packed {
 
     pub(crate) fn panel(&self, panel: usize) -> &[f32] {
         let size = self.isa.panel() * self.inputs;
-        &self.panels.as_slice()[panel * size..][..size]
+        &self.panels[self.start + panel * size..][..size]
     }
 
     pub(crate) fn bias(&self, panel: usize) -> *const f32 {
         let width = self.isa.panel();
         match &self.bias {
-            Some(bias) => bias.as_slice()[panel * width..][..width].as_ptr(),
+            Some(bias) => bias[panel * width..][..width].as_ptr(),
             None => std::ptr::null(),
         }
     }
@@ -223,23 +243,88 @@ impl Block<'_> {
             for depth in self.depths() {
                 let size = tile_rows * depth.len();
                 for (index, packed) in scratch.chunks_exact_mut(size).take(tiles).enumerate() {
-                    let first = self.height.start + index * tile_rows;
-                    for row in 0..tile_rows.min(self.height.end - first) {
-                        let from = &self.x[self.rows.offset(first + row) + depth.start..][..depth.len()];
-                        for (to, &from) in packed[row..].iter_mut().step_by(tile_rows).zip(from) {
-                            *to = from;
-                        }
-                    }
+                    self.pack(self.height.start + index * tile_rows, &depth, packed);
                 }
                 for panel in self.panels.clone() {
-                    for (index, packed) in scratch.chunks_exact(size).take(tiles).enumerate() {
-                        let first = self.height.start + index * tile_rows;
-                        let left = Left::Packed { start: packed.as_ptr(), length: depth.len() };
-                        self.tile(first, left, panel, &depth);
-                    }
+                    self.column(&scratch[..tiles * size], panel, &depth);
                 }
             }
         });
+    }
+
+    /// A tile's rows, their first numbers side by side, then the second, ...
+    fn pack(&self, first: usize, depth: &Range<usize>, packed: &mut [f32]) {
+        /// Numbers of a row that are moved at a time.
+        const BLOCK: usize = 8;
+        let tile_rows = self.weights.isa.rows();
+        // Rows that there are not are not looked at.
+        let row = |row: usize| {
+            let row = (first + row).min(self.height.end - 1);
+            &self.x[self.rows.offset(row) + depth.start..][..depth.len()]
+        };
+        let rows: [&[f32]; MOST_ROWS] = std::array::from_fn(|index| if index < tile_rows { row(index) } else { &[] });
+        let rows = &rows[..tile_rows];
+        let mut blocks = packed.chunks_exact_mut(BLOCK * tile_rows);
+        for (index, block) in blocks.by_ref().enumerate() {
+            for (row, from) in rows.iter().enumerate() {
+                let Some(from) = from[index * BLOCK..].first_chunk::<BLOCK>() else { continue };
+                for (k, from) in from.iter().enumerate() {
+                    block[k * tile_rows + row] = *from;
+                }
+            }
+        }
+        let done = depth.len() / BLOCK * BLOCK;
+        for (k, block) in (done..).zip(blocks.into_remainder().chunks_exact_mut(tile_rows)) {
+            block.iter_mut().zip(rows).for_each(|(to, row)| *to = row[k]);
+        }
+    }
+
+    fn column(&self, left: &[f32], panel: usize, depth: &Range<usize>) {
+        let weights = self.weights;
+        let (width, columns) = (weights.isa.panel(), weights.columns(panel));
+        let (first, rows) = (self.height.start, self.height.len());
+        let last = depth.end == weights.inputs;
+        let lines = |panel: usize| weights.panel(panel)[depth.start * width..depth.end * width].as_ptr();
+        let (mut residual, mut period, mut residual_stride) = (std::ptr::null(), 1, 0);
+        if let (Some(added), true) = (self.after.residual, last) {
+            (period, residual_stride) = (added.period, added.stride);
+            let reached = if first + rows > period { period } else { first + rows };
+            let from = &added.values[panel * width..];
+            assert!((reached - 1) * residual_stride + columns <= from.len(), "a product's residual");
+            residual = from.as_ptr();
+        }
+        let column = Column {
+            rows,
+            left: LeftColumn::Packed(left.as_ptr()),
+            depth: depth.len(),
+            panel: lines(panel),
+            next_panel: if panel + 1 < self.panels.end { lines(panel + 1) } else { std::ptr::null() },
+            finish: Finish { residuals: std::ptr::null(), ..self.finish(first, rows, panel, depth) },
+            residual,
+            residual_stride,
+            period,
+            first: first % period,
+        };
+        // SAFETY: `left` has whole tiles of packed rows of `depth` numbers and the panel a line for each; out and residual have
+        // the columns in each row, as was checked; each task writes rows and panels of its own.
+        unsafe { tile::column(weights.isa, &column) };
+    }
+
+    /// What becomes of some rows of a panel, without residuals.
+    fn finish(&self, first: usize, rows: usize, panel: usize, depth: &Range<usize>) -> Finish {
+        let weights = self.weights;
+        let (width, columns) = (weights.isa.panel(), weights.columns(panel));
+        let last = depth.end == weights.inputs;
+        Finish {
+            out: self.target.at(first * self.stride + panel * width, (rows - 1) * self.stride + columns),
+            stride: self.stride,
+            columns,
+            accumulate: depth.start > 0,
+            bias: if depth.start == 0 { weights.bias(panel) } else { std::ptr::null() },
+            activation: if last { self.after.activation } else { Activation::Identity },
+            residuals: std::ptr::null(),
+            residual_last: self.after.residual.is_some_and(|residual| residual.last),
+        }
     }
 
     /// With pointers to the left rows where they are.
@@ -272,18 +357,12 @@ impl Block<'_> {
         }
         let has_residual = last && self.after.residual.is_some();
         let finish = Finish {
-            out: self.target.at(first * self.stride + panel * width, (rows - 1) * self.stride + columns),
-            stride: self.stride,
-            columns,
-            accumulate: depth.start > 0,
-            bias: if depth.start == 0 { weights.bias(panel) } else { std::ptr::null() },
-            activation: if last { self.after.activation } else { Activation::Identity },
             residuals: if has_residual { residuals.as_ptr() } else { std::ptr::null() },
-            residual_last: self.after.residual.is_some_and(|residual| residual.last),
+            ..self.finish(first, rows, panel, depth)
         };
         let lines = &weights.panel(panel)[depth.start * width..depth.end * width];
         // SAFETY: `left` has `rows` rows of `depth` numbers and `lines` a line for each, out and residuals have the columns, as
         // the slices above were checked for; each task writes rows and panels of its own.
-        unsafe { tile(weights.isa, rows, left, lines.as_ptr(), &finish) };
+        unsafe { tile::tile(weights.isa, rows, left, lines.as_ptr(), &finish) };
     }
 }

@@ -58,9 +58,8 @@ const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Ac
 
 /// Runs on pools of one and of three threads and demands the same bits.
 fn on_pools(run: impl Fn() -> Vec<f32> + Sync + Send) -> Vec<f32> {
-    let results = [1, 3].map(|threads| {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(&run)
-    });
+    let results = [1, 3]
+        .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(&run));
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&results[0]), bits(&results[1]), "threads change bits");
     results.into_iter().next().expect("two results")
@@ -93,7 +92,9 @@ fn check_product(case: &ProductCase) {
                 sum += f64::from(x[row * stride + input]) * f64::from(weight[output * inputs + input]);
             }
             let residual = |wanted: bool| match &added {
-                Some((values, period, last)) if *last == wanted => f64::from(values[row % period * out_stride + output]),
+                Some((values, period, last)) if *last == wanted => {
+                    f64::from(values[row % period * out_stride + output])
+                }
                 _ => 0.0,
             };
             expected[row * out_stride + output] = activated(sum + residual(false), activation) + residual(true);
@@ -229,8 +230,7 @@ fn the_networks_convolutions_equal_their_definition() {
     ] {
         let padding = if shape.kernel == 16 { 0 } else { shape.kernel / 2 };
         let size = Size { batch: 2, rows, columns: rows + 2 * shape.stride };
-        let case =
-            ConvolutionCase { shape, size, padding: [padding, padding], residual: true, activation: 1, seed: 3 };
+        let case = ConvolutionCase { shape, size, padding: [padding, padding], residual: true, activation: 1, seed: 3 };
         check_convolution(&case);
     }
 }
@@ -263,7 +263,9 @@ fn pools_planes_and_gates_equal_their_definition() {
             let (mut gated, mut gate) = (vec![0.0; x.len()], mean.clone());
             apply_gate(isa, &x, size, &mut gate, &mut gated);
             for image in 0..2 {
-                for (row, column, channel) in [(0usize, 0usize, 0), (5, 3, channels - 1), (2, 1, channels / 2), (0, 3, 0)] {
+                for (row, column, channel) in
+                    [(0usize, 0usize, 0), (5, 3, channels - 1), (2, 1, channels / 2), (0, 3, 0)]
+                {
                     let mut largest = f32::NEG_INFINITY;
                     for y in (2 * row).saturating_sub(1)..(2 * row + 2).min(12) {
                         for x in (2 * column).saturating_sub(1)..(2 * column + 2).min(8) {

@@ -47,13 +47,30 @@ kernel! {
     pub(crate) unsafe fn tile(rows: usize, left: Left, panel: *const f32, finish: &Finish) = tile_body
 }
 
+/// What is fetched during a tile: with each [`BLOCK`] of products some lines. It may go beyond what is there: nothing is read.
+#[derive(Debug, Clone, Copy)]
+struct Next {
+    start: *const f32,
+    lines: usize,
+}
+
+/// Left numbers that are multiplied before the next lines are fetched.
+const BLOCK: usize = 8;
+
 #[inline(always)]
 unsafe fn tile_body<S: Simd>(rows: usize, left: Left, panel: *const f32, finish: &Finish) {
+    let next = Next { start: std::ptr::null(), lines: 0 };
+    // SAFETY: the caller's promise.
+    unsafe { tile_with::<S>(rows, left, panel, next, finish) }
+}
+
+#[inline(always)]
+unsafe fn tile_with<S: Simd>(rows: usize, left: Left, panel: *const f32, next: Next, finish: &Finish) {
     macro_rules! of {
         ($($count:literal)*) => {
             match rows {
                 // SAFETY: the caller's promise.
-                $($count if $count <= S::ROWS => unsafe { rows_of::<S, $count>(left, panel, finish) },)*
+                $($count if $count <= S::ROWS => unsafe { rows_of::<S, $count>(left, panel, next, finish) },)*
                 _ => debug_assert!(false, "a tile of {rows} rows"),
             }
         };
@@ -61,66 +78,206 @@ unsafe fn tile_body<S: Simd>(rows: usize, left: Left, panel: *const f32, finish:
     of!(1 2 3 4 5 6 7 8 9 10 11 12)
 }
 
+/// Where a column's left rows are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LeftColumn {
+    /// Packed: tiles of [`Simd::ROWS`] rows, one after the other.
+    Packed(*const f32),
+    /// Each row `stride` after the one before.
+    Dense { start: *const f32, stride: usize },
+    /// Pointers to the rows' segments, as in [`Left::Rows`], one tile's after the other's.
+    Pointers { pointers: *const *const f32, segments: usize },
+}
+
+/// Rows of a product that one panel is multiplied with: tile after tile, so that what a tile costs beside its products is paid
+/// once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    /// Rows in all.
+    pub(crate) rows: usize,
+    pub(crate) left: LeftColumn,
+    /// Numbers of a left row.
+    pub(crate) depth: usize,
+    pub(crate) panel: *const f32,
+    /// What is multiplied after this panel, as long; fetched on the way. May be null.
+    pub(crate) next_panel: *const f32,
+    /// Without residuals: those are below.
+    pub(crate) finish: Finish,
+    /// The residual of row 0, or null; rows are `residual_stride` apart, and begin again after `period`.
+    pub(crate) residual: *const f32,
+    pub(crate) residual_stride: usize,
+    pub(crate) period: usize,
+    /// The residual's row of the first row.
+    pub(crate) first: usize,
+}
+
+kernel! {
+    /// All rows of a column.
+    ///
+    /// # Safety
+    /// As [`tile`]'s for each of its tiles; the residual is good for `period` rows, and `first` is less than that.
+    pub(crate) unsafe fn column(column: &Column) = column_body
+}
+
+/// Numbers of a cache line.
+const LINE: usize = 16;
+
+#[inline(always)]
+unsafe fn column_body<S: Simd>(column: &Column) {
+    let tiles = column.rows.div_ceil(S::ROWS);
+    let size = column.depth * VECTORS * S::LANES;
+    // Each tile fetches its share of the next panel, a little with each of its blocks.
+    let blocks = column.depth.div_ceil(BLOCK);
+    let a_time = (size / LINE).div_ceil(tiles * blocks);
+    let mut residual_row = column.first;
+    for index in 0..tiles {
+        let rows = (column.rows - index * S::ROWS).min(S::ROWS);
+        // SAFETY: the caller's promise; the last tile may have fewer rows, and what is fetched lies within the next panel.
+        unsafe {
+            let start = index * blocks * a_time * LINE;
+            let wanted = !column.next_panel.is_null() && start < size;
+            let next = Next { start: column.next_panel.wrapping_add(start), lines: if wanted { a_time } else { 0 } };
+            let mut residuals = [std::ptr::null(); MOST_ROWS];
+            let mut finish = column.finish;
+            finish.out = finish.out.add(index * S::ROWS * finish.stride);
+            if !column.residual.is_null() {
+                for pointer in residuals.iter_mut().take(rows) {
+                    *pointer = column.residual.add(residual_row * column.residual_stride);
+                    residual_row = if residual_row + 1 == column.period { 0 } else { residual_row + 1 };
+                }
+                finish.residuals = residuals.as_ptr();
+            }
+            let mut dense = [std::ptr::null(); MOST_ROWS];
+            let left = match column.left {
+                LeftColumn::Packed(start) => {
+                    Left::Packed { start: start.add(index * S::ROWS * column.depth), length: column.depth }
+                }
+                LeftColumn::Dense { start, stride } => {
+                    for (row, pointer) in dense.iter_mut().enumerate().take(rows) {
+                        *pointer = start.add((index * S::ROWS + row) * stride);
+                    }
+                    Left::Rows { pointers: dense.as_ptr(), segments: 1, length: column.depth }
+                }
+                LeftColumn::Pointers { pointers, segments } => Left::Rows {
+                    pointers: pointers.add(index * segments * S::ROWS),
+                    segments,
+                    length: column.depth / segments,
+                },
+            };
+            tile_with::<S>(rows, left, column.panel, next, &finish);
+        }
+    }
+}
+
+impl Next {
+    #[inline(always)]
+    unsafe fn fetch<S: Simd>(&mut self) {
+        for _ in 0..self.lines {
+            // SAFETY: as `Simd`'s; any pointer will do.
+            unsafe { S::prefetch(self.start) };
+            self.start = self.start.wrapping_add(LINE);
+        }
+    }
+}
+
 type Sums<S, const R: usize> = [[<S as Simd>::V; VECTORS]; R];
 
 #[inline(always)]
-unsafe fn rows_of<S: Simd, const R: usize>(left: Left, panel: *const f32, finish: &Finish) {
-    // SAFETY: the caller promises what the pointers are good for; the loops stay within.
+unsafe fn rows_of<S: Simd, const R: usize>(left: Left, panel: *const f32, next: Next, finish: &Finish) {
+    // SAFETY: the caller promises what the pointers are good for.
     unsafe {
-        let mut sums: Sums<S, R> = [[S::splat(0.0); VECTORS]; R];
-        match left {
-            Left::Rows { pointers, segments, length } => {
-                let mut panel = panel;
-                for segment in 0..segments {
-                    let rows: [*const f32; R] = std::array::from_fn(|row| *pointers.add(segment * S::ROWS + row));
-                    for k in 0..length {
-                        let right = [S::load(panel), S::load(panel.add(S::LANES))];
-                        for row in 0..R {
-                            let x = S::splat(*rows[row].add(k));
-                            sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
-                            sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
-                        }
-                        panel = panel.add(VECTORS * S::LANES);
-                    }
-                }
-            }
-            Left::Packed { start, length } => {
-                for k in 0..length {
-                    let (line, start) = (panel.add(k * VECTORS * S::LANES), start.add(k * S::ROWS));
-                    let right = [S::load(line), S::load(line.add(S::LANES))];
-                    for row in 0..R {
-                        let x = S::splat(*start.add(row));
-                        sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
-                        sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
-                    }
-                }
-            }
-        }
+        // By value: sums whose address somebody has are stored at every step.
+        let sums = match left {
+            Left::Rows { pointers, segments, length } => sums_of_rows::<S, R>(pointers, segments, length, panel, next),
+            Left::Packed { start, length } => sums_of_packed::<S, R>(start, length, panel, next),
+        };
         if finish.columns == VECTORS * S::LANES {
-            finish_whole::<S, R>(&mut sums, finish);
+            finish_whole::<S, R>(sums, finish);
         } else {
-            finish_partly::<S, R>(&mut sums, finish);
+            finish_partly::<S, R>(sums, finish);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn finish_whole<S: Simd, const R: usize>(sums: &mut Sums<S, R>, finish: &Finish) {
+unsafe fn sums_of_rows<S: Simd, const R: usize>(
+    pointers: *const *const f32,
+    segments: usize,
+    length: usize,
+    mut panel: *const f32,
+    mut next: Next,
+) -> Sums<S, R> {
+    // SAFETY: as above; the loops stay within.
+    unsafe {
+        let mut sums: Sums<S, R> = [[S::splat(0.0); VECTORS]; R];
+        for segment in 0..segments {
+            let rows: [*const f32; R] = std::array::from_fn(|row| *pointers.add(segment * S::ROWS + row));
+            let mut from = 0;
+            while from < length {
+                next.fetch::<S>();
+                let to = length.min(from + BLOCK);
+                for k in from..to {
+                    let right = [S::load(panel), S::load(panel.add(S::LANES))];
+                    for row in 0..R {
+                        let x = S::splat(*rows[row].add(k));
+                        sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
+                        sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
+                    }
+                    panel = panel.add(VECTORS * S::LANES);
+                }
+                from = to;
+            }
+        }
+        sums
+    }
+}
+
+#[inline(always)]
+unsafe fn sums_of_packed<S: Simd, const R: usize>(
+    mut start: *const f32,
+    length: usize,
+    mut panel: *const f32,
+    mut next: Next,
+) -> Sums<S, R> {
+    // SAFETY: as above; the loop stays within.
+    unsafe {
+        let mut sums: Sums<S, R> = [[S::splat(0.0); VECTORS]; R];
+        let mut left = length;
+        while left > 0 {
+            next.fetch::<S>();
+            let block = left.min(BLOCK);
+            for _ in 0..block {
+                let right = [S::load(panel), S::load(panel.add(S::LANES))];
+                for row in 0..R {
+                    let x = S::splat(*start.add(row));
+                    sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
+                    sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
+                }
+                (start, panel) = (start.add(S::ROWS), panel.add(VECTORS * S::LANES));
+            }
+            left -= block;
+        }
+        sums
+    }
+}
+
+#[inline(always)]
+unsafe fn finish_whole<S: Simd, const R: usize>(sums: Sums<S, R>, finish: &Finish) {
     // SAFETY: all pointers are good for a whole panel's columns, as the caller promises.
     unsafe {
         for row in 0..R {
             let out = finish.out.add(row * finish.stride);
             let residual = if finish.residuals.is_null() { std::ptr::null() } else { *finish.residuals.add(row) };
-            finish_row::<S>(&mut sums[row], finish, out, out, residual);
+            finish_row::<S>(sums[row], finish, out, out, residual);
         }
     }
 }
 
 /// Columns that a vector would go beyond: through buffers.
 #[inline(never)]
-unsafe fn finish_partly<S: Simd, const R: usize>(sums: &mut Sums<S, R>, finish: &Finish) {
+unsafe fn finish_partly<S: Simd, const R: usize>(sums: Sums<S, R>, finish: &Finish) {
     let (mut before, mut residual, mut after) = ([0.0f32; WIDEST], [0.0f32; WIDEST], [0.0f32; WIDEST]);
-    for (row, sums) in sums.iter_mut().enumerate() {
+    for (row, sums) in sums.into_iter().enumerate() {
         // SAFETY: `columns` numbers of a row are good to read and write, as the caller promises, and fit the buffers, which
         // are as wide as the widest panel.
         unsafe {
@@ -139,17 +296,17 @@ unsafe fn finish_partly<S: Simd, const R: usize>(sums: &mut Sums<S, R>, finish: 
 
 #[inline(always)]
 unsafe fn finish_row<S: Simd>(
-    sums: &mut [S::V; VECTORS],
+    sums: [S::V; VECTORS],
     finish: &Finish,
     before: *const f32,
     out: *mut f32,
     residual: *const f32,
 ) {
-    for (vector, sum) in sums.iter_mut().enumerate() {
+    for (vector, sum) in sums.into_iter().enumerate() {
         let at = vector * S::LANES;
         // SAFETY: the caller's pointers are good for a panel's columns.
         unsafe {
-            let mut y = *sum;
+            let mut y = sum;
             if finish.accumulate {
                 y = S::add(y, S::load(before.add(at)));
             }

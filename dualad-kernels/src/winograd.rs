@@ -9,10 +9,14 @@ use crate::math::activate;
 use crate::memory::{Target, part, run_tasks, with_scratch};
 use crate::product::Packed;
 use crate::simd::{Isa, Simd, kernel};
-use crate::tile::{Finish, Left, MOST_ROWS, tile};
+use crate::tile::{Column, Finish, LeftColumn, column as column_of};
 
-/// Numbers of transformed input and products that a task holds at a time.
-const GROUP: usize = 256 << 10;
+/// Numbers of transformed input and products that a task holds at a time, as far as [`AT_LEAST`] allows.
+const GROUP: usize = 192 << 10;
+/// Squares that weights are fetched for at least, where they are too many for the cache.
+const AT_LEAST: usize = 54;
+/// Numbers of weights that the cache holds beside everything else.
+const CACHED: usize = 4 << 20;
 
 /// Transformed weights.
 #[derive(Debug, Clone)]
@@ -45,13 +49,7 @@ impl Winograd {
         Self::with_results(isa, [inputs, outputs], weight, bias, results)
     }
 
-    fn with_results(
-        isa: Isa,
-        [inputs, outputs]: [usize; 2],
-        weight: &[f32],
-        bias: &[f32],
-        results: usize,
-    ) -> Self {
+    fn with_results(isa: Isa, [inputs, outputs]: [usize; 2], weight: &[f32], bias: &[f32], results: usize) -> Self {
         let g: &[[f64; 3]] = if results == 2 { &G2 } else { &G4 };
         let side = results + 2;
         let position = |position: usize| {
@@ -71,6 +69,10 @@ impl Winograd {
         Self { isa, inputs, outputs, results, positions: (0..side * side).map(position).collect(), bias: padded_bias }
     }
 
+    pub(crate) fn packed(&mut self) -> &mut [Packed] {
+        &mut self.positions
+    }
+
     #[allow(clippy::too_many_arguments)]
     pub(crate) fn run(
         &self,
@@ -88,14 +90,16 @@ impl Winograd {
         let threads = rayon::current_num_threads();
         // As many squares at a time as fit the cache, in whole tiles of the products; evenly many groups for the threads.
         let tile_rows = self.isa.rows();
-        let fitting = (GROUP / (square * (self.inputs + self.outputs))).max(tile_rows);
+        let least = if square * self.inputs * self.outputs > CACHED { AT_LEAST } else { tile_rows };
+        let fitting = (GROUP / (square * (self.inputs + self.outputs))).max(least);
         let mut groups = count.div_ceil(fitting).max(1);
         if groups > 1 || threads > 1 {
             groups = groups.next_multiple_of(threads);
         }
         let most = count.div_ceil(tile_rows);
         // Too few squares for that: the outputs are shared out as well, and each task transforms the input for itself.
-        let (groups, shares) = if groups <= most.div_ceil(2) { (groups, 1) } else { (count.div_ceil(fitting).max(1), threads) };
+        let (groups, shares) =
+            if groups <= most.div_ceil(2) { (groups, 1) } else { (count.div_ceil(fitting).max(1), threads) };
         let panels = self.outputs.div_ceil(self.isa.panel());
         let shares = shares.min(panels);
         let target = Target::new(y);
@@ -113,8 +117,9 @@ fn faster(isa: Isa, [inputs, outputs]: [usize; 2], size: Size) -> usize {
         let tiles = size.batch.max(1) * size.rows.div_ceil(results) * size.columns.div_ceil(results);
         let positions = (results + 2) * (results + 2);
         let products = positions * tiles.next_multiple_of(isa.rows()) * inputs * outputs;
-        // A weight is fetched in the time of some products.
-        products + 6 * positions * inputs * outputs
+        // A weight is fetched in the time of some products, the farther away the longer.
+        let distance = if 36 * inputs * outputs > CACHED { 12 } else { 6 };
+        products + distance * positions * inputs * outputs
     };
     if cost(4) < cost(2) { 4 } else { 2 }
 }
@@ -160,6 +165,7 @@ impl Job<'_> {
             for (position, weights) in positions.iter().enumerate() {
                 let left = &transformed[position * count * inputs..][..count * inputs];
                 let products = &mut products[position * count * stride..][..count * stride];
+                let weights = [Some(weights), positions.get(position + 1)];
                 multiply(left, weights, panels.clone(), count, products, stride);
             }
             for (index, square) in squares.enumerate() {
@@ -223,27 +229,33 @@ impl Job<'_> {
     }
 }
 
-/// `count` dense rows times some panels, into rows of `stride`.
+/// `count` dense rows times some panels, into rows of `stride`. `next` is what will be multiplied after that.
 fn multiply(
     left: &[f32],
-    weights: &Packed,
+    [weights, next]: [Option<&Packed>; 2],
     panels: std::ops::Range<usize>,
     count: usize,
     products: &mut [f32],
     stride: usize,
 ) {
-    let (isa, inputs) = (weights.isa(), weights.inputs());
-    let (tile_rows, width) = (isa.rows(), isa.panel());
+    let Some(weights) = weights else { return };
+    let (isa, inputs, width) = (weights.isa(), weights.inputs(), weights.isa().panel());
+    assert!(count * inputs <= left.len(), "a product's left rows");
     let target = Target::new(products);
-    for (index, panel) in panels.enumerate() {
-        for first in (0..count).step_by(tile_rows) {
-            let rows = tile_rows.min(count - first);
-            let mut pointers = [std::ptr::null(); MOST_ROWS];
-            for (row, pointer) in pointers.iter_mut().enumerate().take(rows) {
-                *pointer = left[(first + row) * inputs..][..inputs].as_ptr();
-            }
-            let finish = Finish {
-                out: target.at(first * stride + index * width, (rows - 1) * stride + width),
+    for (index, panel) in panels.clone().enumerate() {
+        let following = if panel + 1 < panels.end {
+            weights.panel(panel + 1).as_ptr()
+        } else {
+            next.map_or(std::ptr::null(), |next| next.panel(panels.start).as_ptr())
+        };
+        let column = Column {
+            rows: count,
+            left: LeftColumn::Dense { start: left.as_ptr(), stride: inputs },
+            depth: inputs,
+            panel: weights.panel(panel).as_ptr(),
+            next_panel: following,
+            finish: Finish {
+                out: target.at(index * width, (count - 1) * stride + width),
                 stride,
                 columns: width,
                 accumulate: false,
@@ -251,11 +263,15 @@ fn multiply(
                 activation: Activation::Identity,
                 residuals: std::ptr::null(),
                 residual_last: false,
-            };
-            let left = Left::Rows { pointers: pointers.as_ptr(), segments: 1, length: inputs };
-            // SAFETY: the pointers are good for the inputs, the panel has a line for each, and `out` has whole panels.
-            unsafe { tile(isa, rows, left, weights.panel(panel).as_ptr(), &finish) };
-        }
+            },
+            residual: std::ptr::null(),
+            residual_stride: 0,
+            period: 1,
+            first: 0,
+        };
+        // SAFETY: there are `count` rows of the inputs, as asserted, the panel has a line for each input, `out` has whole panels
+        // in each row, and the next panel is one of a matrix with as many inputs.
+        unsafe { column_of(isa, &column) };
     }
 }
 
@@ -313,8 +329,7 @@ unsafe fn transform_2<S: Simd>([a, b, c, d]: [S::V; 4]) -> [S::V; 4] {
 unsafe fn transform_4<S: Simd>([a, b, c, d, e, f]: [S::V; 6]) -> [S::V; 6] {
     // SAFETY: the caller's promise.
     unsafe {
-        let (minus_five, four, minus_four, two) =
-            (S::splat(-5.0), S::splat(4.0), S::splat(-4.0), S::splat(2.0));
+        let (minus_five, four, minus_four, two) = (S::splat(-5.0), S::splat(4.0), S::splat(-4.0), S::splat(2.0));
         let (even, odd) = (S::mul_add(minus_four, c, e), S::mul_add(minus_four, b, d));
         let (second, third) = (S::sub(e, c), S::mul(two, S::sub(d, b)));
         [
@@ -420,7 +435,8 @@ macro_rules! transforms {
                             let mut value = S::add(line[column], bias);
                             if !residuals[cell].is_null() {
                                 let residual = residuals[cell].add(channel);
-                                let residual = if left >= S::LANES { S::load(residual) } else { load_few::<S>(residual, left) };
+                                let residual =
+                                    if left >= S::LANES { S::load(residual) } else { load_few::<S>(residual, left) };
                                 value = S::add(value, residual);
                             }
                             value = activate::<S>(value, back.activation);

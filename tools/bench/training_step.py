@@ -47,39 +47,53 @@ class Training(Network):
         return F.dropout(self.linear(x, f"{name}.fc2", self.c["narrow_width"]), self.c["dropout"])
 
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--stages", default="64,128,256")
-parser.add_argument("--narrow", type=int, default=256)
-parser.add_argument("--heads", type=int, default=8)
-parser.add_argument("--batch", type=int, default=16)
-parser.add_argument("--steps", type=int, default=5)
-parser.add_argument("--threads", type=int, default=1)
-parser.add_argument("--fused", action="store_true", help="scaled_dot_product_attention")
-args = parser.parse_args()
-torch.set_num_threads(args.threads)
-torch.manual_seed(0)
-stages = [int(channels) for channels in args.stages.split(",")]
-network = Training(
-    dict(variant="heterogeneous", stage_channels=stages, grid=[14, 14], window=[7, 7], levels=4,
-         narrow_width=args.narrow, head_width=args.narrow, heads=args.heads, ffn_width=4 * args.narrow,
-         encoder_layers=4, wide_layers=1, memory_slots=196, dropout=0.1), args.fused)
-tokens = torch.randn(args.batch, 196, sum(stages))
-with torch.no_grad():
-    network(tokens[:1])  # makes the parameters
-parameters = list(network.parameters.values())
-optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=1e-4)
-times = []
-for step in range(args.steps + 1):
-    started = time.perf_counter()
-    noisy = tokens + 3.2 * tokens.std(1, keepdim=True) * torch.randn_like(tokens)
-    reconstruction = network(noisy)
-    loss = sum(e.mean() for e in ((reconstruction - tokens) ** 2).split(stages, -1))
-    optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(parameters, 0.1)
-    optimizer.step()
-    value = loss.item()
-    if step:
-        times.append((time.perf_counter() - started) * 1e3)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print(json.dumps({"step_ms": statistics.median(times), "fastest_ms": min(times), "peak_mib": peak, "loss": value}))
+def step(stages, narrow=256, heads=8, batch=16, fused=True):
+    """A function that does one training step, and returns the loss."""
+    torch.manual_seed(0)
+    network = Training(
+        dict(variant="heterogeneous", stage_channels=stages, grid=[14, 14], window=[7, 7], levels=4,
+             narrow_width=narrow, head_width=narrow, heads=heads, ffn_width=4 * narrow,
+             encoder_layers=4, wide_layers=1, memory_slots=196, dropout=0.1), fused)
+    tokens = torch.randn(batch, 196, sum(stages))
+    with torch.no_grad():
+        network(tokens[:1])  # makes the parameters
+    parameters = list(network.parameters.values())
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=1e-4)
+
+    def run():
+        noisy = tokens + 3.2 * tokens.std(1, keepdim=True) * torch.randn_like(tokens)
+        reconstruction = network(noisy)
+        loss = sum(e.mean() for e in ((reconstruction - tokens) ** 2).split(stages, -1))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 0.1)
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stages", default="64,128,256")
+    parser.add_argument("--narrow", type=int, default=256)
+    parser.add_argument("--heads", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fused", action="store_true", help="scaled_dot_product_attention")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    run = step([int(channels) for channels in args.stages.split(",")], args.narrow, args.heads, args.batch, args.fused)
+    times = []
+    for index in range(args.steps + 1):
+        started = time.perf_counter()
+        value = run()
+        if index:
+            times.append((time.perf_counter() - started) * 1e3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"step_ms": statistics.median(times), "fastest_ms": min(times), "peak_mib": peak, "loss": value}))
+
+
+if __name__ == "__main__":
+    main()

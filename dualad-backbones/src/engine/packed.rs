@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
-    self as kernels, After, AttentionShape, Convolution, Isa, Packed, Residual, Rows, Scratch, Size, Workspace, product,
+    self as kernels, After, AttentionShape, Buffer, Convolution, Isa, Packed, Residual, Rows, Scratch, Size, Workspace,
+    product,
 };
 use rayon::prelude::*;
 
@@ -43,13 +44,27 @@ enum Prepared {
     Embed { class: Vec<f32>, position: Vec<f32> },
 }
 
+impl Prepared {
+    /// The matrices that it multiplies with.
+    fn packed(&mut self) -> Vec<&mut Packed> {
+        match self {
+            Self::Convolution(convolution) => convolution.packed().iter_mut().collect(),
+            Self::Linear(packed) => vec![packed],
+            Self::Gate { reduce, expand } => vec![reduce, expand],
+            Self::Nothing | Self::Norm(_) | Self::Embed { .. } => Vec::new(),
+        }
+    }
+}
+
 impl PackedEngine {
     pub(crate) fn new(isa: Isa, network: Network, folded: Vec<Folded>) -> Result<Self> {
         let last_use = network.last_use();
         let shapes = network.shapes(USUAL_SIDE, USUAL_SIDE)?;
         let layers = network.layers().iter().zip(folded).enumerate();
         let layers = layers.map(|(index, (layer, folded))| prepare(isa, &layer.op, shapes[index + 1], folded));
-        Ok(Self { isa, layers: layers.collect(), last_use, workspaces: Mutex::default(), network })
+        let mut layers: Vec<Prepared> = layers.collect();
+        Packed::gather(layers.iter_mut().flat_map(Prepared::packed));
+        Ok(Self { isa, layers, last_use, workspaces: Mutex::default(), network })
     }
 
     /// Runs the network and hands each output's map to `read`, with its number.
@@ -57,7 +72,7 @@ impl PackedEngine {
         let shapes = self.network.shapes(size.rows, size.columns)?;
         let pool = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = pool().pop().unwrap_or_default();
-        let mut values: Vec<Option<Vec<f32>>> = vec![None; shapes.len()];
+        let mut values: Vec<Option<Buffer>> = shapes.iter().map(|_| None).collect();
         let mut input = workspace.take(images.len());
         kernels::from_planes(images, size.batch, 3, &mut input);
         values[0] = Some(input);
@@ -72,7 +87,12 @@ impl PackedEngine {
                 output: shapes[index + 1],
             };
             let of = |value: usize| values[value].as_deref().unwrap_or_default();
-            step.run(of(layer.input.index()), layer.residual.map(|value| of(value.index())), &mut output, &mut workspace);
+            step.run(
+                of(layer.input.index()),
+                layer.residual.map(|value| of(value.index())),
+                &mut output,
+                &mut workspace,
+            );
             values[index + 1] = Some(output);
             for value in std::iter::once(layer.input).chain(layer.residual) {
                 if self.last_use[value.index()] == index
@@ -180,7 +200,8 @@ impl Step<'_> {
             }
             (Op::Linear { in_channels, out_channels, activation: after, .. }, Prepared::Linear(weights)) => {
                 let rows = self.batch * self.input.positions();
-                let residual = residual.map(|values| Residual { values, stride: *out_channels, period: rows, last: true });
+                let residual =
+                    residual.map(|values| Residual { values, stride: *out_channels, period: rows, last: true });
                 let after = After { residual, activation: activation(*after) };
                 product(x, Rows::Dense { stride: *in_channels }, rows, weights, y, *out_channels, after);
             }

@@ -2,11 +2,11 @@
 //!
 //! Kernels are written once over [`Simd`]; [`kernel`] compiles them for each instruction set.
 
-mod portable;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod portable;
 
 pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
@@ -44,6 +44,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// a * b + c, rounded once where the processor can.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Has a cache line fetched that will be read soon. Any pointer will do.
+    unsafe fn prefetch(from: *const f32);
     /// 2^n of a number 1.5 * 2^23 + n, n a whole number from -126 to 127.
     unsafe fn power_of_two(shifted: Self::V) -> Self::V;
 }

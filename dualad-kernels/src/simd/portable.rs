@@ -67,11 +67,16 @@ impl Simd for Portable {
         let mut out = c;
         for lane in 0..LANES {
             // Without the instruction it would be a call of a library function for each number.
-            out[lane] =
-                if cfg!(target_arch = "aarch64") { a[lane].mul_add(b[lane], c[lane]) } else { a[lane] * b[lane] + c[lane] };
+            out[lane] = if cfg!(target_arch = "aarch64") {
+                a[lane].mul_add(b[lane], c[lane])
+            } else {
+                a[lane] * b[lane] + c[lane]
+            };
         }
         out
     }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
     unsafe fn power_of_two(shifted: Self::V) -> Self::V {
         shifted.map(|x| f32::from_bits((x.to_bits().wrapping_sub(super::ROUND.to_bits()).wrapping_add(127)) << 23))

@@ -4,8 +4,8 @@
 //! queries by all keys, by all channels, and, backward, six keys by all channels. Keys and values are copied so that what a
 //! tile reads lies side by side.
 
-use crate::vectorised::softmax::exponentials;
 use crate::vectorised;
+use crate::vectorised::softmax::exponentials;
 use crate::vectorised::{Window, lane_sum, mul_add};
 
 /// Rows of a tile: with two vectors of columns, twelve registers of sums.

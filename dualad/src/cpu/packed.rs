@@ -3,7 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use dualad_kernels::{
-    self as kernels, After as Finish, Activation, AttentionShape, Isa, Packed, Residual, Rows, Scratch, Workspace, product,
+    self as kernels, Activation, After as Finish, AttentionShape, Buffer, Isa, Packed, Residual, Rows, Scratch,
+    Workspace, product,
 };
 use rayon::prelude::*;
 
@@ -43,9 +44,15 @@ pub(crate) struct PackedNetwork {
 enum Prepared {
     Nothing,
     Linear(Packed),
-    Norm { weight: Vec<f32>, bias: Vec<f32> },
+    Norm {
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+    },
     /// Slots over their norms and the temperature, and slots to be mixed.
-    Memory { address: Packed, mix: Packed },
+    Memory {
+        address: Packed,
+        mix: Packed,
+    },
     Constant(Vec<f32>),
 }
 
@@ -74,14 +81,22 @@ impl PackedNetwork {
                 let sharp: Vec<f32> = flat.unit_slots[*index].iter().map(|unit| unit * sharpness).collect();
                 let memory = &parameters[*offset..][..slots * d];
                 let turned: Vec<f32> = (0..d * slots).map(|at| memory[at % slots * d + at / slots]).collect();
-                Prepared::Memory { address: Packed::new(isa, &sharp, d, None), mix: Packed::new(isa, &turned, slots, None) }
+                Prepared::Memory {
+                    address: Packed::new(isa, &sharp, d, None),
+                    mix: Packed::new(isa, &turned, slots, None),
+                }
             }
             Step::Constant(offset, y) => {
                 Prepared::Constant(parameters[*offset..][..config.tokens() * y.columns].to_vec())
             }
             Step::Attention(_) | Step::Sum(..) => Prepared::Nothing,
         };
-        let prepared = plan.steps.iter().map(prepare).collect();
+        let mut prepared: Vec<Prepared> = plan.steps.iter().map(prepare).collect();
+        Packed::gather(prepared.iter_mut().flat_map(|prepared| match prepared {
+            Prepared::Linear(packed) => vec![packed],
+            Prepared::Memory { address, mix } => vec![address, mix],
+            Prepared::Nothing | Prepared::Norm { .. } | Prepared::Constant(_) => Vec::new(),
+        }));
         let standard = match network.standard_deviations()? {
             Some([mean, deviation]) => {
                 Some([mean, deviation.iter().map(|deviation| 1.0 / deviation).collect(), deviation])
@@ -127,7 +142,8 @@ impl PackedNetwork {
                 for (index, &stage) in self.config.stage_channels.iter().enumerate() {
                     let columns = start..start + stage;
                     let deviation = self.error_deviation.as_ref().map(|deviation| &deviation[columns.clone()]);
-                    let squares = kernels::squared_distance(&clean[columns.clone()], &reconstruction[columns], deviation);
+                    let squares =
+                        kernels::squared_distance(&clean[columns.clone()], &reconstruction[columns], deviation);
                     let error = (squares / stage as f32).sqrt().min(LARGEST as f32);
                     *combined = match (index, self.config.combination) {
                         (0, _) => error,
@@ -147,7 +163,7 @@ impl PackedNetwork {
         let mut workspace = pool().pop().unwrap_or_default();
         let count = self.config.tokens();
         let rows = tokens.len() / self.config.channels();
-        let mut values: Vec<Vec<f32>> = vec![Vec::new(); self.plan.values.len()];
+        let mut values: Vec<Buffer> = self.plan.values.iter().map(|_| Buffer::default()).collect();
         values[self.plan.input] = self.standardised(tokens, &mut workspace);
         let mut pass = Pass { network: self, workspace: &mut workspace, values, rows, tokens: count };
         for (index, step) in self.plan.steps.iter().enumerate() {
@@ -165,7 +181,7 @@ impl PackedNetwork {
         result
     }
 
-    fn standardised(&self, tokens: &[f32], workspace: &mut Workspace) -> Vec<f32> {
+    fn standardised(&self, tokens: &[f32], workspace: &mut Workspace) -> Buffer {
         let mut x = workspace.take(tokens.len());
         match &self.standard {
             None => x.copy_from_slice(tokens),
@@ -205,7 +221,7 @@ fn last_use(plan: &Plan) -> Vec<usize> {
 struct Pass<'a> {
     network: &'a PackedNetwork,
     workspace: &'a mut Workspace,
-    values: Vec<Vec<f32>>,
+    values: Vec<Buffer>,
     rows: usize,
     tokens: usize,
 }
@@ -238,7 +254,7 @@ impl Pass<'_> {
     }
 
     /// The value that a view is of, to be written: made where it is not there yet.
-    fn take(&mut self, view: &View) -> Vec<f32> {
+    fn take(&mut self, view: &View) -> Buffer {
         let value = std::mem::take(&mut self.values[view.value]);
         if value.is_empty() { self.workspace.take(self.rows * self.network.plan.values[view.value]) } else { value }
     }
@@ -398,7 +414,8 @@ mod tests {
                         let tokens = tokens(&config, batch);
                         let expected = network.reconstruct(&tokens).unwrap();
                         assert_near(&fast.reconstruct(&tokens).unwrap(), &expected, &what);
-                        let (found, expected) = (fast.score(&tokens).unwrap(), network.score(&tokens, &expected).unwrap());
+                        let (found, expected) =
+                            (fast.score(&tokens).unwrap(), network.score(&tokens, &expected).unwrap());
                         assert_near(&found.image_score, &expected.image_score, &what);
                         assert_near(&found.anomaly_map, &expected.anomaly_map, &what);
                     }
@@ -446,7 +463,8 @@ mod tests {
     fn bad_tokens_are_refused_as_the_plain_form_does() {
         let config = cases().remove(0);
         let fast = made(&config).reconstructor().unwrap();
-        let nan = (Tensor::ones((1, config.tokens(), config.channels()), candle_core::DType::F32, &Device::Cpu).unwrap()
+        let nan = (Tensor::ones((1, config.tokens(), config.channels()), candle_core::DType::F32, &Device::Cpu)
+            .unwrap()
             * f64::NAN)
             .unwrap();
         assert!(matches!(fast.score(&nan), Err(crate::Error::TokensNotFinite)));

@@ -352,8 +352,7 @@ impl Build<'_> {
             (false, false) => return Ok(()),
         };
         let offset = |name: String| self.offset(&name);
-        let position =
-            [offset(format!("{embedding}.row_embed"))?, offset(format!("{embedding}.col_embed"))?];
+        let position = [offset(format!("{embedding}.row_embed"))?, offset(format!("{embedding}.col_embed"))?];
         if homogeneous {
             self.plan.wide_position = Some([offset(format!("{wide}.1.weight"))?, offset(format!("{wide}.1.bias"))?]);
         }

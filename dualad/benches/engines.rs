@@ -1,0 +1,180 @@
+//! This library's side of `tools/bench/engines.py`, which times it in turn with other engines: it does what it is told on standard
+//! input, a line each, and answers with a line of JSON.
+//!
+//! - `backbone NAME BATCH [plain]`, `network VARIANT CHANNELS,... BATCH [plain]`, `whole FOLDER BATCH IMAGE...`,
+//!   `step CHANNELS,... BATCH [plain]`: makes something that can be timed. Weights and inputs are made by rule; `plain` is
+//!   candle's own operations.
+//! - `run COUNT`: times it so many times, in milliseconds.
+//! - `output FILE`: what it computes, as little-endian f32.
+
+#![allow(clippy::print_stdout)]
+
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use clap::Parser;
+use dualad::backbones::weights::synthetic;
+use dualad::backbones::{Backbone, Weights};
+use dualad::detector::Request;
+use dualad::train::AdamWConfig;
+use dualad::train::bench::Steps;
+use dualad::{Detector, DualAd, DualAdConfig, Random, Variant};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Parser)]
+struct Args {
+    /// Threads
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// One thing to time: returns what it computes.
+type Subject = Box<dyn FnMut() -> Result<Vec<f32>>>;
+
+/// Of backbones and their images, and of networks and their tokens: those of `tools/reference`.
+const SEED: u64 = 1;
+const NETWORK_SEED: u64 = 5;
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    rayon::ThreadPoolBuilder::new().num_threads(args.threads).build_global()?;
+    let mut subject: Option<Subject> = None;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match (words.as_slice(), &mut subject) {
+            (["run", count], Some(subject)) => {
+                let mut times = Vec::new();
+                for _ in 0..count.parse::<usize>()? {
+                    let started = Instant::now();
+                    std::hint::black_box(subject()?);
+                    times.push(started.elapsed().as_secs_f64() * 1e3);
+                }
+                serde_json::json!({"ms": times, "peak_mib": peak()})
+            }
+            (["output", file], Some(subject)) => {
+                let bytes: Vec<u8> = subject()?.iter().flat_map(|value| value.to_le_bytes()).collect();
+                std::fs::write(file, bytes)?;
+                serde_json::json!({})
+            }
+            (words, _) => {
+                drop(subject.take());
+                subject = Some(make(words)?);
+                serde_json::json!({})
+            }
+        };
+        println!("{answer}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    kilobytes.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
+}
+
+fn ruled(name: &str, shape: &[usize], seed: u64) -> Result<Tensor> {
+    Ok(Tensor::from_vec(synthetic::tensor(name, shape, seed), shape, &Device::Cpu)?)
+}
+
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
+}
+
+fn make(words: &[&str]) -> Result<Subject> {
+    match *words {
+        ["backbone", name, batch] => backbone(name, batch.parse()?, false),
+        ["backbone", name, batch, "plain"] => backbone(name, batch.parse()?, true),
+        ["network", variant, stages, batch] => network(variant, stages, batch.parse()?, false),
+        ["network", variant, stages, batch, "plain"] => network(variant, stages, batch.parse()?, true),
+        ["step", stages, batch] => step(stages, batch.parse()?, false),
+        ["step", stages, batch, "plain"] => step(stages, batch.parse()?, true),
+        ["whole", folder, batch, ref images @ ..] => whole(folder, batch.parse()?, images),
+        _ => Err(format!("what is {words:?}?").into()),
+    }
+}
+
+/// Images to all maps.
+fn backbone(name: &str, batch: usize, plain: bool) -> Result<Subject> {
+    let mut builder = name.parse::<Backbone>()?.extractor().weights(Weights::synthetic(SEED));
+    if plain {
+        builder = builder.plain();
+    }
+    let (extractor, images) = (builder.build()?, ruled("input", &[batch, 3, 224, 224], SEED)?);
+    Ok(Box::new(move || {
+        let mut all = Vec::new();
+        for map in extractor.extract(&images)? {
+            all.extend(numbers(&map)?);
+        }
+        Ok(all)
+    }))
+}
+
+fn config(variant: &str, stages: &str) -> Result<DualAdConfig> {
+    let variant = if variant == "homogeneous" { Variant::Homogeneous } else { Variant::Heterogeneous };
+    let mut config = DualAdConfig::paper(variant, Backbone::WideResNet50x2);
+    config.stage_channels = stages.split(',').map(str::parse).collect::<std::result::Result<_, _>>()?;
+    Ok(config)
+}
+
+fn ruled_network(config: &DualAdConfig) -> Result<DualAd> {
+    let parameters = config.parameters()?.into_iter();
+    let parameters =
+        parameters.map(|p| Ok((p.name.clone(), ruled(&p.name, &p.shape, NETWORK_SEED)?))).collect::<Result<_>>()?;
+    Ok(DualAd::from_parameters(config.clone(), parameters)?)
+}
+
+/// Tokens to maps and scores.
+fn network(variant: &str, stages: &str, batch: usize, plain: bool) -> Result<Subject> {
+    let config = config(variant, stages)?;
+    let network = ruled_network(&config)?;
+    let tokens = ruled("input", &[batch, config.tokens(), config.channels()], NETWORK_SEED)?;
+    let reconstructor = network.reconstructor()?;
+    Ok(Box::new(move || {
+        let scores = if plain {
+            network.score(&tokens, &network.reconstruct(&tokens)?)?
+        } else {
+            reconstructor.score(&tokens)?
+        };
+        let mut all = numbers(&scores.image_score)?;
+        all.extend(numbers(&scores.anomaly_map)?);
+        Ok(all)
+    }))
+}
+
+fn step(stages: &str, batch: usize, plain: bool) -> Result<Subject> {
+    let config = config("heterogeneous", stages)?;
+    let tokens = Random::new(2).stream().normal(batch * config.tokens() * config.channels());
+    let tokens = Tensor::from_vec(tokens, (batch, config.tokens(), config.channels()), &Device::Cpu)?;
+    let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
+    let mut steps = Steps::new(plain, &network, AdamWConfig::default())?;
+    let mut random = Random::new(1);
+    Ok(Box::new(move || Ok(vec![steps.step(&tokens, &mut random)? as f32])))
+}
+
+/// Encoded images to scores: reading, decoding, resizing and all that follows, by a model that is made in `folder`.
+fn whole(folder: &str, batch: usize, images: &[&str]) -> Result<Subject> {
+    let (backbone, mut config) = (Backbone::WideResNet50x2, config("heterogeneous", "256,512,1024")?);
+    config.dropout = 0.0;
+    let extractor = backbone.extractor().weights(Weights::synthetic(SEED)).build()?;
+    let model = dualad::Model::new(ruled_network(&config)?, backbone, &[1, 2, 3], extractor.provenance().clone());
+    model.save(folder, "")?;
+    let detector = Detector::load(folder)?;
+    let images: Vec<PathBuf> = images.iter().map(PathBuf::from).collect();
+    let mut next = 0;
+    Ok(Box::new(move || {
+        let paths: Vec<&PathBuf> = (0..batch).map(|index| &images[(next + index) % images.len()]).collect();
+        next = (next + batch) % images.len();
+        let found = detector.inspect_batch(paths.into_iter().map(Request::from));
+        found.into_iter().map(|inspection| Ok(inspection?.image_score)).collect()
+    }))
+}
