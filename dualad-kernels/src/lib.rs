@@ -29,6 +29,9 @@
 //! # Errors
 //! None: sizes are the caller's to get right, and a wrong one panics before anything is written out of bounds.
 
+// Rows and lanes index several arrays of registers at once; iterators would hide which belong together.
+#![allow(clippy::needless_range_loop)]
+
 mod convolution;
 mod depthwise;
 mod maps;

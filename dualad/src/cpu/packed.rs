@@ -97,12 +97,8 @@ impl PackedNetwork {
             Prepared::Memory { address, mix } => vec![address, mix],
             Prepared::Nothing | Prepared::Norm { .. } | Prepared::Constant(_) => Vec::new(),
         }));
-        let standard = match network.standard_deviations()? {
-            Some([mean, deviation]) => {
-                Some([mean, deviation.iter().map(|deviation| 1.0 / deviation).collect(), deviation])
-            }
-            None => None,
-        };
+        let inverse = |deviation: &[f32]| deviation.iter().map(|deviation| 1.0 / deviation).collect();
+        let standard = network.standard_deviations()?.map(|[mean, deviation]| [mean, inverse(&deviation), deviation]);
         Ok(Self {
             prepared,
             tables: std::mem::take(&mut flat.tables),
