@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::train::feature_cache::{FeatureCache, FeatureType, Key, hex};
 
 /// To be raised when an extractor's numbers change within a version of the library.
-const NUMBERS_VERSION: u32 = 1;
+const NUMBERS_VERSION: u32 = 2;
 
 /// Images' tokens by number: what a [`crate::train::Trainer`] learns from.
 pub trait TokenSource: std::fmt::Debug {
