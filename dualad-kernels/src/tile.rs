@@ -47,19 +47,20 @@ kernel! {
     pub(crate) unsafe fn tile(rows: usize, left: Left, panel: *const f32, finish: &Finish) = tile_body
 }
 
-/// What is fetched during a tile: with each [`BLOCK`] of products some lines. It may go beyond what is there: nothing is read.
+/// What is fetched during a tile: a line with each [`BLOCK`] of products, `step` numbers after the one before. It may go beyond
+/// what is there: nothing is read. Always one, and always the same number of products, so that the sums stay in registers.
 #[derive(Debug, Clone, Copy)]
 struct Next {
     start: *const f32,
-    lines: usize,
+    step: usize,
 }
 
-/// Left numbers that are multiplied before the next lines are fetched.
-const BLOCK: usize = 8;
+/// Left numbers that are multiplied before the next line is fetched.
+const BLOCK: usize = 4;
 
 #[inline(always)]
 unsafe fn tile_body<S: Simd>(rows: usize, left: Left, panel: *const f32, finish: &Finish) {
-    let next = Next { start: std::ptr::null(), lines: 0 };
+    let next = Next { start: panel, step: 0 };
     // SAFETY: the caller's promise.
     unsafe { tile_with::<S>(rows, left, panel, next, finish) }
 }
@@ -126,17 +127,16 @@ const LINE: usize = 16;
 unsafe fn column_body<S: Simd>(column: &Column) {
     let tiles = column.rows.div_ceil(S::ROWS);
     let size = column.depth * VECTORS * S::LANES;
-    // Each tile fetches its share of the next panel, a little with each of its blocks.
-    let blocks = column.depth.div_ceil(BLOCK);
-    let a_time = (size / LINE).div_ceil(tiles * blocks);
+    // Each tile fetches its share of the next panel, a line with each of its blocks.
+    let share = column.depth.div_ceil(BLOCK) * LINE;
     let mut residual_row = column.first;
     for index in 0..tiles {
         let rows = (column.rows - index * S::ROWS).min(S::ROWS);
         // SAFETY: the caller's promise; the last tile may have fewer rows, and what is fetched lies within the next panel.
         unsafe {
-            let start = index * blocks * a_time * LINE;
-            let wanted = !column.next_panel.is_null() && start < size;
-            let next = Next { start: column.next_panel.wrapping_add(start), lines: if wanted { a_time } else { 0 } };
+            let wanted = !column.next_panel.is_null() && index * share < size;
+            let start = if wanted { column.next_panel.wrapping_add(index * share) } else { column.panel };
+            let next = Next { start, step: if wanted { LINE } else { 0 } };
             let mut residuals = [std::ptr::null(); MOST_ROWS];
             let mut finish = column.finish;
             finish.out = finish.out.add(index * S::ROWS * finish.stride);
@@ -169,17 +169,6 @@ unsafe fn column_body<S: Simd>(column: &Column) {
     }
 }
 
-impl Next {
-    #[inline(always)]
-    unsafe fn fetch<S: Simd>(&mut self) {
-        for _ in 0..self.lines {
-            // SAFETY: as `Simd`'s; any pointer will do.
-            unsafe { S::prefetch(self.start) };
-            self.start = self.start.wrapping_add(LINE);
-        }
-    }
-}
-
 type Sums<S, const R: usize> = [[<S as Simd>::V; VECTORS]; R];
 
 #[inline(always)]
@@ -205,27 +194,29 @@ unsafe fn sums_of_rows<S: Simd, const R: usize>(
     segments: usize,
     length: usize,
     mut panel: *const f32,
-    mut next: Next,
+    Next { start: mut next, step }: Next,
 ) -> Sums<S, R> {
     // SAFETY: as above; the loops stay within.
     unsafe {
         let mut sums: Sums<S, R> = [[S::splat(0.0); VECTORS]; R];
         for segment in 0..segments {
             let rows: [*const f32; R] = std::array::from_fn(|row| *pointers.add(segment * S::ROWS + row));
-            let mut from = 0;
-            while from < length {
-                next.fetch::<S>();
-                let to = length.min(from + BLOCK);
-                for k in from..to {
-                    let right = [S::load(panel), S::load(panel.add(S::LANES))];
-                    for row in 0..R {
-                        let x = S::splat(*rows[row].add(k));
-                        sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
-                        sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
-                    }
-                    panel = panel.add(VECTORS * S::LANES);
+            let whole = length / BLOCK * BLOCK;
+            let mut k = 0;
+            while k < whole {
+                S::prefetch(next);
+                next = next.wrapping_add(step);
+                for index in 0..BLOCK {
+                    let factors = std::array::from_fn(|row| rows[row].add(k + index));
+                    add_products::<S, R>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
                 }
-                from = to;
+                panel = panel.add(BLOCK * VECTORS * S::LANES);
+                k += BLOCK;
+            }
+            while k < length {
+                add_products::<S, R>(std::array::from_fn(|row| rows[row].add(k)), panel, &mut sums);
+                panel = panel.add(VECTORS * S::LANES);
+                k += 1;
             }
         }
         sums
@@ -237,27 +228,39 @@ unsafe fn sums_of_packed<S: Simd, const R: usize>(
     mut start: *const f32,
     length: usize,
     mut panel: *const f32,
-    mut next: Next,
+    Next { start: mut next, step }: Next,
 ) -> Sums<S, R> {
-    // SAFETY: as above; the loop stays within.
+    // SAFETY: as above; the loops stay within.
     unsafe {
         let mut sums: Sums<S, R> = [[S::splat(0.0); VECTORS]; R];
-        let mut left = length;
-        while left > 0 {
-            next.fetch::<S>();
-            let block = left.min(BLOCK);
-            for _ in 0..block {
-                let right = [S::load(panel), S::load(panel.add(S::LANES))];
-                for row in 0..R {
-                    let x = S::splat(*start.add(row));
-                    sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
-                    sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
-                }
-                (start, panel) = (start.add(S::ROWS), panel.add(VECTORS * S::LANES));
+        for _ in 0..length / BLOCK {
+            S::prefetch(next);
+            next = next.wrapping_add(step);
+            for index in 0..BLOCK {
+                let factors = std::array::from_fn(|row| start.add(index * S::ROWS + row));
+                add_products::<S, R>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
             }
-            left -= block;
+            (start, panel) = (start.add(BLOCK * S::ROWS), panel.add(BLOCK * VECTORS * S::LANES));
+        }
+        for _ in 0..length % BLOCK {
+            add_products::<S, R>(std::array::from_fn(|row| start.add(row)), panel, &mut sums);
+            (start, panel) = (start.add(S::ROWS), panel.add(VECTORS * S::LANES));
         }
         sums
+    }
+}
+
+/// A number of each row times a line of the panel.
+#[inline(always)]
+unsafe fn add_products<S: Simd, const R: usize>(factors: [*const f32; R], line: *const f32, sums: &mut Sums<S, R>) {
+    // SAFETY: as above.
+    unsafe {
+        let right = [S::load(line), S::load(line.add(S::LANES))];
+        for row in 0..R {
+            let x = S::splat(*factors[row]);
+            sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
+            sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
+        }
     }
 }
 
