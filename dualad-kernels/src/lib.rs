@@ -49,7 +49,7 @@ mod workspace;
 pub use convolution::{Convolution, Shape, Size};
 pub use maps::{apply_gate, from_planes, max_pool, mean_of_cells, pool_into, to_planes};
 pub use math::Activation;
-pub use memory::Buffer;
+pub use memory::{Buffer, in_pool};
 pub use product::{After, Packed, Residual, Rows, product};
 pub use simd::Isa;
 pub use vectorised::{

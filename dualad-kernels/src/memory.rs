@@ -160,6 +160,16 @@ pub(crate) fn run_tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// Runs work that shares out many small things in a thread of the current pool: from outside, each of them would have to wake the
+/// pool up.
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    if rayon::current_thread_index().is_some() || rayon::current_num_threads() == 1 {
+        return work();
+    }
+    // A join runs both in the pool, and the first on the thread that it came to.
+    rayon::join(work, || ()).0
+}
+
 /// The `index`th of `parts` parts, as even as they can be, of `length` things in whole blocks of `block`.
 pub(crate) fn part(length: usize, block: usize, parts: usize, index: usize) -> std::ops::Range<usize> {
     let blocks = length.div_ceil(block);

@@ -202,9 +202,9 @@ pub fn product(x: &[f32], rows: Rows, count: usize, weights: &Packed, y: &mut [f
     let tile_rows = weights.isa.rows();
     let heights = count.div_ceil(HEIGHT);
     let threads = rayon::current_num_threads();
-    // Few rows: the panels are shared out too, at least some of them to each.
+    // Few rows: the panels are shared out too. Each task packs the rows for itself, so that there are no more than needed.
     let panels = outputs.div_ceil(weights.isa.panel());
-    let widths = if threads == 1 { 1 } else { (2 * threads).div_ceil(heights).min(panels.div_ceil(2)).max(1) };
+    let widths = threads.div_ceil(heights).min(panels).max(1);
     let target = Target::new(y);
     run_tasks(heights * widths, |task| {
         let height = part(count, tile_rows, heights, task / widths);

@@ -1,7 +1,7 @@
 //! A network to infer with, laid out for where it runs.
 
 use candle_core::{DType, Device, Tensor};
-use dualad_kernels::Isa;
+use dualad_kernels::{Isa, in_pool};
 
 use crate::cpu::PackedNetwork;
 use crate::error::Result;
@@ -108,9 +108,9 @@ impl Reconstructor {
         Ok(self.enlargement.scores(&map)?)
     }
 
-    fn with_tokens<R>(&self, tokens: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    fn with_tokens<R: Send>(&self, tokens: &Tensor, f: impl FnOnce(&[f32]) -> R + Send) -> Result<R> {
         self.network.check_finite(tokens)?;
         let tokens = tokens.detach().to_dtype(DType::F32)?.contiguous()?;
-        Ok(with_values([&tokens], "reconstruction", |[tokens]| Ok(f(tokens)))?)
+        Ok(with_values([&tokens], "reconstruction", |[tokens]| Ok(in_pool(|| f(tokens))))?)
     }
 }

@@ -68,7 +68,7 @@ impl PackedEngine {
     }
 
     /// Runs the network and hands each output's map to `read`, with its number.
-    fn outputs(&self, images: &[f32], size: Size, mut read: impl FnMut(usize, &[f32], Shape)) -> Result<()> {
+    fn outputs(&self, images: &[f32], size: Size, mut read: impl FnMut(usize, &[f32], Shape) + Send) -> Result<()> {
         let shapes = self.network.shapes(size.rows, size.columns)?;
         let pool = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = pool().pop().unwrap_or_default();
@@ -286,13 +286,12 @@ impl CustomOp1 for Maps<'_> {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, TensorShape)> {
         let (images, size) = images(storage, layout)?;
         let mut maps = Vec::new();
-        self.0
-            .outputs(images, size, |_, map, shape| {
-                let start = maps.len();
-                maps.resize(start + map.len(), 0.0);
-                kernels::to_planes(map, size.batch, shape.channels(), &mut maps[start..]);
-            })
-            .map_err(candle_core::Error::wrap)?;
+        let read = |_, map: &[f32], shape: Shape| {
+            let start = maps.len();
+            maps.resize(start + map.len(), 0.0);
+            kernels::to_planes(map, size.batch, shape.channels(), &mut maps[start..]);
+        };
+        kernels::in_pool(|| self.0.outputs(images, size, read)).map_err(candle_core::Error::wrap)?;
         let count = maps.len();
         Ok((CpuStorage::F32(maps), count.into()))
     }
@@ -315,25 +314,24 @@ impl CustomOp1 for Tokens<'_> {
         let (count, width) = (grid[0] * grid[1], self.stages.iter().map(|stage| stage.channels).sum::<usize>());
         let mut tokens = vec![0.0f32; size.batch * count * width];
         let mut first = 0;
-        self.engine
-            .outputs(images, size, |index, map, shape| {
-                let Stage { channels, stride, .. } = self.stages[index];
-                let map_size = map_size(shape, size.batch);
-                if stride <= TOKEN_STRIDE {
-                    let side = TOKEN_STRIDE / stride;
-                    kernels::pool_into(map, map_size, channels, side, &mut tokens, first, width);
-                } else {
-                    let scale = stride / TOKEN_STRIDE;
-                    for (index, token) in tokens.chunks_exact_mut(width).enumerate() {
-                        let (image, cell) = (index / count, index % count);
-                        let (row, column) = (cell / grid[1] / scale, cell % grid[1] / scale);
-                        let at = (image * map_size.rows + row) * map_size.columns + column;
-                        token[first..first + channels].copy_from_slice(&map[at * channels..][..channels]);
-                    }
+        let read = |index: usize, map: &[f32], shape: Shape| {
+            let Stage { channels, stride, .. } = self.stages[index];
+            let map_size = map_size(shape, size.batch);
+            if stride <= TOKEN_STRIDE {
+                let side = TOKEN_STRIDE / stride;
+                kernels::pool_into(map, map_size, channels, side, &mut tokens, first, width);
+            } else {
+                let scale = stride / TOKEN_STRIDE;
+                for (index, token) in tokens.chunks_exact_mut(width).enumerate() {
+                    let (image, cell) = (index / count, index % count);
+                    let (row, column) = (cell / grid[1] / scale, cell % grid[1] / scale);
+                    let at = (image * map_size.rows + row) * map_size.columns + column;
+                    token[first..first + channels].copy_from_slice(&map[at * channels..][..channels]);
                 }
-                first += channels;
-            })
-            .map_err(candle_core::Error::wrap)?;
+            }
+            first += channels;
+        };
+        kernels::in_pool(|| self.engine.outputs(images, size, read)).map_err(candle_core::Error::wrap)?;
         Ok((CpuStorage::F32(tokens), (size.batch, count, width).into()))
     }
 }
