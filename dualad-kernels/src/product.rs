@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::Activation;
 use crate::memory::{Buffer, Target, part, run_tasks, with_scratch};
 use crate::simd::Isa;
-use crate::tile::{self, Column, Finish, Left, LeftColumn, MOST_ROWS};
+use crate::tile::{self, Column, Finish, LeftColumn, MOST_ROWS};
 
 /// Numbers of the left rows that are multiplied before the next panel's turn: what the nearer caches hold.
 const DEPTH: usize = 384;
 /// Left rows that a task packs at a time.
 const HEIGHT: usize = 240;
-/// Below so many outputs, packing the left rows costs more than it brings.
-const PACKED_FROM: usize = 96;
+/// From so many outputs on, packing the left rows costs less than it brings, also where they could be read where they are.
+const PACKED_FROM: usize = 768;
 
 /// A matrix `[outputs, inputs]` with its bias, laid out for an instruction set: panels of some outputs, in each the inputs
 /// one after the other.
@@ -210,7 +210,10 @@ pub fn product(x: &[f32], rows: Rows, count: usize, weights: &Packed, y: &mut [f
         let height = part(count, tile_rows, heights, task / widths);
         let width = weights.panels(widths, task % widths);
         let block = Block { x, rows, weights, target, stride, after, height, panels: width };
-        if outputs >= PACKED_FROM { block.packed() } else { block.pointed() }
+        match rows {
+            Rows::Dense { stride } if inputs <= DEPTH && outputs < PACKED_FROM => block.dense(stride),
+            _ => block.packed(),
+        }
     });
 }
 
@@ -246,7 +249,8 @@ impl Block<'_> {
                     self.pack(self.height.start + index * tile_rows, &depth, packed);
                 }
                 for panel in self.panels.clone() {
-                    self.column(&scratch[..tiles * size], panel, &depth);
+                    let left = LeftColumn::Packed(scratch[..tiles * size].as_ptr());
+                    self.column(left, panel, &depth);
                 }
             }
         });
@@ -279,7 +283,7 @@ impl Block<'_> {
         }
     }
 
-    fn column(&self, left: &[f32], panel: usize, depth: &Range<usize>) {
+    fn column(&self, left: LeftColumn, panel: usize, depth: &Range<usize>) {
         let weights = self.weights;
         let (width, columns) = (weights.isa.panel(), weights.columns(panel));
         let (first, rows) = (self.height.start, self.height.len());
@@ -295,7 +299,7 @@ impl Block<'_> {
         }
         let column = Column {
             rows,
-            left: LeftColumn::Packed(left.as_ptr()),
+            left,
             depth: depth.len(),
             panel: lines(panel),
             next_panel: if panel + 1 < self.panels.end { lines(panel + 1) } else { std::ptr::null() },
@@ -305,7 +309,7 @@ impl Block<'_> {
             period,
             first: first % period,
         };
-        // SAFETY: `left` has whole tiles of packed rows of `depth` numbers and the panel a line for each; out and residual have
+        // SAFETY: `left` has the rows, packed in whole tiles or where they are, of `depth` numbers, and the panel a line for each; out and residual have
         // the columns in each row, as was checked; each task writes rows and panels of its own.
         unsafe { tile::column(weights.isa, &column) };
     }
@@ -327,42 +331,12 @@ impl Block<'_> {
         }
     }
 
-    /// With pointers to the left rows where they are.
-    fn pointed(&self) {
-        let tile_rows = self.weights.isa.rows();
-        for depth in self.depths() {
-            for first in self.height.clone().step_by(tile_rows) {
-                let mut pointers = [std::ptr::null(); MOST_ROWS];
-                for (row, pointer) in (first..self.height.end).zip(&mut pointers).take(tile_rows) {
-                    *pointer = self.x[self.rows.offset(row) + depth.start..][..depth.len()].as_ptr();
-                }
-                let left = Left::Rows { pointers: pointers.as_ptr(), segments: 1, length: depth.len() };
-                for panel in self.panels.clone() {
-                    self.tile(first, left, panel, &depth);
-                }
-            }
+    /// With the left rows where they are.
+    fn dense(&self, stride: usize) {
+        let (first, inputs) = (self.height.start * stride, self.weights.inputs);
+        let rows = &self.x[first..][..(self.height.len() - 1) * stride + inputs];
+        for panel in self.panels.clone() {
+            self.column(LeftColumn::Dense { start: rows.as_ptr(), stride }, panel, &(0..inputs));
         }
-    }
-
-    fn tile(&self, first: usize, left: Left, panel: usize, depth: &Range<usize>) {
-        let weights = self.weights;
-        let (width, columns) = (weights.isa.panel(), weights.columns(panel));
-        let rows = weights.isa.rows().min(self.height.end - first);
-        let last = depth.end == weights.inputs;
-        let mut residuals = [std::ptr::null(); MOST_ROWS];
-        if let (Some(Residual { values, stride, period, .. }), true) = (self.after.residual, last) {
-            for (row, pointer) in residuals.iter_mut().enumerate().take(rows) {
-                *pointer = values[(first + row) % period * stride + panel * width..][..columns].as_ptr();
-            }
-        }
-        let has_residual = last && self.after.residual.is_some();
-        let finish = Finish {
-            residuals: if has_residual { residuals.as_ptr() } else { std::ptr::null() },
-            ..self.finish(first, rows, panel, depth)
-        };
-        let lines = &weights.panel(panel)[depth.start * width..depth.end * width];
-        // SAFETY: `left` has `rows` rows of `depth` numbers and `lines` a line for each, out and residuals have the columns, as
-        // the slices above were checked for; each task writes rows and panels of its own.
-        unsafe { tile::tile(weights.isa, rows, left, lines.as_ptr(), &finish) };
     }
 }

@@ -38,15 +38,6 @@ pub(crate) struct Finish {
     pub(crate) residual_last: bool,
 }
 
-kernel! {
-    /// `rows` (1 to [`Simd::ROWS`]) rows times a panel.
-    ///
-    /// # Safety
-    /// `left` is good for that many rows, `panel` for as many lines as the left rows have numbers, `finish.out` and the
-    /// residuals for `columns` numbers in each row, and nobody else uses what is written.
-    pub(crate) unsafe fn tile(rows: usize, left: Left, panel: *const f32, finish: &Finish) = tile_body
-}
-
 /// What is fetched during a tile: a line with each [`BLOCK`] of products, `step` numbers after the one before. It may go beyond
 /// what is there: nothing is read. Always one, and always the same number of products, so that the sums stay in registers.
 #[derive(Debug, Clone, Copy)]
@@ -59,14 +50,7 @@ struct Next {
 const BLOCK: usize = 4;
 
 #[inline(always)]
-unsafe fn tile_body<S: Simd>(rows: usize, left: Left, panel: *const f32, finish: &Finish) {
-    let next = Next { start: panel, step: 0 };
-    // SAFETY: the caller's promise.
-    unsafe { tile_with::<S>(rows, left, panel, next, finish) }
-}
-
-#[inline(always)]
-unsafe fn tile_with<S: Simd>(rows: usize, left: Left, panel: *const f32, next: Next, finish: &Finish) {
+unsafe fn tile<S: Simd>(rows: usize, left: Left, panel: *const f32, next: Next, finish: &Finish) {
     macro_rules! of {
         ($($count:literal)*) => {
             match rows {
@@ -116,7 +100,9 @@ kernel! {
     /// All rows of a column.
     ///
     /// # Safety
-    /// As [`tile`]'s for each of its tiles; the residual is good for `period` rows, and `first` is less than that.
+    /// The left rows are good for `depth` numbers, the panel for as many lines, and the next panel, where it is not null, too;
+    /// `finish.out` is good for `finish.columns` numbers in each row and nobody else uses them; the residual, where it is not
+    /// null, is good for as many in `period` rows, and `first` is less than that.
     pub(crate) unsafe fn column(column: &Column) = column_body
 }
 
@@ -164,7 +150,7 @@ unsafe fn column_body<S: Simd>(column: &Column) {
                     length: column.depth / segments,
                 },
             };
-            tile_with::<S>(rows, left, column.panel, next, &finish);
+            tile::<S>(rows, left, column.panel, next, &finish);
         }
     }
 }
