@@ -53,7 +53,7 @@ pub use memory::{Buffer, in_pool};
 pub use product::{After, Packed, Residual, Rows, product};
 pub use simd::Isa;
 pub use vectorised::{
-    AttentionShape, Scratch, Window, add_norm, add_norm_backward, attention, attention_backward, mul_add, norm,
-    norm_statistics, softmax, squared_distance,
+    AttentionShape, Scratch, Window, add_norm, add_norm_backward, are_finite, attention, attention_backward, mul_add,
+    norm, norm_statistics, softmax, squared_distance,
 };
 pub use workspace::Workspace;

@@ -1,10 +1,10 @@
 //! A network to infer with, laid out for where it runs.
 
 use candle_core::{DType, Device, Tensor};
-use dualad_kernels::{Isa, in_pool};
+use dualad_kernels::{Isa, are_finite, in_pool};
 
 use crate::cpu::PackedNetwork;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::with_values;
 use crate::score::Enlargement;
 use crate::{DualAd, DualAdConfig, Scores};
@@ -109,8 +109,9 @@ impl Reconstructor {
     }
 
     fn with_tokens<R: Send>(&self, tokens: &Tensor, f: impl FnOnce(&[f32]) -> R + Send) -> Result<R> {
-        self.network.check_finite(tokens)?;
+        self.network.check(tokens)?;
         let tokens = tokens.detach().to_dtype(DType::F32)?.contiguous()?;
-        Ok(with_values([&tokens], "reconstruction", |[tokens]| Ok(in_pool(|| f(tokens))))?)
+        let run = |[tokens]: [&[f32]; 1]| Ok(are_finite(tokens).then(|| in_pool(|| f(tokens))));
+        with_values([&tokens], "reconstruction", run)?.ok_or(Error::TokensNotFinite)
     }
 }

@@ -1,4 +1,4 @@
-//! Distances of rows.
+//! Distances of rows, and whether numbers are such.
 
 use crate::vectorised;
 use crate::vectorised::{lane_sum, mul_add};
@@ -23,6 +23,25 @@ fn squared_distance_body<const FMA: bool>(x: &[f32], y: &[f32], scale: Option<&[
             with_same_length(x, scale, |x, scale| sum::<FMA>(x.len(), |i| (x[i] - y[i]) / scale[i]))
         }),
     }
+}
+
+vectorised! {
+    /// Whether none is NaN or infinite.
+    fn are_finite(x: &[f32]) -> bool = are_finite_body
+}
+
+#[inline(always)]
+fn are_finite_body<const FMA: bool>(x: &[f32]) -> bool {
+    // Exponents of nothing but ones.
+    let odd = |x: f32| u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
+    let mut found = [0u32; 4 * LANES];
+    let (whole, rest) = x.as_chunks::<{ 4 * LANES }>();
+    for chunk in whole {
+        for lane in 0..4 * LANES {
+            found[lane] |= odd(chunk[lane]);
+        }
+    }
+    found.iter().all(|&found| found == 0) && rest.iter().all(|&x| odd(x) == 0)
 }
 
 #[inline(always)]
@@ -51,6 +70,21 @@ fn sum<const FMA: bool>(count: usize, value: impl Fn(usize) -> f32) -> f32 {
 mod tests {
     use super::*;
     use crate::tests::Numbers;
+
+    #[test]
+    fn what_is_not_finite_is_found_wherever_it_is() {
+        for length in [0, 1, 31, 32, 33, 100] {
+            let mut x = vec![f32::MAX; length];
+            assert!(are_finite(&x) && are_finite_body::<false>(&x));
+            for at in 0..length {
+                for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    x[at] = odd;
+                    assert!(!are_finite(&x), "{length} {at} {odd}");
+                }
+                x[at] = -f32::MIN_POSITIVE;
+            }
+        }
+    }
 
     #[test]
     fn distances_are_their_definition() {

@@ -8,7 +8,7 @@ mod softmax;
 mod window;
 
 pub use attention::{AttentionShape, Scratch, attention, attention_backward};
-pub use distance::squared_distance;
+pub use distance::{are_finite, squared_distance};
 pub use norm::{add_norm, add_norm_backward, norm, norm_statistics};
 pub use softmax::softmax;
 pub use window::Window;

@@ -370,7 +370,7 @@ impl DualAd {
         self.parameters.values().next().map_or(DType::F32, Tensor::dtype)
     }
 
-    fn check(&self, tokens: &Tensor) -> Result<()> {
+    pub(crate) fn check(&self, tokens: &Tensor) -> Result<()> {
         let (count, channels) = (self.config.tokens(), self.config.channels());
         match *tokens.dims() {
             [batch, n, c] if batch > 0 && n == count && c == channels && check_dtype(tokens.dtype()).is_ok() => Ok(()),
@@ -381,7 +381,7 @@ impl DualAd {
     }
 
     /// Rectifiers and the memory would turn NaN into numbers that look sound.
-    pub(crate) fn check_finite(&self, tokens: &Tensor) -> Result<()> {
+    fn check_finite(&self, tokens: &Tensor) -> Result<()> {
         self.check(tokens)?;
         // Zero times NaN or infinity is NaN. On an accelerator the answer would have to be waited for.
         let zeros = || tokens.detach().affine(0.0, 0.0)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>();
