@@ -209,11 +209,15 @@ impl Patches {
     ) {
         let cells = self.out.cells();
         let tile_rows = weights.isa().rows();
-        let heights = cells.div_ceil(CELLS);
+        // As many for each thread as for the others.
+        let heights = cells.div_ceil(CELLS).next_multiple_of(rayon::current_num_threads());
         let zeros = vec![0.0f32; length];
         let target = Target::new(y);
         run_tasks(heights, |task| {
             let range = part(cells, tile_rows, heights, task);
+            if range.is_empty() {
+                return;
+            }
             let mut pointers = vec![zeros.as_ptr(); range.len().div_ceil(tile_rows) * segments * tile_rows];
             for (index, pointers) in pointers.chunks_exact_mut(segments * tile_rows).enumerate() {
                 let first = range.start + index * tile_rows;
@@ -236,6 +240,9 @@ impl Patches {
                     left: LeftColumn::Pointers { pointers: pointers.as_ptr(), segments },
                     depth: segments * length,
                     panel: weights.panel(panel).as_ptr(),
+                    panels: 1,
+                    panel_stride: 0,
+                    last_columns: columns,
                     next_panel: if panel + 1 < panels.end {
                         weights.panel(panel + 1).as_ptr()
                     } else {

@@ -12,6 +12,8 @@ use crate::tile::{self, Column, Finish, LeftColumn, MOST_ROWS};
 const DEPTH: usize = 384;
 /// Left rows that a task packs at a time.
 const HEIGHT: usize = 240;
+/// Numbers of weights that a tile of rows is multiplied with before the next one's turn, where rows are not packed.
+const TOGETHER: usize = 48 << 10;
 /// From so many outputs on, packing the left rows costs less than it brings, also where they could be read where they are.
 const PACKED_FROM: usize = 768;
 
@@ -95,15 +97,17 @@ impl Packed {
         self.isa
     }
 
+    /// A panel, and those after it.
     pub(crate) fn panel(&self, panel: usize) -> &[f32] {
-        let size = self.isa.panel() * self.inputs;
-        &self.panels[self.start + panel * size..][..size]
+        let (width, end) =
+            (self.isa.panel(), self.start + self.outputs.next_multiple_of(self.isa.panel()) * self.inputs);
+        &self.panels[self.start + panel * width * self.inputs..end]
     }
 
+    /// The bias of a panel and of those after it, or null.
     pub(crate) fn bias(&self, panel: usize) -> *const f32 {
-        let width = self.isa.panel();
         match &self.bias {
-            Some(bias) => bias[panel * width..][..width].as_ptr(),
+            Some(bias) => bias[panel * self.isa.panel()..].as_ptr(),
             None => std::ptr::null(),
         }
     }
@@ -250,7 +254,7 @@ impl Block<'_> {
                 }
                 for panel in self.panels.clone() {
                     let left = LeftColumn::Packed(scratch[..tiles * size].as_ptr());
-                    self.column(left, panel, &depth);
+                    self.column(left, panel..panel + 1, &depth);
                 }
             }
         });
@@ -283,12 +287,15 @@ impl Block<'_> {
         }
     }
 
-    fn column(&self, left: LeftColumn, panel: usize, depth: &Range<usize>) {
+    fn column(&self, left: LeftColumn, panels: Range<usize>, depth: &Range<usize>) {
+        let panel = panels.start;
         let weights = self.weights;
-        let (width, columns) = (weights.isa.panel(), weights.columns(panel));
+        let width = weights.isa.panel();
+        let last_columns = weights.columns(panels.end - 1);
+        let columns = (panels.len() - 1) * width + last_columns;
         let (first, rows) = (self.height.start, self.height.len());
         let last = depth.end == weights.inputs;
-        let lines = |panel: usize| weights.panel(panel)[depth.start * width..depth.end * width].as_ptr();
+        let lines = |panel: usize| weights.panel(panel)[depth.start * width..].as_ptr();
         let (mut residual, mut period, mut residual_stride) = (std::ptr::null(), 1, 0);
         if let (Some(added), true) = (self.after.residual, last) {
             (period, residual_stride) = (added.period, added.stride);
@@ -302,8 +309,11 @@ impl Block<'_> {
             left,
             depth: depth.len(),
             panel: lines(panel),
-            next_panel: if panel + 1 < self.panels.end { lines(panel + 1) } else { std::ptr::null() },
-            finish: Finish { residuals: std::ptr::null(), ..self.finish(first, rows, panel, depth) },
+            panels: panels.len(),
+            panel_stride: width * weights.inputs,
+            last_columns,
+            next_panel: if panels.end < self.panels.end { lines(panels.end) } else { std::ptr::null() },
+            finish: self.finish([first, rows], [panel, columns], depth),
             residual,
             residual_stride,
             period,
@@ -314,15 +324,15 @@ impl Block<'_> {
         unsafe { tile::column(weights.isa, &column) };
     }
 
-    /// What becomes of some rows of a panel, without residuals.
-    fn finish(&self, first: usize, rows: usize, panel: usize, depth: &Range<usize>) -> Finish {
+    /// What becomes of some rows of some columns from a panel on, without residuals.
+    fn finish(&self, [first, rows]: [usize; 2], [panel, columns]: [usize; 2], depth: &Range<usize>) -> Finish {
         let weights = self.weights;
-        let (width, columns) = (weights.isa.panel(), weights.columns(panel));
+        let width = weights.isa.panel();
         let last = depth.end == weights.inputs;
         Finish {
             out: self.target.at(first * self.stride + panel * width, (rows - 1) * self.stride + columns),
             stride: self.stride,
-            columns,
+            columns: width,
             accumulate: depth.start > 0,
             bias: if depth.start == 0 { weights.bias(panel) } else { std::ptr::null() },
             activation: if last { self.after.activation } else { Activation::Identity },
@@ -335,8 +345,14 @@ impl Block<'_> {
     fn dense(&self, stride: usize) {
         let (first, inputs) = (self.height.start * stride, self.weights.inputs);
         let rows = &self.x[first..][..(self.height.len() - 1) * stride + inputs];
-        for panel in self.panels.clone() {
-            self.column(LeftColumn::Dense { start: rows.as_ptr(), stride }, panel, &(0..inputs));
+        let left = LeftColumn::Dense { start: rows.as_ptr(), stride };
+        // As many panels at a time as the cache holds: rows are read, and the result is written, in longer stretches.
+        let together = (TOGETHER / (inputs * self.weights.isa.panel())).max(1);
+        let mut panel = self.panels.start;
+        while panel < self.panels.end {
+            let end = self.panels.end.min(panel + together);
+            self.column(left, panel..end, &(0..inputs));
+            panel = end;
         }
     }
 }

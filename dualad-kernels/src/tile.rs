@@ -74,8 +74,8 @@ pub(crate) enum LeftColumn {
     Pointers { pointers: *const *const f32, segments: usize },
 }
 
-/// Rows of a product that one panel is multiplied with: tile after tile, so that what a tile costs beside its products is paid
-/// once.
+/// Rows of a product that one panel, or a few, are multiplied with: tile after tile, and of each tile panel after panel, so that
+/// what a tile costs beside its products is paid once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     /// Rows in all.
@@ -83,10 +83,15 @@ pub(crate) struct Column {
     pub(crate) left: LeftColumn,
     /// Numbers of a left row.
     pub(crate) depth: usize,
+    /// The first panel; the others are `panel_stride` apart.
     pub(crate) panel: *const f32,
+    pub(crate) panels: usize,
+    pub(crate) panel_stride: usize,
+    /// Columns of the last panel that there are.
+    pub(crate) last_columns: usize,
     /// What is multiplied after this panel, as long; fetched on the way. May be null.
     pub(crate) next_panel: *const f32,
-    /// Without residuals: those are below.
+    /// For the first row and panel, without residuals: those are below.
     pub(crate) finish: Finish,
     /// The residual of row 0, or null; rows are `residual_stride` apart, and begin again after `period`.
     pub(crate) residual: *const f32,
@@ -125,13 +130,12 @@ unsafe fn column_body<S: Simd>(column: &Column) {
             let next = Next { start, step: if wanted { LINE } else { 0 } };
             let mut residuals = [std::ptr::null(); MOST_ROWS];
             let mut finish = column.finish;
-            finish.out = finish.out.add(index * S::ROWS * finish.stride);
+            finish.out = finish.out.wrapping_add(index * S::ROWS * finish.stride);
             if !column.residual.is_null() {
                 for pointer in residuals.iter_mut().take(rows) {
                     *pointer = column.residual.add(residual_row * column.residual_stride);
                     residual_row = if residual_row + 1 == column.period { 0 } else { residual_row + 1 };
                 }
-                finish.residuals = residuals.as_ptr();
             }
             let mut dense = [std::ptr::null(); MOST_ROWS];
             let left = match column.left {
@@ -150,7 +154,22 @@ unsafe fn column_body<S: Simd>(column: &Column) {
                     length: column.depth / segments,
                 },
             };
-            tile::<S>(rows, left, column.panel, next, &finish);
+            for panel in 0..column.panels {
+                if !column.residual.is_null() {
+                    finish.residuals = residuals.as_ptr();
+                }
+                if panel + 1 == column.panels {
+                    finish.columns = column.last_columns;
+                }
+                tile::<S>(rows, left, column.panel.add(panel * column.panel_stride), next, &finish);
+                finish.out = finish.out.wrapping_add(VECTORS * S::LANES);
+                if !finish.bias.is_null() {
+                    finish.bias = finish.bias.wrapping_add(VECTORS * S::LANES);
+                }
+                for pointer in residuals.iter_mut().take(rows) {
+                    *pointer = pointer.wrapping_add(VECTORS * S::LANES);
+                }
+            }
         }
     }
 }
@@ -161,6 +180,13 @@ type Sums<S, const R: usize> = [[<S as Simd>::V; VECTORS]; R];
 unsafe fn rows_of<S: Simd, const R: usize>(left: Left, panel: *const f32, next: Next, finish: &Finish) {
     // SAFETY: the caller promises what the pointers are good for.
     unsafe {
+        // What the sums will be added to, or written over, comes while they are made.
+        for row in 0..R {
+            S::prefetch_to_write(finish.out.wrapping_add(row * finish.stride));
+            if !finish.residuals.is_null() {
+                S::prefetch_near(*finish.residuals.add(row));
+            }
+        }
         // By value: sums whose address somebody has are stored at every step.
         let sums = match left {
             Left::Rows { pointers, segments, length } => sums_of_rows::<S, R>(pointers, segments, length, panel, next),
@@ -250,14 +276,67 @@ unsafe fn add_products<S: Simd, const R: usize>(factors: [*const f32; R], line: 
     }
 }
 
+/// # Safety
+/// There is a residual for each row, good for a whole panel's columns.
 #[inline(always)]
-unsafe fn finish_whole<S: Simd, const R: usize>(sums: Sums<S, R>, finish: &Finish) {
+unsafe fn with_residual<S: Simd, const R: usize>(sums: Sums<S, R>, residuals: *const *const f32) -> Sums<S, R> {
+    // SAFETY: the caller's promise.
+    std::array::from_fn(|row| unsafe {
+        let residual = *residuals.add(row);
+        std::array::from_fn(|vector| S::add(sums[row][vector], S::load(residual.add(vector * S::LANES))))
+    })
+}
+
+/// One thing after the other for all sums, which stay in their registers: what is asked is asked once a tile.
+#[inline(always)]
+unsafe fn finish_whole<S: Simd, const R: usize>(mut sums: Sums<S, R>, finish: &Finish) {
     // SAFETY: all pointers are good for a whole panel's columns, as the caller promises.
     unsafe {
+        if finish.accumulate {
+            for row in 0..R {
+                for vector in 0..VECTORS {
+                    let before = S::load(finish.out.add(row * finish.stride + vector * S::LANES));
+                    sums[row][vector] = S::add(sums[row][vector], before);
+                }
+            }
+        }
+        if !finish.bias.is_null() {
+            for vector in 0..VECTORS {
+                let bias = S::load(finish.bias.add(vector * S::LANES));
+                for row in 0..R {
+                    sums[row][vector] = S::add(sums[row][vector], bias);
+                }
+            }
+        }
+        if !finish.residuals.is_null() && !finish.residual_last {
+            sums = with_residual::<S, R>(sums, finish.residuals);
+        }
+        match finish.activation {
+            Activation::Identity => {}
+            Activation::Relu => {
+                let zero = S::splat(0.0);
+                for row in 0..R {
+                    for vector in 0..VECTORS {
+                        // NaN stays NaN: it is the second operand.
+                        sums[row][vector] = S::max(zero, sums[row][vector]);
+                    }
+                }
+            }
+            other => {
+                for row in 0..R {
+                    for vector in 0..VECTORS {
+                        sums[row][vector] = activate::<S>(sums[row][vector], other);
+                    }
+                }
+            }
+        }
+        if !finish.residuals.is_null() && finish.residual_last {
+            sums = with_residual::<S, R>(sums, finish.residuals);
+        }
         for row in 0..R {
-            let out = finish.out.add(row * finish.stride);
-            let residual = if finish.residuals.is_null() { std::ptr::null() } else { *finish.residuals.add(row) };
-            finish_row::<S>(sums[row], finish, out, out, residual);
+            for vector in 0..VECTORS {
+                S::store(finish.out.add(row * finish.stride + vector * S::LANES), sums[row][vector]);
+            }
         }
     }
 }

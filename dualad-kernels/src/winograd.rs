@@ -117,9 +117,8 @@ fn faster(isa: Isa, [inputs, outputs]: [usize; 2], size: Size) -> usize {
         let tiles = size.batch.max(1) * size.rows.div_ceil(results) * size.columns.div_ceil(results);
         let positions = (results + 2) * (results + 2);
         let products = positions * tiles.next_multiple_of(isa.rows()) * inputs * outputs;
-        // A weight is fetched in the time of some products, the farther away the longer.
-        let distance = if 36 * inputs * outputs > CACHED { 12 } else { 6 };
-        products + distance * positions * inputs * outputs
+        // A weight is fetched in the time of some products.
+        products + 4 * positions * inputs * outputs
     };
     if cost(4) < cost(2) { 4 } else { 2 }
 }
@@ -253,6 +252,9 @@ fn multiply(
             left: LeftColumn::Dense { start: left.as_ptr(), stride: inputs },
             depth: inputs,
             panel: weights.panel(panel).as_ptr(),
+            panels: 1,
+            panel_stride: 0,
+            last_columns: width,
             next_panel: following,
             finish: Finish {
                 out: target.at(index * width, (count - 1) * stride + width),

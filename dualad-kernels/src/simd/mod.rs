@@ -46,6 +46,10 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Has a cache line fetched that will be read soon. Any pointer will do.
     unsafe fn prefetch(from: *const f32);
+    /// The same for what is read at once.
+    unsafe fn prefetch_near(from: *const f32);
+    /// The same for what is written at once.
+    unsafe fn prefetch_to_write(to: *const f32);
     /// 2^n of a number 1.5 * 2^23 + n, n a whole number from -126 to 127.
     unsafe fn power_of_two(shifted: Self::V) -> Self::V;
 }

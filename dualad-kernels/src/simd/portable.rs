@@ -78,6 +78,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
+    unsafe fn prefetch_near(_: *const f32) {}
+    #[inline(always)]
+    unsafe fn prefetch_to_write(_: *const f32) {}
+    #[inline(always)]
     unsafe fn power_of_two(shifted: Self::V) -> Self::V {
         shifted.map(|x| f32::from_bits((x.to_bits().wrapping_sub(super::ROUND.to_bits()).wrapping_add(127)) << 23))
     }
