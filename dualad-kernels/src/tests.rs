@@ -210,7 +210,9 @@ proptest! {
 
 #[test]
 fn large_products_equal_their_definition() {
-    for (rows, inputs, outputs) in [(196, 900, 100), (500, 400, 33), (7, 1025, 257), (1, 1, 1), (241, 385, 97)] {
+    for (rows, inputs, outputs) in
+        [(196, 900, 100), (500, 400, 33), (7, 1025, 257), (1, 1, 1), (241, 385, 97), (9, 2049, 40), (5, 5000, 800)]
+    {
         let residual = (rows == 196).then_some((49, true));
         let case = ProductCase { rows, inputs, outputs, gap: 1, residual, bias: true, activation: 1, seed: 7 };
         check_product(&case);
