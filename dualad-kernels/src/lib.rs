@@ -32,6 +32,7 @@
 // Rows and lanes index several arrays of registers at once; iterators would hide which belong together.
 #![allow(clippy::needless_range_loop)]
 
+mod attention;
 mod convolution;
 mod depthwise;
 mod maps;
@@ -46,6 +47,7 @@ mod vectorised;
 mod winograd;
 mod workspace;
 
+pub use attention::{Scratch, attention, attention_backward};
 pub use convolution::{Convolution, Shape, Size};
 pub use maps::{apply_gate, from_planes, max_pool, mean_of_cells, pool_into, to_planes};
 pub use math::Activation;
@@ -53,7 +55,7 @@ pub use memory::{Buffer, in_pool};
 pub use product::{After, Packed, Residual, Rows, product};
 pub use simd::Isa;
 pub use vectorised::{
-    AttentionShape, Scratch, Window, add_norm, add_norm_backward, are_finite, attention, attention_backward, mul_add,
-    norm, norm_statistics, softmax, squared_distance,
+    AttentionShape, Window, add_norm, add_norm_backward, are_finite, mul_add, norm, norm_statistics, softmax,
+    squared_distance,
 };
 pub use workspace::Workspace;

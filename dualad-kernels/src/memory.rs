@@ -1,6 +1,6 @@
 //! Buffers: on large pages, kept by each thread, written to by several.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// Sixteen numbers on a cache line.
 #[derive(Debug, Clone, Copy)]
@@ -105,19 +105,20 @@ impl std::ops::DerefMut for Buffer {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Option<Buffer>> = const { Cell::new(None) };
+    /// What is not lent at the moment, the one that was given back last at the end.
+    static SCRATCH: RefCell<Vec<Buffer>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends a buffer of at least `length` numbers, of any content, that the thread keeps from call to call: a fresh one would be
-/// paid for page by page. A call within `f` gets another one.
+/// paid for page by page. A call within `f` gets another one, the same at every depth.
 pub(crate) fn with_scratch<R>(length: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.take().unwrap_or_default();
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.capacity() < length {
         buffer = Buffer::zeros(length);
     }
     buffer.set_length(length);
     let result = f(&mut buffer);
-    SCRATCH.set(Some(buffer));
+    SCRATCH.with_borrow_mut(|kept| kept.push(buffer));
     result
 }
 

@@ -88,26 +88,24 @@ impl Winograd {
         let count = out.batch * tiles[0] * tiles[1];
         let square = self.positions.len();
         let threads = rayon::current_num_threads();
-        // As many squares at a time as fit the cache, in whole tiles of the products; evenly many groups for the threads.
+        // As many squares at a time as fit the cache, in whole tiles of the products.
         let tile_rows = self.isa.rows();
-        let least = if square * self.inputs * self.outputs > CACHED { AT_LEAST } else { tile_rows };
+        let many_weights = square * self.inputs * self.outputs > CACHED;
+        let least = if many_weights { AT_LEAST } else { tile_rows };
         let fitting = (GROUP / (square * (self.inputs + self.outputs))).max(least);
-        let mut groups = count.div_ceil(fitting).max(1);
-        if groups > 1 || threads > 1 {
-            groups = groups.next_multiple_of(threads);
-        }
-        let most = count.div_ceil(tile_rows);
-        // Too few squares for that: the outputs are shared out as well, and each task transforms the input for itself.
-        let (groups, shares) =
-            if groups <= most.div_ceil(2) { (groups, 1) } else { (count.div_ceil(fitting).max(1), threads) };
+        let groups = count.div_ceil(fitting).max(1);
+        // Threads have groups of their own; or, where there are few squares or many weights, each has some of the outputs of
+        // one group after the other, and reads the weights of those alone.
         let panels = self.outputs.div_ceil(self.isa.panel());
-        let shares = shares.min(panels);
+        let by_outputs = threads > 1 && (many_weights || count.div_ceil(tile_rows) < 2 * threads);
         let target = Target::new(y);
         let job = Job { winograd: self, x, size, padding, target, out, tiles, residual, activation };
-        run_tasks(groups * shares, |task| {
-            let range = part(count, tile_rows, groups, task / shares);
-            job.group(range, part(panels, 1, shares, task % shares));
-        });
+        if by_outputs {
+            (0..groups).for_each(|group| job.group(part(count, tile_rows, groups, group), threads.min(panels)));
+        } else {
+            let groups = if threads > 1 { groups.next_multiple_of(threads) } else { groups };
+            run_tasks(groups, |group| job.group(part(count, tile_rows, groups, group), 1));
+        }
     }
 }
 
@@ -145,22 +143,38 @@ impl Job<'_> {
         [image, cell / columns * self.winograd.results, cell % columns * self.winograd.results]
     }
 
-    /// Some squares, and some panels of outputs.
-    fn group(&self, squares: std::ops::Range<usize>, panels: std::ops::Range<usize>) {
+    /// Some squares, the outputs shared out to so many tasks.
+    fn group(&self, squares: std::ops::Range<usize>, shares: usize) {
+        let Winograd { isa, inputs, outputs, positions, .. } = self.winograd;
+        let count = squares.len();
+        if count == 0 {
+            return;
+        }
+        let panels = outputs.div_ceil(isa.panel());
+        with_scratch(positions.len() * count * inputs, |transformed| {
+            let target = Target::new(transformed);
+            run_tasks(shares, |share| {
+                for index in part(count, 1, shares, share) {
+                    self.transform(squares.start + index, target, index * inputs, count * inputs);
+                }
+            });
+            let transformed = &*transformed;
+            run_tasks(shares, |share| self.outputs(squares.clone(), transformed, part(panels, 1, shares, share)));
+        });
+    }
+
+    /// From transformed squares to some panels of outputs.
+    fn outputs(&self, squares: std::ops::Range<usize>, transformed: &[f32], panels: std::ops::Range<usize>) {
         let Winograd { isa, inputs, outputs, positions, .. } = self.winograd;
         let (count, width) = (squares.len(), isa.panel());
         let (from, to) = (panels.start * width, (panels.end * width).min(*outputs));
         let columns = to.saturating_sub(from);
-        if count == 0 || columns == 0 {
+        if columns == 0 {
             return;
         }
         // Products are kept in whole vectors.
         let stride = panels.len() * width;
-        with_scratch(positions.len() * count * (inputs + stride), |scratch| {
-            let (transformed, products) = scratch.split_at_mut(positions.len() * count * inputs);
-            for (index, square) in squares.clone().enumerate() {
-                self.transform(square, &mut transformed[index * inputs..], count * inputs);
-            }
+        with_scratch(positions.len() * count * stride, |products| {
             for (position, weights) in positions.iter().enumerate() {
                 let left = &transformed[position * count * inputs..][..count * inputs];
                 let products = &mut products[position * count * stride..][..count * stride];
@@ -173,7 +187,8 @@ impl Job<'_> {
         });
     }
 
-    fn transform(&self, square: usize, to: &mut [f32], position_stride: usize) {
+    /// Into numbers from `first` on, and as many at every position. No other task writes there.
+    fn transform(&self, square: usize, target: Target, first: usize, position_stride: usize) {
         let Winograd { isa, inputs, results, positions, .. } = self.winograd;
         let [image, row, column] = self.place(square);
         let side = results + 2;
@@ -186,13 +201,13 @@ impl Job<'_> {
                 *pointer = self.x[at..][..*inputs].as_ptr();
             }
         }
-        assert!((positions.len() - 1) * position_stride + inputs <= to.len(), "a transformed square");
-        // SAFETY: each pointer is null or good for the input's channels, and `to` for them at each position, as asserted.
+        let to = target.at(first, (positions.len() - 1) * position_stride + inputs);
+        // SAFETY: each pointer is null or good for the input's channels, and `to` for them at each position, as `at` made sure.
         unsafe {
             if *results == 2 {
-                forward2(*isa, &rows, *inputs, to.as_mut_ptr(), position_stride);
+                forward2(*isa, &rows, *inputs, to, position_stride);
             } else {
-                forward4(*isa, &rows, *inputs, to.as_mut_ptr(), position_stride);
+                forward4(*isa, &rows, *inputs, to, position_stride);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Attention of one image's head, forward and backward, on scores that stay in the cache.
+//! Attention of one image's head backward, on scores that stay in the cache (forward: [`crate::attention()`]).
 //!
 //! Every product is made in tiles of some rows by two vectors of columns ([`tile`]), whose sums stay in registers: six
 //! queries by all keys, by all channels, and, backward, six keys by all channels. Keys and values are copied so that what a
@@ -47,15 +47,15 @@ impl AttentionShape {
 
 /// Buffers that are kept from head to head.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub(crate) struct Scratch {
     /// `[width, padded keys]`: keys, values.
     turned: [Vec<f32>; 2],
-    /// `[keys, padded width]`: forward values, backward keys.
+    /// `[keys, padded width]`: keys.
     dense: Vec<f32>,
-    /// `[queries, padded keys]`, forward of one tile: weights before they are divided by their sum, and their gradients.
+    /// `[queries, padded keys]`: weights before they are divided by their sum, and their gradients.
     weights: Vec<f32>,
     gradients: Vec<f32>,
-    /// `[queries, padded width]`, forward of one tile: queries, and the output's gradients.
+    /// `[queries, padded width]`: queries, and the output's gradients.
     queries: Vec<f32>,
     outputs: Vec<f32>,
     /// `[ROWS, padded width]`: results.
@@ -63,19 +63,17 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    fn fit(&mut self, shape: &AttentionShape, backward: bool) {
-        let (keys, width) = (shape.padded_keys(), shape.padded_width());
-        let rows = if backward { shape.padded_queries() } else { ROWS };
-        let only_backward = |size: usize| if backward { size } else { 0 };
+    fn fit(&mut self, shape: &AttentionShape) {
+        let (keys, width, rows) = (shape.padded_keys(), shape.padded_width(), shape.padded_queries());
         let [turned_keys, turned_values] = &mut self.turned;
         for (buffer, size) in [
             (turned_keys, shape.width * keys),
-            (turned_values, only_backward(shape.width * keys)),
+            (turned_values, shape.width * keys),
             (&mut self.dense, shape.keys * width),
             (&mut self.weights, rows * keys),
-            (&mut self.gradients, only_backward(rows * keys)),
+            (&mut self.gradients, rows * keys),
             (&mut self.queries, rows * width),
-            (&mut self.outputs, only_backward(rows * width)),
+            (&mut self.outputs, rows * width),
             (&mut self.results, ROWS * width),
         ] {
             // What a head leaves behind is overwritten by the next of the same shape, padding by zeros.
@@ -249,46 +247,11 @@ fn soften<const FMA: bool>(shape: &AttentionShape, first: usize, weights: &mut [
 }
 
 vectorised! {
-    /// One head's output `[tokens, width]`. The slices begin at the head's first channel.
-    fn attention(
-        shape: &AttentionShape, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32], scratch: &mut Scratch,
-    ) = attention_body
-}
-
-#[inline(always)]
-fn attention_body<const FMA: bool>(
-    shape: &AttentionShape,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    y: &mut [f32],
-    scratch: &mut Scratch,
-) {
-    scratch.fit(shape, false);
-    let Scratch { turned: [keys, _], dense: values, weights, queries, results, .. } = scratch;
-    let AttentionShape { queries: tokens, width, strides, .. } = *shape;
-    let (padded, wide) = (shape.padded_keys(), shape.padded_width());
-    turn(k, strides[1], shape, keys);
-    take(v, strides[2], [width, wide], [0, shape.keys], |_| 1.0, values);
-    let scale = (width as f32).powf(-0.5);
-    for first in (0..tokens).step_by(ROWS) {
-        take(q, strides[0], [width, wide], [first, tokens], |_| scale, queries);
-        multiply::<FMA>(queries, width, keys, padded, weights);
-        let scales = soften::<FMA>(shape, first, weights);
-        multiply::<FMA>(weights, shape.keys, values, wide, results);
-        for ((row, result), scale) in results.chunks_exact(wide).enumerate().take(tokens - first).zip(scales) {
-            let y = &mut y[(first + row) * strides[3]..][..width];
-            y.iter_mut().zip(result).for_each(|(y, result)| *y = result * scale);
-        }
-    }
-}
-
-vectorised! {
     /// The gradients of q, k and v, dense `[tokens, width]`, from the output's. dV = P^T dY, dP = dY V^T,
     /// dS = P * (dP - sum of P * dP in each row), dQ = dS K and dK = dS^T Q, both scaled as S is.
     ///
     /// P is never divided by its rows' sums: the rows of dY are instead, and with them those of dP.
-    fn attention_backward(
+    pub(crate) fn attention_backward(
         shape: &AttentionShape, inputs: [&[f32]; 4], gradients: [&mut [f32]; 3], scratch: &mut Scratch,
     ) = attention_backward_body
 }
@@ -300,7 +263,7 @@ fn attention_backward_body<const FMA: bool>(
     [dq, dk, dv]: [&mut [f32]; 3],
     scratch: &mut Scratch,
 ) {
-    scratch.fit(shape, true);
+    scratch.fit(shape);
     let Scratch { turned: [keys, values], dense, weights, gradients, queries, outputs, results } = scratch;
     let AttentionShape { queries: tokens, width, strides, .. } = *shape;
     let (padded, wide) = (shape.padded_keys(), shape.padded_width());
@@ -371,36 +334,6 @@ mod tests {
 
     fn shape(queries: usize, keys: usize, width: usize) -> AttentionShape {
         AttentionShape { queries, keys, width, strides: [width + 3, width, width + 1, width + 2], window: None }
-    }
-
-    /// Every body on one scratch, whatever shape left something in it, against the definition.
-    #[test]
-    fn the_output_is_the_definition() {
-        let (mut random, mut scratch) = (Numbers::new(0), Scratch::default());
-        for (queries, keys, width) in
-            [(1, 1, 1), (7, 5, 3), (5, 7, 3), (6, 8, 16), (13, 48, 8), (12, 50, 17), (6, 8, 16)]
-        {
-            let shape = shape(queries, keys, width);
-            let [q, k, v] = [queries, keys, keys].map(|tokens| random.take(tokens * (width + 3)));
-            let scale = (width as f64).powf(-0.5);
-            for body in [attention_body::<false>, attention_body::<true>, attention] {
-                let mut y = vec![0.0; queries * (width + 2)];
-                body(&shape, &q, &k, &v, &mut y, &mut scratch);
-                for query in 0..queries {
-                    let at = |x: &[f32], row: usize, stride: usize, i: usize| f64::from(x[row * stride + i]);
-                    let score = |key: usize| -> f64 {
-                        let products = (0..width).map(|i| at(&q, query, width + 3, i) * at(&k, key, width, i));
-                        (products.sum::<f64>() * scale).exp()
-                    };
-                    let sum: f64 = (0..keys).map(score).sum();
-                    for i in 0..width {
-                        let read = (0..keys).map(|key| score(key) * at(&v, key, width + 1, i)).sum::<f64>() / sum;
-                        let found = f64::from(y[query * (width + 2) + i]);
-                        assert!((found - read).abs() < 1e-5, "{shape:?} {query} {i}: {found} {read}");
-                    }
-                }
-            }
-        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ vectorised! {
     ///
     /// # Panics
     /// If the lengths differ.
-    fn squared_distance(x: &[f32], y: &[f32], scale: Option<&[f32]>) -> f32 = squared_distance_body
+    pub fn squared_distance(x: &[f32], y: &[f32], scale: Option<&[f32]>) -> f32 = squared_distance_body
 }
 
 #[inline(always)]
@@ -27,7 +27,7 @@ fn squared_distance_body<const FMA: bool>(x: &[f32], y: &[f32], scale: Option<&[
 
 vectorised! {
     /// Whether none is NaN or infinite.
-    fn are_finite(x: &[f32]) -> bool = are_finite_body
+    pub fn are_finite(x: &[f32]) -> bool = are_finite_body
 }
 
 #[inline(always)]

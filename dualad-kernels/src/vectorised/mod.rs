@@ -7,7 +7,8 @@ mod norm;
 mod softmax;
 mod window;
 
-pub use attention::{AttentionShape, Scratch, attention, attention_backward};
+pub use attention::AttentionShape;
+pub(crate) use attention::{Scratch, attention_backward};
 pub use distance::{are_finite, squared_distance};
 pub use norm::{add_norm, add_norm_backward, norm, norm_statistics};
 pub use softmax::softmax;
@@ -20,10 +21,10 @@ pub use window::Window;
 #[doc(hidden)]
 #[macro_export]
 macro_rules! vectorised {
-    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
-        pub fn $name($($arg: $type),*) $(-> $result)? {
+        $vis fn $name($($arg: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]

@@ -9,7 +9,7 @@ const LANES: usize = 8;
 vectorised! {
     /// `r` becomes x + r; y and, for each row, the mean and 1 / sqrt(variance + eps). x and y have rows that stand
     /// `strides` apart.
-    fn add_norm(
+    pub fn add_norm(
         x: &[f32], r: &mut [f32], y: &mut [f32], strides: [usize; 2], weight: &[f32], bias: &[f32], stats: &mut [[f32; 2]],
     ) = add_norm_body
 }
@@ -53,7 +53,7 @@ fn apply<const FMA: bool>(row: &[f32], [mean, scale]: [f32; 2], weight: &[f32], 
 
 vectorised! {
     /// Rows side by side, without a residual.
-    fn norm(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = norm_body
+    pub fn norm(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = norm_body
 }
 
 #[inline(always)]
@@ -65,7 +65,7 @@ fn norm_body<const FMA: bool>(x: &[f32], y: &mut [f32], weight: &[f32], bias: &[
 
 vectorised! {
     /// The mean and 1 / sqrt(variance + eps) of each row of `columns`.
-    fn norm_statistics(x: &[f32], columns: usize, eps: f32, stats: &mut [[f32; 2]]) = norm_statistics_body
+    pub fn norm_statistics(x: &[f32], columns: usize, eps: f32, stats: &mut [[f32; 2]]) = norm_statistics_body
 }
 
 #[inline(always)]
@@ -78,7 +78,7 @@ fn norm_statistics_body<const FMA: bool>(x: &[f32], columns: usize, eps: f32, st
 vectorised! {
     /// `s` becomes its own gradient, scale (w dy - mean(w dy) - h mean(w dy h)); dw and db grow by dy h and dy. Rows of dy
     /// stand `stride` apart.
-    fn add_norm_backward(
+    pub fn add_norm_backward(
         dy: &[f32], stride: usize, s: &mut [f32], weight: &[f32], stats: &[[f32; 2]], dw: &mut [f32], db: &mut [f32],
     ) = add_norm_backward_body
 }

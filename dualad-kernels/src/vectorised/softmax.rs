@@ -7,7 +7,7 @@ const LANES: usize = 8;
 
 vectorised! {
     /// In place. A row of nothing but minus infinity becomes zeros: a token that may attend to nothing reads nothing.
-    fn softmax(row: &mut [f32]) = softmax_body
+    pub fn softmax(row: &mut [f32]) = softmax_body
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use crate::train::AdamWConfig;
 
 vectorised! {
     /// max(x, 0), NaN kept.
-    fn rectify(x: &mut [f32]) = rectify_body
+    pub(crate) fn rectify(x: &mut [f32]) = rectify_body
 }
 
 #[inline(always)]
@@ -19,7 +19,7 @@ fn rectify_body<const FMA: bool>(x: &mut [f32]) {
 
 vectorised! {
     /// dy times `scale` where y is above zero, and 0 elsewhere: what rectifying (and dropping, which leaves zeros too) does.
-    fn rectify_backward(dy: &mut [f32], y: &[f32], scale: f32) = rectify_backward_body
+    pub(crate) fn rectify_backward(dy: &mut [f32], y: &[f32], scale: f32) = rectify_backward_body
 }
 
 #[inline(always)]
@@ -31,7 +31,7 @@ fn rectify_backward_body<const FMA: bool>(dy: &mut [f32], y: &[f32], scale: f32)
 
 vectorised! {
     /// Adds each column's sum to `sums`.
-    fn add_to_columns(rows: &[f32], sums: &mut [f32]) = add_to_columns_body
+    pub(crate) fn add_to_columns(rows: &[f32], sums: &mut [f32]) = add_to_columns_body
 }
 
 #[inline(always)]
@@ -45,7 +45,7 @@ fn add_to_columns_body<const FMA: bool>(rows: &[f32], sums: &mut [f32]) {
 
 vectorised! {
     /// (y - x)^2 of some columns summed in f64, and `scale` (y - x) as y's gradient. Rows stand `stride` apart.
-    fn stage_errors(
+    pub(crate) fn stage_errors(
         x: &[f32], y: &[f32], dy: &mut [f32], columns: [usize; 2], stride: usize, scale: f32,
     ) -> f64 = stage_errors_body
 }
@@ -75,7 +75,7 @@ fn stage_errors_body<const FMA: bool>(
 
 vectorised! {
     /// The sum of squares, in f64.
-    fn sum_squares(values: &[f32]) -> f64 = sum_squares_body
+    pub(crate) fn sum_squares(values: &[f32]) -> f64 = sum_squares_body
 }
 
 #[inline(always)]
@@ -98,7 +98,7 @@ fn sum_squares_body<const FMA: bool>(values: &[f32]) -> f64 {
 vectorised! {
     /// Sets each element to zero with `probability` and divides the others by what is left of one; `first` is the first
     /// element's number in the stream. `kept`, where given, is 1 for those that stay.
-    fn drop_out(
+    pub(crate) fn drop_out(
         x: &mut [f32], probability: f32, stream: Stream, first: usize, kept: Option<&mut [u8]>,
     ) = drop_out_body
 }
@@ -151,7 +151,7 @@ pub(crate) fn disturb(x: &[f32], sigma: &[f32], noise: &mut [f32]) {
 
 vectorised! {
     /// One step of AdamW on some of the parameters: gradient times `scale`, moments, parameters.
-    fn fused_adamw(
+    pub(crate) fn fused_adamw(
         config: &AdamWConfig, bias: [f64; 2], scale: f32, parameters: &mut [f32], gradient: &[f32], mean: &mut [f32], square: &mut [f32],
     ) = fused_adamw_body
 }
