@@ -16,6 +16,8 @@ pub struct Scratch {
     values: Buffer,
     /// A tile's scores, `[rows, padded keys]`.
     scores: Buffer,
+    /// Keys that a query must not attend to.
+    hidden: Vec<std::ops::Range<usize>>,
     backward: vectorised::Scratch,
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn attention_on(
             first: 0,
         };
     let target = Target::new(y);
+    let hidden = &mut scratch.hidden;
     for first in (0..queries).step_by(tile_rows) {
         let rows = tile_rows.min(queries - first);
         let left = LeftColumn::Dense { start: q[first * q_stride..].as_ptr(), stride: q_stride };
@@ -107,12 +110,10 @@ pub(crate) fn attention_on(
         unsafe { column(isa, &of_keys) };
         let mut scales = [0.0f32; crate::tile::MOST_ROWS];
         for (row, scores) in scores.chunks_exact_mut(padded).enumerate().take(rows) {
-            let hide = |scores: &mut [f32], with: f32| {
-                scores[keys..].fill(with);
-                if let Some(window) = window {
-                    window.masked(first + row).for_each(|range| scores[range].fill(with));
-                }
-            };
+            hidden.clear();
+            hidden.extend(window.into_iter().flat_map(|window| window.masked(first + row)));
+            hidden.push(keys..padded);
+            let hide = |scores: &mut [f32], with: f32| hidden.iter().for_each(|range| scores[range.clone()].fill(with));
             hide(scores, f32::NEG_INFINITY);
             // SAFETY: a row has whole vectors: panels of them.
             unsafe { exponentials(isa, scores) };
@@ -140,16 +141,20 @@ pub(crate) fn attention_on(
 
 /// `[keys, width]` to panels of keys, a line for each channel, divided by the root of the width.
 fn pack_keys(k: &[f32], stride: usize, [keys, width]: [usize; 2], panel: usize, packed: &mut [f32]) {
+    /// Channels that are turned at a time.
+    const BLOCK: usize = 8;
     let scale = (width as f32).powf(-0.5);
-    for (index, panel_lines) in packed.chunks_exact_mut(panel * width).enumerate() {
+    for (index, lines) in packed.chunks_exact_mut(panel * width).enumerate() {
         let first = index * panel;
-        for (lane, key) in (first..first + panel).enumerate() {
-            if key < keys {
-                let row = &k[key * stride..][..width];
-                panel_lines[lane..].iter_mut().step_by(panel).zip(row).for_each(|(to, from)| *to = from * scale);
-            } else {
-                panel_lines[lane..].iter_mut().step_by(panel).for_each(|to| *to = 0.0);
+        let here = panel.min(keys - first);
+        for (block, lines) in lines.chunks_mut(BLOCK * panel).enumerate() {
+            for lane in 0..here {
+                let row = &k[(first + lane) * stride..][..width][block * BLOCK..];
+                for (line, value) in lines.chunks_exact_mut(panel).zip(row) {
+                    line[lane] = value * scale;
+                }
             }
+            lines.chunks_exact_mut(panel).for_each(|line| line[here..].fill(0.0));
         }
     }
 }

@@ -164,10 +164,10 @@ pub(crate) fn run_tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
 /// Runs work that shares out many small things in a thread of the current pool: from outside, each of them would have to wake the
 /// pool up.
 pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    if rayon::current_thread_index().is_some() || rayon::current_num_threads() == 1 {
+    if rayon::current_thread_index().is_some() {
         return work();
     }
-    // A join runs both in the pool, and the first on the thread that it came to.
+    // Also where the pool is one thread: what goes back and forth between two finds its data in the other's cache. A join runs both in the pool, and the first on the thread that it came to.
     rayon::join(work, || ()).0
 }
 
