@@ -4,6 +4,7 @@ use crate::convolution::Size;
 use crate::math::sigmoid;
 use crate::memory::{Target, part, run_tasks};
 use crate::simd::{Isa, Simd, kernel};
+use crate::vectorised;
 
 /// The maximum of each `kernel` x `kernel` window, in steps; cells beyond the map do not count. Each window must hold a cell.
 ///
@@ -84,23 +85,70 @@ unsafe fn maximum_body<S: Simd>(x: *const f32, channels: usize, line: usize, cel
 pub fn mean_of_cells(x: &[f32], size: Size, channels: usize, mean: &mut [f32]) {
     assert!(x.len() == size.cells() * channels && mean.len() == size.batch * channels, "a mean's buffers");
     let cells = size.rows * size.columns;
-    /// Cells that are summed before the sum is added to the others: f32's rounding stays small.
-    const CELLS: usize = 64;
+    /// Channels that a task has at least: whole cache lines.
+    const CHANNELS: usize = 64;
+    let parts = channels.div_ceil(CHANNELS).min(rayon::current_num_threads());
     let target = Target::new(mean);
-    run_tasks(size.batch, |image| {
-        // SAFETY: `at` made sure of the channels, and each task has an image of its own.
-        let mean = unsafe { std::slice::from_raw_parts_mut(target.at(image * channels, channels), channels) };
-        let mut sums = vec![0.0f32; channels];
-        mean.fill(0.0);
-        for block in x[image * cells * channels..][..cells * channels].chunks(CELLS * channels) {
-            sums.fill(0.0);
-            for cell in block.chunks_exact(channels) {
-                sums.iter_mut().zip(cell).for_each(|(sum, x)| *sum += x);
-            }
-            mean.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean += sum);
-        }
-        mean.iter_mut().for_each(|mean| *mean /= cells as f32);
+    run_tasks(size.batch * parts, |task| {
+        let (image, range) = (task / parts, part(channels, CHANNELS, parts, task % parts));
+        // SAFETY: `at` made sure of the channels, and each task has channels of its own.
+        let mean = unsafe {
+            std::slice::from_raw_parts_mut(target.at(image * channels + range.start, range.len()), range.len())
+        };
+        mean_of_columns(&x[image * cells * channels..][..cells * channels], channels, range.start, mean);
     });
+}
+
+vectorised! {
+    /// The mean of each of some columns, from `first` on, of rows of `stride` numbers.
+    fn mean_of_columns(x: &[f32], stride: usize, first: usize, mean: &mut [f32]) = mean_of_columns_body
+}
+
+#[inline(always)]
+fn mean_of_columns_body<const FMA: bool>(x: &[f32], stride: usize, first: usize, mean: &mut [f32]) {
+    /// Rows that are summed before the sum is added to the others: f32's rounding stays small.
+    const ROWS: usize = 64;
+    let count = x.len() / stride;
+    let mut sums = vec![0.0f32; mean.len()];
+    mean.fill(0.0);
+    for block in x.chunks(ROWS * stride) {
+        sums.fill(0.0);
+        for row in block.chunks_exact(stride) {
+            let row = &row[first..first + sums.len()];
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        mean.iter_mut().zip(&sums).for_each(|(mean, sum)| *mean += sum);
+    }
+    mean.iter_mut().for_each(|mean| *mean /= count as f32);
+}
+
+vectorised! {
+    /// Rows times one row.
+    fn multiply_rows(x: &[f32], factors: &[f32], y: &mut [f32]) = multiply_rows_body
+}
+
+#[inline(always)]
+fn multiply_rows_body<const FMA: bool>(x: &[f32], factors: &[f32], y: &mut [f32]) {
+    for (x, y) in x.chunks_exact(factors.len()).zip(y.chunks_exact_mut(factors.len())) {
+        x.iter().zip(factors).zip(y).for_each(|((x, factor), y)| *y = x * factor);
+    }
+}
+
+vectorised! {
+    /// Each of some columns' mean over a square of cells, `cells` wide and high, of rows of cells `line` numbers apart.
+    fn mean_of_square(x: &[f32], line: usize, cells: usize, y: &mut [f32]) = mean_of_square_body
+}
+
+#[inline(always)]
+fn mean_of_square_body<const FMA: bool>(x: &[f32], line: usize, cells: usize, y: &mut [f32]) {
+    y.fill(0.0);
+    for row in x.chunks(line).take(cells) {
+        for cell in row.chunks(y.len()).take(cells) {
+            y.iter_mut().zip(cell).for_each(|(y, x)| *y += x);
+        }
+    }
+    let scale = 1.0 / (cells * cells) as f32;
+    y.iter_mut().for_each(|y| *y *= scale);
 }
 
 /// Each channel of each image times the sigmoid of its gate, `[batch, channels]`.
@@ -118,9 +166,7 @@ pub fn apply_gate(isa: Isa, x: &[f32], size: Size, gate: &mut [f32], y: &mut [f3
         let gate = &gate[task / size.rows * channels..][..channels];
         // SAFETY: `at` made sure of the row, and each task has one of its own.
         let y = unsafe { std::slice::from_raw_parts_mut(target.at(task * line, line), line) };
-        for (x, y) in x[task * line..][..line].chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
-            x.iter().zip(gate).zip(y).for_each(|((x, gate), y)| *y = x * gate);
-        }
+        multiply_rows(&x[task * line..][..line], gate, y);
     });
 }
 
@@ -220,14 +266,8 @@ pub fn pool_into(x: &[f32], size: Size, channels: usize, side: usize, y: &mut [f
             let at = (task * columns + column) * stride + first;
             // SAFETY: `at` made sure of the channels, and each task has rows of its own.
             let y = unsafe { std::slice::from_raw_parts_mut(target.at(at, channels), channels) };
-            y.fill(0.0);
-            for cell in 0..side * side {
-                let line = (image * size.rows + row * side + cell / side) * size.columns;
-                let x = &x[(line + column * side + cell % side) * channels..][..channels];
-                y.iter_mut().zip(x).for_each(|(y, x)| *y += x);
-            }
-            let scale = 1.0 / (side * side) as f32;
-            y.iter_mut().for_each(|y| *y *= scale);
+            let from = ((image * size.rows + row * side) * size.columns + column * side) * channels;
+            mean_of_square(&x[from..], size.columns * channels, side, y);
         }
     });
 }

@@ -26,7 +26,10 @@ pub(crate) unsafe fn activate<S: Simd>(x: S::V, activation: Activation) -> S::V 
             Activation::Identity => x,
             // NaN stays NaN: it is the second operand.
             Activation::Relu => S::max(S::splat(0.0), x),
-            Activation::Silu => S::mul(x, sigmoid::<S>(x)),
+            Activation::Silu => {
+                let one = S::splat(1.0);
+                S::div(x, S::add(one, exp::<S>(S::sub(S::splat(0.0), x))))
+            }
             Activation::Gelu => {
                 let half = S::mul(x, S::splat(0.5));
                 S::mul_add(half, erf::<S>(S::mul(x, S::splat(std::f32::consts::FRAC_1_SQRT_2))), half)
