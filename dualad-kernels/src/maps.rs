@@ -87,7 +87,10 @@ pub fn mean_of_cells(x: &[f32], size: Size, channels: usize, mean: &mut [f32]) {
     let cells = size.rows * size.columns;
     /// Channels that a task has at least: whole cache lines.
     const CHANNELS: usize = 64;
-    let parts = channels.div_ceil(CHANNELS).min(rayon::current_num_threads());
+    /// Numbers that are added in the time that it takes to wake a thread up.
+    const WORTH_SHARING: usize = 64 << 10;
+    let shared = if size.cells() * channels < WORTH_SHARING { 1 } else { rayon::current_num_threads() };
+    let parts = channels.div_ceil(CHANNELS).min(shared);
     let target = Target::new(mean);
     run_tasks(size.batch * parts, |task| {
         let (image, range) = (task / parts, part(channels, CHANNELS, parts, task % parts));

@@ -18,6 +18,8 @@ const HEIGHT: usize = 240;
 const TOGETHER: usize = 48 << 10;
 /// From so many outputs on, packing the left rows costs less than it brings, also where they could be read where they are.
 const PACKED_FROM: usize = 768;
+/// Products that take longer than it takes to wake a thread up.
+const WORTH_SHARING: usize = 64 << 10;
 
 /// A matrix `[outputs, inputs]` with its bias, laid out for an instruction set: panels of some outputs, in each the inputs
 /// one after the other.
@@ -210,7 +212,8 @@ pub fn product(x: &[f32], rows: Rows, count: usize, weights: &Packed, y: &mut [f
     let threads = rayon::current_num_threads();
     // Few rows: the panels are shared out too. Each task packs the rows for itself, so that there are no more than needed.
     let panels = outputs.div_ceil(weights.isa.panel());
-    let widths = threads.div_ceil(heights).min(panels).max(1);
+    let shared = if count * inputs * outputs < WORTH_SHARING { 1 } else { threads.div_ceil(heights) };
+    let widths = shared.min(panels).max(1);
     let target = Target::new(y);
     run_tasks(heights * widths, |task| {
         let height = part(count, tile_rows, heights, task / widths);

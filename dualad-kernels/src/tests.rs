@@ -292,6 +292,25 @@ fn pools_planes_and_gates_equal_their_definition() {
 }
 
 #[test]
+fn activations_equal_their_definition_for_small_and_large_numbers() {
+    let sizes = [0.0, 1e-30, 1e-6, 0.1, 0.5, 1.0, 3.0, 9.0, 20.0, 60.0, 86.0, 87.5, 88.5, 100.0, 1e4, 1e30];
+    let x: Vec<f32> = sizes.iter().flat_map(|&x| [x, -x]).chain((-400..=400).map(|x| x as f32 / 20.0)).collect();
+    for isa in Isa::available() {
+        let one = Packed::new(isa, &[1.0], 1, None);
+        for activation in ACTIVATIONS {
+            let mut y = vec![0.0; x.len()];
+            let after = After { residual: None, activation };
+            product(&x, Rows::Dense { stride: 1 }, x.len(), &one, &mut y, 1, after);
+            for (&x, &y) in x.iter().zip(&y) {
+                let (x, expected) = (f64::from(x), activated(f64::from(x), activation));
+                let error = (f64::from(y) - expected).abs();
+                assert!(error <= 4e-7 * x.abs().max(1.0), "{isa}, {activation:?} of {x}: {y}, not {expected}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_is_not_a_number_stays_so() {
     for isa in Isa::available() {
         for activation in ACTIVATIONS {

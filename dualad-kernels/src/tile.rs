@@ -55,7 +55,14 @@ unsafe fn tile<S: Simd>(rows: usize, left: Left, panel: *const f32, next: Next, 
         ($($count:literal)*) => {
             match rows {
                 // SAFETY: the caller's promise.
-                $($count if $count <= S::ROWS => unsafe { rows_of::<S, $count>(left, panel, next, finish) },)*
+                $($count if $count <= S::ROWS => unsafe {
+                    // Half a panel's columns, or fewer: the other half's products are not made.
+                    if finish.columns <= S::LANES {
+                        rows_of::<S, $count, 1>(left, panel, next, finish)
+                    } else {
+                        rows_of::<S, $count, VECTORS>(left, panel, next, finish)
+                    }
+                },)*
                 _ => debug_assert!(false, "a tile of {rows} rows"),
             }
         };
@@ -174,10 +181,11 @@ unsafe fn column_body<S: Simd>(column: &Column) {
     }
 }
 
-type Sums<S, const R: usize> = [[<S as Simd>::V; VECTORS]; R];
+/// Of some rows, each some vectors wide.
+type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::V; V]; R];
 
 #[inline(always)]
-unsafe fn rows_of<S: Simd, const R: usize>(left: Left, panel: *const f32, next: Next, finish: &Finish) {
+unsafe fn rows_of<S: Simd, const R: usize, const V: usize>(left: Left, panel: *const f32, next: Next, finish: &Finish) {
     // SAFETY: the caller promises what the pointers are good for.
     unsafe {
         // What the sums will be added to, or written over, comes while they are made.
@@ -189,28 +197,30 @@ unsafe fn rows_of<S: Simd, const R: usize>(left: Left, panel: *const f32, next: 
         }
         // By value: sums whose address somebody has are stored at every step.
         let sums = match left {
-            Left::Rows { pointers, segments, length } => sums_of_rows::<S, R>(pointers, segments, length, panel, next),
-            Left::Packed { start, length } => sums_of_packed::<S, R>(start, length, panel, next),
+            Left::Rows { pointers, segments, length } => {
+                sums_of_rows::<S, R, V>(pointers, segments, length, panel, next)
+            }
+            Left::Packed { start, length } => sums_of_packed::<S, R, V>(start, length, panel, next),
         };
-        if finish.columns == VECTORS * S::LANES {
-            finish_whole::<S, R>(sums, finish);
+        if finish.columns == V * S::LANES {
+            finish_whole::<S, R, V>(sums, finish);
         } else {
-            finish_partly::<S, R>(sums, finish);
+            finish_partly::<S, R, V>(sums, finish);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn sums_of_rows<S: Simd, const R: usize>(
+unsafe fn sums_of_rows<S: Simd, const R: usize, const V: usize>(
     pointers: *const *const f32,
     segments: usize,
     length: usize,
     mut panel: *const f32,
     Next { start: mut next, step }: Next,
-) -> Sums<S, R> {
+) -> Sums<S, R, V> {
     // SAFETY: as above; the loops stay within.
     unsafe {
-        let mut sums: Sums<S, R> = [[S::splat(0.0); VECTORS]; R];
+        let mut sums: Sums<S, R, V> = [[S::splat(0.0); V]; R];
         for segment in 0..segments {
             let rows: [*const f32; R] = std::array::from_fn(|row| *pointers.add(segment * S::ROWS + row));
             let whole = length / BLOCK * BLOCK;
@@ -220,13 +230,13 @@ unsafe fn sums_of_rows<S: Simd, const R: usize>(
                 next = next.wrapping_add(step);
                 for index in 0..BLOCK {
                     let factors = std::array::from_fn(|row| rows[row].add(k + index));
-                    add_products::<S, R>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
+                    add_products::<S, R, V>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
                 }
                 panel = panel.add(BLOCK * VECTORS * S::LANES);
                 k += BLOCK;
             }
             while k < length {
-                add_products::<S, R>(std::array::from_fn(|row| rows[row].add(k)), panel, &mut sums);
+                add_products::<S, R, V>(std::array::from_fn(|row| rows[row].add(k)), panel, &mut sums);
                 panel = panel.add(VECTORS * S::LANES);
                 k += 1;
             }
@@ -236,26 +246,26 @@ unsafe fn sums_of_rows<S: Simd, const R: usize>(
 }
 
 #[inline(always)]
-unsafe fn sums_of_packed<S: Simd, const R: usize>(
+unsafe fn sums_of_packed<S: Simd, const R: usize, const V: usize>(
     mut start: *const f32,
     length: usize,
     mut panel: *const f32,
     Next { start: mut next, step }: Next,
-) -> Sums<S, R> {
+) -> Sums<S, R, V> {
     // SAFETY: as above; the loops stay within.
     unsafe {
-        let mut sums: Sums<S, R> = [[S::splat(0.0); VECTORS]; R];
+        let mut sums: Sums<S, R, V> = [[S::splat(0.0); V]; R];
         for _ in 0..length / BLOCK {
             S::prefetch(next);
             next = next.wrapping_add(step);
             for index in 0..BLOCK {
                 let factors = std::array::from_fn(|row| start.add(index * S::ROWS + row));
-                add_products::<S, R>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
+                add_products::<S, R, V>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
             }
             (start, panel) = (start.add(BLOCK * S::ROWS), panel.add(BLOCK * VECTORS * S::LANES));
         }
         for _ in 0..length % BLOCK {
-            add_products::<S, R>(std::array::from_fn(|row| start.add(row)), panel, &mut sums);
+            add_products::<S, R, V>(std::array::from_fn(|row| start.add(row)), panel, &mut sums);
             (start, panel) = (start.add(S::ROWS), panel.add(VECTORS * S::LANES));
         }
         sums
@@ -264,22 +274,30 @@ unsafe fn sums_of_packed<S: Simd, const R: usize>(
 
 /// A number of each row times a line of the panel.
 #[inline(always)]
-unsafe fn add_products<S: Simd, const R: usize>(factors: [*const f32; R], line: *const f32, sums: &mut Sums<S, R>) {
+unsafe fn add_products<S: Simd, const R: usize, const V: usize>(
+    factors: [*const f32; R],
+    line: *const f32,
+    sums: &mut Sums<S, R, V>,
+) {
     // SAFETY: as above.
     unsafe {
-        let right = [S::load(line), S::load(line.add(S::LANES))];
+        let right: [S::V; V] = std::array::from_fn(|vector| S::load(line.add(vector * S::LANES)));
         for row in 0..R {
             let x = S::splat(*factors[row]);
-            sums[row][0] = S::mul_add(x, right[0], sums[row][0]);
-            sums[row][1] = S::mul_add(x, right[1], sums[row][1]);
+            for vector in 0..V {
+                sums[row][vector] = S::mul_add(x, right[vector], sums[row][vector]);
+            }
         }
     }
 }
 
 /// # Safety
-/// There is a residual for each row, good for a whole panel's columns.
+/// There is a residual for each row, good for all columns.
 #[inline(always)]
-unsafe fn with_residual<S: Simd, const R: usize>(sums: Sums<S, R>, residuals: *const *const f32) -> Sums<S, R> {
+unsafe fn with_residual<S: Simd, const R: usize, const V: usize>(
+    sums: Sums<S, R, V>,
+    residuals: *const *const f32,
+) -> Sums<S, R, V> {
     // SAFETY: the caller's promise.
     std::array::from_fn(|row| unsafe {
         let residual = *residuals.add(row);
@@ -289,19 +307,19 @@ unsafe fn with_residual<S: Simd, const R: usize>(sums: Sums<S, R>, residuals: *c
 
 /// One thing after the other for all sums, which stay in their registers: what is asked is asked once a tile.
 #[inline(always)]
-unsafe fn finish_whole<S: Simd, const R: usize>(mut sums: Sums<S, R>, finish: &Finish) {
-    // SAFETY: all pointers are good for a whole panel's columns, as the caller promises.
+unsafe fn finish_whole<S: Simd, const R: usize, const V: usize>(mut sums: Sums<S, R, V>, finish: &Finish) {
+    // SAFETY: all pointers are good for all columns, as the caller promises.
     unsafe {
         if finish.accumulate {
             for row in 0..R {
-                for vector in 0..VECTORS {
+                for vector in 0..V {
                     let before = S::load(finish.out.add(row * finish.stride + vector * S::LANES));
                     sums[row][vector] = S::add(sums[row][vector], before);
                 }
             }
         }
         if !finish.bias.is_null() {
-            for vector in 0..VECTORS {
+            for vector in 0..V {
                 let bias = S::load(finish.bias.add(vector * S::LANES));
                 for row in 0..R {
                     sums[row][vector] = S::add(sums[row][vector], bias);
@@ -309,14 +327,14 @@ unsafe fn finish_whole<S: Simd, const R: usize>(mut sums: Sums<S, R>, finish: &F
             }
         }
         if !finish.residuals.is_null() && !finish.residual_last {
-            sums = with_residual::<S, R>(sums, finish.residuals);
+            sums = with_residual::<S, R, V>(sums, finish.residuals);
         }
         match finish.activation {
             Activation::Identity => {}
             Activation::Relu => {
                 let zero = S::splat(0.0);
                 for row in 0..R {
-                    for vector in 0..VECTORS {
+                    for vector in 0..V {
                         // NaN stays NaN: it is the second operand.
                         sums[row][vector] = S::max(zero, sums[row][vector]);
                     }
@@ -324,17 +342,17 @@ unsafe fn finish_whole<S: Simd, const R: usize>(mut sums: Sums<S, R>, finish: &F
             }
             other => {
                 for row in 0..R {
-                    for vector in 0..VECTORS {
+                    for vector in 0..V {
                         sums[row][vector] = activate::<S>(sums[row][vector], other);
                     }
                 }
             }
         }
         if !finish.residuals.is_null() && finish.residual_last {
-            sums = with_residual::<S, R>(sums, finish.residuals);
+            sums = with_residual::<S, R, V>(sums, finish.residuals);
         }
         for row in 0..R {
-            for vector in 0..VECTORS {
+            for vector in 0..V {
                 S::store(finish.out.add(row * finish.stride + vector * S::LANES), sums[row][vector]);
             }
         }
@@ -343,7 +361,7 @@ unsafe fn finish_whole<S: Simd, const R: usize>(mut sums: Sums<S, R>, finish: &F
 
 /// Columns that a vector would go beyond: through buffers.
 #[inline(never)]
-unsafe fn finish_partly<S: Simd, const R: usize>(sums: Sums<S, R>, finish: &Finish) {
+unsafe fn finish_partly<S: Simd, const R: usize, const V: usize>(sums: Sums<S, R, V>, finish: &Finish) {
     let (mut before, mut residual, mut after) = ([0.0f32; WIDEST], [0.0f32; WIDEST], [0.0f32; WIDEST]);
     for (row, sums) in sums.into_iter().enumerate() {
         // SAFETY: `columns` numbers of a row are good to read and write, as the caller promises, and fit the buffers, which
@@ -356,15 +374,15 @@ unsafe fn finish_partly<S: Simd, const R: usize>(sums: Sums<S, R>, finish: &Fini
                 std::ptr::copy_nonoverlapping(*finish.residuals.add(row), residual.as_mut_ptr(), finish.columns);
                 residual_at = residual.as_ptr();
             }
-            finish_row::<S>(sums, finish, before.as_ptr(), after.as_mut_ptr(), residual_at);
+            finish_row::<S, V>(sums, finish, before.as_ptr(), after.as_mut_ptr(), residual_at);
             std::ptr::copy_nonoverlapping(after.as_ptr(), out, finish.columns);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn finish_row<S: Simd>(
-    sums: [S::V; VECTORS],
+unsafe fn finish_row<S: Simd, const V: usize>(
+    sums: [S::V; V],
     finish: &Finish,
     before: *const f32,
     out: *mut f32,

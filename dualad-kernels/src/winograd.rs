@@ -16,7 +16,7 @@ const GROUP: usize = 192 << 10;
 /// Squares that weights are fetched for at least, where they are too many for the cache.
 const AT_LEAST: usize = 54;
 /// Numbers of weights that the cache holds beside everything else.
-const CACHED: usize = 4 << 20;
+const CACHED: usize = 1 << 20;
 
 /// Transformed weights.
 #[derive(Debug, Clone)]

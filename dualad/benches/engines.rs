@@ -35,8 +35,8 @@ struct Args {
     bench: bool,
 }
 
-/// One thing to time: returns what it computes.
-type Subject = Box<dyn FnMut() -> Result<Vec<f32>>>;
+/// One thing to time: returns what it computes, as a user gets it.
+type Subject = Box<dyn FnMut() -> Result<Vec<Tensor>>>;
 
 /// Of backbones and their images, and of networks and their tokens: those of `tools/reference`.
 const SEED: u64 = 1;
@@ -60,7 +60,10 @@ fn main() -> Result<()> {
                 serde_json::json!({"ms": times, "peak_mib": peak()})
             }
             (["output", file], Some(subject)) => {
-                let bytes: Vec<u8> = subject()?.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let mut bytes = Vec::new();
+                for tensor in subject()? {
+                    bytes.extend(numbers(&tensor)?.into_iter().flat_map(f32::to_le_bytes));
+                }
                 std::fs::write(file, bytes)?;
                 serde_json::json!({})
             }
@@ -110,13 +113,7 @@ fn backbone(name: &str, batch: usize, plain: bool) -> Result<Subject> {
         builder = builder.plain();
     }
     let (extractor, images) = (builder.build()?, ruled("input", &[batch, 3, 224, 224], SEED)?);
-    Ok(Box::new(move || {
-        let mut all = Vec::new();
-        for map in extractor.extract(&images)? {
-            all.extend(numbers(&map)?);
-        }
-        Ok(all)
-    }))
+    Ok(Box::new(move || Ok(extractor.extract(&images)?)))
 }
 
 fn config(variant: &str, stages: &str) -> Result<DualAdConfig> {
@@ -145,9 +142,7 @@ fn network(variant: &str, stages: &str, batch: usize, plain: bool) -> Result<Sub
         } else {
             reconstructor.score(&tokens)?
         };
-        let mut all = numbers(&scores.image_score)?;
-        all.extend(numbers(&scores.anomaly_map)?);
-        Ok(all)
+        Ok(vec![scores.image_score, scores.anomaly_map])
     }))
 }
 
@@ -158,7 +153,7 @@ fn step(stages: &str, batch: usize, plain: bool) -> Result<Subject> {
     let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
     let mut steps = Steps::new(plain, &network, AdamWConfig::default())?;
     let mut random = Random::new(1);
-    Ok(Box::new(move || Ok(vec![steps.step(&tokens, &mut random)? as f32])))
+    Ok(Box::new(move || Ok(vec![Tensor::new(steps.step(&tokens, &mut random)? as f32, &Device::Cpu)?])))
 }
 
 /// Encoded images to scores: reading, decoding, resizing and all that follows, by a model that is made in `folder`.
@@ -170,11 +165,9 @@ fn whole(folder: &str, batch: usize, images: &[&str]) -> Result<Subject> {
     model.save(folder, "")?;
     let detector = Detector::load(folder)?;
     let images: Vec<PathBuf> = images.iter().map(PathBuf::from).collect();
-    let mut next = 0;
     Ok(Box::new(move || {
-        let paths: Vec<&PathBuf> = (0..batch).map(|index| &images[(next + index) % images.len()]).collect();
-        next = (next + batch) % images.len();
-        let found = detector.inspect_batch(paths.into_iter().map(Request::from));
-        found.into_iter().map(|inspection| Ok(inspection?.image_score)).collect()
+        let found = detector.inspect_batch(images.iter().cycle().take(batch).map(Request::from));
+        let scores = found.into_iter().map(|inspection| Ok(inspection?.image_score));
+        Ok(vec![Tensor::new(scores.collect::<Result<Vec<f32>>>()?, &Device::Cpu)?])
     }))
 }

@@ -249,7 +249,8 @@ def make(engine, part, batch, threads, folder, options):
         import openvino
 
         compiled = openvino.Core().compile_model(
-            path, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+            path, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
+                          "EXECUTION_MODE_HINT": "ACCURACY"})
         return Local(lambda: first([np.array(value) for value in compiled(fed()).values()]))
     if engine in ("rten", "tract"):
         if part == "whole" or not options.peers:

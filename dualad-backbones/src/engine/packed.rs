@@ -285,14 +285,15 @@ impl CustomOp1 for Maps<'_> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, TensorShape)> {
         let (images, size) = images(storage, layout)?;
-        let mut maps = Vec::new();
+        let shapes = self.0.network.shapes(size.rows, size.columns).map_err(candle_core::Error::wrap)?;
+        let count = self.0.network.outputs().map(|value| numbers(shapes[value.index()], size.batch)).sum();
+        let mut maps = Vec::with_capacity(count);
         let read = |_, map: &[f32], shape: Shape| {
             let start = maps.len();
             maps.resize(start + map.len(), 0.0);
             kernels::to_planes(map, size.batch, shape.channels(), &mut maps[start..]);
         };
         kernels::in_pool(|| self.0.outputs(images, size, read)).map_err(candle_core::Error::wrap)?;
-        let count = maps.len();
         Ok((CpuStorage::F32(maps), count.into()))
     }
 }

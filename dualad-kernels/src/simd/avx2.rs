@@ -86,4 +86,13 @@ impl Simd for Avx2 {
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_sub_epi32(_mm256_castps_si256(shifted), bias)))
         }
     }
+    #[inline(always)]
+    unsafe fn add_to_exponent(x: __m256, shifted: __m256) -> __m256 {
+        // What is shifted out is 1.5 * 2^23: n alone stays.
+        // SAFETY: above.
+        unsafe {
+            let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), n))
+        }
+    }
 }

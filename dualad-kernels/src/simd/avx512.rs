@@ -86,4 +86,13 @@ impl Simd for Avx512 {
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_sub_epi32(_mm512_castps_si512(shifted), bias)))
         }
     }
+    #[inline(always)]
+    unsafe fn add_to_exponent(x: __m512, shifted: __m512) -> __m512 {
+        // What is shifted out is 1.5 * 2^23: n alone stays.
+        // SAFETY: above.
+        unsafe {
+            let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
+            _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), n))
+        }
+    }
 }

@@ -52,6 +52,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn prefetch_to_write(to: *const f32);
     /// 2^n of a number 1.5 * 2^23 + n, n a whole number from -126 to 127.
     unsafe fn power_of_two(shifted: Self::V) -> Self::V;
+    /// `x` times that power, where `x` and the result are normal numbers.
+    unsafe fn add_to_exponent(x: Self::V, shifted: Self::V) -> Self::V;
 }
 
 /// An instruction set that this processor has.

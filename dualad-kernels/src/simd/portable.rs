@@ -85,4 +85,9 @@ impl Simd for Portable {
     unsafe fn power_of_two(shifted: Self::V) -> Self::V {
         shifted.map(|x| f32::from_bits((x.to_bits().wrapping_sub(super::ROUND.to_bits()).wrapping_add(127)) << 23))
     }
+    #[inline(always)]
+    unsafe fn add_to_exponent(x: Self::V, shifted: Self::V) -> Self::V {
+        // What is shifted out is 1.5 * 2^23: n alone stays.
+        zip(x, shifted, |x, shifted| f32::from_bits(x.to_bits().wrapping_add(shifted.to_bits() << 23)))
+    }
 }
