@@ -208,9 +208,13 @@ pub fn product(x: &[f32], rows: Rows, count: usize, weights: &Packed, y: &mut [f
         assert!(period > 0 && (period.min(count) - 1) * stride + outputs <= values.len(), "a product's residual");
     }
     let tile_rows = weights.isa.rows();
-    let heights = count.div_ceil(HEIGHT);
     let threads = rayon::current_num_threads();
-    // Few rows: the panels are shared out too. Each task packs the rows for itself, so that there are no more than needed.
+    // As many parts of the rows for each thread as for the others. Where there are fewer, the panels are shared out too; each
+    // task packs the rows for itself, so that there are no more than needed.
+    let heights = match count.div_ceil(HEIGHT) {
+        0 | 1 => 1,
+        heights => heights.next_multiple_of(threads),
+    };
     let panels = outputs.div_ceil(weights.isa.panel());
     let shared = if count * inputs * outputs < WORTH_SHARING { 1 } else { threads.div_ceil(heights) };
     let widths = shared.min(panels).max(1);
