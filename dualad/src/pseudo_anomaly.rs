@@ -3,6 +3,7 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::config::{Jitter, JitterKind};
+use crate::ops::disturb;
 use crate::random::Stream;
 
 /// `[batch, tokens, channels]` plus `scale * sigma * eps`, eps standard normal for each element.
@@ -22,9 +23,7 @@ pub(crate) fn pseudo_anomaly(tokens: &Tensor, jitter: Jitter, stream: Stream) ->
         }
         JitterKind::Channel => (wide.sqr()?.sum_keepdim(D::Minus1)?.sqrt()? / channels as f64)?,
     };
-    let noise = Tensor::from_vec(stream.normal(tokens.elem_count()), tokens.shape(), tokens.device())?;
-    let disturbed = (wide + noise.broadcast_mul(&(sigma * jitter.scale)?)?)?;
-    disturbed.to_dtype(tokens.dtype())
+    disturb(&tokens, &sigma, jitter.scale, stream)
 }
 
 #[cfg(test)]

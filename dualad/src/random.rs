@@ -101,6 +101,11 @@ impl Stream {
         counter
     }
 
+    /// What names it, for kernels of other devices: the seed's low and high word, and the stream's.
+    pub(crate) fn words(&self) -> [u32; 4] {
+        [self.seed as u32, (self.seed >> 32) as u32, self.stream as u32, (self.stream >> 32) as u32]
+    }
+
     /// Uniform on `[0, 1)`, in steps of 2^-24.
     pub fn uniform(&self, count: usize) -> Vec<f32> {
         self.fill(count, |bits| bits.map(unit))

@@ -1,8 +1,9 @@
 //! From a reconstruction to scores (method, section 6), and to the loss (section 5).
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{D, Device, Result, Tensor};
 
 use crate::config::Combination;
+use crate::ops::{combined_errors, squared_errors};
 
 /// Side of the square whose mean anomaly is largest gives the image score, in pixels.
 pub(crate) const POOL: usize = 16;
@@ -30,20 +31,6 @@ pub(crate) fn reconstruction_loss(clean: &Tensor, reconstruction: &Tensor, stage
     means.try_fold(first?, |sum, mean| sum + mean?)
 }
 
-/// The stages' squared errors, `[batch, tokens, channels of the stage]`, in f32.
-fn squared_errors(clean: &Tensor, reconstruction: &Tensor, stage_channels: &[usize]) -> Result<Vec<Tensor>> {
-    let error = (reconstruction.to_dtype(DType::F32)? - clean.to_dtype(DType::F32)?)?.sqr()?;
-    let mut start = 0;
-    stage_channels
-        .iter()
-        .map(|&channels| {
-            let stage = error.narrow(D::Minus1, start, channels);
-            start += channels;
-            stage
-        })
-        .collect()
-}
-
 /// The product (or sum) over stages of the root mean squared error, up-sampled, and its largest pooled mean.
 pub(crate) fn score(
     clean: &Tensor,
@@ -54,17 +41,7 @@ pub(crate) fn score(
 ) -> Result<Scores> {
     let batch = clean.dim(0)?;
     let (clean, reconstruction) = (clean.detach(), reconstruction.detach());
-    let stages = squared_errors(&clean, &reconstruction, stage_channels)?;
-    let mut combined: Option<Tensor> = None;
-    for stage in stages {
-        let stage = stage.mean(D::Minus1)?.sqrt()?.minimum(LARGEST)?;
-        combined = Some(match (combined, combination) {
-            (None, _) => stage,
-            (Some(product), Combination::Product) => (product * stage)?.minimum(LARGEST)?,
-            (Some(sum), Combination::Sum) => (sum + stage)?.minimum(LARGEST)?,
-        });
-    }
-    let Some(tokens) = combined else { candle_core::bail!("a score of no stages") };
+    let tokens = combined_errors(&clean, &reconstruction, stage_channels, combination, LARGEST)?;
     Enlargement::new([rows, columns], clean.device())?.scores(&tokens.reshape((batch, rows, columns))?)
 }
 

@@ -1,9 +1,10 @@
 //! Dropout whose mask is a function of a random stream: it is made again for the backward pass, not kept.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Error, Layout, Result, Shape, Tensor};
+use dualad_gpu::{Launch, Source, suffix};
 use rayon::prelude::*;
 
-use crate::ops::{is_fast, values};
+use crate::ops::{is_fast, is_on_gpu, on_devices, values};
 use crate::random::{Stream, unit};
 
 const NAME: &str = "dropout";
@@ -14,7 +15,7 @@ pub(crate) fn dropout(x: &Tensor, probability: f32, stream: Stream) -> Result<Te
     if probability <= 0.0 {
         return Ok(x.clone());
     }
-    if is_fast(&[x]) {
+    if is_fast(&[x]) || is_on_gpu(&[x]) {
         return x.contiguous()?.apply_op1(Dropout { probability, stream });
     }
     let mask: Vec<f32> = vec![1.0; x.elem_count()];
@@ -25,6 +26,17 @@ pub(crate) fn dropout(x: &Tensor, probability: f32, stream: Stream) -> Result<Te
 struct Dropout {
     probability: f32,
     stream: Stream,
+}
+
+impl Dropout {
+    fn launch(&self, inputs: &[&Layout; 1], dtype: DType) -> Result<(Launch, Shape)> {
+        let shape = inputs[0].shape().clone();
+        let launch = Launch::new(Source::Random, format!("dropout_{}", suffix(dtype)?)).count(shape.elem_count());
+        let launch = self.stream.words().into_iter().fold(launch, Launch::word);
+        let (probability, kept) = (f64::from(self.probability), f64::from(1.0 / (1.0 - self.probability)));
+        // Each thread has four elements.
+        Ok((launch.number(probability).number(kept).threads(shape.elem_count().div_ceil(4)), shape))
+    }
 }
 
 fn mask_out(x: &[f32], probability: f32, stream: Stream) -> Vec<f32> {
@@ -47,6 +59,8 @@ impl CustomOp1 for Dropout {
         NAME
     }
 
+    on_devices!(Dropout: x x_layout);
+
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let y = mask_out(values(x, layout, NAME)?, self.probability, self.stream);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
@@ -61,11 +75,11 @@ impl CustomOp1 for Dropout {
 mod tests {
     use super::*;
     use crate::Random;
-    use crate::ops::tests::{check_finite_differences, variable};
+    use crate::ops::tests::{check_finite_differences, devices, variable, variable_on};
 
     #[test]
     fn keeps_the_mean_and_the_share() {
-        let x = Tensor::ones(100_001, candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        let x = Tensor::ones(100_001, DType::F32, &candle_core::Device::Cpu).unwrap();
         let y: Vec<f32> = dropout(&x, 0.1, Random::new(1).stream()).unwrap().to_vec1().unwrap();
         let dropped = y.iter().filter(|&&y| y == 0.0).count();
         assert!((9_500..10_500).contains(&dropped), "{dropped}");
@@ -79,14 +93,27 @@ mod tests {
     }
 
     #[test]
+    fn devices_agree_to_the_bit() {
+        for device in devices() {
+            for count in [1, 7, 4099] {
+                let x = variable_on(&device, &[count], 1, 1.0);
+                let stream = Random::new(0x1234_5678_9ABC).named("mask");
+                let found: Vec<f32> = dropout(&x, 0.3, stream).unwrap().to_vec1().unwrap();
+                let x: Vec<f32> = x.to_vec1().unwrap();
+                assert_eq!(found, mask_out(&x, 0.3, stream), "{device:?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_dtype_has_the_same_mask() {
         let x = variable(&[40, 5], 1, 1.0);
         let stream = Random::new(4).stream();
         let zeros = |x: &Tensor| -> Vec<bool> {
-            let y = dropout(x, 0.5, stream).unwrap().to_dtype(candle_core::DType::F32).unwrap();
+            let y = dropout(x, 0.5, stream).unwrap().to_dtype(DType::F32).unwrap();
             y.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().map(|&y| y == 0.0).collect()
         };
-        let half = x.to_dtype(candle_core::DType::BF16).unwrap();
+        let half = x.to_dtype(DType::BF16).unwrap();
         assert_eq!(zeros(x.as_tensor()), zeros(&half));
     }
 }

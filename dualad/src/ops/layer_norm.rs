@@ -2,11 +2,12 @@
 //!
 //! y = g * h + b with h = (x - mean) / sqrt(variance + eps), all over the channels of one token.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Error, Layout, Result, Shape, Tensor};
+use dualad_gpu::{Launch, Source, suffix};
 use rayon::prelude::*;
 
 use crate::kernels;
-use crate::ops::{is_fast, values, widened, with_values};
+use crate::ops::{is_fast, is_on_gpu, on_devices, values, widened, with_values};
 
 const NAME: &str = "layer norm";
 
@@ -16,7 +17,7 @@ const ROWS: usize = 64;
 
 /// `[.., channels]` with `weight` and `bias` `[channels]`.
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    if is_fast(&[x, weight, bias]) {
+    if is_fast(&[x, weight, bias]) || is_on_gpu(&[x, weight, bias]) {
         let op = LayerNorm { eps: eps as f32, channels: x.dim(D::Minus1)? };
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op);
     }
@@ -41,10 +42,46 @@ struct LayerNorm {
     channels: usize,
 }
 
+impl LayerNorm {
+    /// Of each of the sums of weight and bias: rows that one group adds up on a CUDA or Metal device.
+    const PART: usize = 256;
+
+    fn kernel(&self, name: &str, rows: usize, dtype: DType) -> Result<Launch> {
+        let launch = Launch::new(Source::LayerNorm, format!("{name}_{}", suffix(dtype)?));
+        Ok(launch.count(rows).count(self.channels).number(self.eps.into()).count(Self::PART))
+    }
+
+    fn launch(&self, inputs: &[&Layout; 3], dtype: DType) -> Result<(Launch, Shape)> {
+        let [x, weight, bias] = inputs.map(Layout::shape);
+        if [weight, bias].iter().any(|shape| shape.elem_count() != self.channels) {
+            candle_core::bail!("{NAME} of {} channels has weights {weight:?} and biases {bias:?}", self.channels);
+        }
+        let rows = x.elem_count() / self.channels.max(1);
+        Ok((self.kernel("norm_forward", rows, dtype)?.warps(rows), x.clone()))
+    }
+
+    /// [`CustomOp3::bwd`] on a CUDA or Metal device.
+    fn device_backward(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
+        let (rows, dtype) = (x.elem_count() / self.channels.max(1), x.dtype());
+        let launch = self.kernel("norm_backward", rows, dtype)?.warps(rows);
+        let made = launch.run(&[x, weight, dy], &[(x.elem_count(), dtype), (2 * rows, DType::F32)])?;
+        let [dx, statistics] = &made[..] else { candle_core::bail!("{NAME}: two results") };
+        let parts = rows.div_ceil(Self::PART);
+        let groups = [self.channels.div_ceil(32), parts, 1];
+        let launch = self.kernel("norm_parameters", rows, dtype)?.groups(groups, 256, 512);
+        let sums = launch.run(&[x, dy, statistics], &[(parts * 2 * self.channels, DType::F32)])?;
+        let [sums] = &sums[..] else { candle_core::bail!("{NAME}: one result") };
+        let sums = sums.reshape((parts, 2, self.channels))?.sum(0)?.to_dtype(dtype)?;
+        Ok([dx.reshape(x.shape())?, sums.get(0)?, sums.get(1)?])
+    }
+}
+
 impl CustomOp3 for LayerNorm {
     fn name(&self) -> &'static str {
         NAME
     }
+
+    on_devices!(LayerNorm: x x_layout, weight weight_layout, bias bias_layout);
 
     fn cpu_fwd(
         &self,
@@ -83,6 +120,10 @@ impl CustomOp3 for LayerNorm {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (n, dy) = (self.channels.max(1), dy.contiguous()?);
+        if !x.device().is_cpu() {
+            let [dx, dw, db] = self.device_backward(x, weight, &dy)?;
+            return Ok((Some(dx), Some(dw.reshape(weight.shape())?), Some(db.reshape(bias.shape())?)));
+        }
         let (dx, dw, db) = with_values([x, weight, &dy], NAME, |[x, weight, dy]| {
             // Each row turns into its own gradient.
             let mut dx = x.to_vec();
@@ -117,7 +158,7 @@ impl CustomOp3 for LayerNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::tests::{check_finite_differences, check_gradients, variable};
+    use crate::ops::tests::{check_devices, check_finite_differences, check_gradients, variable};
 
     #[test]
     fn equals_the_plain_form_forward_and_backward() {
@@ -128,6 +169,17 @@ mod tests {
             let bias = variable(&[channels], 3, 1.0);
             check_gradients(
                 &[&x, &weight, &bias],
+                |t| layer_norm(t[0], t[1], t[2], 1e-5),
+                |t| plain(t[0], t[1], t[2], 1e-5),
+            );
+        }
+    }
+
+    #[test]
+    fn devices_agree() {
+        for (rows, channels) in [(1, 3), (5, 7), (300, 24), (130, 65)] {
+            check_devices(
+                &[&[2, rows, channels], &[channels], &[channels]],
                 |t| layer_norm(t[0], t[1], t[2], 1e-5),
                 |t| plain(t[0], t[1], t[2], 1e-5),
             );

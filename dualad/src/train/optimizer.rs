@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
+use dualad_gpu::{Launch, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::ops::is_on_gpu;
 
 /// The optimiser's constants; the default is the method's (section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -102,13 +104,16 @@ impl AdamW {
     }
 
     /// The mean of gradients and the mean of squared gradients of every variable, by name: with [`Self::steps`] and
-    /// the variables themselves, all that later steps depend on.
-    pub fn moments(&self) -> (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>) {
-        // Every step replaces them: these stay as they are.
-        let moment = |name: &String, tensor: &Tensor| (name.clone(), tensor.clone());
-        let mean = self.state.iter().map(|(name, (_, mean, _))| moment(name, mean));
-        let square = self.state.iter().map(|(name, (.., square))| moment(name, square));
-        (mean.collect(), square.collect())
+    /// the variables themselves, all that later steps depend on. Copies.
+    ///
+    /// # Errors
+    /// [`crate::Error::Candle`] if the device has no memory for them.
+    pub fn moments(&self) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, Tensor>)> {
+        // Steps on the CPU replace them; those on other devices change them in place.
+        let copied = |tensor: &Tensor| if tensor.device().is_cpu() { Ok(tensor.clone()) } else { tensor.copy() };
+        let mean = self.state.iter().map(|(name, (_, mean, _))| Ok((name.clone(), copied(mean)?)));
+        let square = self.state.iter().map(|(name, (.., square))| Ok((name.clone(), copied(square)?)));
+        Ok((mean.collect::<candle_core::Result<_>>()?, square.collect::<candle_core::Result<_>>()?))
     }
 
     /// Goes on after `steps` steps with what [`Self::moments`] gave then.
@@ -158,16 +163,10 @@ impl AdamW {
     /// [`crate::Error::Training`] if no variable has a gradient or the norm is not finite: nothing is changed then;
     /// [`crate::Error::Candle`] if the device fails.
     pub fn step(&mut self, gradients: &GradStore) -> Result<f64> {
-        let (mut squares, mut found) = (0.0, false);
-        for (variable, ..) in self.state.values() {
-            if let Some(gradient) = gradients.get(variable) {
-                found = true;
-                squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-            }
-        }
-        let norm = squares.sqrt();
+        let found: Vec<&Tensor> = self.state.values().filter_map(|(variable, ..)| gradients.get(variable)).collect();
+        let norm = sum_of_squares(&found)?.sqrt();
         let refuse = |reason: &str| Error::Training { step: self.step + 1, reason: reason.into() };
-        if !found {
+        if found.is_empty() {
             return Err(refuse(
                 "no variable has a gradient; the loss must come from the network whose variables these are",
             ));
@@ -184,6 +183,16 @@ impl AdamW {
         let (bias1, bias2) = (1.0 - beta1.powf(self.step as f64), 1.0 - beta2.powf(self.step as f64));
         for (variable, mean, square) in self.state.values_mut() {
             let Some(gradient) = gradients.get(variable) else { continue };
+            if variable.dtype() == DType::F32 && is_on_gpu(&[variable, gradient, mean, square]) {
+                // The kernel changes them in place.
+                let launch =
+                    Launch::new(Source::AdamW, "adamw_float").count(variable.elem_count()).count(0).number(scale);
+                let launch = launch.number(beta1).number(beta2).number(eps);
+                let launch = launch.number(1.0 - learning_rate * weight_decay).number(learning_rate / bias1);
+                let launch = launch.number(1.0 / bias2).threads(variable.elem_count());
+                launch.run(&[&gradient.contiguous()?, variable.as_tensor(), mean, square], &[])?;
+                continue;
+            }
             let gradient = (gradient.detach() * scale)?;
             *mean = ((&*mean * beta1)? + (&gradient * (1.0 - beta1))?)?;
             *square = ((&*square * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
@@ -192,5 +201,70 @@ impl AdamW {
             variable.set(&(decayed - ((&*mean * (learning_rate / bias1))? / root)?)?)?;
         }
         Ok(norm)
+    }
+}
+
+/// Of all elements of all tensors together.
+fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
+    /// Elements that a group of the kernel's adds up.
+    const PART: usize = 8192;
+    if !is_on_gpu(tensors) || tensors.iter().any(|tensor| tensor.dtype() != DType::F32) {
+        let squares = tensors.iter().map(|tensor| Ok(f64::from(tensor.sqr()?.sum_all()?.to_scalar::<f32>()?)));
+        return Ok(squares.sum::<candle_core::Result<f64>>()?);
+    }
+    // One answer for all of them: each that is asked for has the host wait for the device.
+    let parts = tensors.iter().map(|tensor| tensor.elem_count().div_ceil(PART)).sum::<usize>();
+    let sums = Tensor::zeros(parts, DType::F32, tensors[0].device())?;
+    let mut first = 0;
+    for tensor in tensors {
+        let (count, groups) = (tensor.elem_count(), tensor.elem_count().div_ceil(PART));
+        let launch = Launch::new(Source::AdamW, "sum_squares_float").count(count).count(first);
+        launch.groups([groups, 1, 1], 256, 256).run(&[&tensor.contiguous()?, &sums], &[])?;
+        first += groups;
+    }
+    Ok(sums.to_vec1::<f32>()?.into_iter().map(f64::from).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::tests::{assert_near, devices, variable_on};
+    use candle_core::Device;
+
+    /// Three steps of a small and a larger variable, whose gradients are clipped.
+    fn steps(device: &Device) -> (BTreeMap<String, Var>, Vec<f64>) {
+        let shapes: [&[usize]; 3] = [&[3], &[40, 33], &[9000]];
+        let variables: BTreeMap<String, Var> = shapes
+            .iter()
+            .zip(1..)
+            .map(|(shape, seed)| (seed.to_string(), variable_on(device, shape, seed, 1.0)))
+            .collect();
+        let config = AdamWConfig { learning_rate: 1e-2, weight_decay: 1e-2, ..AdamWConfig::default() };
+        let mut optimizer = AdamW::new(&variables, config).unwrap();
+        let (before, _) = optimizer.moments().unwrap();
+        let mut norms = Vec::new();
+        for _ in 0..3 {
+            let terms = variables.values().map(|variable| variable.sqr().unwrap().sum_all().unwrap());
+            let loss = terms.reduce(|sum, term| (sum + term).unwrap()).unwrap();
+            norms.push(optimizer.step(&loss.backward().unwrap()).unwrap());
+        }
+        // What was given away stays as it was.
+        assert!(before["1"].to_vec1::<f32>().unwrap().iter().all(|&x| x == 0.0));
+        (variables, norms)
+    }
+
+    #[test]
+    fn devices_agree() {
+        let (expected, norms) = steps(&Device::Cpu);
+        for device in devices() {
+            let (found, found_norms) = steps(&device);
+            for (name, found) in &found {
+                let found = found.to_device(&Device::Cpu).unwrap();
+                assert_near(&found, &expected[name], 1e-5, &format!("{device:?} {name}"));
+            }
+            for (found, expected) in found_norms.iter().zip(&norms) {
+                assert!((found - expected).abs() <= 1e-5 * expected, "{device:?}: {found} {expected}");
+            }
+        }
     }
 }

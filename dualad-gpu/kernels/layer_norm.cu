@@ -1,0 +1,111 @@
+// Layer norm over the last axis: y = g h + b, h = (x - mean) / sqrt(variance + eps).
+#ifndef __METAL_VERSION__
+#include "prelude.h"
+#endif
+
+struct NormParams {
+    u32 rows, channels;
+    float eps;
+    // Rows that a group adds up for the gradients of weight and bias.
+    u32 part;
+};
+
+struct Statistics {
+    // The mean, and 1 / deviation.
+    float mean, scale;
+};
+
+// A row's, by the lanes of a warp.
+template <typename T> INLINE Statistics norm_statistics(GLOBAL const T *x, u32 channels, float eps, u32 lane) {
+    float sum = 0;
+    for (u32 i = lane; i < channels; i += 32) sum += number(x[i]);
+    float mean = sum_of_lanes(sum) / (float)channels;
+    float squares = 0;
+    for (u32 i = lane; i < channels; i += 32) {
+        float centred = number(x[i]) - mean;
+        squares += centred * centred;
+    }
+    float deviation = sqrt_of(sum_of_lanes(squares) / (float)channels + eps);
+    return Statistics{mean, 1.0f / deviation};
+}
+
+// A warp for each row.
+template <typename T>
+INLINE void norm_forward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *weight, GLOBAL const T *bias, GLOBAL T *y, At at, SHARED float *) {
+    u32 warp = at.index / 32, lane = at.index % 32, row = at.group_x * (at.threads / 32) + warp;
+    if (row >= p.rows) return;
+    x += (u64)row * p.channels;
+    y += (u64)row * p.channels;
+    Statistics own = norm_statistics(x, p.channels, p.eps, lane);
+    for (u32 i = lane; i < p.channels; i += 32) {
+        float h = (number(x[i]) - own.mean) * own.scale;
+        y[i] = stored<T>(h * number(weight[i]) + number(bias[i]));
+    }
+}
+
+// dx = s (w dy - mean(w dy) - h mean(w dy h)), s = 1 / deviation. A warp for each row; also writes its statistics.
+template <typename T>
+INLINE void norm_backward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *weight, GLOBAL const T *dy, GLOBAL T *dx, GLOBAL float *statistics, At at, SHARED float *) {
+    u32 warp = at.index / 32, lane = at.index % 32, row = at.group_x * (at.threads / 32) + warp;
+    if (row >= p.rows) return;
+    x += (u64)row * p.channels;
+    dy += (u64)row * p.channels;
+    dx += (u64)row * p.channels;
+    Statistics own = norm_statistics(x, p.channels, p.eps, lane);
+    float mean = own.mean, scale = own.scale, plain = 0, along = 0;
+    for (u32 i = lane; i < p.channels; i += 32) {
+        float d = number(weight[i]) * number(dy[i]);
+        plain += d;
+        along += d * (number(x[i]) - mean) * scale;
+    }
+    plain = sum_of_lanes(plain) / (float)p.channels;
+    along = sum_of_lanes(along) / (float)p.channels;
+    for (u32 i = lane; i < p.channels; i += 32) {
+        float h = (number(x[i]) - mean) * scale;
+        dx[i] = stored<T>(scale * (number(weight[i]) * number(dy[i]) - plain - h * along));
+    }
+    if (lane == 0) {
+        statistics[2 * (u64)row] = mean;
+        statistics[2 * (u64)row + 1] = scale;
+    }
+}
+
+// Sums of dy h and of dy over `part` rows, to [parts, 2, channels]: groups (columns / 32, parts) of 256 threads, 8 rows at a
+// time. `shared`: 2 x 256 numbers.
+template <typename T>
+INLINE void norm_parameters(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL float *sums, At at, SHARED float *shared) {
+    u32 column = at.group_x * 32 + at.index % 32, first = at.group_y * p.part, lane_row = at.index / 32;
+    u32 end = first + p.part < p.rows ? first + p.part : p.rows;
+    float along = 0, plain = 0;
+    if (column < p.channels) {
+        for (u32 row = first + lane_row; row < end; row += at.threads / 32) {
+            u64 i = (u64)row * p.channels + column;
+            float d = number(dy[i]);
+            plain += d;
+            along += d * (number(x[i]) - statistics[2 * (u64)row]) * statistics[2 * (u64)row + 1];
+        }
+    }
+    shared[at.index] = along;
+    shared[at.threads + at.index] = plain;
+    meet();
+    if (at.index < 32 && column < p.channels) {
+        for (u32 i = at.index + 32; i < at.threads; i += 32) {
+            along += shared[i];
+            plain += shared[at.threads + i];
+        }
+        GLOBAL float *to = sums + (u64)at.group_y * 2 * p.channels;
+        to[column] = along;
+        to[p.channels + column] = plain;
+    }
+}
+
+#define LAYER_NORM(T)                                                                                                          \
+    KERNEL4(norm_forward_##T, norm_forward<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL T *)   \
+    KERNEL5(norm_backward_##T, norm_backward<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL T *, GLOBAL float *) \
+    KERNEL4(norm_parameters_##T, norm_parameters<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const float *, GLOBAL float *)
+
+LAYER_NORM(float)
+LAYER_NORM(f16)
+#ifdef DUALAD_BF16
+LAYER_NORM(bf16)
+#endif

@@ -1,0 +1,121 @@
+// The memory module's addressing: rows over their norms, and from cosines to the weights that slots are mixed with, each with its
+// backward. The products between them are matrix products.
+#ifndef __METAL_VERSION__
+#include "prelude.h"
+#endif
+
+// PyTorch's: keeps the norm of a zero vector, and a sum of no weights, from being divided by.
+#define SMALLEST 1e-12f
+
+struct MemoryParams {
+    u32 rows, length;
+    // 1 / temperature.
+    float sharpness;
+    // Weights up to it become 0: 1 / slots.
+    float threshold;
+};
+
+// y = x / |x|. A warp for each row.
+INLINE void unit_forward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL float *y, At at, SHARED float *) {
+    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    if (row >= p.rows) return;
+    x += (u64)row * p.length;
+    y += (u64)row * p.length;
+    float squares = 0;
+    for (u32 i = lane; i < p.length; i += 32) squares += x[i] * x[i];
+    float norm = larger(sqrt_of(sum_of_lanes(squares)), SMALLEST);
+    for (u32 i = lane; i < p.length; i += 32) y[i] = x[i] / norm;
+}
+
+// dx = (dy - y (dy . y)) / |x|; at the bound the norm is constant.
+INLINE void unit_backward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dx, At at, SHARED float *) {
+    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    if (row >= p.rows) return;
+    x += (u64)row * p.length;
+    dy += (u64)row * p.length;
+    dx += (u64)row * p.length;
+    float squares = 0, along = 0;
+    for (u32 i = lane; i < p.length; i += 32) {
+        squares += x[i] * x[i];
+        along += x[i] * dy[i];
+    }
+    float norm = sqrt_of(sum_of_lanes(squares));
+    along = sum_of_lanes(along);
+    bool bound = !(norm > SMALLEST);
+    norm = larger(norm, SMALLEST);
+    float share = bound ? 0.0f : along / (norm * norm);
+    for (u32 i = lane; i < p.length; i += 32) dx[i] = (dy[i] - x[i] * share) / norm;
+}
+
+struct Addressing {
+    // The largest cosine, the sum of exponentials, and the sum of the weights that are kept.
+    float largest, sum, kept;
+};
+
+INLINE float softmax_weight(CONSTANT MemoryParams &p, LOCAL const Addressing &a, float cosine) {
+    return exp_of((cosine - a.largest) * p.sharpness) / a.sum;
+}
+
+INLINE Addressing addressing(CONSTANT MemoryParams &p, GLOBAL const float *cosines, u32 lane) {
+    Addressing a;
+    a.largest = -INFINITY;
+    for (u32 i = lane; i < p.length; i += 32) a.largest = larger(a.largest, cosines[i]);
+    a.largest = largest_of_lanes(a.largest);
+    a.sum = 0;
+    for (u32 i = lane; i < p.length; i += 32) a.sum += exp_of((cosines[i] - a.largest) * p.sharpness);
+    a.sum = sum_of_lanes(a.sum);
+    a.kept = 0;
+    for (u32 i = lane; i < p.length; i += 32) {
+        float weight = softmax_weight(p, a, cosines[i]);
+        // Not a number is kept: it is to be seen.
+        a.kept += weight <= p.threshold ? 0.0f : weight;
+    }
+    a.kept = sum_of_lanes(a.kept);
+    return a;
+}
+
+// Softmax, hard shrinkage, sum to one. A warp for each row.
+INLINE void address_forward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL float *weights, At at, SHARED float *) {
+    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    if (row >= p.rows) return;
+    cosines += (u64)row * p.length;
+    weights += (u64)row * p.length;
+    Addressing a = addressing(p, cosines, lane);
+    for (u32 i = lane; i < p.length; i += 32) {
+        float weight = softmax_weight(p, a, cosines[i]);
+        weights[i] = weight <= p.threshold ? 0.0f : weight / larger(a.kept, SMALLEST);
+    }
+}
+
+// Of the cosines, from that of the weights.
+INLINE void address_backward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL const float *gradient, GLOBAL float *d_cosines, At at, SHARED float *) {
+    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    if (row >= p.rows) return;
+    cosines += (u64)row * p.length;
+    gradient += (u64)row * p.length;
+    d_cosines += (u64)row * p.length;
+    Addressing a = addressing(p, cosines, lane);
+    float kept = larger(a.kept, SMALLEST), mean = 0;
+    for (u32 i = lane; i < p.length; i += 32) {
+        float weight = softmax_weight(p, a, cosines[i]);
+        mean += weight <= p.threshold ? 0.0f : gradient[i] * weight / kept;
+    }
+    // A sum at its bound is constant.
+    mean = a.kept > SMALLEST ? sum_of_lanes(mean) : 0.0f;
+    float along = 0;
+    for (u32 i = lane; i < p.length; i += 32) {
+        float weight = softmax_weight(p, a, cosines[i]);
+        along += weight <= p.threshold ? 0.0f : weight * (gradient[i] - mean) / kept;
+    }
+    along = sum_of_lanes(along);
+    for (u32 i = lane; i < p.length; i += 32) {
+        float weight = softmax_weight(p, a, cosines[i]);
+        float d = weight <= p.threshold ? 0.0f : (gradient[i] - mean) / kept;
+        d_cosines[i] = weight * (d - along) * p.sharpness;
+    }
+}
+
+KERNEL2(unit_forward_float, unit_forward, MemoryParams, GLOBAL const float *, GLOBAL float *)
+KERNEL3(unit_backward_float, unit_backward, MemoryParams, GLOBAL const float *, GLOBAL const float *, GLOBAL float *)
+KERNEL2(address_forward_float, address_forward, MemoryParams, GLOBAL const float *, GLOBAL float *)
+KERNEL3(address_backward_float, address_backward, MemoryParams, GLOBAL const float *, GLOBAL const float *, GLOBAL float *)

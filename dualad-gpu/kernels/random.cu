@@ -1,0 +1,80 @@
+// Dropout and pseudo anomalies, from the numbers of `dualad::Random`: Philox4x32-10, counted, the same on every device.
+#ifndef __METAL_VERSION__
+#include "prelude.h"
+#endif
+
+struct RandomParams {
+    u32 count;
+    // Of the stream.
+    u32 seed_low, seed_high, stream_low, stream_high;
+    // Dropout's; or what sigma is multiplied with.
+    float probability, scale;
+    // Of a pseudo anomaly: tokens of an image, and channels.
+    u32 tokens, channels;
+    // sigma is `[batch, 1, channels]` (1) or `[batch, tokens, 1]` (0).
+    u32 spatial;
+};
+
+struct Bits {
+    u32 words[4];
+};
+
+// Numbers 4 * block to 4 * block + 3.
+INLINE Bits philox(CONSTANT RandomParams &p, u32 block) {
+    u32 a = block, b = 0, c = p.stream_low, d = p.stream_high, low = p.seed_low, high = p.seed_high;
+    for (int round = 0; round < 10; round++) {
+        u32 first = 0xD2511F53u * a, first_high = high_product(0xD2511F53u, a);
+        u32 second = 0xCD9E8D57u * c, second_high = high_product(0xCD9E8D57u, c);
+        a = second_high ^ b ^ low;
+        b = second;
+        c = first_high ^ d ^ high;
+        d = first;
+        low += 0x9E3779B9u;
+        high += 0xBB67AE85u;
+    }
+    return Bits{{a, b, c, d}};
+}
+
+INLINE float unit_of(u32 bits) { return (float)(bits >> 8) * (1.0f / 16777216.0f); }
+
+// Each thread has four numbers: a block.
+template <typename T>
+INLINE void dropout(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL T *y, At at, SHARED float *) {
+    u32 block = at.group_x * at.threads + at.index;
+    if ((u64)block * 4 >= p.count) return;
+    Bits bits = philox(p, block);
+    for (u32 i = 0; i < 4; i++) {
+        u32 place = block * 4 + i;
+        if (place >= p.count) return;
+        y[place] = unit_of(bits.words[i]) < p.probability ? stored<T>(0.0f) : stored<T>(number(x[place]) * p.scale);
+    }
+}
+
+// y = x + scale sigma eps, eps standard normal by Box and Muller's transform.
+template <typename T>
+INLINE void disturb(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const float *sigma, GLOBAL T *y, At at, SHARED float *) {
+    u32 block = at.group_x * at.threads + at.index;
+    if ((u64)block * 4 >= p.count) return;
+    Bits bits = philox(p, block);
+    for (u32 i = 0; i < 4; i++) {
+        u32 place = block * 4 + i;
+        if (place >= p.count) return;
+        u32 pair = i / 2 * 2;
+        float radius = sqrt_of(-2.0f * log_of(1.0f - unit_of(bits.words[pair])));
+        float angle = 6.28318530717958647692f * unit_of(bits.words[pair + 1]);
+        float normal = radius * (i % 2 == 0 ? cos_of(angle) : sin_of(angle));
+        u32 token = place / p.channels;
+        u32 at_sigma = p.spatial ? token / p.tokens * p.channels + place % p.channels : token;
+        y[place] = stored<T>(number(x[place]) + normal * (sigma[at_sigma] * p.scale));
+    }
+}
+
+#define RANDOM(T)                                                                                                              \
+    KERNEL2(dropout_##T, dropout<T>, RandomParams, GLOBAL const T *, GLOBAL T *)                                               \
+    KERNEL3(disturb_##T, disturb<T>, RandomParams, GLOBAL const T *, GLOBAL const float *, GLOBAL T *)
+
+RANDOM(float)
+RANDOM(f16)
+#ifdef DUALAD_BF16
+RANDOM(bf16)
+#endif

@@ -1,0 +1,45 @@
+// From tokens and their reconstruction to a value for each token: the product, or sum, over stages of the root mean squared error.
+#ifndef __METAL_VERSION__
+#include "prelude.h"
+#endif
+
+#define MOST_STAGES 8
+
+struct ScoreParams {
+    u32 tokens, channels, stages;
+    // Where each stage's channels end.
+    u32 ends[MOST_STAGES];
+    u32 product;
+    float largest;
+};
+
+// A warp for each token.
+template <typename T>
+INLINE void combined_errors(CONSTANT ScoreParams &p, GLOBAL const T *clean, GLOBAL const T *reconstruction, GLOBAL float *errors, At at, SHARED float *) {
+    u32 lane = at.index % 32, token = at.group_x * (at.threads / 32) + at.index / 32;
+    if (token >= p.tokens) return;
+    clean += (u64)token * p.channels;
+    reconstruction += (u64)token * p.channels;
+    float combined = p.product ? 1.0f : 0.0f;
+    u32 start = 0;
+    for (u32 stage = 0; stage < p.stages; stage++) {
+        u32 end = p.ends[stage];
+        float squares = 0;
+        for (u32 i = start + lane; i < end; i += 32) {
+            float error = number(reconstruction[i]) - number(clean[i]);
+            squares += error * error;
+        }
+        float error = at_most(sqrt_of(sum_of_lanes(squares) / (float)(end - start)), p.largest);
+        combined = at_most(p.product ? combined * error : combined + error, p.largest);
+        start = end;
+    }
+    if (lane == 0) errors[token] = combined;
+}
+
+#define SCORE(T) KERNEL3(combined_errors_##T, combined_errors<T>, ScoreParams, GLOBAL const T *, GLOBAL const T *, GLOBAL float *)
+
+SCORE(float)
+SCORE(f16)
+#ifdef DUALAD_BF16
+SCORE(bf16)
+#endif

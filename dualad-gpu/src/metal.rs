@@ -1,0 +1,98 @@
+//! Launches through candle's Metal device. Kernels are compiled when one of their source is first used.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::backend::BackendStorage;
+use candle_core::metal_backend::MetalError;
+use candle_core::{DType, Layout, MetalStorage, Result};
+use candle_metal_kernels::metal::{ComputeCommandEncoder, ComputePipeline, Device, Library};
+use objc2_metal::MTLSize;
+
+use crate::Source;
+use crate::launch::{Launch, start};
+
+impl Source {
+    fn text(self) -> String {
+        let prelude = include_str!("../kernels/prelude.h");
+        let kernels = match self {
+            Self::AdamW => include_str!("../kernels/adamw.cu"),
+            Self::Aggregate => include_str!("../kernels/aggregate.cu"),
+            Self::Attention => include_str!("../kernels/attention.cu"),
+            Self::LayerNorm => include_str!("../kernels/layer_norm.cu"),
+            Self::Memory => include_str!("../kernels/memory.cu"),
+            Self::Random => include_str!("../kernels/random.cu"),
+            Self::Score => include_str!("../kernels/score.cu"),
+        };
+        format!("{prelude}\n{kernels}")
+    }
+}
+
+/// What has been compiled, for each device by its registry number. Compiling is slow, and nothing depends on whether it was done.
+static LIBRARIES: Mutex<Option<HashMap<(u64, Source), Library>>> = Mutex::new(None);
+static PIPELINES: Mutex<Option<HashMap<(u64, String), ComputePipeline>>> = Mutex::new(None);
+
+fn pipeline(device: &Device, launch: &Launch) -> Result<ComputePipeline> {
+    let id = device.registry_id();
+    let mut pipelines = PIPELINES.lock().unwrap_or_else(PoisonError::into_inner);
+    let pipelines = pipelines.get_or_insert_default();
+    let key = (id, launch.kernel.clone());
+    if let Some(pipeline) = pipelines.get(&key) {
+        return Ok(pipeline.clone());
+    }
+    let mut libraries = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
+    let libraries = libraries.get_or_insert_default();
+    let library = match libraries.get(&(id, launch.source)) {
+        Some(library) => library.clone(),
+        None => {
+            let library = device.new_library_with_source(&launch.source.text(), None).map_err(MetalError::from)?;
+            libraries.insert((id, launch.source), library.clone());
+            library
+        }
+    };
+    let function = library.get_function(&launch.kernel, None).map_err(MetalError::from)?;
+    let pipeline = device.new_compute_pipeline_state_with_function(&function).map_err(MetalError::from)?;
+    pipelines.insert(key, pipeline.clone());
+    Ok(pipeline)
+}
+
+pub(crate) fn run(
+    launch: &Launch,
+    inputs: &[(&MetalStorage, &Layout)],
+    outputs: &[(usize, DType)],
+) -> Result<Vec<MetalStorage>> {
+    let Some((first, _)) = inputs.first() else { candle_core::bail!("{} has no tensors", launch.kernel) };
+    let device = first.device().clone();
+    let mut made = Vec::with_capacity(outputs.len());
+    for &(count, dtype) in outputs {
+        made.push(MetalStorage::new(device.new_buffer(count, dtype, &launch.kernel)?, device.clone(), count, dtype));
+    }
+    if launch.groups.contains(&0) {
+        return Ok(made);
+    }
+    let pipeline = pipeline(device.metal_device(), launch)?;
+    let guard = device.command_encoder()?;
+    let encoder: &ComputeCommandEncoder = guard.as_ref();
+    encoder.set_label(&launch.kernel);
+    encoder.set_compute_pipeline_state(&pipeline);
+    encoder.set_bytes(0, &launch.words);
+    let mut index = 1;
+    for (storage, layout) in inputs {
+        let offset = start(layout, &launch.kernel)? * storage.dtype().size_in_bytes();
+        // A kernel may change it: what comes later waits for it.
+        encoder.set_output_buffer(index, Some(storage.buffer()), offset);
+        index += 1;
+    }
+    for storage in &made {
+        encoder.set_output_buffer(index, Some(storage.buffer()), 0);
+        index += 1;
+    }
+    // Never nothing, and in whole 16 bytes: Metal demands both.
+    encoder.set_threadgroup_memory_length(0, launch.shared.next_multiple_of(16).max(16));
+    let [width, height, depth] = launch.groups;
+    encoder.dispatch_thread_groups(
+        MTLSize { width, height, depth },
+        MTLSize { width: launch.threads, height: 1, depth: 1 },
+    );
+    Ok(made)
+}
