@@ -6,7 +6,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     #[cfg(feature = "cuda")]
     {
         let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-        let ptx = cudaforge::KernelBuilder::new().source_dir("kernels").arg("-std=c++17").arg("-O3").build_ptx()?;
+        let ptx = cudaforge::KernelBuilder::new()
+            .source_dir("kernels")
+            .watch(["kernels/prelude.h"])
+            .arg("-std=c++17")
+            .arg("-O3")
+            .build_ptx()?;
         ptx.write(out.join("ptx.rs"))?;
     }
     Ok(())

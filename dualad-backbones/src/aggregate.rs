@@ -47,7 +47,9 @@ pub fn aggregate(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2])
     for (index, (map, stage)) in maps.iter().zip(stages).enumerate() {
         check(map, stage, &maps[0], [height, width]).map_err(|reason| Error::FeatureMap { index, reason })?;
     }
-    if !maps[0].device().is_cpu() && suffix(maps[0].dtype()).is_ok() {
+    // Kernels have no gradient.
+    let plain_only = maps[0].device().is_cpu() || maps.iter().any(Tensor::track_op);
+    if !plain_only && suffix(maps[0].dtype()).is_ok() {
         return Ok(on_device(maps, stages, [height / TOKEN_STRIDE, width / TOKEN_STRIDE])?);
     }
     plain(maps, stages, [height, width])
@@ -66,7 +68,7 @@ fn on_device(maps: &[Tensor], stages: &[Stage], [rows, columns]: [usize; 2]) -> 
         let launch = launch.count(rows).count(columns).count(width).count(first);
         let launch = launch.count((TOKEN_STRIDE / stage.stride).max(1)).count((stage.stride / TOKEN_STRIDE).max(1));
         let threads = 256;
-        let launch = launch.groups([(columns * channels).div_ceil(threads), rows, batch], threads, 0);
+        let launch = launch.changes(1).groups([(columns * channels).div_ceil(threads), rows, batch], threads, 0);
         launch.run(&[&map.contiguous()?, &tokens], &[])?;
         first += channels;
     }

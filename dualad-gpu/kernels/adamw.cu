@@ -12,6 +12,8 @@ struct AdamWParams {
     float beta1, beta2, eps;
     // 1 - step size * decay; step size / (1 - beta1^step); 1 / (1 - beta2^step).
     float decay, step, correction;
+    // 1 - beta1 and 1 - beta2: in f32 their difference from 1 would be another number.
+    float mean_share, square_share;
 };
 
 // Numbers that a group adds up.
@@ -35,8 +37,8 @@ INLINE void adamw(CONSTANT AdamWParams &p, GLOBAL const float *gradient, GLOBAL 
     u32 i = at.group_x * at.threads + at.index;
     if (i >= p.count) return;
     float g = gradient[i] * p.clip;
-    float m = mean[i] * p.beta1 + g * (1.0f - p.beta1);
-    float s = square[i] * p.beta2 + g * g * (1.0f - p.beta2);
+    float m = mean[i] * p.beta1 + g * p.mean_share;
+    float s = square[i] * p.beta2 + g * g * p.square_share;
     mean[i] = m;
     square[i] = s;
     variable[i] = variable[i] * p.decay - m * p.step / (sqrt_of(s * p.correction) + p.eps);

@@ -1,6 +1,6 @@
 // One source for all devices. Kernels are written in the words that Metal and CUDA have in common; where they differ, here is
 // what a word means to each of them, and to a C++ compiler that runs a kernel's threads one after the other
-// (`tools/cuda/emulation.h`), which is how kernels are tested where there is no such device.
+// (`tools/gpu/emulation.h`), which is how kernels are tested where there is no such device.
 //
 // A kernel's body is a template over the type of its numbers in memory; all arithmetic is in f32. It gets its parameters, its
 // buffers, where it is, and `shared`, floats that the threads of a group have in common. `KERNELn` makes a body with n buffers

@@ -103,8 +103,9 @@ pub(crate) fn run(
         builder.arg(address);
     });
     // SAFETY: the kernel has parameters of at most `WORDS` words, of which the driver copies as many as it has, and a pointer for
-    // each address; the callers' sizes are those of their tensors. What a kernel changes of its inputs nobody else uses at the
-    // time: all work of a device is on one stream, and the host reads through it.
+    // each address; the callers' sizes are those of their tensors. What a kernel changes of its inputs comes after
+    // earlier work on the stream, and before later work: candle's devices have one, or one for each thread of the host, in which
+    // case it is the caller's to use the device from one thread or to synchronise, as with all of candle's operations.
     unsafe { builder.launch(config) }.w()?;
     drop(guards);
     Ok(made)

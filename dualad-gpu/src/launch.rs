@@ -41,13 +41,15 @@ pub struct Launch {
     pub(crate) threads: usize,
     /// Bytes that a group's threads have in common.
     pub(crate) shared: usize,
+    /// Tensors, the last ones given, that it changes.
+    pub(crate) changed: usize,
 }
 
 impl Launch {
     /// A kernel by its name in the source, with one group of 256 threads and no parameters so far.
     pub fn new(source: Source, kernel: impl Into<String>) -> Self {
         let (words, kernel) = ([0; WORDS], kernel.into());
-        Self { source, kernel, words, set: 0, groups: [1; 3], threads: 256, shared: 0 }
+        Self { source, kernel, words, set: 0, groups: [1; 3], threads: 256, shared: 0, changed: 0 }
     }
 
     /// The next parameter, a whole number. More than 2^32 - 1 is refused when it runs.
@@ -82,6 +84,12 @@ impl Launch {
         Self { groups, threads, shared: floats * size_of::<f32>(), ..self }
     }
 
+    /// Changes so many of its inputs, the last ones.
+    #[must_use]
+    pub fn changes(self, changed: usize) -> Self {
+        Self { changed, ..self }
+    }
+
     /// A warp for each of so many rows.
     #[must_use]
     pub fn warps(self, rows: usize) -> Self {
@@ -112,12 +120,15 @@ impl Launch {
         Ok(())
     }
 
-    /// Runs on contiguous tensors of one device, which a kernel may also change, and makes tensors of some elements each, without
-    /// a shape and without gradients.
+    /// Runs on contiguous tensors of one device, of which it changes as many as [`Self::changes`] says, and makes tensors of some
+    /// elements each, without a shape and without gradients.
     ///
     /// # Errors
     /// See the crate's.
     pub fn run(&self, inputs: &[&Tensor], outputs: &[(usize, DType)]) -> Result<Vec<Tensor>> {
+        if inputs.iter().any(|input| !input.device().same_device(inputs[0].device())) {
+            candle_core::bail!("{}: the tensors are on different devices", self.kernel);
+        }
         let guards: Vec<_> = inputs.iter().map(|tensor| tensor.storage_and_layout()).collect();
         let counts = outputs.iter().map(|(count, _)| *count);
         let tensor = |(storage, count)| Tensor::from_storage(storage, count, BackpropOp::none(), false);

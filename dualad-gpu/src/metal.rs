@@ -7,7 +7,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::metal_backend::MetalError;
 use candle_core::{DType, Layout, MetalStorage, Result};
 use candle_metal_kernels::metal::{ComputeCommandEncoder, ComputePipeline, Device, Library};
-use objc2_metal::MTLSize;
+use objc2_metal::{MTLCompileOptions, MTLComputePipelineState, MTLSize};
 
 use crate::Source;
 use crate::launch::{Launch, start};
@@ -45,13 +45,26 @@ fn pipeline(device: &Device, launch: &Launch) -> Result<ComputePipeline> {
     let library = match libraries.get(&(id, launch.source)) {
         Some(library) => library.clone(),
         None => {
-            let library = device.new_library_with_source(&launch.source.text(), None).map_err(MetalError::from)?;
+            let options = MTLCompileOptions::new();
+            // Kernels tell infinities and what is not a number from numbers.
+            #[allow(deprecated)]
+            options.setFastMathEnabled(false);
+            let library =
+                device.new_library_with_source(&launch.source.text(), Some(&options)).map_err(MetalError::from)?;
             libraries.insert((id, launch.source), library.clone());
             library
         }
     };
     let function = library.get_function(&launch.kernel, None).map_err(MetalError::from)?;
     let pipeline = device.new_compute_pipeline_state_with_function(&function).map_err(MetalError::from)?;
+    let (width, most) = (pipeline.as_ref().threadExecutionWidth(), pipeline.max_total_threads_per_threadgroup());
+    if width % 32 != 0 || most < launch.threads {
+        candle_core::bail!(
+            "{} needs {} threads in warps of 32, and this device has {most} in warps of {width}; use the CPU",
+            launch.kernel,
+            launch.threads
+        );
+    }
     pipelines.insert(key, pipeline.clone());
     Ok(pipeline)
 }
@@ -77,10 +90,13 @@ pub(crate) fn run(
     encoder.set_compute_pipeline_state(&pipeline);
     encoder.set_bytes(0, &launch.words);
     let mut index = 1;
-    for (storage, layout) in inputs {
+    for (input, (storage, layout)) in inputs.iter().enumerate() {
         let offset = start(layout, &launch.kernel)? * storage.dtype().size_in_bytes();
-        // A kernel may change it: what comes later waits for it.
-        encoder.set_output_buffer(index, Some(storage.buffer()), offset);
+        if input + launch.changed < inputs.len() {
+            encoder.set_input_buffer(index, Some(storage.buffer()), offset);
+        } else {
+            encoder.set_output_buffer(index, Some(storage.buffer()), offset);
+        }
         index += 1;
     }
     for storage in &made {
@@ -94,5 +110,7 @@ pub(crate) fn run(
         MTLSize { width, height, depth },
         MTLSize { width: launch.threads, height: 1, depth: 1 },
     );
+    // The encoder is candle's too, whose kernels have memory of their own.
+    encoder.set_threadgroup_memory_length(0, 16);
     Ok(made)
 }

@@ -36,7 +36,7 @@ impl CommonArgs {
     pub(crate) fn device(&self) -> Result<Device> {
         let (device, feature) = match self.device {
             DeviceName::Cpu => return Ok(Device::Cpu),
-            DeviceName::Cuda => (Device::new_cuda(0), "cuda"),
+            DeviceName::Cuda => (Device::new_cuda_with_stream(0), "cuda"),
             DeviceName::Metal => (Device::new_metal(0), "metal"),
         };
         device.map_err(|error| {

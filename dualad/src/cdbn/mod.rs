@@ -206,7 +206,8 @@ impl DualAd {
         check_dtype(dtype)?;
         let freeze = |name: &str, tensor: &Tensor| {
             let dtype = if Standardisation::is_part(name) { tensor.dtype() } else { dtype };
-            tensor.detach().to_dtype(dtype)?.to_device(device)?.copy()
+            // (On Metal, a `copy` shares its numbers with the original.)
+            tensor.detach().to_dtype(dtype)?.to_device(device)?.force_contiguous()
         };
         let tensors = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), freeze(name, tensor)?)));
         Self::from_parameters(self.config.clone(), tensors.collect::<CandleResult<_>>()?)

@@ -46,7 +46,7 @@ pub struct ModelBytes<'a> {
 /// use dualad::Detector;
 /// use dualad::candle_core::{DType, Device};
 ///
-/// let detector = Detector::builder().device(&Device::new_cuda(0)?).dtype(DType::F16).load("model")?;
+/// let detector = Detector::builder().device(&Device::new_cuda_with_stream(0)?).dtype(DType::F16).load("model")?;
 /// let on_two_threads = Detector::builder().threads(2)?.load("model")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

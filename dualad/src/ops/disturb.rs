@@ -13,7 +13,7 @@ pub(crate) fn disturb(tokens: &Tensor, sigma: &Tensor, scale: f64, stream: Strea
         return plain(tokens, sigma, scale, stream);
     }
     let (_, count, channels) = tokens.dims3()?;
-    let spatial = u32::from(sigma.dim(1)? == 1 && count > 1);
+    let spatial = u32::from(sigma.dim(1)? == 1 && sigma.dim(2)? == channels);
     let launch = Launch::new(Source::Random, format!("disturb_{}", suffix(tokens.dtype())?)).count(tokens.elem_count());
     let launch = stream.words().into_iter().fold(launch, Launch::word).number(0.0).number(scale);
     let launch = launch.count(count).count(channels).word(spatial).threads(tokens.elem_count().div_ceil(4));
@@ -40,7 +40,9 @@ mod tests {
     fn devices_agree() {
         for device in devices() {
             for (dtype, tolerance) in DTYPES {
-                for (shape, sigma) in [([2, 5, 7], [2, 1, 7]), ([3, 4, 9], [3, 4, 1]), ([1, 1, 1], [1, 1, 1])] {
+                for (shape, sigma) in
+                    [([2, 5, 7], [2, 1, 7]), ([3, 4, 9], [3, 4, 1]), ([2, 1, 7], [2, 1, 7]), ([1, 1, 1], [1, 1, 1])]
+                {
                     let stream = Random::new(3).named("noise");
                     let tokens = variable_on(&device, &shape, 1, 1.0).to_dtype(dtype).unwrap();
                     let sigma = variable_on(&device, &sigma, 2, 1.0);

@@ -21,6 +21,9 @@ pub(crate) fn combined_errors(
         return plain(clean, reconstruction, stages, combination, largest);
     }
     let (batch, count, channels) = clean.dims3()?;
+    if stages.is_empty() || stages.iter().sum::<usize>() != channels || clean.dims() != reconstruction.dims() {
+        candle_core::bail!("a score of {:?} and {:?} in stages {stages:?}", clean.dims(), reconstruction.dims());
+    }
     let launch = Launch::new(Source::Score, format!("combined_errors_{}", suffix(clean.dtype())?));
     let mut launch = launch.count(batch * count).count(channels).count(stages.len());
     let mut end = 0;

@@ -110,7 +110,10 @@ impl AdamW {
     /// [`crate::Error::Candle`] if the device has no memory for them.
     pub fn moments(&self) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, Tensor>)> {
         // Steps on the CPU replace them; those on other devices change them in place.
-        let copied = |tensor: &Tensor| if tensor.device().is_cpu() { Ok(tensor.clone()) } else { tensor.copy() };
+        // (On Metal, a `copy` shares its numbers with the original.)
+        let copied = |tensor: &Tensor| {
+            if tensor.device().is_cpu() { Ok(tensor.clone()) } else { tensor.detach().force_contiguous() }
+        };
         let mean = self.state.iter().map(|(name, (_, mean, _))| Ok((name.clone(), copied(mean)?)));
         let square = self.state.iter().map(|(name, (.., square))| Ok((name.clone(), copied(square)?)));
         Ok((mean.collect::<candle_core::Result<_>>()?, square.collect::<candle_core::Result<_>>()?))
@@ -147,7 +150,10 @@ impl AdamW {
             }
         }
         let placed = |(name, (variable, ..)): (&String, &(Var, Tensor, Tensor))| {
-            let moment = |moments: &BTreeMap<String, Tensor>| moments[name].detach().to_device(variable.device());
+            // Copies: steps on other devices than the CPU change them in place.
+            let moment = |moments: &BTreeMap<String, Tensor>| {
+                moments[name].detach().to_device(variable.device())?.force_contiguous()
+            };
             Ok((name.clone(), (variable.clone(), moment(mean)?, moment(square)?)))
         };
         self.state = self.state.iter().map(placed).collect::<candle_core::Result<_>>()?;
@@ -189,7 +195,8 @@ impl AdamW {
                     Launch::new(Source::AdamW, "adamw_float").count(variable.elem_count()).count(0).number(scale);
                 let launch = launch.number(beta1).number(beta2).number(eps);
                 let launch = launch.number(1.0 - learning_rate * weight_decay).number(learning_rate / bias1);
-                let launch = launch.number(1.0 / bias2).threads(variable.elem_count());
+                let launch = launch.number(1.0 / bias2).number(1.0 - beta1).number(1.0 - beta2);
+                let launch = launch.changes(3).threads(variable.elem_count());
                 launch.run(&[&gradient.contiguous()?, variable.as_tensor(), mean, square], &[])?;
                 continue;
             }
@@ -219,7 +226,7 @@ fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
     for tensor in tensors {
         let (count, groups) = (tensor.elem_count(), tensor.elem_count().div_ceil(PART));
         let launch = Launch::new(Source::AdamW, "sum_squares_float").count(count).count(first);
-        launch.groups([groups, 1, 1], 256, 256).run(&[&tensor.contiguous()?, &sums], &[])?;
+        launch.changes(1).groups([groups, 1, 1], 256, 256).run(&[&tensor.contiguous()?, &sums], &[])?;
         first += groups;
     }
     Ok(sums.to_vec1::<f32>()?.into_iter().map(f64::from).sum())

@@ -130,7 +130,11 @@ impl Stepper for PlainStepper {
 
     fn state(&self) -> Result<StepperState> {
         // A variable changes in place: what is kept must be a copy.
-        let copies = self.network.parameters().iter().map(|(name, tensor)| Ok((name.clone(), tensor.detach().copy()?)));
+        let copies = self
+            .network
+            .parameters()
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), tensor.detach().force_contiguous()?)));
         let (mean, square) = self.optimizer.moments()?;
         Ok(StepperState {
             parameters: copies.collect::<candle_core::Result<_>>()?,
