@@ -401,6 +401,59 @@ fn bad_usage_is_2_and_anything_else_a_line() {
 }
 
 #[test]
+fn what_an_earlier_run_left_is_kept_or_goes() {
+    let place = Place::new();
+    succeed(&mut place.command("out"));
+    let checkpoint = fs::read(place.path("out/checkpoint.safetensors")).unwrap();
+    let strip = place.path("out/heatmaps/gear/old.png");
+    fs::write(&strip, b"of another model").unwrap();
+    fs::write(place.path("out/.dualad-unfinished-abc"), b"a killed process").unwrap();
+    fs::write(place.path("out/heatmaps/mine.txt"), b"not the run's").unwrap();
+
+    // Anew, without test images: no report and no heat maps of the earlier model stay beside the new one.
+    for product in ["gear", "plate"] {
+        for part in ["test", "ground_truth"] {
+            fs::remove_dir_all(place.path("data").join(product).join(part)).unwrap();
+        }
+    }
+    let error = fail(place.command("out").args(["--json", "-"]), 1);
+    assert!(error.contains("no test images") && error.contains("--json"), "{error}");
+    assert!(place.path("out/report.json").exists(), "nothing was trained");
+    let output = succeed(place.command("out").args(["--epochs", "2"]));
+    assert!(text(&output.stderr).contains("checkpoint.previous.safetensors"), "{}", text(&output.stderr));
+    assert_eq!(fs::read(place.path("out/checkpoint.previous.safetensors")).unwrap(), checkpoint);
+    assert!(place.path("out/train.previous.jsonl").exists());
+    for gone in ["report.json", "report.html", "heatmaps/gear/old.png", ".dualad-unfinished-abc"] {
+        assert!(!place.path("out").join(gone).exists(), "{gone}");
+    }
+    assert!(place.path("out/heatmaps/mine.txt").exists());
+}
+
+#[test]
+fn a_json_file_that_cannot_be_is_refused_before_the_run() {
+    let place = Place::new();
+    for (path, reason) in [
+        (place.path("nowhere/result.json"), "there is no folder"),
+        (place.path("data"), "something else than a file"),
+        (place.path("out/checkpoint.safetensors"), "a file of its own"),
+        (place.path("out/train.jsonl"), "a file of its own"),
+    ] {
+        fs::create_dir_all(place.path("out")).unwrap();
+        let error = fail(place.command("out").arg("--json").arg(&path), 1);
+        assert!(error.contains(reason), "{error}");
+        assert!(!place.path("out/train.jsonl").exists(), "a run began");
+    }
+}
+
+#[test]
+fn parameters_that_are_not_finite_end_the_run_with_its_step() {
+    let place = Place::new();
+    let error = fail(place.command("out").args(["--epochs", "1", "--learning-rate", "1e308"]), 1);
+    assert!(error.contains("training step") && error.contains("learning rate"), "{error}");
+    assert!(!place.path("out/checkpoint.safetensors").exists(), "a checkpoint that leads nowhere");
+}
+
+#[test]
 fn the_documentations_recipe_is_one() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/training.md");
     let text = fs::read_to_string(docs).unwrap();

@@ -5,6 +5,20 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+/// What the names of files begin with that are not complete yet. A process that is killed leaves one.
+pub(crate) const UNFINISHED: &str = ".dualad-unfinished-";
+
+/// Removes what killed processes left in a folder, which nobody else may be writing in.
+pub(crate) fn remove_unfinished(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            // Whatever keeps it there keeps nobody from working.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes to a temporary name in the file's folder, and renames: an earlier file stays until the new one is complete.
 ///
 /// # Errors
@@ -22,7 +36,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is something else than a file")));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).map_err(io)?;
     file.write_all(bytes).map_err(io)?;
     #[cfg(unix)]
     {

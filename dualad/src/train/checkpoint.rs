@@ -24,9 +24,11 @@ use crate::train::recipe::Recipe;
 use crate::train::step::StepperState;
 
 /// To be raised when what a checkpoint holds changes.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// The metadata's key.
 const KEY: &str = "dualad-checkpoint";
+/// The key of the CRC-32 of that text.
+const TEXT_CHECKSUM: &str = "dualad-checkpoint-crc32";
 
 /// Everything that the rest of a run depends on.
 #[derive(Debug, Clone)]
@@ -126,10 +128,14 @@ impl Checkpoint {
         });
         let tensors: BTreeMap<String, Tensor> = tensors.collect::<candle_core::Result<_>>()?;
         let mut hasher = crc32fast::Hasher::new();
-        tensors.values().for_each(|tensor| hasher.update(&View::data(&tensor)));
+        for (name, tensor) in &tensors {
+            hasher.update(name.as_bytes());
+            hasher.update(&View::data(&tensor));
+        }
         let run = Run { checksum: hasher.finalize(), ..self.run.clone() };
         let run = serde_json::to_string(&run).map_err(|error| io(error.into()))?;
-        let metadata = HashMap::from([(KEY.to_owned(), run)]);
+        let text_checksum = crc32fast::hash(run.as_bytes()).to_string();
+        let metadata = HashMap::from([(KEY.to_owned(), run), (TEXT_CHECKSUM.to_owned(), text_checksum)]);
         let bytes = safetensors::serialize(&tensors, Some(metadata));
         let bytes = bytes.map_err(|error| io(std::io::Error::other(error)))?;
         // Always the same name: a process that is killed here leaves one such file, not one each time.
@@ -175,17 +181,29 @@ impl Checkpoint {
         let value: Value = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
         match value.get("format").and_then(Value::as_u64) {
             Some(FORMAT) => {}
+            Some(format) if format > 0 && format < FORMAT => {
+                let reason =
+                    format!("it has format {format}, of an earlier version; start the run anew without --resume");
+                return Err(wrong(reason));
+            }
             Some(format) if format > FORMAT => {
                 let reason = format!("it has format {format}, and this version knows up to {FORMAT}; update dualad");
                 return Err(wrong(reason));
             }
             _ => return Err(damaged("it has no format")),
         }
+        let checksum = metadata.metadata().as_ref().and_then(|metadata| metadata.get(TEXT_CHECKSUM));
+        if checksum != Some(&crc32fast::hash(text.as_bytes()).to_string()) {
+            return Err(damaged("what it says of the run does not have its checksum"));
+        }
         let run: Run = serde_json::from_value(value).map_err(|error| damaged(&error.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
         let views: BTreeMap<String, _> = file.tensors().into_iter().collect();
         let mut hasher = crc32fast::Hasher::new();
-        views.values().for_each(|view| hasher.update(view.data()));
+        for (name, view) in &views {
+            hasher.update(name.as_bytes());
+            hasher.update(view.data());
+        }
         if hasher.finalize() != run.checksum {
             return Err(damaged("its checksum is not that of its numbers"));
         }
@@ -348,6 +366,13 @@ mod tests {
             changed[at] ^= 1;
             broken.push(changed);
         }
+        // Every digit of what it says of the run: numbers that would still be numbers.
+        let header = 8 + usize::try_from(u64::from_le_bytes(*whole.first_chunk().unwrap())).unwrap();
+        for at in (8..header).filter(|&at| whole[at].is_ascii_digit()) {
+            let mut changed = whole.clone();
+            changed[at] = if changed[at] == b'9' { b'1' } else { changed[at] + 1 };
+            broken.push(changed);
+        }
         for bytes in broken {
             std::fs::write(&path, &bytes).unwrap();
             let error = match Checkpoint::load(&path).map(|loaded| loaded.check(&path, &recipe(), &identity())) {
@@ -392,10 +417,10 @@ mod tests {
     fn a_newer_format_is_said_to_be_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
-        let metadata = HashMap::from([(KEY.to_owned(), r#"{"format": 2}"#.to_owned())]);
+        let metadata = HashMap::from([(KEY.to_owned(), r#"{"format": 3}"#.to_owned())]);
         let none: [(&str, &Tensor); 0] = [];
         std::fs::write(&path, safetensors::serialize(none, Some(metadata)).unwrap()).unwrap();
         let error = Checkpoint::load(&path).unwrap_err().to_string();
-        assert!(error.contains("format 2") && error.contains("update"), "{error}");
+        assert!(error.contains("format 3") && error.contains("update"), "{error}");
     }
 }

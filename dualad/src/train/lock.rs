@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 pub struct FolderLock(#[allow(dead_code)] Option<File>);
 
 impl FolderLock {
-    /// Takes the folder, which is made if it is not there. A file system without locks gives one that holds nothing.
+    /// Takes the folder, which is made if it is not there, and removes files that a killed process did not complete in it. A file system without locks gives one that holds nothing.
     ///
     /// # Errors
     /// [`Error::Busy`] if another run has it, [`Error::Io`] if it cannot be made or written.
@@ -33,7 +33,10 @@ impl FolderLock {
         let path = folder.join(".lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("write to"))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self(Some(file))),
+            Ok(()) => {
+                crate::file::remove_unfinished(folder);
+                Ok(Self(Some(file)))
+            }
             Err(TryLockError::WouldBlock) => Err(Error::Busy { folder: folder.into() }),
             Err(TryLockError::Error(_)) => Ok(Self(None)),
         }

@@ -364,6 +364,17 @@ impl<'a> Trainer<'a> {
     fn save(&self) -> Result<()> {
         let Some(path) = &self.checkpoint else { return Ok(()) };
         let (state, identity) = (self.stepper.state()?, self.tokens.identity());
+        for (name, parameter) in &state.parameters {
+            let values = parameter.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(Error::Training {
+                    step: state.steps,
+                    reason: format!(
+                        "{name} is no longer finite after it, and the last checkpoint was kept; lower the learning rate or clip more"
+                    ),
+                });
+            }
+        }
         Checkpoint::new(state, &self.recipe, identity, self.position.clone())?.save(path)
     }
 

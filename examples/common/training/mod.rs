@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// Runs to the end or to the first SIGINT or SIGTERM; the second ends the process at once.
+/// Runs to the end or to the first SIGINT, SIGTERM or SIGHUP; the second ends the process at once.
 pub(crate) fn main(kind: Kind, args: &TrainArgs) -> ExitCode {
     let cancel = Cancel::default();
     let result = match listen(&cancel) {
@@ -44,7 +44,11 @@ pub(crate) fn main(kind: Kind, args: &TrainArgs) -> ExitCode {
 
 fn listen(cancel: &Cancel) -> std::io::Result<()> {
     let seen = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    let mut signals = vec![signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+    // A terminal that is closed.
+    #[cfg(unix)]
+    signals.push(signal_hook::consts::SIGHUP);
+    for signal in signals {
         // In this order: the first signal finds the flag down, and raises it.
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, seen.clone())?;
         signal_hook::flag::register(signal, seen.clone())?;

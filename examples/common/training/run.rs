@@ -20,6 +20,7 @@ use super::{Kind, TrainArgs, dataset};
 use crate::common::{Result, note, print, temporary};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
+const LOG: &str = "train.jsonl";
 /// Pictures of misses, and of false alarms, in the report.
 const WORST: usize = 8;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(kind: Kind, args: &TrainArgs, cancel: &Cancel) -> Result<()> {
     let device = args.common.device()?;
     // What can be refused without looking at an image is refused first.
     let cache = args.cache()?;
+    check_json(args, &out)?;
     let mut job = Job { args, out: &out, device, cache, cancel, seconds: Seconds::default(), saved: false };
     let result = if args.eval_only { job.evaluate_only(kind) } else { job.train(kind) };
     result.map_err(|error| match error.downcast_ref::<Error>() {
@@ -66,8 +68,14 @@ impl Job<'_> {
         let backbone = self.args.backbone();
         let recipe = self.args.recipe(backbone)?;
         let weights = self.args.weights(backbone)?;
+        if self.args.weights.is_some() && backbone.network().is_none() {
+            note(&format!("note: {backbone} has no weights; --weights is not looked at"));
+        }
         let _lock = FolderLock::take(self.out)?;
         let dataset = dataset::open(kind, self.args, self.out, self.cancel)?;
+        if self.args.common.json.is_some() && dataset.samples(Split::Test).next().is_none() {
+            return Err("the dataset has no test images, so that there will be nothing for --json; leave it out".into());
+        }
         let preprocess = Input::of_grid(recipe.network.grid).preprocess()?;
         let extractor: Arc<dyn FeatureExtractor> =
             Arc::from(backbone.extractor().weights(weights).device(&self.device).build()?);
@@ -78,10 +86,12 @@ impl Job<'_> {
         let trainer = if self.args.resume {
             Trainer::resume(recipe, &train, &self.device, &path)?
         } else {
-            Trainer::new(recipe, &train, &self.device, self.cancel)?.checkpoint(&path)
+            let trainer = Trainer::new(recipe, &train, &self.device, self.cancel)?.checkpoint(&path);
+            set_aside(self.out)?;
+            trainer
         };
         let interval = Duration::from_secs(self.args.checkpoint_every);
-        let mut trainer = trainer.log(self.out.join("train.jsonl")).checkpoint_interval(interval);
+        let mut trainer = trainer.log(self.out.join(LOG)).checkpoint_interval(interval);
         let bar = Bar::training();
         let mut best: Option<Best> = None;
         // Whatever ends it from here on, it saves first.
@@ -118,7 +128,8 @@ impl Job<'_> {
         model.config.train_images = train.samples().len();
         model.config.preset = preset_name(self.args.preset()).into();
         model.config.train = Some(trainer.recipe().train.clone());
-        // Before it is measured: whatever happens then, the model is there.
+        // Before it is measured: whatever happens then, the model is there, and no other model's results beside it.
+        remove_results(self.out);
         model.save(self.out, "")?;
         let Some(test) = test else {
             note("note: the dataset has no test images; nothing was measured");
@@ -146,6 +157,9 @@ impl Job<'_> {
         let extractor = backbone.extractor().stages(&model.config.stages).weights(weights).device(&self.device);
         let extractor: Arc<dyn FeatureExtractor> = Arc::from(extractor.build()?);
         check_weights(&trained_with, extractor.provenance())?;
+        for category in dataset.categories.iter().filter(|category| !model.config.categories.contains(&category.name)) {
+            note(&format!("note: the model was not trained on {}", category.name));
+        }
         let test = self.test_set(&dataset, &extractor, &preprocess)?;
         let test = test.ok_or("the dataset has no test images; there is nothing to measure")?;
         self.report(&model, (Vec::new(), Reported::Last), &dataset, &test, &preprocess)?;
@@ -237,6 +251,7 @@ impl Job<'_> {
         let misses = report.worst_misses(WORST).into_iter().map(picture).collect::<Result<_>>()?;
         let false_alarms = report.worst_false_alarms(WORST).into_iter().map(picture).collect::<Result<_>>()?;
         (report.misses, report.false_alarms) = (misses, false_alarms);
+        remove_results(self.out);
         report.save(self.out)?;
         if self.args.heatmaps > 0 {
             strips.write(&self.out.join("heatmaps"), self.args.heatmaps)?;
@@ -283,6 +298,62 @@ impl Job<'_> {
         }
         "interrupted before the first training step; features that were cached are kept".into()
     }
+}
+
+/// A run that begins anew leaves an earlier one's checkpoint and log where they can be taken back.
+fn set_aside(out: &Path) -> Result<()> {
+    if !out.join(CHECKPOINT).exists() {
+        return Ok(());
+    }
+    for (name, previous) in [(CHECKPOINT, "checkpoint.previous.safetensors"), (LOG, "train.previous.jsonl")] {
+        let (from, to) = (out.join(name), out.join(previous));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(|error| format!("cannot rename {}: {error}", from.display()))?;
+        }
+    }
+    note(&format!(
+        "note: the checkpoint of an earlier run is kept as {}",
+        out.join("checkpoint.previous.safetensors").display()
+    ));
+    Ok(())
+}
+
+/// Another model's report and heat maps, which would be taken for this one's. What else lies there stays.
+fn remove_results(out: &Path) {
+    for name in ["report.json", "report.html"] {
+        let _ = std::fs::remove_file(out.join(name));
+    }
+    let Ok(categories) = std::fs::read_dir(out.join("heatmaps")) else { return };
+    for category in categories.flatten() {
+        for file in std::fs::read_dir(category.path()).into_iter().flatten().flatten() {
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(".png") || name.starts_with(".dualad-unfinished-") {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
+        let _ = std::fs::remove_dir(category.path());
+    }
+}
+
+/// A file that cannot be written is better known before a run than after it, and so is one that the run itself writes.
+fn check_json(args: &TrainArgs, out: &Path) -> Result<()> {
+    let Some(path) = args.common.json.as_deref().filter(|_| !args.common.json_to_stdout()) else { return Ok(()) };
+    temporary(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() && folder != out {
+        return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
+    }
+    let own =
+        [CHECKPOINT, LOG, "config.json", "model.safetensors", "calibration.json", "README.md", "report.html", ".lock"];
+    let same = |name: &&str| path.file_name().is_some_and(|file| file == *name);
+    let in_out = std::fs::canonicalize(folder).ok().zip(std::fs::canonicalize(out).ok()).is_some_and(|(a, b)| a == b);
+    if in_out && own.iter().any(|name| same(&name)) {
+        return Err(
+            format!("--json {}: the run keeps a file of its own there; choose another name", path.display()).into()
+        );
+    }
+    Ok(())
 }
 
 fn check_weights(trained_with: &Provenance, found: &Provenance) -> Result<()> {
