@@ -1,5 +1,7 @@
 //! The stage-by-stage aggregation equals the paper's up-sample, concatenate and pool.
 
+#![allow(clippy::print_stdout)]
+
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::{Backbone, Error, Stage, TOKEN_STRIDE, aggregate};
 use proptest::prelude::*;

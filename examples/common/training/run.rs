@@ -346,9 +346,9 @@ fn check_json(args: &TrainArgs, out: &Path) -> Result<()> {
     }
     let own =
         [CHECKPOINT, LOG, "config.json", "model.safetensors", "calibration.json", "README.md", "report.html", ".lock"];
-    let same = |name: &&str| path.file_name().is_some_and(|file| file == *name);
+    let same = |name: &str| path.file_name().is_some_and(|file| file == name);
     let in_out = std::fs::canonicalize(folder).ok().zip(std::fs::canonicalize(out).ok()).is_some_and(|(a, b)| a == b);
-    if in_out && own.iter().any(|name| same(&name)) {
+    if in_out && own.iter().any(|name| same(name)) {
         return Err(
             format!("--json {}: the run keeps a file of its own there; choose another name", path.display()).into()
         );
