@@ -76,16 +76,18 @@ static void exchange(u32 warp) {
     }
 }
 
+// A function of its own: `getcontext` returns as often as somebody goes back to it, which compilers warn of.
+static __attribute__((noinline)) void prepare(Thread &thread) {
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = thread.stack.get();
+    thread.context.uc_stack.ss_size = 1 << 16;
+    thread.context.uc_link = nullptr;
+    makecontext(&thread.context, start, 0);
+}
+
 static void run_group(u32 count) {
     for (Thread &thread : threads) thread.state = State::Ready;
-    for (u32 i = 0; i < count; i++) {
-        Thread &thread = threads[i];
-        getcontext(&thread.context);
-        thread.context.uc_stack.ss_sp = thread.stack.get();
-        thread.context.uc_stack.ss_size = 1 << 16;
-        thread.context.uc_link = nullptr;
-        makecontext(&thread.context, start, 0);
-    }
+    for (u32 i = 0; i < count; i++) prepare(threads[i]);
     std::vector<u32> ready;
     while (true) {
         ready.clear();
