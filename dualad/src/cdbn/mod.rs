@@ -198,6 +198,19 @@ impl DualAd {
         Ok(network)
     }
 
+    /// The same network computing in another dtype, its parameters rounded to it: gradients reach the variables that they are of.
+    pub(crate) fn computing_in(&self, dtype: DType) -> Result<Self> {
+        let rounded = |name: &str, tensor: &Tensor| {
+            if Standardisation::is_part(name) { Ok(tensor.clone()) } else { tensor.to_dtype(dtype) }
+        };
+        let tensors = self.parameters.iter().map(|(name, tensor)| Ok((name.clone(), rounded(name, tensor)?)));
+        let parameters = tensors.collect::<CandleResult<_>>()?;
+        // Without `from_parameters`' checks, which would wait for the device at every step: the shapes are those that there were.
+        let mut network = Self::build(self.config.clone(), &Scope::root(&RefCell::new(Existing(&parameters))))?;
+        network.parameters = parameters;
+        Ok(network.with_memory_share(self.memory_share()))
+    }
+
     /// The network as it stands, to infer with: it keeps no graph, and later training steps do not change it.
     ///
     /// # Errors

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::random::Stream;
+use crate::train::Augmentation;
 use crate::train::feature_cache::{FeatureCache, FeatureType, Key, hex};
 
 /// To be raised when an extractor's numbers change within a version of the library.
@@ -27,6 +29,17 @@ pub trait TokenSource: std::fmt::Debug {
     /// # Errors
     /// Whatever keeps them from being had.
     fn batch(&self, indices: &[usize]) -> Result<Tensor>;
+
+    /// The same of images that are augmented, each as `stream` says for its number: computed anew, whatever is kept.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the images cannot be had (which is what sources do that do not say otherwise) or not be augmented
+    /// like that; whatever else keeps them from being had.
+    fn augmented(&self, indices: &[usize], augmentation: Augmentation, stream: Stream) -> Result<Tensor> {
+        let _ = (indices, stream);
+        let reason = "these tokens are kept, and the images that they are of are not; train on a folder";
+        Err(Error::Config { field: "augmentation", value: format!("{augmentation:?}"), reason: reason.into() })
+    }
 
     /// What tells these tokens from others: a checkpoint keeps it, and a resumed run must have the same.
     fn identity(&self) -> &Identity;
@@ -174,24 +187,35 @@ impl Features {
         &self.preprocess
     }
 
-    /// Computes an image's features again, because what was kept is not there or damaged, and keeps them.
-    fn recompute(&self, index: usize, values: &mut [f32]) -> Result<()> {
-        let (sample, keys) = (&self.samples[index], self.keys[index]);
+    /// An image's normalised pixels, `[3, height, width]`.
+    fn pixels(&self, index: usize) -> Result<Vec<f32>> {
+        let (Some(sample), Some(keys)) = (self.samples.get(index), self.keys.get(index)) else {
+            return Err(self.out_of_range(index));
+        };
         let bytes = read(sample)?;
         if <[u8; 32]>::from(Sha256::digest(&bytes)) != keys.image {
             let reason = "the file has changed since the run began; start the run again".into();
             return Err(Error::Features { path: sample.path.clone(), reason });
         }
         let picture = Picture::decode(&bytes, &sample.path, &self.limits)?;
-        let pixels = self.preprocess.pixels(&picture)?;
-        let size = (1, 3, self.preprocess.height() as usize, self.preprocess.width() as usize);
-        let tokens = extract(&*self.extractor, pixels, size, self.shape, std::slice::from_ref(sample))?;
+        Ok(self.preprocess.pixels(&picture)?)
+    }
+
+    /// Rows and columns of an image's pixels.
+    fn size(&self) -> [usize; 2] {
+        [self.preprocess.height() as usize, self.preprocess.width() as usize]
+    }
+
+    /// Computes an image's features again, because what was kept is not there or damaged, and keeps them.
+    fn recompute(&self, index: usize, values: &mut [f32]) -> Result<()> {
+        let ([height, width], sample) = (self.size(), std::slice::from_ref(&self.samples[index]));
+        let tokens = extract(&*self.extractor, self.pixels(index)?, (1, 3, height, width), self.shape, sample)?;
         values.copy_from_slice(&tokens);
         if let Store::Cache(cache) = &self.store {
             cache.rounded(values);
         }
         // The features are here; that they cannot be kept costs time and nothing else.
-        let _ = self.store.write(index, keys.features, self.shape, &tokens);
+        let _ = self.store.write(index, self.keys[index].features, self.shape, &tokens);
         Ok(())
     }
 }
@@ -215,6 +239,17 @@ impl TokenSource for Features {
         for ((values, &index), _) in entries.filter(|(_, missing)| *missing) {
             self.recompute(index, values)?;
         }
+        Ok(Tensor::from_vec(values, (indices.len(), tokens, channels), &Device::Cpu)?)
+    }
+
+    fn augmented(&self, indices: &[usize], augmentation: Augmentation, stream: Stream) -> Result<Tensor> {
+        let size @ [height, width] = self.size();
+        augmentation.check(size)?;
+        let images = indices.par_iter().map(|&index| Ok(augmentation.apply(&self.pixels(index)?, size, stream, index)));
+        let pixels = images.collect::<Result<Vec<Vec<f32>>>>()?.concat();
+        let samples: Vec<Sample> = indices.iter().map(|&index| self.samples[index].clone()).collect();
+        let [tokens, channels] = self.shape;
+        let values = extract(&*self.extractor, pixels, (indices.len(), 3, height, width), self.shape, &samples)?;
         Ok(Tensor::from_vec(values, (indices.len(), tokens, channels), &Device::Cpu)?)
     }
 
@@ -506,6 +541,35 @@ pub(crate) mod tests {
         assert_eq!(extractor.count(), 1);
         assert_eq!((values(&partly), extractor.count()), (expected.clone(), 3));
         assert_eq!((values(&partly), extractor.count()), (expected, 3));
+    }
+
+    #[test]
+    fn augmented_images_bypass_what_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
+        let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
+        let features = builder(&dataset, &extractor).cache(cache).compute(|_, _| ()).unwrap();
+        let (plain, all) = (values(&features), [0, 1, 2, 3]);
+        extractor.count();
+        let augmented = |augmentation: Augmentation, name: &str| -> Vec<f32> {
+            let stream = crate::Random::new(1).named(name);
+            features.augmented(&all, augmentation, stream).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        };
+        let flip = Augmentation { flip_horizontal: true, quarter_turns: true, ..Augmentation::default() };
+        let first = augmented(flip, "epoch 0");
+        assert_eq!(extractor.count(), 4, "features were taken from the cache");
+        assert_ne!(first, plain);
+        assert_eq!(augmented(flip, "epoch 0"), first);
+        assert_ne!(augmented(flip, "epoch 1"), first);
+        // An image's is its own, in whatever batch.
+        let stream = crate::Random::new(1).named("epoch 0");
+        let alone: Vec<f32> = features.augmented(&[2], flip, stream).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(alone, first[2 * alone.len()..3 * alone.len()]);
+        assert!(features.augmented(&[4], flip, stream).unwrap_err().to_string().contains("there are 4 images"));
+        // And what is kept is of the images as they are.
+        assert_eq!(values(&features), plain);
+        // Without any of it, the numbers are those that are kept.
+        assert_eq!(augmented(Augmentation::default(), "epoch 0"), plain);
     }
 
     #[test]

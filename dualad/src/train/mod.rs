@@ -6,6 +6,7 @@
 //!
 //! `docs/training.md` shows it from the command line.
 
+mod augmentation;
 mod checkpoint;
 mod cpu_step;
 mod feature_cache;
@@ -21,6 +22,7 @@ mod statistics;
 pub(crate) mod step;
 mod trainer;
 
+pub use augmentation::Augmentation;
 pub use feature_cache::{FeatureCache, FeatureType};
 #[cfg(test)]
 pub(crate) use features::tests as features_tests;
@@ -28,7 +30,7 @@ pub use features::{Features, FeaturesBuilder, Identity, TokenSource};
 pub use lock::FolderLock;
 pub use log::LogLine;
 pub use optimizer::{AdamW, AdamWConfig};
-pub use recipe::{MemoryConfig, MemoryInit, Recipe, TrainConfig};
+pub use recipe::{MemoryConfig, MemoryInit, Precision, Recipe, TrainConfig};
 pub use schedule::{Curve, Schedule};
 pub use trainer::{Progress, Trainer};
 

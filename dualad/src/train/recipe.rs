@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config::{Combination, DualAdConfig, Jitter, Variant};
 use crate::error::{Error, Result};
-use crate::train::{AdamWConfig, Curve, Schedule};
+use crate::train::{AdamWConfig, Augmentation, Curve, Schedule};
 
 /// How a network is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,24 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// How the memory starts, and is read meanwhile.
     pub memory: MemoryConfig,
+    /// What is done to training images.
+    #[serde(default)]
+    pub augmentation: Augmentation,
+    /// What steps compute in.
+    #[serde(default)]
+    pub precision: Precision,
+}
+
+/// What training steps compute in. Parameters, moments and the loss are f32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the range of f32, on devices that multiply them faster. A CPU does not, and refuses it.
+    Bf16,
 }
 
 /// How the memory modules start, and are read during training. Without effect on a network without memory.
@@ -108,6 +126,8 @@ impl Recipe {
                 optimizer: AdamWConfig::default(),
                 schedule: Schedule::new(Curve::Step { after_epoch: 1000, factor: 0.1 }),
                 memory: MemoryConfig::paper(),
+                augmentation: Augmentation::default(),
+                precision: Precision::F32,
             },
         }
     }
@@ -137,6 +157,8 @@ impl Recipe {
                 },
                 schedule: Schedule::new(Curve::Cosine).warmup(50),
                 memory: MemoryConfig { init: MemoryInit::KMeans, start: 0.3, ramp: 0.2, ..MemoryConfig::paper() },
+                augmentation: Augmentation::default(),
+                precision: Precision::F32,
             },
         }
     }

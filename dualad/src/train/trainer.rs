@@ -11,9 +11,9 @@ use crate::train::checkpoint::{Checkpoint, Line, Position};
 use crate::train::cpu_step::CpuStepper;
 use crate::train::features::TokenSource;
 use crate::train::log::{LogLine, TrainLog};
-use crate::train::recipe::{MemoryInit, Recipe, TrainConfig};
+use crate::train::recipe::{MemoryInit, Precision, Recipe, TrainConfig};
 use crate::train::step::{PlainStepper, StepReport, Stepper};
-use crate::train::{AdamWConfig, memory_init, statistics};
+use crate::train::{memory_init, statistics};
 use crate::{DualAd, Random};
 
 /// Steps of a log line; an epoch's end also ends a line.
@@ -22,7 +22,15 @@ const STEPS_PER_LINE: u64 = 10;
 const CHECKPOINT_SHARE: u32 = 20;
 
 /// What takes the steps: the fastest there is for this network and its device.
-fn stepper(network: &DualAd, config: AdamWConfig) -> Result<Box<dyn Stepper>> {
+fn stepper(network: &DualAd, train: &TrainConfig) -> Result<Box<dyn Stepper>> {
+    let config = train.optimizer;
+    if train.precision == Precision::Bf16 {
+        if network.device().is_cpu() {
+            let reason = "a CPU gains nothing from it; leave `f32`, or train on another device";
+            return Err(Error::Config { field: "precision", value: "bf16".into(), reason: reason.into() });
+        }
+        return Ok(Box::new(PlainStepper::new(network, config)?.computing_in(DType::BF16)));
+    }
     if network.device().is_cpu() && CpuStepper::covers(network.config()) {
         return Ok(Box::new(CpuStepper::new(network, config)?));
     }
@@ -130,7 +138,7 @@ impl<'a> Trainer<'a> {
             let (mean, deviation) = statistics::measure(tokens, &recipe.network.stage_channels, cancel)?;
             network = network.with_standardisation(&mean, &deviation)?;
         }
-        let stepper = stepper(&network, recipe.train.optimizer)?;
+        let stepper = stepper(&network, &recipe.train)?;
         Ok(Self::at(recipe, tokens, stepper, start(random)))
     }
 
@@ -146,7 +154,7 @@ impl<'a> Trainer<'a> {
             return Err(Error::NoImages { purpose: "train on" });
         }
         let random = Random::new(recipe.train.seed);
-        let stepper = stepper(&network.frozen(DType::F32, device)?, recipe.train.optimizer)?;
+        let stepper = stepper(&network.frozen(DType::F32, device)?, &recipe.train)?;
         Ok(Self::at(recipe, tokens, stepper, start(random)))
     }
 
@@ -165,7 +173,7 @@ impl<'a> Trainer<'a> {
         let checkpoint = Checkpoint::load(&path)?;
         checkpoint.check(&path, &recipe, tokens.identity())?;
         let network = Self::first(&recipe, tokens, &Random::new(recipe.train.seed), device)?;
-        let mut stepper = stepper(&network, recipe.train.optimizer)?;
+        let mut stepper = stepper(&network, &recipe.train)?;
         stepper.restore(&checkpoint.stepper)?;
         Ok(Self::at(recipe, tokens, stepper, checkpoint.run.position).checkpoint(path))
     }
@@ -282,7 +290,14 @@ impl<'a> Trainer<'a> {
         let start = (self.position.step_in_epoch as usize * batch_size).min(self.order.len());
         let indices = &self.order[start..self.order.len().min(start + batch_size)];
         let images = indices.len() as u64;
-        let tokens = self.tokens.batch(indices)?;
+        let augmentation = self.recipe.train.augmentation;
+        let tokens = if augmentation.is_nothing() {
+            self.tokens.batch(indices)?
+        } else {
+            // A function of the seed and the epoch: a resumed run sees the same images.
+            let stream = Random::new(self.recipe.train.seed).named(&format!("augmentation of epoch {epoch}"));
+            self.tokens.augmented(indices, augmentation, stream)?
+        };
         let report = self.stepper.step(&tokens, &mut self.position.random).map_err(|error| match error {
             // Counted over the whole run, whatever the stepper counts.
             Error::Training { reason, .. } => Error::Training { step: step + 1, reason },
@@ -473,7 +488,7 @@ pub(crate) mod tests {
     use crate::train::features::Identity;
     use crate::train::recipe::{MemoryConfig, TrainConfig};
     use crate::train::step::tests::{bits, small, tokens};
-    use crate::train::{Curve, Schedule};
+    use crate::train::{AdamWConfig, Augmentation, Curve, Schedule};
 
     /// Random tokens, as many images as asked for.
     #[derive(Debug)]
@@ -516,6 +531,8 @@ pub(crate) mod tests {
                 seed: 5,
                 optimizer: AdamWConfig { learning_rate: 1e-2, ..AdamWConfig::default() },
                 schedule: Schedule::new(Curve::Cosine).warmup(2),
+                augmentation: Augmentation::default(),
+                precision: Precision::F32,
                 memory: MemoryConfig {
                     init: MemoryInit::KMeans,
                     start: 0.3,
@@ -538,6 +555,52 @@ pub(crate) mod tests {
 
     fn new(source: &Tokens) -> Trainer<'_> {
         Trainer::new(recipe(), source, &Device::Cpu, &go()).unwrap()
+    }
+
+    #[test]
+    fn an_augmented_run_resumes_to_the_same_bits_and_others_refuse_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = crate::train::features_tests::dataset(folder.path());
+        let extractor = dualad_backbones::Backbone::FilterBank.extractor().build().unwrap().into();
+        let preprocess = dualad_data::image::Preprocess::new(64, 64).unwrap();
+        let samples = dataset.samples(dualad_data::Split::Train).cloned();
+        let features = crate::train::Features::of(samples, extractor, preprocess).compute(|_, _| ()).unwrap();
+        let mut recipe = recipe();
+        recipe.network.stage_channels =
+            dualad_backbones::Backbone::FilterBank.default_stages().iter().map(|stage| stage.channels).collect();
+        recipe.network.grid = [4, 4];
+        recipe.train.augmentation =
+            Augmentation { flip_vertical: true, quarter_turns: true, ..Augmentation::default() };
+        let path = folder.path().join("checkpoint.safetensors");
+        let run = |recipe: &Recipe, stop: u64| {
+            let mut trainer = Trainer::new(recipe.clone(), &features, &Device::Cpu, &go()).unwrap().checkpoint(&path);
+            let cancel = go();
+            let result = trainer.run(&cancel, |progress| {
+                if progress.step == stop {
+                    cancel.cancel();
+                }
+            });
+            assert_eq!(result.is_err(), stop > 0);
+            trainer.losses()
+        };
+        let whole = run(&recipe, 0);
+        let mut plain = recipe.clone();
+        plain.train.augmentation = Augmentation::default();
+        assert_ne!(run(&plain, 0), whole);
+        run(&recipe, 3);
+        assert!(matches!(Trainer::resume(plain, &features, &Device::Cpu, &path), Err(Error::OtherRun { .. })));
+        let mut resumed = Trainer::resume(recipe.clone(), &features, &Device::Cpu, &path).unwrap();
+        resumed.run(&go(), |_| ()).unwrap();
+        assert_eq!(resumed.losses(), whole);
+        // Tokens without their images cannot be augmented, and a CPU does not compute in bf16.
+        let source = source();
+        let mut other = super::tests::recipe();
+        other.train.augmentation = recipe.train.augmentation;
+        let error = Trainer::new(other.clone(), &source, &Device::Cpu, &go()).unwrap().run(&go(), |_| ()).unwrap_err();
+        assert!(error.to_string().contains("augmentation"), "{error}");
+        other.train.precision = Precision::Bf16;
+        let error = Trainer::new(other, &source, &Device::Cpu, &go()).unwrap_err().to_string();
+        assert!(error.contains("precision") && error.contains("bf16"), "{error}");
     }
 
     #[test]
