@@ -144,27 +144,12 @@ fn enormous_strides_cost_nothing() {
     }
 }
 
-/// The CPU, and each CUDA or Metal device that the build and the machine have; says which are not there.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    for (name, built, device) in [
-        ("CUDA", cfg!(feature = "cuda"), Device::new_cuda as fn(usize) -> candle_core::Result<Device>),
-        ("Metal", cfg!(feature = "metal"), Device::new_metal),
-    ] {
-        match built.then(|| device(0)) {
-            Some(Ok(device)) => devices.push(device),
-            Some(Err(error)) => println!("skipped: no {name} device ({error})"),
-            None => println!("skipped: no {name} device (built without it)"),
-        }
-    }
-    devices
-}
-
 #[test]
 fn devices_agree() {
     let stages = [Stage::new(1, 3, 4), Stage::new(2, 33, 8), Stage::new(3, 70, 16), Stage::new(4, 5, 32)];
     let [height, width] = [64, 96];
-    for device in devices() {
+    for (name, device) in dualad_gpu::devices() {
+        let Ok(device) = device.inspect_err(|error| println!("skipped: no {name} device ({error})")) else { continue };
         for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
             let maps = stages.iter().map(|stage| map(2, stage.map_shape(height, width), 3).to_dtype(dtype).unwrap());
             let maps: Vec<Tensor> = maps.collect();

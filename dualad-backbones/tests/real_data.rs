@@ -75,6 +75,29 @@ fn resnet50_v1_gives_features_from_its_half_precision_file() {
     check(&*Backbone::ResNet50V1.extractor().weights(weights).build().unwrap());
 }
 
+/// Winograd's convolutions and all else, on weights and images that are real.
+#[test]
+fn the_cpus_engine_equals_candles_operations_on_real_weights() {
+    for (backbone, file) in [
+        (Backbone::ResNet18, "resnet18_to_layer3.safetensors"),
+        (Backbone::ResNet50V1, "resnet50_v1_to_layer3.safetensors"),
+    ] {
+        let (Some(weights), Some(data)) = (weights(file), shared("data")) else { return };
+        let images = batch(&paths(&data.join("bottle/train/good"))[..2]);
+        let maps = |plain: bool| {
+            let builder = backbone.extractor().weights(weights.clone());
+            let extractor = if plain { builder.plain() } else { builder }.build().unwrap();
+            extractor.extract(&images).unwrap()
+        };
+        for (stage, (found, expected)) in maps(false).iter().zip(&maps(true)).enumerate() {
+            let largest = expected.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap();
+            let error = (found - expected).unwrap().abs().unwrap().flatten_all().unwrap().max(0).unwrap();
+            let error = error.to_scalar::<f32>().unwrap() / largest;
+            assert!(error <= 1e-4, "{backbone}, stage {}: {error:e} of the largest value", stage + 1);
+        }
+    }
+}
+
 #[test]
 fn real_weights_hold_in_half_precision() {
     let (Some(weights), Some(data)) = (weights("resnet18_to_layer3.safetensors"), shared("data")) else { return };

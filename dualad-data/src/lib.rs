@@ -42,3 +42,7 @@ pub use dataset::{Category, Dataset, Label, MaskRule, Sample, Split};
 pub use error::{Error, Result};
 pub use layout::Layout;
 pub use loader::{Batch, Batches, Cancel, Loader, OnError};
+
+/// What the names of files begin with that are not complete yet: each is renamed once it is, and a process that is killed leaves
+/// one.
+pub const UNFINISHED: &str = ".dualad-unfinished-";

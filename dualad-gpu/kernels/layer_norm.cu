@@ -32,7 +32,7 @@ template <typename T> INLINE Statistics norm_statistics(GLOBAL const T *x, u32 c
 // A warp for each row.
 template <typename T>
 INLINE void norm_forward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *weight, GLOBAL const T *bias, GLOBAL T *y, At at, SHARED float *) {
-    u32 warp = at.index / 32, lane = at.index % 32, row = at.group_x * (at.threads / 32) + warp;
+    u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     x += (u64)row * p.channels;
     y += (u64)row * p.channels;
@@ -46,7 +46,7 @@ INLINE void norm_forward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const
 // dx = s (w dy - mean(w dy) - h mean(w dy h)), s = 1 / deviation. A warp for each row; also writes its statistics.
 template <typename T>
 INLINE void norm_backward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *weight, GLOBAL const T *dy, GLOBAL T *dx, GLOBAL float *statistics, At at, SHARED float *) {
-    u32 warp = at.index / 32, lane = at.index % 32, row = at.group_x * (at.threads / 32) + warp;
+    u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     x += (u64)row * p.channels;
     dy += (u64)row * p.channels;

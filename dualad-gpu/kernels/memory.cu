@@ -17,7 +17,7 @@ struct MemoryParams {
 
 // y = x / |x|. A warp for each row.
 INLINE void unit_forward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL float *y, At at, SHARED float *) {
-    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     x += (u64)row * p.length;
     y += (u64)row * p.length;
@@ -29,7 +29,7 @@ INLINE void unit_forward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL
 
 // dx = (dy - y (dy . y)) / |x|; at the bound the norm is constant.
 INLINE void unit_backward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dx, At at, SHARED float *) {
-    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     x += (u64)row * p.length;
     dy += (u64)row * p.length;
@@ -76,7 +76,7 @@ INLINE Addressing addressing(CONSTANT MemoryParams &p, GLOBAL const float *cosin
 
 // Softmax, hard shrinkage, sum to one. A warp for each row.
 INLINE void address_forward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL float *weights, At at, SHARED float *) {
-    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     cosines += (u64)row * p.length;
     weights += (u64)row * p.length;
@@ -89,7 +89,7 @@ INLINE void address_forward(CONSTANT MemoryParams &p, GLOBAL const float *cosine
 
 // Of the cosines, from that of the weights.
 INLINE void address_backward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL const float *gradient, GLOBAL float *d_cosines, At at, SHARED float *) {
-    u32 lane = at.index % 32, row = at.group_x * (at.threads / 32) + at.index / 32;
+    u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     cosines += (u64)row * p.length;
     gradient += (u64)row * p.length;

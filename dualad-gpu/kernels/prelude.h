@@ -48,7 +48,6 @@ struct At {
     uint3 group [[threadgroup_position_in_grid]], uint3 place [[thread_position_in_threadgroup]],                               \
         uint3 threads [[threads_per_threadgroup]], threadgroup float *shared [[threadgroup(0)]]
 #define DUALAD_AT At{group.x, group.y, group.z, place.x, threads.x}
-#define KERNEL1(name, body, P, A) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], DUALAD_PLACE) { body(p, a, DUALAD_AT, shared); }
 #define KERNEL2(name, body, P, A, B) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], DUALAD_PLACE) { body(p, a, b, DUALAD_AT, shared); }
 #define KERNEL3(name, body, P, A, B, C) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], DUALAD_PLACE) { body(p, a, b, c, DUALAD_AT, shared); }
 #define KERNEL4(name, body, P, A, B, C, D) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], DUALAD_PLACE) { body(p, a, b, c, d, DUALAD_AT, shared); }
@@ -84,7 +83,6 @@ struct At {
 };
 
 // Parameters and buffers come as pointers to their address spaces, as in Metal.
-#define KERNEL1(name, body, P, A) static void name(CONSTANT P &p, A a, At at, SHARED float *shared) { body(p, a, at, shared); }
 #define KERNEL2(name, body, P, A, B) static void name(CONSTANT P &p, A a, B b, At at, SHARED float *shared) { body(p, a, b, at, shared); }
 #define KERNEL3(name, body, P, A, B, C) static void name(CONSTANT P &p, A a, B b, C c, At at, SHARED float *shared) { body(p, a, b, c, at, shared); }
 #define KERNEL4(name, body, P, A, B, C, D) static void name(CONSTANT P &p, A a, B b, C c, D d, At at, SHARED float *shared) { body(p, a, b, c, d, at, shared); }
@@ -131,7 +129,6 @@ struct At {
 };
 
 #define DUALAD_AT At{blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, blockDim.x}
-#define KERNEL1(name, body, P, A) DUALAD_GLOBAL name(P p, A a) { DUALAD_SHARED body(p, a, DUALAD_AT, shared); }
 #define KERNEL2(name, body, P, A, B) DUALAD_GLOBAL name(P p, A a, B b) { DUALAD_SHARED body(p, a, b, DUALAD_AT, shared); }
 #define KERNEL3(name, body, P, A, B, C) DUALAD_GLOBAL name(P p, A a, B b, C c) { DUALAD_SHARED body(p, a, b, c, DUALAD_AT, shared); }
 #define KERNEL4(name, body, P, A, B, C, D) DUALAD_GLOBAL name(P p, A a, B b, C c, D d) { DUALAD_SHARED body(p, a, b, c, d, DUALAD_AT, shared); }
@@ -155,6 +152,10 @@ template <> __device__ __forceinline__ float stored<float>(float x) { return x; 
 template <> __device__ __forceinline__ f16 stored<f16>(float x) { return __float2half_rn(x); }
 template <> __device__ __forceinline__ bf16 stored<bf16>(float x) { return __float2bfloat16_rn(x); }
 #endif
+
+// Where a thread is, if each warp of each group has a row.
+INLINE u32 lane_of(At at) { return at.index % 32; }
+INLINE u32 row_of(At at) { return at.group_x * (at.threads / 32) + at.index / 32; }
 
 // The sum over the lanes of a warp, in the same order in each: all lanes have the same bits.
 INLINE float sum_of_lanes(float x) {

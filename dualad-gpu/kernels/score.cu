@@ -16,7 +16,7 @@ struct ScoreParams {
 // A warp for each token.
 template <typename T>
 INLINE void combined_errors(CONSTANT ScoreParams &p, GLOBAL const T *clean, GLOBAL const T *reconstruction, GLOBAL float *errors, At at, SHARED float *) {
-    u32 lane = at.index % 32, token = at.group_x * (at.threads / 32) + at.index / 32;
+    u32 lane = lane_of(at), token = row_of(at);
     if (token >= p.tokens) return;
     clean += (u64)token * p.channels;
     reconstruction += (u64)token * p.channels;

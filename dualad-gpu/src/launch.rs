@@ -4,7 +4,7 @@
 #![cfg_attr(not(any(feature = "cuda", feature = "metal")), allow(dead_code))]
 
 use candle_core::op::BackpropOp;
-use candle_core::{CudaStorage, DType, Layout, MetalStorage, Result, Storage, Tensor};
+use candle_core::{CudaStorage, DType, Device, Layout, MetalStorage, Result, Storage, Tensor};
 
 /// A file of kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -211,6 +211,11 @@ pub fn suffix(dtype: DType) -> Result<&'static str> {
         DType::BF16 => Ok("bf16"),
         other => candle_core::bail!("there are kernels for f32, f16 and bf16, not for {other:?}"),
     }
+}
+
+/// Every kind of device: the CPU, and the first CUDA and Metal device or why there is none.
+pub fn devices() -> [(&'static str, Result<Device>); 3] {
+    [("CPU", Ok(Device::Cpu)), ("CUDA", Device::new_cuda_with_stream(0)), ("Metal", Device::new_metal(0))]
 }
 
 /// Where a contiguous tensor begins, in elements.

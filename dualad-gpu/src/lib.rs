@@ -28,4 +28,4 @@ mod launch;
 #[cfg(feature = "metal")]
 mod metal;
 
-pub use launch::{Launch, Source, suffix};
+pub use launch::{Launch, Source, devices, suffix};

@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use dualad_data::UNFINISHED;
 
-/// What the names of files begin with that are not complete yet. A process that is killed leaves one.
-pub(crate) const UNFINISHED: &str = ".dualad-unfinished-";
+use crate::error::{Error, Result};
 
 /// Removes what killed processes left in a folder, which nobody else may be writing in.
 pub(crate) fn remove_unfinished(folder: &Path) {

@@ -37,7 +37,7 @@ where
     }
     let path = target.as_deref().unwrap_or(path);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".dualad-unfinished-").tempfile_in(folder).map_err(io)?;
+    let mut file = tempfile::Builder::new().prefix(crate::UNFINISHED).tempfile_in(folder).map_err(io)?;
     file.write_all(&bytes).map_err(io)?;
     #[cfg(unix)]
     {

@@ -46,28 +46,20 @@ fn only(made: Vec<Tensor>, shape: &candle_core::Shape) -> Result<Tensor> {
 /// What an operation of one output has in common on CUDA and on Metal: `launch`, a method of the inputs' layouts and their type
 /// that gives what to run and the output's shape.
 macro_rules! on_devices {
-    ($op:ident: $($storage:ident $layout:ident),+) => {
-        fn cuda_fwd(
+    ($op:ident: $($inputs:tt)+) => {
+        on_devices!(@on cuda_fwd on_cuda CudaStorage $op: $($inputs)+);
+        on_devices!(@on metal_fwd on_metal MetalStorage $op: $($inputs)+);
+    };
+    (@on $forward:ident $run:ident $kind:ident $op:ident: $($storage:ident $layout:ident),+) => {
+        fn $forward(
             &self,
-            $($storage: &candle_core::CudaStorage, $layout: &Layout),+
-        ) -> Result<(candle_core::CudaStorage, Shape)> {
+            $($storage: &candle_core::$kind, $layout: &Layout),+
+        ) -> Result<(candle_core::$kind, Shape)> {
             use candle_core::backend::BackendStorage;
             let inputs = [$(($storage, $layout)),+];
             let dtype = inputs[0].0.dtype();
             let (launch, shape) = $op::launch(self, &inputs.map(|(_, layout)| layout), dtype)?;
-            let made = launch.on_cuda(&inputs, &[(shape.elem_count(), dtype)])?;
-            made.into_iter().next().map(|made| (made, shape)).ok_or_else(|| Error::Msg("nothing was made".into()))
-        }
-
-        fn metal_fwd(
-            &self,
-            $($storage: &candle_core::MetalStorage, $layout: &Layout),+
-        ) -> Result<(candle_core::MetalStorage, Shape)> {
-            use candle_core::backend::BackendStorage;
-            let inputs = [$(($storage, $layout)),+];
-            let dtype = inputs[0].0.dtype();
-            let (launch, shape) = $op::launch(self, &inputs.map(|(_, layout)| layout), dtype)?;
-            let made = launch.on_metal(&inputs, &[(shape.elem_count(), dtype)])?;
+            let made = launch.$run(&inputs, &[(shape.elem_count(), dtype)])?;
             made.into_iter().next().map(|made| (made, shape)).ok_or_else(|| Error::Msg("nothing was made".into()))
         }
     };
@@ -145,18 +137,10 @@ pub(crate) mod tests {
 
     /// The CPU, and each CUDA or Metal device that the build and the machine have; says which are not there.
     pub(crate) fn devices() -> Vec<Device> {
-        let mut devices = vec![Device::Cpu];
-        for (name, built, device) in [
-            ("CUDA", cfg!(feature = "cuda"), Device::new_cuda as fn(usize) -> Result<Device>),
-            ("Metal", cfg!(feature = "metal"), Device::new_metal),
-        ] {
-            match built.then(|| device(0)) {
-                Some(Ok(device)) => devices.push(device),
-                Some(Err(error)) => println!("skipped: no {name} device ({error})"),
-                None => println!("skipped: no {name} device (built without it)"),
-            }
-        }
-        devices
+        let there = |(name, device): (&str, Result<Device>)| {
+            device.inspect_err(|error| println!("skipped: no {name} device ({error})")).ok()
+        };
+        dualad_gpu::devices().into_iter().filter_map(there).collect()
     }
 
     /// The types of numbers that a device has kernels for, each with what results may differ by.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device};
 use dualad_data::Cancel;
+use dualad_kernels::are_finite;
 
 use crate::error::{Error, Result};
 use crate::train::checkpoint::{Checkpoint, Line, Position};
@@ -381,7 +382,7 @@ impl<'a> Trainer<'a> {
         let (state, identity) = (self.stepper.state()?, self.tokens.identity());
         for (name, parameter) in &state.parameters {
             let values = parameter.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-            if values.iter().any(|value| !value.is_finite()) {
+            if !are_finite(&values) {
                 return Err(Error::Training {
                     step: state.steps,
                     reason: format!(
@@ -565,11 +566,11 @@ pub(crate) mod tests {
         let preprocess = dualad_data::image::Preprocess::new(64, 64).unwrap();
         let samples = dataset.samples(dualad_data::Split::Train).cloned();
         let features = crate::train::Features::of(samples, extractor, preprocess).compute(|_, _| ()).unwrap();
-        let mut recipe = recipe();
-        recipe.network.stage_channels =
+        let mut augmented = recipe();
+        augmented.network.stage_channels =
             dualad_backbones::Backbone::FilterBank.default_stages().iter().map(|stage| stage.channels).collect();
-        recipe.network.grid = [4, 4];
-        recipe.train.augmentation =
+        augmented.network.grid = [4, 4];
+        augmented.train.augmentation =
             Augmentation { flip_vertical: true, quarter_turns: true, ..Augmentation::default() };
         let path = folder.path().join("checkpoint.safetensors");
         let run = |recipe: &Recipe, stop: u64| {
@@ -583,19 +584,19 @@ pub(crate) mod tests {
             assert_eq!(result.is_err(), stop > 0);
             trainer.losses()
         };
-        let whole = run(&recipe, 0);
-        let mut plain = recipe.clone();
+        let whole = run(&augmented, 0);
+        let mut plain = augmented.clone();
         plain.train.augmentation = Augmentation::default();
         assert_ne!(run(&plain, 0), whole);
-        run(&recipe, 3);
+        run(&augmented, 3);
         assert!(matches!(Trainer::resume(plain, &features, &Device::Cpu, &path), Err(Error::OtherRun { .. })));
-        let mut resumed = Trainer::resume(recipe.clone(), &features, &Device::Cpu, &path).unwrap();
+        let mut resumed = Trainer::resume(augmented.clone(), &features, &Device::Cpu, &path).unwrap();
         resumed.run(&go(), |_| ()).unwrap();
         assert_eq!(resumed.losses(), whole);
         // Tokens without their images cannot be augmented, and a CPU does not compute in bf16.
         let source = source();
-        let mut other = super::tests::recipe();
-        other.train.augmentation = recipe.train.augmentation;
+        let mut other = recipe();
+        other.train.augmentation = augmented.train.augmentation;
         let error = Trainer::new(other.clone(), &source, &Device::Cpu, &go()).unwrap().run(&go(), |_| ()).unwrap_err();
         assert!(error.to_string().contains("augmentation"), "{error}");
         other.train.precision = Precision::Bf16;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use dualad::backbones::{FeatureExtractor, Provenance, Weights};
 use dualad::candle_core::Device;
 use dualad::data::image::Preprocess;
-use dualad::data::{Cancel, Dataset, Sample, Split};
+use dualad::data::{Cancel, Dataset, Sample, Split, UNFINISHED};
 use dualad::metrics::Evaluation;
 use dualad::report::{ImageResult, Picture, Report, Reported};
 use dualad::train::{FeatureCache, Features, FolderLock, Trainer};
@@ -21,6 +21,9 @@ use crate::common::{Result, note, print, temporary};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const LOG: &str = "train.jsonl";
+/// Where an earlier run's go when a run begins anew.
+const PREVIOUS_CHECKPOINT: &str = "checkpoint.previous.safetensors";
+const PREVIOUS_LOG: &str = "train.previous.jsonl";
 /// Pictures of misses, and of false alarms, in the report.
 const WORST: usize = 8;
 
@@ -305,16 +308,13 @@ fn set_aside(out: &Path) -> Result<()> {
     if !out.join(CHECKPOINT).exists() {
         return Ok(());
     }
-    for (name, previous) in [(CHECKPOINT, "checkpoint.previous.safetensors"), (LOG, "train.previous.jsonl")] {
+    for (name, previous) in [(CHECKPOINT, PREVIOUS_CHECKPOINT), (LOG, PREVIOUS_LOG)] {
         let (from, to) = (out.join(name), out.join(previous));
         if from.exists() {
             std::fs::rename(&from, &to).map_err(|error| format!("cannot rename {}: {error}", from.display()))?;
         }
     }
-    note(&format!(
-        "note: the checkpoint of an earlier run is kept as {}",
-        out.join("checkpoint.previous.safetensors").display()
-    ));
+    note(&format!("note: the checkpoint of an earlier run is kept as {}", out.join(PREVIOUS_CHECKPOINT).display()));
     Ok(())
 }
 
@@ -328,7 +328,7 @@ fn remove_results(out: &Path) {
         for file in std::fs::read_dir(category.path()).into_iter().flatten().flatten() {
             let name = file.file_name();
             let name = name.to_string_lossy();
-            if name.ends_with(".png") || name.starts_with(".dualad-unfinished-") {
+            if name.ends_with(".png") || name.starts_with(UNFINISHED) {
                 let _ = std::fs::remove_file(file.path());
             }
         }
