@@ -62,8 +62,9 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
     }
 }
 
-/// 2^x within 1.5e-7 of it, from -125 to 126, and what it is there beyond; anything for NaN. A third cheaper than [`exp`]: x's own
-/// rounding is the caller's, the polynomial (2^r from -1/2 to 1/2, by minimax) has fewer terms, and n is added to the exponent.
+/// 2^x within 1.5e-7 of it, from -125 to 126, and what it is there beyond; anything for NaN. Twelve operations
+/// where [`exp`] has 17: x's own rounding is the caller's, the polynomial (2^r from -1/2 to 1/2, by minimax) has fewer terms, and n is
+/// added to the exponent.
 ///
 /// # Safety
 /// As [`Simd`]'s.

@@ -1,0 +1,69 @@
+//! The CPU's engine against candle's operations, over sizes and batches of every kind.
+
+use candle_core::{Device, Tensor};
+use dualad_backbones::weights::synthetic;
+use dualad_backbones::{Backbone, Weights};
+
+fn images(batch: usize, [height, width]: [usize; 2], seed: u64) -> Tensor {
+    let shape = [batch, 3, height, width];
+    Tensor::from_vec(synthetic::tensor("input", &shape, seed), &shape, &Device::Cpu).unwrap()
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn assert_near(found: &Tensor, expected: &Tensor, what: &str) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    let (found, expected) = (numbers(found), numbers(expected));
+    let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+    for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert!((found - expected).abs() <= 1e-4 * largest, "{what}, number {index}: {found}, not {expected}");
+    }
+}
+
+/// Maps of every stage, and tokens.
+fn check(backbone: Backbone, cases: &[(usize, [usize; 2])]) {
+    let builder = || {
+        let stages: Vec<usize> = backbone.stages().iter().map(|stage| stage.index).collect();
+        backbone.extractor().stages(&stages).weights(Weights::synthetic(3))
+    };
+    let (fast, plain) = (builder().build().unwrap(), builder().plain().build().unwrap());
+    for &(batch, size) in cases {
+        let images = images(batch, size, 7);
+        let what = format!("{backbone}, {batch} of {size:?}");
+        let (found, expected) = (fast.extract(&images).unwrap(), plain.extract(&images).unwrap());
+        assert_eq!(found.len(), expected.len());
+        for (stage, (found, expected)) in fast.stages().iter().zip(found.iter().zip(&expected)) {
+            assert_near(found, expected, &format!("{what}, stage {}", stage.index));
+        }
+        assert_near(&fast.tokens(&images).unwrap(), &plain.tokens(&images).unwrap(), &what);
+        // A part of a larger tensor, which does not begin where its memory does.
+        let several = Tensor::cat(&[&images, &images], 0).unwrap().narrow(0, batch, batch).unwrap();
+        assert_near(&fast.extract(&several).unwrap()[0], &expected[0], &format!("{what}, narrowed"));
+    }
+}
+
+/// Maps of odd rows and columns, one cell, more squares than fit a group, several images.
+const CASES: &[(usize, [usize; 2])] = &[(1, [16, 16]), (1, [32, 80]), (3, [48, 32]), (2, [112, 144])];
+
+#[test]
+fn resnets_equal_candles_operations() {
+    for backbone in [Backbone::ResNet18, Backbone::ResNet50V1] {
+        check(backbone, CASES);
+    }
+    check(Backbone::WideResNet50x2, &[(1, [224, 224]), (5, [32, 48])]);
+    check(Backbone::ResNet34, &[(2, [64, 96])]);
+}
+
+#[test]
+fn efficientnets_equal_candles_operations() {
+    // Small: candle's depthwise convolutions take their time.
+    check(Backbone::EfficientNetB4, &CASES[..3]);
+    check(Backbone::EfficientNetB4Timm, &[(2, [48, 80])]);
+}
+
+#[test]
+fn vision_transformers_equal_candles_operations() {
+    check(Backbone::VitSmallDino, &[(1, [224, 224]), (3, [48, 80]), (1, [16, 16])]);
+}
