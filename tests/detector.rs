@@ -6,26 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dualad::backbones::{Backbone, Weights};
+use dualad::backbones::{Backbone, Weights, weights};
 use dualad::calibration::{Calibration, Decision, ThresholdSource, Thresholds};
+use dualad::candle_core::{DType, Device};
 use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
 use dualad::data::image_crate::{DynamicImage, RgbImage};
 use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Split};
 use dualad::detector::{FitProgress, Inspection, ModelBytes, Request, Tiling, TrainingImages};
 use dualad::train::Recipe;
-use dualad::{Detector, Error, Variant};
+use dualad::{Detector, Error, Model, Variant};
 
-/// Small enough for a test: 64 x 64 pixels.
-fn recipe() -> Recipe {
-    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
-    let network = &mut recipe.network;
-    (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
-    (network.narrow_width, network.head_width, network.ffn_width, network.heads) = (8, 8, 8, 2);
-    (network.encoder_layers, network.memory_slots) = (1, 6);
-    (recipe.train.epochs, recipe.train.batch_size, recipe.train.schedule.warmup_steps) = (6, 4, 2);
-    recipe
-}
+mod support;
+
+use support::recipe;
 
 fn write(folder: &Path, categories: &[Category], train: usize) -> PathBuf {
     let options = Options { size: 64, train, test_good: 2, test_per_defect: 1, categories: categories.into(), seed: 1 };
@@ -46,7 +40,7 @@ fn shop() -> &'static Shop {
     SHOP.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let data = write(&folder.path().join("data"), &[Category::Gear, Category::Plate], 10);
-        let detector = Detector::fit(&data).recipe(recipe()).run().unwrap().detector;
+        let detector = Detector::fit(&data).recipe(recipe()).epochs(6).run().unwrap().detector;
         let dataset = Dataset::open(&data).unwrap();
         let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
         Shop { _folder: folder, data, detector, images }
@@ -221,6 +215,43 @@ fn odd_pictures_have_scores() {
             assert!(at.x + at.width <= width && at.y + at.height <= height && at.width > 0 && at.height > 0);
         }
     }
+}
+
+/// Whatever a model's numbers are: a finite score, or an error that says what is not finite.
+#[test]
+fn numbers_that_overflow_are_errors_and_never_scores() {
+    let Shop { detector, images, .. } = shop();
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
+    let (config, parameters) = (String::from_utf8(read("config.json")).unwrap(), read("model.safetensors"));
+    let begin = 8 + u64::from_le_bytes(parameters[..8].try_into().unwrap()) as usize;
+    let mut refused = 0;
+    for factor in [1e3, 1e5, 1e12, 1e36, -1e36, 0.0] {
+        let mut scaled = parameters.clone();
+        for value in scaled[begin..].as_chunks_mut::<4>().0 {
+            *value = (f32::from_le_bytes(*value) * factor).clamp(f32::MIN, f32::MAX).to_le_bytes();
+        }
+        let digest = |bytes: &[u8]| weights::sha256(bytes);
+        let config = config.replace(&digest(&parameters), &digest(&scaled));
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let bytes =
+                ModelBytes { config: config.as_bytes(), parameters: &scaled, backbone: None, calibration: None };
+            let found = Detector::builder().dtype(dtype).from_bytes(&bytes).and_then(|d| d.inspect(&images[0]));
+            match found {
+                Ok(found) => {
+                    let values = || found.anomaly_map.values.iter().chain([&found.image_score]);
+                    assert!(values().all(|value| value.is_finite()), "{factor} in {dtype:?}");
+                }
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.to_string().contains("finite"), "{factor} in {dtype:?}: {error}");
+                }
+            }
+        }
+    }
+    assert!(refused > 0, "nothing overflowed");
+    assert!(Model::load(folder.path(), &Device::Cpu).is_ok());
 }
 
 #[test]

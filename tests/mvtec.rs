@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use dualad::Variant;
 use dualad::backbones::Backbone;
@@ -15,22 +14,16 @@ use dualad::data::synthetic::{self, Category, Options};
 use dualad::train::Recipe;
 use serde_json::Value;
 
+mod support;
+
+use support::{example, wait_for};
+
 /// A network and a run small enough for a test: 64 x 64 pixels, 6 training images, 2 steps an epoch.
 const CONFIG: &str = r#"{
     "network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "narrow_width": 8, "head_width": 8, "heads": 2,
                 "ffn_width": 8, "encoder_layers": 1, "memory_slots": 6},
     "train": {"epochs": 8, "batch_size": 4, "schedule": {"warmup_steps": 2}}
 }"#;
-
-/// The example's executable, which `cargo test` builds beside this one.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is not there; run `cargo build --workspace --examples`", path.display());
-    let mut command = Command::new(path);
-    command.stdin(Stdio::null()).env_remove("DUALAD_CACHE");
-    command
-}
 
 /// A folder with a dataset, a configuration and a cache.
 struct Place {
@@ -109,14 +102,6 @@ fn fail(command: &mut Command, code: i32) -> String {
         assert!(stderr.starts_with("error: "), "{stderr}");
     }
     stderr
-}
-
-fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(120), "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn lines(path: &Path) -> usize {
@@ -260,51 +245,6 @@ fn a_signal_saves_the_run_and_resuming_gives_the_same_bits() {
         };
         assert_eq!(steps(signal), steps("whole"));
     }
-}
-
-#[test]
-fn a_run_killed_again_and_again_ends_with_the_same_bits() {
-    let place = Place::new();
-    let flags = ["--epochs", "300", "--checkpoint-every", "0"];
-    succeed(place.command("whole").args(flags));
-    // From a fixed seed: the moments differ between machines as it is.
-    let mut state = 12_345u64;
-    let (mut kills, mut patience) = (0, 0);
-    loop {
-        let mut command = place.command("killed");
-        if place.path("killed/checkpoint.safetensors").exists() {
-            command.arg("--resume");
-        }
-        let mut run = command.args(flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let moment = Duration::from_millis(30 + (state >> 33) % 200 + patience);
-        // Where the machine is slow, a run must still get somewhere.
-        patience += 10;
-        let begun = Instant::now();
-        let status = loop {
-            match run.try_wait().unwrap() {
-                Some(status) => break Some(status),
-                None if begun.elapsed() > moment => break None,
-                None => std::thread::sleep(Duration::from_millis(2)),
-            }
-        };
-        match status {
-            Some(status) => {
-                let output = run.wait_with_output().unwrap();
-                assert!(status.success(), "after {kills} kills: {}", text(&output.stderr));
-                break;
-            }
-            None => {
-                run.kill().unwrap();
-                run.wait().unwrap();
-                kills += 1;
-            }
-        }
-    }
-    println!("killed {kills} times");
-    assert!(kills >= 1, "it was never killed");
-    assert_eq!(place.model("killed"), place.model("whole"), "after {kills} kills");
-    assert_eq!(place.result("killed"), place.result("whole"));
 }
 
 #[test]
@@ -474,64 +414,4 @@ fn what_is_wrong_with_the_dataset_is_said_first() {
     fs::write(place.path("data/plate/train/good/001.png"), "no picture").unwrap();
     let error = fail(&mut place.command("out"), 1);
     assert!(error.contains("plate/train/good/001.png"), "{error}");
-}
-
-/// A disk of so many bytes, if this may have one.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(place: &Place, size: &str) -> Option<Self> {
-        let disk = place.path("disk");
-        fs::create_dir(&disk).unwrap();
-        let size = format!("size={size}");
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&disk).output();
-        if mount.is_ok_and(|output| output.status.success()) {
-            return Some(Self(disk));
-        }
-        println!("skipped: this needs the right to mount a small tmpfs");
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
-#[test]
-fn a_full_disk_names_the_cache_and_the_way_out() {
-    let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "32k") else { return };
-    let mut command = example("mvtec");
-    command.arg("--data").arg(place.path("data")).arg("--config").arg(place.path("config.json"));
-    command.args(["--backbone", "filter-bank", "--preset", "fast"]).arg("--cache").arg(disk.0.join("cache"));
-    let error = fail(command.arg("--out").arg(place.path("out")), 1);
-    assert!(error.contains("disk/cache") && error.contains("--no-cache"), "{error}");
-}
-
-#[test]
-fn a_full_disk_leaves_the_last_checkpoint() {
-    let place = Place::new();
-    let Some(disk) = SmallDisk::mount(&place, "2m") else { return };
-    let run = || {
-        let mut command = place.command("disk/out");
-        command.args(["--epochs", "300", "--checkpoint-every", "0"]);
-        command
-    };
-    let first = run().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let checkpoint = disk.0.join("out/checkpoint.safetensors");
-    wait_for("a checkpoint", || checkpoint.exists());
-    // Somebody else takes the rest of the disk.
-    let mut hog = fs::File::create(disk.0.join("hog")).unwrap();
-    let full = || std::io::copy(&mut std::io::repeat(0), &mut hog).is_err();
-    wait_for("the disk to be full", full);
-    let output = first.wait_with_output();
-    let stderr = text(&output.unwrap().stderr);
-    assert!(stderr.contains("cannot write") && stderr.contains("disk/out"), "{stderr}");
-    drop(hog);
-    fs::remove_file(disk.0.join("hog")).unwrap();
-    succeed(run().arg("--resume"));
-    succeed(place.command("whole").args(["--epochs", "300"]));
-    assert_eq!(place.model("disk/out"), place.model("whole"));
 }

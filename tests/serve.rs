@@ -12,13 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use dualad::backbones::Backbone;
+use dualad::Detector;
 use dualad::data::image::{Limits, Picture};
-use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Dataset, Split};
-use dualad::train::Recipe;
-use dualad::{Detector, Variant};
 use serde_json::Value;
+
+mod support;
+
+use support::{example, recipe, write_parts};
 
 /// A model of two products, images, and what `detect` says of them.
 struct Shop {
@@ -38,17 +39,9 @@ fn shop() -> &'static Shop {
     static SHOP: OnceLock<Shop> = OnceLock::new();
     SHOP.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let categories = vec![Category::Gear, Category::Plate];
-        let options = Options { size: 64, train: 10, test_good: 2, test_per_defect: 1, categories, seed: 1 };
         let data = folder.path().join("data");
-        synthetic::write(&data, &options, |_, _| ()).unwrap();
-        let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
-        let network = &mut recipe.network;
-        (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
-        (network.narrow_width, network.head_width, network.ffn_width, network.heads) = (8, 8, 8, 2);
-        (network.encoder_layers, network.memory_slots) = (1, 6);
-        (recipe.train.epochs, recipe.train.batch_size, recipe.train.schedule.warmup_steps) = (6, 4, 2);
-        let detector = Detector::fit(&data).recipe(recipe).run().unwrap().detector;
+        write_parts(&data, 10);
+        let detector = Detector::fit(&data).recipe(recipe()).epochs(6).run().unwrap().detector;
         let model = folder.path().join("model");
         detector.save(&model).unwrap();
         let dataset = Dataset::open(&data).unwrap();
@@ -88,16 +81,6 @@ fn close(a: &Value, b: &Value) -> bool {
         }
         (a, b) => a == b,
     }
-}
-
-/// The example's executable, which `cargo test` builds beside this one.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is not there; run `cargo build --workspace --examples`", path.display());
-    let mut command = Command::new(path);
-    command.stdin(Stdio::null());
-    command
 }
 
 struct Server {

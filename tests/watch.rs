@@ -9,21 +9,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use dualad::backbones::Backbone;
-use dualad::data::synthetic::{self, Category, Options};
+use dualad::Detector;
 use dualad::data::{Dataset, Split};
-use dualad::train::Recipe;
-use dualad::{Detector, Variant};
 use serde_json::Value;
 
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is not there; run `cargo build --workspace --examples`", path.display());
-    let mut command = Command::new(path);
-    command.stdin(Stdio::null());
-    command
-}
+mod support;
+
+use support::{example, recipe, write_parts};
 
 /// A model, and images that it was not trained on.
 struct Place {
@@ -34,16 +26,9 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let categories = vec![Category::Gear, Category::Plate];
-        let options = Options { size: 64, train: 8, test_good: 2, test_per_defect: 1, categories, seed: 1 };
         let data = folder.path().join("data");
-        synthetic::write(&data, &options, |_, _| ()).unwrap();
-        let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
-        let network = &mut recipe.network;
-        (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
-        (network.narrow_width, network.head_width, network.ffn_width, network.heads) = (8, 8, 8, 2);
-        (network.encoder_layers, network.memory_slots, recipe.train.epochs) = (1, 6, 2);
-        let fitted = Detector::fit(&data).recipe(recipe).run().unwrap();
+        write_parts(&data, 8);
+        let fitted = Detector::fit(&data).recipe(recipe()).run().unwrap();
         fitted.detector.save(folder.path().join("model")).unwrap();
         let dataset = Dataset::open(&data).unwrap();
         let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();

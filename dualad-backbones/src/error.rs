@@ -89,7 +89,7 @@ pub enum WeightsError {
         /// Whether the hub has some.
         on_hub: bool,
     },
-    /// The file cannot be opened, mapped or read.
+    /// The file cannot be opened or read.
     #[error("cannot read the weights {}: {error}; check the path and its permissions", path.display())]
     Io {
         /// The file.

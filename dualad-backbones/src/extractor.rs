@@ -19,6 +19,20 @@ use crate::weights::{Provenance, Weights};
 /// [`crate::STANDARD_DEVIATION`]), `[batch, 3, height, width]`, both sides multiples of 16.
 ///
 /// Memory grows with the number of pixels; for a vision transformer with its square (every token attends to every other).
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use dualad_backbones::{Backbone, FeatureExtractor};
+///
+/// let extractor: Box<dyn FeatureExtractor> = Backbone::FilterBank.extractor().stages(&[2, 3]).build()?;
+/// let images = Tensor::zeros((2, 3, 32, 48), DType::F32, &Device::Cpu)?;
+/// for (map, stage) in extractor.extract(&images)?.iter().zip(extractor.stages()) {
+///     let [channels, rows, columns] = stage.map_shape(32, 48);
+///     assert_eq!(map.dims(), [2, channels, rows, columns]);
+/// }
+/// assert_eq!(extractor.tokens(&images)?.dims(), [2, 2 * 3, extractor.token_channels()]);
+/// # Ok::<(), dualad_backbones::Error>(())
+/// ```
 pub trait FeatureExtractor: Debug + Send + Sync {
     /// Which backbone this is.
     fn backbone(&self) -> Backbone;

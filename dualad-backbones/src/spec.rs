@@ -100,6 +100,15 @@ pub(crate) fn check_input_size(height: usize, width: usize) -> Result<()> {
 }
 
 /// A file on the Hugging Face hub.
+///
+/// ```
+/// use dualad_backbones::{Backbone, HubFile};
+///
+/// let file = HubFile::new("timm/resnet18.tv_in1k");
+/// assert_eq!(Backbone::ResNet18.hub_file(), Some(file.clone()));
+/// let other = file.revision("v1.0").filename("weights/best.safetensors");
+/// assert_eq!(other.to_string(), "timm/resnet18.tv_in1k@v1.0/weights/best.safetensors");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HubFile {

@@ -23,6 +23,17 @@ pub struct Scratch {
 
 /// One head's output `[queries, width]`. The slices begin at the head's first channel.
 ///
+/// ```
+/// use dualad_kernels::{AttentionShape, Scratch, attention};
+///
+/// let shape = AttentionShape { queries: 1, keys: 2, width: 2, strides: [2; 4], window: None };
+/// let (keys, values) = ([1.0, 0.0, 0.0, 1.0], [2.0, 4.0, 6.0, 8.0]);
+/// let mut y = [0.0; 2];
+/// // A query that is no nearer to one key than to the other reads the mean of their values.
+/// attention(&shape, &[0.5, 0.5], &keys, &values, &mut y, &mut Scratch::default());
+/// assert!((y[0] - 4.0).abs() < 1e-5 && (y[1] - 6.0).abs() < 1e-5);
+/// ```
+///
 /// # Panics
 /// If a slice is too short for its rows.
 pub fn attention(shape: &AttentionShape, q: &[f32], k: &[f32], v: &[f32], y: &mut [f32], scratch: &mut Scratch) {

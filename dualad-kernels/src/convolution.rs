@@ -42,6 +42,18 @@ impl Size {
 }
 
 /// A convolution whose weights are laid out for the way it is done.
+///
+/// ```
+/// use dualad_kernels::{Activation, Convolution, Isa, Shape, Size};
+///
+/// // The sum of each cell and its neighbours, zeros beyond the border.
+/// let shape = Shape { inputs: 1, outputs: 1, kernel: 3, stride: 1, groups: 1 };
+/// let size = Size { batch: 1, rows: 3, columns: 3 };
+/// let sum = Convolution::new(Isa::best(), shape, &[1.0; 9], &[0.0], size);
+/// let mut y = [0.0; 9];
+/// sum.run(&[1.0; 9], size, [1, 1], &mut y, size, None, Activation::Identity);
+/// assert_eq!(y, [4.0, 6.0, 4.0, 6.0, 9.0, 6.0, 4.0, 6.0, 4.0]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Convolution {
     shape: Shape,

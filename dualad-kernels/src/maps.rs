@@ -8,6 +8,17 @@ use crate::vectorised;
 
 /// The maximum of each `kernel` x `kernel` window, in steps; cells beyond the map do not count. Each window must hold a cell.
 ///
+/// ```
+/// use dualad_kernels::{Isa, Size, max_pool};
+///
+/// let (size, half) = (Size { batch: 1, rows: 2, columns: 4 }, Size { batch: 1, rows: 1, columns: 2 });
+/// let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+/// let mut y = [0.0; 2];
+/// // Windows of 2 x 2 in steps of 2, without padding.
+/// max_pool(Isa::best(), &x, size, 1, [2, 2, 0], &mut y, half);
+/// assert_eq!(y, [6.0, 8.0]);
+/// ```
+///
 /// # Panics
 /// If a buffer's length is not what the sizes make it.
 #[allow(clippy::too_many_arguments)]

@@ -23,6 +23,14 @@ const WORTH_SHARING: usize = 64 << 10;
 
 /// A matrix `[outputs, inputs]` with its bias, laid out for an instruction set: panels of some outputs, in each the inputs
 /// one after the other.
+///
+/// ```
+/// use dualad_kernels::{Isa, Packed};
+///
+/// // Two outputs of three inputs, each with its bias.
+/// let weights = Packed::new(Isa::best(), &[1.0, 0.0, 0.0, 0.0, 1.0, 1.0], 3, Some(&[0.5, 0.0]));
+/// assert_eq!((weights.inputs(), weights.outputs()), (3, 2));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Packed {
     isa: Isa,
@@ -194,6 +202,16 @@ impl After<'_> {
 
 /// `count` rows of `x` times the weights, into rows of `y` that are `stride` apart. Runs on the current thread pool; the result
 /// is the same on any number of threads.
+///
+/// ```
+/// use dualad_kernels::{After, Isa, Packed, Rows, product};
+///
+/// // The sum and the difference of two numbers, where they are not negative.
+/// let weights = Packed::new(Isa::best(), &[1.0, 1.0, 1.0, -1.0], 2, None);
+/// let mut y = [0.0; 4];
+/// product(&[1.0, 2.0, 5.0, 3.0], Rows::Dense { stride: 2 }, 2, &weights, &mut y, 2, After::RELU);
+/// assert_eq!(y, [3.0, 0.0, 8.0, 2.0]);
+/// ```
 ///
 /// # Panics
 /// If a buffer is too small for its rows.

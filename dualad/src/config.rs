@@ -337,6 +337,15 @@ fn check(field: &'static str, value: &dyn Debug, holds: bool, reason: impl FnOnc
 
 /// The parameters of a backbone as the paper counts them: the whole network, without its classifier for the ResNets and
 /// the ViT, with it for EfficientNet-B4. 0 for the filter bank.
+///
+/// ```
+/// use dualad::backbone_parameter_count;
+/// use dualad::backbones::Backbone;
+///
+/// // Without the classifier's 1000 rows of 512 weights and a bias.
+/// assert_eq!(backbone_parameter_count(Backbone::ResNet18), 11_689_512 - 1000 * 513);
+/// assert_eq!(backbone_parameter_count(Backbone::FilterBank), 0);
+/// ```
 pub fn backbone_parameter_count(backbone: Backbone) -> usize {
     let Some(network) = backbone.network() else { return 0 };
     match backbone {
@@ -347,6 +356,17 @@ pub fn backbone_parameter_count(backbone: Backbone) -> usize {
 
 /// The multiply-accumulates of a backbone up to its last used stage for one image of `[height, width]` pixels. 0 for the
 /// filter bank.
+///
+/// ```
+/// use dualad::backbone_multiply_accumulates;
+/// use dualad::backbones::Backbone;
+///
+/// let small = backbone_multiply_accumulates(Backbone::ResNet18, [224, 224])?;
+/// assert_eq!(format!("{:.2}", small as f64 / 1e9), "1.40");
+/// assert_eq!(backbone_multiply_accumulates(Backbone::ResNet18, [448, 448])?, 4 * small);
+/// assert!(backbone_multiply_accumulates(Backbone::ResNet18, [225, 225]).is_err());
+/// # Ok::<(), dualad::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`Error::Backbone`] if a side is not a positive multiple of 16.

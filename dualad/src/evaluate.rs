@@ -42,6 +42,37 @@ pub struct ImageScores {
 }
 
 /// Test images with their features and masks: any number of networks can be measured on them.
+///
+/// ```
+/// use dualad::TestSet;
+/// use dualad::backbones::Backbone;
+/// use dualad::data::image::Preprocess;
+/// use dualad::data::{Cancel, Dataset, Split};
+/// use dualad::train::Features;
+/// # use dualad::candle_core::Device;
+/// # use dualad::data::synthetic::{self, Category, Options};
+/// # use dualad::{DualAd, DualAdConfig, Random, Variant};
+///
+/// # let folder = std::env::temp_dir().join(format!("dualad-doc-test-set-{}", std::process::id()));
+/// # let categories = vec![Category::Gear];
+/// # let options = Options { size: 64, train: 1, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
+/// # synthetic::write(&folder, &options, |_done, _total| {})?;
+/// # let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
+/// # (config.grid, config.window) = ([4, 4], Some([1, 1]));
+/// # (config.narrow_width, config.head_width, config.ffn_width) = (8, 8, 8);
+/// # let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
+/// // A good gear, and one with each of four defects.
+/// let samples: Vec<_> = Dataset::open(&folder)?.samples(Split::Test).cloned().collect();
+/// let extractor = Backbone::FilterBank.extractor().build()?.into();
+/// let test_set = TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64)?).compute(|_, _| {})?)?;
+///
+/// let scores = test_set.score(&network, &Cancel::default(), |_done, _total| {})?;
+/// assert_eq!((scores.len(), scores[0].map.len()), (5, 64 * 64));
+/// let measured = test_set.evaluate(&scores)?.pooled;
+/// assert_eq!((measured.images, measured.anomalous), (5, 4));
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct TestSet {
     features: Features,

@@ -44,7 +44,21 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
     }
     file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map(|_| ()).map_err(|error| io(error.error))
+    file.persist(path).map_err(|error| io(error.error))?;
+    sync_folder(folder).map_err(io)
+}
+
+/// Makes names as lasting as what they name: on Unix they are the folder's content.
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    if cfg!(unix) {
+        match std::fs::File::open(folder)?.sync_all() {
+            // Not every file system can: of those, more cannot be had.
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Opening anything but a regular file may wait for ever, and reading it may never end.

@@ -22,6 +22,7 @@ pub mod detector;
 mod error;
 mod evaluate;
 mod file;
+mod folder;
 mod kernels;
 pub mod metrics;
 mod model;
@@ -60,3 +61,13 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/embedding.md")]
 struct Embedding;
+
+/// The parts' code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/building-blocks.md")]
+struct BuildingBlocks;
+
+/// The thresholds' code, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/calibration.md")]
+struct CalibrationGuide;

@@ -8,10 +8,11 @@ use dualad_data::image::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
 use serde::{Deserialize, Serialize};
 
 use crate::DualAd;
+use crate::calibration::Calibration;
 use crate::config::DualAdConfig;
 use crate::detector::Tiling;
 use crate::error::{Error, Result};
-use crate::file::{check_file, write_atomically};
+use crate::folder::{self, Change, is_there};
 use crate::train::TrainConfig;
 
 /// To be raised when a folder's content changes in a way that older versions cannot read.
@@ -19,6 +20,8 @@ const FORMAT: u64 = 1;
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const PARAMETERS: &str = "model.safetensors";
 pub(crate) const CALIBRATION: &str = "calibration.json";
+/// The backbone's weights, where a folder has them.
+pub(crate) const BACKBONE: &str = "backbone.safetensors";
 const CARD: &str = "README.md";
 /// No configuration comes near it.
 const LARGEST_CONFIG: u64 = 16 << 20;
@@ -164,34 +167,61 @@ impl Model {
 
     /// Writes the folder, which is made if it is not there; `results` is a section of the model card, in Markdown.
     ///
-    /// Each file is written to a temporary name and renamed, `config.json` last: it holds the digest of the others' numbers, so
-    /// that a folder in which two models meet is noticed.
+    /// All of them take the place of an earlier model's together: whenever the process ends, the folder holds one model or the other.
+    /// Thresholds and backbone weights of another model go with it.
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite.
+    /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while another
+    /// process writes there.
     pub fn save(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
         let folder = folder.as_ref();
-        let io = |path: &Path, error| Error::Io { action: "write", path: path.into(), error };
-        std::fs::create_dir_all(folder).map_err(|error| io(folder, error))?;
-        let parameters = self.network.to_safetensors()?;
-        let sha256 = weights::sha256(&parameters);
-        write_atomically(&folder.join(PARAMETERS), &parameters)?;
-        let config = ModelConfig { sha256, ..self.config.clone() };
-        write_atomically(&folder.join(CARD), card(&config, results).as_bytes())?;
-        let path = folder.join(CONFIG);
-        let mut text = serde_json::to_string_pretty(&config).map_err(|error| io(&path, error.into()))?;
-        text.push('\n');
-        write_atomically(&path, text.as_bytes())
+        let change = Change::begin(folder)?;
+        let sha256 = self.save_in(&change, results)?;
+        let thresholds = folder.join(CALIBRATION);
+        let others = |thresholds: Calibration| thresholds.model.is_some_and(|model| model != sha256);
+        if is_there(&thresholds) && Calibration::load(&thresholds).is_ok_and(others) {
+            change.remove(CALIBRATION)?;
+        }
+        self.remove_other_backbone(&change, folder)?;
+        change.commit()
     }
 
-    /// Reads a folder.
+    /// Weights that this model would not load with.
+    pub(crate) fn remove_other_backbone(&self, change: &Change, folder: &Path) -> Result<()> {
+        let weights = folder.join(BACKBONE);
+        if weights.exists() && weights::sha256_of_file(&weights).ok() != self.config.weights.sha256 {
+            change.remove(BACKBONE)?;
+        }
+        Ok(())
+    }
+
+    /// Its files, for a folder that others change with them; the parameters' SHA-256.
+    pub(crate) fn save_in(&self, change: &Change, results: &str) -> Result<String> {
+        let parameters = self.network.to_safetensors()?;
+        let sha256 = weights::sha256(&parameters);
+        let config = ModelConfig { sha256: sha256.clone(), ..self.config.clone() };
+        change.write(PARAMETERS, &parameters)?;
+        change.write(CARD, card(&config, results).as_bytes())?;
+        let unsaid = |error: serde_json::Error| Error::Io { action: "write", path: CONFIG.into(), error: error.into() };
+        let mut text = serde_json::to_string_pretty(&config).map_err(unsaid)?;
+        text.push('\n');
+        change.write(CONFIG, text.as_bytes())?;
+        Ok(sha256)
+    }
+
+    /// Reads a folder. One that another process is just writing to gives the earlier model or the new one.
     ///
     /// # Errors
     /// [`Error::Model`] for a folder that is no model, one of a newer format, or one whose files do not belong together;
     /// [`Error::Io`], and as [`DualAd::load`].
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
-        Self::from_files(folder, &folder.join(CONFIG), &folder.join(PARAMETERS), device)
+        folder::read(folder, CONFIG, || Self::load_once(folder, device))
+    }
+
+    /// [`Self::load`] for who reads more of the folder.
+    pub(crate) fn load_once(folder: &Path, device: &Device) -> Result<Self> {
+        Self::from_files(folder, &folder::find(folder, CONFIG), &folder::find(folder, PARAMETERS), device)
     }
 
     /// [`Self::load`] of two files that need not lie side by side. `name` is what errors call the model.
@@ -199,9 +229,7 @@ impl Model {
         let config = read(config, name)?;
         // Before what may be large.
         Self::config(name, &config)?;
-        check_file(parameters)?;
-        let read = |error| Error::Io { action: "read", path: parameters.into(), error };
-        let parameters = std::fs::read(parameters).map_err(read)?;
+        let parameters = weights::read_file(parameters)?;
         Self::from_bytes(name, config.as_bytes(), &parameters, device)
     }
 

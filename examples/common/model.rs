@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use dualad::Detector;
 use dualad::backbones::Weights;
+use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
-use dualad::detector::Inspection;
+use dualad::detector::{DetectorBuilder, Inspection};
 use serde::Serialize;
 
 use crate::common::{CommonArgs, Result};
@@ -34,23 +35,33 @@ impl ModelArgs {
 
     /// With limits for images that are not the user's own.
     pub(crate) fn detector_within(&self, common: &CommonArgs, limits: Limits) -> Result<Detector> {
-        let mut builder = Detector::builder().device(&common.device()?).limits(limits);
+        let mut builder = self.builder(common)?.limits(limits);
+        if let Some(path) = &self.calibration {
+            builder = builder.calibration(Some(Calibration::load(path)?));
+        }
+        self.load(builder)
+    }
+
+    /// Without thresholds, which are about to be found: those that it has may be another model's.
+    pub(crate) fn detector_to_calibrate(&self, common: &CommonArgs) -> Result<Detector> {
+        self.load(self.builder(common)?.calibration(None))
+    }
+
+    fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
+        let mut builder = Detector::builder().device(&common.device()?);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads)?;
         }
         if let Some(weights) = &self.weights {
             builder = builder.weights(Weights::file(weights));
         }
+        Ok(builder)
+    }
+
+    fn load(&self, builder: DetectorBuilder) -> Result<Detector> {
         let folder = Path::new(&self.model);
-        let detector = if folder.exists() || !is_hub_name(&self.model) {
-            builder.load(folder)?
-        } else {
-            from_hub(builder, &self.model)?
-        };
-        Ok(match &self.calibration {
-            Some(path) => detector.with_calibration(Some(dualad::calibration::Calibration::load(path)?)),
-            None => detector,
-        })
+        let on_disk = folder.exists() || !is_hub_name(&self.model);
+        if on_disk { Ok(builder.load(folder)?) } else { from_hub(builder, &self.model) }
     }
 }
 
@@ -61,12 +72,12 @@ fn is_hub_name(text: &str) -> bool {
 }
 
 #[cfg(feature = "hub")]
-fn from_hub(builder: dualad::detector::DetectorBuilder, name: &str) -> Result<Detector> {
+fn from_hub(builder: DetectorBuilder, name: &str) -> Result<Detector> {
     Ok(builder.from_pretrained(name)?)
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_hub(_: dualad::detector::DetectorBuilder, name: &str) -> Result<Detector> {
+fn from_hub(_: DetectorBuilder, name: &str) -> Result<Detector> {
     Err(format!("{name} is no folder, and this was built without the hub").into())
 }
 

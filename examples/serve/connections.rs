@@ -9,7 +9,8 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -40,6 +41,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: Arc<App>, 
         tokio::select! {
             (place, accepted) = accept => match accepted {
                 Ok((stream, _)) => {
+                    // Answers are small, and waited for.
+                    let _ = stream.set_nodelay(true);
                     let connection = connection(stream, router.clone(), phase.subscribe(), app.read_timeout, !stopping);
                     connections.spawn(async move {
                         connection.await;
@@ -62,15 +65,13 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: Arc<App>, 
 }
 
 /// One connection, until `phase` changes and its request is answered.
-async fn connection(
-    stream: TcpStream,
+pub(crate) async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     router: Router,
     mut phase: watch::Receiver<()>,
     read_timeout: Duration,
     keep_alive: bool,
 ) {
-    // Answers are small, and waited for.
-    let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(read_timeout);
     builder.max_buf_size(MOST_HEAD).keep_alive(keep_alive);

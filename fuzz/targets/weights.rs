@@ -1,8 +1,7 @@
-//! A backbone's weights as safetensors.
 #![no_main]
 
-use dualad::backbones::{Backbone, Weights};
+#[allow(dead_code)]
+#[path = "../src/readers.rs"]
+mod readers;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let _ = Backbone::ResNet18.extractor().weights(Weights::bytes(data.to_vec())).build();
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| readers::weights(data));

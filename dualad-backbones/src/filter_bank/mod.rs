@@ -56,6 +56,19 @@ const SECOND_ORDER_GAIN: f32 = 2.0;
 ///
 /// It computes in f32 on the CPU whatever device and dtype are asked for; images are brought there, and maps are brought
 /// to the device and dtype asked for.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use dualad_backbones::{Backbone, FeatureExtractor};
+///
+/// let extractor = Backbone::FilterBank.extractor().stages(&[3]).build()?;
+/// let even = Tensor::full(0.5f32, (1, 3, 16, 16), &Device::Cpu)?;
+/// let token = extractor.tokens(&even)?.flatten_all()?.to_vec1::<f32>()?;
+/// // Where nothing changes there are no energies: the mean luminance is all that is left.
+/// let rest = [&token[..12], &token[13..]].concat();
+/// assert!((token[12] - 0.5).abs() < 1e-3 && rest.iter().all(|x| x.abs() < 1e-3));
+/// # Ok::<(), dualad_backbones::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct FilterBank {
     stages: Vec<Stage>,

@@ -374,6 +374,16 @@ impl Hub {
 }
 
 /// A progress bar on standard error, shown only if that is a terminal: for [`Hub::on_progress`].
+///
+/// ```no_run
+/// use dualad_backbones::HubFile;
+/// use dualad_backbones::weights::hub::{Hub, HubError, terminal_progress};
+///
+/// let hub = Hub::from_env()?.on_progress(terminal_progress());
+/// let fetched = hub.fetch(&HubFile::new("timm/resnet18.tv_in1k"))?;
+/// assert!(fetched.path.is_file());
+/// # Ok::<(), HubError>(())
+/// ```
 pub fn terminal_progress() -> impl Fn(Progress<'_>) + Send + Sync + 'static {
     use indicatif::{ProgressBar, ProgressStyle};
     let style = ProgressStyle::with_template("{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left");

@@ -25,6 +25,9 @@ pub(crate) use fold::{Affine, Folded, fold};
 pub use reader::SafetensorsReader;
 use reader::SyntheticReader;
 
+/// No file of weights comes near it.
+const MOST_BYTES: u64 = 8 << 30;
+
 /// Which weights to load a backbone with, and how strictly.
 ///
 /// ```no_run
@@ -112,10 +115,9 @@ impl From<Source> for Weights {
 }
 
 impl Weights {
-    /// A safetensors file, memory-mapped while it is read.
+    /// A safetensors file of at most 8 GiB.
     ///
-    /// The file must not be truncated by another process during loading (every memory map's condition). Nothing of
-    /// it stays mapped afterwards.
+    /// It is read into memory and not mapped: of a mapped file, one that another process shortens meanwhile ends this one.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Source::File(path.into()).into()
     }
@@ -240,24 +242,7 @@ impl Weights {
         provenance: Provenance,
         sha256: &[Option<&str>],
     ) -> Result<(Vec<Folded>, Provenance)> {
-        let io = |error| WeightsError::Io { path: path.into(), error };
-        let file = open_file(path)?;
-        let metadata = file.metadata().map_err(io)?;
-        let name = path.display().to_string();
-        if metadata.len() == 0 {
-            return Err(WeightsError::Malformed {
-                source_name: name,
-                format: "safetensors",
-                reason: "it has no bytes".into(),
-            }
-            .into());
-        }
-        // SAFETY: the map is read-only and lives only to the end of this function, in which no `&mut` to it exists.
-        // That no other process truncates the file meanwhile is asked of the caller in `Weights::file`'s doc; a
-        // change of its bytes is harmless, since they are only ever read as plain numbers and checked again after
-        // they were copied out.
-        let map = unsafe { memmap2::Mmap::map(&file) }.map_err(io)?;
-        self.load_bytes(&name, &map, wanted, provenance, sha256)
+        self.load_bytes(&path.display().to_string(), &read_file(path)?, wanted, provenance, sha256)
     }
 
     fn load_bytes(
@@ -327,6 +312,43 @@ pub fn sha256_of_file(path: impl AsRef<Path>) -> Result<String> {
             read => hasher.update(&buffer[..read]),
         }
     }
+}
+
+/// The content of a safetensors file of at most 8 GiB, of which only the first bytes were looked at: that they are a header's, so
+/// that no memory is taken for a file of another kind.
+///
+/// # Errors
+/// [`WeightsError::NotAFile`], [`WeightsError::Io`], [`WeightsError::Malformed`].
+pub fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>, WeightsError> {
+    let path = path.as_ref();
+    let io = |error| WeightsError::Io { path: path.into(), error };
+    let malformed = |reason: String| {
+        let source_name = path.display().to_string();
+        Err(WeightsError::Malformed { source_name, format: "safetensors", reason })
+    };
+    let mut file = open_file(path)?;
+    let length = file.metadata().map_err(io)?.len();
+    if length > MOST_BYTES {
+        return malformed(format!("it has {length} bytes, and at most {MOST_BYTES} are read"));
+    }
+    let mut header = [0; 8];
+    if length < 8 {
+        return malformed(format!("it has {length} bytes, and even its header's length takes 8"));
+    }
+    file.read_exact(&mut header).map_err(io)?;
+    let header_length = u64::from_le_bytes(header);
+    if header_length < 2 || header_length > length - 8 {
+        return malformed(format!("its header would have {header_length} bytes, and the file has {length}"));
+    }
+    let mut bytes = Vec::new();
+    let reserved = usize::try_from(length).map(|length| bytes.try_reserve_exact(length));
+    if !matches!(reserved, Ok(Ok(()))) {
+        return Err(io(std::io::ErrorKind::OutOfMemory.into()));
+    }
+    bytes.extend_from_slice(&header);
+    // As many as there were: whoever adds to it meanwhile is not followed.
+    file.take(length - 8).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
 }
 
 /// Opens a regular file. Opening anything else may wait for ever (a pipe), and reading it may never end.

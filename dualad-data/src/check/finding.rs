@@ -129,6 +129,24 @@ impl fmt::Display for Finding {
 }
 
 /// All that a check found.
+///
+/// ```
+/// use dualad_data::{Dataset, Kind};
+/// # use dualad_data::synthetic::{self, Category, Options};
+///
+/// # let folder = std::env::temp_dir().join(format!("dualad-doc-check-{}", std::process::id()));
+/// # let categories = vec![Category::Plate];
+/// # let options = Options { size: 32, train: 2, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
+/// # synthetic::write(&folder, &options, |_done, _total| {})?;
+/// // A transfer that broke off.
+/// std::fs::write(folder.join("plate/train/good/001.png"), "")?;
+/// let report = Dataset::open(&folder)?.check().run()?;
+/// assert_eq!((report.images, report.findings[0].kind), (6, Kind::EmptyFile));
+/// assert!(report.is_fatal());
+/// assert!(report.into_result().is_err());
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {

@@ -11,6 +11,23 @@ pub(super) const MEMORY: &str = "bytes of memory to decode";
 /// allocated.
 ///
 /// What reads images on several threads takes up to `file_bytes` and `memory` on each.
+///
+/// ```
+/// use dualad_data::Error;
+/// use dualad_data::image::{Limits, Picture};
+/// # use dualad_data::image_crate::{ImageFormat, RgbImage};
+///
+/// # let mut file = std::io::Cursor::new(Vec::new());
+/// # RgbImage::new(60, 40).write_to(&mut file, ImageFormat::Png).unwrap();
+/// # let png = file.into_inner();
+/// // A file of 60 x 40 pixels.
+/// let picture = Picture::decode(&png, "part.png", &Limits::default())?;
+/// assert_eq!((picture.width(), picture.height()), (60, 40));
+///
+/// let error = Picture::decode(&png, "part.png", &Limits::default().pixels(1000)).unwrap_err();
+/// assert!(matches!(error, Error::TooLarge { unit: "pixels", found: 2400, limit: 1000, .. }));
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

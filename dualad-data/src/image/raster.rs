@@ -5,6 +5,17 @@ use image::RgbImage;
 use crate::error::{Error, Result};
 
 /// An 8-bit RGB image, upright.
+///
+/// ```
+/// use dualad_data::image::{Picture, RgbImage};
+///
+/// let picture = Picture::new(2, 1, vec![255, 0, 0, 0, 0, 255])?;
+/// assert_eq!((picture.width(), picture.height()), (2, 1));
+/// assert_eq!(RgbImage::from(picture).get_pixel(1, 0).0, [0, 0, 255]);
+/// // Three pixels take nine bytes.
+/// assert!(Picture::new(3, 1, vec![0; 6]).is_err());
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Picture {
     width: u32,
@@ -13,6 +24,16 @@ pub struct Picture {
 }
 
 /// Which pixels are defective: 1 for those, 0 for the others.
+///
+/// ```
+/// use dualad_data::image::{GrayImage, Mask};
+///
+/// let mask = Mask::new(3, 1, vec![0, 1, 1])?;
+/// assert!(!mask.is_empty());
+/// // As a picture, to draw or to save.
+/// assert_eq!(GrayImage::from(mask).into_raw(), [0, 255, 255]);
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mask {
     width: u32,

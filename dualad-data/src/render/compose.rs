@@ -12,6 +12,20 @@ const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 /// Draws the contour of a mask: its own pixels (any but 0) that have one of their four neighbours outside it. Outside the
 /// picture is outside the mask.
 ///
+/// ```
+/// use dualad_data::image_crate::{GrayImage, Luma, Rgb, RgbImage};
+/// use dualad_data::render::outline;
+///
+/// let green = Rgb([0, 255, 0]);
+/// let mut image = RgbImage::new(5, 5);
+/// // 3 x 3 pixels in the middle.
+/// let mask = GrayImage::from_fn(5, 5, |x, y| Luma([if x.abs_diff(2).max(y.abs_diff(2)) <= 1 { 255 } else { 0 }]));
+/// outline(&mut image, &mask, green)?;
+/// assert_eq!(image.pixels().filter(|&&pixel| pixel == green).count(), 8);
+/// assert_ne!(*image.get_pixel(2, 2), green);
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+///
 /// # Errors
 /// [`RenderError::Size`] where the two differ in size.
 pub fn outline(image: &mut RgbImage, mask: &GrayImage, colour: Rgb<u8>) -> Result<()> {
@@ -36,6 +50,15 @@ pub fn outline(image: &mut RgbImage, mask: &GrayImage, colour: Rgb<u8>) -> Resul
 
 /// The pictures side by side with a white gap of 8 pixels; lower ones are centred.
 ///
+/// ```
+/// use dualad_data::image_crate::RgbImage;
+/// use dualad_data::render::strip;
+///
+/// let strip = strip(&[&RgbImage::new(10, 4), &RgbImage::new(6, 8)])?;
+/// assert_eq!(strip.dimensions(), (10 + 8 + 6, 8));
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+///
 /// # Errors
 /// [`RenderError::Argument`] for no picture and for more pixels than an image can have.
 pub fn strip(images: &[&RgbImage]) -> Result<RgbImage> {
@@ -51,6 +74,15 @@ pub fn strip(images: &[&RgbImage]) -> Result<RgbImage> {
 }
 
 /// The pictures from top to bottom with a white gap of 8 pixels; narrower ones are centred.
+///
+/// ```
+/// use dualad_data::image_crate::RgbImage;
+/// use dualad_data::render::stack;
+///
+/// let stack = stack(&[&RgbImage::new(10, 4), &RgbImage::new(6, 8)])?;
+/// assert_eq!(stack.dimensions(), (10, 4 + 8 + 8));
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
 ///
 /// # Errors
 /// As [`strip`]'s.

@@ -96,6 +96,18 @@ impl Scale {
 ///
 /// A map of a letterboxed input covers the padding too: that one takes [`heat_map_placed`].
 ///
+/// ```
+/// use dualad_data::image_crate::{Rgb, RgbImage};
+/// use dualad_data::render::{ColourMap, Scale, heat_map};
+///
+/// let image = RgbImage::from_pixel(4, 4, Rgb([120, 120, 120]));
+/// let map = [0.0, 0.0, 0.0, 9.0];
+/// let heat = heat_map(&image, &map, [2, 2], Scale::new(0.0, 9.0)?, ColourMap::Inferno, 1.0)?;
+/// assert_eq!(*heat.get_pixel(0, 0), ColourMap::Inferno.colour(0.0));
+/// assert_eq!(*heat.get_pixel(3, 3), ColourMap::Inferno.colour(1.0));
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+///
 /// # Errors
 /// [`RenderError`] for a map of another length than its shape says, for values that are not finite, and for an opacity
 /// out of range.

@@ -12,6 +12,19 @@ use crate::error::{Error, Result};
 /// Writes a picture of 8 bits a channel as PNG, to a temporary name beside the file that is then renamed. Where the path is
 /// a link, the file that it leads to is replaced, and the link stays.
 ///
+/// ```
+/// use dualad_data::image::{Limits, Picture};
+/// use dualad_data::image_crate::{Rgb, RgbImage};
+/// use dualad_data::render::save_png;
+///
+/// let path = std::env::temp_dir().join(format!("dualad-doc-png-{}.png", std::process::id()));
+/// save_png(&path, &RgbImage::from_pixel(3, 2, Rgb([10, 20, 30])))?;
+/// let picture = Picture::read(&path, &Limits::default())?;
+/// assert_eq!((picture.width(), &picture.pixels()[..3]), (3, &[10, 20, 30][..]));
+/// # std::fs::remove_file(&path).unwrap();
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Io`] where the disk refuses, [`RenderError::NotAFile`] for a folder, a device, a pipe, and a link that leads
 /// nowhere, [`RenderError::Encode`] for a picture without pixels.

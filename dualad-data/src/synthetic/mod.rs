@@ -230,6 +230,19 @@ struct Flaw {
 /// `render(category, seed, index, None, size)`; changes below [`THRESHOLD`] are left out of the picture. Defects cover
 /// mostly 0.3 % to 5 % of the picture. The same arguments give the same bytes on the same machine.
 ///
+/// ```
+/// use dualad_data::synthetic::{Category, Defect, render};
+///
+/// let (good, _) = render(Category::Gear, 0, 7, None, 64)?;
+/// let (bad, mask) = render(Category::Gear, 0, 7, Some(Defect::Missing), 64)?;
+/// for ((good, bad), mask) in good.pixels().zip(bad.pixels()).zip(mask.pixels()) {
+///     assert_eq!(good != bad, mask.0 == [255]);
+/// }
+/// // A fabric has no surface to dent.
+/// assert!(render(Category::Fabric, 0, 7, Some(Defect::Dent), 64).is_err());
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+///
 /// # Errors
 /// [`SyntheticError`] for a size outside [`SIZES`] and a defect that the category does not have.
 pub fn render(

@@ -144,6 +144,19 @@ pub struct Summary {
 /// The same options give the same bytes on any number of threads. `progress` hears how many pictures of how many are
 /// there, in order, from the threads that draw them.
 ///
+/// ```
+/// use dualad_data::synthetic::{self, Category, Options};
+///
+/// let folder = std::env::temp_dir().join(format!("dualad-doc-write-{}", std::process::id()));
+/// let categories = vec![Category::Plate];
+/// let options = Options { size: 32, train: 3, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
+/// let summary = synthetic::write(&folder, &options, |done, total| eprintln!("{done} of {total}"))?;
+/// assert_eq!((summary.train, summary.test_good, summary.test_defective), (3, 1, 3));
+/// assert!(folder.join("plate/ground_truth/stain/000_mask.png").is_file());
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), dualad_data::Error>(())
+/// ```
+///
 /// The folder appears once everything is in it: it is written beside its place as `.<name>.incomplete` and renamed. A
 /// folder that holds only what an earlier call wrote, unchanged by its SHA-256, is replaced, and waits as `.<name>.old` for the moment that takes. What
 /// an interrupted call left is removed, or, if it was interrupted in that moment, put back. Two calls at once must not share

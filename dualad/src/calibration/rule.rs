@@ -12,6 +12,16 @@ const FEW: usize = 10;
 /// equals the threshold is above it.
 ///
 /// The first two need normal images only.
+///
+/// ```
+/// use dualad::calibration::{Calibrator, Rule, Scored};
+///
+/// let scores = [0.1, 0.2, 0.3, 0.4, 0.5].map(|score| Scored { category: "gear", score, anomalous: false });
+/// let rule = Rule::Quantile { quantile: 0.5 };
+/// assert_eq!(Calibrator::new(rule).calibrate(scores)?.categories["gear"].reject, 0.3);
+/// assert!(Rule::Recall { share: 1.1 }.validate().is_err());
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -10,7 +10,7 @@ use std::path::Path;
 use candle_core::pickle::PthTensors;
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::WeightsError;
-use dualad_backbones::weights::SafetensorsReader;
+use dualad_backbones::weights::{SafetensorsReader, read_file};
 
 use crate::cdbn::DualAd;
 use crate::cdbn::build::{Record, Scope};
@@ -135,12 +135,10 @@ impl DualAd {
     /// A network for inference from a safetensors file, in f32.
     ///
     /// # Errors
-    /// As [`Self::from_safetensors`], and [`Error::Io`] if the file cannot be read.
+    /// As [`Self::from_safetensors`], also if the file cannot be read.
     pub fn load(config: DualAdConfig, path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
-        check_file(path)?;
-        let bytes = std::fs::read(path).map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
-        Self::from_safetensors(config, &path.display().to_string(), &bytes, device)
+        Self::from_safetensors(config, &path.display().to_string(), &read_file(path)?, device)
     }
 
     /// A network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32. Nothing in it

@@ -19,10 +19,11 @@ use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
 use crate::detector::tiling::Tiling;
 use crate::error::{Error, Result};
-use crate::model::{CALIBRATION, Model};
+use crate::folder::{self, Change};
+#[cfg(feature = "hub")]
+use crate::model::PARAMETERS;
+use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model};
 
-/// The backbone's weights, where a folder has them.
-const BACKBONE: &str = "backbone.safetensors";
 /// More threads than this are a mistake.
 const MOST_THREADS: usize = 1024;
 
@@ -58,6 +59,7 @@ pub struct DetectorBuilder {
     pool: Option<Arc<ThreadPool>>,
     weights: Option<Weights>,
     tiling: Option<Option<Tiling>>,
+    calibration: Option<Option<Calibration>>,
     regions: RegionOptions,
     limits: Limits,
     #[cfg(feature = "hub")]
@@ -74,6 +76,7 @@ impl Default for DetectorBuilder {
             pool: None,
             weights: None,
             tiling: None,
+            calibration: None,
             regions: RegionOptions::default().outlines(true),
             limits: Limits::default(),
             #[cfg(feature = "hub")]
@@ -130,6 +133,12 @@ impl DetectorBuilder {
         self
     }
 
+    /// Other thresholds than the model's own, or none. Its own are not looked at, whatever is wrong with them.
+    pub fn calibration(mut self, calibration: Option<Calibration>) -> Self {
+        self.calibration = Some(calibration);
+        self
+    }
+
     /// Which defect regions an [`crate::detector::Inspection`] lists: the 100 most severe ones, with outlines, unless told
     /// otherwise.
     pub fn regions(mut self, options: RegionOptions) -> Self {
@@ -164,16 +173,16 @@ impl DetectorBuilder {
     /// [`Error::Model`] if they are not those that the model was trained with.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Detector> {
         let folder = folder.as_ref();
-        let model = Model::load(folder, &Device::Cpu)?;
-        let path = folder.join(CALIBRATION);
-        // Absent is one thing, and unreadable another.
-        let calibration = match std::fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            _ => Some(Calibration::load(&path)?),
-        };
-        let included = folder.join(BACKBONE);
-        let included = included.is_file().then(|| Weights::file(included));
-        self.assemble(model, calibration, included, folder)
+        folder::read(folder, CONFIG, || {
+            let model = Model::load_once(folder, &Device::Cpu)?;
+            let path = folder::find(folder, CALIBRATION);
+            // Absent is one thing, and unreadable another.
+            let read = self.calibration.is_none() && folder::is_there(&path);
+            let calibration = read.then(|| Calibration::load(&path)).transpose()?;
+            let included = folder::find(folder, BACKBONE);
+            let included = included.is_file().then(|| Weights::file(included));
+            self.clone().assemble(model, calibration, included, folder)
+        })
     }
 
     /// Fetches a model, `owner/name`, and loads it. All its files are of one commit.
@@ -188,10 +197,10 @@ impl DetectorBuilder {
         };
         let file = |name: &str, revision: &str| HubFile::new(repository).filename(name).revision(revision);
         let revision = self.revision.clone().unwrap_or_else(|| "main".into());
-        let config = hub.fetch(&file(crate::model::CONFIG, &revision)).map_err(hub_error)?;
+        let config = hub.fetch(&file(CONFIG, &revision)).map_err(hub_error)?;
         // A branch may move between two files.
         let commit = config.commit;
-        let parameters = hub.fetch(&file(crate::model::PARAMETERS, &commit)).map_err(hub_error)?;
+        let parameters = hub.fetch(&file(PARAMETERS, &commit)).map_err(hub_error)?;
         let optional = |name: &str| match hub.fetch(&file(name, &commit)) {
             Ok(fetched) => Ok(Some(fetched.path)),
             // What was not there when the model was fetched is not in the cache.
@@ -200,7 +209,10 @@ impl DetectorBuilder {
         };
         let name = std::path::PathBuf::from(repository);
         let model = Model::from_files(&name, &config.path, &parameters.path, &Device::Cpu)?;
-        let calibration = optional(CALIBRATION)?.map(Calibration::load).transpose()?;
+        let calibration = match self.calibration {
+            Some(_) => None,
+            None => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
+        };
         // Not asked for where the configuration says where else they are.
         let source = model.config.weights.source.as_str();
         let elsewhere = matches!(source, "none" | "hub" | "synthetic") || self.weights.is_some();
@@ -220,7 +232,7 @@ impl DetectorBuilder {
     pub fn from_bytes(self, bytes: &ModelBytes<'_>) -> Result<Detector> {
         let name = Path::new("<bytes>");
         let model = Model::from_bytes(name, bytes.config, bytes.parameters, &Device::Cpu)?;
-        let calibration = bytes.calibration.map(|bytes| {
+        let calibration = bytes.calibration.filter(|_| self.calibration.is_none()).map(|bytes| {
             let no_text =
                 |_| Error::Model { folder: name.into(), reason: format!("its {CALIBRATION} is no UTF-8 text") };
             Calibration::from_json(CALIBRATION, std::str::from_utf8(bytes).map_err(no_text)?)
@@ -245,11 +257,12 @@ impl DetectorBuilder {
         included: Option<Weights>,
         name: &Path,
     ) -> Result<Detector> {
+        let calibration = self.calibration.clone().unwrap_or(calibration);
         let config = &model.config;
         let chosen_on = calibration.as_ref().and_then(|calibration| calibration.model.as_deref());
         if chosen_on.is_some_and(|chosen_on| chosen_on != config.sha256) {
             let reason = format!(
-                "its {CALIBRATION} was made for another model, whose scores are others; calibrate again, or take the line \"model\" out of it to use it nonetheless"
+                "its thresholds ({CALIBRATION}) were made for another model, whose scores are others; calibrate again, or take the line \"model\" out of them to use them nonetheless"
             );
             return Err(Error::Model { folder: name.into(), reason });
         }
@@ -344,34 +357,26 @@ fn hub_error(error: HubError) -> Error {
 
 /// Writes a detector's folder; see [`Detector::save`].
 pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> Result<()> {
-    let io = |path: &Path, error| Error::Io { action: "write", path: path.into(), error };
-    std::fs::create_dir_all(folder).map_err(|error| io(folder, error))?;
-    let (backbone, calibration) = (folder.join(BACKBONE), folder.join(CALIBRATION));
-    let remove = |path: &Path| match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(path, error)),
-        _ => Ok(()),
-    };
+    let change = Change::begin(folder)?;
     let recorded = &detector.config().weights;
     if with_backbone && detector.config().backbone.network().is_some() {
-        detector.weights.save(detector.config().backbone, &backbone)?;
-        let found = sha256_of_file(&backbone)?;
+        let copy = change.path(BACKBONE)?;
+        detector.weights.save(detector.config().backbone, &copy)?;
+        let found = sha256_of_file(&copy)?;
         if recorded.sha256.as_deref() != Some(found.as_str()) {
-            remove(&backbone)?;
             let reason = format!("the backbone's weights have changed since they were loaded: SHA-256 {found}");
             return Err(Error::Model { folder: folder.into(), reason });
         }
-    } else if backbone.exists() && sha256_of_file(&backbone).ok() != recorded.sha256 {
-        // Another model's: this one would not load with it.
-        remove(&backbone)?;
+    } else {
+        detector.model.remove_other_backbone(&change, folder)?;
     }
-    // An earlier model's thresholds must not be there when this one's configuration appears.
     match detector.calibration() {
-        Some(thresholds) => thresholds.save(&calibration)?,
-        None => remove(&calibration)?,
+        Some(thresholds) => change.write(CALIBRATION, thresholds.to_json()?.as_bytes())?,
+        None => change.remove(CALIBRATION)?,
     }
     // A model that is there already keeps its card, and what it says of results.
-    if Model::load(folder, &Device::Cpu).is_ok_and(|model| model.config == detector.model.config) {
-        return Ok(());
+    if !Model::load_once(folder, &Device::Cpu).is_ok_and(|model| model.config == detector.model.config) {
+        detector.model.save_in(&change, "")?;
     }
-    detector.model.save(folder, "")
+    change.commit()
 }

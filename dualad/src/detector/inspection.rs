@@ -65,6 +65,31 @@ fn axis(cells: usize, pixels: u32) -> Vec<(usize, usize, f32)> {
 }
 
 /// What a detector found in an image. As JSON it is everything but the map.
+///
+/// ```
+/// use dualad::data::image::Picture;
+/// use dualad::detector::{RegionOptions, Request};
+/// # use dualad::backbones::{Backbone, FeatureExtractor};
+/// # use dualad::candle_core::Device;
+/// # use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
+///
+/// # let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
+/// # (config.grid, config.window) = ([4, 4], Some([1, 1]));
+/// # (config.narrow_width, config.head_width, config.ffn_width) = (8, 8, 8);
+/// # let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
+/// # let weights = Backbone::FilterBank.extractor().build()?.provenance().clone();
+/// # let detector = Detector::builder().from_model(Model::new(network, Backbone::FilterBank, &[1, 2, 3], weights))?;
+/// let picture = Picture::new(80, 60, vec![128; 80 * 60 * 3])?;
+/// let inspection = detector.inspect(Request::from(&picture))?;
+/// // The map is as large as this network's input, and what is drawn as large as the picture.
+/// assert_eq!((inspection.anomaly_map.width, inspection.anomaly_map.height), (64, 64));
+/// assert_eq!(inspection.heat_map(&picture)?.dimensions(), (80, 60));
+/// // A detector without thresholds leaves it to the application what a defect is.
+/// assert_eq!(inspection.verdict, None);
+/// let everything = inspection.regions_above(0.0, &RegionOptions::default())?;
+/// assert_eq!((everything.len(), everything[0].bounds.width, everything[0].bounds.height), (1, 80, 60));
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {

@@ -50,6 +50,16 @@ pub struct Region {
 }
 
 /// Which regions are of interest, and what of them.
+///
+/// ```
+/// use dualad::detector::{RegionOptions, regions};
+///
+/// let map = [0.9, 0.0, 0.7, 0.8];
+/// let found = regions(&map, [1, 4], 0.5, &RegionOptions::default().least_area(2).masks(true))?;
+/// assert_eq!((found.regions.len(), found.too_small), (1, 1));
+/// assert_eq!(found.regions[0].mask, [1, 1]);
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegionOptions {

@@ -7,6 +7,17 @@ use crate::error::{Error, Result};
 use crate::score::POOL;
 
 /// How pictures are cut. A model is trained and used with the same tiling: it is a part of its configuration.
+///
+/// ```
+/// use dualad::Detector;
+/// use dualad::detector::Tiling;
+///
+/// let tiling = Tiling::new(512)?.overlap(0.5)?;
+/// assert_eq!((tiling.tile, tiling.overlap), (512, 0.5));
+/// let fit = Detector::fit("pictures").tiling(Some(tiling));
+/// assert!(Tiling::new(8).unwrap_err().to_string().contains("at least 16 pixels"));
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

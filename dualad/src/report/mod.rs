@@ -41,6 +41,26 @@ use crate::metrics::{Evaluation, Measured};
 
 /// What a run of training and evaluation found. [`Report::new`] makes one of its metrics; the other fields start empty, and
 /// what is empty is left out of the page.
+///
+/// ```
+/// use dualad::data::Label;
+/// use dualad::metrics::{Scored, evaluate};
+/// use dualad::report::{ImageResult, Report};
+///
+/// # let (category, height, width) = ("gear", 1, 2);
+/// # let map = &[0.1, 0.9];
+/// let good = Scored { category, anomalous: false, image_score: 0.21, height, width, map, mask: None };
+/// let bad = Scored { anomalous: true, image_score: 0.64, mask: Some(&[0, 1]), ..good };
+/// let mut report = Report::new(evaluate(&[good, bad])?);
+/// let scratch = Label::Anomalous("scratch".into());
+/// report.images.push(ImageResult::new("gear", "gear/test/good/000.png", &Label::Normal, 0.21));
+/// report.images.push(ImageResult::new("gear", "gear/test/scratch/000.png", &scratch, 0.64));
+///
+/// assert_eq!(report.thresholds.pooled, Some(0.64));
+/// assert_eq!(report.worst_misses(1), [1]);
+/// assert!(report.table().contains("gear"));
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Report {

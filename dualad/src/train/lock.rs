@@ -35,6 +35,7 @@ impl FolderLock {
         match file.try_lock() {
             Ok(()) => {
                 crate::file::remove_unfinished(folder);
+                crate::folder::recover(folder);
                 Ok(Self(Some(file)))
             }
             Err(TryLockError::WouldBlock) => Err(Error::Busy { folder: folder.into() }),

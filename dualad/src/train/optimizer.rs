@@ -60,6 +60,23 @@ impl AdamWConfig {
 }
 
 /// The optimiser of a set of variables.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use dualad::candle_core::{DType, Device, Var};
+/// use dualad::train::{AdamW, AdamWConfig};
+///
+/// let x = Var::ones(2, DType::F32, &Device::Cpu)?;
+/// let config = AdamWConfig { learning_rate: 0.1, weight_decay: 0.0, ..AdamWConfig::default() };
+/// let mut optimizer = AdamW::new(&BTreeMap::from([("x".to_owned(), x.clone())]), config)?;
+/// let loss = x.sqr()?.sum_all()?;
+/// let norm = optimizer.step(&loss.backward()?)?;
+/// assert!((norm - 8.0f64.sqrt()).abs() < 1e-6);
+/// // The first step is as long as the learning rate, however long the gradient.
+/// assert!(x.to_vec1::<f32>()?.iter().all(|x| (x - 0.9).abs() < 1e-5));
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,

@@ -1,0 +1,154 @@
+//! What is done with any bytes, for each reader of outside bytes. Nothing may panic, but where an assertion says what must hold.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::LazyLock;
+
+use dualad::backbones::weights::sha256;
+use dualad::backbones::{Backbone, Weights};
+use dualad::calibration::Calibration;
+use dualad::candle_core::Device;
+use dualad::data::image::{Limits, Mask, Picture, PixelFormat, Preprocess, RawImage};
+use dualad::data::{Dataset, MaskRule};
+use dualad::train::Recipe;
+use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
+use tempfile::TempDir;
+
+/// A reader's name, and what is done with bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+pub const TARGETS: [Target; 9] = [
+    ("weights", weights),
+    ("model_config", model_config),
+    ("model_parameters", model_parameters),
+    ("pth", pth),
+    ("calibration", calibration),
+    ("recipe", recipe),
+    ("layout", layout),
+    ("image", image),
+    ("raw_image", raw_image),
+];
+
+/// A small network's configuration: of 32 x 32 pixels, so that many are inspected.
+pub fn small() -> DualAdConfig {
+    let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
+    (config.narrow_width, config.head_width, config.ffn_width, config.heads) = (4, 4, 4, 2);
+    (config.encoder_layers, config.memory_slots) = (1, 3);
+    (config.grid, config.window) = ([2, 2], None);
+    config
+}
+
+/// A small model's configuration and parameters, as `Model::save` writes them.
+pub fn model() -> &'static (Vec<u8>, Vec<u8>) {
+    static MODEL: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+        let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).expect("a small network");
+        let extractor = Backbone::FilterBank.extractor().build().expect("a filter bank");
+        let model = Model::new(network, Backbone::FilterBank, &[1, 2, 3], extractor.provenance().clone());
+        let folder = tempfile::tempdir().expect("a folder");
+        model.save(folder.path(), "").expect("a saved model");
+        let read = |name: &str| std::fs::read(folder.path().join(name)).expect("the model's file");
+        (read("config.json"), read("model.safetensors"))
+    });
+    &MODEL
+}
+
+/// A backbone's weights as safetensors.
+pub fn weights(data: &[u8]) {
+    let _ = Backbone::ResNet18.extractor().weights(Weights::bytes(data.to_vec())).build();
+}
+
+/// A model's configuration, with parameters that fit the one it should be.
+pub fn model_config(data: &[u8]) {
+    let _ = Model::from_bytes(Path::new("fuzzed"), data, &model().1, &Device::Cpu);
+}
+
+/// A model's parameters, with a configuration that fits those they should be.
+pub fn model_parameters(data: &[u8]) {
+    // The configuration names its parameters' digest: it is made to fit, or nothing else would be looked at.
+    let (config, parameters) = model();
+    let config = String::from_utf8_lossy(config).replace(&sha256(parameters), &sha256(data));
+    let _ = Model::from_bytes(Path::new("fuzzed"), config.as_bytes(), data, &Device::Cpu);
+}
+
+/// A checkpoint of the published PyTorch code: a zip file with a pickle in it.
+pub fn pth(data: &[u8]) {
+    static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));
+    let path: PathBuf = FOLDER.path().join("fuzzed.pth");
+    std::fs::write(&path, data).expect("a file to read");
+    for variant in [Variant::Heterogeneous, Variant::Homogeneous] {
+        // As small as the checkpoints that this begins with.
+        let mut config = DualAdConfig::paper(variant, Backbone::ResNet18);
+        (config.stage_channels, config.grid, config.window) = (vec![6], [2, 3], None);
+        (config.levels, config.narrow_width, config.head_width, config.ffn_width) = (2, 4, 4, 6);
+        (config.encoder_layers, config.wide_layers, config.heads) = (1, 1, 2);
+        config.memory_slots = config.memory_slots.min(3);
+        let _ = DualAd::load_pth(config, &path, &Device::Cpu);
+    }
+}
+
+/// Thresholds as JSON that somebody edited; those that are read are written and read again, the same.
+pub fn calibration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(calibration) = Calibration::from_json("fuzzed", text) {
+        let written = calibration.to_json().expect("what was read can be written");
+        let again = Calibration::from_json("written", &written).expect("what was written can be read");
+        assert_eq!(again.to_json().expect("as above"), written);
+    }
+}
+
+/// A recipe's JSON, and the configuration it gives.
+pub fn recipe(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let base = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+    if let Ok(recipe) = base.with_json("fuzzed", text) {
+        let _ = recipe.validate();
+    }
+}
+
+/// A folder of files with any names, opened as a data set and checked. A line is a path; what follows `=` is the content.
+pub fn layout(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    for line in text.lines().take(40) {
+        let (line, content) = line.split_once('=').unwrap_or((line, ""));
+        let path = Path::new(line);
+        // Within the folder: what lies elsewhere is not the fuzzer's.
+        if line.is_empty() || line.contains('\0') || !path.components().all(|part| matches!(part, Component::Normal(_)))
+        {
+            continue;
+        }
+        let path = folder.path().join(path);
+        if let Some(parent) = path.parent() {
+            let _ = std::fs::create_dir_all(parent);
+        }
+        let _ = std::fs::write(path, content.replace('|', "\n"));
+    }
+    if let Ok(dataset) = Dataset::open(folder.path()) {
+        let _ = dataset.check().threads(1).run();
+    }
+}
+
+/// An encoded picture, and an encoded mask.
+pub fn image(data: &[u8]) {
+    // What is decoded is looked at, too: small, so that many are.
+    let limits = Limits::default().pixels(1 << 20).memory(64 << 20);
+    if let Ok(picture) = Picture::decode(data, "fuzzed", &limits) {
+        assert_eq!(picture.pixels().len(), 3 * picture.width() as usize * picture.height() as usize);
+        let pixels =
+            Preprocess::new(32, 48).and_then(|preprocess| preprocess.pixels(&picture)).expect("a picture's pixels");
+        assert!(pixels.iter().all(|value| value.is_finite()));
+    }
+    let _ = Mask::decode(data, "fuzzed", MaskRule::NonZero, &limits);
+}
+
+/// A camera's buffer with any size, stride and format: 4 + 4 + 8 + 1 bytes that say which, and then its pixels.
+pub fn raw_image(data: &[u8]) {
+    let Some((head, pixels)) = data.split_at_checked(17) else { return };
+    let number = |range: std::ops::Range<usize>| head[range].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let (width, height, stride) = (number(0..4) as u32, number(4..8) as u32, number(8..16) as usize);
+    let format = [PixelFormat::Rgb8, PixelFormat::Bgr8, PixelFormat::Grey8][usize::from(head[16]) % 3];
+    let Ok(image) = RawImage::new(pixels, width, height, format) else { return };
+    let image = if stride == 0 { Ok(image) } else { image.stride(stride) };
+    if let Ok(picture) = image.and_then(|image| image.to_picture()) {
+        assert_eq!((picture.width(), picture.height()), (width, height));
+    }
+}

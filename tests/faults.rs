@@ -1,0 +1,497 @@
+//! Faults, on real processes: killed at any moment, a full disk, one that cannot be written, files that change while they are
+//! read, clocks that jump.
+//!
+//! `DUALAD_KILLS=50` kills as often as `docs/reliability.md` says; without it, a few times.
+
+#![cfg(unix)]
+#![allow(clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dualad::candle_core::Device;
+use dualad::detector::Request;
+use dualad::{Detector, Model};
+use serde_json::Value;
+
+mod support;
+
+use support::{Disk, example, recipe, wait_for, write_parts};
+
+/// A run small enough for a test, that lasts for some epochs.
+const CONFIG: &str = r#"{
+    "network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "narrow_width": 8, "head_width": 8, "heads": 2,
+                "ffn_width": 8, "encoder_layers": 1, "memory_slots": 6},
+    "train": {"epochs": 8, "batch_size": 4, "schedule": {"warmup_steps": 2}}
+}"#;
+
+fn kills() -> u64 {
+    std::env::var("DUALAD_KILLS").map_or(4, |kills| kills.parse().unwrap())
+}
+
+/// Moments from a fixed seed; machines differ as it is.
+struct Moments(u64);
+
+impl Moments {
+    fn below(&mut self, most: Duration) -> Duration {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        most.mul_f64((self.0 >> 33) as f64 / (1u64 << 31) as f64)
+    }
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    /// With images of two products to train on, a configuration, and no model.
+    fn new(train: usize) -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        write_parts(&place.path("data"), train);
+        fs::write(place.path("config.json"), CONFIG).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// A run into the folder `out` with the cache `cache`.
+    fn training_with(&self, out: &str, cache: &str) -> Command {
+        let mut command = example("mvtec");
+        command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
+        command.args(["--backbone", "filter-bank", "--preset", "fast"]);
+        command.arg("--cache").arg(self.path(cache)).arg("--out").arg(self.path(out));
+        command
+    }
+
+    fn training(&self, out: &str) -> Command {
+        self.training_with(out, "cache")
+    }
+
+    fn parameters(&self, out: &str) -> Vec<u8> {
+        fs::read(self.path(out).join("model.safetensors")).unwrap()
+    }
+
+    /// Without what no two runs have in common.
+    fn report(&self, out: &str) -> Value {
+        let mut report: Value = serde_json::from_slice(&fs::read(self.path(out).join("report.json")).unwrap()).unwrap();
+        report.as_object_mut().unwrap().remove("seconds");
+        report
+    }
+}
+
+/// A folder of two models, `calibrated` with thresholds and `plain` without, and of the images that they were trained on.
+fn models() -> &'static Place {
+    static MODELS: OnceLock<Place> = OnceLock::new();
+    MODELS.get_or_init(|| {
+        let place = Place::new(8);
+        let fitted = Detector::fit(place.path("data")).recipe(recipe()).run().unwrap().detector;
+        fitted.save(place.path("calibrated")).unwrap();
+        let other = Detector::fit(place.path("data")).recipe(recipe()).epochs(1).run().unwrap().detector;
+        other.with_calibration(None).save(place.path("plain")).unwrap();
+        place
+    })
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    output
+}
+
+/// Runs to the end, which must be one line on stderr.
+fn fail(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{command:?}\n{}{stderr}", text(&output.stdout));
+    assert!(stderr.lines().count() == 1 && stderr.starts_with("error: "), "{stderr}");
+    stderr
+}
+
+fn quiet(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Kills it after some time with SIGKILL, if it has not ended well by then; whether it was killed.
+fn kill_after(mut process: Child, moment: Duration) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < moment {
+        if process.try_wait().unwrap().is_some() {
+            let output = process.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    true
+}
+
+/// What lies in a folder, and below it.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(content(&path));
+        } else {
+            found.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn training_killed_again_and_again_ends_with_the_same_bits() {
+    let place = Place::new(3);
+    let epochs = (40 * kills()).to_string();
+    let flags = ["--epochs", epochs.as_str(), "--checkpoint-every", "0"];
+    succeed(place.training("whole").args(flags));
+    let mut moments = Moments(12_345);
+    let (mut killed, mut patience) = (0, Duration::ZERO);
+    loop {
+        let mut command = place.training("killed");
+        if place.path("killed/checkpoint.safetensors").exists() {
+            command.arg("--resume");
+        }
+        let process = quiet(command.args(flags));
+        if killed < kills() {
+            // Where the machine is slow, a run must still get somewhere.
+            patience += Duration::from_millis(5);
+            killed += u64::from(kill_after(process, moments.below(Duration::from_millis(250)) + patience));
+        } else {
+            let output = process.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", text(&output.stderr));
+        }
+        if place.path("killed/report.json").exists() {
+            break;
+        }
+    }
+    println!("killed {killed} times");
+    assert!(killed >= 1, "it was never killed");
+    assert_eq!(place.parameters("killed"), place.parameters("whole"), "after {killed} kills");
+    assert_eq!(place.report("killed"), place.report("whole"));
+    assert!(!names(&place.path("killed")).iter().any(|name| name.contains("unfinished")));
+}
+
+#[test]
+fn caching_killed_again_and_again_leaves_whole_entries() {
+    let place = Place::new(24);
+    let begun = Instant::now();
+    succeed(place.training_with("whole", "whole-cache").args(["--epochs", "1"]));
+    let whole = begun.elapsed();
+    let expected: Vec<Vec<u8>> = content(&place.path("whole-cache/features")).into_values().collect();
+    let entries = || {
+        let folder = place.path("cache/features");
+        if folder.exists() { content(&folder).into_values().collect() } else { Vec::new() }
+    };
+    let mut moments = Moments(54_321);
+    let mut killed = 0;
+    let mut tries = 0;
+    while killed < kills() {
+        tries += 1;
+        assert!(tries < 20 * kills(), "it is too fast to be killed");
+        if entries().len() == expected.len() {
+            fs::remove_dir_all(place.path("cache")).unwrap();
+        }
+        let before = entries().len();
+        let process = quiet(place.training("out").args(["--epochs", "1"]));
+        killed += u64::from(kill_after(process, moments.below(whole.mul_f64(0.7))));
+        let found: Vec<Vec<u8>> = entries();
+        assert!(found.len() >= before, "an entry was lost");
+        assert!(found.iter().all(|entry| expected.contains(entry)), "an entry is not whole");
+    }
+    println!("killed {killed} times");
+    succeed(place.training("out").args(["--epochs", "1"]));
+    assert_eq!(entries(), expected);
+    assert_eq!(place.parameters("out"), place.parameters("whole"));
+}
+
+#[test]
+fn calibrating_killed_again_and_again_leaves_the_old_thresholds_or_the_new_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    Detector::load(models().path("calibrated")).unwrap().save(&model).unwrap();
+    let calibrate = |quantile: &str| {
+        let mut command = example("calibrate");
+        command.arg("--model").arg(&model).arg("--data").arg(models().path("data")).args(["--quantile", quantile]);
+        command
+    };
+    let thresholds = || fs::read_to_string(model.join("calibration.json")).unwrap();
+    let quantiles = ["0.5", "0.8"];
+    let mut whole = Duration::ZERO;
+    let expected = quantiles.map(|quantile| {
+        let begun = Instant::now();
+        succeed(&mut calibrate(quantile));
+        whole = whole.max(begun.elapsed());
+        thresholds()
+    });
+    assert_ne!(expected[0], expected[1]);
+    let mut moments = Moments(99);
+    let (mut killed, mut turn) = (0, 0);
+    while killed < kills() {
+        turn += 1;
+        assert!(turn < 20 * kills() as usize, "it is too fast to be killed");
+        let process = quiet(&mut calibrate(quantiles[turn % 2]));
+        killed += u64::from(kill_after(process, moments.below(whole)));
+        assert!(expected.contains(&thresholds()), "{}", thresholds());
+        Detector::load(&model).unwrap();
+    }
+    println!("killed {killed} times");
+}
+
+/// What the tests below start and kill: saves one model and the other in turns, in one folder.
+#[test]
+#[ignore = "a process for other tests, and without end"]
+fn saver() {
+    let Some(folder) = std::env::var_os("DUALAD_SAVE_TO") else { return };
+    let from = PathBuf::from(std::env::var_os("DUALAD_SAVE_FROM").unwrap());
+    let models = ["calibrated", "plain"].map(|name| Detector::load(from.join(name)).unwrap());
+    for turn in 0.. {
+        models[turn % 2].save(&folder).unwrap();
+        fs::write(from.join("saving"), "").unwrap();
+    }
+}
+
+fn start_saver(folder: &Path) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "saver", "--ignored"]).env("DUALAD_SAVE_TO", folder);
+    quiet(command.env("DUALAD_SAVE_FROM", models().path("")))
+}
+
+/// Killed when nobody needs it any more.
+struct Saver(Child);
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One of the two models, whole.
+fn check_saved(folder: &Path) -> &'static str {
+    let digest = |folder: &Path| Model::load(folder, &Device::Cpu).unwrap().config.sha256;
+    let found = Detector::load(folder).unwrap();
+    let name = if found.calibration().is_some() { "calibrated" } else { "plain" };
+    assert_eq!(found.config().sha256, digest(&models().path(name)));
+    name
+}
+
+#[test]
+fn saving_killed_again_and_again_leaves_one_model_or_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    Detector::load(models().path("plain")).unwrap().save(&model).unwrap();
+    let mut moments = Moments(7);
+    let mut found = BTreeMap::new();
+    for _ in 0..kills() {
+        let _ = fs::remove_file(models().path("saving"));
+        let process = start_saver(&model);
+        wait_for("the first model", || models().path("saving").exists());
+        assert!(kill_after(process, moments.below(Duration::from_millis(60))));
+        *found.entry(check_saved(&model)).or_insert(0) += 1;
+    }
+    println!("killed {} times: {found:?}", kills());
+    Detector::load(models().path("calibrated")).unwrap().save(&model).unwrap();
+    assert_eq!(names(&model), ["README.md", "calibration.json", "config.json", "model.safetensors"]);
+}
+
+#[test]
+fn two_savers_and_a_reader_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    Detector::load(models().path("plain")).unwrap().save(&model).unwrap();
+    let mut savers = [Saver(start_saver(&model)), Saver(start_saver(&model))];
+    for _ in 0..10 * kills() {
+        check_saved(&model);
+    }
+    for saver in &mut savers {
+        assert!(saver.0.try_wait().unwrap().is_none(), "it ended by itself");
+    }
+    drop(savers);
+    check_saved(&model);
+}
+
+#[test]
+fn files_that_shrink_while_they_are_read_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    Detector::load(models().path("plain")).unwrap().save(&model).unwrap();
+    let image = folder.path().join("image.png");
+    fs::copy(models().path("data/gear/test/good/000.png"), &image).unwrap();
+    let detector = Detector::load(&model).unwrap();
+    let expected = detector.inspect(Request::from(&image)).unwrap();
+    let whole = [model.join("model.safetensors"), image.clone()].map(|path| (fs::read(&path).unwrap(), path));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut moments = Moments(3);
+            while !done.load(Ordering::Relaxed) {
+                for (bytes, path) in &whole {
+                    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+                    let most = Duration::from_nanos(bytes.len() as u64);
+                    file.set_len(moments.below(most).as_nanos() as u64).unwrap();
+                    fs::write(path, bytes).unwrap();
+                }
+            }
+        });
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..100 * kills() {
+            for result in [
+                Model::load(&model, &Device::Cpu).map(|_| ()),
+                detector
+                    .inspect(Request::from(&image))
+                    .map(|found| assert_eq!(found.image_score, expected.image_score)),
+            ] {
+                match result {
+                    Ok(()) => read += 1,
+                    Err(error) => {
+                        let error = error.to_string();
+                        assert!(error.contains("image.png") || error.contains("model"), "{error}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        println!("read {read} times, refused {refused} times");
+    });
+}
+
+#[test]
+fn a_full_disk_names_the_cache_and_the_way_out() {
+    let place = Place::new(3);
+    let Some(disk) = Disk::mount(place.path("disk"), "32k") else { return };
+    let error = fail(&mut place.training_with("out", "disk/cache"));
+    assert!(error.contains("disk/cache") && error.contains("--no-cache"), "{error}");
+    drop(disk);
+}
+
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let place = Place::new(3);
+    let Some(disk) = Disk::mount(place.path("disk"), "2m") else { return };
+    let flags = ["--epochs", "300", "--checkpoint-every", "0"];
+    let first = quiet(place.training("disk/out").args(flags));
+    wait_for("a checkpoint", || disk.path("out/checkpoint.safetensors").exists());
+    // Somebody else takes the rest of the disk.
+    let hog = disk.fill();
+    let stderr = text(&first.wait_with_output().unwrap().stderr);
+    assert!(stderr.contains("cannot write") && stderr.contains("disk/out"), "{stderr}");
+    fs::remove_file(hog).unwrap();
+    succeed(place.training("disk/out").args(flags).arg("--resume"));
+    succeed(place.training("whole").args(flags));
+    assert_eq!(place.parameters("disk/out"), place.parameters("whole"));
+}
+
+#[test]
+fn a_full_disk_leaves_the_model_its_thresholds_and_whole_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::mount(folder.path().join("disk"), "2m") else { return };
+    let model = disk.path("model");
+    Detector::load(models().path("calibrated")).unwrap().save(&model).unwrap();
+    let before = content(&model);
+    disk.fill();
+    let other = Detector::load(models().path("plain")).unwrap();
+    let error = other.save(&model).unwrap_err().to_string();
+    assert!(error.contains("cannot write") && error.contains("disk/model"), "{error}");
+    assert!(content(&model) == before, "{:?}", names(&model));
+    let mut command = example("calibrate");
+    let error = fail(command.arg("--model").arg(&model).arg("--data").arg(models().path("data")));
+    assert!(error.contains("calibration.json"), "{error}");
+    assert!(content(&model) == before, "{:?}", names(&model));
+    // Beside what cannot be written, what was found is said.
+    let mut command = example("detect");
+    command.arg("--model").arg(&model).arg("--heatmaps").arg(disk.path("maps")).args(["--json", "-"]);
+    let output = command.arg(models().path("data/gear/test/good/000.png")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("disk/maps"), "{}{}", text(&output.stdout), text(&output.stderr));
+    if disk.path("maps").exists() {
+        assert!(content(&disk.path("maps")).is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_named_and_can_be_read() {
+    let place = Place::new(3);
+    let Some(disk) = Disk::mount(place.path("disk"), "4m") else { return };
+    Detector::load(models().path("calibrated")).unwrap().save(disk.path("model")).unwrap();
+    succeed(place.training_with("first", "disk/cache").args(["--epochs", "1"]));
+    fs::create_dir(disk.path("out")).unwrap();
+    disk.seal();
+    let image = models().path("data/gear/test/good/000.png");
+    succeed(example("detect").arg("--model").arg(disk.path("model")).arg(&image));
+    for (error, name) in [
+        (fail(&mut place.training("disk/out")), "disk/out"),
+        (fail(&mut place.training("disk/new")), "disk/new"),
+        (fail(&mut place.training_with("out", "disk/empty-cache")), "disk/empty-cache"),
+        (
+            fail(example("calibrate").arg("--model").arg(disk.path("model")).arg("--data").arg(models().path("data"))),
+            "disk/model",
+        ),
+        (
+            fail(
+                example("detect")
+                    .arg("--model")
+                    .arg(disk.path("model"))
+                    .arg("--heatmaps")
+                    .arg(disk.path("maps"))
+                    .arg(&image),
+            ),
+            "disk/maps",
+        ),
+    ] {
+        assert!(error.contains(name), "{error}");
+    }
+    let error = Detector::load(models().path("plain")).unwrap().save(disk.path("model")).unwrap_err().to_string();
+    assert!(error.contains("disk/model"), "{error}");
+    check_saved(&disk.path("model"));
+}
+
+#[test]
+fn clocks_that_jump_change_nothing() {
+    let place = Place::new(6);
+    let flags = ["--epochs", "60", "--checkpoint-every", "0"];
+    succeed(place.training("whole").args(flags));
+    let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+    let library = library.map(|folder| Path::new(folder).join("faketime/libfaketimeMT.so.1"));
+    let Some(library) = library.iter().find(|library| library.exists()) else {
+        println!("skipped: this needs the library of the package faketime");
+        return;
+    };
+    let clock = place.path("clock");
+    fs::write(&clock, "+0").unwrap();
+    let mut command = place.training_with("jumped", "other-cache");
+    command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+    let mut process = quiet(command.args(flags));
+    let mut jumps = ["+3d", "-400d", "+20y", "-3600", "+0"].iter().cycle();
+    let mut count = 0;
+    while process.try_wait().unwrap().is_none() {
+        let other = place.path("other-clock");
+        fs::write(&other, jumps.next().unwrap()).unwrap();
+        fs::rename(&other, &clock).unwrap();
+        count += 1;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    println!("the clock jumped {count} times");
+    assert_eq!(place.parameters("jumped"), place.parameters("whole"));
+}

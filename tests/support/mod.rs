@@ -1,0 +1,88 @@
+//! What tests of whole processes share.
+
+#![allow(dead_code, clippy::print_stdout)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dualad::Variant;
+use dualad::backbones::Backbone;
+use dualad::data::synthetic::{self, Category, Options};
+use dualad::train::Recipe;
+
+/// The example's executable, which `cargo test` builds beside this one.
+pub(crate) fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} is not there; run `cargo build --workspace --examples`", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null()).env_remove("DUALAD_CACHE");
+    command
+}
+
+/// A network small enough for a test: 64 x 64 pixels.
+pub(crate) fn recipe() -> Recipe {
+    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+    let network = &mut recipe.network;
+    (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
+    (network.narrow_width, network.head_width, network.ffn_width, network.heads) = (8, 8, 8, 2);
+    (network.encoder_layers, network.memory_slots) = (1, 6);
+    (recipe.train.epochs, recipe.train.batch_size, recipe.train.schedule.warmup_steps) = (2, 4, 2);
+    recipe
+}
+
+/// Two products of 64 x 64 pixels: `train` images of each to train on, two good ones and one of each defect to test with.
+pub(crate) fn write_parts(folder: &Path, train: usize) {
+    let categories = vec![Category::Gear, Category::Plate];
+    let options = Options { size: 64, train, test_good: 2, test_per_defect: 1, categories, seed: 1 };
+    synthetic::write(folder, &options, |_, _| ()).unwrap();
+}
+
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(120), "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A disk of its own, if this may have one.
+pub(crate) struct Disk(pub(crate) PathBuf);
+
+impl Disk {
+    /// Of so many bytes (`2m`), at a folder that is made.
+    pub(crate) fn mount(folder: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir(&folder).unwrap();
+        let size = format!("size={size}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: this needs the right to mount a small tmpfs");
+        None
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Fills it to the last byte, until the file that is returned is removed.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let path = self.path("hog");
+        let mut hog = std::fs::File::create(&path).unwrap();
+        wait_for("the disk to be full", || std::io::copy(&mut std::io::repeat(0), &mut hog).is_err());
+        path
+    }
+
+    /// From now on nothing can be written to it.
+    pub(crate) fn seal(&self) {
+        assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
