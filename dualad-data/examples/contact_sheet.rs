@@ -1,7 +1,7 @@
 //! Draws what the generator makes, one category a column: a normal picture, a defective one, the same with its outline.
 //!
 //! ```sh
-//! cargo run -p dualad-data --example contact_sheet -- docs/images/synthetic.png       # the README's picture
+//! cargo run -p dualad-data --example contact_sheet -- parts.png
 //! cargo run -p dualad-data --example contact_sheet -- board.png board 4               # every defect of one category
 //! ```
 
