@@ -79,7 +79,8 @@ fn run(args: &Args) -> Result<()> {
         }
         None => return Err("the model is not a folder; say with --out where the thresholds are to be written".into()),
     };
-    let detector = args.model.detector_to_calibrate(&args.common)?;
+    // Without thresholds, which are about to be found: those that it has may be another model's.
+    let detector = args.model.load(args.model.builder(&args.common)?.calibration(None))?;
     let dataset = Dataset::open_products(&args.data)?;
     // A plain folder of images is for training on; here it is what is known to be good.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();

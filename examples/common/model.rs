@@ -42,12 +42,7 @@ impl ModelArgs {
         self.load(builder)
     }
 
-    /// Without thresholds, which are about to be found: those that it has may be another model's.
-    pub(crate) fn detector_to_calibrate(&self, common: &CommonArgs) -> Result<Detector> {
-        self.load(self.builder(common)?.calibration(None))
-    }
-
-    fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
+    pub(crate) fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
         let mut builder = Detector::builder().device(&common.device()?);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads)?;
@@ -58,7 +53,7 @@ impl ModelArgs {
         Ok(builder)
     }
 
-    fn load(&self, builder: DetectorBuilder) -> Result<Detector> {
+    pub(crate) fn load(&self, builder: DetectorBuilder) -> Result<Detector> {
         let folder = Path::new(&self.model);
         let on_disk = folder.exists() || !is_hub_name(&self.model);
         if on_disk { Ok(builder.load(folder)?) } else { from_hub(builder, &self.model) }
