@@ -1,0 +1,41 @@
+#!/bin/sh
+# How large the smallest program with a detector is, and how many crates it is made of: without the hub, and with it.
+#
+#     tools/checks/size.sh
+set -eu
+root=$(cd "$(dirname "$0")/../.." && pwd)
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+mkdir "$folder/src"
+cat > "$folder/src/main.rs" <<'RUST'
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (model, image) = (arguments.next().ok_or("a model")?, arguments.next().ok_or("an image")?);
+    let found = dualad::Detector::load(model)?.inspect(dualad::detector::Request::from(std::path::Path::new(&image)))?;
+    println!("{}", found.image_score);
+    Ok(())
+}
+RUST
+cp "$root/Cargo.lock" "$folder/"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
+for features in false true; do
+    cat > "$folder/Cargo.toml" <<TOML
+[package]
+name = "smallest"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+dualad = { path = "$root/dualad", default-features = $features }
+
+[profile.release]
+strip = true
+
+[workspace]
+TOML
+    cargo build --release --quiet --manifest-path "$folder/Cargo.toml"
+    crates=$(cargo tree --manifest-path "$folder/Cargo.toml" --edges normal --prefix none --no-dedupe | sort -u | grep -vc '^smallest ')
+    bytes=$(wc -c < "$CARGO_TARGET_DIR/release/smallest")
+    echo "default features: $features; $crates crates, $bytes bytes"
+done
