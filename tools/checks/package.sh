@@ -17,6 +17,7 @@ for crate in dualad-kernels dualad-gpu dualad-data dualad-backbones dualad; do
     done
     echo "$crate: $(printf '%s\n' "$list" | wc -l) files"
 done
-# Those that depend on one another are packed together: none of them is on crates.io yet.
+# Those that depend on one another are packed together: none of them is on crates.io yet. Nobody debugs what is built here.
+export CARGO_PROFILE_DEV_DEBUG=false
 cargo package --workspace --locked --allow-dirty --quiet "$@"
 ls -l target/package/*.crate | awk '{ print $NF ": " $5 " bytes" }'
