@@ -13,6 +13,7 @@ mod common;
 #[allow(dead_code)]
 mod model;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -79,18 +80,31 @@ fn run(args: &Args) -> Result<()> {
         }
         None => return Err("the model is not a folder; say with --out where the thresholds are to be written".into()),
     };
+    let model = args.model.files();
+    common::check_output("--out", &out, model.iter().map(PathBuf::as_path))?;
+    args.common.check_json(model.iter().map(PathBuf::as_path))?;
     // Without thresholds, which are about to be found: those that it has may be another model's.
     let detector = args.model.load(args.model.builder(&args.common)?.calibration(None))?;
     let dataset = Dataset::open_products(&args.data)?;
     // A plain folder of images is for training on; here it is what is known to be good.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
+    let (samples, as_category) = of_the_model(samples, detector.categories())?;
+    args.common.check_json(samples.iter().map(|sample| sample.path.as_path()))?;
 
     let bar = ProgressBar::new(samples.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("scoring {bar:30} {pos}/{len}  {eta} left") {
         bar.set_style(style);
     }
-    let images = samples.iter().map(|sample| (request(sample), sample.label.is_anomalous()));
+    let images = samples.iter().map(|&sample| {
+        let request = Request::from(&sample.path);
+        let request = match &as_category {
+            Some(Some(category)) => request.category(category),
+            Some(None) => request,
+            None => request.category(&sample.category),
+        };
+        (request, sample.label.is_anomalous())
+    });
     let calibration = detector.calibrate(&calibrator(args), images, &Cancel::default(), |done| {
         bar.set_position(done as u64);
     });
@@ -107,8 +121,37 @@ fn run(args: &Args) -> Result<()> {
     print(&table(&calibration, &out))
 }
 
-fn request(sample: &Sample) -> Request<'_> {
-    Request::from(&sample.path).category(&sample.category)
+/// The images of products that the model knows, and whose product is not the name of their folder.
+///
+/// One folder under another name is taken for the model's only product, or for any of its products. Scores of what the model was not
+/// trained on would be anybody's guess, and spoil the pooled thresholds.
+fn of_the_model<'a>(samples: Vec<&'a Sample>, known: &[String]) -> Result<(Vec<&'a Sample>, Option<Option<String>>)> {
+    let is_known = |sample: &&Sample| known.is_empty() || known.contains(&sample.category);
+    let unknown: BTreeSet<&str> =
+        samples.iter().filter(|sample| !is_known(sample)).map(|sample| sample.category.as_str()).collect();
+    let listed = unknown.iter().copied().collect::<Vec<_>>().join(", ");
+    if unknown.is_empty() {
+        return Ok((samples, None));
+    }
+    if samples.iter().any(is_known) {
+        note(&format!("note: left out, because the model was not trained on it: {listed}"));
+        return Ok((samples.into_iter().filter(is_known).collect(), None));
+    }
+    match known {
+        _ if unknown.len() > 1 => {
+            Err(format!("the model was trained on {}, and these images are of others: {listed}", known.join(", "))
+                .into())
+        }
+        [only] => {
+            note(&format!("note: the images in {listed} are taken for the model's one product, {only}"));
+            Ok((samples, Some(Some(only.clone()))))
+        }
+        _ => {
+            let names = known.join(", ");
+            note(&format!("note: {listed} is none of {names}: its images set the pooled thresholds alone"));
+            Ok((samples, Some(None)))
+        }
+    }
 }
 
 fn calibrator(args: &Args) -> Calibrator {

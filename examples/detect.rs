@@ -58,6 +58,8 @@ fn run(args: &Args) -> Result<()> {
     if let Some(folder) = &args.heatmaps {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
+    let model = args.model.files();
+    args.common.check_json(args.images.iter().chain(&model).map(PathBuf::as_path))?;
     let inputs: HashSet<PathBuf> = args.images.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let mut json = match &args.common.json {
         Some(_) if args.common.json_to_stdout() => Some(Output::Stdout),
@@ -185,9 +187,12 @@ impl Output {
     fn write(&mut self, line: &str) -> Result<()> {
         match self {
             Self::Stdout => print(line),
-            Self::File { path, file, .. } => {
+            Self::File { path, file, temporary } => {
                 let written = file.write_all(line.as_bytes());
-                written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+                written.map_err(|error| {
+                    let _ = std::fs::remove_file(temporary);
+                    format!("cannot write {}: {error}", path.display()).into()
+                })
             }
         }
     }
@@ -195,6 +200,9 @@ impl Output {
     fn finish(self) -> Result<()> {
         let Self::File { temporary, path, mut file } = self else { return Ok(()) };
         let written = file.flush().and_then(|()| std::fs::rename(&temporary, &path));
-        written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+        written.map_err(|error| {
+            let _ = std::fs::remove_file(&temporary);
+            format!("cannot write {}: {error}", path.display()).into()
+        })
     }
 }

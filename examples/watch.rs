@@ -143,16 +143,19 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
     Ok(())
 }
 
-/// Prints a line, and writes it beside the heat map, which is there by then.
+/// Prints a line, and writes it beside the heat map, which is there by then. A line that cannot be written there is printed, with
+/// the reason after it: the pictures to come are no worse for it.
 fn say(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
     let text = line.json()?;
-    if let Some(out) = &args.out {
-        let path = out.join(name_with(image, "json"));
-        let temporary = common::temporary(&path)?;
-        let written = std::fs::write(&temporary, &text).and_then(|()| std::fs::rename(&temporary, &path));
-        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    let written = match &args.out {
+        Some(out) => common::write_whole(&out.join(name_with(image, "json")), &text),
+        None => Ok(()),
+    };
+    print(&text)?;
+    if let Err(error) = written {
+        note(&error.to_string());
     }
-    print(&text)
+    Ok(())
 }
 
 fn draw(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {

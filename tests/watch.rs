@@ -146,6 +146,56 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
 
 /// Thresholds are set anew, from good images alone and with defective ones, and `detect` goes by them.
 #[test]
+fn what_is_read_is_not_written_over() {
+    let place = Place::new();
+    let (image, model) = (place.path("image.png"), place.path("model"));
+    fs::copy(&place.images[0], &image).unwrap();
+    let before = [image.clone(), model.join("config.json"), model.join("model.safetensors")];
+    let before = before.map(|path| (fs::read(&path).unwrap(), path));
+    let fail = |output: Output| {
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.contains("would replace a file that is read"), "{error}");
+    };
+    for (_, path) in &before {
+        fail(place.detect(&["--json", path.to_str().unwrap()], &[&image]));
+    }
+    for flag in ["--out", "--json"] {
+        let mut command = example("calibrate");
+        command.arg("--model").arg(&model).arg("--data").arg(place.path("data"));
+        fail(command.arg(flag).arg(&before[1].1).output().unwrap());
+    }
+    for (bytes, path) in &before {
+        assert_eq!(fs::read(path).unwrap(), *bytes, "{}", path.display());
+    }
+    let error = place.detect(&["--json", place.path("no/where.json").to_str().unwrap()], &[&image]);
+    assert!(String::from_utf8(error.stderr).unwrap().contains("there is no folder"));
+}
+
+/// Products that a model was not trained on have no thresholds, and no say in the pooled ones.
+#[test]
+fn calibrate_leaves_out_what_the_model_does_not_know() {
+    let place = Place::new();
+    let calibrate = |data: &Path| {
+        let mut command = example("calibrate");
+        let output = command.arg("--model").arg(place.path("model")).arg("--data").arg(data).output().unwrap();
+        let thresholds = fs::read_to_string(place.path("model/calibration.json")).unwrap();
+        (String::from_utf8(output.stderr).unwrap(), serde_json::from_str::<Value>(&thresholds).unwrap())
+    };
+    let (_, expected) = calibrate(&place.path("data"));
+    let other = place.path("data/other/test/good");
+    fs::create_dir_all(place.path("data/other/train/good")).unwrap();
+    fs::create_dir_all(&other).unwrap();
+    fs::copy(&place.images[0], other.join("0.png")).unwrap();
+    fs::copy(&place.images[0], place.path("data/other/train/good/0.png")).unwrap();
+    let (said, found) = calibrate(&place.path("data"));
+    assert!(said.contains("left out") && said.contains("other"), "{said}");
+    assert_eq!(found, expected);
+    let (said, found) = calibrate(&place.path("data/gear/train/good"));
+    assert!(said.contains("pooled thresholds alone"), "{said}");
+    assert!(found["pooled"]["reject"].is_number() && found["categories"].as_object().unwrap().is_empty(), "{found}");
+}
+
+#[test]
 fn calibrate_changes_what_detect_decides() {
     let place = Place::new();
     let calibrate = |options: &[&str]| {
@@ -302,6 +352,24 @@ fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
     assert_eq!(watch.stop(), Some(0));
     let left: Vec<_> = fs::read_dir(place.path("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
+}
+
+/// One picture that nothing can be written for, one without content, and the pictures after them.
+#[test]
+fn watch_goes_on_after_what_it_cannot_write_or_read() {
+    let place = Place::new();
+    let watch = Watch::start(&place, &["--retry-for", "0"]);
+    let long = format!("{}.png", "a".repeat(250));
+    fs::copy(&place.images[0], place.path("incoming").join(&long)).unwrap();
+    let line = watch.line();
+    assert!(line["error"].as_str().unwrap().contains("aaa"), "{line}");
+    fs::write(place.path("incoming/empty.png"), "").unwrap();
+    let line = watch.line();
+    assert!(line["error"].is_string() && line["image"].as_str().unwrap().contains("empty"), "{line}");
+    fs::copy(&place.images[0], place.path("incoming/next.png")).unwrap();
+    let line = watch.line();
+    assert!(line["image_score"].is_number() && line["image"].as_str().unwrap().contains("next"), "{line}");
+    assert_eq!(watch.stop(), Some(0));
 }
 
 #[test]

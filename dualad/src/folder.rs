@@ -22,6 +22,8 @@ const CHANGING: &str = ".dualad-changing-";
 const ABSENT: &str = ".absent";
 /// How long another process may be at it.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A larger file tells nothing of changes, in bytes.
+const MOST_TOLD: u64 = 16 << 20;
 /// How often a reader begins again because the folder changed meanwhile.
 const TRIES: usize = 8;
 
@@ -194,6 +196,12 @@ pub(crate) fn is_there(path: &Path) -> bool {
     !fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
+/// What is in a small file. A pipe is not waited for, and a device not read.
+fn content(path: &Path) -> Option<Vec<u8>> {
+    let small = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MOST_TOLD);
+    if small { fs::read(path).ok() } else { None }
+}
+
 /// What `load` makes of a folder's files, all of which are of the same change.
 ///
 /// # Errors
@@ -203,7 +211,7 @@ pub(crate) fn read<T>(folder: &Path, tell: &str, load: impl Fn() -> Result<T>) -
         recover(folder);
     }
     // A folder tells by this file, which no two models have in common, that it was changed.
-    let state = || (is_there(&folder.join(CHANGED)), fs::read(find(folder, tell)).ok());
+    let state = || (is_there(&folder.join(CHANGED)), content(&find(folder, tell)));
     let mut failed = false;
     for _ in 1..TRIES {
         let before = state();
@@ -290,6 +298,20 @@ mod tests {
         fs::remove_file(folder.path().join("b")).unwrap();
         drop(Change::begin(folder.path()).unwrap());
         assert_eq!(files(folder.path()), settled);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_devices_are_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        for target in ["/dev/zero", "/dev/stdin"] {
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            read(folder.path(), "a", || Ok(())).unwrap();
+            fs::remove_file(&path).unwrap();
+        }
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        read(folder.path(), "a", || Ok(())).unwrap();
     }
 
     #[test]

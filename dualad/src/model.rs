@@ -20,6 +20,8 @@ const FORMAT: u64 = 1;
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const PARAMETERS: &str = "model.safetensors";
 pub(crate) const CALIBRATION: &str = "calibration.json";
+/// Thresholds of the model that was in a folder before.
+const PREVIOUS_CALIBRATION: &str = "calibration.previous.json";
 /// The backbone's weights, where a folder has them.
 pub(crate) const BACKBONE: &str = "backbone.safetensors";
 const CARD: &str = "README.md";
@@ -168,7 +170,7 @@ impl Model {
     /// Writes the folder, which is made if it is not there; `results` is a section of the model card, in Markdown.
     ///
     /// All of them take the place of an earlier model's together: whenever the process ends, the folder holds one model or the other.
-    /// Thresholds and backbone weights of another model go with it.
+    /// Backbone weights of another model go with it, and so do its thresholds, which are kept as `calibration.previous.json`.
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while another
@@ -178,9 +180,18 @@ impl Model {
         let change = Change::begin(folder)?;
         let sha256 = self.save_in(&change, results)?;
         let thresholds = folder.join(CALIBRATION);
-        let others = |thresholds: Calibration| thresholds.model.is_some_and(|model| model != sha256);
-        if is_there(&thresholds) && Calibration::load(&thresholds).is_ok_and(others) {
-            change.remove(CALIBRATION)?;
+        if is_there(&thresholds) {
+            let earlier = read(&folder.join(CONFIG), folder).and_then(|text| Self::config(folder, &text));
+            let same = earlier.is_ok_and(|earlier| earlier.sha256 == sha256);
+            // Those that do not say whose they are were for the model that was here.
+            let named = Calibration::load(&thresholds).ok().and_then(|thresholds| thresholds.model);
+            if named.map_or(!same, |named| named != sha256) {
+                if thresholds.is_file() {
+                    let io = |error| Error::Io { action: "write", path: folder.join(PREVIOUS_CALIBRATION), error };
+                    std::fs::copy(&thresholds, change.path(PREVIOUS_CALIBRATION)?).map_err(io)?;
+                }
+                change.remove(CALIBRATION)?;
+            }
         }
         self.remove_other_backbone(&change, folder)?;
         change.commit()
@@ -388,6 +399,27 @@ mod tests {
         assert!(load_error(folder.path()).contains("SHA-256"));
         std::fs::remove_file(folder.path().join(PARAMETERS)).unwrap();
         load_error(folder.path());
+    }
+
+    #[test]
+    fn thresholds_of_the_model_that_was_here_do_not_stay_with_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let save = |seed: u64| {
+            let network = DualAd::new(small(), &Random::new(seed), &Device::Cpu).unwrap();
+            let model = Model::new(network, Backbone::FilterBank, &[1, 2, 3], Provenance::default());
+            model.save(folder.path(), "").unwrap();
+        };
+        for written in [r#"{"pooled": {"reject": 5}}"#, "no JSON"] {
+            save(0);
+            std::fs::write(path(CALIBRATION), written).unwrap();
+            // The same model, such as with another card.
+            save(0);
+            assert_eq!(std::fs::read_to_string(path(CALIBRATION)).unwrap(), written);
+            save(1);
+            assert!(!path(CALIBRATION).exists());
+            assert_eq!(std::fs::read_to_string(path(PREVIOUS_CALIBRATION)).unwrap(), written);
+        }
     }
 
     #[test]

@@ -59,10 +59,43 @@ impl CommonArgs {
         if self.json_to_stdout() {
             return print(&text);
         }
-        let temporary = temporary(path)?;
-        let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
-        written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+        write_whole(path, &text)
     }
+
+    /// What is known to go wrong with `--json` before anything is computed: no folder, or a file that is needed.
+    #[allow(dead_code)]
+    pub(crate) fn check_json<'a>(&self, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        match &self.json {
+            Some(path) if !self.json_to_stdout() => check_output("--json", path, needed),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes a file under a temporary name, which does not stay if that goes wrong.
+#[allow(dead_code)]
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let temporary = temporary(path)?;
+    let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        format!("cannot write {}: {error}", path.display()).into()
+    })
+}
+
+/// A file to write is not one that is read, and its folder is there.
+#[allow(dead_code)]
+pub(crate) fn check_output<'a>(flag: &str, path: &Path, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    temporary(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
+    }
+    let Ok(output) = path.canonicalize() else { return Ok(()) };
+    if needed.into_iter().any(|needed| needed.canonicalize().is_ok_and(|needed| needed == output)) {
+        return Err(format!("{flag} {} would replace a file that is read; name another", path.display()).into());
+    }
+    Ok(())
 }
 
 /// A temporary name beside a file that is to be written. A device or a pipe is not replaced by a file.

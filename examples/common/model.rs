@@ -10,7 +10,7 @@ use dualad::data::image::Limits;
 use dualad::detector::{DetectorBuilder, Inspection};
 use serde::Serialize;
 
-use crate::common::{CommonArgs, Result};
+use crate::common::{CommonArgs, Result, note};
 
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
@@ -39,7 +39,23 @@ impl ModelArgs {
         if let Some(path) = &self.calibration {
             builder = builder.calibration(Some(Calibration::load(path)?));
         }
-        self.load(builder)
+        let detector = self.load(builder)?;
+        let known = detector.categories();
+        if let (Some(thresholds), false) = (detector.calibration(), known.is_empty()) {
+            for name in thresholds.categories.keys().filter(|name| !known.contains(name)) {
+                let known = known.join(", ");
+                note(&format!("note: there are thresholds for {name:?}, and the model was trained on {known}"));
+            }
+        }
+        Ok(detector)
+    }
+
+    /// The files of the model, which nothing else may be written over.
+    #[allow(dead_code)]
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let names = ["config.json", "model.safetensors", "backbone.safetensors", "README.md"];
+        let own = names.map(|name| Path::new(&self.model).join(name));
+        own.into_iter().chain(self.weights.clone()).chain(self.calibration.clone()).collect()
     }
 
     pub(crate) fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {

@@ -59,7 +59,7 @@ impl Scan {
         for (path, look) in found {
             let state = match self.seen.get(&path) {
                 Some(seen) if seen.look == look => {
-                    if seen.state != State::Done && look.length > 0 {
+                    if seen.state != State::Done {
                         settled.push(path.clone());
                     }
                     seen.state

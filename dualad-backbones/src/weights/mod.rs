@@ -333,7 +333,7 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>, WeightsError> {
     }
     let mut header = [0; 8];
     if length < 8 {
-        return malformed(format!("it has {length} bytes, and even its header's length takes 8"));
+        return malformed(format!("it has {length} bytes, and the length of a header alone takes 8"));
     }
     file.read_exact(&mut header).map_err(io)?;
     let header_length = u64::from_le_bytes(header);

@@ -31,6 +31,10 @@ impl FolderLock {
         let io = |action| move |error| Error::Io { action, path: folder.into(), error };
         std::fs::create_dir_all(folder).map_err(io("create"))?;
         let path = folder.join(".lock");
+        if std::fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+            let error = std::io::Error::new(std::io::ErrorKind::InvalidInput, "its .lock is no file; remove it");
+            return Err(io("write to")(error));
+        }
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io("write to"))?;
         match file.try_lock() {
             Ok(()) => {

@@ -133,7 +133,12 @@ impl Job<'_> {
         model.config.train = Some(trainer.recipe().train.clone());
         // Before it is measured: whatever happens then, the model is there, and no other model's results beside it.
         remove_results(self.out);
+        let thresholds = self.out.join("calibration.json");
+        let had = thresholds.exists();
         model.save(self.out, "")?;
+        if had && !thresholds.exists() {
+            note("note: the thresholds were another model's, and are kept as calibration.previous.json; set them anew");
+        }
         let Some(test) = test else {
             note("note: the dataset has no test images; nothing was measured");
             return Ok(());
