@@ -574,3 +574,38 @@ fn measured_deviations_survive_half_precision_and_are_checked() {
     }
     assert!(network.with_standardisation(&[0.0; 4], &small).is_err());
 }
+
+/// A zip file of one entry, as it is.
+fn zip(name: &str, content: &[u8]) -> Vec<u8> {
+    let (crc, length) = (crc32(content).to_le_bytes(), (content.len() as u32).to_le_bytes());
+    let name_length = (name.len() as u16).to_le_bytes();
+    // Version, flags, method, time and date; then what both headers have in common.
+    let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0], &crc[..], &length, &length, &name_length, &[0, 0]].concat();
+    let entry = [b"PK\x03\x04", &common[..], name.as_bytes(), content].concat();
+    let directory = [b"PK\x01\x02\x14\0", &common[..], &[0; 14], name.as_bytes()].concat();
+    let (at, size) = ((entry.len() as u32).to_le_bytes(), (directory.len() as u32).to_le_bytes());
+    let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &size[..], &at, &[0, 0]].concat();
+    [entry, directory, end].concat()
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
+}
+
+/// Python's reader would run the command.
+#[test]
+fn a_pickle_that_calls_something_calls_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, victim) = (folder.path().join("made-to-harm.pth"), folder.path().join("victim"));
+    let command = format!("touch {}", victim.display());
+    for (before, after) in [(&b""[..], &b""[..]), (b"}X\x0a\0\0\0state_dict", b"s")] {
+        let length = (command.len() as u32).to_le_bytes();
+        let call = [b"cposix\nsystem\nX", &length[..], command.as_bytes(), b"\x85R"].concat();
+        let pickle = [b"\x80\x02", before, &call, after, b"."].concat();
+        std::fs::write(&path, zip("archive/data.pkl", &pickle)).unwrap();
+        let error = DualAd::load_pth(toy(Variant::Heterogeneous), &path, &Device::Cpu).unwrap_err();
+        assert!(matches!(error, Error::Weights(_)), "{error}");
+        assert!(!victim.exists(), "it was run");
+    }
+}

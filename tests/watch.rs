@@ -234,6 +234,9 @@ fn calibrate_changes_what_detect_decides() {
     let output = place.detect(&[], &[&place.images[0]]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("calibration.json"));
+    // What is damaged does not keep new ones from being set.
+    assert!(calibrate(&["--quantile", "1"]).status.success());
+    assert_eq!(place.detect(&[], &[&place.images[0]]).status.code(), Some(0));
     for options in [&["--quantile", "2"][..], &["--recall", "0"], &["--false-alarm-rate", "0.1", "--confidence", "1"]] {
         assert_eq!(calibrate(options).status.code(), Some(1), "{options:?}");
     }

@@ -24,6 +24,8 @@ const ABSENT: &str = ".absent";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// A larger file tells nothing of changes, in bytes.
 const MOST_TOLD: u64 = 16 << 20;
+/// How long a reader waits for writers, before it reads what it may find.
+const READERS_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a reader begins again because the folder changed meanwhile.
 const TRIES: usize = 8;
 
@@ -43,14 +45,7 @@ impl Change {
     pub(crate) fn begin(folder: &Path) -> Result<Self> {
         let io = |error| Error::Io { action: "write", path: folder.into(), error };
         fs::create_dir_all(folder).map_err(io)?;
-        let begun = Instant::now();
-        let lock = loop {
-            match Lock::take(folder) {
-                Some(lock) => break lock,
-                None if begun.elapsed() > PATIENCE => return Err(Error::Busy { folder: folder.into() }),
-                None => std::thread::sleep(Duration::from_millis(5)),
-            }
-        };
+        let lock = Lock::wait_for(folder, PATIENCE).ok_or_else(|| Error::Busy { folder: folder.into() })?;
         settle(folder, &lock)?;
         remove_abandoned(folder);
         let laid_out = tempfile::Builder::new().prefix(CHANGING).tempdir_in(folder).map_err(io)?;
@@ -122,6 +117,16 @@ impl Change {
 struct Lock(#[allow(dead_code)] Option<File>);
 
 impl Lock {
+    fn wait_for(folder: &Path, patience: Duration) -> Option<Self> {
+        let begun = Instant::now();
+        loop {
+            match Self::take(folder) {
+                None if begun.elapsed() < patience => std::thread::sleep(Duration::from_millis(2)),
+                lock => return lock,
+            }
+        }
+    }
+
     /// `None` while another process has it. A system that cannot lock a folder gives one that holds nothing.
     fn take(folder: &Path) -> Option<Self> {
         let Ok(file) = File::open(folder) else { return Some(Self(None)) };
@@ -183,12 +188,22 @@ pub(crate) fn recover(folder: &Path) {
     }
 }
 
-/// Where a file is: where a change has put it, or in its place. It may not be there.
+/// Where a file is that must be there: where a change has put it, or in its place.
 pub(crate) fn find(folder: &Path, name: &str) -> PathBuf {
     let changed = folder.join(CHANGED);
     let (new, removed) = (changed.join(name), changed.join(format!("{name}{ABSENT}")));
     // Asked for in this order, a file that is moved meanwhile is found in its place.
     if is_there(&new) || is_there(&removed) { new } else { folder.join(name) }
+}
+
+/// Where a file is that need not be there. One that is moved before it is read fails to be read, and is not taken for absent.
+pub(crate) fn find_optional(folder: &Path, name: &str) -> Option<PathBuf> {
+    let changed = folder.join(CHANGED);
+    let (new, removed, place) = (changed.join(name), changed.join(format!("{name}{ABSENT}")), folder.join(name));
+    if is_there(&new) {
+        return Some(new);
+    }
+    (!is_there(&removed) && is_there(&place)).then_some(place)
 }
 
 /// A link that leads nowhere is there, too: what is wrong with it is for its reader to say.
@@ -222,6 +237,11 @@ pub(crate) fn read<T>(folder: &Path, tell: &str, load: impl Fn() -> Result<T>) -
         }
         failed = result.is_err() && !before.0;
         std::thread::sleep(Duration::from_millis(5));
+    }
+    // It changes all the time: for once, writers wait for a reader.
+    let lock = Lock::wait_for(folder, READERS_PATIENCE);
+    if let Some(lock) = &lock {
+        let _ = settle(folder, lock);
     }
     load()
 }
@@ -282,7 +302,9 @@ mod tests {
         let folder = interrupted();
         let path = |name| find(folder.path(), name);
         assert_eq!(fs::read_to_string(path("a")).unwrap(), "new");
-        assert!(!path("b").exists());
+        assert!(!path("b").exists() && find_optional(folder.path(), "b").is_none());
+        assert_eq!(find_optional(folder.path(), "c"), Some(path("c")));
+        assert_eq!(find_optional(folder.path(), "other"), Some(folder.path().join("other")));
         assert_eq!(fs::read_to_string(path("other")).unwrap(), "not the change's");
         let settled = [pair("a", "new"), pair("c", "new"), pair("other", "not the change's")];
         // A reader that may write settles it, and so does the next writer.
@@ -342,8 +364,14 @@ mod tests {
                 scope.spawn(move || (0..40).for_each(|number| change(2 * number + writer)));
             }
             for _ in 0..200 {
-                let content = |name| fs::read_to_string(find(folder.path(), name)).unwrap_or_default();
-                let load = || Ok(["a", "b", "c", "even"].map(content));
+                let content = |path: PathBuf| {
+                    fs::read_to_string(&path).map_err(|error| Error::Io { action: "read", path, error })
+                };
+                let needed = |name| content(find(folder.path(), name));
+                let load = || {
+                    let even = find_optional(folder.path(), "even").map(content).transpose()?;
+                    Ok([needed("a")?, needed("b")?, needed("c")?, even.unwrap_or_default()])
+                };
                 let [a, b, c, even] = read(folder.path(), "a", load).unwrap();
                 assert!(a == b && b == c, "{a} {b} {c}");
                 let odd = !a.parse::<usize>().unwrap().is_multiple_of(2);

@@ -175,12 +175,10 @@ impl DetectorBuilder {
         let folder = folder.as_ref();
         folder::read(folder, CONFIG, || {
             let model = Model::load_once(folder, &Device::Cpu)?;
-            let path = folder::find(folder, CALIBRATION);
             // Absent is one thing, and unreadable another.
-            let read = self.calibration.is_none() && folder::is_there(&path);
-            let calibration = read.then(|| Calibration::load(&path)).transpose()?;
-            let included = folder::find(folder, BACKBONE);
-            let included = included.is_file().then(|| Weights::file(included));
+            let path = folder::find_optional(folder, CALIBRATION).filter(|_| self.calibration.is_none());
+            let calibration = path.map(Calibration::load).transpose()?;
+            let included = folder::find_optional(folder, BACKBONE).map(Weights::file);
             self.clone().assemble(model, calibration, included, folder)
         })
     }
