@@ -185,7 +185,7 @@ fn training_killed_again_and_again_ends_with_the_same_bits() {
     }
     println!("killed {killed} times");
     assert!(killed >= 1, "it was never killed");
-    assert_eq!(place.parameters("killed"), place.parameters("whole"), "after {killed} kills");
+    assert!(place.parameters("killed") == place.parameters("whole"), "another model after {killed} kills");
     assert_eq!(place.report("killed"), place.report("whole"));
     assert!(!names(&place.path("killed")).iter().any(|name| name.contains("unfinished")));
 }
@@ -199,7 +199,10 @@ fn caching_killed_again_and_again_leaves_whole_entries() {
     let expected: Vec<Vec<u8>> = content(&place.path("whole-cache/features")).into_values().collect();
     let entries = || {
         let folder = place.path("cache/features");
-        if folder.exists() { content(&folder).into_values().collect() } else { Vec::new() }
+        // What is written and has no name yet is no entry; it is removed after a day.
+        let named = |path: &PathBuf| !path.parent().is_some_and(|folder| folder.ends_with("partial"));
+        let found = if folder.exists() { content(&folder) } else { BTreeMap::new() };
+        found.into_iter().filter(|(path, _)| named(path)).map(|(_, entry)| entry).collect::<Vec<_>>()
     };
     let mut moments = Moments(54_321);
     let mut killed = 0;
@@ -213,14 +216,18 @@ fn caching_killed_again_and_again_leaves_whole_entries() {
         let before = entries().len();
         let process = quiet(place.training("out").args(["--epochs", "1"]));
         killed += u64::from(kill_after(process, moments.below(whole.mul_f64(0.7))));
-        let found: Vec<Vec<u8>> = entries();
+        let found = entries();
         assert!(found.len() >= before, "an entry was lost");
         assert!(found.iter().all(|entry| expected.contains(entry)), "an entry is not whole");
     }
     println!("killed {killed} times");
     succeed(place.training("out").args(["--epochs", "1"]));
-    assert_eq!(entries(), expected);
-    assert_eq!(place.parameters("out"), place.parameters("whole"));
+    let found = entries();
+    assert_eq!(found.len(), expected.len());
+    // What is printed of them would say nothing.
+    let other = found.iter().zip(&expected).position(|(found, expected)| found != expected);
+    assert_eq!(other, None, "an entry is not what it would have been");
+    assert!(place.parameters("out") == place.parameters("whole"), "another model");
 }
 
 #[test]
@@ -398,7 +405,7 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     fs::remove_file(hog).unwrap();
     succeed(place.training("disk/out").args(flags).arg("--resume"));
     succeed(place.training("whole").args(flags));
-    assert_eq!(place.parameters("disk/out"), place.parameters("whole"));
+    assert!(place.parameters("disk/out") == place.parameters("whole"), "another model");
 }
 
 #[test]
@@ -493,5 +500,5 @@ fn clocks_that_jump_change_nothing() {
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     println!("the clock jumped {count} times");
-    assert_eq!(place.parameters("jumped"), place.parameters("whole"));
+    assert!(place.parameters("jumped") == place.parameters("whole"), "another model");
 }
