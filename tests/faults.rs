@@ -160,7 +160,7 @@ fn names(folder: &Path) -> Vec<String> {
 #[test]
 fn training_killed_again_and_again_ends_with_the_same_bits() {
     let place = Place::new(3);
-    let epochs = (40 * kills()).to_string();
+    let epochs = (80 * kills()).to_string();
     let flags = ["--epochs", epochs.as_str(), "--checkpoint-every", "0"];
     succeed(place.training("whole").args(flags));
     let mut moments = Moments(12_345);
