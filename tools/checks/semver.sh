@@ -10,7 +10,7 @@ if [ -z "$baseline" ]; then
     echo "skipped: semver (there is no release to compare with)"
     exit 0
 fi
-version=0.49.0
+version=0.51.0
 if ! cargo semver-checks --version 2>/dev/null | grep -q "$version"; then
     CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         CARGO_PROFILE_RELEASE_DEBUG=false cargo install cargo-semver-checks --version "$version" --locked --quiet
