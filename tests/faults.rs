@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -21,14 +21,7 @@ use serde_json::Value;
 
 mod support;
 
-use support::{Disk, example, recipe, wait_for, write_parts};
-
-/// A run small enough for a test, that lasts for some epochs.
-const CONFIG: &str = r#"{
-    "network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "narrow_width": 8, "head_width": 8, "heads": 2,
-                "ffn_width": 8, "encoder_layers": 1, "memory_slots": 6},
-    "train": {"epochs": 8, "batch_size": 4, "schedule": {"warmup_steps": 2}}
-}"#;
+use support::{CONFIG, Disk, example, recipe, succeed, text, wait_for, write_parts};
 
 fn kills() -> u64 {
     std::env::var("DUALAD_KILLS").map_or(4, |kills| kills.parse().unwrap())
@@ -95,16 +88,6 @@ fn models() -> &'static Place {
         other.with_calibration(None).save(place.path("plain")).unwrap();
         place
     })
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn succeed(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
-    output
 }
 
 /// Runs to the end, which must be one line on stderr.
@@ -265,7 +248,7 @@ fn calibrating_killed_again_and_again_leaves_the_old_thresholds_or_the_new_ones(
 
 /// What the tests below start and kill: saves one model and the other in turns, in one folder.
 #[test]
-#[ignore = "a process for other tests, and without end"]
+#[ignore = "no test: the process that the tests of saving start and kill"]
 fn saver() {
     let Some(folder) = std::env::var_os("DUALAD_SAVE_TO") else { return };
     let from = PathBuf::from(std::env::var_os("DUALAD_SAVE_FROM").unwrap());
@@ -379,6 +362,7 @@ fn files_that_shrink_while_they_are_read_are_errors() {
         }
         done.store(true, Ordering::Relaxed);
         println!("read {read} times, refused {refused} times");
+        assert!(read > 0 && refused > 0, "nothing shrank while it was read");
     });
 }
 
@@ -500,5 +484,6 @@ fn clocks_that_jump_change_nothing() {
     let output = process.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     println!("the clock jumped {count} times");
+    assert!(count > 1, "the run was over before a jump");
     assert!(place.parameters("jumped") == place.parameters("whole"), "another model");
 }

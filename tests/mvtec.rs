@@ -6,24 +6,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use dualad::Variant;
 use dualad::backbones::Backbone;
-use dualad::data::synthetic::{self, Category, Options};
 use dualad::train::Recipe;
 use serde_json::Value;
 
 mod support;
 
-use support::{example, wait_for};
-
-/// A network and a run small enough for a test: 64 x 64 pixels, 6 training images, 2 steps an epoch.
-const CONFIG: &str = r#"{
-    "network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "narrow_width": 8, "head_width": 8, "heads": 2,
-                "ffn_width": 8, "encoder_layers": 1, "memory_slots": 6},
-    "train": {"epochs": 8, "batch_size": 4, "schedule": {"warmup_steps": 2}}
-}"#;
+use support::{CONFIG, example, succeed, text, wait_for, write_parts};
 
 /// A folder with a dataset, a configuration and a cache.
 struct Place {
@@ -33,9 +25,7 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let categories = vec![Category::Gear, Category::Plate];
-        let options = Options { size: 64, train: 3, test_good: 2, test_per_defect: 1, categories, seed: 1 };
-        synthetic::write(&folder.path().join("data"), &options, |_, _| ()).unwrap();
+        write_parts(&folder.path().join("data"), 3);
         fs::write(folder.path().join("config.json"), CONFIG).unwrap();
         Self { folder }
     }
@@ -79,17 +69,6 @@ impl Place {
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Runs to the end, which must be a good one.
-fn succeed(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
-    output
 }
 
 /// Runs to the end, which must be one line on stderr.

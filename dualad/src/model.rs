@@ -186,9 +186,9 @@ impl Model {
             // Those that do not say whose they are were for the model that was here.
             let named = Calibration::load(&thresholds).ok().and_then(|thresholds| thresholds.model);
             if named.map_or(!same, |named| named != sha256) {
-                if thresholds.is_file() {
-                    let io = |error| Error::Io { action: "write", path: folder.join(PREVIOUS_CALIBRATION), error };
-                    std::fs::copy(&thresholds, change.path(PREVIOUS_CALIBRATION)?).map_err(io)?;
+                if std::fs::metadata(&thresholds).is_ok_and(|found| found.is_file() && found.len() <= LARGEST_CONFIG) {
+                    let io = |error| Error::Io { action: "read", path: thresholds.clone(), error };
+                    change.write(PREVIOUS_CALIBRATION, &std::fs::read(&thresholds).map_err(io)?)?;
                 }
                 change.remove(CALIBRATION)?;
             }
@@ -220,7 +220,8 @@ impl Model {
         Ok(sha256)
     }
 
-    /// Reads a folder. One that another process is just writing to gives the earlier model or the new one.
+    /// Reads a folder. One that another process is just writing to gives the earlier model or the new one; what a killed process
+    /// had begun to save is put in order.
     ///
     /// # Errors
     /// [`Error::Model`] for a folder that is no model, one of a newer format, or one whose files do not belong together;

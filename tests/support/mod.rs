@@ -3,13 +3,31 @@
 #![allow(dead_code, clippy::print_stdout)]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use dualad::Variant;
 use dualad::backbones::Backbone;
 use dualad::data::synthetic::{self, Category, Options};
 use dualad::train::Recipe;
+
+/// The same network as [`recipe`]'s, and a run: 2 steps an epoch for 6 training images.
+pub(crate) const CONFIG: &str = r#"{
+    "network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "narrow_width": 8, "head_width": 8, "heads": 2,
+                "ffn_width": 8, "encoder_layers": 1, "memory_slots": 6},
+    "train": {"epochs": 8, "batch_size": 4, "schedule": {"warmup_steps": 2}}
+}"#;
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs to the end, which must be a good one.
+pub(crate) fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}{}", text(&output.stdout), text(&output.stderr));
+    output
+}
 
 /// The example's executable, which `cargo test` builds beside this one.
 pub(crate) fn example(name: &str) -> Command {

@@ -317,6 +317,14 @@ pub fn sha256_of_file(path: impl AsRef<Path>) -> Result<String> {
 /// The content of a safetensors file of at most 8 GiB, of which only the first bytes were looked at: that they are a header's, so
 /// that no memory is taken for a file of another kind.
 ///
+/// ```
+/// use dualad_backbones::WeightsError;
+/// use dualad_backbones::weights::read_file;
+///
+/// let error = read_file(std::env::temp_dir()).unwrap_err();
+/// assert!(matches!(error, WeightsError::NotAFile { .. }));
+/// ```
+///
 /// # Errors
 /// [`WeightsError::NotAFile`], [`WeightsError::Io`], [`WeightsError::Malformed`].
 pub fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>, WeightsError> {

@@ -134,6 +134,15 @@ impl DetectorBuilder {
     }
 
     /// Other thresholds than the model's own, or none. Its own are not looked at, whatever is wrong with them.
+    ///
+    /// ```no_run
+    /// use dualad::Detector;
+    /// use dualad::calibration::Calibration;
+    ///
+    /// let strict = Calibration::from_json("strict", r#"{"pooled": {"reject": 2.5}}"#)?;
+    /// let detector = Detector::builder().calibration(Some(strict)).load("model")?;
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
     pub fn calibration(mut self, calibration: Option<Calibration>) -> Self {
         self.calibration = Some(calibration);
         self

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 pub struct FolderLock(#[allow(dead_code)] Option<File>);
 
 impl FolderLock {
-    /// Takes the folder, which is made if it is not there, and removes files that a killed process did not complete in it. A file system without locks gives one that holds nothing.
+    /// Takes the folder, which is made if it is not there, and puts in order what a killed process did not complete in it. A file system without locks gives one that holds nothing.
     ///
     /// # Errors
     /// [`Error::Busy`] if another run has it, [`Error::Io`] if it cannot be made or written.
