@@ -210,6 +210,16 @@ pub enum Error {
     Candle(#[from] candle_core::Error),
 }
 
+impl From<dualad_store::Error> for Error {
+    fn from(error: dualad_store::Error) -> Self {
+        match error {
+            dualad_store::Error::Busy { folder } => Self::Busy { folder },
+            dualad_store::Error::Io { action, path, error } => Self::Io { action, path, error },
+            error => Self::Io { action: "use", path: PathBuf::new(), error: std::io::Error::other(error) },
+        }
+    }
+}
+
 impl From<dualad_data::Error> for Error {
     fn from(error: dualad_data::Error) -> Self {
         match error {

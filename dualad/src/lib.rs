@@ -22,7 +22,6 @@ pub mod detector;
 mod error;
 mod evaluate;
 mod file;
-mod folder;
 mod kernels;
 pub mod metrics;
 mod model;
@@ -43,6 +42,7 @@ pub use config::{
 pub use detector::Detector;
 pub use dualad_backbones as backbones;
 pub use dualad_data as data;
+pub use dualad_store as store;
 pub use error::{Error, Result};
 pub use evaluate::{ImageScores, TestSet};
 pub use model::{Input, Model, ModelConfig};

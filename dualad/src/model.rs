@@ -5,6 +5,7 @@ use std::path::Path;
 use candle_core::Device;
 use dualad_backbones::{Backbone, Provenance, weights};
 use dualad_data::image::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
+use dualad_store::{self as store, Transaction};
 use serde::{Deserialize, Serialize};
 
 use crate::DualAd;
@@ -12,7 +13,6 @@ use crate::calibration::Calibration;
 use crate::config::DualAdConfig;
 use crate::detector::Tiling;
 use crate::error::{Error, Result};
-use crate::folder::{self, Change, is_there};
 use crate::train::TrainConfig;
 
 /// To be raised when a folder's content changes in a way that older versions cannot read.
@@ -177,10 +177,10 @@ impl Model {
     /// process writes there.
     pub fn save(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
         let folder = folder.as_ref();
-        let change = Change::begin(folder)?;
+        let change = Transaction::begin(folder)?;
         let sha256 = self.save_in(&change, results)?;
         let thresholds = folder.join(CALIBRATION);
-        if is_there(&thresholds) {
+        if store::exists(&thresholds) {
             let earlier = read(&folder.join(CONFIG), folder).and_then(|text| Self::config(folder, &text));
             let same = earlier.is_ok_and(|earlier| earlier.sha256 == sha256);
             // Those that do not say whose they are were for the model that was here.
@@ -194,11 +194,11 @@ impl Model {
             }
         }
         self.remove_other_backbone(&change, folder)?;
-        change.commit()
+        Ok(change.commit()?)
     }
 
     /// Weights that this model would not load with.
-    pub(crate) fn remove_other_backbone(&self, change: &Change, folder: &Path) -> Result<()> {
+    pub(crate) fn remove_other_backbone(&self, change: &Transaction, folder: &Path) -> Result<()> {
         let weights = folder.join(BACKBONE);
         if weights.exists() && weights::sha256_of_file(&weights).ok() != self.config.weights.sha256 {
             change.remove(BACKBONE)?;
@@ -207,7 +207,7 @@ impl Model {
     }
 
     /// Its files, for a folder that others change with them; the parameters' SHA-256.
-    pub(crate) fn save_in(&self, change: &Change, results: &str) -> Result<String> {
+    pub(crate) fn save_in(&self, change: &Transaction, results: &str) -> Result<String> {
         let parameters = self.network.to_safetensors()?;
         let sha256 = weights::sha256(&parameters);
         let config = ModelConfig { sha256: sha256.clone(), ..self.config.clone() };
@@ -228,12 +228,12 @@ impl Model {
     /// [`Error::Io`], and as [`DualAd::load`].
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
-        folder::read(folder, CONFIG, || Self::load_once(folder, device))
+        store::read(folder, CONFIG, || Self::load_once(folder, device))
     }
 
     /// [`Self::load`] for who reads more of the folder.
     pub(crate) fn load_once(folder: &Path, device: &Device) -> Result<Self> {
-        Self::from_files(folder, &folder::find(folder, CONFIG), &folder::find(folder, PARAMETERS), device)
+        Self::from_files(folder, &store::find(folder, CONFIG), &store::find(folder, PARAMETERS), device)
     }
 
     /// [`Self::load`] of two files that need not lie side by side. `name` is what errors call the model.

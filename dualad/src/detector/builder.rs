@@ -12,6 +12,7 @@ use dualad_backbones::{
 };
 use dualad_backbones::{Provenance, Weights};
 use dualad_data::image::Limits;
+use dualad_store::{self as store, Transaction};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::calibration::Calibration;
@@ -19,7 +20,6 @@ use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
 use crate::detector::tiling::Tiling;
 use crate::error::{Error, Result};
-use crate::folder::{self, Change};
 #[cfg(feature = "hub")]
 use crate::model::PARAMETERS;
 use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model};
@@ -182,12 +182,12 @@ impl DetectorBuilder {
     /// [`Error::Model`] if they are not those that the model was trained with.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Detector> {
         let folder = folder.as_ref();
-        folder::read(folder, CONFIG, || {
+        store::read(folder, CONFIG, || {
             let model = Model::load_once(folder, &Device::Cpu)?;
             // Absent is one thing, and unreadable another.
-            let path = folder::find_optional(folder, CALIBRATION).filter(|_| self.calibration.is_none());
+            let path = store::find_optional(folder, CALIBRATION).filter(|_| self.calibration.is_none());
             let calibration = path.map(Calibration::load).transpose()?;
-            let included = folder::find_optional(folder, BACKBONE).map(Weights::file);
+            let included = store::find_optional(folder, BACKBONE).map(Weights::file);
             self.clone().assemble(model, calibration, included, folder)
         })
     }
@@ -364,7 +364,7 @@ fn hub_error(error: HubError) -> Error {
 
 /// Writes a detector's folder; see [`Detector::save`].
 pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> Result<()> {
-    let change = Change::begin(folder)?;
+    let change = Transaction::begin(folder)?;
     let recorded = &detector.config().weights;
     if with_backbone && detector.config().backbone.network().is_some() {
         let copy = change.path(BACKBONE)?;
@@ -385,5 +385,5 @@ pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> R
     if !Model::load_once(folder, &Device::Cpu).is_ok_and(|model| model.config == detector.model.config) {
         detector.model.save_in(&change, "")?;
     }
-    change.commit()
+    Ok(change.commit()?)
 }

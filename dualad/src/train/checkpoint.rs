@@ -7,11 +7,11 @@
 //! Numbers whose bits matter are not in the JSON as decimals.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use dualad_store::AtomicFile;
 use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -137,26 +137,14 @@ impl Checkpoint {
         let metadata = HashMap::from([(KEY.to_owned(), format!("{run}\n{checksum}"))]);
         let bytes = safetensors::serialize(&tensors, Some(metadata));
         let bytes = bytes.map_err(|error| io(std::io::Error::other(error)))?;
-        // Always the same name: a process that is killed here leaves one such file, not one each time.
-        let partial = partial(path);
+        // Earlier versions left their unfinished file under this name.
+        let _ = std::fs::remove_file(old_unfinished(path));
         let write = || {
-            let mut file = File::create(&partial)?;
+            let mut file = AtomicFile::create_exclusive(path)?;
             file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&partial, path)
+            file.commit()
         };
-        write().map_err(|error| {
-            // On a full disk, what was written is in the way. The error says more than one about cleaning up.
-            let _ = std::fs::remove_file(&partial);
-            io(error)
-        })?;
-        #[cfg(unix)]
-        if let Some(folder) = path.parent() {
-            // The new name itself; a file system that cannot is no worse off than before.
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-            let _ = File::open(folder).and_then(|folder| folder.sync_all());
-        }
-        Ok(())
+        write().map_err(io)
     }
 
     /// Reads the file and checks all of it.
@@ -266,7 +254,7 @@ fn difference(path: &str, found: &Value, wanted: &Value) -> Option<(String, Stri
     }
 }
 
-fn partial(path: &Path) -> PathBuf {
+fn old_unfinished(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".partial");
@@ -280,6 +268,7 @@ mod tests {
     use crate::train::step::{PlainStepper, Stepper};
     use crate::{DualAd, Variant};
     use dualad_backbones::Backbone;
+    use dualad_store::UNFINISHED;
 
     fn recipe() -> Recipe {
         let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
@@ -347,10 +336,13 @@ mod tests {
         checkpoint().save(&path).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for length in [0, 1, 100, whole.len() / 2, whole.len() - 1] {
-            std::fs::write(partial(&path), &whole[..length]).unwrap();
+            let unfinished = path.with_file_name(format!("{UNFINISHED}checkpoint.safetensors"));
+            for left in [&unfinished, &old_unfinished(&path)] {
+                std::fs::write(left, &whole[..length]).unwrap();
+            }
             Checkpoint::load(&path).unwrap();
             checkpoint().save(&path).unwrap();
-            assert!(!partial(&path).exists());
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         }
     }
 

@@ -18,6 +18,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use dualad_store::{AtomicFile, hex};
 use half::f16;
 use serde::{Deserialize, Serialize};
 
@@ -189,7 +190,7 @@ impl FeatureCache {
         header[CHECKSUM].copy_from_slice(&sum.to_le_bytes());
         let path = self.path(key);
         let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(self.partial())?;
+            let mut file = AtomicFile::create_in(&self.partial(), &path)?;
             file.write_all(&header)?;
             file.write_all(&payload)?;
             if let Err(error) = std::fs::create_dir(path.parent().unwrap_or(&self.folder))
@@ -197,7 +198,7 @@ impl FeatureCache {
             {
                 return Err(error);
             }
-            file.persist(&path).map(|_| ()).map_err(|error| error.error)
+            file.commit_without_sync()
         };
         write().map_err(|error| self.error(error))
     }
@@ -247,15 +248,6 @@ fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
     hasher.update(&header[..CHECKSUM.start]);
     hasher.update(payload);
     hasher.finalize()
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

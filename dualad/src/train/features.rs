@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use dualad_backbones::FeatureExtractor;
 use dualad_data::image::{Limits, Picture, Preprocess};
 use dualad_data::{Cancel, Loader, Sample};
+use dualad_store::hex;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::random::Stream;
 use crate::train::Augmentation;
-use crate::train::feature_cache::{FeatureCache, FeatureType, Key, hex};
+use crate::train::feature_cache::{FeatureCache, FeatureType, Key};
 
 /// To be raised when an extractor's numbers change within a version of the library.
 const NUMBERS_VERSION: u32 = 2;

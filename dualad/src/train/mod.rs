@@ -12,7 +12,6 @@ mod cpu_step;
 mod feature_cache;
 pub(crate) mod features;
 mod k_means;
-mod lock;
 mod log;
 mod memory_init;
 mod optimizer;
@@ -27,7 +26,6 @@ pub use feature_cache::{FeatureCache, FeatureType};
 #[cfg(test)]
 pub(crate) use features::tests as features_tests;
 pub use features::{Features, FeaturesBuilder, Identity, TokenSource};
-pub use lock::FolderLock;
 pub use log::LogLine;
 pub use optimizer::{AdamW, AdamWConfig};
 pub use recipe::{MemoryConfig, MemoryInit, Precision, Recipe, TrainConfig};

@@ -10,7 +10,8 @@ use dualad::data::image::Preprocess;
 use dualad::data::{Cancel, Dataset, Sample, Split, UNFINISHED};
 use dualad::metrics::Evaluation;
 use dualad::report::{ImageResult, Picture, Report, Reported};
-use dualad::train::{FeatureCache, Features, FolderLock, Trainer};
+use dualad::store::FolderLock;
+use dualad::train::{FeatureCache, Features, Trainer};
 use dualad::{DualAd, Error, Input, Model, TestSet};
 
 use super::args::Preset;
