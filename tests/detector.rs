@@ -14,7 +14,7 @@ use dualad::data::image_crate::{DynamicImage, RgbImage};
 use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Split};
 use dualad::detector::{FitProgress, Inspection, ModelBytes, Request, Tiling, TrainingImages};
-use dualad::train::Recipe;
+use dualad::recipe::Recipe;
 use dualad::{Detector, Error, Model, Variant};
 
 mod support;

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use dualad::Variant;
 use dualad::backbones::Backbone;
-use dualad::train::Recipe;
+use dualad::recipe::Recipe;
 use serde_json::Value;
 
 mod support;

@@ -430,7 +430,8 @@ fn a_copy_to_train_shares_nothing() {
 
 #[test]
 fn steps_that_would_ruin_a_network_are_refused_and_change_nothing() {
-    use dualad::train::{AdamW, AdamWConfig};
+    use dualad::recipe::AdamWConfig;
+    use dualad::train::AdamW;
     let config = toy(Variant::Heterogeneous);
     let network = network(config.clone());
     let clean = tokens(&config, 1, 1);

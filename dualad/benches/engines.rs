@@ -19,7 +19,7 @@ use clap::Parser;
 use dualad::backbones::weights::synthetic;
 use dualad::backbones::{Backbone, Weights};
 use dualad::detector::Request;
-use dualad::train::AdamWConfig;
+use dualad::recipe::AdamWConfig;
 use dualad::train::bench::Steps;
 use dualad::{Detector, DualAd, DualAdConfig, Random, Variant};
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use clap::Parser;
 use dualad::backbones::Backbone;
-use dualad::train::AdamWConfig;
+use dualad::recipe::AdamWConfig;
 use dualad::train::bench::Steps;
 use dualad::{DualAd, DualAdConfig, Random, Variant};
 

@@ -28,6 +28,7 @@ mod model;
 mod ops;
 mod pseudo_anomaly;
 mod random;
+pub mod recipe;
 mod reconstructor;
 pub mod report;
 mod score;

@@ -13,7 +13,7 @@ use crate::calibration::Calibration;
 use crate::config::DualAdConfig;
 use crate::detector::Tiling;
 use crate::error::{Error, Result};
-use crate::train::TrainConfig;
+use crate::recipe::TrainConfig;
 
 /// To be raised when a folder's content changes in a way that older versions cannot read.
 const FORMAT: u64 = 1;

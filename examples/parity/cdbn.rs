@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use dualad::train::{AdamW, AdamWConfig};
+use dualad::recipe::AdamWConfig;
+use dualad::train::AdamW;
 use dualad::{DualAd, DualAdConfig};
 use safetensors::SafeTensors;
 use serde::Deserialize;

@@ -9,7 +9,7 @@ use dualad::calibration::Calibration;
 use dualad::candle_core::Device;
 use dualad::data::image::{Limits, Mask, Picture, PixelFormat, Preprocess, RawImage};
 use dualad::data::{Dataset, MaskRule};
-use dualad::train::Recipe;
+use dualad::recipe::Recipe;
 use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
 use tempfile::TempDir;
 

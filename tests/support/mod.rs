@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dualad::Variant;
 use dualad::backbones::Backbone;
 use dualad::data::synthetic::{self, Category, Options};
-use dualad::train::Recipe;
+use dualad::recipe::Recipe;
 
 /// The same network as [`recipe`]'s, and a run: 2 steps an epoch for 6 training images.
 pub(crate) const CONFIG: &str = r#"{

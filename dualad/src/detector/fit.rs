@@ -18,7 +18,8 @@ use crate::detector::training_images::{Image, Images, Known, TrainingImages};
 use crate::detector::{Detector, RegionOptions};
 use crate::error::{Error, Result};
 use crate::model::{Input, Model};
-use crate::train::{FeatureCache, Features, MemoryConfig, Progress, Recipe, TokenSource, TrainConfig, Trainer};
+use crate::recipe::{MemoryConfig, Recipe, TrainConfig};
+use crate::train::{FeatureCache, Features, Progress, TokenSource, Trainer};
 use crate::{Random, Variant};
 
 /// Share of each category's images that thresholds are set by, unless told otherwise.

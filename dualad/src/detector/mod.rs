@@ -54,7 +54,7 @@ use crate::model::{Model, ModelConfig};
 /// use dualad::backbones::Backbone;
 /// use dualad::data::synthetic::{self, Category, Options};
 /// use dualad::detector::Request;
-/// use dualad::train::Recipe;
+/// use dualad::recipe::Recipe;
 /// use dualad::{Detector, Variant};
 ///
 /// # let folder = std::env::temp_dir().join(format!("dualad-doc-detector-{}", std::process::id()));

@@ -3,7 +3,7 @@
 use dualad_kernels::{mul_add, vectorised};
 
 use crate::random::{Stream, unit};
-use crate::train::AdamWConfig;
+use crate::recipe::AdamWConfig;
 
 vectorised! {
     /// max(x, 0), NaN kept.

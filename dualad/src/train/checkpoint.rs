@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use crate::Random;
 use crate::error::{Error, Result};
+use crate::recipe::Recipe;
 use crate::train::features::Identity;
-use crate::train::recipe::Recipe;
 use crate::train::step::StepperState;
 
 /// To be raised when what a checkpoint holds changes.

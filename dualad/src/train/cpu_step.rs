@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::cpu::CpuNetwork;
 use crate::error::{Error, Result};
 use crate::kernels::{fused_adamw, sum_squares};
-use crate::train::AdamWConfig;
+use crate::recipe::AdamWConfig;
 use crate::train::step::{StepReport, Stepper, StepperState};
 use crate::{DualAd, DualAdConfig, Random};
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::random::Stream;
-use crate::train::Augmentation;
+use crate::recipe::Augmentation;
 use crate::train::feature_cache::{FeatureCache, FeatureType, Key};
 
 /// To be raised when an extractor's numbers change within a version of the library.

@@ -8,9 +8,9 @@ use candle_core::Tensor;
 
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
+use crate::recipe::MemoryInit;
 use crate::train::features::TokenSource;
 use crate::train::k_means::k_means;
-use crate::train::recipe::MemoryInit;
 use crate::train::step::Stepper;
 use crate::{Random, random::Stream};
 
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
     use crate::DualAd;
-    use crate::train::AdamWConfig;
+    use crate::recipe::AdamWConfig;
     use crate::train::step::PlainStepper;
     use crate::train::step::tests::{bits, small};
     use crate::train::trainer::tests::Tokens;

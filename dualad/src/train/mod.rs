@@ -1,12 +1,11 @@
 //! Training: images to features, once; features to a network.
 //!
-//! 1. A [`Recipe`] says what is trained, and how: [`Recipe::paper`], [`Recipe::fast`], or JSON on top of either.
+//! 1. A [`crate::recipe::Recipe`] configures the network and its training.
 //! 2. [`Features`] computes each image's tokens once, and keeps them in a [`FeatureCache`] or in memory.
 //! 3. A [`Trainer`] trains on them, with a checkpoint that an interrupted run goes on from.
 //!
 //! `docs/training.md` shows it from the command line.
 
-mod augmentation;
 mod checkpoint;
 mod cpu_step;
 mod feature_cache;
@@ -15,21 +14,16 @@ mod k_means;
 mod log;
 mod memory_init;
 mod optimizer;
-mod recipe;
-mod schedule;
 mod statistics;
 pub(crate) mod step;
 mod trainer;
 
-pub use augmentation::Augmentation;
 pub use feature_cache::{FeatureCache, FeatureType};
 #[cfg(test)]
 pub(crate) use features::tests as features_tests;
 pub use features::{Features, FeaturesBuilder, Identity, TokenSource};
 pub use log::LogLine;
-pub use optimizer::{AdamW, AdamWConfig};
-pub use recipe::{MemoryConfig, MemoryInit, Precision, Recipe, TrainConfig};
-pub use schedule::{Curve, Schedule};
+pub use optimizer::AdamW;
 pub use trainer::{Progress, Trainer};
 
 /// Both forms of a training step, for `benches/training_step.rs`. Not part of the public interface.
@@ -37,7 +31,7 @@ pub use trainer::{Progress, Trainer};
 pub mod bench {
     use candle_core::Tensor;
 
-    use crate::train::AdamWConfig;
+    use crate::recipe::AdamWConfig;
     use crate::train::cpu_step::CpuStepper;
     use crate::train::step::{PlainStepper, Stepper};
     use crate::{DualAd, Random, Result};

@@ -9,7 +9,8 @@ use std::fmt::Debug;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::train::{AdamW, AdamWConfig};
+use crate::recipe::AdamWConfig;
+use crate::train::AdamW;
 use crate::{DualAd, Random};
 
 /// What a step found.

@@ -8,11 +8,11 @@ use dualad_data::Cancel;
 use dualad_kernels::are_finite;
 
 use crate::error::{Error, Result};
+use crate::recipe::{MemoryInit, Precision, Recipe, TrainConfig};
 use crate::train::checkpoint::{Checkpoint, Line, Position};
 use crate::train::cpu_step::CpuStepper;
 use crate::train::features::TokenSource;
 use crate::train::log::{LogLine, TrainLog};
-use crate::train::recipe::{MemoryInit, Precision, Recipe, TrainConfig};
 use crate::train::step::{PlainStepper, StepReport, Stepper};
 use crate::train::{memory_init, statistics};
 use crate::{DualAd, Random};
@@ -87,7 +87,8 @@ pub struct Progress {
 /// use dualad::data::image::Preprocess;
 /// use dualad::data::synthetic::{self, Category, Options};
 /// use dualad::data::{Cancel, Dataset, Split};
-/// use dualad::train::{Features, Recipe, Trainer};
+/// use dualad::recipe::Recipe;
+/// use dualad::train::{Features, Trainer};
 /// use dualad::Variant;
 ///
 /// # let folder = std::env::temp_dir().join(format!("dualad-doc-trainer-{}", std::process::id()));
@@ -144,7 +145,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// A run that trains a network on: its weights and statistics are where it starts. The memory has its slots: `train`'s
-    /// [`crate::train::MemoryConfig::init`] should be `Drawn`, which leaves them alone.
+    /// [`crate::recipe::MemoryConfig::init`] should be `Drawn`, which leaves them alone.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -486,10 +487,10 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::DualAdConfig;
+    use crate::recipe::{AdamWConfig, Augmentation, Curve, Schedule};
+    use crate::recipe::{MemoryConfig, TrainConfig};
     use crate::train::features::Identity;
-    use crate::train::recipe::{MemoryConfig, TrainConfig};
     use crate::train::step::tests::{bits, small, tokens};
-    use crate::train::{AdamWConfig, Augmentation, Curve, Schedule};
 
     /// Random tokens, as many images as asked for.
     #[derive(Debug)]

@@ -6,7 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use dualad::Variant;
 use dualad::backbones::{Backbone, Weights};
-use dualad::train::{FeatureCache, FeatureType, Recipe};
+use dualad::recipe::Recipe;
+use dualad::train::{FeatureCache, FeatureType};
 
 use super::Kind;
 use crate::common::{CommonArgs, Result};

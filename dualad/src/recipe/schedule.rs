@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// How the learning rate goes over a run, as a factor of [`crate::train::AdamWConfig::learning_rate`].
+/// How the learning rate goes over a run, as a factor of [`crate::recipe::AdamWConfig::learning_rate`].
 ///
 /// ```
-/// use dualad::train::{Curve, Schedule};
+/// use dualad::recipe::{Curve, Schedule};
 ///
 /// // The paper's: a tenth after epoch 1000 of 1200, here with 10 steps an epoch.
 /// let schedule = Schedule::new(Curve::Step { after_epoch: 1000, factor: 0.1 });

@@ -10,7 +10,7 @@ use crate::random::Stream;
 ///
 /// ```
 /// use dualad::backbones::Backbone;
-/// use dualad::train::Recipe;
+/// use dualad::recipe::Recipe;
 /// use dualad::Variant;
 ///
 /// let recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
