@@ -1,32 +1,16 @@
-//! Trains one model on all categories of a dataset laid out as MVTec AD, or of plain folders, and measures it.
+//! Trains one model on all categories of a data set laid out as MVTec AD, or of plain folders, and measures it:
+//! `dualad train` under its old name.
 //!
 //! ```sh
-//! cargo run --release --example mvtec                        # generates a small dataset, and needs no weights
+//! cargo run --release --example mvtec                        # generates a small data set, and needs no weights
 //! cargo run --release --example mvtec -- --data MVTEC        # the paper's recipe
 //! cargo run --release --example mvtec -- --help
 //! ```
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/training/mod.rs"]
-mod training;
-
 use std::process::ExitCode;
 
-use clap::Parser;
-
-/// Train one model on all categories of a dataset laid out as MVTec AD, and measure it
-///
-/// Without --data, a small dataset is generated, and a backbone without weights is trained on for some minutes.
-#[derive(Debug, Parser)]
-#[command(name = "mvtec", version)]
-struct Args {
-    #[command(flatten)]
-    training: training::TrainArgs,
-}
+use dualad_cli::train::{self, Defaults};
 
 fn main() -> ExitCode {
-    training::main(training::Kind::Mvtec, &Args::parse().training)
+    train::main(Defaults { name: "mvtec", layout: "auto", out: "out/mvtec" })
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use dualad::candle_core::{DType, Device, Tensor};
 use dualad::backbones::weights::synthetic;
 use dualad::backbones::{Backbone, Weights, aggregate};
 use serde::Deserialize;
 
 use crate::Errors;
-use crate::common::Result;
+use dualad_cli::Result;
 
 #[derive(Deserialize)]
 struct Goldens {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::{DType, Device, Tensor};
+use dualad::candle_core::{DType, Device, Tensor};
 use dualad::recipe::AdamWConfig;
 use dualad::train::AdamW;
 use dualad::{DualAd, DualAdConfig};
@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 use serde::Deserialize;
 
 use crate::Errors;
-use crate::common::Result;
+use dualad_cli::Result;
 
 /// The goldens' own words for the configuration.
 #[derive(Deserialize)]
@@ -106,7 +106,7 @@ pub(crate) fn check(path: &Path, device: &Device, progress: &dyn Fn(&str)) -> Re
         "jitter": null,
     }))?;
 
-    let goldens = candle_core::safetensors::load_buffer(&bytes, device)?;
+    let goldens = dualad::candle_core::safetensors::load_buffer(&bytes, device)?;
     let expected = |name: &str| goldens.get(name).ok_or_else(|| format!("the file has no \"{name}\""));
     let parameters: BTreeMap<String, Tensor> = goldens
         .iter()

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use candle_core::Device;
+use dualad::candle_core::Device;
 use dualad::metrics::{Measured, Scored, evaluate};
 use safetensors::SafeTensors;
 
 use crate::Errors;
-use crate::common::Result;
+use dualad_cli::Result;
 
 /// All are exact; the sampled AUPRO depends on how its thresholds are rounded.
 pub(crate) fn tolerance(tensor: &str) -> f64 {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use candle_core::Device;
+use dualad::candle_core::Device;
 use dualad::data::MaskRule;
 use dualad::data::image::{Mask, Picture, Preprocess};
 use safetensors::SafeTensors;
 
 use crate::Errors;
-use crate::common::Result;
+use dualad_cli::Result;
 
 /// Bilinear may differ by one level of 255, nearest by nothing.
 pub(crate) fn tolerance(tensor: &str) -> f64 {

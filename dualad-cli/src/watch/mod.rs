@@ -1,28 +1,18 @@
 //! Watches a folder, and inspects every new image in it.
-//!
-//! ```sh
-//! cargo run --release --example watch -- --model out/mvtec --out results incoming
-//! ```
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/model.rs"]
-mod model;
-#[path = "watch/scan.rs"]
+
 mod scan;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
-use common::{CommonArgs, Result, note, print};
+use crate::common::{CommonArgs, Result, note, print};
 use dualad::Detector;
 use dualad::data::render;
 use dualad::detector::{Inspection, Request};
-use model::{Line, ModelArgs};
+use crate::model::{Line, ModelArgs};
 use scan::Scan;
 
 /// Images that are inspected together.
@@ -33,9 +23,8 @@ const TOGETHER: usize = 8;
 /// Prints a line of JSON for each image; with --out also writes that line and a heat map. An image counts once it has not
 /// changed between two looks. One that cannot be read then is tried again for some seconds, because it may still be on its
 /// way, and is reported after that. SIGINT and SIGTERM end it, once what it is at is done.
-#[derive(Debug, Parser)]
-#[command(name = "watch", version)]
-struct Args {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// The folder; not those in it
@@ -60,11 +49,7 @@ struct Args {
     common: CommonArgs,
 }
 
-fn main() -> ExitCode {
-    common::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     if args.common.json.is_some() && !args.common.json_to_stdout() {
         return Err(
             "--json takes `-` alone here: the lines go to standard output, and with --out to a file each".into()
@@ -148,7 +133,7 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
 fn say(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
     let text = line.json()?;
     let written = match &args.out {
-        Some(out) => common::write_whole(&out.join(name_with(image, "json")), &text),
+        Some(out) => crate::common::write_whole(&out.join(name_with(image, "json")), &text),
         None => Ok(()),
     };
     print(&text)?;

@@ -1,4 +1,4 @@
-//! The command line.
+//! The flags of training.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,6 @@ use dualad::backbones::{Backbone, Weights};
 use dualad::recipe::Recipe;
 use dualad::train::{FeatureCache, FeatureType};
 
-use super::Kind;
 use crate::common::{CommonArgs, Result};
 
 /// What is drawn is easily learned, and a first visitor waits for it.
@@ -21,6 +20,19 @@ pub(crate) enum Preset {
     Paper,
     /// A useful model in minutes on a CPU
     Fast,
+}
+
+/// The layouts of data sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayoutName {
+    /// Whichever is found
+    Auto,
+    /// MVTec AD: CATEGORY/train/good, CATEGORY/test/DEFECT, CATEGORY/ground_truth/DEFECT
+    Mvtec,
+    /// VisA: the table split_csv/1cls.csv names every image
+    Visa,
+    /// A folder of normal images
+    Folder,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,11 +47,17 @@ pub(crate) enum CacheType {
     F16,
 }
 
+/// Train one model on all categories of a data set, and measure it
+///
+/// Without --data, a small data set is generated, and a backbone without weights is trained on for some minutes.
 #[derive(Debug, Args)]
-pub(crate) struct TrainArgs {
+pub struct TrainArgs {
     /// Folder of the dataset; without it, a small one is generated
     #[arg(long, value_name = "ROOT")]
     pub(crate) data: Option<PathBuf>,
+    /// Layout of the data set: that of MVTec AD, of VisA, a folder of images, or whichever of them is found
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
+    pub(crate) layout: LayoutName,
     /// Do not look at every file of the dataset first; --resume does not
     #[arg(long)]
     pub(crate) no_check: bool,
@@ -77,9 +95,9 @@ pub(crate) struct TrainArgs {
     /// JSON of what differs from the preset, such as {"network": {"levels": 2}, "train": {"seed": 1}}; flags win
     #[arg(long, value_name = "FILE.json")]
     pub(crate) config: Option<PathBuf>,
-    /// Folder for the model, its checkpoint, log, report and heat maps [default: out/mvtec or out/visa]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: Option<PathBuf>,
+    /// Folder for the model, its checkpoint, log, report and heat maps
+    #[arg(long, value_name = "DIR", default_value = "out/model")]
+    pub(crate) out: PathBuf,
     /// Go on from the last checkpoint in --out
     #[arg(long)]
     pub(crate) resume: bool,
@@ -117,10 +135,6 @@ fn rate(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl TrainArgs {
-    pub(crate) fn out(&self, kind: Kind) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| PathBuf::from("out").join(kind.name()))
-    }
-
     pub(crate) fn backbone(&self) -> Backbone {
         let unnamed = if self.data.is_some() { Backbone::WideResNet50x2 } else { Backbone::FilterBank };
         self.backbone.unwrap_or(unnamed)

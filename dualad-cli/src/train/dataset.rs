@@ -5,19 +5,21 @@ use std::path::Path;
 use dualad::data::synthetic::{self, Options};
 use dualad::data::{Cancel, Dataset, Layout};
 
-use super::bars::Bar;
-use super::{Kind, TrainArgs};
+use super::{LayoutName, TrainArgs};
 use crate::common::{Result, note};
+use crate::progress::Bar;
 
 /// Findings that are shown; the rest is counted.
 const SHOWN: usize = 20;
 
 /// The dataset asked for, or a generated one in `out`.
-pub(crate) fn open(kind: Kind, args: &TrainArgs, out: &Path, cancel: &Cancel) -> Result<Dataset> {
-    let dataset = match (&args.data, kind) {
-        (Some(root), Kind::Mvtec) => Dataset::open(root)?,
-        (Some(root), Kind::Visa) => Dataset::open_as(Layout::Visa, root)?,
+pub(crate) fn open(args: &TrainArgs, out: &Path, cancel: &Cancel) -> Result<Dataset> {
+    let dataset = match (&args.data, args.layout) {
         (None, _) => Dataset::open(generated(out)?)?,
+        (Some(root), LayoutName::Auto) => Dataset::open_products(root)?,
+        (Some(root), LayoutName::Mvtec) => Dataset::open_as(Layout::Mvtec, root)?,
+        (Some(root), LayoutName::Visa) => Dataset::open_as(Layout::Visa, root)?,
+        (Some(root), LayoutName::Folder) => Dataset::open_as(Layout::Folder, root)?,
     };
     let dataset = if args.categories.is_empty() { dataset } else { dataset.select(&args.categories)? };
     if args.no_check || args.resume {

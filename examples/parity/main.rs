@@ -7,15 +7,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 // Every golden file has a module of its own.
-#[path = "parity/backbones.rs"]
 mod backbones;
-#[path = "parity/cdbn.rs"]
 mod cdbn;
-#[path = "common/mod.rs"]
-mod common;
-#[path = "parity/metrics.rs"]
 mod metrics;
-#[path = "parity/resize.rs"]
 mod resize;
 
 use std::collections::BTreeMap;
@@ -23,10 +17,10 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use candle_core::Device;
+use dualad::candle_core::Device;
 use clap::Parser;
 
-use common::{CommonArgs, Result};
+use dualad_cli::{CommonArgs, Result};
 
 /// Compare this library with golden numbers and print the largest error of each tensor, relative to the tensor's
 /// largest magnitude
@@ -70,7 +64,7 @@ impl Check {
 }
 
 fn main() -> ExitCode {
-    common::exit(run(&Args::parse()))
+    dualad_cli::exit(run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<()> {

@@ -1,38 +1,24 @@
 //! Sets a trained model's thresholds by images that are known.
-//!
-//! ```sh
-//! # Images of good parts that the model was not trained on: reject one good part in a hundred at most.
-//! cargo run --release --example calibrate -- --model out/mvtec --data good-parts --false-alarm-rate 0.01
-//! # With defective ones among them: the test images of a dataset laid out as MVTec AD.
-//! cargo run --release --example calibrate -- --model out/mvtec --data MVTEC --recall 0.99 --review-quantile 0.95
-//! ```
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/model.rs"]
-#[allow(dead_code)]
-mod model;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::{ArgGroup, Parser};
-use common::{CommonArgs, Result, note, print};
+use clap::ArgGroup;
+use crate::common::{CommonArgs, Result, note, print};
 use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::Request;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::ModelArgs;
+use crate::model::ModelArgs;
 
 /// Set a trained model's thresholds by images that are known
 ///
 /// Writes calibration.json into the model's folder, or where --out says; it may be edited by hand. The images must be others
 /// than those that the model was trained on.
-#[derive(Debug, Parser)]
-#[command(name = "calibrate", version)]
+#[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("reject").args(["false_alarm_rate", "quantile", "f1_max", "recall"]))]
-struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// A dataset whose test images are used, or a folder of good images, or with one such folder for each product
@@ -66,11 +52,7 @@ struct Args {
     common: CommonArgs,
 }
 
-fn main() -> ExitCode {
-    common::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = Path::new(&args.model.model);
     let out = match &args.out {
         Some(out) => out.clone(),
@@ -81,7 +63,7 @@ fn run(args: &Args) -> Result<()> {
         None => return Err("the model is not a folder; say with --out where the thresholds are to be written".into()),
     };
     let model = args.model.files();
-    common::check_output("--out", &out, model.iter().map(PathBuf::as_path))?;
+    crate::common::check_output("--out", &out, model.iter().map(PathBuf::as_path))?;
     args.common.check_json(model.iter().map(PathBuf::as_path))?;
     // Without thresholds, which are about to be found: those that it has may be another model's.
     let detector = args.model.load(args.model.builder(&args.common)?.calibration(None))?;

@@ -1,27 +1,16 @@
 //! Asks a trained model about images.
-//!
-//! ```sh
-//! cargo run --release --example detect -- --model out/mvtec part.png
-//! cargo run --release --example detect -- --model out/mvtec --category gear --heatmaps maps --json - parts/*.png
-//! ```
 
-#[path = "common/mod.rs"]
-mod common;
-#[path = "common/model.rs"]
-mod model;
 
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
-use clap::Parser;
-use common::{CommonArgs, Result, print};
+use crate::common::{CommonArgs, Result, print};
 use dualad::Detector;
 use dualad::calibration::ThresholdSource;
 use dualad::data::render;
 use dualad::detector::{Inspection, Request};
-use model::{Line, ModelArgs};
+use crate::model::{Line, ModelArgs};
 
 /// Images that are read before the first of them is answered.
 const TOGETHER: usize = 8;
@@ -30,9 +19,8 @@ const TOGETHER: usize = 8;
 ///
 /// Prints a line for each image, in order; with --json FILE or --json - that line is JSON. An image that cannot be inspected
 /// is a line with its error, and the exit status is then 1.
-#[derive(Debug, Parser)]
-#[command(name = "detect", version)]
-struct Args {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     /// Images
@@ -48,11 +36,7 @@ struct Args {
     common: CommonArgs,
 }
 
-fn main() -> ExitCode {
-    common::exit(run(&Args::parse()))
-}
-
-fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let detector = args.model.detector(&args.common)?;
     check_category(&detector, args.category.as_deref())?;
     if let Some(folder) = &args.heatmaps {
@@ -178,7 +162,7 @@ enum Output {
 
 impl Output {
     fn file(path: &Path) -> Result<Self> {
-        let temporary = common::temporary(path)?;
+        let temporary = crate::common::temporary(path)?;
         let file = std::fs::File::create(&temporary);
         let file = file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(Self::File { temporary, path: path.into(), file: std::io::BufWriter::new(file) })

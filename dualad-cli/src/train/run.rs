@@ -15,9 +15,9 @@ use dualad::train::{FeatureCache, Features, Trainer};
 use dualad::{DualAd, Error, Input, Model, TestSet};
 
 use super::args::Preset;
-use super::bars::Bar;
 use super::heatmaps::Strips;
-use super::{Kind, TrainArgs, dataset};
+use super::{TrainArgs, dataset};
+use crate::progress::Bar;
 use crate::common::{Result, note, print, temporary};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
@@ -28,14 +28,14 @@ const PREVIOUS_LOG: &str = "train.previous.jsonl";
 /// Pictures of misses, and of false alarms, in the report.
 const WORST: usize = 8;
 
-pub(crate) fn run(kind: Kind, args: &TrainArgs, cancel: &Cancel) -> Result<()> {
-    let out = args.out(kind);
+pub(crate) fn run(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
+    let out = args.out.clone();
     let device = args.common.device()?;
     // What can be refused without looking at an image is refused first.
     let cache = args.cache()?;
     check_json(args, &out)?;
     let mut job = Job { args, out: &out, device, cache, cancel, seconds: Seconds::default(), saved: false };
-    let result = if args.eval_only { job.evaluate_only(kind) } else { job.train(kind) };
+    let result = if args.eval_only { job.evaluate_only() } else { job.train() };
     result.map_err(|error| match error.downcast_ref::<Error>() {
         Some(Error::Cancelled) => job.interrupted().into(),
         _ => error,
@@ -68,7 +68,7 @@ struct Best {
 }
 
 impl Job<'_> {
-    fn train(&mut self, kind: Kind) -> Result<()> {
+    fn train(&mut self) -> Result<()> {
         let backbone = self.args.backbone();
         let recipe = self.args.recipe(backbone)?;
         let weights = self.args.weights(backbone)?;
@@ -76,7 +76,7 @@ impl Job<'_> {
             note(&format!("note: {backbone} has no weights; --weights is not looked at"));
         }
         let _lock = FolderLock::take(self.out)?;
-        let dataset = dataset::open(kind, self.args, self.out, self.cancel)?;
+        let dataset = dataset::open(self.args, self.out, self.cancel)?;
         if self.args.common.json.is_some() && dataset.samples(Split::Test).next().is_none() {
             return Err("the dataset has no test images, so that there will be nothing for --json; leave it out".into());
         }
@@ -149,7 +149,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn evaluate_only(&mut self, kind: Kind) -> Result<()> {
+    fn evaluate_only(&mut self) -> Result<()> {
         let model = Model::load(self.out, &self.device)?;
         let backbone = model.config.backbone;
         if let Some(other) = self.args.backbone.filter(|other| *other != backbone) {
@@ -161,7 +161,7 @@ impl Job<'_> {
             _ => self.args.weights(backbone)?,
         };
         let _lock = FolderLock::take(self.out)?;
-        let dataset = dataset::open(kind, self.args, self.out, self.cancel)?;
+        let dataset = dataset::open(self.args, self.out, self.cancel)?;
         let preprocess = model.config.input.preprocess()?;
         let extractor = backbone.extractor().stages(&model.config.stages).weights(weights).device(&self.device);
         let extractor: Arc<dyn FeatureExtractor> = Arc::from(extractor.build()?);

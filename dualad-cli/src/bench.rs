@@ -1,0 +1,261 @@
+//! How long each part takes here: from an encoded picture to a decision, and a training step.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use dualad::candle_core::{self, Tensor};
+use dualad::backbones::{Backbone, Weights};
+use dualad::detector::Request;
+use dualad::recipe::AdamWConfig;
+use dualad::train::bench::Steps;
+use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
+use serde::Serialize;
+
+use crate::common::{self, CommonArgs, Result, print};
+
+/// Measure how long preprocessing, backbone, reconstruction, scoring and the whole take, and a training step
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Frozen backbone
+    #[arg(long, value_name = "NAME", default_value = "wide-resnet50-2", value_parser = parse_backbone)]
+    backbone: Backbone,
+    /// The reconstruction network, of the paper's size: heterogeneous or homogeneous
+    #[arg(long, default_value = "heterogeneous", value_parser = parse_variant)]
+    variant: Variant,
+    /// The backbone's weights, a safetensors file [default: made by rule, which takes as long]
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Pictures at a time
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8", value_parser = parse_count)]
+    batch_size: Vec<usize>,
+    /// Threads
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2", value_parser = parse_count)]
+    threads: Vec<usize>,
+    /// Seconds that each part is measured for, at least three times
+    #[arg(long, default_value_t = 2.0, value_parser = parse_seconds)]
+    seconds: f64,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn parse_backbone(text: &str) -> std::result::Result<Backbone, String> {
+    text.parse().map_err(|error: dualad::backbones::Error| error.to_string())
+}
+
+fn parse_variant(text: &str) -> std::result::Result<Variant, String> {
+    match text {
+        "heterogeneous" => Ok(Variant::Heterogeneous),
+        "homogeneous" => Ok(Variant::Homogeneous),
+        _ => Err("must be heterogeneous or homogeneous".into()),
+    }
+}
+
+fn parse_count(text: &str) -> std::result::Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
+    count.ok_or_else(|| "must be from 1 to 1024".into())
+}
+
+fn parse_seconds(text: &str) -> std::result::Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= 3600.0);
+    seconds.ok_or_else(|| "must be above 0 and at most 3600".into())
+}
+
+/// Medians in milliseconds.
+#[derive(Debug, Serialize)]
+struct Run {
+    threads: usize,
+    batch_size: usize,
+    /// Of each picture, by part.
+    ms_per_image: BTreeMap<&'static str, f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    threads: usize,
+    batch_size: usize,
+    ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    format: u32,
+    backbone: Backbone,
+    variant: Variant,
+    device: String,
+    instruction_set: String,
+    runs: Vec<Run>,
+    training_steps: Vec<Step>,
+    /// Of the process, in MiB; null where the system does not say.
+    peak_mib: Option<u64>,
+}
+
+/// Images of a training step: the paper's.
+const TRAINING_BATCH: usize = 16;
+const PARTS: [&str; 5] = ["preprocessing", "backbone", "reconstruction", "scoring", "whole"];
+
+/// Runs `dualad bench` as a program of its own.
+pub fn main() -> ExitCode {
+    common::exit(run(&common::parse("bench", &[])))
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let device = args.common.device()?;
+    let weights = match &args.weights {
+        Some(path) => Weights::file(path),
+        None if args.backbone.network().is_none() => Weights::default(),
+        None => Weights::synthetic(0),
+    };
+    let seed = args.common.seed.unwrap_or(0);
+    let extractor = args.backbone.extractor().weights(weights.clone()).device(&device).build()?;
+    let config = DualAdConfig::paper(args.variant, args.backbone);
+    let network = DualAd::new(config.clone(), &Random::new(seed), &device)?.frozen(extractor.dtype(), &device)?;
+    let stages: Vec<usize> = extractor.stages().iter().map(|stage| stage.index).collect();
+    let on_cpu = network.frozen(candle_core::DType::F32, &candle_core::Device::Cpu)?;
+    let model = Model::new(on_cpu, args.backbone, &stages, extractor.provenance().clone());
+    let reconstructor = network.reconstructor()?;
+    let picture = picture(seed)?;
+    let mut outcome = Outcome {
+        format: 1,
+        backbone: args.backbone,
+        variant: args.variant,
+        device: format!("{:?}", device.location()),
+        instruction_set: dualad_kernels::Isa::best().to_string(),
+        runs: Vec::new(),
+        training_steps: Vec::new(),
+        peak_mib: None,
+    };
+    for &threads in &args.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let builder = Detector::builder().device(&device).weights(weights.clone()).threads(threads)?;
+        let detector = builder.from_model(model.clone())?;
+        let preprocess = model.config.input.preprocess()?;
+        for &batch in &args.batch_size {
+            let requests: Vec<Request<'_>> = (0..batch).map(|_| Request::encoded(&picture, "picture.png")).collect();
+            let pixels = || -> Result<Tensor> {
+                let mut values = Vec::new();
+                for request in &requests {
+                    values.extend(preprocess.pixels(&detector.picture(*request)?)?);
+                }
+                let (height, width) = (preprocess.height() as usize, preprocess.width() as usize);
+                Ok(Tensor::from_vec(values, (batch, 3, height, width), &device)?)
+            };
+            let images = pixels()?;
+            let tokens = extractor.tokens(&images)?;
+            let reconstruction = reconstructor.reconstruct(&tokens)?;
+            let mut ms_per_image = BTreeMap::new();
+            for part in PARTS {
+                progress(&format!("{threads} threads, {batch} at a time: {part}"));
+                let once = || -> Result<()> {
+                    match part {
+                        "preprocessing" => drop(pixels()?),
+                        "backbone" => drop(extractor.tokens(&images)?),
+                        "reconstruction" => drop(reconstructor.reconstruct(&tokens)?),
+                        "scoring" => drop(network.score(&tokens, &reconstruction)?.image_score.to_vec1::<f32>()?),
+                        _ => {
+                            for inspection in detector.inspect_batch(requests.iter().copied()) {
+                                inspection?;
+                            }
+                        }
+                    }
+                    Ok(device.synchronize()?)
+                };
+                // Errors of this program need not be sent between threads: they are told as text.
+                let times = pool.install(|| median(args.seconds, once).map_err(|error| error.to_string()))?;
+                ms_per_image.insert(part, times / batch as f64);
+            }
+            outcome.runs.push(Run { threads, batch_size: batch, ms_per_image });
+        }
+        progress(&format!("{threads} threads: a training step"));
+        if args.variant == Variant::Heterogeneous && device.is_cpu() {
+            let ms = pool.install(|| training_step(&config, seed, args.seconds).map_err(|error| error.to_string()))?;
+            outcome.training_steps.push(Step { threads, batch_size: TRAINING_BATCH, ms });
+        }
+    }
+    progress("");
+    outcome.peak_mib = peak();
+    if !args.common.json_to_stdout() {
+        print(&table(&outcome))?;
+    }
+    args.common.write_json(&outcome)
+}
+
+/// A picture as a camera might write it, as png.
+fn picture(seed: u64) -> Result<Vec<u8>> {
+    const SIDE: u32 = 900;
+    let noise = Random::new(seed).stream().uniform((3 * SIDE * SIDE) as usize);
+    let level = |index: usize| {
+        let (x, y) = (index / 3 % SIDE as usize, index / 3 / SIDE as usize);
+        (100 + (x / 9 + y / 18) % 100) as u8 + (noise[index] * 6.0) as u8
+    };
+    let pixels = (0..noise.len()).map(level).collect();
+    let image = image::RgbImage::from_raw(SIDE, SIDE, pixels)
+        .ok_or("a picture of 900 x 900 pixels has 3 * 900 * 900 numbers")?;
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+/// The median of as many runs as fit the seconds, at least three, after one that warms up.
+fn median(seconds: f64, once: impl Fn() -> Result<()>) -> Result<f64> {
+    once()?;
+    let (started, mut times) = (Instant::now(), Vec::new());
+    while times.len() < 3 || started.elapsed() < Duration::from_secs_f64(seconds) {
+        let started = Instant::now();
+        once()?;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+fn training_step(config: &DualAdConfig, seed: u64, seconds: f64) -> Result<f64> {
+    let cpu = candle_core::Device::Cpu;
+    let network = DualAd::new(config.clone(), &Random::new(seed), &cpu)?;
+    let shape = (TRAINING_BATCH, config.tokens(), config.channels());
+    let tokens = Tensor::from_vec(Random::new(seed).stream().normal(shape.0 * shape.1 * shape.2), shape, &cpu)?;
+    let steps = std::cell::RefCell::new((Steps::new(false, &network, AdamWConfig::default())?, Random::new(seed)));
+    median(seconds, || {
+        let (steps, random) = &mut *steps.borrow_mut();
+        Ok(steps.step(&tokens, random).map(drop)?)
+    })
+}
+
+fn table(outcome: &Outcome) -> String {
+    let mut text = format!(
+        "{} {}, {}, {}; medians in ms an image\n\nthreads  batch",
+        outcome.backbone, outcome.variant, outcome.device, outcome.instruction_set
+    );
+    PARTS.iter().for_each(|part| text += &format!("  {part:>14}"));
+    text.push('\n');
+    for run in &outcome.runs {
+        text += &format!("{:>7}  {:>5}", run.threads, run.batch_size);
+        PARTS.iter().for_each(|part| text += &format!("  {:>14.2}", run.ms_per_image[part]));
+        text.push('\n');
+    }
+    for step in &outcome.training_steps {
+        text += &format!("\ntraining step, batch {}, {} threads: {:.0} ms", step.batch_size, step.threads, step.ms);
+    }
+    if let Some(peak) = outcome.peak_mib {
+        text += &format!("\npeak memory: {peak} MiB\n");
+    }
+    text
+}
+
+/// The process's peak memory in MiB, where Linux says it.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    kilobytes.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
+}
+
+/// Says what is being measured, where somebody watches.
+fn progress(what: &str) {
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        let _ = write!(stderr, "\r\x1b[K{what}");
+        let _ = stderr.flush();
+    }
+}

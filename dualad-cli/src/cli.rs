@@ -1,0 +1,48 @@
+//! The subcommands.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::common::{Result, exit};
+use crate::{bench, calibrate, inspect, serve, train, watch};
+
+/// Find anomalies in images with one model for all products, trained on normal images only
+#[derive(Debug, Parser)]
+#[command(name = "dualad", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Train(Box<train::TrainArgs>),
+    #[command(visible_alias = "detect")]
+    Inspect(inspect::Args),
+    Calibrate(calibrate::Args),
+    Watch(watch::Args),
+    Serve(serve::Args),
+    Bench(bench::Args),
+}
+
+/// Runs the program: parses the command line and runs its subcommand.
+pub fn main() -> ExitCode {
+    exit(run(&Cli::parse().command))
+}
+
+/// Returns the program's command line, for completions, manual pages and tests.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Train(args) => train::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Bench(args) => bench::run(args),
+    }
+}

@@ -1,0 +1,152 @@
+//! Parts that every subcommand shares: the flags for device, seed and JSON, output, and the one line for an error.
+
+use std::error::Error;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use dualad::candle_core::Device;
+use serde::Serialize;
+
+/// The result of a program: any error, which becomes one line.
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The kinds of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// The processor
+    Cpu,
+    /// An NVIDIA GPU
+    Cuda,
+    /// An Apple GPU
+    Metal,
+}
+
+/// The flags of every subcommand.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// Device to compute on
+    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
+    pub device: DeviceName,
+    /// Seed of everything random; what is not random ignores it [default: 0]
+    #[arg(long)]
+        pub seed: Option<u64>,
+    /// Also write the machine-readable result to FILE; `-` prints it instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl CommonArgs {
+    /// Returns the device that the flags name.
+    ///
+    /// # Errors
+    /// A line that says what to do where there is no such device.
+    pub fn device(&self) -> Result<Device> {
+        let (device, feature) = match self.device {
+            DeviceName::Cpu => return Ok(Device::Cpu),
+            DeviceName::Cuda => (Device::new_cuda_with_stream(0), "cuda"),
+            DeviceName::Metal => (Device::new_metal(0), "metal"),
+        };
+        device.map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.lines().next().unwrap_or_default();
+            format!("no {feature} device ({reason}); build with --features {feature} on a machine that has one, or use --device cpu").into()
+        })
+    }
+
+    /// Returns true if standard output belongs to the JSON.
+    pub fn json_to_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+        /// Writes a result to the file or the standard output that `--json` names, if it is given.
+    ///
+    /// # Errors
+    /// A line that names the file.
+    pub fn write_json(&self, result: &impl Serialize) -> Result<()> {
+        let Some(path) = &self.json else { return Ok(()) };
+        let mut text = serde_json::to_string_pretty(result)?;
+        text.push('\n');
+        if self.json_to_stdout() {
+            return print(&text);
+        }
+        write_whole(path, &text)
+    }
+
+    /// What is known to go wrong with `--json` before anything is computed: no folder, or a file that is needed.
+        pub(crate) fn check_json<'a>(&self, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+        match &self.json {
+            Some(path) if !self.json_to_stdout() => check_output("--json", path, needed),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes a file under a temporary name, which does not stay if that goes wrong.
+pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
+    let temporary = temporary(path)?;
+    let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
+    written.map_err(|error| {
+        let _ = std::fs::remove_file(&temporary);
+        format!("cannot write {}: {error}", path.display()).into()
+    })
+}
+
+/// A file to write is not one that is read, and its folder is there.
+pub(crate) fn check_output<'a>(flag: &str, path: &Path, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    temporary(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
+    }
+    let Ok(output) = path.canonicalize() else { return Ok(()) };
+    if needed.into_iter().any(|needed| needed.canonicalize().is_ok_and(|needed| needed == output)) {
+        return Err(format!("{flag} {} would replace a file that is read; name another", path.display()).into());
+    }
+    Ok(())
+}
+
+/// A temporary name beside a file that is to be written. A device or a pipe is not replaced by a file.
+pub(crate) fn temporary(path: &Path) -> Result<PathBuf> {
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        let name = path.display();
+        return Err(format!("cannot write {name}: there is something else than a file; `-` is standard output").into());
+    }
+    Ok(path.with_added_extension(format!("{}.tmp", std::process::id())))
+}
+
+/// To standard output, at once.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    printed.map_err(|error| format!("cannot write to standard output: {error}").into())
+}
+
+/// A line for people, on standard error. That nobody listens any more is no reason to end.
+pub fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Parses the command line of a program that has one subcommand's flags, with other defaults for some of them. Ends the
+/// process with status 2 on bad usage.
+pub(crate) fn parse<A: Args>(name: &'static str, defaults: &[(&str, &'static str)]) -> A {
+    let mut command = A::augment_args(clap::Command::new(name).version(env!("CARGO_PKG_VERSION")));
+    for &(flag, value) in defaults {
+        command = command.mut_arg(flag, |arg| arg.default_value(value));
+    }
+    A::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// Returns exit status 0, or 1 after one line on standard error.
+pub fn exit(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = error.to_string();
+            let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            note(&format!("error: {}", line.join(" ")));
+            ExitCode::from(1)
+        }
+    }
+}

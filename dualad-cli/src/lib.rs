@@ -1,0 +1,18 @@
+//! The parts of the program `dualad`, for programs that share them: the examples `mvtec`, `visa`, `bench` and `parity`.
+//!
+//! Applications use the library [`dualad`]; this crate promises a stable command line and no stable interface.
+
+pub mod bench;
+mod calibrate;
+mod cli;
+mod common;
+mod inspect;
+mod model;
+mod progress;
+mod serve;
+mod signals;
+pub mod train;
+mod watch;
+
+pub use cli::{command, main};
+pub use common::{CommonArgs, DeviceName, Result, exit, note, print};

@@ -1,0 +1,122 @@
+//! Parts that subcommands with a trained model share: the flags that name it, and the line of JSON for an image.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use dualad::Detector;
+use dualad::backbones::Weights;
+use dualad::calibration::Calibration;
+use dualad::data::image::Limits;
+use dualad::detector::{DetectorBuilder, Inspection};
+use serde::Serialize;
+
+use crate::common::{CommonArgs, Result, note};
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    /// A trained model: its folder, or owner/name on the Hugging Face hub
+    #[arg(long, value_name = "DIR|owner/name")]
+    pub(crate) model: String,
+    /// The backbone's weights, a safetensors file [default: those in the model's folder, or that it names]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Thresholds to use instead of the model's own, a calibration.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+impl ModelArgs {
+    pub(crate) fn detector(&self, common: &CommonArgs) -> Result<Detector> {
+        self.detector_within(common, Limits::default())
+    }
+
+    /// With limits for images that are not the user's own.
+    pub(crate) fn detector_within(&self, common: &CommonArgs, limits: Limits) -> Result<Detector> {
+        let mut builder = self.builder(common)?.limits(limits);
+        if let Some(path) = &self.calibration {
+            builder = builder.calibration(Some(Calibration::load(path)?));
+        }
+        let detector = self.load(builder)?;
+        let known = detector.categories();
+        if let (Some(thresholds), false) = (detector.calibration(), known.is_empty()) {
+            for name in thresholds.categories.keys().filter(|name| !known.contains(name)) {
+                let known = known.join(", ");
+                note(&format!("note: there are thresholds for {name:?}, and the model was trained on {known}"));
+            }
+        }
+        Ok(detector)
+    }
+
+    /// The files of the model, which nothing else may be written over.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let names = ["config.json", "model.safetensors", "backbone.safetensors", "README.md"];
+        let own = names.map(|name| Path::new(&self.model).join(name));
+        own.into_iter().chain(self.weights.clone()).chain(self.calibration.clone()).collect()
+    }
+
+    pub(crate) fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
+        let mut builder = Detector::builder().device(&common.device()?);
+        if let Some(threads) = self.threads {
+            builder = builder.threads(threads)?;
+        }
+        if let Some(weights) = &self.weights {
+            builder = builder.weights(Weights::file(weights));
+        }
+        Ok(builder)
+    }
+
+    pub(crate) fn load(&self, builder: DetectorBuilder) -> Result<Detector> {
+        let folder = Path::new(&self.model);
+        let on_disk = folder.exists() || !is_hub_name(&self.model);
+        if on_disk { Ok(builder.load(folder)?) } else { from_hub(builder, &self.model) }
+    }
+}
+
+/// `owner/name`, and no path that happens to be missing.
+fn is_hub_name(text: &str) -> bool {
+    let part = |part: &str| !part.is_empty() && !part.starts_with('.');
+    matches!(text.split('/').collect::<Vec<_>>().as_slice(), [owner, name] if part(owner) && part(name))
+}
+
+#[cfg(feature = "hub")]
+fn from_hub(builder: DetectorBuilder, name: &str) -> Result<Detector> {
+    Ok(builder.from_pretrained(name)?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn from_hub(_: DetectorBuilder, name: &str) -> Result<Detector> {
+    Err(format!("{name} is no folder, and this was built without the hub").into())
+}
+
+/// One image's line of JSON.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Line<'a> {
+    Found {
+        image: &'a str,
+        #[serde(flatten)]
+        inspection: &'a Inspection,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        heatmap: Option<String>,
+    },
+    Failed {
+        image: &'a str,
+        error: String,
+    },
+}
+
+impl<'a> Line<'a> {
+    pub(crate) fn failed(image: &'a str, error: &dyn std::error::Error) -> Self {
+        let text = error.to_string();
+        let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        Self::Failed { image, error: line.join(" ") }
+    }
+
+    /// The line, with its end.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(format!("{}\n", serde_json::to_string(self)?))
+    }
+}
