@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use dualad::candle_core::{self, Tensor};
 use dualad::backbones::{Backbone, Weights};
+use dualad::candle_core::{self, Tensor};
 use dualad::detector::Request;
 use dualad::recipe::AdamWConfig;
 use dualad::train::bench::Steps;

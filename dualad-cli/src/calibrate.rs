@@ -1,16 +1,15 @@
 //! Sets a trained model's thresholds by images that are known.
 
-
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::ArgGroup;
 use crate::common::{CommonArgs, Result, note, print};
+use crate::model::ModelArgs;
+use clap::ArgGroup;
 use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::Request;
 use indicatif::{ProgressBar, ProgressStyle};
-use crate::model::ModelArgs;
 
 /// Set a trained model's thresholds by images that are known
 ///

@@ -31,7 +31,7 @@ pub struct CommonArgs {
     pub device: DeviceName,
     /// Seed of everything random; what is not random ignores it [default: 0]
     #[arg(long)]
-        pub seed: Option<u64>,
+    pub seed: Option<u64>,
     /// Also write the machine-readable result to FILE; `-` prints it instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -60,7 +60,7 @@ impl CommonArgs {
         self.json.as_deref() == Some(Path::new("-"))
     }
 
-        /// Writes a result to the file or the standard output that `--json` names, if it is given.
+    /// Writes a result to the file or the standard output that `--json` names, if it is given.
     ///
     /// # Errors
     /// A line that names the file.
@@ -75,7 +75,7 @@ impl CommonArgs {
     }
 
     /// What is known to go wrong with `--json` before anything is computed: no folder, or a file that is needed.
-        pub(crate) fn check_json<'a>(&self, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    pub(crate) fn check_json<'a>(&self, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
         match &self.json {
             Some(path) if !self.json_to_stdout() => check_output("--json", path, needed),
             _ => Ok(()),

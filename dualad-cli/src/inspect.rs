@@ -1,16 +1,15 @@
 //! Asks a trained model about images.
 
-
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::common::{CommonArgs, Result, print};
+use crate::model::{Line, ModelArgs};
 use dualad::Detector;
 use dualad::calibration::ThresholdSource;
 use dualad::data::render;
 use dualad::detector::{Inspection, Request};
-use crate::model::{Line, ModelArgs};
 
 /// Images that are read before the first of them is answered.
 const TOGETHER: usize = 8;

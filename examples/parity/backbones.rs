@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dualad::candle_core::{DType, Device, Tensor};
 use dualad::backbones::weights::synthetic;
 use dualad::backbones::{Backbone, Weights, aggregate};
+use dualad::candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
 use crate::Errors;

@@ -17,8 +17,8 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use dualad::candle_core::Device;
 use clap::Parser;
+use dualad::candle_core::Device;
 
 use dualad_cli::{CommonArgs, Result};
 

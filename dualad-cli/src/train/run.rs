@@ -17,8 +17,8 @@ use dualad::{DualAd, Error, Input, Model, TestSet};
 use super::args::Preset;
 use super::heatmaps::Strips;
 use super::{TrainArgs, dataset};
-use crate::progress::Bar;
 use crate::common::{Result, note, print, temporary};
+use crate::progress::Bar;
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const LOG: &str = "train.jsonl";

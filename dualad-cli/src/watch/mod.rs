@@ -1,6 +1,5 @@
 //! Watches a folder, and inspects every new image in it.
 
-
 mod scan;
 
 use std::path::{Path, PathBuf};
@@ -9,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::{CommonArgs, Result, note, print};
+use crate::model::{Line, ModelArgs};
 use dualad::Detector;
 use dualad::data::render;
 use dualad::detector::{Inspection, Request};
-use crate::model::{Line, ModelArgs};
 use scan::Scan;
 
 /// Images that are inspected together.
