@@ -520,9 +520,15 @@ fn the_backbone_can_come_along() {
     let Some(weights) = shared("weights/resnet18_to_layer3.safetensors") else { return };
     let Shop { data, images, .. } = shop();
     let mut small = Recipe::fast(Variant::Heterogeneous, Backbone::ResNet18);
-    let network = &mut small.network;
-    (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
-    (network.narrow_width, network.head_width, network.ffn_width, network.memory_slots) = (8, 8, 8, 6);
+    small.network = small
+        .network
+        .with_grid([4, 4])
+        .with_neighbor_mask(Some([1, 1]))
+        .with_levels(2)
+        .with_narrow_width(8)
+        .with_chunk_width(8)
+        .with_ffn_width(8)
+        .with_memory_slots(6);
     small.train.epochs = 1;
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("weights.safetensors");

@@ -12,12 +12,16 @@ use proptest::prelude::*;
 
 /// The paper's network at toy widths.
 fn toy(variant: Variant) -> DualAdConfig {
-    let mut config = DualAdConfig::paper(variant, Backbone::ResNet18);
-    config.stage_channels = vec![5, 3, 4];
-    config.grid = [5, 6];
-    config.window = Some([3, 3]);
-    (config.levels, config.narrow_width, config.head_width) = (3, 8, 6);
-    (config.heads, config.ffn_width, config.encoder_layers) = (2, 12, 2);
+    let mut config = DualAdConfig::paper(variant, Backbone::ResNet18)
+        .with_stage_channels(vec![5, 3, 4])
+        .with_grid([5, 6])
+        .with_neighbor_mask(Some([3, 3]))
+        .with_levels(3)
+        .with_narrow_width(8)
+        .with_chunk_width(6)
+        .with_heads(2)
+        .with_ffn_width(12)
+        .with_encoder_layers(2);
     if config.memory_slots > 0 {
         config.memory_slots = 7;
     }
@@ -33,8 +37,9 @@ fn every_kind() -> Vec<DualAdConfig> {
             configs.push(config);
         }
     }
-    let mut unmasked = toy(Variant::Heterogeneous);
-    (unmasked.window, unmasked.memory_slots, unmasked.head_width) = (None, 0, unmasked.narrow_width);
+    let unmasked = toy(Variant::Heterogeneous);
+    let width = unmasked.narrow_width;
+    let unmasked = unmasked.with_neighbor_mask(None).with_memory_slots(0).with_chunk_width(width);
     configs.push(unmasked);
     configs
 }
@@ -130,8 +135,12 @@ fn the_listed_parameters_are_those_of_the_network() {
 #[test]
 fn half_precision_scores_are_within_one_percent() {
     for mut config in [toy(Variant::Heterogeneous), toy(Variant::Homogeneous)] {
-        (config.narrow_width, config.head_width, config.heads, config.ffn_width) = (32, 32, 4, 64);
-        config.stage_channels = vec![32, 64];
+        config = config
+            .with_narrow_width(32)
+            .with_chunk_width(32)
+            .with_heads(4)
+            .with_ffn_width(64)
+            .with_stage_channels(vec![32, 64]);
         let network = network(config.clone());
         let clean = tokens(&config, 4, 5);
         let score = |network: &DualAd| {
@@ -182,8 +191,13 @@ fn any_number_of_threads_gives_the_same_bits() {
     let bits = || {
         let mut config = toy(Variant::Heterogeneous);
         // Large enough for every product and every loop to be split.
-        (config.narrow_width, config.head_width, config.ffn_width, config.heads) = (64, 64, 128, 4);
-        (config.stage_channels, config.grid) = (vec![100, 60], [14, 14]);
+        config = config
+            .with_narrow_width(64)
+            .with_chunk_width(64)
+            .with_ffn_width(128)
+            .with_heads(4)
+            .with_stage_channels(vec![100, 60])
+            .with_grid([14, 14]);
         let network = network(config.clone());
         let clean = tokens(&config, 3, 9);
         let mut random = Random::new(11);
@@ -256,12 +270,20 @@ fn saved_and_loaded_is_the_same_to_the_bit() {
 
 /// A configuration of `tools/reference/checkpoint.py`.
 fn published(variant: Variant) -> DualAdConfig {
-    let mut config = DualAdConfig::paper(variant, Backbone::ResNet18);
-    (config.stage_channels, config.grid, config.window) = (vec![6], [2, 3], None);
-    (config.levels, config.narrow_width, config.head_width, config.ffn_width) = (2, 4, 4, 6);
-    (config.encoder_layers, config.wide_layers, config.heads) = (1, 1, 2);
-    config.memory_slots = config.memory_slots.min(3);
+    let config = DualAdConfig::paper(variant, Backbone::ResNet18);
+    let slots = config.memory_slots.min(3);
     config
+        .with_stage_channels(vec![6])
+        .with_grid([2, 3])
+        .with_neighbor_mask(None)
+        .with_levels(2)
+        .with_narrow_width(4)
+        .with_chunk_width(4)
+        .with_ffn_width(6)
+        .with_encoder_layers(1)
+        .with_wide_layers(1)
+        .with_heads(2)
+        .with_memory_slots(slots)
 }
 
 #[test]
@@ -278,8 +300,7 @@ fn a_published_checkpoint_loads_as_it_is() {
             assert!(numbers(&network.reconstruct(&tokens(&config, 1, 1)).unwrap()).iter().all(|x| x.is_finite()));
         }
         // The wrong configuration for the file: the key and both shapes are named.
-        let mut wider = config.clone();
-        (wider.narrow_width, wider.head_width) = (8, 8);
+        let wider = config.clone().with_narrow_width(8).with_chunk_width(8);
         let error = DualAd::load_pth(wider, fixtures.join(format!("{name}.pth.tar")), &Device::Cpu).unwrap_err();
         assert!(error.to_string().contains("has shape"), "{error}");
         let mut deeper = config.clone();
@@ -355,14 +376,14 @@ proptest! {
     fn bad_configurations_name_their_field(which in 0usize..16) {
         let mut config = DualAdConfig::paper(Variant::Homogeneous, Backbone::ResNet18);
         let field = [
-            "levels", "narrow_width", "head_width", "heads", "ffn_width", "encoder_layers", "wide_layers",
-            "wide_ffn_ratio", "stage_channels", "grid", "narrow_width", "heads", "memory_slots", "window", "dropout",
+            "levels", "narrow_width", "chunk_width", "heads", "ffn_width", "encoder_layers", "wide_layers",
+            "wide_ffn_ratio", "stage_channels", "grid", "narrow_width", "heads", "memory_slots", "neighbor_mask", "dropout",
             "jitter.scale",
         ][which];
         match which {
             0 => config.levels = 0,
             1 => config.narrow_width = 0,
-            2 => config.head_width = 0,
+            2 => config.chunk_width = 0,
             3 => config.heads = 0,
             4 => config.ffn_width = usize::MAX,
             5 => config.encoder_layers = 0,
@@ -373,7 +394,7 @@ proptest! {
             10 => config.narrow_width = 255,
             11 => config.heads = 7,
             12 => config.memory_slots = 1,
-            13 => config.window = Some([27, 28]),
+            13 => config.neighbor_mask = Some([27, 28]),
             14 => config.dropout = 1.0,
             _ => config.jitter = Some(Jitter { kind: JitterKind::Channel, scale: f64::NAN }),
         }
@@ -387,18 +408,24 @@ proptest! {
 
 #[test]
 fn an_enormous_configuration_is_refused_before_memory_is_taken() {
-    let mut config = DualAdConfig::paper(Variant::Homogeneous, Backbone::ResNet18);
-    (config.levels, config.head_width, config.narrow_width) = (256, 1 << 20, 1 << 20);
-    (config.wide_ffn_ratio, config.wide_layers) = (1 << 20, 256);
+    let mut config = DualAdConfig::paper(Variant::Homogeneous, Backbone::ResNet18)
+        .with_levels(256)
+        .with_chunk_width(1 << 20)
+        .with_narrow_width(1 << 20)
+        .with_wide_ffn_ratio(1 << 20)
+        .with_wide_layers(256);
     let error = config.validate().unwrap_err();
     assert!(error.to_string().contains("parameters"), "{error}");
     // Sums and products of an unchecked configuration saturate.
-    (config.levels, config.grid, config.stage_channels) = (usize::MAX, [usize::MAX, 2], vec![usize::MAX; 2]);
+    config = config.with_levels(usize::MAX).with_grid([usize::MAX, 2]).with_stage_channels(vec![usize::MAX; 2]);
     assert_eq!([config.wide_width(), config.tokens(), config.channels()], [usize::MAX; 3]);
     assert!(config.validate().is_err() && config.multiply_accumulates().is_err());
     // The largest that is allowed can be counted, and a graph as deep as is allowed can be dropped.
-    let mut large = toy(Variant::Heterogeneous);
-    (large.grid, large.window, large.encoder_layers, large.wide_layers) = ([64, 64], None, 256, 256);
+    let mut large = toy(Variant::Heterogeneous)
+        .with_grid([64, 64])
+        .with_neighbor_mask(None)
+        .with_encoder_layers(256)
+        .with_wide_layers(256);
     assert!(large.multiply_accumulates().unwrap() > 1 << 32);
     large.grid = [2, 2];
     let deep = network(large.clone());
@@ -535,7 +562,7 @@ fn configurations_survive_json_and_unknown_fields_do_not() {
     for config in every_kind() {
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<DualAdConfig>(&text).unwrap(), config);
-        for field in ["window", "jitter", "dropout"] {
+        for field in ["neighbor_mask", "jitter", "dropout"] {
             let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
             value.as_object_mut().unwrap().remove(field);
             let error = serde_json::from_value::<DualAdConfig>(value).unwrap_err();
@@ -551,10 +578,16 @@ fn configurations_survive_json_and_unknown_fields_do_not() {
 /// file's word for one is checked.
 #[test]
 fn measured_deviations_survive_half_precision_and_are_checked() {
-    let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
-    (config.stage_channels, config.grid, config.window) = (vec![3, 2], [4, 4], Some([3, 3]));
-    (config.narrow_width, config.head_width, config.ffn_width, config.memory_slots) = (8, 8, 8, 4);
-    (config.standardise, config.standardise_errors) = (true, true);
+    let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18)
+        .with_stage_channels(vec![3, 2])
+        .with_grid([4, 4])
+        .with_neighbor_mask(Some([3, 3]))
+        .with_narrow_width(8)
+        .with_chunk_width(8)
+        .with_ffn_width(8)
+        .with_memory_slots(4)
+        .with_standardize(true)
+        .with_standardize_errors(true);
     let network = DualAd::new(config.clone(), &Random::new(0), &Device::Cpu).unwrap();
     let small = [1e-9f32; 5];
     let network = network.with_standardisation(&[0.0; 5], &small).unwrap().with_error_deviation(&[1e-8; 5]).unwrap();

@@ -67,9 +67,14 @@ fn serve(folder: &Path, mut stream: TcpStream, log: &Mutex<Vec<String>>) -> std:
 }
 
 fn model() -> Model {
-    let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
-    (config.grid, config.window, config.levels) = ([4, 4], Some([1, 1]), 2);
-    (config.narrow_width, config.head_width, config.ffn_width, config.memory_slots) = (8, 8, 8, 6);
+    let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+        .with_grid([4, 4])
+        .with_neighbor_mask(Some([1, 1]))
+        .with_levels(2)
+        .with_narrow_width(8)
+        .with_chunk_width(8)
+        .with_ffn_width(8)
+        .with_memory_slots(6);
     let network = DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap();
     let extractor = Backbone::FilterBank.extractor().build().unwrap();
     Model::new(network, Backbone::FilterBank, &[1, 2, 3], extractor.provenance().clone())

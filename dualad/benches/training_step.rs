@@ -53,8 +53,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
     config.stage_channels.clone_from(&args.stages);
-    (config.narrow_width, config.head_width, config.ffn_width) = (args.narrow, args.narrow, 4 * args.narrow);
-    (config.heads, config.wide_ffn_ratio, config.dropout) = (args.heads, args.ratio, args.dropout);
+    config = config
+        .with_narrow_width(args.narrow)
+        .with_chunk_width(args.narrow)
+        .with_ffn_width(4 * args.narrow)
+        .with_heads(args.heads)
+        .with_wide_ffn_ratio(args.ratio)
+        .with_dropout(args.dropout);
     let shape = (args.batch, config.tokens(), config.channels());
     let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
     let mut steps = Steps::new(args.plain, &network, AdamWConfig::default())?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ops::Window;
+use crate::setters::setters;
 
 /// How the wide-shallow branch is made (paper, section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,7 +106,8 @@ pub struct DualAdConfig {
     /// d: width of the narrow-deep branch.
     pub narrow_width: usize,
     /// Width of one chunk of the wide branch. Where it differs from the narrow width, two projections join the branches.
-    pub head_width: usize,
+    #[serde(alias = "head_width")]
+    pub chunk_width: usize,
     /// Attention heads, everywhere.
     pub heads: usize,
     /// Hidden width of the narrow branch's feed-forward layers.
@@ -124,27 +126,58 @@ pub struct DualAdConfig {
     pub memory_temperature: f64,
     /// Whether each channel is standardised by a mean and a deviation that are kept with the parameters
     /// ([`crate::DualAd::with_standardisation`]); errors are then measured in deviations. The paper does not.
-    #[serde(default)]
-    pub standardise: bool,
+    #[serde(alias = "standardise", default)]
+    pub standardize: bool,
     /// Whether the errors of each channel are measured in what they usually are on normal images, kept with the parameters
     /// ([`crate::DualAd::with_error_deviation`]): a channel that is hard to reconstruct then says no more than another. For
     /// scores only. The paper does not.
-    #[serde(default)]
-    pub standardise_errors: bool,
+    #[serde(alias = "standardise_errors", default)]
+    pub standardize_errors: bool,
     /// How the stages' errors become one anomaly map.
     #[serde(default)]
     pub combination: Combination,
     /// Rows and columns of the neighbourhood that attention must not see; `None` masks nothing.
     ///
     /// An even number counts as the odd one above it, and 0 as 1: a token never sees itself.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub window: Option<[usize; 2]>,
+    #[serde(alias = "window", deserialize_with = "Option::deserialize")]
+    pub neighbor_mask: Option<[usize; 2]>,
     /// Probability of dropout.
     pub dropout: f64,
     /// Noise on the features in training; `None` for a plain autoencoder.
     #[serde(deserialize_with = "Option::deserialize")]
     pub jitter: Option<Jitter>,
 }
+
+setters!(DualAdConfig {
+    with_variant: variant: Variant,
+    with_branches: branches: Branches,
+    with_stage_channels: stage_channels: Vec<usize>,
+    with_grid: grid: [usize; 2],
+    with_levels: levels: usize,
+    with_narrow_width: narrow_width: usize,
+    with_chunk_width: chunk_width: usize,
+    with_heads: heads: usize,
+    with_ffn_width: ffn_width: usize,
+    with_encoder_layers: encoder_layers: usize,
+    with_wide_layers: wide_layers: usize,
+    with_wide_ffn_ratio: wide_ffn_ratio: usize,
+    with_memory_slots: memory_slots: usize,
+    with_memory_temperature: memory_temperature: f64,
+    with_standardize: standardize: bool,
+    with_standardize_errors: standardize_errors: bool,
+    with_combination: combination: Combination,
+    with_neighbor_mask: neighbor_mask: Option<[usize; 2]>,
+    with_dropout: dropout: f64,
+    with_jitter: jitter: Option<Jitter>,
+});
+
+/// The names that fields had in the JSON of earlier versions, and the present ones. The same as the aliases above.
+const OLD_NAMES: [(&str, &str); 4] = [
+    ("head_width", "chunk_width"),
+    ("standardise", "standardize"),
+    ("standardise_errors", "standardize_errors"),
+    ("window", "neighbor_mask"),
+];
 
 /// No dimension of a sensible network comes near it.
 const LARGEST: usize = 1 << 20;
@@ -166,7 +199,7 @@ impl DualAdConfig {
             grid: [14, 14],
             levels: 4,
             narrow_width: 256,
-            head_width: 256,
+            chunk_width: 256,
             heads: 8,
             ffn_width: 1024,
             encoder_layers: 4,
@@ -174,10 +207,10 @@ impl DualAdConfig {
             wide_ffn_ratio: 4,
             memory_slots: if homogeneous { 0 } else { 196 },
             memory_temperature: 1.0,
-            standardise: false,
-            standardise_errors: false,
+            standardize: false,
+            standardize_errors: false,
             combination: Combination::Product,
-            window: Some([7, 7]),
+            neighbor_mask: Some([7, 7]),
             dropout: 0.1,
             jitter: Some(Jitter { kind: JitterKind::Spatial, scale: 3.2 }),
         }
@@ -195,11 +228,23 @@ impl DualAdConfig {
 
     /// D: width of the wide-shallow branch.
     pub fn wide_width(&self) -> usize {
-        self.levels.saturating_mul(self.head_width)
+        self.levels.saturating_mul(self.chunk_width)
     }
 
-    pub(crate) fn attention_window(&self) -> Option<Window> {
-        self.window.map(|size| Window { grid: self.grid, size })
+    /// Gives the fields of a configuration's JSON their present names, so that two texts can be merged or compared.
+    pub(crate) fn rename_old_fields(config: &mut serde_json::Value) {
+        let Some(fields) = config.as_object_mut() else { return };
+        for (old, new) in OLD_NAMES {
+            if !fields.contains_key(new)
+                && let Some(value) = fields.remove(old)
+            {
+                fields.insert(new.into(), value);
+            }
+        }
+    }
+
+    pub(crate) fn attention_mask(&self) -> Option<Window> {
+        self.neighbor_mask.map(|size| Window { grid: self.grid, size })
     }
 
     /// Whether this makes a network.
@@ -210,7 +255,7 @@ impl DualAdConfig {
         let sizes = [
             ("levels", self.levels),
             ("narrow_width", self.narrow_width),
-            ("head_width", self.head_width),
+            ("chunk_width", self.chunk_width),
             ("heads", self.heads),
             ("ffn_width", self.ffn_width),
             ("encoder_layers", self.encoder_layers),
@@ -251,8 +296,8 @@ impl DualAdConfig {
         check("memory_temperature", &self.memory_temperature, (1e-3..=1e3).contains(&self.memory_temperature), || {
             "must be from 0.001 to 1000".into()
         })?;
-        let leaves_something = self.attention_window().is_none_or(Window::leaves_something);
-        check("window", &self.window, leaves_something, || {
+        let leaves_something = self.attention_mask().is_none_or(Window::leaves_something);
+        check("neighbor_mask", &self.neighbor_mask, leaves_something, || {
             format!(
                 "hides the whole grid of {} x {} tokens from some of them; choose a smaller one",
                 self.grid[0], self.grid[1]
@@ -273,7 +318,7 @@ impl DualAdConfig {
     /// An upper bound of the parameters, in floating point, which does not overflow.
     fn largest_products(&self) -> f64 {
         let [d, ffn, levels, heads_width] =
-            [self.narrow_width, self.ffn_width, self.levels, self.head_width].map(|x| x as f64);
+            [self.narrow_width, self.ffn_width, self.levels, self.chunk_width].map(|x| x as f64);
         let [encoder, wide_layers, ratio] =
             [self.encoder_layers, self.wide_layers, self.wide_ffn_ratio].map(|x| x as f64);
         let [channels, tokens, slots] = [self.channels(), self.tokens(), self.memory_slots].map(|x| x as f64);
@@ -316,7 +361,7 @@ impl DualAdConfig {
             }
         };
         sum += 2 * n * levels * slots * d;
-        if self.head_width != self.narrow_width {
+        if self.chunk_width != self.narrow_width {
             sum += 2 * n * wide * levels * d;
         }
         if self.branches != Branches::WideShallow {
@@ -374,4 +419,38 @@ pub fn backbone_multiply_accumulates(backbone: Backbone, [height, width]: [usize
     let Some(network) = backbone.network() else { return Ok(0) };
     let used: Vec<usize> = backbone.default_stages().iter().map(|stage| stage.index).collect();
     Ok(network.up_to(&used)?.multiply_accumulates(height, width)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_of_earlier_versions_loads_and_present_names_are_written() {
+        for mask in [None, Some([3, 5])] {
+            let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18)
+                .with_neighbor_mask(mask)
+                .with_chunk_width(24)
+                .with_standardize(true)
+                .with_standardize_errors(true);
+            let mut value = serde_json::to_value(&config).unwrap();
+            let present = value.clone();
+            for (old, new) in OLD_NAMES {
+                let fields = value.as_object_mut().unwrap();
+                let field = fields.remove(new).unwrap();
+                fields.insert(old.into(), field);
+            }
+            assert_eq!(serde_json::from_value::<DualAdConfig>(value.clone()).unwrap(), config);
+            DualAdConfig::rename_old_fields(&mut value);
+            assert_eq!(value, present);
+        }
+    }
+
+    #[test]
+    fn a_field_under_both_names_is_an_error() {
+        let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
+        let text = serde_json::to_string(&config).unwrap().replacen('{', "{\"window\": null, ", 1);
+        let error = serde_json::from_str::<DualAdConfig>(&text).unwrap_err().to_string();
+        assert!(error.contains("duplicate field `neighbor_mask`"), "{error}");
+    }
 }

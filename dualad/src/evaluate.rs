@@ -57,9 +57,12 @@ pub struct ImageScores {
 /// # let categories = vec![Category::Gear];
 /// # let options = Options { size: 64, train: 1, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
 /// # synthetic::write(&folder, &options, |_done, _total| {})?;
-/// # let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
-/// # (config.grid, config.window) = ([4, 4], Some([1, 1]));
-/// # (config.narrow_width, config.head_width, config.ffn_width) = (8, 8, 8);
+/// # let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+/// #     .with_grid([4, 4])
+/// #     .with_neighbor_mask(Some([1, 1]))
+/// #     .with_narrow_width(8)
+/// #     .with_chunk_width(8)
+/// #     .with_ffn_width(8);
 /// # let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
 /// // A good gear, and one with each of four defects.
 /// let samples: Vec<_> = Dataset::open(&folder)?.samples(Split::Test).cloned().collect();
@@ -189,9 +192,12 @@ mod tests {
     use crate::{DualAdConfig, Random, Variant};
 
     fn network() -> DualAd {
-        let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
-        (config.narrow_width, config.head_width, config.ffn_width) = (8, 8, 8);
-        (config.grid, config.window) = ([4, 4], Some([1, 1]));
+        let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+            .with_narrow_width(8)
+            .with_chunk_width(8)
+            .with_ffn_width(8)
+            .with_grid([4, 4])
+            .with_neighbor_mask(Some([1, 1]));
         DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap()
     }
 

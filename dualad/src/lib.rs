@@ -32,6 +32,7 @@ pub mod recipe;
 mod reconstructor;
 pub mod report;
 mod score;
+mod setters;
 pub mod train;
 
 pub use candle_core;

@@ -124,8 +124,10 @@ impl Input {
 /// use dualad::candle_core::Device;
 /// use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
 ///
-/// let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
-/// (config.narrow_width, config.head_width, config.ffn_width) = (16, 16, 32); // small, for an example
+/// let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+///     .with_narrow_width(16)
+///     .with_chunk_width(16)
+///     .with_ffn_width(32); // small, for an example
 /// let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
 /// let extractor = Backbone::FilterBank.extractor().build()?;
 ///
@@ -375,6 +377,22 @@ mod tests {
         assert_eq!((loaded.config.input.height, loaded.config.input.width), (48, 64));
         let card = std::fs::read_to_string(folder.path().join(CARD)).unwrap();
         assert!(card.contains("gear, plate") && card.contains("It was not.") && card.contains("48 x 64"), "{card}");
+    }
+
+    #[test]
+    fn a_folder_with_the_field_names_of_an_earlier_version_loads() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = model();
+        saved.save(folder.path(), "").unwrap();
+        let path = folder.path().join(CONFIG);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        for (old, new) in [("window", "neighbor_mask"), ("head_width", "chunk_width"), ("standardise", "standardize")] {
+            assert!(text.contains(&format!("\"{new}\"")) && !text.contains(&format!("\"{old}\"")), "{text}");
+            text = text.replace(&format!("\"{new}\""), &format!("\"{old}\""));
+        }
+        std::fs::write(&path, text).unwrap();
+        let loaded = Model::load(folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(loaded.config.network, saved.config.network);
     }
 
     #[test]

@@ -21,8 +21,10 @@ use crate::{DualAd, DualAdConfig, Scores};
 /// use dualad::backbones::Backbone;
 /// use dualad::{DualAd, DualAdConfig, Random, Variant};
 ///
-/// let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
-/// (config.narrow_width, config.head_width, config.ffn_width) = (16, 16, 32); // small, for an example
+/// let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18)
+///     .with_narrow_width(16)
+///     .with_chunk_width(16)
+///     .with_ffn_width(32); // small, for an example
 /// let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
 ///
 /// let reconstructor = network.reconstructor()?;

@@ -30,11 +30,15 @@ pub const TARGETS: [Target; 9] = [
 
 /// A small network's configuration: of 32 x 32 pixels, so that many are inspected.
 pub fn small() -> DualAdConfig {
-    let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
-    (config.narrow_width, config.head_width, config.ffn_width, config.heads) = (4, 4, 4, 2);
-    (config.encoder_layers, config.memory_slots) = (1, 3);
-    (config.grid, config.window) = ([2, 2], None);
-    config
+    DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+        .with_narrow_width(4)
+        .with_chunk_width(4)
+        .with_ffn_width(4)
+        .with_heads(2)
+        .with_encoder_layers(1)
+        .with_memory_slots(3)
+        .with_grid([2, 2])
+        .with_neighbor_mask(None)
 }
 
 /// A small model's configuration and parameters, as `Model::save` writes them.
@@ -76,11 +80,20 @@ pub fn pth(data: &[u8]) {
     std::fs::write(&path, data).expect("a file to read");
     for variant in [Variant::Heterogeneous, Variant::Homogeneous] {
         // As small as the checkpoints that this begins with.
-        let mut config = DualAdConfig::paper(variant, Backbone::ResNet18);
-        (config.stage_channels, config.grid, config.window) = (vec![6], [2, 3], None);
-        (config.levels, config.narrow_width, config.head_width, config.ffn_width) = (2, 4, 4, 6);
-        (config.encoder_layers, config.wide_layers, config.heads) = (1, 1, 2);
-        config.memory_slots = config.memory_slots.min(3);
+        let config = DualAdConfig::paper(variant, Backbone::ResNet18);
+        let slots = config.memory_slots.min(3);
+        let config = config
+            .with_stage_channels(vec![6])
+            .with_grid([2, 3])
+            .with_neighbor_mask(None)
+            .with_levels(2)
+            .with_narrow_width(4)
+            .with_chunk_width(4)
+            .with_ffn_width(6)
+            .with_encoder_layers(1)
+            .with_wide_layers(1)
+            .with_heads(2)
+            .with_memory_slots(slots);
         let _ = DualAd::load_pth(config, &path, &Device::Cpu);
     }
 }

@@ -86,7 +86,7 @@ pub fn seeds(fixtures: &Path) -> Vec<Seed> {
     let text =
         Calibration::from_json("seed", bounds).and_then(|calibration| calibration.to_json()).expect("thresholds");
     seed("calibration", "plain", text.as_bytes());
-    let recipe = r#"{"network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "memory_slots": 6, "jitter": null},
+    let recipe = r#"{"network": {"grid": [4, 4], "neighbor_mask": [1, 1], "levels": 2, "memory_slots": 6, "jitter": null},
         "train": {"epochs": 3, "batch_size": 4, "optimizer": {"clip_norm": null}, "schedule": {"warmup_steps": 2}}}"#;
     seed("recipe", "plain", recipe.as_bytes());
     seed(

@@ -13,7 +13,7 @@ use dualad::recipe::Recipe;
 
 /// The same network as [`recipe`]'s, and a run: 2 steps an epoch for 6 training images.
 pub(crate) const CONFIG: &str = r#"{
-    "network": {"grid": [4, 4], "window": [1, 1], "levels": 2, "narrow_width": 8, "head_width": 8, "heads": 2,
+    "network": {"grid": [4, 4], "neighbor_mask": [1, 1], "levels": 2, "narrow_width": 8, "chunk_width": 8, "heads": 2,
                 "ffn_width": 8, "encoder_layers": 1, "memory_slots": 6},
     "train": {"epochs": 8, "batch_size": 4, "schedule": {"warmup_steps": 2}}
 }"#;
@@ -42,10 +42,17 @@ pub(crate) fn example(name: &str) -> Command {
 /// A network small enough for a test: 64 x 64 pixels.
 pub(crate) fn recipe() -> Recipe {
     let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
-    let network = &mut recipe.network;
-    (network.grid, network.window, network.levels) = ([4, 4], Some([1, 1]), 2);
-    (network.narrow_width, network.head_width, network.ffn_width, network.heads) = (8, 8, 8, 2);
-    (network.encoder_layers, network.memory_slots) = (1, 6);
+    recipe.network = recipe
+        .network
+        .with_grid([4, 4])
+        .with_neighbor_mask(Some([1, 1]))
+        .with_levels(2)
+        .with_narrow_width(8)
+        .with_chunk_width(8)
+        .with_ffn_width(8)
+        .with_heads(2)
+        .with_encoder_layers(1)
+        .with_memory_slots(6);
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.schedule.warmup_steps) = (2, 4, 2);
     recipe
 }

@@ -40,8 +40,10 @@ pub(crate) use standardisation::{DEVIATION, MEAN};
 /// use dualad::backbones::Backbone;
 /// use dualad::{DualAd, DualAdConfig, Random, Variant};
 ///
-/// let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
-/// (config.narrow_width, config.head_width, config.ffn_width) = (16, 16, 32); // small, for an example
+/// let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18)
+///     .with_narrow_width(16)
+///     .with_chunk_width(16)
+///     .with_ffn_width(32); // small, for an example
 /// let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
 ///
 /// let tokens = Tensor::zeros((2, 14 * 14, 448), DType::F32, &Device::Cpu)?;
@@ -144,16 +146,16 @@ impl DualAd {
         let levels = if config.memory_slots > 0 { config.levels } else { 0 };
         Ok(Self {
             wide: WideShallow::new(&config, root)?,
-            head_projections: (config.head_width != config.narrow_width)
+            head_projections: (config.chunk_width != config.narrow_width)
                 .then(|| Ok::<_, Error>([join(wide, narrow, "head_proj1")?, join(narrow, wide, "head_proj2")?]))
                 .transpose()?,
             memory: (0..levels).map(memory).collect::<Result<_>>()?,
             narrow: coupled.then(|| NarrowDeep::new(&config, root)).transpose()?,
             error_deviation: config
-                .standardise_errors
+                .standardize_errors
                 .then(|| ErrorDeviation::new(config.channels(), root))
                 .transpose()?,
-            standardisation: config.standardise.then(|| Standardisation::new(config.channels(), root)).transpose()?,
+            standardisation: config.standardize.then(|| Standardisation::new(config.channels(), root)).transpose()?,
             position: needs_position.then(|| PositionEmbedding::new(&config, &position_scope)).transpose()?,
             config,
             parameters: BTreeMap::new(),
@@ -289,9 +291,9 @@ impl DualAd {
     /// [`Error::Config`] if the configuration does not standardise, [`Error::Parameter`] if the numbers are not one for
     /// each channel, not finite, or a deviation is not above zero.
     pub fn with_standardisation(&self, mean: &[f32], deviation: &[f32]) -> Result<Self> {
-        if !self.config.standardise {
+        if !self.config.standardize {
             let (value, reason) = ("false".into(), "must be true for a network that standardises its features".into());
-            return Err(Error::Config { field: "standardise", value, reason });
+            return Err(Error::Config { field: "standardize", value, reason });
         }
         let mut tensors = self.parameters.clone();
         let device = tensors.values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
@@ -307,9 +309,9 @@ impl DualAd {
     /// # Errors
     /// As [`Self::with_standardisation`].
     pub fn with_error_deviation(&self, deviation: &[f32]) -> Result<Self> {
-        if !self.config.standardise_errors {
+        if !self.config.standardize_errors {
             let (value, reason) = ("false".into(), "must be true for a network that standardises its errors".into());
-            return Err(Error::Config { field: "standardise_errors", value, reason });
+            return Err(Error::Config { field: "standardize_errors", value, reason });
         }
         let mut tensors = self.parameters.clone();
         tensors.extend([ErrorDeviation::tensor(self.config.channels(), deviation, &self.device())?]);

@@ -19,7 +19,7 @@ impl NarrowDeep {
             channels: config.narrow_width,
             hidden: config.ffn_width,
             heads: config.heads,
-            window: config.attention_window(),
+            window: config.attention_mask(),
         };
         let (encoder, decoder) = (scope.pp("encoder").pp("layers"), scope.pp("decoder").pp("layers"));
         Ok(Self {

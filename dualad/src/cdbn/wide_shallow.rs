@@ -49,7 +49,7 @@ impl WideShallow {
                 decoder: Mlp::new(wide, hidden, config.wide_layers, channels, &exit)?,
             },
             (_, Variant::Homogeneous) => {
-                let width = Width { channels: wide, hidden, heads: config.heads, window: config.attention_window() };
+                let width = Width { channels: wide, hidden, heads: config.heads, window: config.attention_mask() };
                 let (encoder, decoder) = (scope.pp("proj_encoder"), scope.pp("proj_decoder"));
                 let layers = 0..config.wide_layers;
                 let query = |i: usize| {

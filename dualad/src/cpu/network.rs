@@ -248,7 +248,7 @@ impl CpuNetwork {
             slots: self.config.memory_slots,
             memory_share: self.memory_share,
             sharpness: (1.0 / self.config.memory_temperature) as f32,
-            window: self.config.attention_window(),
+            window: self.config.attention_mask(),
             stage_channels: &self.config.stage_channels,
             batch_rows: batch * self.config.tokens(),
             noise,
@@ -471,14 +471,14 @@ pub(super) mod tests {
             grid: [5, 6],
             levels: 3,
             narrow_width: 12,
-            head_width: 12,
+            chunk_width: 12,
             heads: 2,
             ffn_width: 20,
             encoder_layers: 2,
             wide_ffn_ratio: 2,
             memory_slots: 7,
             memory_temperature: 0.3,
-            window: Some([3, 3]),
+            neighbor_mask: Some([3, 3]),
             ..DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18)
         }
     }
@@ -487,19 +487,19 @@ pub(super) mod tests {
         let channel = Some(Jitter { kind: JitterKind::Channel, scale: 2.0 });
         vec![
             base(),
-            DualAdConfig { head_width: 7, wide_layers: 2, ..base() },
-            DualAdConfig { memory_slots: 0, window: None, dropout: 0.0, ..base() },
+            DualAdConfig { chunk_width: 7, wide_layers: 2, ..base() },
+            DualAdConfig { memory_slots: 0, neighbor_mask: None, dropout: 0.0, ..base() },
             DualAdConfig { branches: Branches::WideShallow, ..base() },
-            DualAdConfig { standardise: true, jitter: channel, ..base() },
+            DualAdConfig { standardize: true, jitter: channel, ..base() },
             DualAdConfig { levels: 1, encoder_layers: 1, jitter: None, grid: [7, 7], heads: 3, ..base() },
             // Wider heads than a block of channels, more tokens than a block of keys, odd numbers of both.
-            DualAdConfig { narrow_width: 18, head_width: 18, heads: 2, grid: [5, 9], ..base() },
+            DualAdConfig { narrow_width: 18, chunk_width: 18, heads: 2, grid: [5, 9], ..base() },
         ]
     }
 
     pub(crate) fn made(config: &DualAdConfig) -> DualAd {
         let network = DualAd::new(config.clone(), &Random::new(3), &Device::Cpu).unwrap();
-        if !config.standardise {
+        if !config.standardize {
             return network;
         }
         let channels = config.channels();
@@ -570,7 +570,7 @@ pub(super) mod tests {
 
     #[test]
     fn parameters_go_in_and_out_and_bad_tokens_are_refused() {
-        let network = made(&DualAdConfig { standardise: true, ..base() });
+        let network = made(&DualAdConfig { standardize: true, ..base() });
         let mut fast = CpuNetwork::new(&network).unwrap();
         let back = fast.network().unwrap();
         assert_eq!(back.config(), network.config());

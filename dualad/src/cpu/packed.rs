@@ -276,7 +276,7 @@ impl Pass<'_> {
         let (heads, tokens) = (self.network.config.heads, self.tokens);
         let width = step.q.columns / heads;
         let [sq, sk, sv] = [step.q, step.k, step.v].map(|view| self.stride(&view));
-        let window = self.network.config.attention_window();
+        let window = self.network.config.attention_mask();
         let shape = AttentionShape { queries: tokens, keys: tokens, width, strides: [sq, sk, sv, width], window };
         // A head's rows are not side by side in the result: each first writes to a place of its own.
         let mut by_head = self.workspace.take(self.rows * step.q.columns);
@@ -375,8 +375,8 @@ mod tests {
             DualAdConfig { branches: Branches::NarrowDeep, ..base.clone() },
             DualAdConfig { branches: Branches::NarrowDeep, ..homogeneous.clone() },
             DualAdConfig { branches: Branches::WideShallow, ..homogeneous.clone() },
-            DualAdConfig { head_width: 10, wide_layers: 1, ..homogeneous.clone() },
-            DualAdConfig { standardise: true, standardise_errors: true, combination: Combination::Sum, ..base },
+            DualAdConfig { chunk_width: 10, wide_layers: 1, ..homogeneous.clone() },
+            DualAdConfig { standardize: true, standardize_errors: true, combination: Combination::Sum, ..base },
             homogeneous,
         ]);
         variants
@@ -395,7 +395,7 @@ mod tests {
     fn results_are_those_of_the_plain_form() {
         for (case, config) in variants().into_iter().enumerate() {
             let mut network = made(&config);
-            if config.standardise_errors {
+            if config.standardize_errors {
                 let deviation: Vec<f32> = (0..config.channels()).map(|channel| 0.3 + channel as f32).collect();
                 network = network.with_error_deviation(&deviation).unwrap();
             }

@@ -366,7 +366,7 @@ impl Build<'_> {
         self.plan.input = tokens.value;
         self.positions(config)?;
         let mut x = self.wide_encoder(tokens, config)?;
-        if config.head_width != d {
+        if config.chunk_width != d {
             x = self.linear(x, levels * d, "head_proj1", After::Nothing)?;
         }
         let chunk = |view: View, level: usize| View { start: level * d, columns: d, ..view };
@@ -395,7 +395,7 @@ impl Build<'_> {
             }
             x = outputs;
         }
-        if config.head_width != d {
+        if config.chunk_width != d {
             x = self.linear(x, wide, "head_proj2", After::Nothing)?;
         }
         let y = self.wide_decoder(x, config)?;

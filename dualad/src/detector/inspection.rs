@@ -73,9 +73,12 @@ fn axis(cells: usize, pixels: u32) -> Vec<(usize, usize, f32)> {
 /// # use dualad::candle_core::Device;
 /// # use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
 ///
-/// # let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
-/// # (config.grid, config.window) = ([4, 4], Some([1, 1]));
-/// # (config.narrow_width, config.head_width, config.ffn_width) = (8, 8, 8);
+/// # let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+/// #     .with_grid([4, 4])
+/// #     .with_neighbor_mask(Some([1, 1]))
+/// #     .with_narrow_width(8)
+/// #     .with_chunk_width(8)
+/// #     .with_ffn_width(8);
 /// # let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
 /// # let weights = Backbone::FilterBank.extractor().build()?.provenance().clone();
 /// # let detector = Detector::builder().from_model(Model::new(network, Backbone::FilterBank, &[1, 2, 3], weights))?;

@@ -64,8 +64,12 @@ use crate::model::{Model, ModelConfig};
 /// # synthetic::write(&images, &options, |_done, _total| {})?;
 /// # let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
 /// # recipe.train.epochs = 1;
-/// # (recipe.network.grid, recipe.network.window) = ([4, 4], Some([1, 1]));
-/// # (recipe.network.narrow_width, recipe.network.head_width, recipe.network.ffn_width) = (8, 8, 8);
+/// # recipe.network = recipe.network
+/// #     .with_grid([4, 4])
+/// #     .with_neighbor_mask(Some([1, 1]))
+/// #     .with_narrow_width(8)
+/// #     .with_chunk_width(8)
+/// #     .with_ffn_width(8);
 /// // Once: train on a folder of good images, and keep the model.
 /// let fitted = Detector::fit(images.as_path()).recipe(recipe).run()?;
 /// fitted.detector.save(folder.join("model"))?;

@@ -60,14 +60,20 @@ impl Recipe {
     /// A useful model in minutes on a CPU: a narrow network on standardised features, less noise, larger steps, a schedule
     /// that ends, and a memory that joins once there is something to remember. The choices and their reasons: `docs/training.md`.
     pub fn fast(variant: Variant, backbone: Backbone) -> Self {
-        let mut network = DualAdConfig::paper(variant, backbone);
-        (network.narrow_width, network.head_width, network.ffn_width) = (64, 64, 256);
-        (network.standardise, network.standardise_errors) = (true, true);
-        network.combination = Combination::Sum;
-        (network.heads, network.wide_ffn_ratio) = (4, 2);
-        network.dropout = 0.0;
-        network.jitter = network.jitter.map(|jitter| Jitter { scale: 1.0, ..jitter });
-        network.memory_temperature = 0.05;
+        let network = DualAdConfig::paper(variant, backbone);
+        let jitter = network.jitter.map(|jitter| Jitter { scale: 1.0, ..jitter });
+        let network = network
+            .with_narrow_width(64)
+            .with_chunk_width(64)
+            .with_ffn_width(256)
+            .with_standardize(true)
+            .with_standardize_errors(true)
+            .with_combination(Combination::Sum)
+            .with_heads(4)
+            .with_wide_ffn_ratio(2)
+            .with_dropout(0.0)
+            .with_jitter(jitter)
+            .with_memory_temperature(0.05);
         Self {
             network,
             train: TrainConfig {
@@ -97,9 +103,13 @@ impl Recipe {
         let wrong = |reason: String| Error::Recipe { source_name: source_name.into(), reason };
         let no_json = |error: serde_json::Error| wrong(error.to_string());
         let mut whole = serde_json::to_value(self).map_err(no_json)?;
-        let named: Value = serde_json::from_str(text).map_err(no_json)?;
+        let mut named: Value = serde_json::from_str(text).map_err(no_json)?;
         if !named.is_object() {
             return Err(wrong(r#"it must be an object, such as {"train": {"epochs": 20}}"#.into()));
+        }
+        // A name of an earlier version would stand beside today's, and the field would be there twice.
+        if let Some(network) = named.get_mut("network") {
+            DualAdConfig::rename_old_fields(network);
         }
         merge(&mut whole, named);
         serde_path_to_error::deserialize(whole).map_err(|error| wrong(error.to_string()))
@@ -173,14 +183,16 @@ mod tests {
 
     #[test]
     fn json_changes_what_it_names() {
-        let text = r#"{"network": {"jitter": null, "window": [3, 3]},
+        let text = r#"{"network": {"jitter": null, "neighbor_mask": [3, 3]},
                        "train": {"schedule": {"curve": {"kind": "one-cycle", "rise": 0.2}}, "memory": {"init": "k-means"}}}"#;
         let recipe = paper().with_json("a.json", text).unwrap();
         let mut expected = paper();
-        (expected.network.jitter, expected.network.window) = (None, Some([3, 3]));
+        expected.network = expected.network.with_jitter(None).with_neighbor_mask(Some([3, 3]));
         expected.train.schedule.curve = Curve::OneCycle { rise: 0.2 };
         expected.train.memory.init = MemoryInit::KMeans;
         assert_eq!(recipe, expected);
+        let earlier = text.replace("neighbor_mask", "window");
+        assert_eq!(paper().with_json("a.json", &earlier).unwrap(), expected);
         // A kind that was there already keeps what is not named.
         let recipe = paper().with_json("a.json", r#"{"network": {"jitter": {"scale": 1.0}}}"#).unwrap();
         assert_eq!(recipe.network.jitter.unwrap().scale, 1.0);

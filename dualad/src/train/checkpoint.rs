@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Random;
+use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 use crate::train::features::Identity;
@@ -215,7 +216,11 @@ impl Checkpoint {
         let differs = |field: String, found: String, wanted: String| {
             Err(Error::OtherRun { path: path.into(), field, found, wanted })
         };
-        if let Some((field, found, wanted)) = difference("", &self.run.recipe, &recipe_value(recipe)?) {
+        let mut found = self.run.recipe.clone();
+        if let Some(network) = found.get_mut("network") {
+            DualAdConfig::rename_old_fields(network);
+        }
+        if let Some((field, found, wanted)) = difference("", &found, &recipe_value(recipe)?) {
             return differs(field, found, wanted);
         }
         let there = &self.run.identity;
@@ -387,8 +392,16 @@ mod tests {
         let changed = recipe().with_json("x", r#"{"train": {"optimizer": {"beta1": 0.8}, "seed": 4}}"#).unwrap();
         let error = differs(changed, identity());
         assert!(error.contains("train.optimizer.beta1 is 0.8 now, and was 0.9 there"), "{error}");
-        let changed = recipe().with_json("x", r#"{"network": {"window": null}}"#).unwrap();
-        assert!(differs(changed, identity()).contains("network.window is null now"));
+        let changed = recipe().with_json("x", r#"{"network": {"neighbor_mask": null}}"#).unwrap();
+        assert!(differs(changed, identity()).contains("network.neighbor_mask is null now"));
+
+        // A run of an earlier version wrote this field under another name.
+        let mut earlier = checkpoint.run.clone();
+        let fields = earlier.recipe["network"].as_object_mut().unwrap();
+        let mask = fields.remove("neighbor_mask").unwrap();
+        fields.insert("window".into(), mask);
+        let earlier = Checkpoint { stepper: checkpoint.stepper.clone(), run: earlier };
+        earlier.check(path, &recipe(), &identity()).unwrap();
 
         let mut other = identity();
         other.extraction[1].1 = "def".into();

@@ -180,12 +180,18 @@ pub(crate) mod tests {
 
     /// A network small enough for a test: 12 tokens of 2 stages.
     pub(crate) fn small() -> DualAdConfig {
-        let mut config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank);
-        (config.narrow_width, config.head_width, config.ffn_width, config.heads) = (8, 8, 16, 2);
-        (config.levels, config.encoder_layers, config.memory_slots) = (2, 1, 6);
-        (config.stage_channels, config.grid, config.window) = (vec![3, 4], [3, 4], Some([1, 1]));
-        config.standardise = true;
-        config
+        DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+            .with_narrow_width(8)
+            .with_chunk_width(8)
+            .with_ffn_width(16)
+            .with_heads(2)
+            .with_levels(2)
+            .with_encoder_layers(1)
+            .with_memory_slots(6)
+            .with_stage_channels(vec![3, 4])
+            .with_grid([3, 4])
+            .with_neighbor_mask(Some([1, 1]))
+            .with_standardize(true)
     }
 
     pub(crate) fn tokens(config: &DualAdConfig, batch: usize, seed: u64) -> Tensor {

@@ -99,8 +99,12 @@ pub struct Progress {
 ///
 /// let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
 /// recipe.train.epochs = 1;
-/// (recipe.network.grid, recipe.network.window) = ([4, 4], Some([1, 1])); // 64 x 64 pixels
-/// # (recipe.network.narrow_width, recipe.network.head_width, recipe.network.ffn_width) = (8, 8, 8);
+/// recipe.network = recipe.network
+///     .with_grid([4, 4])
+///     .with_neighbor_mask(Some([1, 1]))
+///     .with_narrow_width(8)
+///     .with_chunk_width(8)
+///     .with_ffn_width(8); // 64 x 64 pixels
 /// let extractor = Backbone::FilterBank.extractor().build()?.into();
 /// let features = Features::of(dataset.samples(Split::Train).cloned(), extractor, Preprocess::new(64, 64)?).compute(|_, _| {})?;
 ///
@@ -136,7 +140,7 @@ impl<'a> Trainer<'a> {
     pub fn new(recipe: Recipe, tokens: &'a dyn TokenSource, device: &Device, cancel: &Cancel) -> Result<Self> {
         let random = Random::new(recipe.train.seed);
         let mut network = Self::first(&recipe, tokens, &random, device)?;
-        if recipe.network.standardise {
+        if recipe.network.standardize {
             let (mean, deviation) = statistics::measure(tokens, &recipe.network.stage_channels, cancel)?;
             network = network.with_standardisation(&mean, &deviation)?;
         }
@@ -445,7 +449,7 @@ impl<'a> Trainer<'a> {
             _ => 1.0,
         };
         let network = self.stepper.network()?.with_memory_share(share);
-        if !self.recipe.network.standardise_errors {
+        if !self.recipe.network.standardize_errors {
             return Ok(network);
         }
         let random = Random::new(self.recipe.train.seed);
