@@ -4,13 +4,13 @@
 //! use dualad::backbones::{Backbone, Weights};
 //! use dualad::data::image::Preprocess;
 //! use dualad::data::{Cancel, Dataset, Split};
-//! use dualad::train::Features;
+//! use dualad::features::Features;
 //! use dualad::{DualAd, DualAdConfig, TestSet, Variant};
 //!
 //! # fn example(network: DualAd) -> Result<(), Box<dyn std::error::Error>> {
 //! let dataset = Dataset::open("mvtec")?;
 //! let extractor = Backbone::ResNet18.extractor().weights(Weights::hub()).build()?.into();
-//! let features = Features::of(dataset.samples(Split::Test).cloned(), extractor, Preprocess::new(224, 224)?).compute(|_, _| {})?;
+//! let features = Features::of(dataset.samples(Split::Test).cloned(), extractor, Preprocess::new(224, 224)?).compute()?;
 //! let test_set = TestSet::new(features)?;
 //! let scores = test_set.score(&network, &Cancel::default(), |_done, _total| {})?;
 //! let evaluation = test_set.evaluate(&scores)?;
@@ -25,8 +25,8 @@ use rayon::prelude::*;
 
 use crate::DualAd;
 use crate::error::{Error, Result};
+use crate::features::{Features, TokenSource};
 use crate::metrics::{self, Evaluation, Scored};
-use crate::train::{Features, TokenSource};
 
 /// Images a network is given at a time.
 const BATCH: usize = 8;
@@ -48,7 +48,7 @@ pub struct ImageScores {
 /// use dualad::backbones::Backbone;
 /// use dualad::data::image::Preprocess;
 /// use dualad::data::{Cancel, Dataset, Split};
-/// use dualad::train::Features;
+/// use dualad::features::Features;
 /// # use dualad::candle_core::Device;
 /// # use dualad::data::synthetic::{self, Category, Options};
 /// # use dualad::{DualAd, DualAdConfig, Random, Variant};
@@ -67,7 +67,7 @@ pub struct ImageScores {
 /// // A good gear, and one with each of four defects.
 /// let samples: Vec<_> = Dataset::open(&folder)?.samples(Split::Test).cloned().collect();
 /// let extractor = Backbone::FilterBank.extractor().build()?.into();
-/// let test_set = TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64)?).compute(|_, _| {})?)?;
+/// let test_set = TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64)?).compute()?)?;
 ///
 /// let scores = test_set.score(&network, &Cancel::default(), |_done, _total| {})?;
 /// assert_eq!((scores.len(), scores[0].map.len()), (5, 64 * 64));
@@ -188,7 +188,7 @@ mod tests {
     use dualad_data::image::Preprocess;
 
     use super::*;
-    use crate::train::features_tests::dataset;
+    use crate::testing::dataset;
     use crate::{DualAdConfig, Random, Variant};
 
     fn network() -> DualAd {
@@ -205,8 +205,7 @@ mod tests {
         let extractor = Backbone::FilterBank.extractor().build().unwrap().into();
         let dataset = dataset(folder);
         let samples = dataset.samples(Split::Test).cloned();
-        TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64).unwrap()).compute(|_, _| ()).unwrap())
-            .unwrap()
+        TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64).unwrap()).compute().unwrap()).unwrap()
     }
 
     #[test]
@@ -253,7 +252,7 @@ mod tests {
         let other = DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap();
         assert!(matches!(test_set.score(&other, &Cancel::default(), |_, _| ()), Err(Error::Tokens { .. })));
         let extractor = Backbone::FilterBank.extractor().build().unwrap().into();
-        let none = Features::of([], extractor, Preprocess::new(64, 64).unwrap()).compute(|_, _| ()).unwrap();
+        let none = Features::of([], extractor, Preprocess::new(64, 64).unwrap()).compute().unwrap();
         assert!(matches!(TestSet::new(none), Err(Error::NoImages { .. })));
     }
 }

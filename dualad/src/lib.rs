@@ -21,6 +21,7 @@ mod cpu;
 pub mod detector;
 mod error;
 mod evaluate;
+pub mod features;
 mod file;
 mod kernels;
 pub mod metrics;
@@ -33,6 +34,8 @@ mod reconstructor;
 pub mod report;
 mod score;
 mod setters;
+#[cfg(test)]
+mod testing;
 pub mod train;
 
 pub use candle_core;

@@ -350,7 +350,7 @@ fn card(config: &ModelConfig, results: &str) -> String {
 mod tests {
     use super::*;
     use crate::Random;
-    use crate::train::step::tests::{bits, small};
+    use crate::testing::{bits, small};
 
     fn model() -> Model {
         let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).unwrap();

@@ -6,8 +6,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use dualad::Variant;
 use dualad::backbones::{Backbone, Weights};
+use dualad::features::{FeatureCache, FeatureType};
 use dualad::recipe::Recipe;
-use dualad::train::{FeatureCache, FeatureType};
 
 use crate::common::{CommonArgs, Result};
 

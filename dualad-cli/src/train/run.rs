@@ -8,10 +8,11 @@ use dualad::backbones::{FeatureExtractor, Provenance, Weights};
 use dualad::candle_core::Device;
 use dualad::data::image::Preprocess;
 use dualad::data::{Cancel, Dataset, Sample, Split, UNFINISHED};
+use dualad::features::{FeatureCache, Features};
 use dualad::metrics::Evaluation;
 use dualad::report::{ImageResult, Picture, Report, Reported};
 use dualad::store::FolderLock;
-use dualad::train::{FeatureCache, Features, Trainer};
+use dualad::train::Trainer;
 use dualad::{DualAd, Error, Input, Model, TestSet};
 
 use super::args::Preset;
@@ -190,7 +191,7 @@ impl Job<'_> {
         if let Some(cache) = &self.cache {
             features = features.cache(cache.clone());
         }
-        let features = features.compute(|done, total| bar.set(done, total))?;
+        let features = features.progress(|done, total| bar.set(done, total)).compute()?;
         self.seconds.features += begun.elapsed();
         Ok(features)
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
 use dualad_data::Cancel;
 use dualad_data::image::Picture;
 use rayon::prelude::*;
@@ -12,6 +12,7 @@ use crate::detector::inspection::{AnomalyMap, Inspection, in_picture};
 use crate::detector::request::Request;
 use crate::detector::tiling::{Merge, Tile, pooled_maximum};
 use crate::error::{Error, Result};
+use crate::features::{pixels, size, tokens};
 
 /// Inputs that the network is given at a time, and images that are in memory at a time.
 pub(crate) const BATCH: usize = 8;
@@ -92,7 +93,7 @@ fn first<T>(values: Vec<T>) -> Result<T> {
 
 fn score_whole(detector: &Detector, pictures: &[&Picture]) -> Result<Vec<Scored>> {
     let (maps, scores) = forward(detector, pictures)?;
-    let [height, width] = input_size(detector);
+    let [height, width] = size(&detector.preprocess);
     let scored =
         |(map, image_score): (Vec<f32>, f32)| Scored { image_score, map: AnomalyMap { width, height, values: map } };
     Ok(maps.into_iter().zip(scores).map(scored).collect())
@@ -105,7 +106,7 @@ fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Resul
         Some(tiling) => tiling.tiles(width, height)?,
         None => vec![Tile { x: 0, y: 0, width, height }],
     };
-    let size = input_size(detector);
+    let size = size(&detector.preprocess);
     let first = tiles.first().copied().ok_or(Error::NoImages { purpose: "inspect" })?;
     let mut merge = Merge::new(width, height, first, size)?;
     for tiles in tiles.chunks(BATCH) {
@@ -122,37 +123,20 @@ fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Resul
     Ok(Scored { image_score, map: AnomalyMap { width, height, values } })
 }
 
-fn input_size(detector: &Detector) -> [usize; 2] {
-    [detector.preprocess.height() as usize, detector.preprocess.width() as usize]
-}
-
-/// The network's input, `[batch, 3, height, width]`.
-pub(crate) fn pixels(detector: &Detector, pictures: &[&Picture]) -> Result<Tensor> {
-    let [height, width] = input_size(detector);
-    let each = 3 * height * width;
-    let mut values = vec![0.0f32; pictures.len() * each];
-    let fill = |(values, picture): (&mut [f32], &&Picture)| {
-        values.copy_from_slice(&detector.preprocess.pixels(picture)?);
-        Ok::<_, Error>(())
-    };
-    values.par_chunks_mut(each).zip(pictures).try_for_each(fill)?;
-    Ok(Tensor::from_vec(values, (pictures.len(), 3, height, width), &Device::Cpu)?)
-}
-
 /// Each picture's map at the input's size, and its image score.
 fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
     if pictures.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
     let network = &detector.network;
-    let tokens = detector.extractor.tokens(&pixels(detector, pictures)?)?;
-    let tokens = tokens.to_device(&network.device())?.to_dtype(network.dtype())?;
+    let images = pixels(&detector.preprocess, pictures)?;
+    let tokens = tokens(&*detector.extractor, &images, &network.device(), network.dtype())?;
     let scores = network.score(&tokens)?;
     let image_scores: Vec<f32> = scores.image_score.to_dtype(DType::F32)?.to_vec1()?;
     let values: Vec<f32> = scores.anomaly_map.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     if image_scores.iter().chain(&values).any(|value| !value.is_finite()) {
         return Err(Error::NotFinite { dtype: format!("{:?}", detector.dtype()).to_lowercase() });
     }
-    let [height, width] = input_size(detector);
+    let [height, width] = size(&detector.preprocess);
     Ok((values.chunks_exact(height * width).map(<[f32]>::to_vec).collect(), image_scores))
 }

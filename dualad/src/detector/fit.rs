@@ -11,15 +11,15 @@ use dualad_data::{Cancel, Sample};
 use serde::Serialize;
 
 use crate::calibration::{Calibrator, Scored};
-use crate::detector::pictures::PictureTokens;
 use crate::detector::request::Request;
 use crate::detector::tiling::Tiling;
 use crate::detector::training_images::{Image, Images, Known, TrainingImages};
 use crate::detector::{Detector, RegionOptions};
 use crate::error::{Error, Result};
+use crate::features::{FeatureCache, Features, PictureTokens, TokenSource};
 use crate::model::{Input, Model};
 use crate::recipe::{MemoryConfig, Recipe, TrainConfig};
-use crate::train::{FeatureCache, Features, Progress, TokenSource, Trainer};
+use crate::train::{Progress, Trainer};
 use crate::{Random, Variant};
 
 /// Share of each category's images that thresholds are set by, unless told otherwise.
@@ -98,7 +98,7 @@ pub struct Fit {
     device: Device,
     limits: Limits,
     cancel: Cancel,
-    progress: Box<dyn FnMut(FitProgress)>,
+    progress: Box<dyn FnMut(FitProgress) + Send>,
 }
 
 impl std::fmt::Debug for Fit {
@@ -252,7 +252,7 @@ impl Fit {
     }
 
     /// Hears how far it is.
-    pub fn progress(mut self, progress: impl FnMut(FitProgress) + 'static) -> Self {
+    pub fn progress(mut self, progress: impl FnMut(FitProgress) + Send + 'static) -> Self {
         self.progress = Box::new(progress);
         self
     }
@@ -415,7 +415,8 @@ impl Fit {
             if let Some(cache) = &self.cache {
                 features = features.cache(cache.clone());
             }
-            let features = features.compute(|done, total| progress(FitProgress::Features { done, total }))?;
+            let features =
+                features.progress(|done, total| progress(FitProgress::Features { done, total })).compute()?;
             return Ok(Box::new(features));
         }
         let mut tokens = PictureTokens::new(&**extractor, preprocess);

@@ -12,7 +12,6 @@ mod fit;
 mod inspection;
 mod original;
 mod outline;
-mod pictures;
 mod regions;
 mod request;
 #[cfg(test)]

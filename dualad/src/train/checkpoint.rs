@@ -20,8 +20,8 @@ use serde_json::Value;
 use crate::Random;
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
+use crate::features::Identity;
 use crate::recipe::Recipe;
-use crate::train::features::Identity;
 use crate::train::step::StepperState;
 
 /// To be raised when what a checkpoint holds changes.
@@ -269,7 +269,7 @@ fn old_unfinished(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::step::tests::{bits, small, tokens};
+    use crate::testing::{bits, small, tokens};
     use crate::train::step::{PlainStepper, Stepper};
     use crate::{DualAd, Variant};
     use dualad_backbones::Backbone;

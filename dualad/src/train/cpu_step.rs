@@ -138,8 +138,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::testing::{bits, small, tokens};
     use crate::train::step::PlainStepper;
-    use crate::train::step::tests::{bits, small, tokens};
     use candle_core::Device;
 
     fn steppers(seed: u64, optimizer: AdamWConfig) -> (PlainStepper, CpuStepper) {

@@ -8,8 +8,8 @@ use candle_core::Tensor;
 
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
+use crate::features::TokenSource;
 use crate::recipe::MemoryInit;
-use crate::train::features::TokenSource;
 use crate::train::k_means::k_means;
 use crate::train::step::Stepper;
 use crate::{Random, random::Stream};
@@ -69,21 +69,20 @@ mod tests {
     use super::*;
     use crate::DualAd;
     use crate::recipe::AdamWConfig;
+    use crate::testing::{RandomTokens, bits, small};
     use crate::train::step::PlainStepper;
-    use crate::train::step::tests::{bits, small};
-    use crate::train::trainer::tests::Tokens;
 
     fn stepper() -> PlainStepper {
         let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).unwrap();
         let mut stepper = PlainStepper::new(&network, AdamWConfig::default()).unwrap();
-        let tokens = Tokens::new(&small(), 2).batch(&[0, 1]).unwrap();
+        let tokens = RandomTokens::new(&small(), 2).batch(&[0, 1]).unwrap();
         stepper.step(&tokens, &mut Random::new(0)).unwrap();
         stepper
     }
 
     #[test]
     fn sampled_slots_are_what_was_asked_and_nothing_else_changes() {
-        let (mut stepper, tokens) = (stepper(), Tokens::new(&small(), 5));
+        let (mut stepper, tokens) = (stepper(), RandomTokens::new(&small(), 5));
         let asked = stepper.memory_queries(&tokens.batch(&[0, 1, 2, 3, 4]).unwrap()).unwrap();
         let mut before = stepper.state().unwrap();
         from_data(&mut stepper, &small(), MemoryInit::Sample, &tokens, &Random::new(0)).unwrap();
@@ -110,7 +109,7 @@ mod tests {
 
     #[test]
     fn k_means_gives_other_slots_and_the_same_each_time() {
-        let tokens = Tokens::new(&small(), 5);
+        let tokens = RandomTokens::new(&small(), 5);
         let slots = |init, seed| {
             let mut stepper = stepper();
             from_data(&mut stepper, &small(), init, &tokens, &Random::new(seed)).unwrap();

@@ -1,15 +1,13 @@
 //! Training: images to features, once; features to a network.
 //!
 //! 1. A [`crate::recipe::Recipe`] configures the network and its training.
-//! 2. [`Features`] computes each image's tokens once, and keeps them in a [`FeatureCache`] or in memory.
+//! 2. [`crate::features::Features`] computes each image's tokens once.
 //! 3. A [`Trainer`] trains on them, with a checkpoint that an interrupted run goes on from.
 //!
 //! `docs/training.md` shows it from the command line.
 
 mod checkpoint;
 mod cpu_step;
-mod feature_cache;
-pub(crate) mod features;
 mod k_means;
 mod log;
 mod memory_init;
@@ -18,10 +16,6 @@ mod statistics;
 pub(crate) mod step;
 mod trainer;
 
-pub use feature_cache::{FeatureCache, FeatureType};
-#[cfg(test)]
-pub(crate) use features::tests as features_tests;
-pub use features::{Features, FeaturesBuilder, Identity, TokenSource};
 pub use log::LogLine;
 pub use optimizer::AdamW;
 pub use trainer::{Progress, Trainer};

@@ -5,7 +5,7 @@ use candle_core::DType;
 use dualad_data::Cancel;
 
 use crate::error::Result;
-use crate::train::features::TokenSource;
+use crate::features::TokenSource;
 use crate::{DualAd, Random};
 
 /// Images read at a time. No effect on the numbers.
@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::Result;
-    use crate::train::features::Identity;
+    use crate::features::Identity;
 
     #[derive(Debug)]
     struct Values(Vec<[f32; 4]>, Identity);

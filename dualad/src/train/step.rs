@@ -173,40 +173,9 @@ impl Stepper for PlainStepper {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::{DualAdConfig, Variant};
-    use dualad_backbones::Backbone;
-
-    /// A network small enough for a test: 12 tokens of 2 stages.
-    pub(crate) fn small() -> DualAdConfig {
-        DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
-            .with_narrow_width(8)
-            .with_chunk_width(8)
-            .with_ffn_width(16)
-            .with_heads(2)
-            .with_levels(2)
-            .with_encoder_layers(1)
-            .with_memory_slots(6)
-            .with_stage_channels(vec![3, 4])
-            .with_grid([3, 4])
-            .with_neighbor_mask(Some([1, 1]))
-            .with_standardize(true)
-    }
-
-    pub(crate) fn tokens(config: &DualAdConfig, batch: usize, seed: u64) -> Tensor {
-        let shape = (batch, config.tokens(), config.channels());
-        let values = Random::new(seed).stream().normal(shape.0 * shape.1 * shape.2);
-        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-    }
-
-    pub(crate) fn bits(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<u32>> {
-        let bits = |tensor: &Tensor| {
-            let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-            values.into_iter().map(f32::to_bits).collect()
-        };
-        tensors.iter().map(|(name, tensor)| (name.clone(), bits(tensor))).collect()
-    }
+    use crate::testing::{bits, small, tokens};
 
     fn stepper(seed: u64) -> PlainStepper {
         let config = small();

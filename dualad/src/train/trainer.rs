@@ -8,10 +8,10 @@ use dualad_data::Cancel;
 use dualad_kernels::are_finite;
 
 use crate::error::{Error, Result};
+use crate::features::TokenSource;
 use crate::recipe::{MemoryInit, Precision, Recipe, TrainConfig};
 use crate::train::checkpoint::{Checkpoint, Line, Position};
 use crate::train::cpu_step::CpuStepper;
-use crate::train::features::TokenSource;
 use crate::train::log::{LogLine, TrainLog};
 use crate::train::step::{PlainStepper, StepReport, Stepper};
 use crate::train::{memory_init, statistics};
@@ -88,7 +88,8 @@ pub struct Progress {
 /// use dualad::data::synthetic::{self, Category, Options};
 /// use dualad::data::{Cancel, Dataset, Split};
 /// use dualad::recipe::Recipe;
-/// use dualad::train::{Features, Trainer};
+/// use dualad::features::Features;
+/// use dualad::train::Trainer;
 /// use dualad::Variant;
 ///
 /// # let folder = std::env::temp_dir().join(format!("dualad-doc-trainer-{}", std::process::id()));
@@ -106,7 +107,7 @@ pub struct Progress {
 ///     .with_chunk_width(8)
 ///     .with_ffn_width(8); // 64 x 64 pixels
 /// let extractor = Backbone::FilterBank.extractor().build()?.into();
-/// let features = Features::of(dataset.samples(Split::Train).cloned(), extractor, Preprocess::new(64, 64)?).compute(|_, _| {})?;
+/// let features = Features::of(dataset.samples(Split::Train).cloned(), extractor, Preprocess::new(64, 64)?).compute()?;
 ///
 /// let cancel = Cancel::default();
 /// let mut trainer = Trainer::new(recipe, &features, &Device::Cpu, &cancel)?.checkpoint(folder.join("checkpoint.safetensors"));
@@ -484,47 +485,16 @@ impl Rate {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::cell::Cell;
 
     use candle_core::Tensor;
 
     use super::*;
-    use crate::DualAdConfig;
+    use crate::features::Identity;
     use crate::recipe::{AdamWConfig, Augmentation, Curve, Schedule};
     use crate::recipe::{MemoryConfig, TrainConfig};
-    use crate::train::features::Identity;
-    use crate::train::step::tests::{bits, small, tokens};
-
-    /// Random tokens, as many images as asked for.
-    #[derive(Debug)]
-    pub(crate) struct Tokens {
-        tokens: Tensor,
-        identity: Identity,
-    }
-
-    impl Tokens {
-        pub(crate) fn new(config: &DualAdConfig, images: usize) -> Self {
-            let names = (0..images).map(|index| (format!("{index:032x}"), format!("part/{index}.png")));
-            let identity = Identity { extraction: vec![("backbone".into(), "random".into())], images: names.collect() };
-            Self { tokens: tokens(config, images, 11), identity }
-        }
-    }
-
-    impl TokenSource for Tokens {
-        fn images(&self) -> usize {
-            self.identity.images.len()
-        }
-
-        fn batch(&self, indices: &[usize]) -> Result<Tensor> {
-            let indices: Vec<u32> = indices.iter().map(|&index| index as u32).collect();
-            Ok(self.tokens.index_select(&Tensor::new(indices, &Device::Cpu)?, 0)?)
-        }
-
-        fn identity(&self) -> &Identity {
-            &self.identity
-        }
-    }
+    use crate::testing::{RandomTokens, bits, dataset, small};
 
     fn recipe() -> Recipe {
         let mut network = small();
@@ -551,26 +521,26 @@ pub(crate) mod tests {
     }
 
     /// 7 images: 3 steps an epoch, the last of one image.
-    fn source() -> Tokens {
-        Tokens::new(&small(), 7)
+    fn source() -> RandomTokens {
+        RandomTokens::new(&small(), 7)
     }
 
     fn go() -> Cancel {
         Cancel::default()
     }
 
-    fn new(source: &Tokens) -> Trainer<'_> {
+    fn new(source: &RandomTokens) -> Trainer<'_> {
         Trainer::new(recipe(), source, &Device::Cpu, &go()).unwrap()
     }
 
     #[test]
     fn an_augmented_run_resumes_to_the_same_bits_and_others_refuse_it() {
         let folder = tempfile::tempdir().unwrap();
-        let dataset = crate::train::features_tests::dataset(folder.path());
+        let parts = dataset(folder.path());
         let extractor = dualad_backbones::Backbone::FilterBank.extractor().build().unwrap().into();
         let preprocess = dualad_data::image::Preprocess::new(64, 64).unwrap();
-        let samples = dataset.samples(dualad_data::Split::Train).cloned();
-        let features = crate::train::Features::of(samples, extractor, preprocess).compute(|_, _| ()).unwrap();
+        let samples = parts.samples(dualad_data::Split::Train).cloned();
+        let features = crate::features::Features::of(samples, extractor, preprocess).compute().unwrap();
         let mut augmented = recipe();
         augmented.network.stage_channels =
             dualad_backbones::Backbone::FilterBank.default_stages().iter().map(|stage| stage.channels).collect();
@@ -677,7 +647,7 @@ pub(crate) mod tests {
     #[test]
     fn every_image_is_seen_once_an_epoch_in_another_order() {
         #[derive(Debug)]
-        struct Seen(Tokens, std::sync::Mutex<Vec<usize>>);
+        struct Seen(RandomTokens, std::sync::Mutex<Vec<usize>>);
         impl TokenSource for Seen {
             fn images(&self) -> usize {
                 self.0.images()
@@ -736,8 +706,8 @@ pub(crate) mod tests {
 
     #[test]
     fn no_images_and_impossible_recipes_are_errors() {
-        let empty = Tokens::new(&small(), 1);
-        let empty = Tokens { identity: Identity::default(), ..empty };
+        let empty = RandomTokens::new(&small(), 1);
+        let empty = RandomTokens { identity: Identity::default(), ..empty };
         let new = |recipe, source| Trainer::new(recipe, source, &Device::Cpu, &go()).unwrap_err();
         assert!(matches!(new(recipe(), &empty), Error::NoImages { .. }));
         let mut impossible = recipe();

@@ -49,7 +49,7 @@ pub enum FeatureType {
 /// A folder of features that any number of runs, also at once, may share.
 ///
 /// ```
-/// use dualad::train::{FeatureCache, FeatureType};
+/// use dualad::features::{FeatureCache, FeatureType};
 ///
 /// let folder = std::env::temp_dir().join(format!("dualad-doc-cache-{}", std::process::id()));
 /// let cache = FeatureCache::open(&folder)?.feature_type(FeatureType::F16);

@@ -1,19 +1,23 @@
-//! Tokens of pictures that are in memory, or of their tiles.
+//! The features of pictures in memory, or of their tiles.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use dualad_backbones::FeatureExtractor;
-use dualad_backbones::weights::sha256;
 use dualad_data::Cancel;
 use dualad_data::image::{Picture, Preprocess};
+use dualad_store::sha256;
 
-use crate::detector::engine::BATCH;
 use crate::error::{Error, Result};
-use crate::train::features::{available_memory, extraction};
-use crate::train::{Identity, TokenSource};
+use crate::features::identity::{Identity, extraction};
+use crate::features::memory::available_memory;
+use crate::features::source::TokenSource;
+use crate::features::tokens::{self, pixels};
 
-/// Every input's tokens, in memory.
+/// The number of pictures that the extractor computes at a time.
+const BATCH: usize = 8;
+
+/// The tokens of pictures, in memory.
 #[derive(Debug)]
-pub(super) struct PictureTokens {
+pub(crate) struct PictureTokens {
     /// `[inputs][tokens * channels]`.
     values: Vec<Box<[f32]>>,
     shape: [usize; 2],
@@ -21,17 +25,16 @@ pub(super) struct PictureTokens {
 }
 
 impl PictureTokens {
-    pub(super) fn new(extractor: &dyn FeatureExtractor, preprocess: &Preprocess) -> Self {
-        let tokens = preprocess.height() as usize / 16 * (preprocess.width() as usize / 16);
+    pub(crate) fn new(extractor: &dyn FeatureExtractor, preprocess: &Preprocess) -> Self {
         let identity = Identity { extraction: extraction(extractor, preprocess, None), images: Vec::new() };
-        Self { values: Vec::new(), shape: [tokens, extractor.token_channels()], identity }
+        Self { values: Vec::new(), shape: tokens::shape(extractor, preprocess), identity }
     }
 
-    /// Adds inputs, each with a name to call it by.
+    /// Adds pictures, each with a name for errors.
     ///
     /// # Errors
-    /// [`Error::Config`] where they no longer fit into half of the memory that can be had.
-    pub(super) fn add(
+    /// [`Error::Config`] if the features do not fit into half of the available memory.
+    pub(crate) fn add(
         &mut self,
         extractor: &dyn FeatureExtractor,
         preprocess: &Preprocess,
@@ -42,16 +45,11 @@ impl PictureTokens {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let size = (preprocess.height() as usize, preprocess.width() as usize);
-            let mut pixels = Vec::with_capacity(inputs.len() * 3 * size.0 * size.1);
-            for (_, picture) in inputs {
-                pixels.extend(preprocess.pixels(picture)?);
-            }
-            let images = Tensor::from_vec(pixels, (inputs.len(), 3, size.0, size.1), &Device::Cpu)?;
-            let tokens = extractor.tokens(&images)?.to_dtype(DType::F32)?.to_device(&Device::Cpu)?;
-            let tokens: Vec<f32> = tokens.flatten_all()?.to_vec1()?;
+            let pictures: Vec<&Picture> = inputs.iter().map(|(_, picture)| picture).collect();
+            let name = |index: usize| inputs.get(index).map(|(name, _)| name.into()).unwrap_or_default();
+            let tokens = tokens::values(extractor, &pixels(preprocess, &pictures)?, name)?;
             let each = self.shape[0] * self.shape[1];
-            // What is held counts as taken: what is available shrinks with it.
+            // The memory of earlier pictures is no longer available.
             if available_memory() < (inputs.len() * each * size_of::<f32>()) as u64 {
                 let reason =
                     "their features do not fit into memory; train on a folder with a feature cache, or on fewer";
@@ -59,10 +57,6 @@ impl PictureTokens {
                 return Err(Error::Config { field: "images", value, reason: reason.into() });
             }
             for ((name, picture), tokens) in inputs.iter().zip(tokens.chunks_exact(each.max(1))) {
-                if tokens.iter().any(|value| !value.is_finite()) {
-                    let reason = "they hold NaN or infinity; look at the image and the backbone's weights".into();
-                    return Err(Error::Features { path: name.into(), reason });
-                }
                 let digest = sha256(picture.pixels());
                 self.identity.images.push((digest.get(..32).unwrap_or_default().into(), name.clone()));
                 self.values.push(tokens.into());

@@ -1,0 +1,10 @@
+//! The memory that features may take.
+
+/// Half of the memory that can be had without swapping, where the system says.
+pub(crate) fn available_memory() -> u64 {
+    const UNKNOWN: u64 = 4 << 30;
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kilobytes.map_or(UNKNOWN, |kilobytes| kilobytes.saturating_mul(1024) / 2)
+}
