@@ -1,10 +1,11 @@
-//! Matrix products on parts of larger buffers, through the `gemm` crate that candle's own products use.
+//! Matrix products of strided slices, through the `gemm` crate that candle's own products use.
 //!
-//! One thread each: the operations here run many of them side by side, and the result does not depend on how many.
+//! Each product runs on one thread: callers run many products in parallel, and the result does not depend on the number of
+//! threads.
 
 use gemm::Parallelism;
 
-/// Rows and columns in a buffer, with the distance from one to the next.
+/// The rows and columns of a matrix in a buffer, and the distances between them in elements.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) rows: usize,
@@ -14,7 +15,7 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    /// `rows` x `columns`, each row `row_stride` after the one before.
+    /// `rows` x `columns`, row by row, with `row_stride` elements from one row to the next.
     pub(crate) fn strided(rows: usize, columns: usize, row_stride: usize) -> Self {
         Self { rows, columns, row_stride, column_stride: 1 }
     }
@@ -24,12 +25,13 @@ impl Shape {
         Self::strided(rows, columns, columns)
     }
 
+    /// The same elements read as the transposed matrix.
     pub(crate) fn transposed(self) -> Self {
         let Self { rows, columns, row_stride, column_stride } = self;
         Self { rows: columns, columns: rows, row_stride: column_stride, column_stride: row_stride }
     }
 
-    /// Elements from the first to one past the last.
+    /// The number of elements from the first to the last, gaps included.
     fn extent(self) -> usize {
         if self.rows == 0 || self.columns == 0 {
             return 0;
@@ -38,35 +40,12 @@ impl Shape {
     }
 }
 
-/// A matrix that is written: a part of a buffer that several threads write disjoint parts of.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Target {
-    start: *mut f32,
-    length: usize,
-}
-
-// SAFETY: a `Target` is a pointer and a length; what it is used for is argued where it is used.
-unsafe impl Send for Target {}
-// SAFETY: as above.
-unsafe impl Sync for Target {}
-
-impl Target {
-    pub(crate) fn new(buffer: &mut [f32]) -> Self {
-        Self { start: buffer.as_mut_ptr(), length: buffer.len() }
-    }
-}
-
-/// `target[offset..] = alpha * left * right`, or added to it.
-///
-/// # Safety
-/// While this runs nobody else reads or writes the elements of `target` that `shape` at `offset` covers, and the buffer that
-/// `target` was made of is alive.
+/// `target = alpha * left * right`, or `target += ...` where `add` is set.
 ///
 /// # Panics
-/// If a shape does not fit its buffer or the others: a mistake in this crate, never a caller's input.
-pub(crate) unsafe fn multiply(
-    target: Target,
-    offset: usize,
+/// If a shape does not fit its buffer or the other shapes: a mistake in this crate, never a caller's input.
+pub(crate) fn multiply_into(
+    target: &mut [f32],
     shape: Shape,
     add: bool,
     alpha: f32,
@@ -76,18 +55,18 @@ pub(crate) unsafe fn multiply(
     assert_eq!((left_shape.rows, right_shape.columns), (shape.rows, shape.columns), "the shapes of a product");
     assert_eq!(left_shape.columns, right_shape.rows, "the shapes of a product");
     assert!(left_shape.extent() <= left.len() && right_shape.extent() <= right.len(), "an operand's shape");
-    assert!(offset + shape.extent() <= target.length, "the target's shape");
+    assert!(shape.extent() <= target.len(), "the target's shape");
     if shape.extent() == 0 {
         return;
     }
-    // SAFETY: every element that the strides reach lies inside its buffer, as asserted above; the operands are shared
-    // slices and the target is ours alone by this function's contract, so that nothing is written while it is read.
+    // SAFETY: the assertions above keep every element that the strides reach inside its buffer. `target` is borrowed
+    // exclusively and the operands are shared slices, so that nothing is written while it is read.
     unsafe {
         gemm::gemm(
             shape.rows,
             shape.columns,
             left_shape.columns,
-            target.start.add(offset),
+            target.as_mut_ptr(),
             shape.column_stride as isize,
             shape.row_stride as isize,
             add,
@@ -107,26 +86,12 @@ pub(crate) unsafe fn multiply(
     }
 }
 
-/// [`multiply`] into a buffer of one's own.
-pub(crate) fn multiply_into(
-    buffer: &mut [f32],
-    shape: Shape,
-    add: bool,
-    alpha: f32,
-    left: (&[f32], Shape),
-    right: (&[f32], Shape),
-) {
-    let target = Target::new(buffer);
-    // SAFETY: `buffer` is borrowed exclusively until this returns.
-    unsafe { multiply(target, 0, shape, add, alpha, left, right) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Random;
 
-    /// Odd sizes, gaps, transposes, accumulation: against the definition.
+    /// Covers odd sizes, gaps between rows, transposed operands, and accumulation.
     #[test]
     fn products_equal_the_definition() {
         let mut random = Random::new(0);
@@ -161,7 +126,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the target's shape")]
-    fn a_target_that_is_too_small_is_noticed() {
+    fn panics_if_the_target_is_too_small() {
         let one = ([1.0].as_slice(), Shape::dense(1, 1));
         let row = ([1.0, 2.0].as_slice(), Shape::dense(1, 2));
         multiply_into(&mut [0.0], Shape::dense(1, 2), false, 1.0, one, row);
