@@ -1,7 +1,6 @@
 //! Feature aggregation (method, section 2): stage maps to stride-16 tokens.
 
 use candle_core::{DType, Tensor};
-use dualad_gpu::{Launch, Source, suffix};
 
 use crate::error::{Error, Result};
 use crate::extractor::is_supported;
@@ -47,32 +46,15 @@ pub fn aggregate(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2])
     for (index, (map, stage)) in maps.iter().zip(stages).enumerate() {
         check(map, stage, &maps[0], [height, width]).map_err(|reason| Error::FeatureMap { index, reason })?;
     }
-    // Kernels have no gradient.
-    let plain_only = maps[0].device().is_cpu() || maps.iter().any(Tensor::track_op);
-    if !plain_only && suffix(maps[0].dtype()).is_ok() {
-        return Ok(on_device(maps, stages, [height / TOKEN_STRIDE, width / TOKEN_STRIDE])?);
+    // The GPU operation has no gradient.
+    let needs_gradient = maps.iter().any(Tensor::track_op);
+    if !needs_gradient && dualad_gpu::supports(&maps.iter().collect::<Vec<_>>()) {
+        let maps: Vec<_> =
+            maps.iter().zip(stages).map(|(map, stage)| dualad_gpu::StageMap { map, stride: stage.stride }).collect();
+        let grid = [height / TOKEN_STRIDE, width / TOKEN_STRIDE];
+        return Ok(dualad_gpu::Aggregate { maps: &maps, grid, token_stride: TOKEN_STRIDE }.run()?);
     }
     plain(maps, stages, [height, width])
-}
-
-/// On a CUDA or Metal device: each map straight into the tokens.
-fn on_device(maps: &[Tensor], stages: &[Stage], [rows, columns]: [usize; 2]) -> candle_core::Result<Tensor> {
-    let (batch, dtype, device) = (maps[0].dim(0)?, maps[0].dtype(), maps[0].device());
-    let width = stages.iter().map(|stage| stage.channels).sum();
-    let tokens = Tensor::zeros((batch, rows * columns, width), dtype, device)?;
-    let mut first = 0;
-    for (map, stage) in maps.iter().zip(stages) {
-        let (_, channels, map_rows, map_columns) = map.dims4()?;
-        let launch = Launch::new(Source::Aggregate, format!("aggregate_{}", suffix(dtype)?));
-        let launch = launch.count(batch).count(channels).count(map_rows).count(map_columns);
-        let launch = launch.count(rows).count(columns).count(width).count(first);
-        let launch = launch.count((TOKEN_STRIDE / stage.stride).max(1)).count((stage.stride / TOKEN_STRIDE).max(1));
-        let threads = 256;
-        let launch = launch.changes(1).groups([(columns * channels).div_ceil(threads), rows, batch], threads, 0);
-        launch.run(&[&map.contiguous()?, &tokens], &[])?;
-        first += channels;
-    }
-    Ok(tokens)
 }
 
 /// In candle's operations.

@@ -1,26 +1,26 @@
-// AdamW with a gradient that is scaled to a norm, and the sums of squares that the norm is made of.
+// AdamW with a scaled gradient, and the sums of squares for the norm of all gradients.
 #ifndef __METAL_VERSION__
 #include "prelude.h"
 #endif
 
 struct AdamWParams {
     u32 count;
-    // Where the sums of this variable's groups begin.
-    u32 first;
-    // What the gradient is multiplied with.
-    float clip;
+    // The index of the first sum of this variable.
+    u32 first_sum;
+    // The factor of the gradient, for clipping.
+    float gradient_scale;
     float beta1, beta2, eps;
-    // 1 - step size * decay; step size / (1 - beta1^step); 1 / (1 - beta2^step).
-    float decay, step, correction;
-    // 1 - beta1 and 1 - beta2: in f32 their difference from 1 would be another number.
-    float mean_share, square_share;
+    // 1 - learning rate * weight decay; learning rate / (1 - beta1^step); 1 / (1 - beta2^step).
+    float decay, step_size, correction;
+    // Computed in f64 by the host: in f32 the differences would be rounded differently.
+    float one_minus_beta1, one_minus_beta2;
 };
 
-// Numbers that a group adds up.
+// Elements that a group sums.
 #define PER_GROUP 8192
 
-// Groups of 256 threads, one for each 8192 numbers, each to a sum of its own. `shared`: 256 numbers.
-INLINE void sum_squares(CONSTANT AdamWParams &p, GLOBAL const float *x, GLOBAL float *sums, At at, SHARED float *shared) {
+// Each group of 256 threads writes one sum of 8192 elements. `shared`: 256 floats.
+INLINE void sum_of_squares(CONSTANT AdamWParams &p, GLOBAL const float *x, GLOBAL float *sums, At at, SHARED float *shared) {
     u64 start = (u64)at.group_x * PER_GROUP;
     float sum = 0;
     for (u32 i = at.index; i < PER_GROUP && start + i < p.count; i += at.threads) sum += x[start + i] * x[start + i];
@@ -30,19 +30,19 @@ INLINE void sum_squares(CONSTANT AdamWParams &p, GLOBAL const float *x, GLOBAL f
         if (at.index < half_way) shared[at.index] += shared[at.index + half_way];
         meet();
     }
-    if (at.index == 0) sums[p.first + at.group_x] = shared[0];
+    if (at.index == 0) sums[p.first_sum + at.group_x] = shared[0];
 }
 
-INLINE void adamw(CONSTANT AdamWParams &p, GLOBAL const float *gradient, GLOBAL float *variable, GLOBAL float *mean, GLOBAL float *square, At at, SHARED float *) {
+INLINE void adamw(CONSTANT AdamWParams &p, GLOBAL const float *gradient, GLOBAL float *variable, GLOBAL float *first_moment, GLOBAL float *second_moment, At at, SHARED float *) {
     u32 i = at.group_x * at.threads + at.index;
     if (i >= p.count) return;
-    float g = gradient[i] * p.clip;
-    float m = mean[i] * p.beta1 + g * p.mean_share;
-    float s = square[i] * p.beta2 + g * g * p.square_share;
-    mean[i] = m;
-    square[i] = s;
-    variable[i] = variable[i] * p.decay - m * p.step / (sqrt_of(s * p.correction) + p.eps);
+    float g = gradient[i] * p.gradient_scale;
+    float m = first_moment[i] * p.beta1 + g * p.one_minus_beta1;
+    float s = second_moment[i] * p.beta2 + g * g * p.one_minus_beta2;
+    first_moment[i] = m;
+    second_moment[i] = s;
+    variable[i] = variable[i] * p.decay - m * p.step_size / (sqrt_of(s * p.correction) + p.eps);
 }
 
-KERNEL2(sum_squares_float, sum_squares, AdamWParams, GLOBAL const float *, GLOBAL float *)
+KERNEL2(sum_of_squares_float, sum_of_squares, AdamWParams, GLOBAL const float *, GLOBAL float *)
 KERNEL4(adamw_float, adamw, AdamWParams, GLOBAL const float *, GLOBAL float *, GLOBAL float *, GLOBAL float *)

@@ -7,11 +7,11 @@
 struct AggregateParams {
     u32 batch, channels, rows, columns;
     // The tokens' grid, and all channels of a token.
-    u32 token_rows, token_columns, width;
+    u32 token_rows, token_columns, token_channels;
     // This stage's first channel.
-    u32 first;
-    // Cells of the map that a token's side takes, or 1; tokens that a cell's side takes, or 1.
-    u32 side, repeat;
+    u32 first_channel;
+    // Cells of the map that a token's pool takes, or 1; tokens that a cell's pool takes, or 1.
+    u32 pool, repeat;
 };
 
 // Groups (tokens' columns and channels / threads, tokens' rows, batch): neighbouring threads have neighbouring columns of one
@@ -23,11 +23,11 @@ INLINE void aggregate(CONSTANT AggregateParams &p, GLOBAL const T *map, GLOBAL T
     u32 channel = index / p.token_columns, column = index % p.token_columns, row = at.group_y;
     GLOBAL const T *plane = map + ((u64)at.group_z * p.channels + channel) * p.rows * p.columns;
     float sum = 0;
-    for (u32 y = 0; y < p.side; y++)
-        for (u32 x = 0; x < p.side; x++)
-            sum += number(plane[(u64)(row * p.side / p.repeat + y) * p.columns + column * p.side / p.repeat + x]);
+    for (u32 y = 0; y < p.pool; y++)
+        for (u32 x = 0; x < p.pool; x++)
+            sum += number(plane[(u64)(row * p.pool / p.repeat + y) * p.columns + column * p.pool / p.repeat + x]);
     u64 token = ((u64)at.group_z * p.token_rows + row) * p.token_columns + column;
-    tokens[token * p.width + p.first + channel] = stored<T>(sum / (float)(p.side * p.side));
+    tokens[token * p.token_channels + p.first_channel + channel] = stored<T>(sum / (float)(p.pool * p.pool));
 }
 
 #define AGGREGATE(T) KERNEL2(aggregate_##T, aggregate<T>, AggregateParams, GLOBAL const T *, GLOBAL T *)

@@ -228,20 +228,20 @@ INLINE void attention_backward(CONSTANT AttentionParams &p, GLOBAL const T *quer
 }
 
 template <typename T, int V>
-INLINE void attention_queries(CONSTANT AttentionParams &p, GLOBAL const T *query, GLOBAL const T *key, GLOBAL const T *value, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL T *d_query, At at, SHARED float *shared) {
+INLINE void attention_query_gradient(CONSTANT AttentionParams &p, GLOBAL const T *query, GLOBAL const T *key, GLOBAL const T *value, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL T *d_query, At at, SHARED float *shared) {
     attention_backward<T, V, false>(p, query, key, value, dy, statistics, d_query, d_query, at, shared);
 }
 
 template <typename T, int V>
-INLINE void attention_keys(CONSTANT AttentionParams &p, GLOBAL const T *query, GLOBAL const T *key, GLOBAL const T *value, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL T *d_key, GLOBAL T *d_value, At at, SHARED float *shared) {
+INLINE void attention_key_gradients(CONSTANT AttentionParams &p, GLOBAL const T *query, GLOBAL const T *key, GLOBAL const T *value, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL T *d_key, GLOBAL T *d_value, At at, SHARED float *shared) {
     attention_backward<T, V, true>(p, query, key, value, dy, statistics, d_key, d_value, at, shared);
 }
 
 #define COMMA ,
 #define ATTENTION_OF_WIDTH(T, V)                                                                                               \
     KERNEL4(attention_forward_##T##_##V, attention_forward<T COMMA V>, AttentionParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL T *) \
-    KERNEL6(attention_queries_##T##_##V, attention_queries<T COMMA V>, AttentionParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const float *, GLOBAL T *) \
-    KERNEL7(attention_keys_##T##_##V, attention_keys<T COMMA V>, AttentionParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const float *, GLOBAL T *, GLOBAL T *)
+    KERNEL6(attention_query_gradient_##T##_##V, attention_query_gradient<T COMMA V>, AttentionParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const float *, GLOBAL T *) \
+    KERNEL7(attention_key_gradients_##T##_##V, attention_key_gradients<T COMMA V>, AttentionParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const float *, GLOBAL T *, GLOBAL T *)
 #define ATTENTION(T)                                                                                                           \
     KERNEL5(attention_statistics_##T, attention_statistics<T>, AttentionParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL float *) \
     ATTENTION_OF_WIDTH(T, 1)                                                                                                   \

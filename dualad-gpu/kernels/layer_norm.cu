@@ -7,7 +7,7 @@ struct NormParams {
     u32 rows, channels;
     float eps;
     // Rows that a group adds up for the gradients of weight and bias.
-    u32 part;
+    u32 rows_per_part;
 };
 
 struct Statistics {
@@ -45,7 +45,7 @@ INLINE void norm_forward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const
 
 // dx = s (w dy - mean(w dy) - h mean(w dy h)), s = 1 / deviation. A warp for each row; also writes its statistics.
 template <typename T>
-INLINE void norm_backward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *weight, GLOBAL const T *dy, GLOBAL T *dx, GLOBAL float *statistics, At at, SHARED float *) {
+INLINE void norm_input_gradient(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *weight, GLOBAL const T *dy, GLOBAL T *dx, GLOBAL float *statistics, At at, SHARED float *) {
     u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     x += (u64)row * p.channels;
@@ -73,9 +73,9 @@ INLINE void norm_backward(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL cons
 // Sums of dy h and of dy over `part` rows, to [parts, 2, channels]: groups (columns / 32, parts) of 256 threads, 8 rows at a
 // time. `shared`: 2 x 256 numbers.
 template <typename T>
-INLINE void norm_parameters(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL float *sums, At at, SHARED float *shared) {
-    u32 column = at.group_x * 32 + at.index % 32, first = at.group_y * p.part, lane_row = at.index / 32;
-    u32 end = first + p.part < p.rows ? first + p.part : p.rows;
+INLINE void norm_parameter_gradients(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL float *sums, At at, SHARED float *shared) {
+    u32 column = at.group_x * 32 + at.index % 32, first = at.group_y * p.rows_per_part, lane_row = at.index / 32;
+    u32 end = first + p.rows_per_part < p.rows ? first + p.rows_per_part : p.rows;
     float along = 0, plain = 0;
     if (column < p.channels) {
         for (u32 row = first + lane_row; row < end; row += at.threads / 32) {
@@ -101,8 +101,8 @@ INLINE void norm_parameters(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL co
 
 #define LAYER_NORM(T)                                                                                                          \
     KERNEL4(norm_forward_##T, norm_forward<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL T *)   \
-    KERNEL5(norm_backward_##T, norm_backward<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL T *, GLOBAL float *) \
-    KERNEL4(norm_parameters_##T, norm_parameters<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const float *, GLOBAL float *)
+    KERNEL5(norm_input_gradient_##T, norm_input_gradient<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const T *, GLOBAL T *, GLOBAL float *) \
+    KERNEL4(norm_parameter_gradients_##T, norm_parameter_gradients<T>, NormParams, GLOBAL const T *, GLOBAL const T *, GLOBAL const float *, GLOBAL float *)
 
 LAYER_NORM(float)
 LAYER_NORM(f16)

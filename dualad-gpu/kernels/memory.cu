@@ -5,12 +5,12 @@
 #endif
 
 // PyTorch's: keeps the norm of a zero vector, and a sum of no weights, from being divided by.
-#define SMALLEST 1e-12f
+#define EPS 1e-12f
 
 struct MemoryParams {
     u32 rows, length;
     // 1 / temperature.
-    float sharpness;
+    float inverse_temperature;
     // Weights up to it become 0: 1 / slots.
     float threshold;
 };
@@ -23,7 +23,7 @@ INLINE void unit_forward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL
     y += (u64)row * p.length;
     float squares = 0;
     for (u32 i = lane; i < p.length; i += 32) squares += x[i] * x[i];
-    float norm = larger(sqrt_of(sum_of_lanes(squares)), SMALLEST);
+    float norm = larger(sqrt_of(sum_of_lanes(squares)), EPS);
     for (u32 i = lane; i < p.length; i += 32) y[i] = x[i] / norm;
 }
 
@@ -41,8 +41,8 @@ INLINE void unit_backward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBA
     }
     float norm = sqrt_of(sum_of_lanes(squares));
     along = sum_of_lanes(along);
-    bool bound = !(norm > SMALLEST);
-    norm = larger(norm, SMALLEST);
+    bool bound = !(norm > EPS);
+    norm = larger(norm, EPS);
     float share = bound ? 0.0f : along / (norm * norm);
     for (u32 i = lane; i < p.length; i += 32) dx[i] = (dy[i] - x[i] * share) / norm;
 }
@@ -53,7 +53,7 @@ struct Addressing {
 };
 
 INLINE float softmax_weight(CONSTANT MemoryParams &p, LOCAL const Addressing &a, float cosine) {
-    return exp_of((cosine - a.largest) * p.sharpness) / a.sum;
+    return exp_of((cosine - a.largest) * p.inverse_temperature) / a.sum;
 }
 
 INLINE Addressing addressing(CONSTANT MemoryParams &p, GLOBAL const float *cosines, u32 lane) {
@@ -62,7 +62,7 @@ INLINE Addressing addressing(CONSTANT MemoryParams &p, GLOBAL const float *cosin
     for (u32 i = lane; i < p.length; i += 32) a.largest = larger(a.largest, cosines[i]);
     a.largest = largest_of_lanes(a.largest);
     a.sum = 0;
-    for (u32 i = lane; i < p.length; i += 32) a.sum += exp_of((cosines[i] - a.largest) * p.sharpness);
+    for (u32 i = lane; i < p.length; i += 32) a.sum += exp_of((cosines[i] - a.largest) * p.inverse_temperature);
     a.sum = sum_of_lanes(a.sum);
     a.kept = 0;
     for (u32 i = lane; i < p.length; i += 32) {
@@ -83,7 +83,7 @@ INLINE void address_forward(CONSTANT MemoryParams &p, GLOBAL const float *cosine
     Addressing a = addressing(p, cosines, lane);
     for (u32 i = lane; i < p.length; i += 32) {
         float weight = softmax_weight(p, a, cosines[i]);
-        weights[i] = weight <= p.threshold ? 0.0f : weight / larger(a.kept, SMALLEST);
+        weights[i] = weight <= p.threshold ? 0.0f : weight / larger(a.kept, EPS);
     }
 }
 
@@ -95,13 +95,13 @@ INLINE void address_backward(CONSTANT MemoryParams &p, GLOBAL const float *cosin
     gradient += (u64)row * p.length;
     d_cosines += (u64)row * p.length;
     Addressing a = addressing(p, cosines, lane);
-    float kept = larger(a.kept, SMALLEST), mean = 0;
+    float kept = larger(a.kept, EPS), mean = 0;
     for (u32 i = lane; i < p.length; i += 32) {
         float weight = softmax_weight(p, a, cosines[i]);
         mean += weight <= p.threshold ? 0.0f : gradient[i] * weight / kept;
     }
     // A sum at its bound is constant.
-    mean = a.kept > SMALLEST ? sum_of_lanes(mean) : 0.0f;
+    mean = a.kept > EPS ? sum_of_lanes(mean) : 0.0f;
     float along = 0;
     for (u32 i = lane; i < p.length; i += 32) {
         float weight = softmax_weight(p, a, cosines[i]);
@@ -111,7 +111,7 @@ INLINE void address_backward(CONSTANT MemoryParams &p, GLOBAL const float *cosin
     for (u32 i = lane; i < p.length; i += 32) {
         float weight = softmax_weight(p, a, cosines[i]);
         float d = weight <= p.threshold ? 0.0f : (gradient[i] - mean) / kept;
-        d_cosines[i] = weight * (d - along) * p.sharpness;
+        d_cosines[i] = weight * (d - along) * p.inverse_temperature;
     }
 }
 

@@ -52,7 +52,7 @@ INLINE void dropout(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL T *y, At
 
 // y = x + scale sigma eps, eps standard normal by Box and Muller's transform.
 template <typename T>
-INLINE void disturb(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const float *sigma, GLOBAL T *y, At at, SHARED float *) {
+INLINE void jitter(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const float *sigma, GLOBAL T *y, At at, SHARED float *) {
     u32 block = at.group_x * at.threads + at.index;
     if ((u64)block * 4 >= p.count) return;
     Bits bits = philox(p, block);
@@ -71,7 +71,7 @@ INLINE void disturb(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const fl
 
 #define RANDOM(T)                                                                                                              \
     KERNEL2(dropout_##T, dropout<T>, RandomParams, GLOBAL const T *, GLOBAL T *)                                               \
-    KERNEL3(disturb_##T, disturb<T>, RandomParams, GLOBAL const T *, GLOBAL const float *, GLOBAL T *)
+    KERNEL3(jitter_##T, jitter<T>, RandomParams, GLOBAL const T *, GLOBAL const float *, GLOBAL T *)
 
 RANDOM(float)
 RANDOM(f16)

@@ -3,14 +3,14 @@
 #include "prelude.h"
 #endif
 
-#define MOST_STAGES 8
+#define MAX_STAGES 8
 
 struct ScoreParams {
     u32 tokens, channels, stages;
     // Where each stage's channels end.
-    u32 ends[MOST_STAGES];
+    u32 stage_ends[MAX_STAGES];
     u32 product;
-    float largest;
+    float max_error;
 };
 
 // A warp for each token.
@@ -23,14 +23,14 @@ INLINE void combined_errors(CONSTANT ScoreParams &p, GLOBAL const T *clean, GLOB
     float combined = p.product ? 1.0f : 0.0f;
     u32 start = 0;
     for (u32 stage = 0; stage < p.stages; stage++) {
-        u32 end = p.ends[stage];
+        u32 end = p.stage_ends[stage];
         float squares = 0;
         for (u32 i = start + lane; i < end; i += 32) {
             float error = number(reconstruction[i]) - number(clean[i]);
             squares += error * error;
         }
-        float error = at_most(sqrt_of(sum_of_lanes(squares) / (float)(end - start)), p.largest);
-        combined = at_most(p.product ? combined * error : combined + error, p.largest);
+        float error = at_most(sqrt_of(sum_of_lanes(squares) / (float)(end - start)), p.max_error);
+        combined = at_most(p.product ? combined * error : combined + error, p.max_error);
         start = end;
     }
     if (lane == 0) errors[token] = combined;

@@ -5,8 +5,10 @@ use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DevicePtrMut, DeviceR
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
 use candle_core::{CudaStorage, DType, Layout, Result};
 
-use crate::Source;
-use crate::launch::{Launch, WORDS, start};
+use crate::launch::{Launch, first_element};
+use crate::params::WORDS;
+use crate::run::Output;
+use crate::source::Source;
 
 mod ptx {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
@@ -35,15 +37,11 @@ struct Words([u32; WORDS]);
 // SAFETY: plain numbers, laid out as in C.
 unsafe impl DeviceRepr for Words {}
 
-pub(crate) fn run(
-    launch: &Launch,
-    inputs: &[(&CudaStorage, &Layout)],
-    outputs: &[(usize, DType)],
-) -> Result<Vec<CudaStorage>> {
+pub(crate) fn run(launch: &Launch, inputs: &[(&CudaStorage, &Layout)], outputs: &[Output]) -> Result<Vec<CudaStorage>> {
     let Some((first, _)) = inputs.first() else { candle_core::bail!("{} has no tensors", launch.kernel) };
     let device = first.device().clone();
     let mut made = Vec::with_capacity(outputs.len());
-    for &(count, dtype) in outputs {
+    for &Output { count, dtype } in outputs {
         // SAFETY: kernels write every element of their outputs, or there are none and they are not run.
         let slice = unsafe {
             match dtype {
@@ -64,7 +62,7 @@ pub(crate) fn run(
     // Addresses on the device, and what has the stream wait for, and wait on, others' use of them.
     let (mut addresses, mut guards) = (Vec::new(), Vec::new());
     for (storage, layout) in inputs {
-        let start = start(layout, &launch.kernel)?;
+        let start = first_element(layout, &launch.kernel)?;
         macro_rules! of {
             ($($kind:ident)*) => {
                 match &storage.slice {
@@ -94,7 +92,7 @@ pub(crate) fn run(
     let config = LaunchConfig {
         grid_dim: launch.groups.map(of).into(),
         block_dim: (of(launch.threads), 1, 1),
-        shared_mem_bytes: of(launch.shared),
+        shared_mem_bytes: of(launch.shared_bytes),
     };
     let words = Words(launch.words);
     let mut builder = function.builder();

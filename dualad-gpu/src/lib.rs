@@ -1,31 +1,48 @@
-//! What [dualad](https://docs.rs/dualad) computes on a CUDA or Metal device where candle's own operations would waste it: kernels
-//! in `kernels/`, one source for both, and [`Launch`], which runs one on candle's tensors. Knows no networks.
+//! The operations that [dualad](https://docs.rs/dualad) runs in kernels of its own on CUDA and Metal devices, on candle tensors.
 //!
-//! An implementation detail of dualad, whose interface may change with any version.
+//! Each operation is a struct with named fields and a method `run`. The kernels are in `kernels/`, one source for both kinds of
+//! device; their names and parameters are known to this crate only. [`supports`] tells whether tensors can be given to it.
+//!
+//! An implementation detail of dualad: the interface may change with any version.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
-//! use dualad_gpu::{Launch, Source};
+//! use dualad_gpu::{LayerNorm, supports};
 //!
-//! let tokens = Tensor::zeros((2, 65), DType::F32, &Device::Cpu)?;
-//! let unit = Launch::new(Source::Memory, "unit_forward_float").count(2).count(65).number(1.0).number(0.5).warps(2);
+//! let x = Tensor::zeros((2, 65), DType::F32, &Device::Cpu)?;
+//! let (weight, bias) = (Tensor::ones(65, DType::F32, &Device::Cpu)?, Tensor::zeros(65, DType::F32, &Device::Cpu)?);
 //! // Only a CUDA or Metal device runs kernels.
-//! assert!(unit.run(&[&tokens], &[(tokens.elem_count(), DType::F32)]).is_err());
+//! assert!(!supports(&[&x, &weight, &bias]));
+//! assert!(LayerNorm { x: &x, weight: &weight, bias: &bias, eps: 1e-5 }.run().is_err());
 //! # Ok::<(), candle_core::Error>(())
 //! ```
 //!
 //! # Features
-//! `cuda` compiles the kernels with nvcc, for the device at hand or for `CUDA_COMPUTE_CAP`; `metal` compiles them when one is
-//! first used. Without either, every launch is an error.
-//!
-//! # Errors
-//! Every launch returns candle's: a tensor of another device, a type that there is no kernel for, no memory, or what the driver
-//! says. Sizes are the caller's to get right: kernels do not check them.
+//! `cuda` compiles the kernels with nvcc, for the device of the machine or for `CUDA_COMPUTE_CAP`. `metal` compiles each kernel
+//! when it is first used. Without the feature of its device, every operation returns an error.
 
+mod adamw;
+mod aggregate;
+mod attention;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod launch;
+mod layer_norm;
+mod memory;
 #[cfg(feature = "metal")]
 mod metal;
+mod params;
+mod random;
+mod run;
+mod score;
+mod source;
+mod support;
 
-pub use launch::{Launch, Source, devices, suffix};
+pub use adamw::{AdamWConstants, AdamWStep, sum_of_squares};
+pub use aggregate::{Aggregate, StageMap};
+pub use attention::{Attention, MAX_HEAD_WIDTH, NeighborMask};
+pub use layer_norm::LayerNorm;
+pub use memory::MemoryRead;
+pub use random::{Dropout, Jitter, PhiloxStream};
+pub use score::{Combination, CombinedErrors, MAX_STAGES};
+pub use support::{devices, supports};

@@ -5,28 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::metal_backend::MetalError;
-use candle_core::{DType, Layout, MetalStorage, Result};
+use candle_core::{Layout, MetalStorage, Result};
 use candle_metal_kernels::metal::{ComputeCommandEncoder, ComputePipeline, Device, Library};
 use objc2_metal::{MTLCompileOptions, MTLComputePipelineState, MTLSize};
 
-use crate::Source;
-use crate::launch::{Launch, start};
-
-impl Source {
-    fn text(self) -> String {
-        let prelude = include_str!("../kernels/prelude.h");
-        let kernels = match self {
-            Self::AdamW => include_str!("../kernels/adamw.cu"),
-            Self::Aggregate => include_str!("../kernels/aggregate.cu"),
-            Self::Attention => include_str!("../kernels/attention.cu"),
-            Self::LayerNorm => include_str!("../kernels/layer_norm.cu"),
-            Self::Memory => include_str!("../kernels/memory.cu"),
-            Self::Random => include_str!("../kernels/random.cu"),
-            Self::Score => include_str!("../kernels/score.cu"),
-        };
-        format!("{prelude}\n{kernels}")
-    }
-}
+use crate::launch::{Launch, first_element};
+use crate::run::Output;
+use crate::source::Source;
 
 /// What has been compiled, for each device by its registry number. Compiling is slow, and nothing depends on whether it was done.
 static LIBRARIES: Mutex<Option<HashMap<(u64, Source), Library>>> = Mutex::new(None);
@@ -49,8 +34,8 @@ fn pipeline(device: &Device, launch: &Launch) -> Result<ComputePipeline> {
             // Kernels tell infinities and what is not a number from numbers.
             #[allow(deprecated)]
             options.setFastMathEnabled(false);
-            let library =
-                device.new_library_with_source(&launch.source.text(), Some(&options)).map_err(MetalError::from)?;
+            let text = format!("{}\n{}", include_str!("../kernels/prelude.h"), launch.source.text());
+            let library = device.new_library_with_source(&text, Some(&options)).map_err(MetalError::from)?;
             libraries.insert((id, launch.source), library.clone());
             library
         }
@@ -72,12 +57,12 @@ fn pipeline(device: &Device, launch: &Launch) -> Result<ComputePipeline> {
 pub(crate) fn run(
     launch: &Launch,
     inputs: &[(&MetalStorage, &Layout)],
-    outputs: &[(usize, DType)],
+    outputs: &[Output],
 ) -> Result<Vec<MetalStorage>> {
     let Some((first, _)) = inputs.first() else { candle_core::bail!("{} has no tensors", launch.kernel) };
     let device = first.device().clone();
     let mut made = Vec::with_capacity(outputs.len());
-    for &(count, dtype) in outputs {
+    for &Output { count, dtype } in outputs {
         made.push(MetalStorage::new(device.new_buffer(count, dtype, &launch.kernel)?, device.clone(), count, dtype));
     }
     if launch.groups.contains(&0) {
@@ -91,8 +76,8 @@ pub(crate) fn run(
     encoder.set_bytes(0, &launch.words);
     let mut index = 1;
     for (input, (storage, layout)) in inputs.iter().enumerate() {
-        let offset = start(layout, &launch.kernel)? * storage.dtype().size_in_bytes();
-        if input + launch.changed < inputs.len() {
+        let offset = first_element(layout, &launch.kernel)? * storage.dtype().size_in_bytes();
+        if input + launch.changed_inputs < inputs.len() {
             encoder.set_input_buffer(index, Some(storage.buffer()), offset);
         } else {
             encoder.set_output_buffer(index, Some(storage.buffer()), offset);
@@ -104,7 +89,7 @@ pub(crate) fn run(
         index += 1;
     }
     // Never nothing, and in whole 16 bytes: Metal demands both.
-    encoder.set_threadgroup_memory_length(0, launch.shared.next_multiple_of(16).max(16));
+    encoder.set_threadgroup_memory_length(0, launch.shared_bytes.next_multiple_of(16).max(16));
     let [width, height, depth] = launch.groups;
     encoder.dispatch_thread_groups(
         MTLSize { width, height, depth },

@@ -10,7 +10,8 @@
 use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor, Var};
-use dualad::{Random, bench};
+use dualad::Random;
+use dualad::bench::{self, Form};
 
 const REPEATS: usize = 9;
 
@@ -20,19 +21,19 @@ fn variable(shape: &[usize], name: &str) -> Var {
 }
 
 /// Medians in milliseconds of the plain and the fast form, forward alone and with backward, measured in turn.
-fn measure(name: &str, run: impl Fn(bool) -> Result<Tensor>) -> Result<()> {
+fn measure(name: &str, run: impl Fn(Form) -> Result<Tensor>) -> Result<()> {
     let mut times = [const { Vec::new() }; 4];
     for repeat in 0..=REPEATS {
-        for fast in [false, true] {
+        for (index, form) in [Form::Plain, Form::Fast].into_iter().enumerate() {
             let started = Instant::now();
-            let y = run(fast)?;
+            let y = run(form)?;
             let forward = started.elapsed();
             y.sqr()?.sum_all()?.backward()?;
             let both = started.elapsed();
             // The first round warms up.
             if repeat > 0 {
-                times[usize::from(fast)].push(forward.as_secs_f64() * 1e3);
-                times[2 + usize::from(fast)].push(both.as_secs_f64() * 1e3);
+                times[index].push(forward.as_secs_f64() * 1e3);
+                times[2 + index].push(both.as_secs_f64() * 1e3);
             }
         }
     }
@@ -51,10 +52,10 @@ fn main() -> Result<()> {
     for (width, heads) in [(256, 8), (1024, 8), (64, 8)] {
         let shape = [batch, 196, width];
         let [q, k, v] = ["query", "key", "value"].map(|name| variable(&shape, name));
-        measure(&format!("attention, width {width}"), |fast| bench::attention_of(fast, [&q, &k, &v], heads, grid))?;
+        measure(&format!("attention, width {width}"), |form| bench::attention_of(form, [&q, &k, &v], heads, grid))?;
         let (weight, bias) = (variable(&[width], "weight"), variable(&[width], "bias"));
-        measure(&format!("layer norm, width {width}"), |fast| bench::layer_norm_of(fast, &q, &weight, &bias))?;
+        measure(&format!("layer norm, width {width}"), |form| bench::layer_norm_of(form, &q, &weight, &bias))?;
     }
     let (x, memory) = (variable(&[batch, 196, 256], "x"), variable(&[196, 256], "memory"));
-    measure("memory read, 196 slots", |fast| bench::memory_read_of(fast, &x, &memory))
+    measure("memory read, 196 slots", |form| bench::memory_read_of(form, &x, &memory))
 }

@@ -6,7 +6,7 @@ use dualad_backbones::Backbone;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::ops::Window;
+use crate::kernels::Window;
 use crate::setters::setters;
 
 /// How the wide-shallow branch is made (paper, section 3.3).

@@ -3,7 +3,7 @@
 use candle_core::{D, Result, Tensor};
 
 use crate::config::{Jitter, JitterKind};
-use crate::ops::disturb;
+use crate::ops;
 use crate::random::Stream;
 
 /// `[batch, tokens, channels]` plus `scale * sigma * eps`, eps standard normal for each element.
@@ -23,7 +23,7 @@ pub(crate) fn pseudo_anomaly(tokens: &Tensor, jitter: Jitter, stream: Stream) ->
         }
         JitterKind::Channel => (wide.sqr()?.sum_keepdim(D::Minus1)?.sqrt()? / channels as f64)?,
     };
-    disturb(&tokens, &sigma, jitter.scale, stream)
+    ops::jitter(&tokens, &sigma, jitter.scale, stream)
 }
 
 #[cfg(test)]

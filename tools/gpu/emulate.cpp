@@ -89,10 +89,10 @@ static void attention_by(u32 vectors, AttentionParams p, u32 batch, Buffer<T> &q
             attention_statistics<T>(p, q.get(), k.get(), y.get(), dy.get(), statistics.get(), DUALAD_AT, emulation::shared);
         });
         launch({groups(p.queries, backward), p.heads, batch}, 128, backward_shared, [&] {
-            attention_queries<T, V>(p, q.get(), k.get(), v.get(), dy.get(), statistics.get(), dq.get(), DUALAD_AT, emulation::shared);
+            attention_query_gradient<T, V>(p, q.get(), k.get(), v.get(), dy.get(), statistics.get(), dq.get(), DUALAD_AT, emulation::shared);
         });
         launch({groups(p.keys, backward), p.heads, batch}, 128, backward_shared, [&] {
-            attention_keys<T, V>(p, q.get(), k.get(), v.get(), dy.get(), statistics.get(), dk.get(), dv.get(), DUALAD_AT, emulation::shared);
+            attention_key_gradients<T, V>(p, q.get(), k.get(), v.get(), dy.get(), statistics.get(), dk.get(), dv.get(), DUALAD_AT, emulation::shared);
         });
     };
     if (vectors == 1) run(std::integral_constant<int, 1>());
@@ -164,8 +164,8 @@ template <typename T> static void check_layer_norm(u32 rows, u32 channels, u32 p
     Buffer<float> statistics(2 * (size_t)rows), sums((size_t)parts * 2 * channels);
     NormParams p{rows, channels, 1e-5f, part};
     launch({groups(rows, 4), 1, 1}, 128, 0, [&] { norm_forward<T>(p, x.get(), weight.get(), bias.get(), y.get(), DUALAD_AT, emulation::shared); });
-    launch({groups(rows, 4), 1, 1}, 128, 0, [&] { norm_backward<T>(p, x.get(), weight.get(), dy.get(), dx.get(), statistics.get(), DUALAD_AT, emulation::shared); });
-    launch({groups(channels, 32), parts, 1}, 256, 512, [&] { norm_parameters<T>(p, x.get(), dy.get(), statistics.get(), sums.get(), DUALAD_AT, emulation::shared); });
+    launch({groups(rows, 4), 1, 1}, 128, 0, [&] { norm_input_gradient<T>(p, x.get(), weight.get(), dy.get(), dx.get(), statistics.get(), DUALAD_AT, emulation::shared); });
+    launch({groups(channels, 32), parts, 1}, 256, 512, [&] { norm_parameter_gradients<T>(p, x.get(), dy.get(), statistics.get(), sums.get(), DUALAD_AT, emulation::shared); });
     Numbers X = x.numbers(), W = weight.numbers(), B = bias.numbers(), D = dy.numbers(), Y(count), DX(count), S(sums.count, 0);
     for (u32 row = 0; row < rows; row++) {
         double mean = 0, variance = 0, plain = 0, along = 0;
@@ -284,11 +284,11 @@ template <typename T> static void check_random(u32 batch, u32 tokens, u32 channe
     u64 seed = 0x123456789ABCDEF0ull, stream = 0xFEDCBA9876543210ull;
     auto x = Buffer<T>::random(count);
     auto sigma = Buffer<float>::random(spatial ? batch * channels : batch * tokens);
-    Buffer<T> dropped(count), disturbed(count);
+    Buffer<T> dropped(count), jittered(count);
     RandomParams p{count, (u32)seed, (u32)(seed >> 32), (u32)stream, (u32)(stream >> 32), 0.3f, (float)(1 / 0.7), tokens, channels, spatial};
     launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { dropout<T>(p, x.get(), dropped.get(), DUALAD_AT, emulation::shared); });
     p.scale = 3.2f;
-    launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { disturb<T>(p, x.get(), sigma.get(), disturbed.get(), DUALAD_AT, emulation::shared); });
+    launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { jitter<T>(p, x.get(), sigma.get(), jittered.get(), DUALAD_AT, emulation::shared); });
     Numbers X = x.numbers(), S = sigma.numbers(), Y(count), Z(count);
     for (u32 i = 0; i < count; i++) {
         u32 bits[4];
@@ -300,7 +300,7 @@ template <typename T> static void check_random(u32 batch, u32 tokens, u32 channe
         Z[i] = X[i] + 3.2 * normal * (spatial ? S[i / channels / tokens * channels + i % channels] : S[i / channels]);
     }
     expect(dropped, Y, Tolerance<T>::value, "dropout of " + std::to_string(count));
-    expect(disturbed, Z, Tolerance<T>::value, "pseudo anomalies of " + std::to_string(count));
+    expect(jittered, Z, Tolerance<T>::value, "pseudo anomalies of " + std::to_string(count));
 }
 
 // -------------------------------------------------------------------------------------------------------------------- AdamW
@@ -314,7 +314,7 @@ static void check_adamw(u32 count) {
     double beta1 = 0.9, beta2 = 0.999, rate = 1e-3, decay = 1e-2, eps = 1e-8, clip = 0.37, bias1 = 1 - std::pow(beta1, 4), bias2 = 1 - std::pow(beta2, 4);
     AdamWParams p{count, 2, (float)clip, (float)beta1, (float)beta2, (float)eps, (float)(1 - rate * decay), (float)(rate / bias1), (float)(1 / bias2), (float)(1 - beta1), (float)(1 - beta2)};
     Numbers G = gradient.numbers(), V = variable.numbers(), M = mean.numbers(), S = square.numbers(), sum_of(sums.count, 5);
-    launch({parts, 1, 1}, 256, 256, [&] { sum_squares(p, gradient.get(), sums.get(), DUALAD_AT, emulation::shared); });
+    launch({parts, 1, 1}, 256, 256, [&] { sum_of_squares(p, gradient.get(), sums.get(), DUALAD_AT, emulation::shared); });
     launch({groups(count, 256), 1, 1}, 256, 0, [&] { adamw(p, gradient.get(), variable.get(), mean.get(), square.get(), DUALAD_AT, emulation::shared); });
     for (u32 i = 0; i < parts; i++) sum_of[2 + i] = 0;
     for (u32 i = 0; i < count; i++) {
@@ -335,7 +335,7 @@ static void check_adamw(u32 count) {
 
 template <typename T> static void check_score(u32 tokens, std::vector<u32> stages, bool product) {
     ScoreParams p{tokens, 0, (u32)stages.size(), {}, product, 1e18f};
-    for (size_t i = 0; i < stages.size(); i++) p.ends[i] = p.channels += stages[i];
+    for (size_t i = 0; i < stages.size(); i++) p.stage_ends[i] = p.channels += stages[i];
     auto clean = Buffer<T>::random((size_t)tokens * p.channels), other = Buffer<T>::random((size_t)tokens * p.channels);
     Buffer<float> errors(tokens);
     launch({groups(tokens, 8), 1, 1}, 256, 0, [&] { combined_errors<T>(p, clean.get(), other.get(), errors.get(), DUALAD_AT, emulation::shared); });

@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor};
 
 use crate::cdbn::build::Scope;
 use crate::cdbn::layers::{Linear, Pass, Width};
-use crate::ops::{self, Window};
+use crate::kernels::Window;
+use crate::ops;
 
 /// q, k, v and output projections with bias; dropout on the output, none on the attention weights.
 #[derive(Debug, Clone)]

@@ -5,7 +5,8 @@ use candle_core::{Result, Tensor};
 use crate::Random;
 use crate::cdbn::attention::MultiHeadAttention;
 use crate::cdbn::build::{Init, Scope};
-use crate::ops::{self, Window};
+use crate::kernels::Window;
+use crate::ops;
 
 /// One pass through the network: with dropout (training) or without.
 #[derive(Debug)]

@@ -3,12 +3,11 @@
 //! The scores of one image and head stay in the cache of the thread that works on them: no `[batch, heads, tokens, tokens]`
 //! tensor is made, and none is kept for the backward pass, which makes them again. The mask is arithmetic on rows and columns.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Error, Layout, Result, Shape, Tensor};
-use dualad_gpu::{Launch, Source, suffix};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::kernels::{self, AttentionShape, Scratch, Window};
-use crate::ops::{is_fast, is_on_gpu, on_devices, values, widened, with_values};
+use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "attention";
 
@@ -46,8 +45,11 @@ pub(crate) fn attention(
     {
         candle_core::bail!("{NAME}: {queries} and {keys} tokens on a grid of {rows} x {columns}");
     }
-    let on_gpu = is_on_gpu(&[query, key, value]) && channels / heads <= WIDEST;
-    if on_gpu || is_fast(&[query, key, value]) {
+    if dualad_gpu::supports(&[query, key, value]) && channels / heads <= dualad_gpu::MAX_HEAD_WIDTH {
+        let mask = window.map(|Window { grid, size }| dualad_gpu::NeighborMask { grid, size });
+        return dualad_gpu::Attention { query, key, value, heads, mask }.run();
+    }
+    if is_cpu_f32(&[query, key, value]) {
         let op = Attention { heads, window };
         return query.contiguous()?.apply_op3(&key.contiguous()?, &value.contiguous()?, op);
     }
@@ -84,64 +86,6 @@ struct Attention {
     window: Option<Window>,
 }
 
-/// Channels of a head that the kernels of a CUDA or Metal device serve: their rows fit the memory of a group's threads (32 KiB on
-/// Metal).
-const WIDEST: usize = 400;
-
-/// Kernels of CUDA and Metal devices.
-impl Attention {
-    /// Rows of a group: of queries forward, of queries or keys backward.
-    const FORWARD: usize = 16;
-    const BACKWARD: usize = 8;
-    const THREADS: usize = 128;
-
-    /// One of them for `[batch, queries, channels]` and `[batch, keys, channels]`, each group with some `rows` of `of`.
-    fn kernel(&self, name: &str, query: &[usize], keys: usize, [of, rows]: [usize; 2]) -> Launch {
-        let ([batch, queries], width) = ([query[0], query[1]], query[2] / self.heads);
-        let (columns, [above, beside]) = match self.window {
-            Some(Window { grid, size }) => (grid[1], size.map(|side| side / 2)),
-            None => (0, [0, 0]),
-        };
-        let launch = Launch::new(Source::Attention, name).count(queries).count(keys).count(self.heads).count(width);
-        let launch = launch.count(columns).count(above).count(beside).number((width as f64).powf(-0.5));
-        // The group's rows (backward those of two tensors), a tile, and the weights of 32 other tokens.
-        let floats = Self::FORWARD * width + 32 * 33 + Self::FORWARD * 32;
-        launch.groups([of.div_ceil(rows), self.heads, batch], Self::THREADS, floats)
-    }
-
-    /// The end of a kernel's name: its type of numbers, and vectors of 32 channels that hold a head's.
-    fn variant(&self, channels: usize, dtype: DType) -> Result<String> {
-        let vectors = (channels / self.heads).div_ceil(32).next_power_of_two();
-        Ok(format!("{}_{vectors}", suffix(dtype)?))
-    }
-
-    fn launch(&self, inputs: &[&Layout; 3], dtype: DType) -> Result<(Launch, Shape)> {
-        let [query, key, _] = inputs.map(Layout::dims);
-        let name = format!("attention_forward_{}", self.variant(query[2], dtype)?);
-        let launch = self.kernel(&name, query, key[1], [query[1], Self::FORWARD]);
-        Ok((launch, inputs[0].shape().clone()))
-    }
-
-    /// [`CustomOp3::bwd`]: each query's statistics, then the queries' gradient, then the keys' and values'.
-    fn device_backward(&self, [query, key, value, y, dy]: [&Tensor; 5]) -> Result<[Tensor; 3]> {
-        let (dims, keys, dtype) = (query.dims(), key.dim(1)?, query.dtype());
-        let (queries, variant) = (dims[1], self.variant(dims[2], dtype)?);
-        let name = format!("attention_statistics_{}", suffix(dtype)?);
-        let launch = self.kernel(&name, dims, keys, [queries, Self::FORWARD]);
-        let statistics = launch.run(&[query, key, y, dy], &[(2 * dims[0] * self.heads * queries, DType::F32)])?;
-        let [statistics] = &statistics[..] else { candle_core::bail!("{NAME}: one result") };
-        let inputs = [query, key, value, dy, statistics];
-        let launch = self.kernel(&format!("attention_queries_{variant}"), dims, keys, [queries, Self::BACKWARD]);
-        let d_query = launch.run(&inputs, &[(query.elem_count(), dtype)])?;
-        let launch = self.kernel(&format!("attention_keys_{variant}"), dims, keys, [keys, Self::BACKWARD]);
-        let d_others = launch.run(&inputs, &[(key.elem_count(), dtype), (value.elem_count(), dtype)])?;
-        let ([d_query], [d_key, d_value]) = (&d_query[..], &d_others[..]) else {
-            candle_core::bail!("{NAME}: three gradients")
-        };
-        Ok([d_query.reshape(dims)?, d_key.reshape(key.shape())?, d_value.reshape(value.shape())?])
-    }
-}
-
 impl Attention {
     /// One head's shape, and where each image's each head begins in queries (and output), and in keys and values.
     fn heads(&self, query: &[usize], key: &[usize]) -> (AttentionShape, Vec<[usize; 2]>) {
@@ -160,8 +104,6 @@ impl CustomOp3 for Attention {
     fn name(&self) -> &'static str {
         NAME
     }
-
-    on_devices!(Attention: query query_layout, key key_layout, value value_layout);
 
     fn cpu_fwd(
         &self,
@@ -194,15 +136,11 @@ impl CustomOp3 for Attention {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
-        output: &Tensor,
+        _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (shape, heads) = self.heads(query.dims(), key.dims());
         let gradient = gradient.contiguous()?;
-        if !query.device().is_cpu() {
-            let [d_query, d_key, d_value] = self.device_backward([query, key, value, output, &gradient])?;
-            return Ok((Some(d_query), Some(d_key), Some(d_value)));
-        }
         let op = |[query, key, value, gradient]: [&[f32]; 4]| {
             let made: Vec<[Vec<f32>; 3]> = heads
                 .par_iter()
@@ -234,7 +172,7 @@ impl CustomOp3 for Attention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::tests::{check_devices, check_finite_differences, check_gradients, variable};
+    use crate::ops::testing::{check_devices, check_finite_differences, check_gradients, variable};
     use proptest::prelude::*;
 
     fn window(grid: [usize; 2], size: [usize; 2]) -> Option<Window> {

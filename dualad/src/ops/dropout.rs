@@ -1,25 +1,32 @@
-//! Dropout whose mask is a function of a random stream: it is made again for the backward pass, not kept.
+//! Dropout. The mask is a function of a random stream: the backward pass computes it again instead of keeping it.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Error, Layout, Result, Shape, Tensor};
-use dualad_gpu::{Launch, Source, suffix};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::ops::{is_fast, is_on_gpu, on_devices, values};
+use crate::ops::support::{is_cpu_f32, philox, values};
 use crate::random::{Stream, unit};
 
 const NAME: &str = "dropout";
+/// Elements per task.
 const CHUNK: usize = 4096;
 
-/// Sets each element to zero with the given probability and divides the others by what is left of one.
+/// Sets each element to zero with the given probability and scales the survivors by `1 / (1 - probability)`.
 pub(crate) fn dropout(x: &Tensor, probability: f32, stream: Stream) -> Result<Tensor> {
     if probability <= 0.0 {
         return Ok(x.clone());
     }
-    if is_fast(&[x]) || is_on_gpu(&[x]) {
+    if dualad_gpu::supports(&[x]) {
+        return dualad_gpu::Dropout { x, probability, stream: philox(stream) }.run();
+    }
+    if is_cpu_f32(&[x]) {
         return x.contiguous()?.apply_op1(Dropout { probability, stream });
     }
-    let mask: Vec<f32> = vec![1.0; x.elem_count()];
-    let mask = mask_out(&mask, probability, stream);
+    plain(x, probability, stream)
+}
+
+/// The plain form: a product with the mask.
+fn plain(x: &Tensor, probability: f32, stream: Stream) -> Result<Tensor> {
+    let mask = masked(&vec![1.0; x.elem_count()], probability, stream);
     x.mul(&Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?)
 }
 
@@ -28,18 +35,8 @@ struct Dropout {
     stream: Stream,
 }
 
-impl Dropout {
-    fn launch(&self, inputs: &[&Layout; 1], dtype: DType) -> Result<(Launch, Shape)> {
-        let shape = inputs[0].shape().clone();
-        let launch = Launch::new(Source::Random, format!("dropout_{}", suffix(dtype)?)).count(shape.elem_count());
-        let launch = self.stream.words().into_iter().fold(launch, Launch::word);
-        let (probability, kept) = (f64::from(self.probability), f64::from(1.0 / (1.0 - self.probability)));
-        // Each thread has four elements.
-        Ok((launch.number(probability).number(kept).threads(shape.elem_count().div_ceil(4)), shape))
-    }
-}
-
-fn mask_out(x: &[f32], probability: f32, stream: Stream) -> Vec<f32> {
+/// The values after dropout.
+fn masked(x: &[f32], probability: f32, stream: Stream) -> Vec<f32> {
     let scale = 1.0 / (1.0 - probability);
     let mut y = vec![0.0; x.len()];
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(chunk, (y, x))| {
@@ -59,10 +56,8 @@ impl CustomOp1 for Dropout {
         NAME
     }
 
-    on_devices!(Dropout: x x_layout);
-
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = mask_out(values(x, layout, NAME)?, self.probability, self.stream);
+        let y = masked(values(x, layout, NAME)?, self.probability, self.stream);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
@@ -73,9 +68,11 @@ impl CustomOp1 for Dropout {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::DType;
+
     use super::*;
     use crate::Random;
-    use crate::ops::tests::{check_finite_differences, devices, variable, variable_on};
+    use crate::ops::testing::{check_finite_differences, devices, variable, variable_on};
 
     #[test]
     fn keeps_the_mean_and_the_share() {
@@ -100,7 +97,7 @@ mod tests {
                 let stream = Random::new(0x1234_5678_9ABC).named("mask");
                 let found: Vec<f32> = dropout(&x, 0.3, stream).unwrap().to_vec1().unwrap();
                 let x: Vec<f32> = x.to_vec1().unwrap();
-                assert_eq!(found, mask_out(&x, 0.3, stream), "{device:?}");
+                assert_eq!(found, masked(&x, 0.3, stream), "{device:?}");
             }
         }
     }

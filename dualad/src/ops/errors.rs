@@ -1,57 +1,43 @@
-//! From tokens and their reconstruction to one value for each token (method, section 6). No gradients.
+//! The error of each token's reconstruction (docs/method.md, section 6).
 
 use candle_core::{D, DType, Result, Tensor};
-use dualad_gpu::{Launch, Source, suffix};
 
 use crate::config::Combination;
-use crate::ops::{is_on_gpu, only};
 
-/// Stages that a kernel has parameters for.
-const MOST_STAGES: usize = 8;
-
-/// The product or sum over stages of the root mean squared error, `[batch, tokens]` in f32, at most `largest` at each step.
+/// Returns the product or sum over stages of the root mean squared error, `[batch, tokens]` in f32, limited to `max_error` at
+/// each step. Has no gradient.
 pub(crate) fn combined_errors(
     clean: &Tensor,
     reconstruction: &Tensor,
-    stages: &[usize],
+    stage_channels: &[usize],
     combination: Combination,
-    largest: f64,
+    max_error: f64,
 ) -> Result<Tensor> {
-    if !is_on_gpu(&[clean, reconstruction]) || stages.len() > MOST_STAGES {
-        return plain(clean, reconstruction, stages, combination, largest);
+    if dualad_gpu::supports(&[clean, reconstruction]) && stage_channels.len() <= dualad_gpu::MAX_STAGES {
+        let combination = match combination {
+            Combination::Product => dualad_gpu::Combination::Product,
+            Combination::Sum => dualad_gpu::Combination::Sum,
+        };
+        return dualad_gpu::CombinedErrors { clean, reconstruction, stage_channels, combination, max_error }.run();
     }
-    let (batch, count, channels) = clean.dims3()?;
-    if stages.is_empty() || stages.iter().sum::<usize>() != channels || clean.dims() != reconstruction.dims() {
-        candle_core::bail!("a score of {:?} and {:?} in stages {stages:?}", clean.dims(), reconstruction.dims());
-    }
-    let launch = Launch::new(Source::Score, format!("combined_errors_{}", suffix(clean.dtype())?));
-    let mut launch = launch.count(batch * count).count(channels).count(stages.len());
-    let mut end = 0;
-    for stage in 0..MOST_STAGES {
-        end += stages.get(stage).copied().unwrap_or(0);
-        launch = launch.count(end);
-    }
-    let product = u32::from(combination == Combination::Product);
-    let launch = launch.word(product).number(largest).warps(batch * count);
-    let made = launch.run(&[&clean.contiguous()?, &reconstruction.contiguous()?], &[(batch * count, DType::F32)])?;
-    only(made, &(batch, count).into())
+    plain(clean, reconstruction, stage_channels, combination, max_error)
 }
 
-/// In candle's operations.
-pub(super) fn plain(
+/// The plain form.
+fn plain(
     clean: &Tensor,
     reconstruction: &Tensor,
-    stages: &[usize],
+    stage_channels: &[usize],
     combination: Combination,
-    largest: f64,
+    max_error: f64,
 ) -> Result<Tensor> {
     let mut combined: Option<Tensor> = None;
-    for stage in squared_errors(clean, reconstruction, stages)? {
-        let stage = stage.mean(D::Minus1)?.sqrt()?.minimum(largest)?;
+    for stage in squared_errors(clean, reconstruction, stage_channels)? {
+        let stage = stage.mean(D::Minus1)?.sqrt()?.minimum(max_error)?;
         combined = Some(match (combined, combination) {
             (None, _) => stage,
-            (Some(product), Combination::Product) => (product * stage)?.minimum(largest)?,
-            (Some(sum), Combination::Sum) => (sum + stage)?.minimum(largest)?,
+            (Some(product), Combination::Product) => (product * stage)?.minimum(max_error)?,
+            (Some(sum), Combination::Sum) => (sum + stage)?.minimum(max_error)?,
         });
     }
     match combined {
@@ -60,11 +46,11 @@ pub(super) fn plain(
     }
 }
 
-/// The stages' squared errors, `[batch, tokens, channels of the stage]`, in f32.
-pub(crate) fn squared_errors(clean: &Tensor, reconstruction: &Tensor, stages: &[usize]) -> Result<Vec<Tensor>> {
+/// Returns the squared errors of each stage, `[batch, tokens, channels of the stage]` in f32, with gradients.
+pub(crate) fn squared_errors(clean: &Tensor, reconstruction: &Tensor, stage_channels: &[usize]) -> Result<Vec<Tensor>> {
     let error = (reconstruction.to_dtype(DType::F32)? - clean.to_dtype(DType::F32)?)?.sqr()?;
     let mut start = 0;
-    stages
+    stage_channels
         .iter()
         .map(|&channels| {
             let stage = error.narrow(D::Minus1, start, channels);
@@ -77,7 +63,7 @@ pub(crate) fn squared_errors(clean: &Tensor, reconstruction: &Tensor, stages: &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::tests::{DTYPES, assert_near, devices, variable_on};
+    use crate::ops::testing::{DTYPES, assert_near, devices, variable_on};
     use candle_core::Device;
 
     #[test]

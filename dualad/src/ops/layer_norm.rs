@@ -2,12 +2,11 @@
 //!
 //! y = g * h + b with h = (x - mean) / sqrt(variance + eps), all over the channels of one token.
 
-use candle_core::{CpuStorage, CustomOp3, D, DType, Error, Layout, Result, Shape, Tensor};
-use dualad_gpu::{Launch, Source, suffix};
+use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::kernels;
-use crate::ops::{is_fast, is_on_gpu, on_devices, values, widened, with_values};
+use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "layer norm";
 
@@ -17,7 +16,10 @@ const ROWS: usize = 64;
 
 /// `[.., channels]` with `weight` and `bias` `[channels]`.
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    if is_fast(&[x, weight, bias]) || is_on_gpu(&[x, weight, bias]) {
+    if dualad_gpu::supports(&[x, weight, bias]) {
+        return dualad_gpu::LayerNorm { x, weight, bias, eps }.run();
+    }
+    if is_cpu_f32(&[x, weight, bias]) {
         let op = LayerNorm { eps: eps as f32, channels: x.dim(D::Minus1)? };
         return x.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, op);
     }
@@ -42,46 +44,10 @@ struct LayerNorm {
     channels: usize,
 }
 
-impl LayerNorm {
-    /// Of each of the sums of weight and bias: rows that one group adds up on a CUDA or Metal device.
-    const PART: usize = 256;
-
-    fn kernel(&self, name: &str, rows: usize, dtype: DType) -> Result<Launch> {
-        let launch = Launch::new(Source::LayerNorm, format!("{name}_{}", suffix(dtype)?));
-        Ok(launch.count(rows).count(self.channels).number(self.eps.into()).count(Self::PART))
-    }
-
-    fn launch(&self, inputs: &[&Layout; 3], dtype: DType) -> Result<(Launch, Shape)> {
-        let [x, weight, bias] = inputs.map(Layout::shape);
-        if [weight, bias].iter().any(|shape| shape.elem_count() != self.channels) {
-            candle_core::bail!("{NAME} of {} channels has weights {weight:?} and biases {bias:?}", self.channels);
-        }
-        let rows = x.elem_count() / self.channels.max(1);
-        Ok((self.kernel("norm_forward", rows, dtype)?.warps(rows), x.clone()))
-    }
-
-    /// [`CustomOp3::bwd`] on a CUDA or Metal device.
-    fn device_backward(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
-        let (rows, dtype) = (x.elem_count() / self.channels.max(1), x.dtype());
-        let launch = self.kernel("norm_backward", rows, dtype)?.warps(rows);
-        let made = launch.run(&[x, weight, dy], &[(x.elem_count(), dtype), (2 * rows, DType::F32)])?;
-        let [dx, statistics] = &made[..] else { candle_core::bail!("{NAME}: two results") };
-        let parts = rows.div_ceil(Self::PART);
-        let groups = [self.channels.div_ceil(32), parts, 1];
-        let launch = self.kernel("norm_parameters", rows, dtype)?.groups(groups, 256, 512);
-        let sums = launch.run(&[x, dy, statistics], &[(parts * 2 * self.channels, DType::F32)])?;
-        let [sums] = &sums[..] else { candle_core::bail!("{NAME}: one result") };
-        let sums = sums.reshape((parts, 2, self.channels))?.sum(0)?.to_dtype(dtype)?;
-        Ok([dx.reshape(x.shape())?, sums.get(0)?, sums.get(1)?])
-    }
-}
-
 impl CustomOp3 for LayerNorm {
     fn name(&self) -> &'static str {
         NAME
     }
-
-    on_devices!(LayerNorm: x x_layout, weight weight_layout, bias bias_layout);
 
     fn cpu_fwd(
         &self,
@@ -120,10 +86,6 @@ impl CustomOp3 for LayerNorm {
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (n, dy) = (self.channels.max(1), dy.contiguous()?);
-        if !x.device().is_cpu() {
-            let [dx, dw, db] = self.device_backward(x, weight, &dy)?;
-            return Ok((Some(dx), Some(dw.reshape(weight.shape())?), Some(db.reshape(bias.shape())?)));
-        }
         let (dx, dw, db) = with_values([x, weight, &dy], NAME, |[x, weight, dy]| {
             // Each row turns into its own gradient.
             let mut dx = x.to_vec();
@@ -158,7 +120,7 @@ impl CustomOp3 for LayerNorm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::tests::{check_devices, check_finite_differences, check_gradients, variable};
+    use crate::ops::testing::{check_devices, check_finite_differences, check_gradients, variable};
 
     #[test]
     fn equals_the_plain_form_forward_and_backward() {

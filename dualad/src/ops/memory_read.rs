@@ -3,13 +3,12 @@
 //! w = softmax over slots of cosine(x, slot) / temperature (the paper's is 1); entries up to 1 / slots become 0; w is divided by its sum; the result is w times
 //! the (raw) slots. It works on a few tokens at a time, forward and backward: no `[batch, tokens, slots]` tensor is made or kept.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, DType, Error, Layout, Result, Shape, Tensor};
-use dualad_gpu::{Launch, Source};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::kernels::softmax;
 use crate::ops::matrix::{Shape as MatrixShape, multiply_into};
-use crate::ops::{is_fast, is_on_gpu, on_devices, only, values, widened, with_values};
+use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "memory read";
 /// PyTorch's: keeps the norm of a zero vector, and a sum of no weights, from being divided by.
@@ -19,7 +18,7 @@ const TOKENS: usize = 56;
 
 /// `x` `[.., channels]` over `memory` `[slots, channels]`, to `[.., channels]`.
 pub(crate) fn memory_read(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
-    if is_fast(&[x, memory]) {
+    if is_cpu_f32(&[x, memory]) {
         let (slots, channels) = memory.dims2()?;
         if x.dim(D::Minus1)? != channels || slots == 0 || channels == 0 {
             candle_core::bail!("{NAME}: tokens {:?} over memory {:?}", x.dims(), memory.dims());
@@ -31,63 +30,10 @@ pub(crate) fn memory_read(x: &Tensor, memory: &Tensor, temperature: f64) -> Resu
     if let Some([wide_x, wide_memory]) = widened([x, memory])? {
         return memory_read(&wide_x, &wide_memory, temperature)?.to_dtype(x.dtype());
     }
-    if is_on_gpu(&[x, memory]) {
-        return on_device(x, memory, temperature);
+    if dualad_gpu::supports(&[x, memory]) {
+        return dualad_gpu::MemoryRead { x, slots: memory, temperature }.run();
     }
     plain(x, memory, temperature)
-}
-
-/// On a CUDA or Metal device: kernels for what goes row by row, with the device's matrix products between them. In f32 also for
-/// half precision.
-fn on_device(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
-    let (slots, channels) = memory.dims2()?;
-    if x.dim(D::Minus1)? != channels || slots == 0 || channels == 0 {
-        candle_core::bail!("{NAME}: tokens {:?} over memory {:?}", x.dims(), memory.dims());
-    }
-    let (wide_x, wide_memory) = (x.to_dtype(DType::F32)?, memory.to_dtype(DType::F32)?);
-    let rows = wide_x.reshape(((), channels))?.contiguous()?;
-    let unit = rows.apply_op1(Rows::UNIT)?;
-    let unit_memory = wide_memory.contiguous()?.apply_op1(Rows::UNIT)?;
-    let cosines = unit.matmul(&unit_memory.t()?)?;
-    let weights = cosines.apply_op1(Rows { address: true, sharpness: 1.0 / temperature })?;
-    weights.matmul(&wide_memory)?.reshape(x.shape())?.to_dtype(x.dtype())
-}
-
-/// What the kernels do row by row, forward and backward: divide a row by its norm, or make weights of its cosines.
-struct Rows {
-    address: bool,
-    sharpness: f64,
-}
-
-impl Rows {
-    const UNIT: Self = Self { address: false, sharpness: 1.0 };
-
-    fn kernel(&self, direction: &str, dims: &[usize]) -> Launch {
-        let name = if self.address { "address" } else { "unit" };
-        let launch = Launch::new(Source::Memory, format!("{name}_{direction}_float")).count(dims[0]).count(dims[1]);
-        launch.number(self.sharpness).number(1.0 / dims[1] as f64).warps(dims[0])
-    }
-
-    fn launch(&self, inputs: &[&Layout; 1], _: DType) -> Result<(Launch, Shape)> {
-        Ok((self.kernel("forward", inputs[0].dims()), inputs[0].shape().clone()))
-    }
-}
-
-impl CustomOp1 for Rows {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        candle_core::bail!("{NAME}: on the CPU it is one operation")
-    }
-
-    on_devices!(Rows: x x_layout);
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let made = self.kernel("backward", x.dims()).run(&[x, &dy.contiguous()?], &[(x.elem_count(), DType::F32)])?;
-        only(made, x.shape()).map(Some)
-    }
 }
 
 /// In candle's operations; addressing in f32 also for half precision.
@@ -358,7 +304,7 @@ impl CustomOp2 for MemoryRead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::tests::{check_devices, check_finite_differences, check_gradients, variable};
+    use crate::ops::testing::{check_devices, check_finite_differences, check_gradients, variable};
     use proptest::prelude::*;
 
     #[test]

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, Var};
-use dualad_gpu::{Launch, Source};
 
 use crate::error::{Error, Result};
-use crate::ops::is_on_gpu;
 use crate::recipe::AdamWConfig;
 
 /// The optimiser of a set of variables.
@@ -156,17 +154,23 @@ impl AdamW {
         let scale = clip_norm.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
         self.step += 1;
         let (bias1, bias2) = (1.0 - beta1.powf(self.step as f64), 1.0 - beta2.powf(self.step as f64));
+        let constants = dualad_gpu::AdamWConstants {
+            gradient_scale: scale,
+            beta1,
+            beta2,
+            eps,
+            learning_rate,
+            weight_decay,
+            bias1,
+            bias2,
+        };
         for (variable, mean, square) in self.state.values_mut() {
             let Some(gradient) = gradients.get(variable) else { continue };
-            if variable.dtype() == DType::F32 && is_on_gpu(&[variable, gradient, mean, square]) {
-                // The kernel changes them in place.
-                let launch =
-                    Launch::new(Source::AdamW, "adamw_float").count(variable.elem_count()).count(0).number(scale);
-                let launch = launch.number(beta1).number(beta2).number(eps);
-                let launch = launch.number(1.0 - learning_rate * weight_decay).number(learning_rate / bias1);
-                let launch = launch.number(1.0 / bias2).number(1.0 - beta1).number(1.0 - beta2);
-                let launch = launch.changes(3).threads(variable.elem_count());
-                launch.run(&[&gradient.contiguous()?, variable.as_tensor(), mean, square], &[])?;
+            if is_gpu_f32(&[variable, gradient, mean, square]) {
+                let gradient = &gradient.contiguous()?;
+                let (first_moment, second_moment) = (&*mean, &*square);
+                let variable = variable.as_tensor();
+                dualad_gpu::AdamWStep { gradient, variable, first_moment, second_moment, constants }.run()?;
                 continue;
             }
             let gradient = (gradient.detach() * scale)?;
@@ -180,31 +184,24 @@ impl AdamW {
     }
 }
 
-/// Of all elements of all tensors together.
+/// Returns the sum of the squares of all elements of all tensors.
 fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
-    /// Elements that a group of the kernel's adds up.
-    const PART: usize = 8192;
-    if !is_on_gpu(tensors) || tensors.iter().any(|tensor| tensor.dtype() != DType::F32) {
-        let squares = tensors.iter().map(|tensor| Ok(f64::from(tensor.sqr()?.sum_all()?.to_scalar::<f32>()?)));
-        return Ok(squares.sum::<candle_core::Result<f64>>()?);
+    if is_gpu_f32(tensors) {
+        return Ok(dualad_gpu::sum_of_squares(tensors)?);
     }
-    // One answer for all of them: each that is asked for has the host wait for the device.
-    let parts = tensors.iter().map(|tensor| tensor.elem_count().div_ceil(PART)).sum::<usize>();
-    let sums = Tensor::zeros(parts, DType::F32, tensors[0].device())?;
-    let mut first = 0;
-    for tensor in tensors {
-        let (count, groups) = (tensor.elem_count(), tensor.elem_count().div_ceil(PART));
-        let launch = Launch::new(Source::AdamW, "sum_squares_float").count(count).count(first);
-        launch.changes(1).groups([groups, 1, 1], 256, 256).run(&[&tensor.contiguous()?, &sums], &[])?;
-        first += groups;
-    }
-    Ok(sums.to_vec1::<f32>()?.into_iter().map(f64::from).sum())
+    let squares = tensors.iter().map(|tensor| Ok(f64::from(tensor.sqr()?.sum_all()?.to_scalar::<f32>()?)));
+    Ok(squares.sum::<candle_core::Result<f64>>()?)
+}
+
+/// Returns whether the GPU's operations serve the tensors, which they do in f32.
+fn is_gpu_f32(tensors: &[&Tensor]) -> bool {
+    dualad_gpu::supports(tensors) && tensors.iter().all(|tensor| tensor.dtype() == DType::F32)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::tests::{assert_near, devices, variable_on};
+    use crate::ops::testing::{assert_near, devices, variable_on};
     use candle_core::Device;
 
     /// Three steps of a small and a larger variable, whose gradients are clipped.
