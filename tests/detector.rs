@@ -13,7 +13,8 @@ use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
 use dualad::data::image_crate::{DynamicImage, RgbImage};
 use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Split};
-use dualad::detector::{FitProgress, Inspection, ModelBytes, Request, Tiling, TrainingImages};
+use dualad::detector::{Inspection, ModelBytes, Request, Tiling};
+use dualad::fit::{FitProgress, TrainingImages};
 use dualad::recipe::Recipe;
 use dualad::{Detector, Error, Model, Variant};
 
@@ -396,7 +397,7 @@ fn a_fit_reports_is_cancelled_and_goes_on() {
 #[test]
 fn what_cannot_be_trained_is_named() {
     let Shop { data, .. } = shop();
-    let error = |fit: dualad::detector::Fit| fit.run().unwrap_err().to_string();
+    let error = |fit: dualad::fit::Fit| fit.run().unwrap_err().to_string();
     assert!(error(Detector::fit(TrainingImages::pictures(Vec::<(String, Picture)>::new()))).contains("no images"));
     assert!(error(Detector::fit(data).recipe(recipe()).hold_out(1.0)).contains("hold_out"));
     assert!(error(Detector::fit(data).recipe(recipe()).hold_out(f64::NAN)).contains("hold_out"));

@@ -23,6 +23,8 @@ mod error;
 mod evaluate;
 pub mod features;
 mod file;
+#[cfg(feature = "train")]
+pub mod fit;
 mod kernels;
 pub mod metrics;
 mod model;
@@ -50,7 +52,7 @@ pub use dualad_data as data;
 pub use dualad_store as store;
 pub use error::{Error, Result};
 pub use evaluate::{ImageScores, TestSet};
-pub use model::{Input, Model, ModelConfig};
+pub use model::{Input, Model, ModelConfig, ModelFiles};
 #[doc(hidden)]
 pub use ops::bench;
 pub use random::{Random, Stream};

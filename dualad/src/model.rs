@@ -1,6 +1,6 @@
 //! A trained model on disk: a folder of `config.json`, `model.safetensors` and a model card.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use dualad_backbones::{Backbone, Provenance, weights};
@@ -282,6 +282,45 @@ impl Model {
             _ => return Err(wrong(format!("its {CONFIG} has no format that was ever written; save the model again"))),
         }
         serde_json::from_value(value).map_err(malformed)
+    }
+}
+
+/// The files of a saved model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ModelFiles {
+    /// `config.json`: the [`ModelConfig`].
+    pub config: PathBuf,
+    /// `model.safetensors`: the parameters of the reconstruction network.
+    pub parameters: PathBuf,
+    /// `calibration.json`: the thresholds, if there are any.
+    pub calibration: PathBuf,
+    /// `calibration.previous.json`: the thresholds of the model that was in the folder before, if it had any.
+    pub previous_calibration: PathBuf,
+    /// `backbone.safetensors`: the backbone's weights, if the folder has them.
+    pub backbone: PathBuf,
+    /// `README.md`: the model card.
+    pub card: PathBuf,
+}
+
+impl ModelFiles {
+    /// The files of the model in this folder, whether they exist or not.
+    pub fn of(folder: impl AsRef<Path>) -> Self {
+        let file = |name| folder.as_ref().join(name);
+        Self {
+            config: file(CONFIG),
+            parameters: file(PARAMETERS),
+            calibration: file(CALIBRATION),
+            previous_calibration: file(PREVIOUS_CALIBRATION),
+            backbone: file(BACKBONE),
+            card: file(CARD),
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<PathBuf> {
+        let Self { config, parameters, calibration, previous_calibration, backbone, card } = self.clone();
+        vec![config, parameters, calibration, previous_calibration, backbone, card]
     }
 }
 

@@ -8,7 +8,6 @@
 
 mod builder;
 mod engine;
-mod fit;
 mod inspection;
 mod original;
 mod outline;
@@ -17,16 +16,13 @@ mod request;
 #[cfg(test)]
 mod tests;
 mod tiling;
-mod training_images;
 
 pub use builder::{DetectorBuilder, ModelBytes};
-pub use fit::{CategoryChange, Fit, FitProgress, Fitted};
 pub use inspection::{AnomalyMap, Inspection};
 pub use original::{OriginalRegion, Stretch};
 pub use regions::{Bounds, Region, RegionOptions, Regions, regions};
 pub use request::Request;
 pub use tiling::Tiling;
-pub use training_images::TrainingImages;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,12 +30,16 @@ use std::sync::Arc;
 use candle_core::{DType, Device};
 use dualad_backbones::FeatureExtractor;
 use dualad_data::Cancel;
+#[cfg(feature = "train")]
+use dualad_data::Sample;
 use dualad_data::image::{Limits, Picture, Preprocess};
 use rayon::ThreadPool;
 
 use crate::Reconstructor;
 use crate::calibration::{Calibration, Calibrator, Scored};
 use crate::error::{Error, Result};
+#[cfg(feature = "train")]
+use crate::features::{Features, FeaturesBuilder};
 use crate::model::{Model, ModelConfig};
 
 /// A trained model, ready to inspect images.
@@ -132,16 +132,6 @@ impl Detector {
         Self::builder().from_bytes(bytes)
     }
 
-    /// Trains on images of good parts: of a folder, or of an iterator of categories and pictures.
-    pub fn fit(images: impl Into<TrainingImages>) -> Fit {
-        Fit::new(images.into())
-    }
-
-    /// Trains this model on: on images of all its products *and* of new ones. See [`Fit`]; this detector stays as it is.
-    pub fn extend(&self, images: impl Into<TrainingImages>) -> Fit {
-        Fit::extending(self, images.into())
-    }
-
     /// Inspects one image.
     ///
     /// # Errors
@@ -191,6 +181,17 @@ impl Detector {
         &self.model.config
     }
 
+    /// The model: its configuration and its network, in f32 on the CPU.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Returns a builder of the features of images, as this model sees them: with its extractor, preprocessing and limits.
+    #[cfg(feature = "train")]
+    pub fn features<'a>(&self, samples: impl IntoIterator<Item = Sample>) -> FeaturesBuilder<'a> {
+        Features::of(samples, self.extractor.clone(), self.preprocess.clone()).limits(self.limits)
+    }
+
     /// The products it was trained on.
     pub fn categories(&self) -> &[String] {
         &self.model.config.categories
@@ -220,24 +221,47 @@ impl Detector {
         calibrator: &Calibrator,
         images: impl IntoIterator<Item = (Request<'a>, bool)>,
         cancel: &Cancel,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Result<Calibration> {
-        let mut images = images.into_iter();
-        let mut scored = Vec::new();
+        let (requests, labels): (Vec<Request<'a>>, Vec<bool>) = images.into_iter().unzip();
+        let scores = self.image_scores(requests.iter().copied(), cancel, progress)?;
+        let images = requests.iter().zip(labels).zip(scores);
+        let scored = images.map(|((request, anomalous), score)| {
+            // An image without a category counts in the pooled thresholds alone, under a name that no category has.
+            let category = request.named_category().unwrap_or_default();
+            Scored { category, score, anomalous }
+        });
+        self.calibrate_scores(calibrator, scored)
+    }
+
+    /// Returns the image score of each request, in order. Maps are not kept: a few images are in memory at a time.
+    pub(crate) fn image_scores<'a>(
+        &self,
+        requests: impl IntoIterator<Item = Request<'a>>,
+        cancel: &Cancel,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>> {
+        let mut requests = requests.into_iter();
+        let mut scores = Vec::new();
         loop {
-            // A few at a time: what is known of an image is its score, and its map is not kept.
-            let (requests, labels): (Vec<Request<'a>>, Vec<bool>) = images.by_ref().take(engine::BATCH).unzip();
-            if requests.is_empty() {
-                break;
+            let batch: Vec<Request<'a>> = requests.by_ref().take(engine::BATCH).collect();
+            if batch.is_empty() {
+                return Ok(scores);
             }
-            let found = self.inspect_batch_with(requests.iter().copied(), cancel, |_, _| {});
-            for ((request, anomalous), found) in requests.iter().zip(labels).zip(found) {
-                // One without a category counts among all, under a name that none has.
-                let category = request.named_category().unwrap_or_default();
-                scored.push(Scored { category, score: found?.image_score, anomalous });
+            for found in self.inspect_batch_with(batch, cancel, |_, _| {}) {
+                scores.push(found?.image_score);
             }
-            progress(scored.len());
+            progress(scores.len());
         }
+    }
+
+    /// Chooses thresholds for this model from its scores. Those of images whose category is empty count in the pooled
+    /// thresholds alone.
+    pub(crate) fn calibrate_scores<'a>(
+        &self,
+        calibrator: &Calibrator,
+        scored: impl IntoIterator<Item = Scored<'a>>,
+    ) -> Result<Calibration> {
         let mut calibration = calibrator.calibrate(scored)?;
         calibration.categories.remove("");
         calibration.model = Some(self.config().sha256.clone());

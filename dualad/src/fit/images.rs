@@ -1,4 +1,4 @@
-//! The good images that a detector is trained on, and which of them are kept back to set its thresholds.
+//! The normal images of a run: those it trains on, and those held out for the thresholds.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,24 +10,24 @@ use dualad_data::{Dataset, Sample, Split};
 use crate::Random;
 use crate::error::{Error, Result};
 
-/// Fewer images of a category are all trained on.
-const FEWEST: usize = 5;
+/// The smallest number of images of a category from which some are held out.
+const MIN_IMAGES: usize = 5;
 
-/// Images of good parts, and what they are of.
+/// Normal images to train on, each with its category.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TrainingImages {
-    /// A folder: of one product's images, or with a folder for each product, laid out as MVTec AD, VisA or plainly. Only
-    /// normal images for training are used.
+    /// A folder: the images of one product, a folder of images for each product, or a data set in the layout of MVTec AD or
+    /// VisA. Its normal training images are used.
     Folder(PathBuf),
-    /// A dataset's normal images for training.
+    /// A data set, of which the normal training images are used.
     Dataset(Box<Dataset>),
-    /// Categories and pictures.
+    /// Pictures in memory, each with its category.
     Pictures(Vec<(String, Picture)>),
 }
 
 impl TrainingImages {
-    /// Pictures, each with the name of its category.
+    /// Returns training images of pictures in memory, each with its category.
     pub fn pictures<S: Into<String>>(pictures: impl IntoIterator<Item = (S, Picture)>) -> Self {
         Self::Pictures(pictures.into_iter().map(|(category, picture)| (category.into(), picture)).collect())
     }
@@ -51,7 +51,7 @@ impl From<&PathBuf> for TrainingImages {
     }
 }
 
-/// A folder's path, as text.
+/// The text is a folder's path.
 impl From<&str> for TrainingImages {
     fn from(folder: &str) -> Self {
         Self::Folder(folder.into())
@@ -70,7 +70,7 @@ impl From<Vec<(String, Picture)>> for TrainingImages {
     }
 }
 
-/// One of them.
+/// One normal image.
 #[derive(Debug, Clone)]
 pub(super) enum Image {
     File(Sample),
@@ -85,6 +85,13 @@ impl Image {
         }
     }
 
+    pub(super) fn file(&self) -> Option<Sample> {
+        match self {
+            Self::File(sample) => Some(sample.clone()),
+            Self::Picture { .. } => None,
+        }
+    }
+
     pub(super) fn name(&self) -> String {
         match self {
             Self::File(sample) => sample.path.display().to_string(),
@@ -92,7 +99,7 @@ impl Image {
         }
     }
 
-    /// Of its content: the same image is known again under another name.
+    /// Returns the first half of the SHA-256 of the image's content, by which the image is found again under another name.
     fn digest(&self) -> Result<String> {
         let mut digest = match self {
             Self::File(sample) => sha256_of_file(&sample.path)?,
@@ -110,58 +117,48 @@ impl Image {
     }
 }
 
-/// What a model was trained on, as far as it says.
+/// The images that a continued model has used, from its configuration.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) categories: &'a [String],
-    /// [`Image::digest`] of every image that was held out.
+    /// The [`Image::digest`] of every image that was held out.
     pub(super) held_out: &'a [String],
 }
 
-/// What is trained on, and what thresholds are set by.
+/// The images of a run.
 #[derive(Debug, Default)]
 pub(super) struct Images {
     pub(super) train: Vec<Image>,
     pub(super) held_out: Vec<Image>,
-    /// In the order of their names.
+    /// The categories, in the order of their images.
     pub(super) categories: Vec<String>,
-    /// Those of which too few are there to keep any back.
+    /// The categories with too few images to hold any out.
     pub(super) small: Vec<String>,
-    /// Those of which all images may have been trained on before.
+    /// The categories of which a continued model may have been trained on every image.
     pub(super) seen: Vec<String>,
-    /// What tells the images that are held out from others.
+    /// The [`Image::digest`] of every held-out image.
     pub(super) digests: Vec<String>,
 }
 
 impl Images {
-    /// Keeps `share` of each category's images back, chosen by `random`. Of the categories that a model `knows` those that it
-    /// has not been trained on, by their digests: any other may have been.
-    pub(super) fn new(source: TrainingImages, share: f64, random: &Random, knows: Option<Known<'_>>) -> Result<Self> {
-        let images: Vec<Image> = match source {
-            TrainingImages::Folder(folder) => of_dataset(&Dataset::open_products(folder)?),
-            TrainingImages::Dataset(dataset) => of_dataset(&dataset),
-            TrainingImages::Pictures(pictures) => {
-                let image = |(index, (category, picture)): (usize, (String, Picture))| {
-                    let name = format!("picture {index} ({category})");
-                    Image::Picture { category, name, picture }
-                };
-                pictures.into_iter().enumerate().map(image).collect()
-            }
+    /// Holds out `share` of each category's images, chosen by `random`. In a category that a continued model knows, the images
+    /// that it held out before are held out again: it may have been trained on any other.
+    pub(super) fn new(source: TrainingImages, share: f64, random: &Random, known: Option<Known<'_>>) -> Result<Self> {
+        let by_category = match source {
+            TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?),
+            TrainingImages::Dataset(dataset) => of_dataset(*dataset),
+            TrainingImages::Pictures(pictures) => of_pictures(pictures),
         };
-        if images.is_empty() {
+        if by_category.iter().all(|(_, images)| images.is_empty()) {
             return Err(Error::NoImages { purpose: "train on" });
-        }
-        let mut by_category = BTreeMap::<String, Vec<Image>>::new();
-        for image in images {
-            by_category.entry(image.category().to_owned()).or_default().push(image);
         }
         let mut found = Self::default();
         for (category, images) in by_category {
-            if let Some(knows) = knows.filter(|knows| knows.categories.contains(&category)) {
+            if let Some(known) = known.filter(|known| known.categories.contains(&category)) {
                 let before = found.held_out.len();
                 for image in images {
                     let digest = image.digest()?;
-                    if share > 0.0 && knows.held_out.contains(&digest) {
+                    if share > 0.0 && known.held_out.contains(&digest) {
                         found.digests.push(digest);
                         found.held_out.push(image);
                     } else {
@@ -174,7 +171,7 @@ impl Images {
                 found.categories.push(category);
                 continue;
             }
-            let count = if share == 0.0 || images.len() < FEWEST {
+            let count = if share == 0.0 || images.len() < MIN_IMAGES {
                 if share > 0.0 {
                     found.small.push(category.clone());
                 }
@@ -199,9 +196,23 @@ impl Images {
     }
 }
 
-fn of_dataset(dataset: &Dataset) -> Vec<Image> {
-    let normal = dataset.samples(Split::Train).filter(|sample| !sample.label.is_anomalous());
-    normal.cloned().map(Image::File).collect()
+/// Returns the normal training images of each category, in the data set's order.
+fn of_dataset(dataset: Dataset) -> Vec<(String, Vec<Image>)> {
+    let normal = |sample: &Sample| sample.split == Split::Train && !sample.label.is_anomalous();
+    let categories = dataset.categories.into_iter().map(|category| {
+        (category.name, category.samples.into_iter().filter(normal).map(Image::File).collect::<Vec<Image>>())
+    });
+    categories.filter(|(_, images)| !images.is_empty()).collect()
+}
+
+/// Returns the pictures of each category, in the order of the categories' names.
+fn of_pictures(pictures: Vec<(String, Picture)>) -> Vec<(String, Vec<Image>)> {
+    let mut by_category = BTreeMap::<String, Vec<Image>>::new();
+    for (index, (category, picture)) in pictures.into_iter().enumerate() {
+        let name = format!("picture {index} ({category})");
+        by_category.entry(category.clone()).or_default().push(Image::Picture { category, name, picture });
+    }
+    by_category.into_iter().collect()
 }
 
 #[cfg(test)]

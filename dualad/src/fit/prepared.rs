@@ -1,0 +1,306 @@
+//! A run with its features: the trainer, the model and the detector.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use candle_core::{DType, Device};
+use dualad_backbones::FeatureExtractor;
+use dualad_data::Sample;
+use dualad_data::image::{Picture, Preprocess};
+use dualad_store::sha256;
+
+use crate::calibration::Scored;
+use crate::detector::{Detector, RegionOptions, Request};
+use crate::error::{Error, Result};
+use crate::features::{Features, FeaturesBuilder, PictureTokens, TokenSource};
+use crate::fit::images::{Image, Images, Known, TrainingImages};
+use crate::fit::outcome::{Fitted, changes};
+use crate::fit::run_folder::set_aside;
+use crate::fit::settings::{Fit, FitProgress};
+use crate::fit::recipe;
+use crate::model::{Input, Model};
+use crate::recipe::Recipe;
+use crate::train::Trainer;
+use crate::{DualAd, Random};
+
+/// A run with the features of its training images: made by [`Fit::prepare`].
+///
+/// [`Fit::run`] does all that follows at once. A program that evaluates during training takes the steps itself:
+///
+/// ```no_run
+/// use dualad::data::Cancel;
+/// use dualad::Detector;
+///
+/// let prepared = Detector::fit("pictures").prepare()?;
+/// let mut trainer = prepared.trainer()?;
+/// for epoch in (10..=30).step_by(10) {
+///     trainer.run_to(epoch, &Cancel::default(), |step| eprintln!("{}", step.loss))?;
+///     prepared.model(trainer.network()?)?.save(format!("model-{epoch}"), "")?;
+/// }
+/// # Ok::<(), dualad::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct PreparedFit {
+    fit: Fit,
+    recipe: Recipe,
+    preset: String,
+    images: Images,
+    notices: Vec<String>,
+    extractor: Arc<dyn FeatureExtractor>,
+    input: Input,
+    preprocess: Preprocess,
+    tokens: Box<dyn TokenSource>,
+    seconds: f64,
+}
+
+impl PreparedFit {
+    pub(super) fn new(mut fit: Fit) -> Result<Self> {
+        let (recipe, preset) = recipe::resolve(&fit)?;
+        if !(0.0..1.0).contains(&fit.held_out) {
+            let (value, reason) = (fit.held_out.to_string(), "must be at least 0 and below 1".into());
+            return Err(Error::Config { field: "hold_out", value, reason });
+        }
+        fit.tiling.map_or(Ok(()), |tiling| tiling.validate())?;
+        let random = Random::new(recipe.train.seed);
+        let source = std::mem::replace(&mut fit.images, TrainingImages::Pictures(Vec::new()));
+        let known = fit.base.as_ref().map(|base| {
+            let config = base.config();
+            Known { categories: &config.categories, held_out: &config.held_out }
+        });
+        let images = Images::new(source, fit.held_out, &random, known)?;
+        let notices = notices(&fit, &images);
+        let extractor = extractor(&fit, &recipe)?;
+        let mut input = Input::of_grid(recipe.network.grid);
+        input.tiling = fit.tiling;
+        let preprocess = input.preprocess()?;
+        let begun = Instant::now();
+        let tokens = tokens(&mut fit, &images.train, &extractor, &preprocess)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        Ok(Self { fit, recipe, preset, images, notices, extractor, input, preprocess, tokens, seconds })
+    }
+
+    /// The recipe of the run, with the settings of [`Fit`].
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The number of images that are trained on.
+    pub fn train_images(&self) -> usize {
+        self.images.train.len()
+    }
+
+    /// The number of images that are held out for the thresholds.
+    pub fn held_out_images(&self) -> usize {
+        self.images.held_out.len()
+    }
+
+    /// Notices for the user, such as of categories with too few images.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// The seconds that the features took.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    /// Returns a builder of the features of other images, such as those of the test set: with the run's extractor,
+    /// preprocessing, cache, limits and cancel token.
+    pub fn features<'a>(&self, samples: impl IntoIterator<Item = Sample>) -> FeaturesBuilder<'a> {
+        features(&self.fit, samples, &self.extractor, &self.preprocess)
+    }
+
+    /// Returns the trainer: at the run's start, or where its checkpoint left it.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] for a checkpoint that cannot be used, [`Error::OtherRun`] for one of another run, [`Error::Io`] if
+    /// an earlier run's files cannot be renamed, [`Error::Cancelled`], and as [`Trainer::new`].
+    pub fn trainer(&self) -> Result<Trainer<'_>> {
+        let Fit { base, device, cancel, checkpoint, log, resume, checkpoint_interval, .. } = &self.fit;
+        let (recipe, tokens) = (self.recipe.clone(), &*self.tokens);
+        let existing = checkpoint.as_ref().filter(|path| *resume && path.exists());
+        let mut trainer = match (existing, base) {
+            (Some(path), _) => Trainer::resume(recipe, tokens, device, path)?,
+            (None, Some(base)) => Trainer::further(&base.model.network, recipe.train, tokens, device)?,
+            (None, None) => Trainer::new(recipe, tokens, device, cancel)?,
+        };
+        if let Some(path) = checkpoint {
+            if !resume {
+                set_aside(path, log.as_deref())?;
+            }
+            trainer = trainer.checkpoint(path).checkpoint_interval(*checkpoint_interval);
+        }
+        if let Some(path) = log {
+            trainer = trainer.log(path);
+        }
+        Ok(trainer)
+    }
+
+    /// Trains to the end. Returns the network, and the mean loss of each epoch.
+    pub(super) fn train(&mut self) -> Result<(DualAd, Vec<f64>)> {
+        let mut progress = std::mem::replace(&mut self.fit.progress, Box::new(|_| {}));
+        let mut trainer = self.trainer()?;
+        trainer.run(&self.fit.cancel, |step| progress(FitProgress::Training(*step)))?;
+        let trained = (trainer.network()?, trainer.losses());
+        self.fit.progress = progress;
+        Ok(trained)
+    }
+
+    /// Returns the model of a network that the run trained.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if a parameter is not finite.
+    pub fn model(&self, network: DualAd) -> Result<Model> {
+        let stages: Vec<usize> = self.extractor.stages().iter().map(|stage| stage.index).collect();
+        let mut model = Model::new(network, self.fit.backbone, &stages, self.extractor.provenance().clone());
+        let config = &mut model.config;
+        config.input = self.input.clone();
+        config.categories.clone_from(&self.images.categories);
+        if let Some(base) = &self.fit.base {
+            config.categories.extend(base.categories().iter().cloned());
+            config.categories.sort();
+            config.categories.dedup();
+        }
+        config.train_images = self.images.train.len();
+        config.held_out.clone_from(&self.images.digests);
+        config.preset.clone_from(&self.preset);
+        config.train = Some(self.recipe.train.clone());
+        config.sha256 = sha256(&model.network.to_safetensors()?);
+        Ok(model)
+    }
+
+    /// Scores the held-out images with a network that the run trained and sets the thresholds. `losses` are passed on.
+    ///
+    /// # Errors
+    /// As [`Self::model`]; [`Error::Data`] for a held-out image, [`Error::Cancelled`], and as
+    /// [`Calibrator::calibrate`](crate::calibration::Calibrator::calibrate).
+    pub fn finish(self, network: DualAd, losses: Vec<f64>) -> Result<Fitted> {
+        let model = self.model(network)?;
+        let Self { mut fit, images, mut notices, extractor, preprocess, tokens, .. } = self;
+        // Their memory may be needed now.
+        drop(tokens);
+        let mut detector = detector(&fit, model, extractor, preprocess)?;
+        let held_out = score(&mut fit, &detector, &images.held_out)?;
+        let changes = match fit.base.clone() {
+            Some(base) => changes(base.categories(), &score(&mut fit, &base, &images.held_out)?, &held_out),
+            None => Vec::new(),
+        };
+        if !held_out.is_empty() {
+            let scored = held_out.iter().map(|(category, score)| Scored { category, score: *score, anomalous: false });
+            let calibration = detector.calibrate_scores(&fit.calibrator, scored)?;
+            notices.extend(calibration.warnings());
+            detector = detector.with_calibration(Some(calibration));
+        }
+        Ok(Fitted { detector, losses, held_out, changes, notices })
+    }
+}
+
+fn notices(fit: &Fit, images: &Images) -> Vec<String> {
+    let mut notices = Vec::new();
+    let then = if images.held_out.is_empty() {
+        "there are none at all, and nothing is decided until the detector is calibrated"
+    } else {
+        "the pooled ones decide"
+    };
+    for category in &images.small {
+        notices.push(format!("{category} has too few images to hold any out: it has no thresholds of its own, and {then}"));
+    }
+    for category in &images.seen {
+        notices.push(format!(
+            "the model may have been trained on every image of {category}: it has no thresholds of its own; calibrate with others"
+        ));
+    }
+    for category in fit.base.iter().flat_map(|base| base.categories()) {
+        if !images.categories.contains(category) {
+            notices.push(format!("there are no images of {category}: the model may forget it"));
+        }
+    }
+    notices
+}
+
+fn extractor(fit: &Fit, recipe: &Recipe) -> Result<Arc<dyn FeatureExtractor>> {
+    if let Some(base) = &fit.base {
+        return Ok(base.extractor.clone());
+    }
+    let extractor = fit.backbone.extractor().weights(fit.weights.clone()).device(&fit.device).build()?;
+    let (found, wanted) = (extractor.token_channels(), recipe.network.channels());
+    if found != wanted {
+        let value = format!("for {wanted} channels");
+        let reason = format!("the backbone {} gives {found}; make the recipe for it", fit.backbone);
+        return Err(Error::Config { field: "network.stage_channels", value, reason });
+    }
+    Ok(Arc::from(extractor))
+}
+
+fn features<'a>(
+    fit: &Fit,
+    samples: impl IntoIterator<Item = Sample>,
+    extractor: &Arc<dyn FeatureExtractor>,
+    preprocess: &Preprocess,
+) -> FeaturesBuilder<'a> {
+    let builder = Features::of(samples, extractor.clone(), preprocess.clone()).cancel(&fit.cancel).limits(fit.limits);
+    match &fit.cache {
+        Some(cache) => builder.cache(cache.clone()),
+        None => builder,
+    }
+}
+
+/// Computes the features of the training images: of files through the cache, of pictures in memory and of tiles in memory.
+fn tokens(
+    fit: &mut Fit,
+    images: &[Image],
+    extractor: &Arc<dyn FeatureExtractor>,
+    preprocess: &Preprocess,
+) -> Result<Box<dyn TokenSource>> {
+    let files: Option<Vec<Sample>> = images.iter().map(Image::file).collect();
+    if let (Some(files), None) = (files, fit.tiling) {
+        let builder = features(fit, files, extractor, preprocess);
+        let progress = &mut fit.progress;
+        let builder = builder.progress(|done, total| progress(FitProgress::Features { done, total }));
+        return Ok(Box::new(builder.compute()?));
+    }
+    let mut tokens = PictureTokens::new(&**extractor, preprocess);
+    let total = images.len();
+    (fit.progress)(FitProgress::Features { done: 0, total });
+    for (index, image) in images.iter().enumerate() {
+        let (name, picture) = (image.name(), image.picture(&fit.limits)?);
+        let inputs: Vec<(String, Picture)> = match &fit.tiling {
+            None => vec![(name, picture)],
+            Some(tiling) => {
+                let tiles = tiling.tiles(picture.width(), picture.height())?.into_iter().enumerate();
+                tiles.map(|(number, tile)| Ok((format!("{name}, tile {number}"), tile.cut(&picture)?))).collect::<Result<_>>()?
+            }
+        };
+        tokens.add(&**extractor, preprocess, &inputs, &fit.cancel)?;
+        (fit.progress)(FitProgress::Features { done: index + 1, total });
+    }
+    Ok(Box::new(tokens))
+}
+
+fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, preprocess: Preprocess) -> Result<Detector> {
+    let network = model.network.frozen(extractor.dtype(), &fit.device)?.reconstructor()?.into();
+    let model = Model { network: model.network.frozen(DType::F32, &Device::Cpu)?, ..model };
+    Ok(Detector {
+        model: Arc::new(model),
+        network,
+        extractor,
+        weights: fit.weights.clone(),
+        preprocess,
+        tiling: fit.tiling,
+        calibration: None,
+        regions: fit.base.as_ref().map_or(RegionOptions::default().outlines(true), |base| base.regions),
+        limits: fit.limits,
+        pool: fit.base.as_ref().and_then(|base| base.pool.clone()),
+    })
+}
+
+/// Returns the category and the image score of each image.
+fn score(fit: &mut Fit, detector: &Detector, images: &[Image]) -> Result<Vec<(String, f32)>> {
+    let (progress, total) = (&mut fit.progress, images.len());
+    let requests = images.iter().map(|image| match image {
+        Image::File(sample) => Request::from(&sample.path),
+        Image::Picture { picture, .. } => Request::from(picture),
+    });
+    let scores = detector.image_scores(requests, &fit.cancel, |done| progress(FitProgress::Scoring { done, total }))?;
+    Ok(images.iter().zip(scores).map(|(image, score)| (image.category().to_owned(), score)).collect())
+}

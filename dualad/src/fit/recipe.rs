@@ -1,0 +1,46 @@
+//! The recipe of a run.
+
+use crate::Variant;
+use crate::error::{Error, Result};
+use crate::fit::settings::Fit;
+use crate::recipe::{MemoryConfig, Recipe, TrainConfig};
+
+/// The default number of epochs where a model is continued.
+const CONTINUED_EPOCHS: u64 = 10;
+/// The factor of the learning rate where a model is continued. The full rate would first undo what it has learned.
+const CONTINUED_RATE: f64 = 0.25;
+
+/// Returns the recipe with the run's settings, and the name of the preset that it started from.
+pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, String)> {
+    let mut recipe = match (&fit.recipe, &fit.base) {
+        (Some(recipe), _) => recipe.clone(),
+        (None, None) => Recipe::fast(Variant::Heterogeneous, fit.backbone),
+        (None, Some(base)) => {
+            let network = base.config().network.clone();
+            let fast = Recipe::fast(network.variant, fit.backbone).train;
+            let mut train = base.config().train.clone().unwrap_or(fast);
+            train.epochs = CONTINUED_EPOCHS;
+            train.optimizer.learning_rate *= CONTINUED_RATE;
+            // The model keeps its memory slots: none are drawn anew.
+            train.memory = MemoryConfig::paper();
+            Recipe { network, train }
+        }
+    };
+    let TrainConfig { epochs, seed, .. } = &mut recipe.train;
+    *epochs = fit.epochs.unwrap_or(*epochs);
+    *seed = fit.seed.unwrap_or(*seed);
+    recipe.validate()?;
+    if let Some(base) = &fit.base
+        && recipe.network != base.config().network
+    {
+        let (field, reason) = ("network", "a model keeps its network when its training continues; change `train` alone");
+        return Err(Error::Config { field, value: "another one".into(), reason: reason.into() });
+    }
+    let preset = match (&fit.preset, &fit.recipe, &fit.base) {
+        (Some(name), _, _) => name.clone(),
+        (None, Some(_), _) => String::new(),
+        (None, None, Some(base)) => base.config().preset.clone(),
+        (None, None, None) => "fast".into(),
+    };
+    Ok((recipe, preset))
+}
