@@ -8,6 +8,7 @@ use crate::model::ModelArgs;
 use clap::ArgGroup;
 use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
 use dualad::data::{Cancel, Dataset, Sample, Split};
+use dualad::ModelFiles;
 use dualad::detector::Request;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -52,20 +53,22 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let folder = Path::new(&args.model.model);
-    let out = match &args.out {
-        Some(out) => out.clone(),
-        None if folder.is_dir() => folder.join("calibration.json"),
-        None if args.out.is_none() && folder.components().count() != 2 => {
+    let source = &args.model.source;
+    let out = match (&args.out, source.folder()) {
+        (Some(out), _) => out.clone(),
+        (None, Some(folder)) if folder.is_dir() => ModelFiles::of(folder).calibration,
+        (None, Some(folder)) => {
             return Err(format!("there is no model in {}; name the folder of a trained one", folder.display()).into());
         }
-        None => return Err("the model is not a folder; say with --out where the thresholds are to be written".into()),
+        (None, None) => {
+            return Err("the model is not a folder; say with --out where the thresholds are to be written".into());
+        }
     };
     let model = args.model.files();
     crate::common::check_output("--out", &out, model.iter().map(PathBuf::as_path))?;
     args.common.check_json(model.iter().map(PathBuf::as_path))?;
     // Without thresholds, which are about to be found: those that it has may be another model's.
-    let detector = args.model.load(args.model.builder(&args.common)?.calibration(None))?;
+    let detector = source.load(source.builder(&args.common)?.calibration(None))?;
     let dataset = Dataset::open_products(&args.data)?;
     // A plain folder of images is for training on; here it is what is known to be good.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();

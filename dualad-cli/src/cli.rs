@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::common::{Result, exit};
-use crate::{bench, calibrate, inspect, serve, train, watch};
+use crate::{bench, calibrate, evaluate, inspect, serve, train, watch};
 
 /// Find anomalies in images with one model for all products, trained on normal images only
 #[derive(Debug, Parser)]
@@ -18,6 +18,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(Box<train::TrainArgs>),
+    Evaluate(evaluate::Args),
     #[command(visible_alias = "detect")]
     Inspect(inspect::Args),
     Calibrate(calibrate::Args),
@@ -39,6 +40,7 @@ pub fn command() -> clap::Command {
 fn run(command: &Command) -> Result<()> {
     match command {
         Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Watch(args) => watch::run(args),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dualad::Detector;
+use dualad::{Detector, ModelFiles};
 use dualad::backbones::Weights;
 use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
@@ -12,20 +12,60 @@ use serde::Serialize;
 
 use crate::common::{CommonArgs, Result, note};
 
+/// The flags that name a model.
 #[derive(Debug, Args)]
-pub(crate) struct ModelArgs {
+pub(crate) struct ModelSource {
     /// A trained model: its folder, or owner/name on the Hugging Face hub
     #[arg(long, value_name = "DIR|owner/name")]
     pub(crate) model: String,
-    /// The backbone's weights, a safetensors file [default: those in the model's folder, or that it names]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: Option<PathBuf>,
+    /// The backbone's weights: a safetensors file, or `hub` for the Hugging Face hub [default: those in the model's folder, or that its configuration names]
+    #[arg(long, value_name = "FILE|hub")]
+    pub(crate) weights: Option<String>,
+    /// Number of threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
+impl ModelSource {
+    pub(crate) fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
+        let mut builder = Detector::builder().device(&common.device()?);
+        if let Some(threads) = self.threads {
+            builder = builder.threads(threads)?;
+        }
+        if let Some(weights) = &self.weights {
+            builder = builder.weights(weights_of(weights)?);
+        }
+        Ok(builder)
+    }
+
+    pub(crate) fn load(&self, builder: DetectorBuilder) -> Result<Detector> {
+        match self.folder() {
+            Some(folder) => Ok(builder.load(folder)?),
+            None => from_hub(builder, &self.model),
+        }
+    }
+
+    /// Returns the model's folder, unless the model is on the hub.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        let folder = Path::new(&self.model);
+        (folder.exists() || !is_hub_name(&self.model)).then_some(folder)
+    }
+
+    /// Returns the files of the model, which output must not replace.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let ModelFiles { config, parameters, backbone, card, .. } = ModelFiles::of(&self.model);
+        [config, parameters, backbone, card].into_iter().chain(self.weights.as_ref().map(PathBuf::from)).collect()
+    }
+}
+
+/// The flags that name a model and its thresholds.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    #[command(flatten)]
+    pub(crate) source: ModelSource,
     /// Thresholds to use instead of the model's own, a calibration.json
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
-    /// Threads to compute with [default: one for each core]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
 }
 
 impl ModelArgs {
@@ -33,13 +73,13 @@ impl ModelArgs {
         self.detector_within(common, Limits::default())
     }
 
-    /// With limits for images that are not the user's own.
+    /// Loads the model, with limits for images from others.
     pub(crate) fn detector_within(&self, common: &CommonArgs, limits: Limits) -> Result<Detector> {
-        let mut builder = self.builder(common)?.limits(limits);
+        let mut builder = self.source.builder(common)?.limits(limits);
         if let Some(path) = &self.calibration {
             builder = builder.calibration(Some(Calibration::load(path)?));
         }
-        let detector = self.load(builder)?;
+        let detector = self.source.load(builder)?;
         let known = detector.categories();
         if let (Some(thresholds), false) = (detector.calibration(), known.is_empty()) {
             for name in thresholds.categories.keys().filter(|name| !known.contains(name)) {
@@ -50,29 +90,27 @@ impl ModelArgs {
         Ok(detector)
     }
 
-    /// The files of the model, which nothing else may be written over.
+    /// Returns the files of the model, which output must not replace.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        let names = ["config.json", "model.safetensors", "backbone.safetensors", "README.md"];
-        let own = names.map(|name| Path::new(&self.model).join(name));
-        own.into_iter().chain(self.weights.clone()).chain(self.calibration.clone()).collect()
+        let mut files = self.source.files();
+        files.extend(self.calibration.clone());
+        files
     }
+}
 
-    pub(crate) fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
-        let mut builder = Detector::builder().device(&common.device()?);
-        if let Some(threads) = self.threads {
-            builder = builder.threads(threads)?;
-        }
-        if let Some(weights) = &self.weights {
-            builder = builder.weights(Weights::file(weights));
-        }
-        Ok(builder)
-    }
+/// Returns the weights that a flag names: `hub`, or a file.
+pub(crate) fn weights_of(flag: &str) -> Result<Weights> {
+    if flag == "hub" { hub() } else { Ok(Weights::file(flag)) }
+}
 
-    pub(crate) fn load(&self, builder: DetectorBuilder) -> Result<Detector> {
-        let folder = Path::new(&self.model);
-        let on_disk = folder.exists() || !is_hub_name(&self.model);
-        if on_disk { Ok(builder.load(folder)?) } else { from_hub(builder, &self.model) }
-    }
+#[cfg(feature = "hub")]
+fn hub() -> Result<Weights> {
+    Ok(Weights::hub())
+}
+
+#[cfg(not(feature = "hub"))]
+fn hub() -> Result<Weights> {
+    Err("this program was built without the hub; give --weights FILE".into())
 }
 
 /// `owner/name`, and no path that happens to be missing.

@@ -6,10 +6,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use dualad::Variant;
 use dualad::backbones::{Backbone, Weights};
-use dualad::features::{FeatureCache, FeatureType};
 use dualad::recipe::Recipe;
 
 use crate::common::{CommonArgs, Result};
+use crate::data::DataArgs;
+use crate::features::FeatureArgs;
+use crate::model::weights_of;
 
 /// What is drawn is easily learned, and a first visitor waits for it.
 const GENERATED_EPOCHS: u64 = 12;
@@ -22,29 +24,10 @@ pub(crate) enum Preset {
     Fast,
 }
 
-/// The layouts of data sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LayoutName {
-    /// Whichever is found
-    Auto,
-    /// MVTec AD: CATEGORY/train/good, CATEGORY/test/DEFECT, CATEGORY/ground_truth/DEFECT
-    Mvtec,
-    /// VisA: the table split_csv/1cls.csv names every image
-    Visa,
-    /// A folder of normal images
-    Folder,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VariantName {
     Heterogeneous,
     Homogeneous,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CacheType {
-    F32,
-    F16,
 }
 
 /// Train one model on all categories of a data set, and measure it
@@ -55,15 +38,8 @@ pub struct TrainArgs {
     /// Folder of the dataset; without it, a small one is generated
     #[arg(long, value_name = "ROOT")]
     pub(crate) data: Option<PathBuf>,
-    /// Layout of the data set: that of MVTec AD, of VisA, a folder of images, or whichever of them is found
-    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
-    pub(crate) layout: LayoutName,
-    /// Do not look at every file of the dataset first; --resume does not
-    #[arg(long)]
-    pub(crate) no_check: bool,
-    /// Categories to use, with commas between them [default: all]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub(crate) categories: Vec<String>,
+    #[command(flatten)]
+    pub(crate) selection: DataArgs,
     /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data filter-bank, which needs no weights]
     #[arg(long, value_name = "NAME", value_parser = backbones())]
     pub(crate) backbone: Option<Backbone>,
@@ -110,15 +86,8 @@ pub struct TrainArgs {
     /// Heat maps to write for each category
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) heatmaps: usize,
-    /// Folder that features are kept in, for all runs [default: DUALAD_CACHE, or dualad in the user's cache folder]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cache: Option<PathBuf>,
-    /// Keep no features on disk: in memory as far as they fit, else computed whenever they are needed
-    #[arg(long, conflicts_with = "cache")]
-    pub(crate) no_cache: bool,
-    /// What features are kept as; f16 takes half the space, and is rounded
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = CacheType::F32)]
-    pub(crate) cache_type: CacheType,
+    #[command(flatten)]
+    pub(crate) features: FeatureArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -142,10 +111,17 @@ impl TrainArgs {
 
     /// The weights asked for; for a backbone that needs none, none.
     pub(crate) fn weights(&self, backbone: Backbone) -> Result<Weights> {
-        match self.weights.as_deref() {
-            _ if backbone.network().is_none() => Ok(Weights::default()),
-            None | Some("hub") => hub(),
-            Some(file) => Ok(Weights::file(file)),
+        if backbone.network().is_none() {
+            return Ok(Weights::default());
+        }
+        weights_of(self.weights.as_deref().unwrap_or("hub"))
+    }
+
+    /// Returns the preset's name, as the report has it.
+    pub(crate) fn preset_name(&self) -> &'static str {
+        match self.preset() {
+            Preset::Paper => "paper",
+            Preset::Fast => "fast",
         }
     }
 
@@ -183,29 +159,4 @@ impl TrainArgs {
         recipe.validate()?;
         Ok(recipe)
     }
-
-    /// Where features are kept, if they are to be.
-    pub(crate) fn cache(&self) -> Result<Option<FeatureCache>> {
-        if self.no_cache {
-            return Ok(None);
-        }
-        let folder = self.cache.clone().or_else(FeatureCache::default_folder);
-        let folder =
-            folder.ok_or("there is no folder to keep features in; name one with --cache, or use --no-cache")?;
-        let feature_type = match self.cache_type {
-            CacheType::F32 => FeatureType::F32,
-            CacheType::F16 => FeatureType::F16,
-        };
-        Ok(Some(FeatureCache::open(folder)?.feature_type(feature_type)))
-    }
-}
-
-#[cfg(feature = "hub")]
-fn hub() -> Result<Weights> {
-    Ok(Weights::hub())
-}
-
-#[cfg(not(feature = "hub"))]
-fn hub() -> Result<Weights> {
-    Err("this was built without the hub; give --weights FILE".into())
 }

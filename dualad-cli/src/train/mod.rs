@@ -1,8 +1,6 @@
 //! `dualad train`, and the examples `mvtec` and `visa`: train one model on all categories of a data set, and measure it.
 
 mod args;
-mod dataset;
-mod heatmaps;
 mod run;
 
 use std::process::ExitCode;
@@ -11,7 +9,7 @@ use dualad::data::Cancel;
 
 use crate::common::{self, Result};
 use crate::signals::cancel_on_signal;
-pub use args::{LayoutName, TrainArgs};
+pub use args::TrainArgs;
 
 /// The defaults in which one training program differs from another.
 #[derive(Debug, Clone, Copy)]

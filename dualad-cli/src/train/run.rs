@@ -1,294 +1,202 @@
-//! The job: features, training, evaluation, report.
+//! The run: features, training, evaluation, report.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use dualad::backbones::{FeatureExtractor, Provenance, Weights};
 use dualad::candle_core::Device;
-use dualad::data::image::Preprocess;
-use dualad::data::{Cancel, Dataset, Sample, Split, UNFINISHED};
-use dualad::features::{FeatureCache, Features};
-use dualad::metrics::Evaluation;
-use dualad::report::{ImageResult, Picture, Report, Reported};
-use dualad::store::FolderLock;
+use dualad::data::{Cancel, Dataset, Sample, Split};
+use dualad::features::FeatureCache;
+use dualad::fit::{Fit, FitProgress, PreparedFit, RunFolder};
+use dualad::metrics::{Evaluation, Metric};
+use dualad::report::Reported;
 use dualad::train::Trainer;
-use dualad::{DualAd, Error, Input, Model, TestSet};
+use dualad::{Detector, DualAd, Error, Model, ModelFiles, TestSet};
 
-use super::args::Preset;
-use super::heatmaps::Strips;
-use super::{TrainArgs, dataset};
-use crate::common::{Result, note, print, temporary};
+use super::TrainArgs;
+use crate::common::{Result, note, print};
+use crate::data;
+use crate::evaluate::{Job, test_set};
+use crate::model::weights_of;
+use crate::measure::{Measurement, Output, Training, check_json};
 use crate::progress::Bar;
 
-const CHECKPOINT: &str = "checkpoint.safetensors";
-const LOG: &str = "train.jsonl";
-/// Where an earlier run's go when a run begins anew.
-const PREVIOUS_CHECKPOINT: &str = "checkpoint.previous.safetensors";
-const PREVIOUS_LOG: &str = "train.previous.jsonl";
-/// Pictures of misses, and of false alarms, in the report.
-const WORST: usize = 8;
-
-pub(crate) fn run(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
-    let out = args.out.clone();
+pub(super) fn run(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
+    if args.eval_only {
+        return evaluate_only(args, cancel);
+    }
     let device = args.common.device()?;
-    // What can be refused without looking at an image is refused first.
-    let cache = args.cache()?;
-    check_json(args, &out)?;
-    let mut job = Job { args, out: &out, device, cache, cancel, seconds: Seconds::default(), saved: false };
-    let result = if args.eval_only { job.evaluate_only() } else { job.train() };
-    result.map_err(|error| match error.downcast_ref::<Error>() {
-        Some(Error::Cancelled) => job.interrupted().into(),
+    // Everything that can be refused before an image is read is refused first.
+    let cache = args.features.cache()?;
+    check_json(&args.common, &args.out)?;
+    let mut run = Run { args, device, cache, cancel, saved: false };
+    run.train().map_err(|error| match error.downcast_ref::<Error>() {
+        Some(Error::Cancelled) => run.interrupted().into(),
         _ => error,
     })
 }
 
-#[derive(Default)]
-struct Seconds {
-    features: Duration,
-    training: f64,
-    evaluation: Duration,
+/// Measures the model in `--out`.
+fn evaluate_only(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
+    let TrainArgs { selection, out, features, common, .. } = args;
+    let job = Job { data: args.data.as_deref(), selection, out, heat_maps: args.heatmaps, features, common };
+    job.run(|| load(args), cancel)
 }
 
-struct Job<'a> {
+/// Loads the model in `--out`, without thresholds: they have no part in the metrics.
+fn load(args: &TrainArgs) -> Result<Detector> {
+    let mut builder = Detector::builder().device(&args.common.device()?).calibration(None);
+    if let Some(weights) = &args.weights {
+        builder = builder.weights(weights_of(weights)?);
+    }
+    let detector = builder.load(&args.out)?;
+    let backbone = detector.config().backbone;
+    match args.backbone {
+        Some(other) if other != backbone => {
+            let out = args.out.display();
+            Err(format!("the model in {out} has the backbone {backbone}, not {other}").into())
+        }
+        _ => Ok(detector),
+    }
+}
+
+struct Run<'a> {
     args: &'a TrainArgs,
-    out: &'a Path,
     device: Device,
     cache: Option<FeatureCache>,
     cancel: &'a Cancel,
-    seconds: Seconds,
-    /// Whether there is a checkpoint of this run.
+    /// True once an interruption writes a checkpoint.
     saved: bool,
 }
 
-/// The epoch that did best on the test set.
+/// The network with the best image AUROC on the test set.
 struct Best {
     epoch: u64,
     image_auroc: f64,
     network: DualAd,
 }
 
-impl Job<'_> {
+impl Run<'_> {
     fn train(&mut self) -> Result<()> {
         let backbone = self.args.backbone();
         let recipe = self.args.recipe(backbone)?;
         let weights = self.args.weights(backbone)?;
         if self.args.weights.is_some() && backbone.network().is_none() {
-            note(&format!("note: {backbone} has no weights; --weights is not looked at"));
+            note(&format!("note: {backbone} has no weights; --weights has no effect"));
         }
-        let _lock = FolderLock::take(self.out)?;
-        let dataset = dataset::open(self.args, self.out, self.cancel)?;
+        let folder = RunFolder::take(&self.args.out)?;
+        let resume = self.args.resume && folder.checkpoint().exists();
+        if self.args.resume && !resume {
+            note(&format!("note: there is no {} to resume from; the run begins", folder.checkpoint().display()));
+        }
+        let dataset = self.dataset(resume)?;
         if self.args.common.json.is_some() && dataset.samples(Split::Test).next().is_none() {
-            return Err("the dataset has no test images, so that there will be nothing for --json; leave it out".into());
+            return Err("the data set has no test images, so there will be no result for --json; leave it out".into());
         }
-        let preprocess = Input::of_grid(recipe.network.grid).preprocess()?;
-        let extractor: Arc<dyn FeatureExtractor> =
-            Arc::from(backbone.extractor().weights(weights).device(&self.device).build()?);
-        let train = self.features("features for training", &dataset, Split::Train, &extractor, &preprocess)?;
-        let test = self.test_set(&dataset, &extractor, &preprocess)?;
-
-        let path = self.out.join(CHECKPOINT);
-        let trainer = if self.args.resume {
-            Trainer::resume(recipe, &train, &self.device, &path)?
-        } else {
-            let trainer = Trainer::new(recipe, &train, &self.device, self.cancel)?.checkpoint(&path);
-            set_aside(self.out)?;
-            trainer
+        let fit = Detector::fit(dataset.clone()).recipe(recipe).preset(self.args.preset_name());
+        let fit = fit.backbone(backbone, weights).resume(resume);
+        let prepared = self.settings(fit, &folder).prepare()?;
+        let test_set = self.test_set(&dataset, &prepared)?;
+        let earlier = !resume && folder.checkpoint().exists();
+        let mut trainer = prepared.trainer()?;
+        if earlier {
+            let kept = folder.previous_checkpoint();
+            note(&format!("note: the checkpoint of an earlier run is kept as {}", kept.display()));
+        }
+        // From here on an interruption writes a checkpoint.
+        self.saved = true;
+        let mut measurement = test_set.as_ref().map(|(set, _)| Measurement::new(&dataset, set, self.cancel));
+        let best = self.epochs(&mut trainer, measurement.as_mut())?;
+        let (network, reported) = match best {
+            Some(Best { epoch, network, .. }) => (network, Reported::BestOnTestSet { epoch: usize::try_from(epoch)? }),
+            None => (trainer.network()?, Reported::Last),
         };
+        let model = prepared.model(network)?;
+        save(&model, &folder)?;
+        let Some(mut measurement) = measurement else {
+            note("note: the data set has no test images; nothing was measured");
+            return Ok(());
+        };
+        let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
+        let training = Training { losses: trainer.losses(), reported, seconds: trainer.seconds(), features };
+        let output = Output { common: &self.args.common, folder: &folder, heat_maps: self.args.heatmaps };
+        let report = measurement.report((&model.config, &model.network), training, output)?;
+        model.save(folder.path(), &format!("```text\n{}```", report.table()))?;
+        Ok(())
+    }
+
+    fn dataset(&self, resume: bool) -> Result<Dataset> {
+        let root = match &self.args.data {
+            Some(root) => root.clone(),
+            None => data::generate(&self.args.out)?,
+        };
+        let dataset = self.args.selection.open(&root)?;
+        if !resume {
+            self.args.selection.check(&dataset, self.cancel)?;
+        }
+        Ok(dataset)
+    }
+
+    /// Adds the settings that do not depend on the recipe. Every image is trained on: thresholds are set by `calibrate`.
+    fn settings(&self, fit: Fit, folder: &RunFolder) -> Fit {
         let interval = Duration::from_secs(self.args.checkpoint_every);
-        let mut trainer = trainer.log(self.out.join(LOG)).checkpoint_interval(interval);
+        let fit = fit.hold_out(0.0).device(&self.device).cancel(self.cancel);
+        let fit = fit.checkpoint(folder.checkpoint()).checkpoint_interval(interval).log(folder.log());
+        let fit = match &self.cache {
+            Some(cache) => fit.cache(cache.clone()),
+            None => fit,
+        };
+        let bar = Bar::new("features for training");
+        fit.progress(move |progress| {
+            if let FitProgress::Features { done, total } = progress {
+                bar.set(done, total);
+            }
+        })
+    }
+
+    /// Returns the test set and the seconds that its features took, if the data set has test images.
+    fn test_set(&self, dataset: &Dataset, prepared: &PreparedFit) -> Result<Option<(TestSet, f64)>> {
+        let samples: Vec<Sample> = dataset.samples(Split::Test).cloned().collect();
+        if samples.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(test_set(prepared.features(samples))?))
+    }
+
+    /// Trains to the end, and evaluates on the way where the flags ask for it. Returns the best network for `--best`.
+    fn epochs(&self, trainer: &mut Trainer<'_>, mut measurement: Option<&mut Measurement<'_>>) -> Result<Option<Best>> {
         let bar = Bar::training();
         let mut best: Option<Best> = None;
-        // Whatever ends it from here on, it saves first.
-        self.saved = true;
         while !trainer.is_finished() {
             let every = self.args.eval_every.unwrap_or(u64::MAX);
             let next = (trainer.epoch() / every + 1).saturating_mul(every);
             trainer.run_to(next, self.cancel, |progress| bar.train(progress))?;
-            let Some(test) = test.as_ref().filter(|_| self.args.eval_every.is_some()) else { continue };
+            let Some(measurement) = measurement.as_mut().filter(|_| self.args.eval_every.is_some()) else { continue };
             if trainer.is_finished() && !self.args.best {
-                // It is about to be measured anyway.
+                // The final evaluation follows.
                 continue;
             }
             let network = trainer.network()?;
-            let (evaluation, _) = self.evaluate(test, &network)?;
+            let (evaluation, _) = measurement.evaluate(&network)?;
             let image_auroc = evaluation.mean.image_auroc.unwrap_or(0.0);
             if self.args.best && best.as_ref().is_none_or(|best| image_auroc > best.image_auroc) {
                 best = Some(Best { epoch: trainer.epoch(), image_auroc, network });
             }
             if !trainer.is_finished() {
-                bar.suspend(|| self.say_mean(trainer.epoch(), &evaluation));
+                bar.suspend(|| self.print_mean(trainer.epoch(), &evaluation));
             }
         }
-        drop(bar);
-        self.seconds.training = trainer.seconds();
-
-        let (network, reported) = match best {
-            Some(Best { epoch, network, .. }) => (network, Reported::BestOnTestSet { epoch: usize::try_from(epoch)? }),
-            None => (trainer.network()?, Reported::Last),
-        };
-        let stages: Vec<usize> = extractor.stages().iter().map(|stage| stage.index).collect();
-        let mut model = Model::new(network, backbone, &stages, extractor.provenance().clone());
-        model.config.categories = dataset.categories.iter().map(|category| category.name.clone()).collect();
-        model.config.train_images = train.samples().len();
-        model.config.preset = preset_name(self.args.preset()).into();
-        model.config.train = Some(trainer.recipe().train.clone());
-        // Before it is measured: whatever happens then, the model is there, and no other model's results beside it.
-        remove_results(self.out);
-        let thresholds = self.out.join("calibration.json");
-        let had = thresholds.exists();
-        model.save(self.out, "")?;
-        if had && !thresholds.exists() {
-            note("note: the thresholds were another model's, and are kept as calibration.previous.json; set them anew");
-        }
-        let Some(test) = test else {
-            note("note: the dataset has no test images; nothing was measured");
-            return Ok(());
-        };
-        let report = self.report(&model, (trainer.losses(), reported), &dataset, &test, &preprocess)?;
-        model.save(self.out, &format!("```text\n{}```", report.table()))?;
-        Ok(())
+        Ok(best)
     }
 
-    fn evaluate_only(&mut self) -> Result<()> {
-        let model = Model::load(self.out, &self.device)?;
-        let backbone = model.config.backbone;
-        if let Some(other) = self.args.backbone.filter(|other| *other != backbone) {
-            return Err(format!("the model in {} has the backbone {backbone}, not {other}", self.out.display()).into());
-        }
-        let trained_with = model.config.weights.clone();
-        let weights = match (&self.args.weights, trained_with.source.as_str()) {
-            (None, "file") => Weights::file(&trained_with.location),
-            _ => self.args.weights(backbone)?,
-        };
-        let _lock = FolderLock::take(self.out)?;
-        let dataset = dataset::open(self.args, self.out, self.cancel)?;
-        let preprocess = model.config.input.preprocess()?;
-        let extractor = backbone.extractor().stages(&model.config.stages).weights(weights).device(&self.device);
-        let extractor: Arc<dyn FeatureExtractor> = Arc::from(extractor.build()?);
-        check_weights(&trained_with, extractor.provenance())?;
-        for category in dataset.categories.iter().filter(|category| !model.config.categories.contains(&category.name)) {
-            note(&format!("note: the model was not trained on {}", category.name));
-        }
-        let test = self.test_set(&dataset, &extractor, &preprocess)?;
-        let test = test.ok_or("the dataset has no test images; there is nothing to measure")?;
-        self.report(&model, (Vec::new(), Reported::Last), &dataset, &test, &preprocess)?;
-        Ok(())
-    }
-
-    fn features(
-        &mut self,
-        what: &'static str,
-        dataset: &Dataset,
-        split: Split,
-        extractor: &Arc<dyn FeatureExtractor>,
-        preprocess: &Preprocess,
-    ) -> Result<Features> {
-        let begun = Instant::now();
-        let bar = Bar::new(what);
-        let mut features =
-            Features::of(dataset.samples(split).cloned(), extractor.clone(), preprocess.clone()).cancel(self.cancel);
-        if let Some(cache) = &self.cache {
-            features = features.cache(cache.clone());
-        }
-        let features = features.progress(|done, total| bar.set(done, total)).compute()?;
-        self.seconds.features += begun.elapsed();
-        Ok(features)
-    }
-
-    /// The test images, if there are any.
-    fn test_set(
-        &mut self,
-        dataset: &Dataset,
-        extractor: &Arc<dyn FeatureExtractor>,
-        preprocess: &Preprocess,
-    ) -> Result<Option<TestSet>> {
-        if dataset.samples(Split::Test).next().is_none() {
-            return Ok(None);
-        }
-        let features = self.features("features for testing", dataset, Split::Test, extractor, preprocess)?;
-        Ok(Some(TestSet::new(features)?))
-    }
-
-    fn evaluate(&mut self, test: &TestSet, network: &DualAd) -> Result<(Evaluation, Vec<dualad::ImageScores>)> {
-        let begun = Instant::now();
-        let bar = Bar::new("scoring test images");
-        let scores = test.score(network, self.cancel, |done, total| bar.set(done, total))?;
-        let evaluation = test.evaluate(&scores)?;
-        self.seconds.evaluation += begun.elapsed();
-        Ok((evaluation, scores))
-    }
-
-    /// Measures the model, and writes down what was found.
-    fn report(
-        &mut self,
-        model: &Model,
-        (losses, reported): (Vec<f64>, Reported),
-        dataset: &Dataset,
-        test: &TestSet,
-        preprocess: &Preprocess,
-    ) -> Result<Report> {
-        let (evaluation, scores) = self.evaluate(test, &model.network)?;
-        let mut report = Report::new(evaluation);
-        let config = &model.config;
-        report.backbone = config.backbone.name().into();
-        report.variant = config.network.variant.to_string();
-        report.preset.clone_from(&config.preset);
-        if let Some(train) = &config.train {
-            report.seed = train.seed;
-            report.epochs = usize::try_from(train.epochs)?;
-        }
-        report.parameters = config.network.parameter_count()?;
-        report.train_images = config.train_images;
-        report.seconds.features = self.seconds.features.as_secs_f64();
-        report.seconds.training = self.seconds.training;
-        report.seconds.evaluation = self.seconds.evaluation.as_secs_f64();
-        (report.loss, report.reported) = (losses, reported);
-        report.weights = weights_rows(&config.weights);
-        let shown = |sample: &Sample| {
-            let path = sample.path.strip_prefix(&dataset.root).unwrap_or(&sample.path);
-            path.display().to_string()
-        };
-        let images = test.samples().iter().zip(&scores);
-        report.images = images
-            .map(|(sample, scores)| {
-                ImageResult::new(&sample.category, shown(sample), &sample.label, scores.image_score)
-            })
-            .collect();
-        let strips = Strips::new(test, &scores, preprocess)?;
-        let picture =
-            |index: usize| -> Result<Picture> { Ok(Picture::new(report.images[index].clone(), strips.png(index)?)) };
-        let misses = report.worst_misses(WORST).into_iter().map(picture).collect::<Result<_>>()?;
-        let false_alarms = report.worst_false_alarms(WORST).into_iter().map(picture).collect::<Result<_>>()?;
-        (report.misses, report.false_alarms) = (misses, false_alarms);
-        remove_results(self.out);
-        report.save(self.out)?;
-        if self.args.heatmaps > 0 {
-            strips.write(&self.out.join("heatmaps"), self.args.heatmaps)?;
-        }
-        match &self.args.common.json {
-            _ if self.args.common.json_to_stdout() => print(&line(&report.to_json()?))?,
-            json => {
-                if let Some(path) = json {
-                    temporary(path)?;
-                    report.save_json(path)?;
-                }
-                print(&format!("{}model, report.html and heat maps: {}\n", report.table(), self.out.display()))?;
-            }
-        }
-        Ok(report)
-    }
-
-    /// One line for an evaluation on the way; the JSON keeps standard output for itself.
-    fn say_mean(&self, epoch: u64, evaluation: &Evaluation) {
+    /// Prints a line for an evaluation during training, unless the JSON goes to standard output.
+    fn print_mean(&self, epoch: u64, evaluation: &Evaluation) {
         if self.args.common.json_to_stdout() {
             return;
         }
-        let percent = |metric: &dualad::metrics::Metric| {
+        let percent = |metric: &Metric| {
             metric.as_ref().map_or_else(|_| "-".to_owned(), |value| format!("{:.1}", 100.0 * value))
         };
         let mean = &evaluation.mean;
-        // The run is worth more than a line about it.
+        // A line that cannot be printed does not end the run.
         let _ = print(&format!(
             "epoch {epoch}: image AUROC {}, pixel AUROC {}, pixel AP {}\n",
             percent(&mean.image_auroc),
@@ -297,98 +205,27 @@ impl Job<'_> {
         ));
     }
 
-    /// What to say when the run was ended from outside.
+    /// Returns the error message of an interrupted run.
     fn interrupted(&self) -> String {
-        if self.args.eval_only {
-            return "interrupted; nothing was written".into();
-        }
         if self.saved {
-            let path = self.out.join(CHECKPOINT);
-            return format!("interrupted; {} has the run so far: go on from it with --resume", path.display());
+            let out = self.args.out.display();
+            return format!(
+                "interrupted; {out}/checkpoint.safetensors has the run so far: continue it with --resume"
+            );
         }
         "interrupted before the first training step; features that were cached are kept".into()
     }
 }
 
-/// A run that begins anew leaves an earlier one's checkpoint and log where they can be taken back.
-fn set_aside(out: &Path) -> Result<()> {
-    if !out.join(CHECKPOINT).exists() {
-        return Ok(());
-    }
-    for (name, previous) in [(CHECKPOINT, PREVIOUS_CHECKPOINT), (LOG, PREVIOUS_LOG)] {
-        let (from, to) = (out.join(name), out.join(previous));
-        if from.exists() {
-            std::fs::rename(&from, &to).map_err(|error| format!("cannot rename {}: {error}", from.display()))?;
-        }
-    }
-    note(&format!("note: the checkpoint of an earlier run is kept as {}", out.join(PREVIOUS_CHECKPOINT).display()));
-    Ok(())
-}
-
-/// Another model's report and heat maps, which would be taken for this one's. What else lies there stays.
-fn remove_results(out: &Path) {
-    for name in ["report.json", "report.html"] {
-        let _ = std::fs::remove_file(out.join(name));
-    }
-    let Ok(categories) = std::fs::read_dir(out.join("heatmaps")) else { return };
-    for category in categories.flatten() {
-        for file in std::fs::read_dir(category.path()).into_iter().flatten().flatten() {
-            let name = file.file_name();
-            let name = name.to_string_lossy();
-            if name.ends_with(".png") || name.starts_with(UNFINISHED) {
-                let _ = std::fs::remove_file(file.path());
-            }
-        }
-        let _ = std::fs::remove_dir(category.path());
-    }
-}
-
-/// A file that cannot be written is better known before a run than after it, and so is one that the run itself writes.
-fn check_json(args: &TrainArgs, out: &Path) -> Result<()> {
-    let Some(path) = args.common.json.as_deref().filter(|_| !args.common.json_to_stdout()) else { return Ok(()) };
-    temporary(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() && folder != out {
-        return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
-    }
-    let own =
-        [CHECKPOINT, LOG, "config.json", "model.safetensors", "calibration.json", "README.md", "report.html", ".lock"];
-    let same = |name: &str| path.file_name().is_some_and(|file| file == name);
-    let in_out = std::fs::canonicalize(folder).ok().zip(std::fs::canonicalize(out).ok()).is_some_and(|(a, b)| a == b);
-    if in_out && own.iter().any(|name| same(name)) {
-        return Err(
-            format!("--json {}: the run keeps a file of its own there; choose another name", path.display()).into()
-        );
+/// Saves the model before it is measured, and removes the results of an earlier model, which would be taken for this one's.
+fn save(model: &Model, folder: &RunFolder) -> Result<()> {
+    folder.remove_results()?;
+    let files = ModelFiles::of(folder.path());
+    let had = files.calibration.exists();
+    model.save(folder.path(), "")?;
+    if had && !files.calibration.exists() {
+        let kept = files.previous_calibration;
+        note(&format!("note: the thresholds were another model's, and are kept as {}; set them anew", kept.display()));
     }
     Ok(())
-}
-
-fn check_weights(trained_with: &Provenance, found: &Provenance) -> Result<()> {
-    if trained_with.sha256 == found.sha256 {
-        return Ok(());
-    }
-    let shown = |weights: &Provenance| weights.sha256.clone().unwrap_or_else(|| "none".into());
-    let (wanted, found) = (shown(trained_with), shown(found));
-    Err(format!("the backbone's weights have SHA-256 {found}, and the model was trained with {wanted}; give those with --weights").into())
-}
-
-fn weights_rows(weights: &Provenance) -> Vec<(String, String)> {
-    let rows = [
-        ("source", Some(weights.source.clone())),
-        ("location", Some(weights.location.clone()).filter(|location| !location.is_empty())),
-        ("revision", weights.revision.clone()),
-        ("sha256", weights.sha256.clone()),
-    ];
-    rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
-}
-
-fn preset_name(preset: Preset) -> &'static str {
-    match preset {
-        Preset::Paper => "paper",
-        Preset::Fast => "fast",
-    }
-}
-
-fn line(text: &str) -> String {
-    format!("{}\n", text.trim_end())
 }

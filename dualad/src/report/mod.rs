@@ -22,6 +22,8 @@
 
 mod columns;
 mod decisions;
+#[cfg(feature = "train")]
+mod fill;
 mod html;
 mod json;
 #[cfg(test)]

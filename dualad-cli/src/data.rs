@@ -1,0 +1,83 @@
+//! Data sets: opened in any layout, generated, and checked before anything is computed.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use dualad::data::synthetic::{self, Options};
+use dualad::data::{Cancel, Dataset, Layout};
+
+use crate::common::{Result, note};
+use crate::progress::Bar;
+
+/// The number of findings that are printed. The rest is counted.
+const MAX_FINDINGS: usize = 20;
+
+/// The layouts of data sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutName {
+    /// The layout that is found, or else a folder of normal images for each product
+    Auto,
+    /// MVTec AD: CATEGORY/train/good, CATEGORY/test/DEFECT, CATEGORY/ground_truth/DEFECT
+    Mvtec,
+    /// VisA: the table split_csv/1cls.csv names every image
+    Visa,
+    /// A folder of normal images, and if there is one, a folder `test`
+    Folder,
+}
+
+/// The flags for a data set.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DataArgs {
+    /// Layout of the data set
+    #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
+    layout: LayoutName,
+    /// Categories to use, with commas between them [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    categories: Vec<String>,
+    /// Do not read and check every file of the data set first; a resumed run does not
+    #[arg(long)]
+    no_check: bool,
+}
+
+impl DataArgs {
+    /// Opens the data set in a folder.
+    pub(crate) fn open(&self, root: &Path) -> Result<Dataset> {
+        let dataset = match self.layout {
+            LayoutName::Auto => Dataset::open_products(root)?,
+            LayoutName::Mvtec => Dataset::open_as(Layout::Mvtec, root)?,
+            LayoutName::Visa => Dataset::open_as(Layout::Visa, root)?,
+            LayoutName::Folder => Dataset::open_as(Layout::Folder, root)?,
+        };
+        Ok(if self.categories.is_empty() { dataset } else { dataset.select(&self.categories)? })
+    }
+
+    /// Reads every file of the data set and prints the findings, unless `--no-check` is given. An error lists what would stop
+    /// training.
+    pub(crate) fn check(&self, dataset: &Dataset, cancel: &Cancel) -> Result<()> {
+        if self.no_check {
+            return Ok(());
+        }
+        let bar = Bar::new("checking the data set");
+        let report = dataset.check().cancel(cancel).run_with(|done, total| bar.set(done, total));
+        drop(bar);
+        let report = report.map_err(dualad::Error::from)?.into_result()?;
+        for finding in report.findings.iter().take(MAX_FINDINGS) {
+            note(&finding.to_string());
+        }
+        if let Some(more @ 1..) = report.findings.len().checked_sub(MAX_FINDINGS) {
+            note(&format!("... and {more} more like these"));
+        }
+        Ok(())
+    }
+}
+
+/// Generates a small data set below `out`, unless it is there. It is the same every time.
+pub(crate) fn generate(out: &Path) -> Result<PathBuf> {
+    let folder = out.join("data");
+    // This file is written last.
+    if !folder.join("readme.txt").is_file() {
+        let bar = Bar::new("generating a data set");
+        synthetic::write(&folder, &Options::default(), |done, total| bar.set(done, total))?;
+    }
+    Ok(folder)
+}

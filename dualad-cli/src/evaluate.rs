@@ -1,0 +1,114 @@
+//! `dualad evaluate`: measure a saved model on a data set.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use dualad::candle_core::DType;
+use dualad::data::{Cancel, Sample, Split};
+use dualad::features::FeaturesBuilder;
+use dualad::fit::RunFolder;
+use dualad::{Detector, Error, TestSet};
+
+use crate::common::{CommonArgs, Result, note};
+use crate::data::{self, DataArgs};
+use crate::features::FeatureArgs;
+use crate::measure::{Measurement, Output, Training, check_json};
+use crate::model::ModelSource;
+use crate::progress::Bar;
+use crate::signals::cancel_on_signal;
+
+/// Measure a saved model on the test images of a data set
+///
+/// Prints a table of metrics for each category, and writes report.json, report.html and heat maps into --out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelSource,
+    /// Folder of the data set
+    #[arg(long, value_name = "ROOT")]
+    data: PathBuf,
+    #[command(flatten)]
+    selection: DataArgs,
+    /// Folder for report.json, report.html and heat maps
+    #[arg(long, value_name = "DIR", default_value = "out/evaluation")]
+    out: PathBuf,
+    /// Number of heat maps to write for each category
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    heatmaps: usize,
+    #[command(flatten)]
+    features: FeatureArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Runs `dualad evaluate`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let Args { model, data, selection, out, heatmaps, features, common } = args;
+    let job = Job { data: Some(data), selection, out, heat_maps: *heatmaps, features, common };
+    let cancel = Cancel::default();
+    cancel_on_signal(&cancel)?;
+    // The thresholds have no part in the metrics, whatever is wrong with them.
+    job.run(|| model.load(model.builder(common)?.calibration(None)), &cancel)
+}
+
+/// A model to measure, and where the results go.
+pub(crate) struct Job<'a> {
+    /// The folder of the data set; without it, the generated one in `out`.
+    pub(crate) data: Option<&'a Path>,
+    pub(crate) selection: &'a DataArgs,
+    pub(crate) out: &'a Path,
+    pub(crate) heat_maps: usize,
+    pub(crate) features: &'a FeatureArgs,
+    pub(crate) common: &'a CommonArgs,
+}
+
+impl Job<'_> {
+    pub(crate) fn run(&self, load: impl FnOnce() -> Result<Detector>, cancel: &Cancel) -> Result<()> {
+        self.measure(load, cancel).map_err(|error| match error.downcast_ref::<Error>() {
+            Some(Error::Cancelled) => "interrupted; nothing was written".into(),
+            _ => error,
+        })
+    }
+
+    fn measure(&self, load: impl FnOnce() -> Result<Detector>, cancel: &Cancel) -> Result<()> {
+        let cache = self.features.cache()?;
+        check_json(self.common, self.out)?;
+        let detector = load()?;
+        let config = detector.config();
+        if config.input.tiling.is_some() {
+            return Err("the model cuts images into tiles; only models of whole images can be measured".into());
+        }
+        let folder = RunFolder::take(self.out)?;
+        let root = match self.data {
+            Some(root) => root.to_owned(),
+            None => data::generate(self.out)?,
+        };
+        let dataset = self.selection.open(&root)?;
+        self.selection.check(&dataset, cancel)?;
+        for category in dataset.categories.iter().filter(|category| !config.categories.contains(&category.name)) {
+            note(&format!("note: the model was not trained on {}", category.name));
+        }
+        let samples: Vec<Sample> = dataset.samples(Split::Test).cloned().collect();
+        if samples.is_empty() {
+            return Err("the data set has no test images; there is nothing to measure".into());
+        }
+        let mut features = detector.features(samples).cancel(cancel);
+        if let Some(cache) = cache {
+            features = features.cache(cache);
+        }
+        let (test_set, seconds) = test_set(features)?;
+        let network = detector.model().network.frozen(DType::F32, detector.device())?;
+        let training = Training { features: seconds, ..Training::default() };
+        let output = Output { common: self.common, folder: &folder, heat_maps: self.heat_maps };
+        Measurement::new(&dataset, &test_set, cancel).report((config, &network), training, output)?;
+        Ok(())
+    }
+}
+
+/// Computes the features of test images. Returns the test set and the seconds that it took.
+pub(crate) fn test_set(features: FeaturesBuilder<'_>) -> Result<(TestSet, f64)> {
+    let begun = Instant::now();
+    let bar = Bar::new("features for testing");
+    let features = features.progress(|done, total| bar.set(done, total)).compute()?;
+    Ok((TestSet::new(features)?, begun.elapsed().as_secs_f64()))
+}

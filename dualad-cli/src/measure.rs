@@ -1,0 +1,122 @@
+//! Measures a network on a test set, and writes the report, the heat maps and the JSON.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dualad::data::{Cancel, Dataset};
+use dualad::fit::RunFolder;
+use dualad::metrics::Evaluation;
+use dualad::report::{Picture, Report, Reported};
+use dualad::{DualAd, ImageScores, ModelConfig, TestSet};
+
+use crate::common::{CommonArgs, Result, print, temporary};
+use crate::heat_maps::Strips;
+use crate::progress::Bar;
+
+/// The number of pictures of misses, and of false alarms, in the report.
+const MAX_PICTURES: usize = 8;
+
+/// Where the results go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output<'a> {
+    pub(crate) common: &'a CommonArgs,
+    pub(crate) folder: &'a RunFolder,
+    /// The number of heat maps for each category.
+    pub(crate) heat_maps: usize,
+}
+
+/// The training behind a network.
+#[derive(Debug, Default)]
+pub(crate) struct Training {
+    pub(crate) losses: Vec<f64>,
+    pub(crate) reported: Reported,
+    pub(crate) seconds: f64,
+    /// The seconds that the features took.
+    pub(crate) features: f64,
+}
+
+/// Measures networks on one test set.
+pub(crate) struct Measurement<'a> {
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) test_set: &'a TestSet,
+    pub(crate) cancel: &'a Cancel,
+    /// The time that all evaluations took.
+    pub(crate) time: Duration,
+}
+
+impl<'a> Measurement<'a> {
+    pub(crate) fn new(dataset: &'a Dataset, test_set: &'a TestSet, cancel: &'a Cancel) -> Self {
+        Self { dataset, test_set, cancel, time: Duration::ZERO }
+    }
+
+    pub(crate) fn evaluate(&mut self, network: &DualAd) -> Result<(Evaluation, Vec<ImageScores>)> {
+        let begun = Instant::now();
+        let bar = Bar::new("scoring test images");
+        let scores = self.test_set.score(network, self.cancel, |done, total| bar.set(done, total))?;
+        let evaluation = self.test_set.evaluate(&scores)?;
+        self.time += begun.elapsed();
+        Ok((evaluation, scores))
+    }
+
+    /// Measures a model's network and writes the report, the heat maps and the JSON. Returns the report.
+    pub(crate) fn report(
+        &mut self,
+        (config, network): (&ModelConfig, &DualAd),
+        training: Training,
+        output: Output<'_>,
+    ) -> Result<Report> {
+        let (evaluation, scores) = self.evaluate(network)?;
+        let (test_set, root) = (self.test_set, &self.dataset.root);
+        let mut report = Report::new(evaluation).with_model(config)?.with_images(test_set.samples(), &scores, root);
+        report.seconds.features = training.features;
+        report.seconds.training = training.seconds;
+        report.seconds.evaluation = self.time.as_secs_f64();
+        (report.loss, report.reported) = (training.losses, training.reported);
+        let preprocess = config.input.preprocess()?;
+        let strips = Strips::new(test_set, &scores, &preprocess)?;
+        let picture =
+            |index: usize| -> Result<Picture> { Ok(Picture::new(report.images[index].clone(), strips.png(index)?)) };
+        let misses = report.worst_misses(MAX_PICTURES).into_iter().map(picture).collect::<Result<_>>()?;
+        let false_alarms = report.worst_false_alarms(MAX_PICTURES).into_iter().map(picture).collect::<Result<_>>()?;
+        (report.misses, report.false_alarms) = (misses, false_alarms);
+        output.folder.remove_results()?;
+        report.save(output.folder.path())?;
+        if output.heat_maps > 0 {
+            strips.write(&output.folder.heat_maps(), output.heat_maps)?;
+        }
+        output.print(&report)?;
+        Ok(report)
+    }
+}
+
+impl Output<'_> {
+    /// Prints the table, and writes the JSON where `--json` says.
+    fn print(&self, report: &Report) -> Result<()> {
+        if self.common.json_to_stdout() {
+            return print(&format!("{}\n", report.to_json()?.trim_end()));
+        }
+        if let Some(path) = &self.common.json {
+            temporary(path)?;
+            report.save_json(path)?;
+        }
+        let folder = self.folder.path().display();
+        print(&format!("{}model, report.html and heat maps: {folder}\n", report.table()))
+    }
+}
+
+/// Refuses a `--json` file that cannot be written, or that a run into the folder `out` writes itself.
+pub(crate) fn check_json(common: &CommonArgs, out: &Path) -> Result<()> {
+    let Some(path) = common.json.as_deref().filter(|_| !common.json_to_stdout()) else { return Ok(()) };
+    temporary(path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() && folder != out {
+        return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
+    }
+    let reserved = RunFolder::reserved_files(out).iter().any(|reserved| reserved.file_name() == path.file_name());
+    let in_out = std::fs::canonicalize(folder).ok().zip(std::fs::canonicalize(out).ok()).is_some_and(|(a, b)| a == b);
+    if in_out && reserved {
+        let path = path.display();
+        return Err(format!("--json {path}: the run keeps a file of its own there; choose another name").into());
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! A report's fields from a model and its scores.
+
+use std::path::Path;
+
+use dualad_backbones::Provenance;
+use dualad_data::Sample;
+
+use crate::ImageScores;
+use crate::error::Result;
+use crate::model::ModelConfig;
+use crate::report::{ImageResult, Report};
+
+impl Report {
+    /// Sets the fields that describe the model: backbone and weights, network, recipe and number of training images.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a configuration without a valid network.
+    pub fn with_model(mut self, config: &ModelConfig) -> Result<Self> {
+        self.backbone = config.backbone.name().into();
+        self.variant = config.network.variant.to_string();
+        self.preset.clone_from(&config.preset);
+        if let Some(train) = &config.train {
+            self.seed = train.seed;
+            self.epochs = usize::try_from(train.epochs).unwrap_or(usize::MAX);
+        }
+        self.parameters = config.network.parameter_count()?;
+        self.train_images = config.train_images;
+        self.weights = weights(&config.weights);
+        Ok(self)
+    }
+
+    /// Sets the images: each sample, in order, with its score. Names are relative to `root` where a path is below it.
+    #[must_use]
+    pub fn with_images(mut self, samples: &[Sample], scores: &[ImageScores], root: &Path) -> Self {
+        let result = |(sample, scores): (&Sample, &ImageScores)| {
+            let name = sample.path.strip_prefix(root).unwrap_or(&sample.path).display().to_string();
+            ImageResult::new(&sample.category, name, &sample.label, scores.image_score)
+        };
+        self.images = samples.iter().zip(scores).map(result).collect();
+        self
+    }
+}
+
+/// Returns what is known of the weights' origin, as pairs of a name and a value.
+fn weights(weights: &Provenance) -> Vec<(String, String)> {
+    let rows = [
+        ("source", Some(weights.source.clone())),
+        ("location", Some(weights.location.clone()).filter(|location| !location.is_empty())),
+        ("revision", weights.revision.clone()),
+        ("sha256", weights.sha256.clone()),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
