@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::common::{CommonArgs, Result, note, print};
 use crate::model::ModelArgs;
 use clap::ArgGroup;
+use dualad::ModelFiles;
 use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
 use dualad::data::{Cancel, Dataset, Sample, Split};
-use dualad::ModelFiles;
 use dualad::detector::Request;
 use indicatif::{ProgressBar, ProgressStyle};
 

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dualad::{Detector, ModelFiles};
 use dualad::backbones::Weights;
 use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
 use dualad::detector::{DetectorBuilder, Inspection};
+use dualad::{Detector, ModelFiles};
 use serde::Serialize;
 
 use crate::common::{CommonArgs, Result, note};

@@ -15,8 +15,8 @@ use super::TrainArgs;
 use crate::common::{Result, note, print};
 use crate::data;
 use crate::evaluate::{Job, test_set};
-use crate::model::weights_of;
 use crate::measure::{Measurement, Output, Training, check_json};
+use crate::model::weights_of;
 use crate::progress::Bar;
 
 pub(super) fn run(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
@@ -192,9 +192,8 @@ impl Run<'_> {
         if self.args.common.json_to_stdout() {
             return;
         }
-        let percent = |metric: &Metric| {
-            metric.as_ref().map_or_else(|_| "-".to_owned(), |value| format!("{:.1}", 100.0 * value))
-        };
+        let percent =
+            |metric: &Metric| metric.as_ref().map_or_else(|_| "-".to_owned(), |value| format!("{:.1}", 100.0 * value));
         let mean = &evaluation.mean;
         // A line that cannot be printed does not end the run.
         let _ = print(&format!(
@@ -209,9 +208,7 @@ impl Run<'_> {
     fn interrupted(&self) -> String {
         if self.saved {
             let out = self.args.out.display();
-            return format!(
-                "interrupted; {out}/checkpoint.safetensors has the run so far: continue it with --resume"
-            );
+            return format!("interrupted; {out}/checkpoint.safetensors has the run so far: continue it with --resume");
         }
         "interrupted before the first training step; features that were cached are kept".into()
     }

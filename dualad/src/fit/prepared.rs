@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::features::{Features, FeaturesBuilder, PictureTokens, TokenSource};
 use crate::fit::images::{Image, Images, Known, TrainingImages};
 use crate::fit::outcome::{Fitted, changes};
+use crate::fit::recipe;
 use crate::fit::run_folder::set_aside;
 use crate::fit::settings::{Fit, FitProgress};
-use crate::fit::recipe;
 use crate::model::{Input, Model};
 use crate::recipe::Recipe;
 use crate::train::Trainer;
@@ -203,7 +203,9 @@ fn notices(fit: &Fit, images: &Images) -> Vec<String> {
         "the pooled ones decide"
     };
     for category in &images.small {
-        notices.push(format!("{category} has too few images to hold any out: it has no thresholds of its own, and {then}"));
+        notices.push(format!(
+            "{category} has too few images to hold any out: it has no thresholds of its own, and {then}"
+        ));
     }
     for category in &images.seen {
         notices.push(format!(
@@ -268,7 +270,9 @@ fn tokens(
             None => vec![(name, picture)],
             Some(tiling) => {
                 let tiles = tiling.tiles(picture.width(), picture.height())?.into_iter().enumerate();
-                tiles.map(|(number, tile)| Ok((format!("{name}, tile {number}"), tile.cut(&picture)?))).collect::<Result<_>>()?
+                tiles
+                    .map(|(number, tile)| Ok((format!("{name}, tile {number}"), tile.cut(&picture)?)))
+                    .collect::<Result<_>>()?
             }
         };
         tokens.add(&**extractor, preprocess, &inputs, &fit.cancel)?;

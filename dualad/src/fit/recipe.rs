@@ -33,7 +33,8 @@ pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, String)> {
     if let Some(base) = &fit.base
         && recipe.network != base.config().network
     {
-        let (field, reason) = ("network", "a model keeps its network when its training continues; change `train` alone");
+        let (field, reason) =
+            ("network", "a model keeps its network when its training continues; change `train` alone");
         return Err(Error::Config { field, value: "another one".into(), reason: reason.into() });
     }
     let preset = match (&fit.preset, &fit.recipe, &fit.base) {

@@ -116,7 +116,11 @@ pub(super) fn set_aside(checkpoint: &Path, log: Option<&Path>) -> Result<()> {
         return Ok(());
     }
     for path in [Some(checkpoint), log].into_iter().flatten().filter(|path| path.exists()) {
-        std::fs::rename(path, previous(path)).map_err(|error| Error::Io { action: "rename", path: path.into(), error })?;
+        std::fs::rename(path, previous(path)).map_err(|error| Error::Io {
+            action: "rename",
+            path: path.into(),
+            error,
+        })?;
     }
     Ok(())
 }
