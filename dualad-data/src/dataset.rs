@@ -64,11 +64,10 @@ pub struct Sample {
     pub split: Split,
     /// What is known about it.
     pub label: Label,
-    /// The mask of its defects. `None` for a normal image, and for an anomalous one that comes without.
-    pub mask: Option<PathBuf>,
-    /// More masks of the same image, as MVTec LOCO has one for each defect: what any of them marks is defective.
-    pub further_masks: Vec<PathBuf>,
-    /// How the mask reads.
+    /// The masks of its defects. Most datasets have one file for each anomalous image, MVTec LOCO has one for each defect:
+    /// a pixel is defective if any of them marks it. Empty for an image without masks.
+    pub masks: Vec<PathBuf>,
+    /// The mask values that mark a defect.
     pub mask_rule: MaskRule,
 }
 
@@ -76,22 +75,22 @@ impl Sample {
     /// A sample of one's own: a test image without a mask until told otherwise.
     pub fn new(path: impl Into<PathBuf>, category: impl Into<String>, split: Split, label: Label) -> Self {
         let (path, category) = (path.into(), category.into());
-        Self { path, category, split, label, mask: None, further_masks: Vec::new(), mask_rule: MaskRule::White }
+        Self { path, category, split, label, masks: Vec::new(), mask_rule: MaskRule::White }
     }
 
-    /// Its masks: none for a normal image, whatever is given as one, and for an anomalous one without.
-    pub fn masks(&self) -> impl Iterator<Item = &Path> {
-        let masks = self.mask.iter().chain(&self.further_masks).map(PathBuf::as_path);
-        masks.filter(|_| self.label.is_anomalous())
+    /// The masks that count: all [`masks`](Self::masks) of an anomalous image, none of a normal one.
+    pub fn defect_masks(&self) -> &[PathBuf] {
+        if self.label.is_anomalous() { &self.masks } else { &[] }
     }
 
-    /// Reads what its masks mark together. `size` is its picture's width and height. `None` where it has no mask.
+    /// Reads the [`defect_masks`](Self::defect_masks) and joins them: a pixel is set if any of them marks it. `None` if there
+    /// are none. `size` is the width and height of the image.
     ///
     /// # Errors
-    /// As [`Mask::read`]'s, and [`Error::MaskSize`] for a mask of another size.
+    /// The errors of [`Mask::read`], and [`Error::MaskSize`] if a mask has another size than the image.
     pub fn read_mask(&self, size: (u32, u32), limits: &Limits) -> Result<Option<Mask>> {
         let mut all: Option<Mask> = None;
-        for path in self.masks() {
+        for path in self.defect_masks() {
             let mask = Mask::read(path, self.mask_rule, limits)?;
             self.check_mask_size(path, (mask.width(), mask.height()), size)?;
             match &mut all {

@@ -68,7 +68,7 @@ fn mvtec_is_read_in_order() {
     for (sample, (path, kind, mask)) in test.into_iter().zip(expected) {
         assert_eq!(relative(tree.root(), &sample.path), path);
         assert_eq!(sample.label, kind.map_or(Label::Normal, |kind| Label::Anomalous(kind.into())));
-        assert_eq!(sample.mask.as_deref().map(|mask| relative(tree.root(), mask)).as_deref(), mask);
+        assert_eq!(sample.masks.first().map(|mask| relative(tree.root(), mask)).as_deref(), mask);
         assert_eq!(sample.mask_rule, MaskRule::White);
     }
     assert_eq!(kinds(&dataset), [(Kind::LeftOut, "original".into())]);
@@ -81,7 +81,7 @@ fn the_root_may_be_one_category() {
     let dataset = Dataset::open(tree.root().join("wood")).unwrap();
     assert_eq!((dataset.layout, dataset.categories.len()), (Layout::Mvtec, 1));
     assert_eq!(dataset.categories[0].name, "wood");
-    assert!(dataset.samples(Split::Test).all(|sample| sample.mask.is_some()));
+    assert!(dataset.samples(Split::Test).all(|sample| sample.masks.len() == 1));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn masks_pair_by_stem_and_not_by_position() {
     );
     let dataset = Dataset::open(tree.root()).unwrap();
     let masks: Vec<Option<String>> =
-        dataset.samples(Split::Test).map(|s| s.mask.as_deref().map(|m| relative(tree.root(), m))).collect();
+        dataset.samples(Split::Test).map(|s| s.masks.first().map(|m| relative(tree.root(), m))).collect();
     let at = |name: &str| Some(format!("c/ground_truth/cut/{name}"));
     let expected =
         [None, at("001_mask.png"), at("002_mask.bmp"), at("003_mask.png"), at("003_mask.png"), at("004_mask.png")];
@@ -150,7 +150,7 @@ fn plain_folders_of_normal_images_are_read() {
         let dataset = Dataset::open(&root).unwrap();
         assert_eq!(dataset.layout, Layout::Folder, "{normal}");
         assert_eq!(names(&root, dataset.samples(Split::Test)), ["test/good/c.png", "test/scratch/d.png"]);
-        assert!(dataset.samples(Split::Test).last().unwrap().mask.is_some());
+        assert_eq!(dataset.samples(Split::Test).last().unwrap().masks.len(), 1);
     }
 }
 
@@ -250,7 +250,7 @@ fn several_masks_of_an_image_lie_in_a_folder_of_its_stem() {
     std::fs::create_dir_all(tree.root().join("c/ground_truth/cut/empty")).unwrap();
     let dataset = Dataset::open(tree.root()).unwrap();
     let samples: Vec<&Sample> = dataset.samples(Split::Test).collect();
-    let masks = samples.iter().map(|s| s.masks().map(|mask| relative(tree.root(), mask)).collect::<Vec<_>>());
+    let masks = samples.iter().map(|s| s.masks.iter().map(|mask| relative(tree.root(), mask)).collect::<Vec<_>>());
     let at = |name: &str| format!("c/ground_truth/cut/{name}");
     let expected = [vec![at("000/000.png"), at("000/001.png")], vec![], vec![at("002_mask.png")]];
     assert_eq!(masks.collect::<Vec<_>>(), expected);
@@ -352,7 +352,7 @@ fn visa_is_read_from_its_table() {
     assert_eq!(all, expected);
     let masks: Vec<String> = dataset
         .samples(Split::Test)
-        .filter_map(|sample| sample.mask.as_deref().map(|mask| relative(tree.root(), mask)))
+        .flat_map(|sample| sample.masks.iter().map(|mask| relative(tree.root(), mask)))
         .collect();
     // The second is not in the table: found by its stem.
     assert_eq!(masks, ["candle/Data/Masks/Anomaly/007.png", "pcb1/Data/Masks/Anomaly/000.png"]);
@@ -470,7 +470,7 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     // Links back into the dataset hide nothing, and are not findings. A link that leads nowhere stays in, so that the check names it.
     assert_eq!(dataset.samples(Split::Train).count(), 2);
     let odd = dataset.samples(Split::Test).find(|sample| sample.label.is_anomalous()).unwrap();
-    assert!(odd.mask.is_some());
+    assert_eq!(odd.masks.len(), 1);
     assert_eq!(dataset.findings.len(), 1);
     assert_eq!(dataset.findings[0].kind, Kind::UnpairedMask);
     let report = dataset.check().run().unwrap();

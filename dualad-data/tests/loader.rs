@@ -151,11 +151,14 @@ fn masks_come_with_their_images() {
     let half: Vec<u8> = (0..8 * 16).map(|i| u8::from(i % 16 < 8)).collect();
     assert_eq!(masks, [&[0u8; 8 * 16][..], &half, &[0; 8 * 16]]);
 
-    // Several masks count, whichever field names them; without masks, none is known.
-    let mut further = dataset.samples(Split::Test).nth(1).unwrap().clone();
-    further.further_masks = further.mask.take().into_iter().collect();
-    let further = all(&Loader::new([further], preprocess()).masks(true), 0);
-    assert_eq!((further[0].mask_known.as_slice(), further[0].masks.as_deref()), (&[true][..], Some(&half[..])));
+    // The masks of one image are joined.
+    let mut two = dataset.samples(Split::Test).nth(1).unwrap().clone();
+    two.masks.push(tree.mask("other.png", 16, 8, 0));
+    tree.dot("other.png", 15, 7);
+    let two = all(&Loader::new([two], preprocess()).masks(true), 0);
+    let joined: Vec<u8> = half.iter().enumerate().map(|(i, &mark)| if i == 8 * 16 - 1 { 1 } else { mark }).collect();
+    assert_eq!((two[0].mask_known.as_slice(), two[0].masks.as_deref()), (&[true][..], Some(&joined[..])));
+    // Without `masks`, none is known.
     assert_eq!(all(&loader.clone().masks(false), 0)[0].mask_known, [false; 3]);
 
     tree.mask("c/ground_truth/cut/1_mask.png", 8, 16, 255);

@@ -19,7 +19,7 @@
 //! # }
 //! ```
 
-use dualad_data::image::{Limits, Mask};
+use dualad_data::image::Picture;
 use dualad_data::{Cancel, Sample};
 use rayon::prelude::*;
 
@@ -86,10 +86,12 @@ pub struct TestSet {
 }
 
 impl TestSet {
-    /// Reads the images' masks, and resizes them as the images were.
+    /// Reads the masks of the images and resizes them like the images. The masks of an image with several defects are
+    /// joined.
     ///
     /// # Errors
-    /// [`Error::NoImages`] if there are none, [`Error::Data`] for a mask that cannot be read.
+    /// [`Error::NoImages`] if there are no images, [`Error::Data`] if a mask cannot be read or has another size than its
+    /// image.
     pub fn new(features: Features) -> Result<Self> {
         if features.samples().is_empty() {
             return Err(Error::NoImages { purpose: "test on" });
@@ -97,8 +99,12 @@ impl TestSet {
         let preprocess = features.preprocess();
         let (height, width) = (preprocess.height() as usize, preprocess.width() as usize);
         let read = |sample: &Sample| {
-            let Some(path) = sample.mask.as_ref().filter(|_| sample.label.is_anomalous()) else { return Ok(None) };
-            let mask = Mask::read(path, sample.mask_rule, &Limits::default())?;
+            if sample.defect_masks().is_empty() {
+                return Ok(None);
+            }
+            let limits = features.limits();
+            let size = Picture::read_size(&sample.path, limits)?;
+            let Some(mask) = sample.read_mask(size, limits)? else { return Ok(None) };
             Ok(Some(preprocess.mask(&mask)?.pixels().to_vec()))
         };
         let masks = features.samples().par_iter().map(read).collect::<Result<_>>()?;
@@ -234,6 +240,49 @@ mod tests {
         };
         let evaluation = test_set.evaluate(&(0..9).map(truth).collect::<Vec<_>>()).unwrap();
         assert_eq!((evaluation.mean.image_auroc, evaluation.mean.pixel_ap), (Ok(1.0), Ok(1.0)));
+    }
+
+    /// The test set of one anomalous image of 64 x 64 pixels with these masks; each has its marked pixels and its size.
+    fn masked(folder: &std::path::Path, masks: &[(&[[u32; 2]], [u32; 2])]) -> Result<TestSet> {
+        let mut samples: Vec<Sample> = dataset(folder).samples(Split::Test).cloned().collect();
+        samples.retain(|sample| sample.label.is_anomalous());
+        samples.truncate(1);
+        let file = |(index, (marked, [width, height])): (usize, &(&[[u32; 2]], [u32; 2]))| {
+            let mut mask = image::GrayImage::new(*width, *height);
+            marked.iter().for_each(|&[x, y]| mask.put_pixel(x, y, image::Luma([255])));
+            let path = folder.join(format!("{index}.png"));
+            mask.save(&path).unwrap();
+            path
+        };
+        samples[0].masks = masks.iter().enumerate().map(file).collect();
+        let extractor = Backbone::FilterBank.extractor().build().unwrap().into();
+        TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64).unwrap()).compute()?)
+    }
+
+    #[test]
+    fn all_masks_of_an_image_count_in_the_pixel_metrics() {
+        let folder = tempfile::tempdir().unwrap();
+        let test_set = masked(folder.path(), &[(&[[3, 0]], [64, 64]), (&[[0, 1], [9, 63]], [64, 64])]).unwrap();
+        let marked: Vec<usize> = (0..64 * 64).filter(|&index| test_set.mask(0).unwrap()[index] == 1).collect();
+        assert_eq!(marked, [3, 64, 63 * 64 + 9]);
+        // A map that finds all three pixels is perfect, and one that finds those of the first mask is not.
+        let average_precision = |found: &[usize]| {
+            let map = (0..64 * 64).map(|index| f32::from(u8::from(found.contains(&index)))).collect();
+            let scores = [ImageScores { image_score: 1.0, map }];
+            test_set.evaluate(&scores).unwrap().pooled.metrics.pixel_ap
+        };
+        assert_eq!(average_precision(&marked), Ok(1.0));
+        assert!(average_precision(&marked[..1]).unwrap() < 0.5);
+    }
+
+    #[test]
+    fn a_mask_of_another_size_than_its_image_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = masked(folder.path(), &[(&[[3, 0]], [64, 64]), (&[[3, 0]], [32, 32])]).unwrap_err();
+        let Error::Data(dualad_data::Error::MaskSize { mask, mask_size, image_size, .. }) = error else {
+            panic!("{error}")
+        };
+        assert_eq!((mask, mask_size, image_size), (folder.path().join("1.png"), (32, 32), (64, 64)));
     }
 
     #[test]

@@ -31,11 +31,11 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Seen {
     }
     missing_mask(sample, &mut seen);
     let mut masks = Vec::new();
-    for path in sample.masks() {
+    for path in sample.defect_masks() {
         let read = Mask::read_values(path, sample.mask_rule, limits)
             .and_then(|read| fits(sample, path, (read.0.width(), read.0.height()), seen.size).map(|()| read));
         match read {
-            Ok((mask, values)) => masks.push((path, mask, values)),
+            Ok((mask, values)) => masks.push((path.as_path(), mask, values)),
             Err(error) => seen.findings.push(Finding::of_error(&sample.category, path, &error)),
         }
     }
@@ -55,7 +55,7 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Seen {
         }
     }
     // One of several may mark nothing, if another does.
-    let empty = masks.len() == sample.masks().count() && masks.iter().all(|(_, mask, _)| mask.is_empty());
+    let empty = masks.len() == sample.defect_masks().len() && masks.iter().all(|(_, mask, _)| mask.is_empty());
     for (index, (path, _, values)) in masks.iter().enumerate() {
         let found = if empty { (index == 0).then(|| empty_mask(sample, values)) } else { grey_mask(sample, values) };
         seen.findings.extend(found.map(|(kind, what)| Finding::new(kind, &sample.category, path, what)));
@@ -93,7 +93,7 @@ pub(super) fn headers(sample: &Sample, limits: &Limits) -> Seen {
         Err(error) => seen.findings.push(Finding::of_error(&sample.category, &sample.path, &error)),
     }
     missing_mask(sample, &mut seen);
-    for path in sample.masks() {
+    for path in sample.defect_masks() {
         if let Err(error) = size(path, limits).and_then(|mask| fits(sample, path, mask, seen.size)) {
             seen.findings.push(Finding::of_error(&sample.category, path, &error));
         }
@@ -102,7 +102,7 @@ pub(super) fn headers(sample: &Sample, limits: &Limits) -> Seen {
 }
 
 fn missing_mask(sample: &Sample, seen: &mut Seen) {
-    if sample.label.is_anomalous() && sample.masks().next().is_none() {
+    if sample.label.is_anomalous() && sample.defect_masks().is_empty() {
         let what = "this anomalous image has no mask; it counts for images alone, not for pixels".to_string();
         seen.findings.push(Finding::new(Kind::MissingMask, &sample.category, &sample.path, what));
     }

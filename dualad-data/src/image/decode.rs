@@ -36,6 +36,14 @@ impl Picture {
         Self::decode(&read(path, limits)?, path, limits)
     }
 
+    /// Reads the width and height of the upright image from the file's header. Nothing is decoded.
+    ///
+    /// # Errors
+    /// The errors of [`Picture::read`], as far as the header shows them.
+    pub fn read_size(path: impl AsRef<Path>, limits: &Limits) -> Result<(u32, u32)> {
+        size(path.as_ref(), limits)
+    }
+
     /// [`Picture::read`] from memory. `name` is what errors call it.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         decode(bytes, name.as_ref(), limits, PICTURE)?.into_picture()

@@ -64,7 +64,7 @@ impl Masks {
             )),
             None => mask.image = Some(sample.path.clone()),
         }
-        sample.mask = Some(mask.path.clone());
+        sample.masks = vec![mask.path.clone()];
         Ok(())
     }
 
@@ -73,11 +73,10 @@ impl Masks {
         let Some((folder, used)) = self.folders.iter_mut().find(|(folder, _)| folder.name == stem(&sample.path)) else {
             return Ok(());
         };
-        let mut masks = list(&folder.path)?.images.into_iter();
-        if let Some(first) = masks.next() {
+        let masks = list(&folder.path)?.images;
+        if !masks.is_empty() {
             *used = true;
-            sample.mask = Some(first);
-            sample.further_masks = masks.collect();
+            sample.masks = masks;
             sample.mask_rule = MaskRule::NonZero;
         }
         Ok(())

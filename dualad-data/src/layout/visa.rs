@@ -86,7 +86,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         }
         sample.mask_rule = MaskRule::NonZero;
         if !mask.is_empty() {
-            sample.mask = Some(path("mask", mask)?);
+            sample.masks.push(path("mask", mask)?);
         }
         categories.entry(object.into()).or_default().push(sample);
     }
@@ -112,11 +112,11 @@ fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
 
 /// Finds masks that the table does not name, by stem, and names those that belong to no image.
 fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Vec<Finding>) -> Result<()> {
-    let named: BTreeSet<PathBuf> = samples.iter().filter_map(|sample| sample.mask.clone()).collect();
+    let named: BTreeSet<PathBuf> = samples.iter().flat_map(|sample| sample.masks.iter().cloned()).collect();
     let mut images = BTreeMap::<PathBuf, PathBuf>::new();
     // Tables of other hands name one black mask for all normal images.
     for sample in samples.iter().filter(|sample| sample.label.is_anomalous()) {
-        let Some(mask) = &sample.mask else { continue };
+        let [mask, ..] = &sample.masks[..] else { continue };
         if let Some(other) = images.insert(mask.clone(), sample.path.clone()).filter(|other| *other != sample.path) {
             let what = format!("it shares the mask {} with {}", mask.display(), other.display());
             findings.push(Finding::new(Kind::AmbiguousMask, name, &sample.path, what));
@@ -126,7 +126,7 @@ fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Ve
     let mut rest = list_if_there(&data.join("Masks").join("Anomaly"))?;
     rest.images.retain(|mask| !named.contains(mask));
     let mut rest = Masks::new(rest);
-    for sample in samples.iter_mut().filter(|sample| sample.label.is_anomalous() && sample.mask.is_none()) {
+    for sample in samples.iter_mut().filter(|sample| sample.label.is_anomalous() && sample.masks.is_empty()) {
         rest.pair(sample, findings)?;
     }
     rest.report_unpaired(name, TABLE, findings);

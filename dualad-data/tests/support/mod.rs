@@ -49,6 +49,14 @@ impl Tree {
         image.save_with_format(&path, ImageFormat::Png).unwrap();
         path
     }
+
+    /// Sets one pixel of a gray png file to 255.
+    pub(crate) fn dot(&self, name: &str, x: u32, y: u32) {
+        let path = self.path(name);
+        let mut image = image::open(&path).unwrap().into_luma8();
+        image.put_pixel(x, y, Luma([255]));
+        image.save_with_format(&path, ImageFormat::Png).unwrap();
+    }
 }
 
 /// A png file of any colour type and depth, rows as the format packs them.

@@ -117,6 +117,11 @@ impl Features {
         &self.preprocess
     }
 
+    /// Returns the limits that images are decoded within.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Returns an image's preprocessed pixels, `[3, height, width]`.
     fn pixels(&self, index: usize) -> Result<Vec<f32>> {
         let (Some(sample), Some(keys)) = (self.samples.get(index), self.keys.get(index)) else {
