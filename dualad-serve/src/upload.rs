@@ -1,4 +1,4 @@
-//! A request's head and body, checked: in this order, so that nothing is read that cannot be used.
+//! The head and the body of an upload. The head is checked first: a body that cannot be used is not read.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,30 +11,30 @@ use dualad::detector::Request;
 
 use crate::failure::Failure;
 
-/// What the head says of the image.
+/// The image's description in the head of a request.
 #[derive(Debug)]
 pub(crate) struct Head {
     name: String,
-    raw: Option<Raw>,
-    /// What the body is said to have.
+    raw: Option<RawShape>,
+    /// The value of `Content-Length`, in bytes.
     length: Option<u64>,
 }
 
-/// Pixels without a file around them.
+/// The shape of an upload of raw pixels.
 #[derive(Debug, Clone, Copy)]
-struct Raw {
+struct RawShape {
     width: u32,
     height: u32,
     format: PixelFormat,
 }
 
-impl Raw {
+impl RawShape {
     fn bytes(self) -> u64 {
         (u64::from(self.width) * u64::from(self.height)).saturating_mul(self.format.bytes() as u64)
     }
 }
 
-/// An image from the network. No path in it is ever opened.
+/// An uploaded image. It is decoded from memory: its name is never opened as a path.
 #[derive(Debug)]
 pub(crate) struct Upload {
     head: Head,
@@ -42,29 +42,31 @@ pub(crate) struct Upload {
     pub(crate) category: Option<String>,
 }
 
-/// The largest of an upload.
+/// The limits of an upload.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Most {
+pub(crate) struct UploadLimits {
+    /// The largest body, in bytes.
     pub(crate) bytes: u64,
+    /// The largest image, in pixels.
     pub(crate) pixels: u64,
 }
 
 impl Head {
-    pub(crate) fn parse(headers: &HeaderMap, most: Most) -> Result<Self, Failure> {
+    pub(crate) fn parse(headers: &HeaderMap, limits: UploadLimits) -> Result<Self, Failure> {
         let length = match text(headers, "content-length")? {
-            Some(length) => Some(length.parse().map_err(|_| Failure::bad("Content-Length is no number"))?),
+            Some(length) => Some(length.parse().map_err(|_| Failure::bad("Content-Length is not a number"))?),
             None => None,
         };
-        if length.is_some_and(|length| length > most.bytes) {
-            return Err(beyond(most));
+        if length.is_some_and(|length| length > limits.bytes) {
+            return Err(too_large(limits));
         }
         if text(headers, "content-encoding")?.is_some_and(|encoding| encoding != "identity") {
             return Err(unsupported("the body is compressed; send it as it is"));
         }
         let kind = text(headers, header::CONTENT_TYPE.as_str())?.unwrap_or_default().to_ascii_lowercase();
         let kind = kind.split(';').next().unwrap_or_default().trim();
-        let raw = raw(headers, kind, most)?;
-        // Clients that are not told otherwise call a body x-www-form-urlencoded; what an image is, its content says.
+        let raw = raw(headers, kind, limits)?;
+        // `curl --data-binary` sends x-www-form-urlencoded by default. The content tells the image's format.
         let image = ["", "application/octet-stream", "application/x-www-form-urlencoded"].contains(&kind);
         if !image && !kind.starts_with("image/") {
             return Err(unsupported("the body must be an image file itself, with a Content-Type such as image/png"));
@@ -74,25 +76,25 @@ impl Head {
             return Err(Failure::bad("X-Image-Name must have 1 to 255 characters"));
         }
         if let (Some(raw), Some(length)) = (raw, length) {
-            fits(raw, length)?;
+            check_length(raw, length)?;
         }
         Ok(Self { name: name.to_owned(), raw, length })
     }
 
-    /// The upload, once all of its body is here.
+    /// Reads the whole body.
     pub(crate) async fn read(
         self,
         body: Body,
         category: Option<String>,
-        most: Most,
+        limits: UploadLimits,
         timeout: Duration,
     ) -> Result<Upload, Failure> {
-        let bytes = tokio::time::timeout(timeout, read(body, self.length, most)).await.map_err(|_| {
+        let bytes = tokio::time::timeout(timeout, read_body(body, self.length, limits)).await.map_err(|_| {
             let message = format!("the upload was not complete within {} s", timeout.as_secs());
             Failure::new(StatusCode::REQUEST_TIMEOUT, message)
         })??;
         if let Some(raw) = self.raw {
-            fits(raw, bytes.len() as u64)?;
+            check_length(raw, bytes.len() as u64)?;
         }
         if bytes.is_empty() {
             return Err(Failure::bad("the body is empty; send an image file, or raw pixels with X-Image-Shape"));
@@ -108,7 +110,7 @@ impl Upload {
 
     pub(crate) fn request(&self) -> Result<Request<'_>, dualad::Error> {
         let request: Request<'_> = match self.head.raw {
-            Some(Raw { width, height, format }) => RawImage::new(&self.bytes, width, height, format)?.into(),
+            Some(RawShape { width, height, format }) => RawImage::new(&self.bytes, width, height, format)?.into(),
             None => Request::encoded(&self.bytes, &self.head.name),
         };
         Ok(match &self.category {
@@ -124,10 +126,10 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Failu
     Ok(Some(value.trim()))
 }
 
-fn raw(headers: &HeaderMap, kind: &str, most: Most) -> Result<Option<Raw>, Failure> {
+fn raw(headers: &HeaderMap, kind: &str, limits: UploadLimits) -> Result<Option<RawShape>, Failure> {
     let format = text(headers, "x-image-format")?;
     let Some(shape) = text(headers, "x-image-shape")? else {
-        let alone = "X-Image-Format is of raw pixels; give X-Image-Shape: HEIGHT,WIDTH,CHANNELS with it";
+        let alone = "X-Image-Format describes raw pixels; give X-Image-Shape: HEIGHT,WIDTH,CHANNELS with it";
         return if format.is_some() { Err(Failure::bad(alone)) } else { Ok(None) };
     };
     if kind != "application/octet-stream" {
@@ -153,40 +155,40 @@ fn raw(headers: &HeaderMap, kind: &str, most: Most) -> Result<Option<Raw>, Failu
         }
     };
     let pixels = u64::from(width) * u64::from(height);
-    if pixels > most.pixels {
-        return Err(Failure::too_large(format!("the image has {pixels} pixels, and the limit is {}", most.pixels)));
+    if pixels > limits.pixels {
+        return Err(Failure::too_large(format!("the image has {pixels} pixels, and the limit is {}", limits.pixels)));
     }
-    let raw = Raw { width, height, format };
-    if raw.bytes() > most.bytes { Err(beyond(most)) } else { Ok(Some(raw)) }
+    let raw = RawShape { width, height, format };
+    if raw.bytes() > limits.bytes { Err(too_large(limits)) } else { Ok(Some(raw)) }
 }
 
-fn fits(raw: Raw, length: u64) -> Result<(), Failure> {
+fn check_length(raw: RawShape, length: u64) -> Result<(), Failure> {
     if length == raw.bytes() {
         return Ok(());
     }
-    let Raw { width, height, format } = raw;
+    let RawShape { width, height, format } = raw;
     let needed = raw.bytes();
     Err(Failure::bad(format!("the body has {length} bytes, and {width}x{height} pixels of {format:?} take {needed}")))
 }
 
-fn beyond(most: Most) -> Failure {
-    Failure::too_large(format!("the upload is larger than {} bytes, the limit", most.bytes))
+fn too_large(limits: UploadLimits) -> Failure {
+    Failure::too_large(format!("the upload is larger than {} bytes, the limit", limits.bytes))
 }
 
 fn unsupported(message: &str) -> Failure {
     Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
 }
 
-async fn read(mut body: Body, length: Option<u64>, most: Most) -> Result<Vec<u8>, Failure> {
+async fn read_body(mut body: Body, length: Option<u64>, limits: UploadLimits) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let length = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
-    // A length is a promise: what was promised and not sent is never touched.
+    // The system provides memory only as it is written: a large length without a body costs nothing.
     bytes.try_reserve_exact(length).map_err(|_| Failure::busy("there is no memory for the upload"))?;
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|error| Failure::bad(format!("the upload broke off: {error}")))?;
+        let frame = frame.map_err(|error| Failure::bad(format!("the upload is incomplete: {error}")))?;
         let Some(data) = frame.data_ref() else { continue };
-        if (bytes.len() + data.len()) as u64 > most.bytes {
-            return Err(beyond(most));
+        if (bytes.len() + data.len()) as u64 > limits.bytes {
+            return Err(too_large(limits));
         }
         bytes.extend_from_slice(data);
     }

@@ -1,11 +1,11 @@
-//! What is answered where there is no inspection.
+//! Answers to requests that fail.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dualad::{Error, data};
 use serde::Serialize;
 
-/// A status and one line that says why.
+/// A status and the reason in one line.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: StatusCode,
@@ -34,7 +34,7 @@ impl Failure {
     }
 }
 
-/// By who is at fault: the image, or the device.
+/// The status tells whether the image or the device is at fault.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
@@ -63,7 +63,7 @@ impl IntoResponse for Failure {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // What is left of the upload is not read.
+            // The rest of the upload is not read.
             StatusCode::REQUEST_TIMEOUT => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -73,7 +73,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// One line of JSON.
+/// Returns an answer of one line of JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(text) => (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),

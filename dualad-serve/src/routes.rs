@@ -1,10 +1,8 @@
-//! What is answered to whom.
+//! The routes: `/inspect`, `/heatmap`, `/healthz` and `/metrics`.
 
 use std::io::Cursor;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,54 +13,38 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dualad::Detector;
 use dualad::data::image_crate::codecs::png::{CompressionType, FilterType, PngEncoder};
 use dualad::detector::Inspection;
 use serde::Serialize;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use crate::failure::{Failure, json};
-use crate::metrics::Metrics;
-use crate::model::Line;
 use crate::query::Query;
-use crate::upload::{Head, Most};
-use crate::worker::{Held, Job};
+use crate::state::AppState;
+use crate::upload::Head;
+use crate::worker::{HeldUpload, Job};
 
-/// What every request shares.
-#[derive(Debug)]
-pub(crate) struct App {
-    pub(crate) detector: Detector,
-    pub(crate) jobs: SyncSender<Job>,
-    /// One for each upload that may be held.
-    pub(crate) slots: Arc<Semaphore>,
-    pub(crate) queue: usize,
-    pub(crate) most: Most,
-    pub(crate) read_timeout: Duration,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) stopping: AtomicBool,
-}
-
-pub(crate) fn router(app: Arc<App>) -> Router {
+pub(crate) fn router(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/inspect", post(inspect))
         .route("/heatmap", post(heat_map))
         .route("/healthz", get(health))
         .route("/metrics", get(metrics))
-        .fallback(nowhere)
+        .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
-        .layer(from_fn_with_state(app.clone(), count))
-        .with_state(app)
+        .layer(from_fn_with_state(state.clone(), count))
+        .with_state(state)
 }
 
-async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn count(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
     let upload = request.method() == Method::POST && ["/inspect", "/heatmap"].contains(&request.uri().path());
     let response = next.run(request).await;
-    app.metrics.answered(response.status().as_u16(), upload);
+    state.metrics.answered(response.status().as_u16(), upload);
     response
 }
 
-async fn nowhere() -> Failure {
-    Failure::new(StatusCode::NOT_FOUND, "there is nothing here; ask /inspect, /heatmap, /healthz or /metrics")
+async fn not_found() -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, "unknown path; the paths are /inspect, /heatmap, /healthz and /metrics")
 }
 
 async fn not_allowed() -> Failure {
@@ -70,33 +52,33 @@ async fn not_allowed() -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, message)
 }
 
-/// What `detect --json` prints of the image, and its picture.
+/// The line that `dualad inspect --json -` prints for an image, and the heat map if it was asked for.
 #[derive(Serialize)]
 struct Answer<'a> {
+    image: &'a str,
     #[serde(flatten)]
-    line: Line<'a>,
+    inspection: &'a Inspection,
     #[serde(skip_serializing_if = "Option::is_none")]
     heatmap_png: Option<String>,
 }
 
-async fn inspect(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+async fn inspect(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category", "heatmap"])?;
-    let wanted = query.heat_map;
-    let (held, inspection) = app.ask(request, query).await?;
-    let (inspection, heatmap_png) = if wanted {
-        let (inspection, png) = app.draw(held.clone(), inspection).await?;
+    let with_heat_map = query.heat_map;
+    let (held, inspection) = state.ask(request, query).await?;
+    let (inspection, heatmap_png) = if with_heat_map {
+        let (inspection, png) = state.draw(held.clone(), inspection).await?;
         (inspection, Some(STANDARD.encode(png)))
     } else {
         (inspection, None)
     };
-    let line = Line::Found { image: held.upload.name(), inspection: &inspection, heatmap: None };
-    Ok(json(StatusCode::OK, &Answer { line, heatmap_png }))
+    Ok(json(StatusCode::OK, &Answer { image: held.upload.name(), inspection: &inspection, heatmap_png }))
 }
 
-async fn heat_map(State(app): State<Arc<App>>, request: Request) -> Result<Response, Failure> {
+async fn heat_map(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category"])?;
-    let (held, inspection) = app.ask(request, query).await?;
-    let (_, png) = app.draw(held, inspection).await?;
+    let (held, inspection) = state.ask(request, query).await?;
+    let (_, png) = state.draw(held, inspection).await?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
 }
 
@@ -108,40 +90,41 @@ struct Health<'a> {
     categories: &'a [String],
 }
 
-async fn health(State(app): State<Arc<App>>) -> Response {
-    let (code, status) = match app.stopping.load(Ordering::Relaxed) {
+async fn health(State(state): State<Arc<AppState>>) -> Response {
+    let (code, status) = match state.is_stopping() {
         true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         false => (StatusCode::OK, "ok"),
     };
-    let backbone = app.detector.config().backbone.to_string();
-    json(code, &Health { status, version: env!("CARGO_PKG_VERSION"), backbone, categories: app.detector.categories() })
+    let backbone = state.detector.config().backbone.to_string();
+    json(code, &Health { status, version: env!("CARGO_PKG_VERSION"), backbone, categories: state.detector.categories() })
 }
 
-async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.counts().prometheus(app.queue.saturating_sub(app.slots.available_permits()));
+async fn metrics(State(state): State<Arc<AppState>>) -> Response {
+    let text = state.metrics.prometheus(state.held_uploads());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
-impl App {
-    async fn ask(&self, request: Request<Body>, query: Query) -> Result<(Arc<Held>, Inspection), Failure> {
+impl AppState {
+    /// Inspects the image of a request.
+    async fn ask(&self, request: Request<Body>, query: Query) -> Result<(Arc<HeldUpload>, Inspection), Failure> {
         let category = query.category;
         self.check_category(category.as_deref())?;
         let (parts, body) = request.into_parts();
-        let head = Head::parse(&parts.headers, self.most)?;
-        if self.stopping.load(Ordering::Relaxed) {
+        let head = Head::parse(&parts.headers, self.limits)?;
+        if self.is_stopping() {
             return Err(Failure::busy("the server is stopping; ask another one"));
         }
-        // No slot, no byte of the body: memory is bounded by the slots.
+        // The body is read only with a slot: the number of slots bounds the memory.
         let slot = self.slots.clone().try_acquire_owned();
         let slot = slot.map_err(|_| Failure::busy(format!("{} uploads are being worked on; ask again", self.queue)))?;
-        let upload = head.read(body, category, self.most, self.read_timeout).await?;
-        let held = Arc::new(Held { upload, _slot: slot });
+        let upload = head.read(body, category, self.limits, self.io_timeout).await?;
+        let held = Arc::new(HeldUpload { upload, _slot: slot });
         let (answer, answered) = oneshot::channel();
-        let gone = |_| Failure::internal("the inspection broke off; the server's standard error says why");
-        // There is room for a job in every slot.
-        let job = Job { held: held.clone(), since: Instant::now(), answer };
-        self.jobs.try_send(job).map_err(|_| gone(()))?;
-        let inspection = answered.await.map_err(|_| gone(()))??;
+        let failed = || Failure::internal("the inspection failed; the server's standard error says why");
+        // The queue has room for a job of every slot.
+        let job = Job { held: held.clone(), received: Instant::now(), answer };
+        self.jobs.try_send(job).map_err(|_| failed())?;
+        let inspection = answered.await.map_err(|_| failed())??;
         Ok((held, inspection))
     }
 
@@ -155,10 +138,13 @@ impl App {
         Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, message))
     }
 
-    /// The heat map as PNG: the file that `detect --heatmaps` writes.
-    async fn draw(&self, held: Arc<Held>, inspection: Inspection) -> Result<(Inspection, Vec<u8>), Failure> {
+    /// Draws the heat map and returns it as PNG: the file that `dualad inspect --heatmaps` writes.
+    async fn draw(&self, held: Arc<HeldUpload>, inspection: Inspection) -> Result<(Inspection, Vec<u8>), Failure> {
+        // The semaphore is never closed.
+        let permit = self.drawing.clone().acquire_owned().await.ok();
         let detector = self.detector.clone();
         let draw = move || -> Result<_, Failure> {
+            let _permit = permit;
             let picture = detector.picture(held.upload.request()?)?;
             let image = inspection.heat_map(&picture)?;
             let mut png = Cursor::new(Vec::new());
@@ -168,6 +154,6 @@ impl App {
             Ok((inspection, png.into_inner()))
         };
         let drawn = tokio::task::spawn_blocking(draw).await;
-        drawn.map_err(|_| Failure::internal("drawing the heat map broke off"))?
+        drawn.map_err(|_| Failure::internal("the heat map cannot be drawn; the server's standard error says why"))?
     }
 }

@@ -1,0 +1,133 @@
+//! The server's limits and timeouts.
+
+use std::time::Duration;
+
+use dualad::data::image::Limits;
+
+use crate::error::{Error, Result};
+
+const MAX_QUEUE: usize = 65536;
+const MAX_BATCH: usize = 1024;
+
+/// Limits and timeouts of a server.
+///
+/// ```
+/// use dualad_serve::Options;
+///
+/// let options = Options::default().with_queue(16).with_max_body_bytes(4 << 20);
+/// assert_eq!((options.queue, options.batch), (16, 8));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// The largest body of an upload, in bytes; at least 1. 32 MiB by default.
+    pub max_body_bytes: u64,
+    /// The largest image, in pixels (width times height); at least 1. The default is that of [`Limits`].
+    pub max_pixels: u64,
+    /// The number of uploads held at a time, from their first byte to their answer: 1 to 65536, 64 by default. Further
+    /// uploads are answered with status 503. They take up to `queue * max_body_bytes` of memory.
+    pub queue: usize,
+    /// The largest number of images that are inspected together: 1 to 1024, 8 by default.
+    pub batch: usize,
+    /// The time that the first image of a batch waits for others. 2 ms by default.
+    pub batch_delay: Duration,
+    /// The time limit for a request's head, for its body, and for each write of an answer that the client does not read; more
+    /// than zero. 10 s by default.
+    pub io_timeout: Duration,
+    /// The time from the stop signal until every accepted request must be answered. 30 s by default.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            max_pixels: Limits::default().pixels,
+            queue: 64,
+            batch: 8,
+            batch_delay: Duration::from_millis(2),
+            io_timeout: Duration::from_secs(10),
+            stop_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Options {
+    /// Sets [`Self::max_body_bytes`].
+    pub fn with_max_body_bytes(mut self, max_body_bytes: u64) -> Self {
+        self.max_body_bytes = max_body_bytes;
+        self
+    }
+
+    /// Sets [`Self::max_pixels`].
+    pub fn with_max_pixels(mut self, max_pixels: u64) -> Self {
+        self.max_pixels = max_pixels;
+        self
+    }
+
+    /// Sets [`Self::queue`].
+    pub fn with_queue(mut self, queue: usize) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Sets [`Self::batch`].
+    pub fn with_batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Sets [`Self::batch_delay`].
+    pub fn with_batch_delay(mut self, batch_delay: Duration) -> Self {
+        self.batch_delay = batch_delay;
+        self
+    }
+
+    /// Sets [`Self::io_timeout`].
+    pub fn with_io_timeout(mut self, io_timeout: Duration) -> Self {
+        self.io_timeout = io_timeout;
+        self
+    }
+
+    /// Sets [`Self::stop_timeout`].
+    pub fn with_stop_timeout(mut self, stop_timeout: Duration) -> Self {
+        self.stop_timeout = stop_timeout;
+        self
+    }
+
+    /// Returns the image limits to load the detector with, so that no image beyond [`Self::max_pixels`] is decoded.
+    pub fn image_limits(&self) -> Limits {
+        Limits::default().file_bytes(self.max_body_bytes).pixels(self.max_pixels)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let check = |field, value: String, holds, allowed| {
+            if holds { Ok(()) } else { Err(Error::InvalidOption { field, value, allowed }) }
+        };
+        let (body, pixels) = (self.max_body_bytes, self.max_pixels);
+        check("max_body_bytes", body.to_string(), body > 0, "at least 1")?;
+        check("max_pixels", pixels.to_string(), pixels > 0, "at least 1")?;
+        check("queue", self.queue.to_string(), (1..=MAX_QUEUE).contains(&self.queue), "from 1 to 65536")?;
+        check("batch", self.batch.to_string(), (1..=MAX_BATCH).contains(&self.batch), "from 1 to 1024")?;
+        check("io_timeout", format!("{:?}", self.io_timeout), !self.io_timeout.is_zero(), "more than zero")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_outside_their_range_are_refused() {
+        assert!(Options::default().check().is_ok());
+        for (options, message) in [
+            (Options::default().with_queue(0), "`queue` is 0; it must be from 1 to 65536"),
+            (Options::default().with_batch(2000), "`batch` is 2000; it must be from 1 to 1024"),
+            (Options::default().with_max_body_bytes(0), "`max_body_bytes` is 0; it must be at least 1"),
+            (Options::default().with_max_pixels(0), "`max_pixels` is 0; it must be at least 1"),
+            (Options::default().with_io_timeout(Duration::ZERO), "`io_timeout` is 0ns; it must be more than zero"),
+        ] {
+            assert_eq!(options.check().unwrap_err().to_string(), message);
+        }
+    }
+}

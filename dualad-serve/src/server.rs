@@ -1,0 +1,123 @@
+//! A listening socket: connections are accepted within bounds, and stopping loses no answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dualad::Detector;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::error::{Error, Result};
+use crate::metrics::Totals;
+use crate::options::Options;
+use crate::service::Service;
+
+/// Connections at a time. More wait to be accepted.
+const MAX_CONNECTIONS: usize = 512;
+/// The pause after a failed accept, such as one that finds no free file descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// An HTTP server that listens on a TCP port.
+#[derive(Debug)]
+pub struct Server {
+    service: Service,
+    listener: TcpListener,
+    address: SocketAddr,
+    stop_timeout: Duration,
+    connections: JoinSet<()>,
+    permits: Arc<Semaphore>,
+    /// A change asks every connection to close after its current request.
+    closing: watch::Sender<()>,
+}
+
+impl Server {
+    /// Binds a server to an address, with port 0 for any free port. From then on the system accepts connections; they are
+    /// answered once [`Self::run`] runs.
+    ///
+    /// Needs a tokio runtime with time and IO enabled. Load the detector with [`Options::image_limits`].
+    ///
+    /// # Errors
+    /// [`Error::Listen`] if the address cannot be listened on; otherwise as [`Service::new`].
+    pub async fn bind(detector: Detector, options: &Options, address: SocketAddr) -> Result<Self> {
+        let listen = |source| Error::Listen { address, source };
+        let service = Service::new(detector, options)?;
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        Ok(Self {
+            service,
+            address: listener.local_addr().map_err(listen)?,
+            listener,
+            stop_timeout: options.stop_timeout,
+            connections: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            closing: watch::channel(()).0,
+        })
+    }
+
+    /// Returns the address that the server listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the service that answers the requests.
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Answers requests until `stop` completes, then answers the requests that were accepted, and returns the totals.
+    ///
+    /// While it stops, it answers new uploads with status 503.
+    ///
+    /// # Errors
+    /// [`Error::StopTimeout`] if requests are still unanswered [`Options::stop_timeout`] after `stop` completed.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<Totals> {
+        tokio::select! {
+            () = self.accept_all(true) => {}
+            () = stop => {}
+        }
+        let (timeout, service) = (self.stop_timeout, self.service.clone());
+        tokio::time::timeout(timeout, self.drain()).await.map_err(|_| Error::StopTimeout { timeout })?;
+        Ok(service.totals())
+    }
+
+    /// Answers what was accepted. In between it accepts connections, to answer that the server is stopping.
+    async fn drain(mut self) {
+        let state = self.service.state.clone();
+        state.stop();
+        self.closing.send_replace(());
+        tokio::select! {
+            () = self.accept_all(false) => {}
+            _ = state.slots.acquire_many(state.queue as u32) => {}
+        }
+        drop(self.listener);
+        self.closing.send_replace(());
+        while self.connections.join_next().await.is_some() {}
+    }
+
+    /// Accepts connections and serves each in a task of its own. Never returns.
+    async fn accept_all(&mut self, keep_alive: bool) {
+        loop {
+            while self.connections.try_join_next().is_some() {}
+            match self.accept().await {
+                Ok((stream, permit)) => {
+                    // Answers are small and waited for: they are sent at once.
+                    let _ = stream.set_nodelay(true);
+                    let (service, closing) = (self.service.clone(), self.closing.subscribe());
+                    self.connections.spawn(async move {
+                        service.serve_until(stream, closing, keep_alive).await;
+                        drop(permit);
+                    });
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    async fn accept(&self) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
+        // The semaphore is never closed: there is always a permit.
+        let permit = self.permits.clone().acquire_owned().await.ok();
+        let (stream, _) = self.listener.accept().await?;
+        Ok((stream, permit))
+    }
+}

@@ -1,0 +1,84 @@
+//! The inspection thread: it inspects the images that have arrived, in batches.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use dualad::Detector;
+use dualad::detector::{Inspection, Request};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::metrics::Metrics;
+use crate::upload::Upload;
+
+/// An upload and its slot. The slot is free again when the last task that uses the upload drops it.
+#[derive(Debug)]
+pub(crate) struct HeldUpload {
+    pub(crate) upload: Upload,
+    pub(crate) _slot: OwnedSemaphorePermit,
+}
+
+/// An upload to inspect.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) held: Arc<HeldUpload>,
+    /// The time of the upload's last byte.
+    pub(crate) received: Instant,
+    pub(crate) answer: oneshot::Sender<dualad::Result<Inspection>>,
+}
+
+pub(crate) struct Worker {
+    pub(crate) detector: Detector,
+    pub(crate) jobs: Receiver<Job>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The largest batch.
+    pub(crate) batch: usize,
+    /// The time that the first image of a batch waits for others.
+    pub(crate) delay: Duration,
+}
+
+impl Worker {
+    /// Inspects jobs until every sender is dropped.
+    pub(crate) fn run(self) {
+        while let Some(jobs) = self.collect() {
+            // A panic drops these jobs, and their clients receive status 500. The next batch is inspected as usual.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.answer(jobs)));
+        }
+    }
+
+    fn collect(&self) -> Option<Vec<Job>> {
+        let mut jobs = vec![self.jobs.recv().ok()?];
+        let until = Instant::now() + self.delay;
+        while jobs.len() < self.batch {
+            match self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(job) => jobs.push(job),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        Some(jobs)
+    }
+
+    fn answer(&self, jobs: Vec<Job>) {
+        // A client that has disconnected needs no answer.
+        let (uploads, clients): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .filter(|job| !job.answer.is_closed())
+            .map(|Job { held, received, answer }| (held, (received, answer)))
+            .unzip();
+        let requests: Vec<dualad::Result<Request<'_>>> = uploads.iter().map(|held| held.upload.request()).collect();
+        let valid: Vec<Request<'_>> = requests.iter().filter_map(|request| request.as_ref().ok().copied()).collect();
+        if !valid.is_empty() {
+            self.metrics.batch(valid.len());
+        }
+        let mut inspections = self.detector.inspect_batch(valid).into_iter();
+        for ((received, answer), request) in clients.into_iter().zip(requests) {
+            let result = request.and_then(|_| inspections.next().unwrap_or(Err(dualad::Error::Cancelled)));
+            if let Ok(inspection) = &result {
+                self.metrics.inspected(inspection, received.elapsed());
+            }
+            // The client may have disconnected meanwhile.
+            let _ = answer.send(result);
+        }
+    }
+}
