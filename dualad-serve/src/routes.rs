@@ -96,7 +96,10 @@ async fn health(State(state): State<Arc<AppState>>) -> Response {
         false => (StatusCode::OK, "ok"),
     };
     let backbone = state.detector.config().backbone.to_string();
-    json(code, &Health { status, version: env!("CARGO_PKG_VERSION"), backbone, categories: state.detector.categories() })
+    json(
+        code,
+        &Health { status, version: env!("CARGO_PKG_VERSION"), backbone, categories: state.detector.categories() },
+    )
 }
 
 async fn metrics(State(state): State<Arc<AppState>>) -> Response {

@@ -1,4 +1,4 @@
-//! What is done with any bytes, for each reader of outside bytes. Nothing may panic, but where an assertion says what must hold.
+//! A target for each reader of outside bytes. A target panics only where an assertion fails: that is a defect.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
@@ -13,9 +13,10 @@ use dualad::recipe::Recipe;
 use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
 use tempfile::TempDir;
 
-/// A reader's name, and what is done with bytes.
+/// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
 
+/// The targets of this module.
 pub const TARGETS: [Target; 9] = [
     ("weights", weights),
     ("model_config", model_config),
@@ -28,7 +29,7 @@ pub const TARGETS: [Target; 9] = [
     ("raw_image", raw_image),
 ];
 
-/// A small network's configuration: of 32 x 32 pixels, so that many are inspected.
+/// Returns the configuration of a network for 32 x 32 pixels, which is fast.
 pub fn small() -> DualAdConfig {
     DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
         .with_narrow_width(4)
@@ -41,7 +42,7 @@ pub fn small() -> DualAdConfig {
         .with_neighbor_mask(None)
 }
 
-/// A small model's configuration and parameters, as `Model::save` writes them.
+/// Returns a small model's configuration and parameters, as `Model::save` writes them.
 pub fn model() -> &'static (Vec<u8>, Vec<u8>) {
     static MODEL: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
         let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).expect("a small network");
@@ -55,31 +56,31 @@ pub fn model() -> &'static (Vec<u8>, Vec<u8>) {
     &MODEL
 }
 
-/// A backbone's weights as safetensors.
+/// Reads a backbone's weights, a safetensors file.
 pub fn weights(data: &[u8]) {
     let _ = Backbone::ResNet18.extractor().weights(Weights::bytes(data.to_vec())).build();
 }
 
-/// A model's configuration, with parameters that fit the one it should be.
+/// Reads a model's configuration, with the parameters of the small model.
 pub fn model_config(data: &[u8]) {
     let _ = Model::from_bytes(Path::new("fuzzed"), data, &model().1, &Device::Cpu);
 }
 
-/// A model's parameters, with a configuration that fits those they should be.
+/// Reads a model's parameters, with the configuration of the small model.
 pub fn model_parameters(data: &[u8]) {
-    // The configuration names its parameters' digest: it is made to fit, or nothing else would be looked at.
+    // The configuration holds the parameters' digest. It is replaced here, so that loading goes past its check.
     let (config, parameters) = model();
     let config = String::from_utf8_lossy(config).replace(&sha256(parameters), &sha256(data));
     let _ = Model::from_bytes(Path::new("fuzzed"), config.as_bytes(), data, &Device::Cpu);
 }
 
-/// A checkpoint of the published PyTorch code: a zip file with a pickle in it.
+/// Reads a checkpoint of the published PyTorch code: a zip file that contains a pickle.
 pub fn pth(data: &[u8]) {
     static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));
     let path: PathBuf = FOLDER.path().join("fuzzed.pth");
     std::fs::write(&path, data).expect("a file to read");
     for variant in [Variant::Heterogeneous, Variant::Homogeneous] {
-        // As small as the checkpoints that this begins with.
+        // The sizes of the seeds' checkpoints.
         let config = DualAdConfig::paper(variant, Backbone::ResNet18);
         let slots = config.memory_slots.min(3);
         let config = config
@@ -98,7 +99,7 @@ pub fn pth(data: &[u8]) {
     }
 }
 
-/// Thresholds as JSON that somebody edited; those that are read are written and read again, the same.
+/// Reads thresholds as JSON, which users edit. Valid ones are written and read again, and must be equal.
 pub fn calibration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(calibration) = Calibration::from_json("fuzzed", text) {
@@ -108,7 +109,7 @@ pub fn calibration(data: &[u8]) {
     }
 }
 
-/// A recipe's JSON, and the configuration it gives.
+/// Reads a recipe's JSON and checks its configuration.
 pub fn recipe(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let base = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
@@ -117,7 +118,7 @@ pub fn recipe(data: &[u8]) {
     }
 }
 
-/// A folder of files with any names, opened as a data set and checked. A line is a path; what follows `=` is the content.
+/// Opens and checks a data set. Each line is the path of a file; the text after `=` is its content.
 pub fn layout(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let folder = tempfile::tempdir().expect("a folder");
@@ -140,9 +141,9 @@ pub fn layout(data: &[u8]) {
     }
 }
 
-/// An encoded picture, and an encoded mask.
+/// Decodes an image and a mask.
 pub fn image(data: &[u8]) {
-    // What is decoded is looked at, too: small, so that many are.
+    // Low limits keep the target fast: decoded images are resized, too.
     let limits = Limits::default().pixels(1 << 20).memory(64 << 20);
     if let Ok(picture) = Picture::decode(data, "fuzzed", &limits) {
         assert_eq!(picture.pixels().len(), 3 * picture.width() as usize * picture.height() as usize);
@@ -153,7 +154,7 @@ pub fn image(data: &[u8]) {
     let _ = Mask::decode(data, "fuzzed", MaskRule::NonZero, &limits);
 }
 
-/// A camera's buffer with any size, stride and format: 4 + 4 + 8 + 1 bytes that say which, and then its pixels.
+/// Reads a camera's buffer: 4 bytes of width, 4 of height, 8 of stride, 1 of format, and the pixels.
 pub fn raw_image(data: &[u8]) {
     let Some((head, pixels)) = data.split_at_checked(17) else { return };
     let number = |range: std::ops::Range<usize>| head[range].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));

@@ -1,84 +1,56 @@
-//! What a client sends to the example `serve` on a connection: requests, and what is none.
-//!
-//! The server's own modules are its neighbours here, under the names that they know one another by.
+//! The target for HTTP: bytes that a client sends to the server on one connection.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, LazyLock, mpsc};
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
-use crate::handlers::{self, App};
-use crate::metrics::Metrics;
-use crate::upload::Most;
-use crate::worker::Worker;
-use crate::{connections, readers};
 use dualad::Detector;
-use dualad::data::image::Limits;
 use dualad::detector::ModelBytes;
+use dualad_serve::{Options, Service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
 
-const QUEUE: usize = 4;
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::readers;
 
-struct Server {
-    app: Arc<App>,
-    runtime: Runtime,
-    phase: watch::Sender<()>,
-}
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The largest part of the answers that is read, in bytes.
+const MAX_ANSWERS: u64 = 4 << 20;
 
-static SERVER: LazyLock<Server> = LazyLock::new(|| {
+static SERVER: LazyLock<(Service, Runtime)> = LazyLock::new(|| {
+    let options = Options::default().with_max_body_bytes(1 << 16).with_max_pixels(1 << 14).with_queue(4);
+    let options = options.with_batch(2).with_batch_delay(Duration::ZERO).with_io_timeout(TIMEOUT);
     let (config, parameters) = readers::model();
-    let most = Most { bytes: 1 << 16, pixels: 1 << 14 };
-    let limits = Limits::default().file_bytes(most.bytes).pixels(most.pixels);
     let model = ModelBytes { config, parameters, backbone: None, calibration: None };
-    let builder = Detector::builder().limits(limits).threads(1).expect("a thread");
+    let builder = Detector::builder().limits(options.image_limits()).threads(1).expect("a thread");
     let detector = builder.from_bytes(&model).expect("a detector");
-    let metrics = Arc::new(Metrics::default());
-    let (jobs, waiting) = mpsc::sync_channel(QUEUE);
-    let worker = Worker {
-        detector: detector.clone(),
-        jobs: waiting,
-        metrics: metrics.clone(),
-        batch: 2,
-        linger: Duration::ZERO,
-    };
-    std::thread::spawn(move || worker.run());
-    let app = Arc::new(App {
-        detector,
-        jobs,
-        slots: Arc::new(Semaphore::new(QUEUE)),
-        queue: QUEUE,
-        most,
-        read_timeout: PATIENCE,
-        metrics,
-        stopping: AtomicBool::new(false),
-    });
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    Server { app, runtime, phase: watch::channel(()).0 }
+    let service = Service::new(detector, &options).expect("a service");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    (service, runtime.expect("a runtime"))
 });
 
-/// A connection on which `data` comes, and then nothing more.
+/// Sends `data` on a connection, closes the sending side, and reads the answers.
+///
+/// # Panics
+/// If an answer is not HTTP or reports an internal error, if the connection stays open, or if an upload stays held.
 pub fn serve(data: &[u8]) {
-    let Server { app, runtime, phase } = &*SERVER;
+    let (service, runtime) = &*SERVER;
     runtime.block_on(async {
         let (mut client, server) = tokio::io::duplex(1 << 20);
-        let router = handlers::router(app.clone());
-        let serving = tokio::spawn(connections::connection(server, router, phase.subscribe(), PATIENCE, true));
-        client.write_all(data).await.expect("all of it fits");
-        client.shutdown().await.expect("an end");
+        let serving = tokio::spawn(async move { service.serve_connection(server).await });
+        client.write_all(data).await.expect("room for all of the input");
+        client.shutdown().await.expect("the end of the input");
         let mut answers = Vec::new();
-        // An answer that is larger than what is kept of it is cut off.
-        let mut client = client.take(4 << 20);
+        let mut client = client.take(MAX_ANSWERS);
         let read = client.read_to_end(&mut answers);
-        tokio::time::timeout(2 * PATIENCE, read).await.expect("an end of the connection").expect("what can be read");
+        tokio::time::timeout(2 * TIMEOUT, read).await.expect("the connection ends").expect("readable answers");
+        drop(client);
         serving.await.expect("no panic");
-        assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."), "an answer is one of HTTP");
-        // A fault of the server, and not of what was sent.
+        assert!(answers.is_empty() || answers.starts_with(b"HTTP/1."), "an answer is HTTP");
         assert!(!answers.starts_with(b"HTTP/1.1 500"), "{}", String::from_utf8_lossy(&answers));
-        // They come back when whoever inspects has let go of the upload, a moment after its answer.
-        let slots = tokio::time::timeout(PATIENCE, app.slots.acquire_many(QUEUE as u32)).await;
-        assert!(slots.is_ok(), "a slot was lost");
+        // The inspection thread drops an upload a moment after its answer.
+        let begun = Instant::now();
+        while service.held_uploads() > 0 {
+            assert!(begun.elapsed() < TIMEOUT, "an upload is still held");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     });
 }

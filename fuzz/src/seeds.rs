@@ -1,4 +1,4 @@
-//! What each target begins with.
+//! The first inputs of every target.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -11,7 +11,8 @@ use crate::readers;
 /// A target's name, a name for the input, and the input.
 pub type Seed = (&'static str, String, Vec<u8>);
 
-pub fn seeds(fixtures: &Path) -> Vec<Seed> {
+/// Returns the seeds of all targets.
+pub fn seeds() -> Vec<Seed> {
     let mut seeds: Vec<Seed> = Vec::new();
     let mut seed = |target, name: &str, bytes: &[u8]| seeds.push((target, name.to_owned(), bytes.to_vec()));
 
@@ -74,6 +75,7 @@ pub fn seeds(fixtures: &Path) -> Vec<Seed> {
         seed("serve", name, &[head.as_bytes(), body].concat());
     }
 
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dualad/tests/fixtures");
     for file in std::fs::read_dir(fixtures).into_iter().flatten().flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
         if name.contains(".pth") {

@@ -1,6 +1,6 @@
-"""Writes tests/fixtures/*.pth.tar: checkpoints as the published code's trainer saves them, at toy widths.
+"""Writes dualad/tests/fixtures/*.pth.tar: checkpoints as the published code's trainer saves them, at toy widths.
 
-    .venv/bin/python tools/reference/checkpoint.py tests/fixtures
+    .venv/bin/python tools/reference/checkpoint.py dualad/tests/fixtures
 
 Parameters are made by the rule of `dualad_backbones::weights::synthetic` from the network's own names, so that a test can
 make them too. What is checked is the file: the keys' prefix, the position embedding that every layer's module shares and the

@@ -1,6 +1,6 @@
-"""Writes tests/fixtures/network.json: the coupled dual-branch network as method and paper describe it, in plain PyTorch.
+"""Writes dualad/tests/fixtures/network.json: the coupled dual-branch network as method and paper describe it, in plain PyTorch.
 
-    .venv/bin/python tools/reference/network.py > tests/fixtures/network.json
+    .venv/bin/python tools/reference/network.py > dualad/tests/fixtures/network.json
 
 Parameters and tokens are made by the rule of `dualad_backbones::weights::synthetic` from their names, so that the
 fixture holds results only: the reconstruction, map and score of an evaluation, the loss, every gradient's norm and one

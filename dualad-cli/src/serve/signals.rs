@@ -1,8 +1,8 @@
-//! Signals that end the server: the first one gently, the second at once.
+//! Signals that stop the server: the first one in order, the second one at once.
+
+use std::io::Result;
 
 use tokio::sync::watch;
-
-use crate::common::Result;
 
 #[cfg(unix)]
 pub(crate) struct Signals {
@@ -12,13 +12,13 @@ pub(crate) struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// From here on a signal ends nothing by itself.
+    /// Catches SIGINT and SIGTERM, which end the process no more by themselves.
     pub(crate) fn new() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The signal's number.
+    /// Waits for a signal and returns its number.
     async fn next(&mut self) -> i32 {
         tokio::select! {
             _ = self.interrupt.recv() => 2,
@@ -37,7 +37,7 @@ impl Signals {
     }
 
     async fn next(&mut self) -> i32 {
-        // Where there are no signals, there is nothing to wait for.
+        // Without a handler no signal arrives: wait forever.
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -46,9 +46,10 @@ impl Signals {
 }
 
 impl Signals {
-    pub(crate) async fn watch(mut self, stopping: watch::Sender<bool>) {
+    /// Sets `stop` at the first signal and ends the process at the second.
+    pub(crate) async fn watch(mut self, stop: watch::Sender<bool>) {
         self.next().await;
-        stopping.send_replace(true);
+        stop.send_replace(true);
         let signal = self.next().await;
         std::process::exit(128 + signal);
     }

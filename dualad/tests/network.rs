@@ -288,7 +288,7 @@ fn published(variant: Variant) -> DualAdConfig {
 
 #[test]
 fn a_published_checkpoint_loads_as_it_is() {
-    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     for (variant, name) in [(Variant::Heterogeneous, "heterogeneous"), (Variant::Homogeneous, "homogeneous")] {
         let config = published(variant);
         for file in [format!("{name}.pth.tar"), format!("{name}_bare.pth")] {

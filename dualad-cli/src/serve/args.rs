@@ -1,0 +1,67 @@
+//! The command line of `dualad serve`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use dualad::data::image::Limits;
+use dualad_serve::Options;
+
+use crate::common::CommonArgs;
+use crate::model::ModelArgs;
+
+/// Answer questions about images over HTTP
+///
+/// POST an image to /inspect for an answer in JSON, or to /heatmap for a picture; GET /healthz and /metrics. At SIGINT or SIGTERM
+/// the server answers the requests that it has accepted, and ends. There is no authentication.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Address to listen on
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    address: IpAddr,
+    /// Port to listen on; 0 for any free port. The address is printed on standard output
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    port: u16,
+    /// Largest upload
+    #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=4096))]
+    max_body_mib: u64,
+    /// Largest image in pixels, width times height
+    #[arg(long, value_name = "N", default_value_t = Limits::default().pixels, value_parser = clap::value_parser!(u64).range(1..))]
+    max_pixels: u64,
+    /// Uploads held at a time, from their first byte to their answer; further ones are answered with 503
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    queue: u32,
+    /// Largest number of images that are inspected together
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    batch: u32,
+    /// Time that the first image of a batch waits for others
+    #[arg(long, value_name = "MS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=60_000))]
+    linger_ms: u64,
+    /// Time limit for a request's head, for its body, and for each part of an answer that the client does not read
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    read_timeout_s: u64,
+    /// Time limit for stopping
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    stop_timeout_s: u64,
+    /// --json writes the totals when the server ends
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+impl Args {
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        Options::default()
+            .with_max_body_bytes(self.max_body_mib << 20)
+            .with_max_pixels(self.max_pixels)
+            .with_queue(self.queue as usize)
+            .with_batch(self.batch as usize)
+            .with_batch_delay(Duration::from_millis(self.linger_ms))
+            .with_io_timeout(Duration::from_secs(self.read_timeout_s))
+            .with_stop_timeout(Duration::from_secs(self.stop_timeout_s))
+    }
+}
