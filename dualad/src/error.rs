@@ -1,134 +1,105 @@
-//! Everything that can go wrong, sorted by who is at fault.
+//! The errors of this crate.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
 use dualad_backbones::WeightsError;
 
-/// The crate's result.
+/// A result whose error is [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. Every message names the file, key, field or value at fault and says what to do.
+/// An error of this crate. Every message names the file, key, argument or value at fault and says what to do.
+///
+/// [`Error::kind`] groups the variants by who is at fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration's field has a value that makes no network.
+    /// An argument of a call is out of its range or does not match the others.
+    #[error("{argument} is {value}: {reason}")]
+    InvalidArgument {
+        /// The argument, or the part of it that is at fault.
+        argument: String,
+        /// Its value.
+        value: String,
+        /// The values that are allowed.
+        reason: String,
+    },
+    /// A field of the network's or the training's configuration is out of its range.
     #[error("configuration field `{field}` is {value}: {reason}")]
     Config {
-        /// The field's name, as in the JSON.
+        /// The field's name in the JSON.
         field: &'static str,
         /// Its value.
         value: String,
-        /// What it must be.
+        /// The values that are allowed.
         reason: String,
     },
-    /// The tokens do not fit the network.
-    #[error(
-        "expected tokens of shape [batch, {tokens}, {channels}] and a floating-point dtype, got {found}; the grid and the backbone's stages must be those of the configuration"
-    )]
-    Tokens {
-        /// Tokens of the configuration's grid.
-        tokens: usize,
-        /// Channels of the configuration's stages.
-        channels: usize,
-        /// Shape and dtype of the tensor given.
-        found: String,
-    },
-    /// The tokens hold NaN or infinity.
-    #[error("the tokens hold NaN or infinity; check the image's normalisation and the backbone's weights")]
-    TokensNotFinite,
-    /// A parameter does not belong to the network, or has another shape or dtype.
-    #[error("parameter \"{}\" {reason}; the network's are listed by DualAdConfig::parameters", name.escape_debug())]
-    Parameter {
-        /// Its name.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A dtype that the network cannot compute in.
-    #[error("the network computes in f32, f16, bf16 or f64, not in {dtype}")]
-    DType {
-        /// The dtype asked for.
-        dtype: String,
-    },
-    /// A training step cannot be taken. Nothing was changed.
-    #[error("training step {step} was not taken: {reason}")]
-    Training {
-        /// The step's number, from 1.
-        step: u64,
-        /// Why, and what to look at.
-        reason: String,
-    },
-    /// A recipe's JSON cannot be read, or is not one.
-    #[error("{source_name} is no recipe: {reason}")]
-    Recipe {
-        /// What was read.
-        source_name: String,
-        /// The field or the place, and what is wrong there.
-        reason: String,
-    },
-    /// An image's features cannot be used.
-    #[error("cannot use the features of {}: {reason}", path.display())]
-    Features {
-        /// The image.
-        path: PathBuf,
-        /// Why, and what to do.
-        reason: String,
-    },
-    /// There are no images to learn from or to score.
+    /// The set of images is empty.
     #[error("there are no images to {purpose}; check the folder and the categories asked for")]
     NoImages {
-        /// What they are needed for.
+        /// The purpose of the images, such as `train on`.
         purpose: &'static str,
     },
-    /// The feature cache cannot be written or listed.
-    #[error(
-        "cannot write to the feature cache {}: {error}; free some space there, name another folder (--cache DIR, or DUALAD_CACHE), or keep no cache (--no-cache)",
-        folder.display()
-    )]
-    Cache {
-        /// The cache's folder.
-        folder: PathBuf,
-        /// The operating system's word.
-        error: std::io::Error,
-    },
-    /// A checkpoint is damaged, or of another version.
-    #[error("cannot resume from {}: {reason}", path.display())]
-    Checkpoint {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, and what to do.
-        reason: String,
-    },
-    /// A checkpoint is of another run.
+    /// A file or a text of this crate's own formats cannot be used: a saved model, checkpoint, recipe or calibration.
+    #[error(transparent)]
+    Format(FormatError),
+    /// A checkpoint belongs to another run.
     #[error(
         "cannot resume from {}: {field} is {wanted} now, and was {found} there; ask for the same, or start anew in another folder",
         path.display()
     )]
-    OtherRun {
-        /// The file.
+    CheckpointMismatch {
+        /// The checkpoint file.
         path: PathBuf,
         /// The first field that differs.
         field: String,
         /// The checkpoint's value.
         found: String,
-        /// The value now.
+        /// The present run's value.
         wanted: String,
     },
-    /// A saved model cannot be used.
-    #[error("cannot use the model in {}: {reason}", folder.display())]
-    Model {
-        /// Its folder.
-        folder: PathBuf,
-        /// What is wrong, and what to do.
+    /// A parameter is not one of the network's, or has a wrong shape, dtype or value.
+    #[error("parameter \"{}\" {reason}; the network's are listed by DualAdConfig::parameters", name.escape_debug())]
+    Parameter {
+        /// The parameter's name.
+        name: String,
+        /// The fault, as it follows the name.
         reason: String,
     },
-    /// An image's scores came out as NaN or infinity.
-    #[error(
-        "an image's scores came out as NaN or infinity in {dtype}; compute in f32, and check the model's and the backbone's weights"
-    )]
+    /// The features of an image cannot be used.
+    #[error("cannot use the features of {}: {reason}", path.display())]
+    Features {
+        /// The image file.
+        path: PathBuf,
+        /// The cause, and what to do.
+        reason: String,
+    },
+    /// Values are NaN or infinite.
+    #[error("{values} hold NaN or infinity; {advice}")]
     NotFinite {
-        /// What was computed in.
-        dtype: String,
+        /// The values at fault, such as `the tokens`.
+        values: String,
+        /// The likely causes.
+        advice: &'static str,
+    },
+    /// A training step was refused. The network and the optimizer are unchanged.
+    #[error("training step {step} was not taken: {reason}")]
+    Training {
+        /// The step's number, from 1.
+        step: u64,
+        /// The cause, and what to look at.
+        reason: String,
+    },
+    /// The feature cache cannot be written or listed.
+    #[error(
+        "cannot write to the feature cache {}: {error}; free some space there, or use another folder, which the environment variable DUALAD_CACHE can name",
+        folder.display()
+    )]
+    Cache {
+        /// The cache's folder.
+        folder: PathBuf,
+        /// The operating system's error.
+        error: std::io::Error,
     },
     /// Another process writes to the same folder.
     #[error("another run is writing to {}; wait for it, or name another folder", folder.display())]
@@ -136,79 +107,171 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
-    /// A report holds something that JSON cannot say.
-    #[error("cannot report {field}: {reason}")]
-    Report {
-        /// What is at fault, named as in the JSON.
-        field: String,
-        /// Why, and what to look at.
-        reason: String,
-    },
-    /// A threshold cannot be chosen or used.
-    #[error("{field} is {value}: {reason}")]
-    Calibration {
-        /// What is at fault.
-        field: String,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        reason: String,
-    },
-    /// A calibration's JSON cannot be read, or is not one.
-    #[error("{source_name} is no calibration: {reason}")]
-    CalibrationFile {
-        /// What was read.
-        source_name: String,
-        /// The field or the place, and what is wrong there.
-        reason: String,
-    },
-    /// An anomaly map has no regions that could be found.
-    #[error("{field} is {value}: {reason}")]
-    Regions {
-        /// What is at fault.
-        field: String,
-        /// Its value.
-        value: String,
-        /// What it must be.
-        reason: String,
-    },
-    /// There is not one score for each image.
-    #[error("there are {found} scores for {images} images; give one for each, in order")]
-    Scores {
-        /// Images.
-        images: usize,
-        /// Scores given.
-        found: usize,
+    /// A file cannot be read or written.
+    #[error("cannot {action} {}: {error}", path.display())]
+    Io {
+        /// The action that failed: `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        error: std::io::Error,
     },
     /// Scores, labels or masks cannot be measured.
     #[error(transparent)]
     Metrics(#[from] crate::metrics::Error),
+    /// A data set or an image cannot be used.
+    #[error(transparent)]
+    Data(dualad_data::Error),
+    /// A file of weights cannot be used.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A backbone cannot be built or run.
+    #[error(transparent)]
+    Backbone(#[from] dualad_backbones::Error),
+    /// The device or candle failed.
+    #[error("candle could not compute: {0}")]
+    Candle(#[from] candle_core::Error),
     /// The caller cancelled the work.
     #[error("cancelled")]
     Cancelled,
-    /// The dataset or an image is at fault.
-    #[error(transparent)]
-    Data(dualad_data::Error),
-    /// A file of weights is at fault.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// A file cannot be read or written.
-    #[error("cannot {action} {}: {error}", path.display())]
-    Io {
-        /// What was tried: read or write.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The operating system's word.
-        error: std::io::Error,
-    },
-    /// A backbone is at fault.
-    #[error(transparent)]
-    Backbone(#[from] dualad_backbones::Error),
-    /// The device or candle is at fault.
-    #[error("candle could not compute: {0}")]
-    Candle(#[from] candle_core::Error),
 }
+
+/// The part of the system that is at fault for an [`enum@Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The caller: an argument or a configuration is wrong, or the set of images is empty.
+    InvalidInput,
+    /// A data set or an image.
+    Data,
+    /// A file that this crate or a training framework wrote: a model, a checkpoint, weights.
+    File,
+    /// The computed values, which overflowed or diverged.
+    Numeric,
+    /// The operating system: files, folders, memory.
+    System,
+    /// The device or candle.
+    Device,
+    /// Nobody: the work was cancelled.
+    Cancelled,
+}
+
+impl Error {
+    /// The part of the system that is at fault.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::InvalidArgument { .. } | Self::Config { .. } | Self::NoImages { .. } | Self::Metrics(_) => {
+                ErrorKind::InvalidInput
+            }
+            Self::Format(_) | Self::CheckpointMismatch { .. } | Self::Parameter { .. } | Self::Weights(_) => {
+                ErrorKind::File
+            }
+            Self::Data(_) | Self::Features { .. } => ErrorKind::Data,
+            Self::NotFinite { .. } | Self::Training { .. } => ErrorKind::Numeric,
+            Self::Cache { .. } | Self::Busy { .. } | Self::Io { .. } => ErrorKind::System,
+            Self::Backbone(_) | Self::Candle(_) => ErrorKind::Device,
+            Self::Cancelled => ErrorKind::Cancelled,
+        }
+    }
+
+    pub(crate) fn invalid_argument(
+        argument: impl Into<String>,
+        value: impl Display,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self::InvalidArgument { argument: argument.into(), value: value.to_string(), reason: reason.into() }
+    }
+
+    /// Tokens of another shape or dtype than `[batch, tokens, channels]` of floating point; `found` is what was given.
+    pub(crate) fn tokens(tokens: usize, channels: usize, found: impl Display) -> Self {
+        let reason = format!(
+            "must have shape [batch, {tokens}, {channels}] and a floating-point dtype; the grid and the backbone's \
+             stages must be those of the configuration"
+        );
+        Self::invalid_argument("the tensor of tokens", found, reason)
+    }
+
+    /// Tokens that hold NaN or infinity.
+    pub(crate) fn tokens_not_finite() -> Self {
+        let advice = "check the image's normalization and the backbone's weights";
+        Self::NotFinite { values: "the tokens".into(), advice }
+    }
+
+    /// The model `name`, a folder or what the caller calls it, cannot be used.
+    pub(crate) fn model(name: &Path, reason: impl Into<String>) -> Self {
+        Self::format(Format::Model, name.display(), reason)
+    }
+
+    pub(crate) fn checkpoint(path: &Path, reason: impl Into<String>) -> Self {
+        Self::format(Format::Checkpoint, path.display(), reason)
+    }
+
+    pub(crate) fn recipe(source: &str, reason: impl Into<String>) -> Self {
+        Self::format(Format::Recipe, source, reason)
+    }
+
+    pub(crate) fn calibration(source: &str, reason: impl Into<String>) -> Self {
+        Self::format(Format::Calibration, source, reason)
+    }
+
+    fn format(format: Format, source: impl Display, reason: impl Into<String>) -> Self {
+        Self::Format(FormatError { format, source: source.to_string(), reason: reason.into() })
+    }
+}
+
+/// A format of this crate's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// A saved model: a folder.
+    Model,
+    /// A checkpoint of a training run.
+    Checkpoint,
+    /// A recipe's JSON.
+    Recipe,
+    /// A calibration's JSON.
+    Calibration,
+}
+
+/// A file or a text that is damaged, of another version, or not of the expected format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormatError {
+    format: Format,
+    source: String,
+    reason: String,
+}
+
+impl FormatError {
+    /// The expected format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The path or the name of the file or text.
+    pub fn source_name(&self) -> &str {
+        &self.source
+    }
+
+    /// The fault, and what to do.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl Display for FormatError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { source, reason, .. } = self;
+        match self.format {
+            Format::Model => write!(f, "cannot use the model in {source}: {reason}"),
+            Format::Checkpoint => write!(f, "cannot resume from {source}: {reason}"),
+            Format::Recipe => write!(f, "{source} is not a valid recipe: {reason}"),
+            Format::Calibration => write!(f, "{source} is not a valid calibration: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for FormatError {}
 
 impl From<dualad_store::Error> for Error {
     fn from(error: dualad_store::Error) -> Self {
@@ -223,7 +286,7 @@ impl From<dualad_store::Error> for Error {
 impl From<dualad_data::Error> for Error {
     fn from(error: dualad_data::Error) -> Self {
         match error {
-            // One word for one thing: a caller has one case to look for.
+            // A caller has one variant to look for.
             dualad_data::Error::Cancelled => Self::Cancelled,
             error => Self::Data(error),
         }

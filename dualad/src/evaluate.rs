@@ -129,7 +129,7 @@ impl TestSet {
     /// Scores every image. `progress` hears how many of how many are done.
     ///
     /// # Errors
-    /// [`Error::Tokens`] if the network is not one for these features, [`Error::Cancelled`], [`Error::Candle`] if its device
+    /// [`Error::InvalidArgument`] if the network is not one for these features, [`Error::Cancelled`], [`Error::Candle`] if its device
     /// fails, and whatever keeps the features from being had.
     pub fn score(
         &self,
@@ -164,11 +164,15 @@ impl TestSet {
     /// What these scores, one for each image in order, are worth.
     ///
     /// # Errors
-    /// [`Error::Scores`] if they are not one for each image, [`Error::Metrics`] if one is not finite.
+    /// [`Error::InvalidArgument`] if they are not one for each image, [`Error::Metrics`] if one is not finite.
     pub fn evaluate(&self, scores: &[ImageScores]) -> Result<Evaluation> {
         let (images, found) = (self.samples().len(), scores.len());
         if images != found {
-            return Err(Error::Scores { images, found });
+            return Err(Error::invalid_argument(
+                "the list of scores",
+                format_args!("{found} long"),
+                format!("must hold one for each of the {images} images, in order"),
+            ));
         }
         let images = self.samples().iter().zip(&self.masks).zip(scores);
         let images: Vec<Scored<'_>> = images
@@ -293,13 +297,13 @@ mod tests {
         let mut scores = test_set.score(&network, &cancel, |_, _| ()).unwrap();
         scores[3].image_score = f32::NAN;
         assert!(matches!(test_set.evaluate(&scores), Err(Error::Metrics(_))));
-        assert!(matches!(test_set.evaluate(&scores[1..]), Err(Error::Scores { images: 9, found: 8 })));
+        assert!(matches!(test_set.evaluate(&scores[1..]), Err(Error::InvalidArgument { .. })));
         cancel.cancel();
         assert!(matches!(test_set.score(&network, &cancel, |_, _| ()), Err(Error::Cancelled)));
         let mut config = network.config().clone();
         config.stage_channels = vec![1, 2, 3];
         let other = DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap();
-        assert!(matches!(test_set.score(&other, &Cancel::default(), |_, _| ()), Err(Error::Tokens { .. })));
+        assert!(matches!(test_set.score(&other, &Cancel::default(), |_, _| ()), Err(Error::InvalidArgument { .. })));
         let extractor = Backbone::FilterBank.extractor().build().unwrap().into();
         let none = Features::of([], extractor, Preprocess::new(64, 64).unwrap()).compute().unwrap();
         assert!(matches!(TestSet::new(none), Err(Error::NoImages { .. })));

@@ -50,7 +50,7 @@ pub use detector::Detector;
 pub use dualad_backbones as backbones;
 pub use dualad_data as data;
 pub use dualad_store as store;
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Format, FormatError, Result};
 pub use evaluate::{ImageScores, TestSet};
 pub use model::{Input, Model, ModelConfig, ModelFiles};
 #[doc(hidden)]

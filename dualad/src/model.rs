@@ -226,7 +226,7 @@ impl Model {
     /// had begun to save is put in order.
     ///
     /// # Errors
-    /// [`Error::Model`] for a folder that is no model, one of a newer format, or one whose files do not belong together;
+    /// [`Error::Format`] for a folder that is no model, one of a newer format, or one whose files do not belong together;
     /// [`Error::Io`], and as [`DualAd::load`].
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
@@ -252,7 +252,7 @@ impl Model {
     /// # Errors
     /// As [`Self::load`].
     pub fn from_bytes(name: &Path, config: &[u8], parameters: &[u8], device: &Device) -> Result<Self> {
-        let wrong = |reason: String| Error::Model { folder: name.into(), reason };
+        let wrong = |reason: String| Error::model(name, reason);
         let text = std::str::from_utf8(config).map_err(|_| wrong(format!("its {CONFIG} is no UTF-8 text")))?;
         let config = Self::config(name, text)?;
         let found = weights::sha256(parameters);
@@ -268,7 +268,7 @@ impl Model {
     }
 
     fn config(name: &Path, text: &str) -> Result<ModelConfig> {
-        let wrong = |reason: String| Error::Model { folder: name.into(), reason };
+        let wrong = |reason: String| Error::model(name, reason);
         let malformed = |error: serde_json::Error| wrong(format!("its {CONFIG} is no model's: {error}"));
         let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
         // The version first: of another one, the rest may look different.
@@ -326,7 +326,7 @@ impl ModelFiles {
 
 fn read(path: &Path, folder: &Path) -> Result<String> {
     let io = |error| Error::Io { action: "read", path: path.into(), error };
-    let wrong = |reason: String| Error::Model { folder: folder.into(), reason };
+    let wrong = |reason: String| Error::model(folder, reason);
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

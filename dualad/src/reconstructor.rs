@@ -114,6 +114,6 @@ impl Reconstructor {
         self.network.check(tokens)?;
         let tokens = tokens.detach().to_dtype(DType::F32)?.contiguous()?;
         let run = |[tokens]: [&[f32]; 1]| Ok(are_finite(tokens).then(|| in_pool(|| f(tokens))));
-        with_values([&tokens], "reconstruction", run)?.ok_or(Error::TokensNotFinite)
+        with_values([&tokens], "reconstruction", run)?.ok_or_else(Error::tokens_not_finite)
     }
 }

@@ -76,7 +76,7 @@ impl Calibrator {
     /// What a rule promises of the pooled thresholds holds for categories mixed as they are here, and for no single one.
     ///
     /// # Errors
-    /// [`Error::Calibration`] for a rule or a score out of range, and if all images together are not what the rules need;
+    /// [`Error::InvalidArgument`] for a rule or a score out of range, and if all images together are not what the rules need;
     /// [`Error::NoImages`].
     pub fn calibrate<'a>(&self, images: impl IntoIterator<Item = Scored<'a>>) -> Result<Calibration> {
         self.rules().iter().try_for_each(Rule::validate)?;
@@ -86,7 +86,7 @@ impl Calibrator {
             if !score.is_finite() || score >= f32::MAX {
                 let field = format!("score of image {index} (category {category:?})");
                 let reason = format!("must be finite and below {:e}", f32::MAX);
-                return Err(Error::Calibration { field, value: format!("{score:?}"), reason });
+                return Err(Error::invalid_argument(field, format_args!("{score:?}"), reason));
             }
             let scores = categories.entry(category).or_default();
             if anomalous { &mut scores.anomalous } else { &mut scores.normal }.push(score);
@@ -108,10 +108,10 @@ impl Calibrator {
             }
         }
         pooled.sort();
-        let pooled = self.choose(&pooled).map_err(|lacking| Error::Calibration {
-            field: "images".into(),
-            value: format!("{} normal and {} anomalous", pooled.normal.len(), pooled.anomalous.len()),
-            reason: format!("the rule needs {lacking}; add some, or choose another rule"),
+        let pooled = self.choose(&pooled).map_err(|lacking| {
+            let counts = format!("{} normal and {} anomalous", pooled.normal.len(), pooled.anomalous.len());
+            let reason = format!("the rule needs {lacking}; add some, or choose another rule");
+            Error::invalid_argument("the set of images", counts, reason)
         })?;
         let mut calibration = Calibration::new(own, Some(pooled));
         calibration.notices = notices;

@@ -64,8 +64,8 @@ pub enum ThresholdSource {
 /// Refuses what compares with nothing: no threshold would ever stop it.
 pub(super) fn check(score: f32) -> Result<()> {
     if score.is_nan() {
-        let reason = "cannot be compared with a threshold; look at the picture and the model's weights".into();
-        return Err(Error::Calibration { field: "image score".into(), value: "NaN".into(), reason });
+        let reason = "cannot be compared with a threshold; look at the picture and the model's weights";
+        return Err(Error::invalid_argument("the image score", "NaN", reason));
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ impl Calibration {
     /// Reads a text; errors call it `source_name`.
     ///
     /// # Errors
-    /// [`Error::CalibrationFile`] for what is no calibration: the message names the field or the place. Fields that there
+    /// [`Error::Format`] for what is no calibration: the message names the field or the place. Fields that there
     /// are not, categories listed twice, numbers out of range, formats newer than this version's and texts of more than
     /// 16 MiB are refused.
     pub fn from_json(source_name: &str, text: &str) -> Result<Self> {
@@ -102,15 +102,11 @@ impl Calibration {
     /// The text that [`Self::from_json`] reads, indented.
     ///
     /// # Errors
-    /// [`Error::Calibration`] if a threshold is not finite, or `review` is above `reject`.
+    /// [`Error::InvalidArgument`] if a threshold is not finite, or `review` is above `reject`.
     pub fn to_json(&self) -> Result<String> {
         self.categories.values().chain(&self.pooled).try_for_each(Thresholds::check)?;
         let text = serde_json::to_string_pretty(self);
-        let unsaid = |error: serde_json::Error| Error::Calibration {
-            field: "calibration".into(),
-            value: "not JSON".into(),
-            reason: error.to_string(),
-        };
+        let unsaid = |error: serde_json::Error| Error::calibration("the calibration", error.to_string());
         text.map(|text| text + "\n").map_err(unsaid)
     }
 
@@ -129,7 +125,7 @@ fn wrong(source_name: &str, reason: &str) -> Error {
     for character in reason.chars().take(1000) {
         if character.is_control() { plain.extend(character.escape_default()) } else { plain.push(character) }
     }
-    Error::CalibrationFile { source_name: source_name.into(), reason: plain }
+    Error::calibration(source_name, plain)
 }
 
 /// A map in which no name is twice: whoever edits the second of two would wonder.

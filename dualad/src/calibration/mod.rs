@@ -101,7 +101,7 @@ impl Calibration {
     /// What becomes of an image, by its category's thresholds or else by the pooled ones; `None` if there are neither.
     ///
     /// # Errors
-    /// [`Error::Calibration`](crate::Error::Calibration) for a score that is NaN.
+    /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a score that is NaN.
     pub fn decide(&self, category: Option<&str>, score: f32) -> Result<Option<Verdict>> {
         decision::check(score)?;
         let verdict = |(thresholds, source): (&Thresholds, _)| {

@@ -67,11 +67,10 @@ impl Rule {
     /// Whether its numbers are in range.
     ///
     /// # Errors
-    /// [`Error::Calibration`] that names the first that is not.
+    /// [`Error::InvalidArgument`] that names the first that is not.
     pub fn validate(&self) -> Result<()> {
         let check = |field: &str, value: f64, holds: bool, reason: &str| {
-            let wrong = || Error::Calibration { field: field.into(), value: value.to_string(), reason: reason.into() };
-            if holds { Ok(()) } else { Err(wrong()) }
+            if holds { Ok(()) } else { Err(Error::invalid_argument(field, value, reason)) }
         };
         let inside = |value: f64| value > 0.0 && value < 1.0;
         match *self {

@@ -247,7 +247,7 @@ fn what_cannot_be_decided_is_said() {
     assert!(empty.decide(None, f32::NAN).is_err());
     assert!(Thresholds::new(0.0, 1.0).unwrap().decide(f32::NAN).unwrap_err().to_string().contains("NaN"));
     for (review, reject) in [(f32::NAN, 1.0), (0.0, f32::INFINITY), (f32::NEG_INFINITY, 0.0), (2.0, 1.0)] {
-        assert!(matches!(Thresholds::new(review, reject), Err(Error::Calibration { .. })));
+        assert!(matches!(Thresholds::new(review, reject), Err(Error::InvalidArgument { .. })));
     }
     let calibrator = Calibrator::new(Rule::F1Max);
     assert!(matches!(calibrator.calibrate([]), Err(Error::NoImages { .. })));
@@ -314,7 +314,7 @@ fn a_calibration_comes_back_as_it_was() {
     let mut unsound = Calibration::load(&path).unwrap();
     let before = std::fs::read(&path).unwrap();
     unsound.pooled.as_mut().unwrap().review = f32::NAN;
-    assert!(matches!(unsound.save(&path), Err(Error::Calibration { .. })));
+    assert!(matches!(unsound.save(&path), Err(Error::InvalidArgument { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -397,9 +397,12 @@ fn what_is_no_calibration_is_named() {
         (&bounds[3], "duplicate"),
     ] {
         let error = Calibration::from_json("some.json", text).unwrap_err();
-        assert!(matches!(error, Error::CalibrationFile { .. }), "{error:?}");
+        assert!(matches!(error, Error::Format(_)), "{error:?}");
         let error = error.to_string();
-        assert!(error.starts_with("some.json is no calibration: ") && error.contains(words), "{words}: {error}");
+        assert!(
+            error.starts_with("some.json is not a valid calibration: ") && error.contains(words),
+            "{words}: {error}"
+        );
         assert!(error.len() < 10_000 && !error.contains('\u{1b}'), "{error}");
     }
 }

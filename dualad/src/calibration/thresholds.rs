@@ -78,7 +78,7 @@ impl Thresholds {
     /// Thresholds chosen by hand.
     ///
     /// # Errors
-    /// [`Error::Calibration`] if one is not finite, or `review` is above `reject`.
+    /// [`Error::InvalidArgument`] if one is not finite, or `review` is above `reject`.
     pub fn new(review: f32, reject: f32) -> Result<Self> {
         let thresholds = Self {
             review,
@@ -97,7 +97,7 @@ impl Thresholds {
     /// The band of an image score.
     ///
     /// # Errors
-    /// [`Error::Calibration`] for a score that is NaN.
+    /// [`Error::InvalidArgument`] for a score that is NaN.
     pub fn decide(&self, score: f32) -> Result<Decision> {
         decision::check(score)?;
         Ok(if score >= self.reject {
@@ -114,7 +114,7 @@ impl Thresholds {
         check_finite([("review", self.review), ("reject", self.reject), ("region", self.region)])?;
         if self.review > self.reject {
             let reason = format!("must be at most reject, which is {:?}; lower it or raise reject", self.reject);
-            return Err(Error::Calibration { field: "review".into(), value: format!("{:?}", self.review), reason });
+            return Err(Error::invalid_argument("review", format_args!("{:?}", self.review), reason));
         }
         [self.review_method, self.reject_method].iter().flatten().try_for_each(Method::check)
     }
@@ -125,7 +125,7 @@ fn check_finite<'a>(values: impl IntoIterator<Item = (&'a str, f32)>) -> Result<
         None => Ok(()),
         Some((field, value)) => {
             let reason = format!("must be a finite number of at most {:e}", f32::MAX);
-            Err(Error::Calibration { field: field.into(), value: value.to_string(), reason })
+            Err(Error::invalid_argument(field, value, reason))
         }
     }
 }
@@ -139,9 +139,7 @@ impl Method {
 
 impl FalseAlarms {
     fn check(&self) -> Result<()> {
-        let wrong = |field: &str, value: f64, reason: &str| {
-            Err(Error::Calibration { field: field.into(), value: value.to_string(), reason: reason.into() })
-        };
+        let wrong = |field: &str, value: f64, reason: &str| Err(Error::invalid_argument(field, value, reason));
         if !(0.0..=1.0).contains(&self.rate_at_most) {
             return wrong("rate_at_most", self.rate_at_most, "must be from 0 to 1");
         }
@@ -178,8 +176,7 @@ impl TryFrom<Written> for Thresholds {
         let given = [("review", review), ("reject", reject), ("region", region)];
         check_finite(given.into_iter().filter_map(|(field, value)| Some((field, value?))))?;
         let (Some(review), Some(reject)) = (review.or(reject), reject.or(review)) else {
-            let reason = "must be given, or review, or both".into();
-            return Err(Error::Calibration { field: "reject".into(), value: "missing".into(), reason });
+            return Err(Error::invalid_argument("reject", "missing", "must be given, or review, or both"));
         };
         let Written { normal_images, anomalous_images, warnings, .. } = written;
         let region = region.unwrap_or(review);

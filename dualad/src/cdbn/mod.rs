@@ -216,7 +216,7 @@ impl DualAd {
     /// The network as it stands, to infer with: it keeps no graph, and later training steps do not change it.
     ///
     /// # Errors
-    /// [`Error::DType`] if the dtype is no floating-point one, [`Error::Candle`] if the device cannot hold the parameters.
+    /// [`Error::InvalidArgument`] if the dtype is no floating-point one, [`Error::Candle`] if the device cannot hold the parameters.
     pub fn frozen(&self, dtype: DType, device: &Device) -> Result<Self> {
         check_dtype(dtype)?;
         let freeze = |name: &str, tensor: &Tensor| {
@@ -232,7 +232,7 @@ impl DualAd {
     /// at least where the network standardises.
     ///
     /// # Errors
-    /// [`Error::Tokens`] if the shape or dtype does not fit, [`Error::TokensNotFinite`] if they hold NaN or infinity (looked
+    /// [`Error::InvalidArgument`] if the shape or dtype does not fit, [`Error::NotFinite`] if they hold NaN or infinity (looked
     /// for on the CPU only), [`Error::Candle`] if the device fails.
     pub fn reconstruct(&self, tokens: &Tensor) -> Result<Tensor> {
         self.check_finite(tokens)?;
@@ -390,9 +390,7 @@ impl DualAd {
         let (count, channels) = (self.config.tokens(), self.config.channels());
         match *tokens.dims() {
             [batch, n, c] if batch > 0 && n == count && c == channels && check_dtype(tokens.dtype()).is_ok() => Ok(()),
-            ref shape => {
-                Err(Error::Tokens { tokens: count, channels, found: format!("{shape:?} {:?}", tokens.dtype()) })
-            }
+            ref shape => Err(Error::tokens(count, channels, format_args!("{shape:?} {:?}", tokens.dtype()))),
         }
     }
 
@@ -401,7 +399,7 @@ impl DualAd {
         self.check(tokens)?;
         // Zero times NaN or infinity is NaN. On an accelerator the answer would have to be waited for.
         let zeros = || tokens.detach().affine(0.0, 0.0)?.to_dtype(DType::F32)?.sum_all()?.to_scalar::<f32>();
-        if tokens.device().is_cpu() && zeros()? != 0.0 { Err(Error::TokensNotFinite) } else { Ok(()) }
+        if tokens.device().is_cpu() && zeros()? != 0.0 { Err(Error::tokens_not_finite()) } else { Ok(()) }
     }
 
     /// Clean tokens `[batch, tokens, channels]` to the L levels as the memory would read them, `[batch, tokens, d]` each.
@@ -444,6 +442,6 @@ impl DualAd {
 fn check_dtype(dtype: DType) -> Result<()> {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 | DType::F64 => Ok(()),
-        other => Err(Error::DType { dtype: format!("{other:?}") }),
+        other => Err(Error::invalid_argument("the dtype", format_args!("{other:?}"), "must be F32, F16, BF16 or F64")),
     }
 }

@@ -175,12 +175,12 @@ impl CpuNetwork {
     /// [`Self::gradient`]. `random` disturbs and drops as [`DualAd::reconstruct_disturbed`] does; without it neither happens.
     ///
     /// # Errors
-    /// [`Error::Tokens`] if they are not whole images.
+    /// [`Error::InvalidArgument`] if they are not whole images.
     pub(crate) fn loss_and_gradient(&mut self, tokens: &[f32], random: Option<&mut Random>) -> Result<f64> {
         let (count, channels) = (self.config.tokens(), self.config.channels());
         let image = count * channels;
         if tokens.is_empty() || !tokens.len().is_multiple_of(image) {
-            return Err(Error::Tokens { tokens: count, channels, found: format!("{} numbers", tokens.len()) });
+            return Err(Error::tokens(count, channels, format_args!("{} values", tokens.len())));
         }
         let batch = tokens.len() / image;
         self.fit(batch);

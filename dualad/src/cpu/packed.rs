@@ -463,9 +463,9 @@ mod tests {
             .unwrap()
             * f64::NAN)
             .unwrap();
-        assert!(matches!(fast.score(&nan), Err(crate::Error::TokensNotFinite)));
+        assert!(matches!(fast.score(&nan), Err(crate::Error::NotFinite { .. })));
         let short = nan.narrow(1, 0, 1).unwrap();
-        assert!(matches!(fast.reconstruct(&short), Err(crate::Error::Tokens { .. })));
+        assert!(matches!(fast.reconstruct(&short), Err(crate::Error::InvalidArgument { .. })));
         // A view whose rows do not stand side by side is read as what it is.
         let wide = Random::new(3).stream().normal(config.channels() * config.tokens());
         let turned = Tensor::from_vec(wide, (1, config.channels(), config.tokens()), &Device::Cpu).unwrap();

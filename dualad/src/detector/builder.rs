@@ -103,9 +103,9 @@ impl DetectorBuilder {
     /// Threads of the detector's own, which end with its last clone. Without them, it runs in the rayon pool of whoever asks.
     ///
     /// # Errors
-    /// [`Error::Config`] for none or more than 1024, and where the system does not give them.
+    /// [`Error::InvalidArgument`] for none or more than 1024, and where the system does not give them.
     pub fn threads(self, count: usize) -> Result<Self> {
-        let wrong = |reason: String| Error::Config { field: "threads", value: count.to_string(), reason };
+        let wrong = |reason: String| Error::invalid_argument("threads", count, reason);
         if !(1..=MOST_THREADS).contains(&count) {
             return Err(wrong(format!("must be from 1 to {MOST_THREADS}")));
         }
@@ -179,7 +179,7 @@ impl DetectorBuilder {
     ///
     /// # Errors
     /// As [`Model::load`] and [`Calibration::load`]; [`Error::Backbone`] for weights that cannot be had;
-    /// [`Error::Model`] if they are not those that the model was trained with.
+    /// [`Error::Format`] if they are not those that the model was trained with.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Detector> {
         let folder = folder.as_ref();
         store::read(folder, CONFIG, || {
@@ -227,7 +227,7 @@ impl DetectorBuilder {
         if !elsewhere && included.is_none() {
             // A path on somebody else's machine is not opened on this one.
             let reason = format!("it has no {BACKBONE}, and names no weights on the hub; give them to the builder");
-            return Err(Error::Model { folder: name, reason });
+            return Err(Error::model(&name, reason));
         }
         self.assemble(model, calibration, included, &name)
     }
@@ -240,8 +240,7 @@ impl DetectorBuilder {
         let name = Path::new("<bytes>");
         let model = Model::from_bytes(name, bytes.config, bytes.parameters, &Device::Cpu)?;
         let calibration = bytes.calibration.filter(|_| self.calibration.is_none()).map(|bytes| {
-            let no_text =
-                |_| Error::Model { folder: name.into(), reason: format!("its {CALIBRATION} is no UTF-8 text") };
+            let no_text = |_| Error::model(name, format!("its {CALIBRATION} is not UTF-8 text"));
             Calibration::from_json(CALIBRATION, std::str::from_utf8(bytes).map_err(no_text)?)
         });
         let included = bytes.backbone.map(|bytes| Weights::bytes(bytes.to_vec()));
@@ -271,7 +270,7 @@ impl DetectorBuilder {
             let reason = format!(
                 "its thresholds ({CALIBRATION}) were made for another model, whose scores are others; calibrate again, or take the line \"model\" out of them to use them nonetheless"
             );
-            return Err(Error::Model { folder: name.into(), reason });
+            return Err(Error::model(name, reason));
         }
         let recorded = &config.weights;
         let weights = match self.weights.clone().or(included) {
@@ -287,7 +286,7 @@ impl DetectorBuilder {
             let (wanted, found) = (shown(recorded), shown(found));
             let reason =
                 format!("the backbone's weights have SHA-256 {found}, and it was trained with {wanted}; give those");
-            return Err(Error::Model { folder: name.into(), reason });
+            return Err(Error::model(name, reason));
         }
         if extractor.token_channels() != config.network.channels() {
             let reason = format!(
@@ -295,14 +294,14 @@ impl DetectorBuilder {
                 extractor.token_channels(),
                 config.network.channels()
             );
-            return Err(Error::Model { folder: name.into(), reason });
+            return Err(Error::model(name, reason));
         }
         let [rows, columns] = config.network.grid;
         let preprocess = config.input.preprocess()?;
         if [preprocess.height() as usize, preprocess.width() as usize] != [rows * 16, columns * 16] {
             let reason =
                 format!("its input is not 16 times its network's grid of {rows}x{columns}; config.json was changed");
-            return Err(Error::Model { folder: name.into(), reason });
+            return Err(Error::model(name, reason));
         }
         let tiling = self.tiling.unwrap_or(config.input.tiling);
         tiling.map_or(Ok(()), |tiling| tiling.validate())?;
@@ -372,7 +371,7 @@ pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> R
         let found = sha256_of_file(&copy)?;
         if recorded.sha256.as_deref() != Some(found.as_str()) {
             let reason = format!("the backbone's weights have changed since they were loaded: SHA-256 {found}");
-            return Err(Error::Model { folder: folder.into(), reason });
+            return Err(Error::model(folder, reason));
         }
     } else {
         detector.model.remove_other_backbone(&change, folder)?;

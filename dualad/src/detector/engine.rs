@@ -135,7 +135,10 @@ fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>,
     let image_scores: Vec<f32> = scores.image_score.to_dtype(DType::F32)?.to_vec1()?;
     let values: Vec<f32> = scores.anomaly_map.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     if image_scores.iter().chain(&values).any(|value| !value.is_finite()) {
-        return Err(Error::NotFinite { dtype: format!("{:?}", detector.dtype()).to_lowercase() });
+        return Err(Error::NotFinite {
+            values: format!("the scores, computed in {:?},", detector.dtype()),
+            advice: "compute in f32, and check the model's and the backbone's weights",
+        });
     }
     let [height, width] = size(&detector.preprocess);
     Ok((values.chunks_exact(height * width).map(<[f32]>::to_vec).collect(), image_scores))

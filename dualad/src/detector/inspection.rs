@@ -120,7 +120,7 @@ impl Inspection {
     /// The regions at or above another value than the thresholds', in pixels of the picture, the most severe first.
     ///
     /// # Errors
-    /// [`crate::Error::Regions`] for a value that is NaN.
+    /// [`crate::Error::InvalidArgument`] for a value that is NaN.
     pub fn regions_above(&self, value: f32, options: &RegionOptions) -> Result<Vec<OriginalRegion>> {
         Ok(in_picture(&self.anomaly_map, [self.width, self.height], value, options)?.0)
     }

@@ -51,15 +51,15 @@ impl Stretch {
     /// From a picture's `[height, width]` to its map's.
     ///
     /// # Errors
-    /// [`Error::Regions`] for a side of no pixels or of more than [`u32::MAX`].
+    /// [`Error::InvalidArgument`] for a side of no pixels or of more than [`u32::MAX`].
     pub fn new(map: [usize; 2], original: [usize; 2]) -> Result<Self> {
         let sides = |field: &str, [height, width]: [usize; 2]| match [width, height].map(u32::try_from) {
             [Ok(width @ 1..), Ok(height @ 1..)] => Ok([width, height]),
-            _ => Err(Error::Regions {
-                field: format!("the size of the {field}"),
-                value: format!("{height} x {width} pixels (height x width)"),
-                reason: "must be from 1 to 2^32 - 1 each".into(),
-            }),
+            _ => Err(Error::invalid_argument(
+                format!("the size of the {field}"),
+                format_args!("{height} x {width} pixels (height x width)"),
+                "must be from 1 to 2^32 - 1 each",
+            )),
         };
         Ok(Self { map: sides("anomaly map", map)?, original: sides("original picture", original)? })
     }

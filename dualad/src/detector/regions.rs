@@ -137,13 +137,11 @@ pub struct Regions {
 /// ```
 ///
 /// # Errors
-/// [`Error::Regions`] for a map that has not as many values as its sides say or more than [`u32::MAX`], and for values that
+/// [`Error::InvalidArgument`] for a map that has not as many values as its sides say or more than [`u32::MAX`], and for values that
 /// are not finite, or a threshold that is NaN: it would be silent about a defect.
 pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionOptions) -> Result<Regions> {
     let [height, width] = sides;
-    let wrong = |field: &str, value: String, reason: &str| {
-        Err(Error::Regions { field: field.into(), value, reason: reason.into() })
-    };
+    let wrong = |argument: &str, value: String, reason: &str| Err(Error::invalid_argument(argument, value, reason));
     if height.checked_mul(width) != Some(map.len()) || u32::try_from(map.len()).is_err() {
         let value = format!("{} values for {height} x {width} pixels (height x width)", map.len());
         return wrong("the anomaly map", value, "must have one for each, and at most 2^32 - 1");

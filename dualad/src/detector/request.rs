@@ -81,8 +81,13 @@ impl<'a> Request<'a> {
             if limits.allows_pixels(pixels) {
                 return Ok(());
             }
-            let reason = "it has more pixels than the detector's limits allow; raise them, or make the image smaller";
-            Err(Error::Config { field: "limits", value: format!("{width}x{height}"), reason: reason.into() })
+            let limit = limits.pixels;
+            Err(Error::Data(dualad_data::Error::TooLarge {
+                path: "the image".into(),
+                unit: "pixels",
+                found: pixels,
+                limit,
+            }))
         };
         Ok(match self.image {
             Image::Path(path) => Cow::Owned(Picture::read(path, limits)?),

@@ -243,7 +243,7 @@ fn lines_and_nothing() {
 fn what_is_no_map_is_refused() {
     let error = |map: &[f32], sides, threshold| {
         let error = regions(map, sides, threshold, &all()).unwrap_err();
-        assert!(matches!(error, Error::Regions { .. }));
+        assert!(matches!(error, Error::InvalidArgument { .. }));
         error.to_string()
     };
     assert!(error(&[0.0; 6], [2, 2], 0.5).contains("6 values for 2 x 2"));
@@ -295,7 +295,7 @@ fn boxes_cover_the_original() {
 #[test]
 fn sizes_that_are_none_are_refused() {
     for (map, original) in [([0, 1], [1, 1]), ([1, 1], [1, 0]), ([1, 1], [1 << 40, 1])] {
-        assert!(matches!(Stretch::new(map, original), Err(Error::Regions { .. })));
+        assert!(matches!(Stretch::new(map, original), Err(Error::InvalidArgument { .. })));
     }
     assert!(
         Stretch::new([1, 1], [0, 5]).unwrap_err().to_string().contains("the size of the original picture is 0 x 5")

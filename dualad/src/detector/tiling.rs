@@ -45,7 +45,7 @@ impl Tiling {
     /// Tiles of this side that overlap by a quarter.
     ///
     /// # Errors
-    /// [`Error::Config`] for a side below 16 pixels.
+    /// [`Error::InvalidArgument`] for a side below 16 pixels.
     pub fn new(tile: u32) -> Result<Self> {
         let tiling = Self { tile, overlap: 0.25 };
         tiling.validate()?;
@@ -55,7 +55,7 @@ impl Tiling {
     /// Another overlap.
     ///
     /// # Errors
-    /// [`Error::Config`] unless it is from 0 to 0.9.
+    /// [`Error::InvalidArgument`] unless it is from 0 to 0.9.
     pub fn overlap(mut self, share: f64) -> Result<Self> {
         self.overlap = share;
         self.validate()?;
@@ -64,12 +64,10 @@ impl Tiling {
 
     pub(crate) fn validate(&self) -> Result<()> {
         if self.tile < 16 {
-            let reason = "tiles must have at least 16 pixels a side".into();
-            return Err(Error::Config { field: "tiling.tile", value: self.tile.to_string(), reason });
+            return Err(Error::invalid_argument("tiling.tile", self.tile, "must be at least 16 pixels"));
         }
         if !(0.0..=0.9).contains(&self.overlap) {
-            let reason = "must be from 0 to 0.9".into();
-            return Err(Error::Config { field: "tiling.overlap", value: self.overlap.to_string(), reason });
+            return Err(Error::invalid_argument("tiling.overlap", self.overlap, "must be from 0 to 0.9"));
         }
         Ok(())
     }
@@ -79,7 +77,7 @@ impl Tiling {
         let (across, down) = (self.starts(width), self.starts(height));
         if across.len() as u64 * down.len() as u64 > MOST_TILES {
             let reason = format!("a picture of {width}x{height} pixels has more than {MOST_TILES} tiles");
-            return Err(Error::Config { field: "tiling.tile", value: self.tile.to_string(), reason });
+            return Err(Error::invalid_argument("tiling.tile", self.tile, reason));
         }
         let (tile_width, tile_height) = (self.tile.min(width), self.tile.min(height));
         let row = |&y: &u32| {
@@ -129,10 +127,9 @@ impl Merge {
         let (rows, columns) = (scaled(height, tile.height, rows), scaled(width, tile.width, columns));
         let mut buffers = [Vec::new(), Vec::new()];
         for buffer in &mut buffers {
-            let no_memory = |_| Error::Config {
-                field: "tiling.tile",
-                value: tile.width.to_string(),
-                reason: format!("there is no memory for a map of {columns}x{rows}; choose larger tiles"),
+            let no_memory = |_| {
+                let reason = format!("there is no memory for a map of {columns} x {rows} values; choose larger tiles");
+                Error::invalid_argument("tiling.tile", tile.width, reason)
             };
             let length = rows.saturating_mul(columns);
             buffer.try_reserve_exact(length).map_err(no_memory)?;

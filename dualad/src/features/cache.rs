@@ -341,7 +341,7 @@ mod tests {
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
         let error = FeatureCache::open(file.join("cache")).unwrap_err().to_string();
-        assert!(error.contains("file/cache") && error.contains("--no-cache"), "{error}");
+        assert!(error.contains("file/cache") && error.contains("DUALAD_CACHE"), "{error}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl PictureTokens {
     /// Adds pictures, each with a name for errors.
     ///
     /// # Errors
-    /// [`Error::Config`] if the features do not fit into half of the available memory.
+    /// [`Error::InvalidArgument`] if the features do not fit into half of the available memory.
     pub(crate) fn add(
         &mut self,
         extractor: &dyn FeatureExtractor,
@@ -53,8 +53,8 @@ impl PictureTokens {
             if available_memory() < (inputs.len() * each * size_of::<f32>()) as u64 {
                 let reason =
                     "their features do not fit into memory; train on a folder with a feature cache, or on fewer";
-                let value = (self.values.len() + inputs.len()).to_string();
-                return Err(Error::Config { field: "images", value, reason: reason.into() });
+                let value = format_args!("{} long", self.values.len() + inputs.len());
+                return Err(Error::invalid_argument("the list of images", value, reason));
             }
             for ((name, picture), tokens) in inputs.iter().zip(tokens.chunks_exact(each.max(1))) {
                 let digest = sha256(picture.pixels());
@@ -76,9 +76,8 @@ impl TokenSource for PictureTokens {
         let mut values = Vec::with_capacity(indices.len() * tokens * channels);
         for &index in indices {
             let Some(found) = self.values.get(index) else {
-                let value = index.to_string();
-                let reason = format!("there are {} images", self.values.len());
-                return Err(Error::Config { field: "image", value, reason });
+                let reason = format!("must be below {}, the number of images", self.values.len());
+                return Err(Error::invalid_argument("the image's index", index, reason));
             };
             values.extend_from_slice(found);
         }

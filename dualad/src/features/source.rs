@@ -21,12 +21,12 @@ pub trait TokenSource: std::fmt::Debug + Send + Sync {
     /// The same of images that are augmented, each as `stream` says for its number: computed anew, whatever is kept.
     ///
     /// # Errors
-    /// [`Error::Config`] where the images cannot be had (which is what sources do that do not say otherwise) or not be augmented
+    /// [`Error::InvalidArgument`] where the images cannot be had (which is what sources do that do not say otherwise) or not be augmented
     /// like that; whatever else keeps them from being had.
     fn augmented(&self, indices: &[usize], augmentation: Augmentation, stream: Stream) -> Result<Tensor> {
         let _ = (indices, stream);
         let reason = "these tokens are kept, and the images that they are of are not; train on a folder";
-        Err(Error::Config { field: "augmentation", value: format!("{augmentation:?}"), reason: reason.into() })
+        Err(Error::invalid_argument("augmentation", format_args!("{augmentation:?}"), reason))
     }
 
     /// What tells these tokens from others: a checkpoint keeps it, and a resumed run must have the same.

@@ -57,8 +57,7 @@ impl PreparedFit {
     pub(super) fn new(mut fit: Fit) -> Result<Self> {
         let (recipe, preset) = recipe::resolve(&fit)?;
         if !(0.0..1.0).contains(&fit.held_out) {
-            let (value, reason) = (fit.held_out.to_string(), "must be at least 0 and below 1".into());
-            return Err(Error::Config { field: "hold_out", value, reason });
+            return Err(Error::invalid_argument("hold_out", fit.held_out, "must be at least 0 and below 1"));
         }
         fit.tiling.map_or(Ok(()), |tiling| tiling.validate())?;
         let random = Random::new(recipe.train.seed);
@@ -113,7 +112,7 @@ impl PreparedFit {
     /// Returns the trainer: at the run's start, or where its checkpoint left it.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a checkpoint that cannot be used, [`Error::OtherRun`] for one of another run, [`Error::Io`] if
+    /// [`Error::Format`] for a checkpoint that cannot be used, [`Error::CheckpointMismatch`] for one of another run, [`Error::Io`] if
     /// an earlier run's files cannot be renamed, [`Error::Cancelled`], and as [`Trainer::new`].
     pub fn trainer(&self) -> Result<Trainer<'_>> {
         let Fit { base, device, cancel, checkpoint, log, resume, checkpoint_interval, .. } = &self.fit;

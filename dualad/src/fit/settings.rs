@@ -263,8 +263,8 @@ impl Fit {
     ///
     /// # Errors
     /// As [`Self::prepare`]; [`Error::Training`](crate::Error::Training) for a loss or a gradient that is not finite,
-    /// [`Error::Checkpoint`](crate::Error::Checkpoint) for a checkpoint that cannot be used,
-    /// [`Error::OtherRun`](crate::Error::OtherRun) for one of another run.
+    /// [`Error::Format`](crate::Error::Format) for a checkpoint that cannot be used,
+    /// [`Error::CheckpointMismatch`](crate::Error::CheckpointMismatch) for one of another run.
     pub fn run(self) -> Result<Fitted> {
         let mut prepared = self.prepare()?;
         let (network, losses) = prepared.train()?;

@@ -98,9 +98,9 @@ impl Recipe {
     /// `null` takes a value out where a field may have none.
     ///
     /// # Errors
-    /// [`Error::Recipe`] that names `source_name` and the field or the place in the text.
+    /// [`Error::Format`] that names `source_name` and the field or the place in the text.
     pub fn with_json(&self, source_name: &str, text: &str) -> Result<Self> {
-        let wrong = |reason: String| Error::Recipe { source_name: source_name.into(), reason };
+        let wrong = |reason: String| Error::recipe(source_name, reason);
         let no_json = |error: serde_json::Error| wrong(error.to_string());
         let mut whole = serde_json::to_value(self).map_err(no_json)?;
         let mut named: Value = serde_json::from_str(text).map_err(no_json)?;

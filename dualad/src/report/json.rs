@@ -66,7 +66,8 @@ pub(super) fn json(report: &Report) -> Result<String> {
         version: env!("CARGO_PKG_VERSION"),
     };
     let text = serde_json::to_string(&document);
-    let text = text.map_err(|error| Error::Report { field: "the result".into(), reason: error.to_string() })?;
+    let text =
+        text.map_err(|error| Error::invalid_argument("the report", "not representable as JSON", error.to_string()))?;
     Ok(text + "\n")
 }
 
@@ -148,7 +149,7 @@ fn reasons(metrics: &Metrics) -> Reasons {
 fn check_finite(report: &Report) -> Result<()> {
     let check = |field: &dyn Fn() -> String, value: f64, look: &str| match value.is_finite() {
         true => Ok(()),
-        false => Err(Error::Report { field: field(), reason: format!("it is {value}; look at {look}") }),
+        false => Err(Error::invalid_argument(field(), value, format!("must be finite in a report; look at {look}"))),
     };
     let Seconds { features, training, evaluation } = report.seconds;
     for (part, value) in [("features", features), ("training", training), ("evaluation", evaluation)] {

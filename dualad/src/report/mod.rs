@@ -248,7 +248,7 @@ impl Report {
     /// The result as JSON in one line, `"format": 1`. A metric that is undefined is null, and `"undefined"` says why.
     ///
     /// # Errors
-    /// [`Error::Report`] for a number that is not finite.
+    /// [`Error::InvalidArgument`] for a number that is not finite.
     pub fn to_json(&self) -> Result<String> {
         json::json(self)
     }

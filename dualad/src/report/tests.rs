@@ -143,7 +143,7 @@ fn json_refuses_what_is_not_finite_and_names_it() {
         change(&mut report);
         report.to_json().unwrap_err().to_string()
     };
-    assert!(broken(&|report| report.loss[3] = f64::NAN).starts_with("cannot report loss[3]: it is NaN"));
+    assert!(broken(&|report| report.loss[3] = f64::NAN).starts_with("loss[3] is NaN: must be finite"));
     assert!(broken(&|report| report.seconds.training = f64::INFINITY).contains("seconds.training"));
     assert!(broken(&|report| report.thresholds.pooled = Some(f32::NAN)).contains("thresholds.pooled"));
     assert!(broken(&|report| report.images[2].image_score = f32::NAN).contains("blister/test/good/002.png"));
@@ -326,7 +326,7 @@ fn files_are_whole_or_not_there() {
 
     let before = report.to_html();
     (report.loss[0], report.seed) = (f64::NAN, 8);
-    assert!(matches!(report.save(&inner), Err(Error::Report { .. })));
+    assert!(matches!(report.save(&inner), Err(Error::InvalidArgument { .. })));
     assert_eq!(std::fs::read_to_string(inner.join("report.html")).unwrap(), before);
     let error = report.save_html(inner.join("report.json/x.html")).unwrap_err();
     assert!(matches!(error, Error::Io { action: "write", .. }));

@@ -99,8 +99,7 @@ impl From<Bits> for f64 {
 /// A recipe as it is in a checkpoint.
 pub(crate) fn recipe_value(recipe: &Recipe) -> Result<Value> {
     // Through text, as the checkpoint's: the same decimals then give the same numbers.
-    let wrong =
-        |error: serde_json::Error| Error::Recipe { source_name: "the recipe".into(), reason: error.to_string() };
+    let wrong = |error: serde_json::Error| Error::recipe("the recipe", error.to_string());
     serde_json::from_str(&serde_json::to_string(recipe).map_err(wrong)?).map_err(wrong)
 }
 
@@ -150,13 +149,13 @@ impl Checkpoint {
 
     /// Reads the file and checks all of it.
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        let wrong = |reason: String| Error::Checkpoint { path: path.into(), reason };
-        let damaged = |what: &str| wrong(format!("{what}; the file is damaged: start the run anew without --resume"));
+        let wrong = |reason: String| Error::checkpoint(path, reason);
+        let damaged = |what: &str| wrong(format!("{what}; the file is damaged: start the run anew without it"));
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Err(wrong("it is not a regular file; name the folder of an earlier run".into())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(wrong("there is no such file; start without --resume".into()));
+                return Err(wrong("there is no such file; start the run anew".into()));
             }
             Err(error) => return Err(Error::Io { action: "read", path: path.into(), error }),
         }
@@ -172,8 +171,7 @@ impl Checkpoint {
         match value.get("format").and_then(Value::as_u64) {
             Some(FORMAT) => {}
             Some(format) if format > 0 && format < FORMAT => {
-                let reason =
-                    format!("it has format {format}, of an earlier version; start the run anew without --resume");
+                let reason = format!("it has format {format}, of an earlier version; start the run anew without it");
                 return Err(wrong(reason));
             }
             Some(format) if format > FORMAT => {
@@ -214,7 +212,7 @@ impl Checkpoint {
     /// Whether this is a checkpoint of that run, or the first thing in which it is not.
     pub(crate) fn check(&self, path: &Path, recipe: &Recipe, identity: &Identity) -> Result<()> {
         let differs = |field: String, found: String, wanted: String| {
-            Err(Error::OtherRun { path: path.into(), field, found, wanted })
+            Err(Error::CheckpointMismatch { path: path.into(), field, found, wanted })
         };
         let mut found = self.run.recipe.clone();
         if let Some(network) = found.get_mut("network") {
@@ -379,7 +377,7 @@ mod tests {
             assert!(error.to_string().contains("checkpoint.safetensors"), "{error}");
         }
         let missing = Checkpoint::load(&folder.path().join("none")).unwrap_err().to_string();
-        assert!(missing.contains("without --resume"), "{missing}");
+        assert!(missing.contains("start the run anew"), "{missing}");
         assert!(Checkpoint::load(folder.path()).is_err());
     }
 

@@ -48,13 +48,13 @@ impl Stepper for CpuStepper {
         let dims = [self.network.config().tokens(), self.network.config().channels()];
         if tokens.dtype() != DType::F32 || tokens.dims().get(1..) != Some(&dims) {
             let found = format!("{:?} {:?}", tokens.dims(), tokens.dtype());
-            return Err(Error::Tokens { tokens: dims[0], channels: dims[1], found });
+            return Err(Error::tokens(dims[0], dims[1], found));
         }
         let tokens = tokens.to_device(&candle_core::Device::Cpu)?.contiguous()?;
         let loss = crate::ops::with_values([&tokens], "training step", |[values]| {
             // Rectifiers and the memory would turn NaN into numbers that look sound. Zero times NaN or infinity is NaN.
             if values.iter().fold(0.0, |sum, value| sum + value * 0.0) != 0.0 {
-                return Ok(Err(Error::TokensNotFinite));
+                return Ok(Err(Error::tokens_not_finite()));
             }
             Ok(self.network.loss_and_gradient(values, Some(random)))
         })??;

@@ -42,7 +42,7 @@ pub(crate) trait Stepper: Debug {
     /// restore of [`StepperState`] and of `random` the same steps give the same bits.
     ///
     /// # Errors
-    /// [`Error::Tokens`], [`Error::TokensNotFinite`]; [`Error::Training`] if the loss or the gradients' norm is not
+    /// [`Error::InvalidArgument`], [`Error::NotFinite`]; [`Error::Training`] if the loss or the gradients' norm is not
     /// finite. No parameter was changed then.
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport>;
 

@@ -168,7 +168,7 @@ impl<'a> Trainer<'a> {
     /// A run where a checkpoint left it; [`Self::checkpoint`] is set to the same file.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] for a file that cannot be used, [`Error::OtherRun`] for one of another recipe or other
+    /// [`Error::Format`] for a file that cannot be used, [`Error::CheckpointMismatch`] for one of another recipe or other
     /// images, and as [`Self::new`].
     pub fn resume(
         recipe: Recipe,
@@ -564,7 +564,10 @@ mod tests {
         plain.train.augmentation = Augmentation::default();
         assert_ne!(run(&plain, 0), whole);
         run(&augmented, 3);
-        assert!(matches!(Trainer::resume(plain, &features, &Device::Cpu, &path), Err(Error::OtherRun { .. })));
+        assert!(matches!(
+            Trainer::resume(plain, &features, &Device::Cpu, &path),
+            Err(Error::CheckpointMismatch { .. })
+        ));
         let mut resumed = Trainer::resume(augmented.clone(), &features, &Device::Cpu, &path).unwrap();
         resumed.run(&go(), |_| ()).unwrap();
         assert_eq!(resumed.losses(), whole);
