@@ -5,9 +5,8 @@ use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DevicePtrMut, DeviceR
 use candle_core::cuda_backend::{CudaStorageSlice, WrapErr};
 use candle_core::{CudaStorage, DType, Layout, Result};
 
-use crate::launch::{Launch, first_element};
+use crate::launch::{Launch, Output, first_element};
 use crate::params::WORDS;
-use crate::run::Output;
 use crate::source::Source;
 
 mod ptx {

@@ -3,7 +3,7 @@
 // Without either feature, nothing reads it.
 #![cfg_attr(not(any(feature = "cuda", feature = "metal")), allow(dead_code))]
 
-use candle_core::{Layout, Result};
+use candle_core::{DType, Layout, Result};
 
 use crate::params::{Params, WORDS};
 use crate::source::Source;
@@ -74,6 +74,13 @@ impl Launch {
         }
         Ok(())
     }
+}
+
+/// The length and the dtype of a tensor that a launch creates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) count: usize,
+    pub(crate) dtype: DType,
 }
 
 /// The index of a contiguous tensor's first element in its storage.

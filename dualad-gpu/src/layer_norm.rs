@@ -2,9 +2,9 @@
 
 use candle_core::{CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 
-use crate::launch::Launch;
+use crate::launch::{Launch, Output};
 use crate::params::{params, size};
-use crate::run::{Output, forward_passes, on_tensors_to};
+use crate::run::{forward_passes, on_tensors_to};
 use crate::source::Source;
 use crate::support::dtype_name;
 

@@ -3,9 +3,9 @@
 
 use candle_core::{CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 
-use crate::launch::Launch;
+use crate::launch::{Launch, Output};
 use crate::params::{params, size};
-use crate::run::{Output, forward_passes, on_tensors_to};
+use crate::run::{forward_passes, on_tensors_to};
 use crate::source::Source;
 
 params! {

@@ -9,8 +9,7 @@ use candle_core::{Layout, MetalStorage, Result};
 use candle_metal_kernels::metal::{ComputeCommandEncoder, ComputePipeline, Device, Library};
 use objc2_metal::{MTLCompileOptions, MTLComputePipelineState, MTLSize};
 
-use crate::launch::{Launch, first_element};
-use crate::run::Output;
+use crate::launch::{Launch, Output, first_element};
 use crate::source::Source;
 
 /// What has been compiled, for each device by its registry number. Compiling is slow, and nothing depends on whether it was done.

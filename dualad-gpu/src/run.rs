@@ -1,17 +1,9 @@
 //! Runs a launch on the device of its inputs.
 
 use candle_core::op::BackpropOp;
-use candle_core::{CudaStorage, DType, Layout, MetalStorage, Result, Shape, Storage, Tensor};
+use candle_core::{CudaStorage, Layout, MetalStorage, Result, Shape, Storage, Tensor};
 
-use crate::launch::Launch;
-
-/// The length and the dtype of a tensor that a launch creates.
-#[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(any(feature = "cuda", feature = "metal")), allow(dead_code))]
-pub(crate) struct Output {
-    pub(crate) count: usize,
-    pub(crate) dtype: DType,
-}
+use crate::launch::{Launch, Output};
 
 /// Runs a launch on contiguous tensors of one device. Returns flat tensors without gradients, one for each output.
 pub(crate) fn on_tensors(launch: &Launch, inputs: &[&Tensor], outputs: &[Output]) -> Result<Vec<Tensor>> {
@@ -128,7 +120,7 @@ macro_rules! forward_passes {
             let inputs = [$(($storage, $layout)),+];
             let dtype = inputs[0].0.dtype();
             let (launch, shape) = self.forward(inputs.map(|(_, layout)| layout), dtype)?;
-            let output = $crate::run::Output { count: shape.elem_count(), dtype };
+            let output = $crate::launch::Output { count: shape.elem_count(), dtype };
             $crate::run::only($crate::run::$run(&launch, &inputs, &[output])?, shape)
         }
     };

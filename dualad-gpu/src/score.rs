@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::launch::Launch;
+use crate::launch::{Launch, Output};
 use crate::params::{params, size};
-use crate::run::{Output, on_tensors_to};
+use crate::run::on_tensors_to;
 use crate::source::Source;
 use crate::support::{check_dtype, dtype_name};
 

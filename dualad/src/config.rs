@@ -125,11 +125,11 @@ pub struct DualAdConfig {
     #[serde(default = "one")]
     pub memory_temperature: f64,
     /// Whether each channel is standardised by a mean and a deviation that are kept with the parameters
-    /// ([`crate::DualAd::with_standardisation`]); errors are then measured in deviations. The paper does not.
+    /// ([`crate::DualAd::with_standardization`]); errors are then measured in deviations. The paper does not.
     #[serde(alias = "standardise", default)]
     pub standardize: bool,
     /// Whether the errors of each channel are measured in what they usually are on normal images, kept with the parameters
-    /// ([`crate::DualAd::with_error_deviation`]): a channel that is hard to reconstruct then says no more than another. For
+    /// ([`crate::DualAd::with_error_std`]): a channel that is hard to reconstruct then says no more than another. For
     /// scores only. The paper does not.
     #[serde(alias = "standardise_errors", default)]
     pub standardize_errors: bool,

@@ -103,7 +103,7 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
     for config in every_kind() {
         let network = network(config.clone());
         let clean = tokens(&config, 2, 2);
-        let reconstruction = network.reconstruct_disturbed(&clean, &mut Random::new(3)).unwrap();
+        let reconstruction = network.reconstruct_jittered(&clean, &mut Random::new(3)).unwrap();
         let gradients = network.loss(&clean, &reconstruction).unwrap().backward().unwrap();
         assert_eq!(network.variables().len(), config.parameters().unwrap().len());
         for (name, variable) in network.variables() {
@@ -167,7 +167,7 @@ fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
         let mut random = Random::new(seed);
         let mut optimizer = dualad::train::AdamW::new(network.variables(), Default::default()).unwrap();
         for _ in 0..2 {
-            let reconstruction = network.reconstruct_disturbed(&clean, &mut random).unwrap();
+            let reconstruction = network.reconstruct_jittered(&clean, &mut random).unwrap();
             let loss = network.loss(&clean, &reconstruction).unwrap();
             optimizer.step(&loss.backward().unwrap()).unwrap();
         }
@@ -201,7 +201,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         let network = network(config.clone());
         let clean = tokens(&config, 3, 9);
         let mut random = Random::new(11);
-        let reconstruction = network.reconstruct_disturbed(&clean, &mut random).unwrap();
+        let reconstruction = network.reconstruct_jittered(&clean, &mut random).unwrap();
         let gradients = network.loss(&clean, &reconstruction).unwrap().backward().unwrap();
         let mut hash = 0xCBF2_9CE4_8422_2325u64;
         let gradients = network.variables().values().map(|variable| gradients.get(variable).unwrap().clone());
@@ -342,7 +342,7 @@ fn constant_images_score_finite_and_never_negative() {
         let network = network(config.clone());
         for value in [0.0f32, 1.0, -3.0, 1e4] {
             let clean = Tensor::full(value, (2, config.tokens(), config.channels()), &Device::Cpu).unwrap();
-            let reconstruction = network.reconstruct_disturbed(&clean, &mut Random::new(1)).unwrap();
+            let reconstruction = network.reconstruct_jittered(&clean, &mut Random::new(1)).unwrap();
             for reconstruction in [clean.clone(), network.reconstruct(&clean).unwrap(), reconstruction] {
                 let scores = network.score(&clean, &reconstruction).unwrap();
                 let mut all = numbers(&scores.anomaly_map);
@@ -494,7 +494,7 @@ fn tokens_that_are_not_finite_are_refused_and_enormous_ones_scored() {
     for bad in [f64::NAN, f64::INFINITY] {
         let spoilt = (&clean + bad).unwrap();
         assert!(matches!(network.reconstruct(&spoilt), Err(Error::NotFinite { .. })));
-        assert!(matches!(network.reconstruct_disturbed(&spoilt, &mut Random::new(0)), Err(Error::NotFinite { .. })));
+        assert!(matches!(network.reconstruct_jittered(&spoilt, &mut Random::new(0)), Err(Error::NotFinite { .. })));
     }
     for scale in [1e10, 1e13, 1e20, 1e30, 1e37] {
         let large = (&clean * scale).unwrap();
@@ -590,7 +590,7 @@ fn measured_deviations_survive_half_precision_and_are_checked() {
         .with_standardize_errors(true);
     let network = DualAd::new(config.clone(), &Random::new(0), &Device::Cpu).unwrap();
     let small = [1e-9f32; 5];
-    let network = network.with_standardisation(&[0.0; 5], &small).unwrap().with_error_deviation(&[1e-8; 5]).unwrap();
+    let network = network.with_standardization(&[0.0; 5], &small).unwrap().with_error_std(&[1e-8; 5]).unwrap();
     let tokens = Tensor::full(1e-9f32, (1, 16, 5), &Device::Cpu).unwrap();
     for dtype in [DType::F32, DType::F16, DType::BF16] {
         let frozen = network.frozen(dtype, &Device::Cpu).unwrap();
@@ -606,7 +606,7 @@ fn measured_deviations_survive_half_precision_and_are_checked() {
             assert!(error.contains(name) && error.contains("channel 0"), "{error}");
         }
     }
-    assert!(network.with_standardisation(&[0.0; 4], &small).is_err());
+    assert!(network.with_standardization(&[0.0; 4], &small).is_err());
 }
 
 /// A zip file of one entry, as it is.

@@ -1,25 +1,27 @@
-//! Multi-head attention: projections around [`crate::ops::attention`].
+//! Multi-head attention (docs/method.md, section 4): projections around the softmax attention of [`crate::ops`], which applies the
+//! neighbor mask.
 
 use candle_core::{Result, Tensor};
 
-use crate::cdbn::build::Scope;
-use crate::cdbn::layers::{Linear, Pass, Width};
+use crate::cdbn::dropout::Dropout;
+use crate::cdbn::linear::Linear;
+use crate::cdbn::scope::Scope;
 use crate::kernels::Window;
 use crate::ops;
 
-/// q, k, v and output projections with bias; dropout on the output, none on the attention weights.
+/// Query, key, value and output projections with bias; dropout on the output, none on the attention weights.
 #[derive(Debug, Clone)]
-pub(crate) struct MultiHeadAttention {
+pub(super) struct MultiHeadAttention {
     query: Linear,
     key: Linear,
     value: Linear,
     output: Linear,
     heads: usize,
-    window: Option<Window>,
+    mask: Option<Window>,
 }
 
 impl MultiHeadAttention {
-    pub(crate) fn new(Width { channels, heads, window, .. }: Width, scope: &Scope<'_>) -> crate::Result<Self> {
+    pub(super) fn new(channels: usize, heads: usize, mask: Option<Window>, scope: &Scope<'_>) -> crate::Result<Self> {
         let linear = |name: &str| Linear::new(channels, channels, &scope.pp(name));
         Ok(Self {
             query: linear("q_proj")?,
@@ -27,14 +29,20 @@ impl MultiHeadAttention {
             value: linear("v_proj")?,
             output: linear("out_proj")?,
             heads,
-            window,
+            mask,
         })
     }
 
-    /// All `[batch, tokens, channels]`.
-    pub(crate) fn forward(&self, query: &Tensor, key: &Tensor, value: &Tensor, pass: &mut Pass<'_>) -> Result<Tensor> {
+    /// Attends from `query` to `key` and `value`. All tensors, the result included, are `[batch, tokens, channels]`.
+    pub(super) fn forward(
+        &self,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        dropout: &mut Dropout<'_>,
+    ) -> Result<Tensor> {
         let (query, key, value) = (self.query.forward(query)?, self.key.forward(key)?, self.value.forward(value)?);
-        let read = ops::attention(&query, &key, &value, self.heads, self.window)?;
-        pass.dropout(self.output.forward(&read)?)
+        let attended = ops::attention(&query, &key, &value, self.heads, self.mask)?;
+        dropout.apply(self.output.forward(&attended)?)
     }
 }

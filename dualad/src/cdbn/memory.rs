@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::cdbn::build::{Init, Scope};
+use crate::cdbn::scope::{Init, Scope};
 use crate::ops;
 
 /// A dictionary of `slots` vectors, read by cosine ([`crate::ops::memory_read`]).

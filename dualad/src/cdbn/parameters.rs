@@ -3,7 +3,6 @@
 //! Names are the published checkpoint's. A checkpoint repeats the position embedding (and Ho's projection of it) under every
 //! layer's `abs_pos_embed`, prefixes the network's keys with `reconstruction.`, and holds the backbone beside it.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -12,8 +11,8 @@ use candle_core::{DType, Device, Tensor};
 use dualad_backbones::WeightsError;
 use dualad_backbones::weights::{SafetensorsReader, read_file};
 
-use crate::cdbn::DualAd;
-use crate::cdbn::build::{Record, Scope};
+use crate::cdbn::network::DualAd;
+use crate::cdbn::scope::ParameterShape;
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::file::check_file;
@@ -21,44 +20,6 @@ use crate::file::check_file;
 const NETWORK: &str = "DualAD's reconstruction network";
 /// What the published code's checkpoints hold the parameters under.
 const PUBLISHED_KEY: &str = "state_dict";
-
-/// A parameter's name and shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ParameterShape {
-    /// The published checkpoint's name for it.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Whether training changes it: all but a standardisation's mean and deviation.
-    pub trained: bool,
-}
-
-impl DualAdConfig {
-    /// Every parameter of the network. Nothing of their size is allocated.
-    ///
-    /// # Errors
-    /// As [`Self::validate`].
-    pub fn parameters(&self) -> Result<Vec<ParameterShape>> {
-        self.validate()?;
-        let source = RefCell::new(Record::default());
-        DualAd::build(self.clone(), &Scope::root(&source))?;
-        Ok(source.into_inner().0)
-    }
-
-    /// How many numbers the network learns.
-    ///
-    /// # Errors
-    /// As [`Self::validate`].
-    pub fn parameter_count(&self) -> Result<usize> {
-        let parameters = self.parameters()?;
-        Ok(parameters
-            .iter()
-            .filter(|parameter| parameter.trained)
-            .map(|parameter| parameter.shape.iter().product::<usize>())
-            .sum())
-    }
-}
 
 /// The name under which the network knows a checkpoint's key, or `None` for a key of the backbone's.
 fn own_name(key: &str, narrow: bool) -> Option<String> {

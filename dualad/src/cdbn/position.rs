@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::cdbn::build::{Init, Scope};
+use crate::cdbn::scope::{Init, Scope};
 use crate::config::DualAdConfig;
 
 /// Position embeddings, one for each token, shared by all layers of the narrow-deep branch.

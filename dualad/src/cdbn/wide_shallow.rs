@@ -2,13 +2,15 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::cdbn::build::{Init, Scope};
-use crate::cdbn::layers::{DecoderLayer, EncoderLayer, Linear, Pass, Width};
+use crate::cdbn::dropout::Dropout;
+use crate::cdbn::layers::{DecoderLayer, EncoderLayer, LayerSizes};
+use crate::cdbn::linear::Linear;
+use crate::cdbn::scope::{Init, Scope};
 use crate::config::{Branches, DualAdConfig, Variant};
 
 /// delta_E and delta_D of the paper.
 #[derive(Debug, Clone)]
-pub(crate) enum WideShallow {
+pub(super) enum WideShallow {
     /// He: two MLPs.
     Mlp { encoder: Mlp, decoder: Mlp },
     /// Ho: two transformers.
@@ -19,11 +21,11 @@ pub(crate) enum WideShallow {
 
 /// Linear layers with ReLUs between them.
 #[derive(Debug, Clone)]
-pub(crate) struct Mlp(Vec<Linear>);
+pub(super) struct Mlp(Vec<Linear>);
 
 /// Encoder layers, then decoder layers whose queries are learned.
 #[derive(Debug, Clone)]
-pub(crate) struct WideTransformer {
+pub(super) struct WideTransformer {
     entry: Linear,
     encoder: Vec<EncoderLayer>,
     /// `[tokens, D]` for each decoder layer.
@@ -35,7 +37,7 @@ pub(crate) struct WideTransformer {
 }
 
 impl WideShallow {
-    pub(crate) fn new(config: &DualAdConfig, scope: &Scope<'_>) -> crate::Result<Self> {
+    pub(super) fn new(config: &DualAdConfig, scope: &Scope<'_>) -> crate::Result<Self> {
         let (channels, wide) = (config.channels(), config.wide_width());
         let hidden = wide * config.wide_ffn_ratio;
         let (entry, exit) = (scope.pp("in_proj"), scope.pp("out_proj"));
@@ -49,15 +51,15 @@ impl WideShallow {
                 decoder: Mlp::new(wide, hidden, config.wide_layers, channels, &exit)?,
             },
             (_, Variant::Homogeneous) => {
-                let width = Width { channels: wide, hidden, heads: config.heads, window: config.attention_mask() };
+                let sizes = LayerSizes { channels: wide, hidden, heads: config.heads, mask: config.attention_mask() };
                 let (encoder, decoder) = (scope.pp("proj_encoder"), scope.pp("proj_decoder"));
                 let layers = 0..config.wide_layers;
                 let query = |i: usize| {
                     let scope = decoder.pp("learned_queries").pp(i);
                     scope.get("weight", &[config.tokens(), wide], Init::Normal)
                 };
-                let encoder_layer = |i: usize| EncoderLayer::new(width, &encoder.pp("layers").pp(i));
-                let decoder_layer = |i: usize| DecoderLayer::new(width, &decoder.pp("layers").pp(i));
+                let encoder_layer = |i: usize| EncoderLayer::new(sizes, &encoder.pp("layers").pp(i));
+                let decoder_layer = |i: usize| DecoderLayer::new(sizes, &decoder.pp("layers").pp(i));
                 Self::Transformer(Box::new(WideTransformer {
                     entry: Linear::new(channels, wide, &entry)?,
                     encoder: layers.clone().map(encoder_layer).collect::<crate::Result<_>>()?,
@@ -72,7 +74,7 @@ impl WideShallow {
     }
 
     /// delta_E: `[batch, tokens, C]` to `[batch, tokens, D]`; `position` is the narrow one, `[1, tokens, d]`.
-    pub(crate) fn encode(&self, x: &Tensor, position: Option<&Tensor>, pass: &mut Pass<'_>) -> Result<Tensor> {
+    pub(super) fn encode(&self, x: &Tensor, position: Option<&Tensor>, dropout: &mut Dropout<'_>) -> Result<Tensor> {
         match self {
             Self::Mlp { encoder, .. } => encoder.forward(x),
             Self::Projections { encoder, .. } => encoder.forward(x),
@@ -80,7 +82,7 @@ impl WideShallow {
                 let position = transformer.position(position)?;
                 let mut x = transformer.entry.forward(x)?;
                 for layer in &transformer.encoder {
-                    x = layer.forward(&x, &position, pass)?;
+                    x = layer.forward(&x, &position, dropout)?;
                 }
                 Ok(x)
             }
@@ -88,7 +90,7 @@ impl WideShallow {
     }
 
     /// delta_D: `[batch, tokens, D]` to `[batch, tokens, C]`.
-    pub(crate) fn decode(&self, x: &Tensor, position: Option<&Tensor>, pass: &mut Pass<'_>) -> Result<Tensor> {
+    pub(super) fn decode(&self, x: &Tensor, position: Option<&Tensor>, dropout: &mut Dropout<'_>) -> Result<Tensor> {
         match self {
             Self::Mlp { decoder, .. } => decoder.forward(x),
             Self::Projections { decoder, .. } => decoder.forward(x),
@@ -97,7 +99,7 @@ impl WideShallow {
                 let mut previous = x.clone();
                 for (layer, query) in transformer.decoder.iter().zip(&transformer.queries) {
                     let query = query.unsqueeze(0)?.broadcast_as(x.shape())?;
-                    previous = layer.forward(&query, &previous, x, &position, pass)?;
+                    previous = layer.forward(&query, &previous, x, &position, dropout)?;
                 }
                 transformer.exit.forward(&previous)
             }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::cdbn::{DEVIATION, MEAN};
+use crate::cdbn::{MEAN, STD};
 use crate::config::DualAdConfig;
 use crate::cpu::group::{Group, Noise, Shared};
 use crate::cpu::layout::Layout;
@@ -82,7 +82,7 @@ impl CpuNetwork {
             debug_assert_eq!(tensor.dims(), shape.as_slice());
             parameters[*offset..offset + values.len()].copy_from_slice(&values);
         }
-        let standard = match (constants.get(MEAN), constants.get(DEVIATION)) {
+        let standard = match (constants.get(MEAN), constants.get(STD)) {
             (Some(mean), Some(deviation)) => {
                 Some([numbers(mean)?, numbers(deviation)?.iter().map(|deviation| 1.0 / deviation).collect()])
             }
@@ -172,7 +172,7 @@ impl CpuNetwork {
     }
 
     /// The loss of a batch of raw tokens `[batch, tokens, channels]` (method, section 5), with its gradient left in
-    /// [`Self::gradient`]. `random` disturbs and drops as [`DualAd::reconstruct_disturbed`] does; without it neither happens.
+    /// [`Self::gradient`]. `random` disturbs and drops as [`DualAd::reconstruct_jittered`] does; without it neither happens.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if they are not whole images.
@@ -505,7 +505,7 @@ pub(super) mod tests {
         let channels = config.channels();
         let mean: Vec<f32> = (0..channels).map(|channel| channel as f32 - 3.0).collect();
         let deviation: Vec<f32> = (0..channels).map(|channel| 0.5 + channel as f32).collect();
-        network.with_standardisation(&mean, &deviation).unwrap()
+        network.with_standardization(&mean, &deviation).unwrap()
     }
 
     pub(crate) fn tokens(config: &DualAdConfig, batch: usize) -> Tensor {
@@ -524,7 +524,7 @@ pub(super) mod tests {
                 let network = network.clone().with_memory_share(share);
                 let tokens = tokens(&config, batch);
                 let (mut random, mut again) = (Random::new(4), Random::new(4));
-                let reconstruction = network.reconstruct_disturbed(&tokens, &mut random).unwrap();
+                let reconstruction = network.reconstruct_jittered(&tokens, &mut random).unwrap();
                 let loss = network.loss(&tokens, &reconstruction).unwrap();
                 let gradients = loss.backward().unwrap();
                 let values: Vec<f32> = tokens.flatten_all().unwrap().to_vec1().unwrap();

@@ -98,13 +98,13 @@ impl PackedNetwork {
             Prepared::Nothing | Prepared::Norm { .. } | Prepared::Constant(_) => Vec::new(),
         }));
         let inverse = |deviation: &[f32]| deviation.iter().map(|deviation| 1.0 / deviation).collect();
-        let standard = network.standard_deviations()?.map(|[mean, deviation]| [mean, inverse(&deviation), deviation]);
+        let standard = network.feature_statistics()?.map(|[mean, deviation]| [mean, inverse(&deviation), deviation]);
         Ok(Self {
             prepared,
             tables: std::mem::take(&mut flat.tables),
             last_use: last_use(&plan),
             standard,
-            error_deviation: network.error_deviations()?,
+            error_deviation: network.error_std()?,
             memory_share: network.memory_share() as f32,
             workspaces: Mutex::default(),
             plan,
@@ -397,7 +397,7 @@ mod tests {
             let mut network = made(&config);
             if config.standardize_errors {
                 let deviation: Vec<f32> = (0..config.channels()).map(|channel| 0.3 + channel as f32).collect();
-                network = network.with_error_deviation(&deviation).unwrap();
+                network = network.with_error_std(&deviation).unwrap();
             }
             for share in [1.0, 0.3, 0.0] {
                 let network = network.clone().with_memory_share(share);

@@ -146,7 +146,7 @@ mod tests {
         let config = small();
         let (mean, deviation) = (vec![0.5; config.channels()], vec![2.0; config.channels()]);
         let network = DualAd::new(config, &Random::new(seed), &Device::Cpu).unwrap();
-        let network = network.with_standardisation(&mean, &deviation).unwrap();
+        let network = network.with_standardization(&mean, &deviation).unwrap();
         (PlainStepper::new(&network, optimizer).unwrap(), CpuStepper::new(&network, optimizer).unwrap())
     }
 

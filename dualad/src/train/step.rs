@@ -102,9 +102,9 @@ impl Stepper for PlainStepper {
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport> {
         let tokens = tokens.to_device(&self.device)?;
         let reconstruction = if self.dtype == DType::F32 {
-            self.network.reconstruct_disturbed(&tokens, random)?
+            self.network.reconstruct_jittered(&tokens, random)?
         } else {
-            self.network.computing_in(self.dtype)?.reconstruct_disturbed(&tokens, random)?
+            self.network.computing_in(self.dtype)?.reconstruct_jittered(&tokens, random)?
         };
         let loss = self.network.loss(&tokens, &reconstruction)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
@@ -181,7 +181,7 @@ mod tests {
         let config = small();
         let (mean, deviation) = (vec![0.5; config.channels()], vec![2.0; config.channels()]);
         let network = DualAd::new(config, &Random::new(seed), &Device::Cpu).unwrap();
-        let network = network.with_standardisation(&mean, &deviation).unwrap();
+        let network = network.with_standardization(&mean, &deviation).unwrap();
         PlainStepper::new(&network, AdamWConfig { learning_rate: 1e-2, ..AdamWConfig::default() }).unwrap()
     }
 

@@ -143,7 +143,7 @@ impl<'a> Trainer<'a> {
         let mut network = Self::first(&recipe, tokens, &random, device)?;
         if recipe.network.standardize {
             let (mean, deviation) = statistics::measure(tokens, &recipe.network.stage_channels, cancel)?;
-            network = network.with_standardisation(&mean, &deviation)?;
+            network = network.with_standardization(&mean, &deviation)?;
         }
         let stepper = stepper(&network, &recipe.train)?;
         Ok(Self::at(recipe, tokens, stepper, start(random)))
@@ -455,7 +455,7 @@ impl<'a> Trainer<'a> {
         }
         let random = Random::new(self.recipe.train.seed);
         let errors = statistics::measure_errors(&network, self.tokens, &random)?;
-        Ok(network.with_error_deviation(&errors)?.with_memory_share(share))
+        Ok(network.with_error_std(&errors)?.with_memory_share(share))
     }
 
     /// The checkpoint's file, if there is to be one.

@@ -6,8 +6,19 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 
 use crate::Random;
-use crate::cdbn::ParameterShape;
 use crate::error::Result;
+
+/// A parameter's name and shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParameterShape {
+    /// The published checkpoint's name for it.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Whether training changes it: all but a standardisation's mean and deviation.
+    pub trained: bool,
+}
 
 /// A parameter's distribution at the start of training (method, section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,14 +100,14 @@ impl<'a> Scope<'a> {
 }
 
 /// Makes new variables.
-pub(crate) struct Initialise<'a> {
+pub(crate) struct Initializer<'a> {
     pub(crate) random: Random,
     pub(crate) device: &'a Device,
     pub(crate) variables: BTreeMap<String, Var>,
     pub(crate) constants: BTreeMap<String, Tensor>,
 }
 
-impl Source for Initialise<'_> {
+impl Source for Initializer<'_> {
     fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let variable = Var::from_vec(init.values(shape, &self.random, name), shape, self.device)?;
         let tensor = variable.as_tensor().clone();
@@ -128,9 +139,9 @@ impl Source for Existing<'_> {
 
 /// Writes down what is asked for, and hands out tensors that take no memory.
 #[derive(Default)]
-pub(crate) struct Record(pub(crate) Vec<ParameterShape>);
+pub(crate) struct Recorder(pub(crate) Vec<ParameterShape>);
 
-impl Source for Record {
+impl Source for Recorder {
     fn get(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {
         self.0.push(ParameterShape { name: name.into(), shape: shape.into(), trained: true });
         Ok(Tensor::zeros(1, DType::F32, &Device::Cpu)?.broadcast_as(shape)?)
