@@ -69,8 +69,7 @@ macro_rules! params {
         impl $name {
             /// Panics unless the kernel source declares a struct with the same name, fields and types.
             fn assert_matches(source: $crate::source::Source) {
-                let mut fields = Vec::new();
-                $(fields.push((stringify!($field), <$kind as $crate::params::Field>::KERNEL_TYPE));)+
+                let fields = [$((stringify!($field), <$kind as $crate::params::Field>::KERNEL_TYPE)),+];
                 $crate::params::tests::assert_fields(source.text(), stringify!($name), &fields);
             }
         }
