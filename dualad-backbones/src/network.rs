@@ -6,19 +6,7 @@
 use crate::error::{Error, Result};
 use crate::spec::{Stage, check_input_size};
 
-/// What a layer's sum goes through last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Activation {
-    /// Nothing.
-    Identity,
-    /// max(x, 0).
-    Relu,
-    /// x * sigmoid(x), also called swish.
-    Silu,
-    /// x * Phi(x), the exact form with the error function.
-    Gelu,
-}
+pub use dualad_kernels::Activation;
 
 /// How a convolution's input is extended with zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

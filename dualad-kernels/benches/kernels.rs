@@ -1,25 +1,26 @@
-//! Every kernel at the sizes that the networks have, on every instruction set of this processor and one thread.
+//! The speed of every kernel at the sizes of the networks, on one thread and on every instruction set of this processor.
 //!
 //! ```sh
-//! cargo bench --workspace --bench kernels            # `-- product` for some
+//! cargo bench --workspace --bench kernels            # `-- product` runs the benchmarks with that name
 //! ```
 //!
-//! Items are multiply-accumulates (of the definition: Winograd's convolutions make fewer), or numbers.
+//! Items are multiply-accumulates or elements. Those of a convolution are counted by its definition; Winograd's method needs fewer.
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use dualad_kernels::{
-    Activation, After, AttentionShape, Convolution, Isa, Packed, Rows, Scratch, Shape, Size, Window, attention,
-    attention_backward, max_pool, norm, product, softmax, squared_distance,
+    Activation, AttentionScratch, AttentionShape, AttentionStrides, ConvArgs, ConvShape, Convolution, Epilogue, Isa,
+    MapSize, NeighborMask, Packed, Padding, Pool, Rows, attention, attention_backward, max_pool, norm, product,
+    softmax, squared_distance,
 };
 
 fn main() {
-    // What is measured is a kernel, not how its work is shared out.
+    // One thread: the benchmarks measure the kernels, not the distribution of work.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(1).build_global();
     divan::main();
 }
 
-fn numbers(count: usize) -> Vec<f32> {
+fn values(count: usize) -> Vec<f32> {
     (0..count).map(|index| (index * 7919 % 1013) as f32 / 1013.0 - 0.5).collect()
 }
 
@@ -31,21 +32,21 @@ fn named(name: &str) -> Isa {
     Isa::available().into_iter().find(|isa| isa.to_string() == name).unwrap_or(Isa::PORTABLE)
 }
 
-/// Rows, inputs and outputs: the network's wide and narrow linears, and 1x1 convolutions.
+/// Rows, inputs and outputs of linear layers (wide and narrow) and of 1x1 convolutions.
 #[divan::bench(args = instruction_sets(), consts = [0, 1, 2, 3, 4])]
 fn products<const CASE: usize>(bencher: Bencher<'_, '_>, isa: &str) {
     let (rows, inputs, outputs) =
         [(196, 1792, 4096), (196, 256, 256), (3136, 64, 128), (784, 256, 512), (196, 1024, 512)][CASE];
     let isa = named(isa);
-    let (x, weight) = (numbers(rows * inputs), numbers(inputs * outputs));
+    let (x, weight) = (values(rows * inputs), values(inputs * outputs));
     let packed = Packed::new(isa, &weight, inputs, None);
     let mut y = vec![0.0; rows * outputs];
     bencher.counter(ItemsCount::new(rows * inputs * outputs)).bench_local(|| {
-        product(black_box(&x), Rows::Dense { stride: inputs }, rows, &packed, &mut y, outputs, After::RELU);
+        product(black_box(&x), Rows::Dense { stride: inputs }, rows, &packed, &mut y, outputs, Epilogue::RELU);
     });
 }
 
-/// Inputs, outputs, kernel, stride, groups, side of the input: stems, Winograd's, strided and depthwise ones.
+/// Inputs, outputs, kernel, stride, groups and side of the input: a stem, 3x3 with stride 1 and 2, and a depthwise convolution.
 #[divan::bench(args = instruction_sets(), consts = [0, 1, 2, 3, 4, 5])]
 fn convolutions<const CASE: usize>(bencher: Bencher<'_, '_>, isa: &str) {
     let (inputs, outputs, kernel, stride, groups, side) = [
@@ -56,20 +57,27 @@ fn convolutions<const CASE: usize>(bencher: Bencher<'_, '_>, isa: &str) {
         (256, 256, 3, 2, 1, 56),
         (144, 144, 3, 1, 144, 56),
     ][CASE];
-    let shape = Shape { inputs, outputs, kernel, stride, groups };
-    let size = Size { batch: 1, rows: side, columns: side };
-    let out = Size { batch: 1, rows: side / stride, columns: side / stride };
-    let weight = numbers(outputs * inputs / groups * kernel * kernel);
-    let convolution = Convolution::new(named(isa), shape, &weight, &numbers(outputs), out);
-    let (x, mut y) = (numbers(size.cells() * inputs), vec![0.0; out.cells() * outputs]);
+    let shape = ConvShape { inputs, outputs, kernel, stride, groups };
+    let size = MapSize { batch: 1, rows: side, columns: side };
+    let out = MapSize { batch: 1, rows: side / stride, columns: side / stride };
+    let weight = values(outputs * inputs / groups * kernel * kernel);
+    let convolution = Convolution::new(named(isa), shape, &weight, &values(outputs), out);
+    let (x, mut y) = (values(size.cells() * inputs), vec![0.0; out.cells() * outputs]);
     let work = out.cells() * outputs * inputs / groups * kernel * kernel;
     bencher.counter(ItemsCount::new(work)).bench_local(|| {
-        let padding = [kernel / 2, kernel / 2];
-        convolution.run(black_box(&x), size, padding, &mut y, out, None, Activation::Relu);
+        let args = ConvArgs {
+            x: black_box(&x),
+            input: size,
+            padding: Padding::both(kernel / 2),
+            output: out,
+            residual: None,
+            activation: Activation::Relu,
+        };
+        convolution.run(&args, &mut y);
     });
 }
 
-/// One head of 196 tokens.
+/// The forward pass of one head with 196 tokens.
 #[divan::bench(args = [16, 32, 128])]
 fn attention_forward(bencher: Bencher<'_, '_>, width: usize) {
     let (shape, [q, k, v, _], mut scratch) = head(width);
@@ -79,9 +87,9 @@ fn attention_forward(bencher: Bencher<'_, '_>, width: usize) {
     });
 }
 
-/// And back.
+/// The backward pass of one head with 196 tokens.
 #[divan::bench(args = [16, 32])]
-fn attention_and_back(bencher: Bencher<'_, '_>, width: usize) {
+fn attention_gradient(bencher: Bencher<'_, '_>, width: usize) {
     let (shape, [q, k, v, dy], mut scratch) = head(width);
     let [mut dq, mut dk, mut dv] = [(); 3].map(|()| vec![0.0; 196 * width]);
     bencher.counter(ItemsCount::new(5 * 196 * 196 * width)).bench_local(|| {
@@ -89,15 +97,15 @@ fn attention_and_back(bencher: Bencher<'_, '_>, width: usize) {
     });
 }
 
-fn head(width: usize) -> (AttentionShape, [Vec<f32>; 4], Scratch) {
-    let window = Some(Window { grid: [14, 14], size: [7, 7] });
-    let shape = AttentionShape { queries: 196, keys: 196, width, strides: [width; 4], window };
-    (shape, [(); 4].map(|()| numbers(196 * width)), Scratch::default())
+fn head(width: usize) -> (AttentionShape, [Vec<f32>; 4], AttentionScratch) {
+    let mask = Some(NeighborMask { grid: [14, 14], size: [7, 7] });
+    let shape = AttentionShape { queries: 196, keys: 196, width, strides: AttentionStrides::all(width), mask };
+    (shape, [(); 4].map(|()| values(196 * width)), AttentionScratch::default())
 }
 
 #[divan::bench(args = [256, 1024])]
 fn norms(bencher: Bencher<'_, '_>, width: usize) {
-    let (x, weight, mut y) = (numbers(196 * width), numbers(width), vec![0.0; 196 * width]);
+    let (x, weight, mut y) = (values(196 * width), values(width), vec![0.0; 196 * width]);
     bencher.counter(ItemsCount::new(196 * width)).bench_local(|| {
         norm(black_box(&x), &mut y, &weight, &weight, 1e-5);
     });
@@ -105,22 +113,22 @@ fn norms(bencher: Bencher<'_, '_>, width: usize) {
 
 #[divan::bench]
 fn softmax_of_196(bencher: Bencher<'_, '_>) {
-    let mut row = numbers(196);
+    let mut row = values(196);
     bencher.counter(ItemsCount::new(196usize)).bench_local(|| softmax(black_box(&mut row)));
 }
 
 #[divan::bench]
 fn errors_of_1792(bencher: Bencher<'_, '_>) {
-    let (x, y) = (numbers(1792), numbers(1792));
+    let (x, y) = (values(1792), values(1792));
     bencher.counter(ItemsCount::new(1792usize)).bench_local(|| squared_distance(black_box(&x), &y, None));
 }
 
 #[divan::bench(args = instruction_sets())]
 fn max_pool_after_the_stem(bencher: Bencher<'_, '_>, isa: &str) {
     let isa = named(isa);
-    let (size, out) = (Size { batch: 1, rows: 112, columns: 112 }, Size { batch: 1, rows: 56, columns: 56 });
-    let (x, mut y) = (numbers(size.cells() * 64), vec![0.0; out.cells() * 64]);
+    let (size, out) = (MapSize { batch: 1, rows: 112, columns: 112 }, MapSize { batch: 1, rows: 56, columns: 56 });
+    let (x, mut y) = (values(size.cells() * 64), vec![0.0; out.cells() * 64]);
     bencher.counter(ItemsCount::new(x.len())).bench_local(|| {
-        max_pool(isa, black_box(&x), size, 64, [3, 2, 1], &mut y, out);
+        max_pool(isa, Pool { kernel: 3, stride: 2, padding: 1 }, black_box(&x), size, &mut y, out);
     });
 }

@@ -1,61 +1,68 @@
-//! What [dualad](https://docs.rs/dualad) computes on a CPU: loops over slices of f32 that use the vector instructions of the
-//! processor at hand. Knows no tensors, no networks, and no files.
+//! The CPU kernels of [dualad](https://docs.rs/dualad): functions over slices of f32 that use the vector instructions of the
+//! processor at hand. They know no tensors, networks or files.
 //!
-//! - [`Packed`] and [`product()`]: products with weights that are laid out once.
-//! - [`Convolution`]: 1x1, 3x3 (Winograd), depthwise and others, each with bias, residual and activation, on maps `[batch, rows,
-//!   columns, channels]`.
-//! - [`attention()`], [`norm()`], [`softmax()`]: what transformers are made of, the first two also backward.
-//! - [`max_pool`], [`mean_of_cells`], [`apply_gate`], [`pool_into`], [`from_planes`], [`to_planes`]: what else maps go through.
+//! - Matrix products: [`product()`] with weights that [`Packed`] lays out once, followed by an [`Epilogue`].
+//! - Convolutions: [`Convolution`] on maps `[batch, rows, columns, channels]`, with bias, residual and activation. It chooses among
+//!   a matrix product (1x1), Winograd's method (3x3), a depthwise kernel and a general method.
+//! - Attention: [`attention()`] and [`attention_backward()`] for one head, [`MultiHead`] for all heads of a batch.
+//! - Norms: [`norm()`], [`add_norm()`] and their backward pass; [`softmax()`] and [`hard_shrink()`].
+//! - Elements and rows: [`relu()`], [`dropout()`], [`adamw()`], [`squared_distance()`], [`are_finite()`] and sums.
+//! - Maps: [`max_pool()`], [`mean_of_cells()`], [`mean_pool_into()`], [`apply_gate()`], [`from_planes()`], [`to_planes()`].
+//! - Memory: [`Buffer`] on large pages, and [`Workspace`], which keeps buffers from call to call.
 //!
 //! ```
-//! use dualad_kernels::{After, Isa, Packed, Rows, product};
+//! use dualad_kernels::{Epilogue, Isa, Packed, Rows, product};
 //!
-//! // Two rows of three numbers, times a matrix of two outputs.
+//! // Two rows of three elements, times a matrix with two outputs.
 //! let weights = Packed::new(Isa::best(), &[1.0, 0.0, 0.0, 0.0, 1.0, 1.0], 3, Some(&[0.5, 0.0]));
 //! let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
 //! let mut y = [0.0; 4];
-//! product(&x, Rows::Dense { stride: 3 }, 2, &weights, &mut y, 2, After::NOTHING);
+//! product(&x, Rows::Dense { stride: 3 }, 2, &weights, &mut y, 2, Epilogue::NONE);
 //! assert_eq!(y, [1.5, 5.0, 4.5, 11.0]);
 //! ```
 //!
 //! # Instruction sets
-//! AVX2 with FMA, AVX-512, and a portable form, which compilers turn into the vectors of any architecture (on aarch64
-//! NEON's). [`Isa::best`] asks the processor when the program runs; nothing needs to be compiled for one.
+//! There are kernels for AVX2 with FMA, for AVX-512, and a portable form, which the compiler turns into the vectors of any
+//! architecture (NEON on aarch64). [`Isa::best`] asks the processor at run time; no compiler flag is needed.
 //!
 //! # Threads
-//! Everything that shares out work does so on the current rayon pool (`ThreadPool::install`), and results do not depend on how
-//! many threads it has. Each thread keeps one buffer from call to call.
+//! Parallel kernels run on the current rayon pool (`ThreadPool::install`). Results do not depend on the number of threads. Each
+//! thread keeps its scratch buffers between calls.
 //!
 //! # Errors
-//! None: sizes are the caller's to get right, and a wrong one panics before anything is written out of bounds.
+//! Kernels return no errors. The caller must pass buffers of the right sizes; a wrong size panics before anything is written out of
+//! bounds.
 
-// Rows and lanes index several arrays of registers at once; iterators would hide which belong together.
+// Rows and lanes index several arrays of registers at once; iterators would hide which of them belong together.
 #![allow(clippy::needless_range_loop)]
 
+mod activation;
 mod attention;
-mod convolution;
-mod depthwise;
+mod conv;
+mod elementwise;
+mod gemm;
 mod maps;
-mod math;
 mod memory;
-mod product;
+mod norm;
+mod parallel;
 mod simd;
 #[cfg(test)]
 mod tests;
-mod tile;
-mod vectorised;
-mod winograd;
-mod workspace;
+mod vectorized;
 
-pub use attention::{Scratch, attention, attention_backward};
-pub use convolution::{Convolution, Shape, Size};
-pub use maps::{apply_gate, from_planes, max_pool, mean_of_cells, pool_into, to_planes};
-pub use math::Activation;
-pub use memory::{Buffer, in_pool};
-pub use product::{After, Packed, Residual, Rows, product};
-pub use simd::Isa;
-pub use vectorised::{
-    AttentionShape, Window, add_norm, add_norm_backward, are_finite, mul_add, norm, norm_statistics, softmax,
-    squared_distance,
+pub use activation::Activation;
+pub use attention::{
+    AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, attention, attention_backward,
+    copy_head,
 };
-pub use workspace::Workspace;
+pub use conv::{ConvArgs, ConvShape, Convolution, MapSize, Padding};
+pub use elementwise::{
+    AdamWStep, UniformBlocks, adamw, add_scaled_noise, add_to_columns, are_finite, dropout, relu, relu_backward,
+    squared_distance, squared_errors, sum_squares,
+};
+pub use gemm::{Epilogue, Packed, Residual, Rows, product};
+pub use maps::{Pool, apply_gate, from_planes, max_pool, mean_of_cells, mean_pool_into, to_planes};
+pub use memory::{Buffer, Workspace, WorkspacePool};
+pub use norm::{MIN_NORM, add_norm, add_norm_backward, hard_shrink, norm, norm_statistics, softmax};
+pub use parallel::in_pool;
+pub use simd::isa::Isa;

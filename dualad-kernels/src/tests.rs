@@ -1,13 +1,13 @@
-//! Every kernel on every instruction set there is, against its definition in f64, over random shapes.
+//! Every kernel against its definition in f64, on every available instruction set and for random shapes.
 
 use proptest::prelude::*;
 
 use crate::*;
 
-/// A plain source of numbers between -1 and 1.
-pub(crate) struct Numbers(u64);
+/// A simple source of values between -1 and 1.
+pub(crate) struct TestValues(u64);
 
-impl Numbers {
+impl TestValues {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(2).wrapping_add(0x9E37_79B9_7F4A_7C15))
     }
@@ -22,7 +22,7 @@ impl Numbers {
     }
 }
 
-/// Equal within `tolerance` of the largest expected magnitude.
+/// Checks that values differ by at most `tolerance` times the largest expected magnitude.
 fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(1e-6f64, |largest, x| largest.max(x.abs()));
@@ -41,7 +41,7 @@ fn activated(x: f64, activation: Activation) -> f64 {
     }
 }
 
-/// By its series.
+/// The error function by its series.
 fn erf(x: f64) -> f64 {
     if x.abs() > 5.0 {
         return x.signum();
@@ -56,7 +56,7 @@ fn erf(x: f64) -> f64 {
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Gelu];
 
-/// Runs on pools of one and of three threads and demands the same bits.
+/// Runs `run` on pools of one and of three threads and checks that the results have the same bits.
 fn on_pools(run: impl Fn() -> Vec<f32> + Sync + Send) -> Vec<f32> {
     let results = [1, 3]
         .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(&run));
@@ -79,11 +79,11 @@ struct ProductCase {
 
 fn check_product(case: &ProductCase) {
     let &ProductCase { rows, inputs, outputs, gap, residual, bias, activation, seed } = case;
-    let mut numbers = Numbers::new(seed);
+    let mut random = TestValues::new(seed);
     let (stride, out_stride) = (inputs + gap, outputs + gap);
-    let (x, weight) = (numbers.take(rows * stride), numbers.take(outputs * inputs));
-    let (bias, activation) = (bias.then(|| numbers.take(outputs)), ACTIVATIONS[activation % 4]);
-    let added = residual.map(|(period, last)| (numbers.take(period * out_stride), period, last));
+    let (x, weight) = (random.take(rows * stride), random.take(outputs * inputs));
+    let (bias, activation) = (bias.then(|| random.take(outputs)), ACTIVATIONS[activation % 4]);
+    let added = residual.map(|(period, last)| (random.take(period * out_stride), period, last));
     let mut expected = vec![0.5f64; rows * out_stride];
     for row in 0..rows {
         for output in 0..outputs {
@@ -110,8 +110,8 @@ fn check_product(case: &ProductCase) {
                 period: *period,
                 last: *last,
             });
-            let after = After { residual, activation };
-            product(&x, Rows::Dense { stride }, rows, &packed, &mut y, out_stride, after);
+            let epilogue = Epilogue { residual, activation };
+            product(&x, Rows::Dense { stride }, rows, &packed, &mut y, out_stride, epilogue);
             y
         });
         assert_close(&found, &expected, 2e-6 * (inputs as f64).sqrt().max(1.0), &format!("{isa} {case:?}"));
@@ -120,9 +120,9 @@ fn check_product(case: &ProductCase) {
 
 #[derive(Debug, Clone)]
 struct ConvolutionCase {
-    shape: Shape,
-    size: Size,
-    padding: [usize; 2],
+    shape: ConvShape,
+    size: MapSize,
+    padding: Padding,
     residual: bool,
     activation: usize,
     seed: u64,
@@ -130,15 +130,15 @@ struct ConvolutionCase {
 
 fn check_convolution(case: &ConvolutionCase) {
     let ConvolutionCase { shape, size, padding, residual, activation, seed } = case.clone();
-    let Shape { inputs, outputs, kernel, stride, groups } = shape;
+    let ConvShape { inputs, outputs, kernel, stride, groups } = shape;
     let side = |length: usize, padding: usize| (length + 2 * padding).checked_sub(kernel).map(|rest| rest / stride + 1);
-    let (Some(rows), Some(columns)) = (side(size.rows, padding[0]), side(size.columns, padding[1])) else { return };
-    let out = Size { batch: size.batch, rows, columns };
-    let mut numbers = Numbers::new(seed);
-    let x = numbers.take(size.cells() * inputs);
-    let weight = numbers.take(outputs * (inputs / groups) * kernel * kernel);
-    let bias = numbers.take(outputs);
-    let residual = residual.then(|| numbers.take(out.cells() * outputs));
+    let (Some(rows), Some(columns)) = (side(size.rows, padding.top), side(size.columns, padding.left)) else { return };
+    let out = MapSize { batch: size.batch, rows, columns };
+    let mut random = TestValues::new(seed);
+    let x = random.take(size.cells() * inputs);
+    let weight = random.take(outputs * (inputs / groups) * kernel * kernel);
+    let bias = random.take(outputs);
+    let residual = residual.then(|| random.take(out.cells() * outputs));
     let activation = ACTIVATIONS[activation % 4];
     let mut expected = Vec::with_capacity(out.cells() * outputs);
     for cell in 0..out.cells() {
@@ -147,8 +147,8 @@ fn check_convolution(case: &ConvolutionCase) {
             let mut sum = f64::from(bias[output]);
             for down in 0..kernel {
                 for right in 0..kernel {
-                    let y = (row * stride + down).checked_sub(padding[0]).filter(|&y| y < size.rows);
-                    let x_at = (column * stride + right).checked_sub(padding[1]).filter(|&x| x < size.columns);
+                    let y = (row * stride + down).checked_sub(padding.top).filter(|&y| y < size.rows);
+                    let x_at = (column * stride + right).checked_sub(padding.left).filter(|&x| x < size.columns);
                     let (Some(y), Some(x_at)) = (y, x_at) else { continue };
                     let at = ((image * size.rows + y) * size.columns + x_at) * inputs;
                     for input in 0..inputs / groups {
@@ -163,12 +163,14 @@ fn check_convolution(case: &ConvolutionCase) {
         }
     }
     for isa in Isa::available() {
-        // Whatever the maps that a way was chosen for.
-        for chosen_for in [size, Size { batch: 1, rows: 224, columns: 224 }, Size { batch: 1, rows: 2, columns: 2 }] {
-            let convolution = Convolution::new(isa, shape, &weight, &bias, chosen_for);
+        // Other sizes choose other methods.
+        for usual in [size, MapSize { batch: 1, rows: 224, columns: 224 }, MapSize { batch: 1, rows: 2, columns: 2 }] {
+            let convolution = Convolution::new(isa, shape, &weight, &bias, usual);
             let found = on_pools(|| {
                 let mut y = vec![f32::NAN; out.cells() * outputs];
-                convolution.run(&x, size, padding, &mut y, out, residual.as_deref(), activation);
+                let residual = residual.as_deref();
+                let args = ConvArgs { x: &x, input: size, padding, output: out, residual, activation };
+                convolution.run(&args, &mut y);
                 y
             });
             assert_close(&found, &expected, 1e-5, &format!("{isa} {case:?}"));
@@ -176,11 +178,11 @@ fn check_convolution(case: &ConvolutionCase) {
     }
 }
 
-fn shapes() -> impl Strategy<Value = Shape> {
+fn shapes() -> impl Strategy<Value = ConvShape> {
     (1usize..40, 1usize..40, prop::sample::select(vec![1usize, 2, 3, 5, 7]), 1usize..4, any::<bool>()).prop_map(
         |(inputs, outputs, kernel, stride, depthwise)| {
             let (outputs, groups) = if depthwise { (inputs, inputs) } else { (outputs, 1) };
-            Shape { inputs, outputs, kernel, stride, groups }
+            ConvShape { inputs, outputs, kernel, stride, groups }
         },
     )
 }
@@ -202,8 +204,8 @@ proptest! {
         shape in shapes(), batch in 1usize..3, rows in 1usize..18, columns in 1usize..18, padded in any::<bool>(),
         residual in any::<bool>(), activation in 0usize..4, seed in any::<u64>(),
     ) {
-        let padding = if padded && shape.kernel > 1 { [shape.kernel / 2, shape.kernel / 2] } else { [0, 0] };
-        let size = Size { batch, rows, columns };
+        let padding = Padding::both(if padded { shape.kernel / 2 } else { 0 });
+        let size = MapSize { batch, rows, columns };
         check_convolution(&ConvolutionCase { shape, size, padding, residual, activation, seed });
     }
 }
@@ -221,7 +223,7 @@ fn large_products_equal_their_definition() {
 
 #[test]
 fn the_networks_convolutions_equal_their_definition() {
-    let shape = |inputs, outputs, kernel, stride| Shape { inputs, outputs, kernel, stride, groups: 1 };
+    let shape = |inputs, outputs, kernel, stride| ConvShape { inputs, outputs, kernel, stride, groups: 1 };
     for (shape, rows) in [
         (shape(3, 64, 7, 2), 64),
         (shape(64, 64, 3, 1), 28),
@@ -231,18 +233,19 @@ fn the_networks_convolutions_equal_their_definition() {
         (shape(3, 96, 16, 16), 48),
     ] {
         let padding = if shape.kernel == 16 { 0 } else { shape.kernel / 2 };
-        let size = Size { batch: 2, rows, columns: rows + 2 * shape.stride };
-        let case = ConvolutionCase { shape, size, padding: [padding, padding], residual: true, activation: 1, seed: 3 };
+        let size = MapSize { batch: 2, rows, columns: rows + 2 * shape.stride };
+        let case =
+            ConvolutionCase { shape, size, padding: Padding::both(padding), residual: true, activation: 1, seed: 3 };
         check_convolution(&case);
     }
 }
 
 #[test]
 fn pools_planes_and_gates_equal_their_definition() {
-    let mut numbers = Numbers::new(5);
+    let mut random = TestValues::new(5);
     for channels in [1, 3, 8, 19, 64] {
-        let size = Size { batch: 2, rows: 12, columns: 8 };
-        let x = numbers.take(size.cells() * channels);
+        let size = MapSize { batch: 2, rows: 12, columns: 8 };
+        let x = random.take(size.cells() * channels);
         let at = |image: usize, row: usize, column: usize, channel: usize| {
             x[((image * size.rows + row) * size.columns + column) * channels + channel]
         };
@@ -259,9 +262,9 @@ fn pools_planes_and_gates_equal_their_definition() {
         assert!((f64::from(mean[2 * channels - 1]) - sum / 96.0).abs() < 1e-6);
 
         for isa in Isa::available() {
-            let out = Size { batch: 2, rows: 6, columns: 4 };
+            let out = MapSize { batch: 2, rows: 6, columns: 4 };
             let mut pooled = vec![0.0; out.cells() * channels];
-            max_pool(isa, &x, size, channels, [3, 2, 1], &mut pooled, out);
+            max_pool(isa, Pool { kernel: 3, stride: 2, padding: 1 }, &x, size, &mut pooled, out);
             let (mut gated, mut gate) = (vec![0.0; x.len()], mean.clone());
             apply_gate(isa, &x, size, &mut gate, &mut gated);
             for image in 0..2 {
@@ -282,7 +285,7 @@ fn pools_planes_and_gates_equal_their_definition() {
             }
         }
         let mut tokens = vec![0.0; 2 * 3 * 2 * (channels + 1)];
-        pool_into(&x, size, channels, 4, &mut tokens, 1, channels + 1);
+        mean_pool_into(&x, size, channels, 4, &mut tokens, 1, channels + 1);
         let mut sum = 0.0;
         for cell in 0..16 {
             sum += f64::from(at(1, 8 + cell / 4, 4 + cell % 4, 0));
@@ -292,15 +295,15 @@ fn pools_planes_and_gates_equal_their_definition() {
 }
 
 #[test]
-fn activations_equal_their_definition_for_small_and_large_numbers() {
+fn activations_equal_their_definition_for_small_and_large_values() {
     let sizes = [0.0, 1e-30, 1e-6, 0.1, 0.5, 1.0, 3.0, 9.0, 20.0, 60.0, 86.0, 87.5, 88.5, 100.0, 1e4, 1e30];
     let x: Vec<f32> = sizes.iter().flat_map(|&x| [x, -x]).chain((-400..=400).map(|x| x as f32 / 20.0)).collect();
     for isa in Isa::available() {
         let one = Packed::new(isa, &[1.0], 1, None);
         for activation in ACTIVATIONS {
             let mut y = vec![0.0; x.len()];
-            let after = After { residual: None, activation };
-            product(&x, Rows::Dense { stride: 1 }, x.len(), &one, &mut y, 1, after);
+            let epilogue = Epilogue { residual: None, activation };
+            product(&x, Rows::Dense { stride: 1 }, x.len(), &one, &mut y, 1, epilogue);
             for (&x, &y) in x.iter().zip(&y) {
                 let (x, expected) = (f64::from(x), activated(f64::from(x), activation));
                 let error = (f64::from(y) - expected).abs();
@@ -311,24 +314,24 @@ fn activations_equal_their_definition_for_small_and_large_numbers() {
 }
 
 #[test]
-fn what_is_not_a_number_stays_so() {
+fn nan_stays_nan_and_large_values_do_not_become_nan() {
     for isa in Isa::available() {
         for activation in ACTIVATIONS {
             let packed = Packed::new(isa, &[1.0, 1.0], 2, None);
             let mut y = [0.0];
-            let after = After { residual: None, activation };
-            product(&[f32::NAN, 1.0], Rows::Dense { stride: 2 }, 1, &packed, &mut y, 1, after);
+            let epilogue = Epilogue { residual: None, activation };
+            product(&[f32::NAN, 1.0], Rows::Dense { stride: 2 }, 1, &packed, &mut y, 1, epilogue);
             assert!(y[0].is_nan(), "{isa} {activation:?}");
-            // Large ones do not become NaN.
-            product(&[1e30, -2e30], Rows::Dense { stride: 2 }, 1, &packed, &mut y, 1, after);
+            // Large values do not become NaN.
+            product(&[1e30, -2e30], Rows::Dense { stride: 2 }, 1, &packed, &mut y, 1, epilogue);
             assert!(!y[0].is_nan(), "{isa} {activation:?}");
         }
     }
 }
 
 #[test]
-#[should_panic(expected = "a product's result")]
-fn a_result_that_is_too_small_is_noticed() {
+#[should_panic(expected = "the result of a product")]
+fn a_result_that_is_too_small_panics() {
     let packed = Packed::new(Isa::best(), &[1.0, 1.0], 1, None);
-    product(&[1.0, 2.0], Rows::Dense { stride: 1 }, 2, &packed, &mut [0.0; 3], 2, After::NOTHING);
+    product(&[1.0, 2.0], Rows::Dense { stride: 1 }, 2, &packed, &mut [0.0; 3], 2, Epilogue::NONE);
 }

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use dualad_backbones::Backbone;
+use dualad_kernels::NeighborMask;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::kernels::Window;
 use crate::setters::setters;
 
 /// How the wide-shallow branch is made (paper, section 3.3).
@@ -243,8 +243,8 @@ impl DualAdConfig {
         }
     }
 
-    pub(crate) fn attention_mask(&self) -> Option<Window> {
-        self.neighbor_mask.map(|size| Window { grid: self.grid, size })
+    pub(crate) fn attention_mask(&self) -> Option<NeighborMask> {
+        self.neighbor_mask.map(|size| NeighborMask { grid: self.grid, size })
     }
 
     /// Whether this makes a network.
@@ -296,7 +296,7 @@ impl DualAdConfig {
         check("memory_temperature", &self.memory_temperature, (1e-3..=1e3).contains(&self.memory_temperature), || {
             "must be from 0.001 to 1000".into()
         })?;
-        let leaves_something = self.attention_mask().is_none_or(Window::leaves_something);
+        let leaves_something = self.attention_mask().is_none_or(NeighborMask::leaves_keys);
         check("neighbor_mask", &self.neighbor_mask, leaves_something, || {
             format!(
                 "hides the whole grid of {} x {} tokens from some of them; choose a smaller one",

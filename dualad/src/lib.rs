@@ -17,15 +17,14 @@
 pub mod calibration;
 mod cdbn;
 mod config;
-mod cpu;
 pub mod detector;
+mod engine;
 mod error;
 mod evaluate;
 pub mod features;
 mod file;
 #[cfg(feature = "train")]
 pub mod fit;
-mod kernels;
 pub mod metrics;
 mod model;
 mod ops;

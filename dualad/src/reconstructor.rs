@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use dualad_kernels::{Isa, are_finite, in_pool};
 
-use crate::cpu::PackedNetwork;
+use crate::engine::InferenceEngine;
 use crate::error::{Error, Result};
 use crate::ops::with_values;
 use crate::score::Enlargement;
@@ -37,7 +37,7 @@ use crate::{DualAd, DualAdConfig, Scores};
 #[derive(Debug)]
 pub struct Reconstructor {
     network: DualAd,
-    packed: Option<PackedNetwork>,
+    packed: Option<InferenceEngine>,
     enlargement: Enlargement,
 }
 
@@ -54,7 +54,7 @@ impl DualAd {
 impl Reconstructor {
     pub(crate) fn new(network: &DualAd, isa: Option<Isa>) -> Result<Self> {
         let fits = network.device().is_cpu() && network.dtype() == DType::F32;
-        let packed = isa.filter(|_| fits).map(|isa| PackedNetwork::new(network, isa)).transpose()?;
+        let packed = isa.filter(|_| fits).map(|isa| InferenceEngine::new(network, isa)).transpose()?;
         let network = if network.variables().is_empty() {
             network.clone()
         } else {

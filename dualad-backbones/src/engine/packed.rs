@@ -1,18 +1,16 @@
 //! The CPU's own: weights laid out once, maps as `[batch, rows, columns, channels]`, each layer one pass with everything that
 //! follows it, buffers kept from call to call. To candle it is one operation from images to maps, or to tokens.
 
-use std::sync::{Mutex, PoisonError};
-
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
-    self as kernels, After, AttentionShape, Buffer, Convolution, Isa, Packed, Residual, Rows, Scratch, Size, Workspace,
-    product,
+    self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, ConvArgs, ConvShape, Convolution, Epilogue,
+    Isa, MapSize, MultiHead, Packed, Pool, Residual, Rows, Workspace, WorkspacePool, product,
 };
 use rayon::prelude::*;
 
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::network::{Activation, Conv, Layer, Network, Op, Shape};
+use crate::network::{Conv, Layer, Network, Op, Shape};
 use crate::spec::{Stage, TOKEN_STRIDE};
 use crate::vit;
 use crate::weights::{Affine, Folded};
@@ -29,8 +27,7 @@ pub(crate) struct PackedEngine {
     layers: Vec<Prepared>,
     /// For each value, the last layer that reads it (outputs outlive every layer).
     last_use: Vec<usize>,
-    /// One for each call at a time.
-    workspaces: Mutex<Vec<Workspace>>,
+    workspaces: WorkspacePool,
 }
 
 /// A layer's numbers, laid out.
@@ -64,14 +61,24 @@ impl PackedEngine {
         let layers = layers.map(|(index, (layer, folded))| prepare(isa, &layer.op, shapes[index + 1], folded));
         let mut layers: Vec<Prepared> = layers.collect();
         Packed::gather(layers.iter_mut().flat_map(Prepared::packed));
-        Ok(Self { isa, layers, last_use, workspaces: Mutex::default(), network })
+        Ok(Self { isa, layers, last_use, workspaces: WorkspacePool::default(), network })
     }
 
     /// Runs the network and hands each output's map to `read`, with its number.
-    fn outputs(&self, images: &[f32], size: Size, mut read: impl FnMut(usize, &[f32], Shape) + Send) -> Result<()> {
+    fn outputs(&self, images: &[f32], size: MapSize, read: impl FnMut(usize, &[f32], Shape) + Send) -> Result<()> {
         let shapes = self.network.shapes(size.rows, size.columns)?;
-        let pool = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut workspace = pool().pop().unwrap_or_default();
+        self.workspaces.with(|workspace| self.run_layers(images, size, &shapes, workspace, read));
+        Ok(())
+    }
+
+    fn run_layers(
+        &self,
+        images: &[f32],
+        size: MapSize,
+        shapes: &[Shape],
+        workspace: &mut Workspace,
+        mut read: impl FnMut(usize, &[f32], Shape),
+    ) {
         let mut values: Vec<Option<Buffer>> = shapes.iter().map(|_| None).collect();
         let mut input = workspace.take(images.len());
         kernels::from_planes(images, size.batch, 3, &mut input);
@@ -87,27 +94,20 @@ impl PackedEngine {
                 output: shapes[index + 1],
             };
             let of = |value: usize| values[value].as_deref().unwrap_or_default();
-            step.run(
-                of(layer.input.index()),
-                layer.residual.map(|value| of(value.index())),
-                &mut output,
-                &mut workspace,
-            );
+            step.run(of(layer.input.index()), layer.residual.map(|value| of(value.index())), &mut output, workspace);
             values[index + 1] = Some(output);
             for value in std::iter::once(layer.input).chain(layer.residual) {
                 if self.last_use[value.index()] == index
                     && let Some(buffer) = values[value.index()].take()
                 {
-                    workspace.give_back(buffer);
+                    workspace.release(buffer);
                 }
             }
         }
         for (index, value) in self.network.outputs().enumerate() {
             read(index, values[value.index()].as_deref().unwrap_or_default(), shapes[value.index()]);
         }
-        values.into_iter().flatten().for_each(|buffer| workspace.give_back(buffer));
-        pool().push(workspace);
-        Ok(())
+        values.into_iter().flatten().for_each(|buffer| workspace.release(buffer));
     }
 }
 
@@ -120,7 +120,7 @@ fn prepare(isa: Isa, op: &Op, output: Shape, folded: Folded) -> Prepared {
     match (op, folded) {
         (Op::Conv(conv), Folded::Affine(affine)) => {
             let Conv { in_channels, out_channels, kernel, stride, groups, .. } = *conv;
-            let shape = kernels::Shape { inputs: in_channels, outputs: out_channels, kernel, stride, groups };
+            let shape = ConvShape { inputs: in_channels, outputs: out_channels, kernel, stride, groups };
             let size = map_size(output, 1);
             Prepared::Convolution(Convolution::new(isa, shape, &affine.weight, &affine.bias, size))
         }
@@ -134,18 +134,9 @@ fn prepare(isa: Isa, op: &Op, output: Shape, folded: Folded) -> Prepared {
     }
 }
 
-fn map_size(shape: Shape, batch: usize) -> Size {
+fn map_size(shape: Shape, batch: usize) -> MapSize {
     let (Shape::Map { rows, columns, .. } | Shape::Tokens { rows, columns, .. }) = shape;
-    Size { batch, rows, columns }
-}
-
-fn activation(activation: Activation) -> kernels::Activation {
-    match activation {
-        Activation::Identity => kernels::Activation::Identity,
-        Activation::Relu => kernels::Activation::Relu,
-        Activation::Silu => kernels::Activation::Silu,
-        Activation::Gelu => kernels::Activation::Gelu,
-    }
+    MapSize { batch, rows, columns }
 }
 
 /// One layer at work.
@@ -164,23 +155,24 @@ impl Step<'_> {
         match (&self.layer.op, self.prepared) {
             (Op::Conv(conv), Prepared::Convolution(convolution)) => {
                 let before = |length: usize| conv.padding.amounts(length, conv.kernel, conv.stride).0;
-                let padding = [before(size.rows), before(size.columns)];
-                convolution.run(x, size, padding, y, out, residual, activation(conv.activation));
+                let padding = kernels::Padding { top: before(size.rows), left: before(size.columns) };
+                let args = ConvArgs { x, input: size, padding, output: out, residual, activation: conv.activation };
+                convolution.run(&args, y);
             }
             (&Op::MaxPool { kernel, stride, padding }, _) => {
-                kernels::max_pool(self.isa, x, size, self.input.channels(), [kernel, stride, padding], y, out);
+                kernels::max_pool(self.isa, Pool { kernel, stride, padding }, x, size, y, out);
             }
             (&Op::SqueezeExcite { channels, reduced, .. }, Prepared::Gate { reduce, expand }) => {
                 let mut mean = workspace.take(self.batch * channels);
                 let mut hidden = workspace.take(self.batch * reduced);
                 kernels::mean_of_cells(x, size, channels, &mut mean);
-                let silu = After { residual: None, activation: kernels::Activation::Silu };
+                let silu = Epilogue { residual: None, activation: Activation::Silu };
                 product(&mean, Rows::Dense { stride: channels }, self.batch, reduce, &mut hidden, reduced, silu);
                 let rows = Rows::Dense { stride: reduced };
-                product(&hidden, rows, self.batch, expand, &mut mean, channels, After::NOTHING);
+                product(&hidden, rows, self.batch, expand, &mut mean, channels, Epilogue::NONE);
                 kernels::apply_gate(self.isa, x, size, &mut mean, y);
-                workspace.give_back(mean);
-                workspace.give_back(hidden);
+                workspace.release(mean);
+                workspace.release(hidden);
             }
             (&Op::Embed { channels, grid }, Prepared::Embed { class, position }) => {
                 let position = vit::position_embedding(position, channels, grid, [size.rows, size.columns]);
@@ -198,12 +190,12 @@ impl Step<'_> {
                 let chunks = y.par_chunks_mut(ROWS * channels).zip(x.par_chunks(ROWS * channels));
                 chunks.for_each(|(y, x)| kernels::norm(x, y, weight, bias, eps as f32));
             }
-            (Op::Linear { in_channels, out_channels, activation: after, .. }, Prepared::Linear(weights)) => {
+            (Op::Linear { in_channels, out_channels, activation, .. }, Prepared::Linear(weights)) => {
                 let rows = self.batch * self.input.positions();
                 let residual =
                     residual.map(|values| Residual { values, stride: *out_channels, period: rows, last: true });
-                let after = After { residual, activation: activation(*after) };
-                product(x, Rows::Dense { stride: *in_channels }, rows, weights, y, *out_channels, after);
+                let epilogue = Epilogue { residual, activation: *activation };
+                product(x, Rows::Dense { stride: *in_channels }, rows, weights, y, *out_channels, epilogue);
             }
             (&Op::SelfAttention { channels, heads }, _) => self.attend(x, y, [channels, heads], workspace),
             (Op::TokensToMap { channels }, _) => {
@@ -218,29 +210,10 @@ impl Step<'_> {
 
     /// Softmax attention over `[batch, tokens, 3 * channels]`, q, k and v side by side, all heads.
     fn attend(&self, x: &[f32], y: &mut [f32], [channels, heads]: [usize; 2], workspace: &mut Workspace) {
-        let (tokens, width) = (self.input.positions(), channels / heads);
-        let shape = AttentionShape {
-            queries: tokens,
-            keys: tokens,
-            width,
-            strides: [3 * channels, 3 * channels, 3 * channels, width],
-            window: None,
-        };
-        // A head's rows are not side by side in the result: each first writes to a place of its own.
-        let mut by_head = workspace.take(y.len());
-        by_head.par_chunks_mut(tokens * width).enumerate().for_each_init(Scratch::default, |scratch, (index, y)| {
-            let (image, head) = (index / heads, index % heads);
-            let x = &x[image * tokens * 3 * channels..][..tokens * 3 * channels];
-            let from = |part: usize| &x[part * channels + head * width..];
-            kernels::attention(&shape, from(0), from(1), from(2), y, scratch);
-        });
-        y.par_chunks_mut(channels).enumerate().for_each(|(row, y)| {
-            let (image, token) = (row / tokens, row % tokens);
-            for (head, y) in y.chunks_exact_mut(width).enumerate() {
-                y.copy_from_slice(&by_head[((image * heads + head) * tokens + token) * width..][..width]);
-            }
-        });
-        workspace.give_back(by_head);
+        let tokens = self.input.positions();
+        let strides = AttentionStrides::all(3 * channels);
+        let head = AttentionShape { queries: tokens, keys: tokens, width: channels / heads, strides, mask: None };
+        MultiHead { heads, head }.run(x, &x[channels..], &x[2 * channels..], y, workspace);
     }
 }
 
@@ -253,7 +226,7 @@ impl Engine for PackedEngine {
         let map = |value: crate::network::Value| {
             let shape = shapes[value.index()];
             let count = numbers(shape, batch);
-            let Size { rows, columns, .. } = map_size(shape, batch);
+            let MapSize { rows, columns, .. } = map_size(shape, batch);
             let map = flat.narrow(0, start, count)?.reshape((batch, shape.channels(), rows, columns))?;
             start += count;
             Ok(map)
@@ -267,12 +240,12 @@ impl Engine for PackedEngine {
 }
 
 /// The images in a tensor, and their size.
-fn images<'a>(storage: &'a CpuStorage, layout: &Layout) -> CandleResult<(&'a [f32], Size)> {
+fn images<'a>(storage: &'a CpuStorage, layout: &Layout) -> CandleResult<(&'a [f32], MapSize)> {
     let (batch, _, rows, columns) = layout.shape().dims4()?;
     let Some((start, end)) = layout.contiguous_offsets() else {
         candle_core::bail!("a backbone's images must be contiguous");
     };
-    Ok((&storage.as_slice::<f32>()?[start..end], Size { batch, rows, columns }))
+    Ok((&storage.as_slice::<f32>()?[start..end], MapSize { batch, rows, columns }))
 }
 
 /// Images `[batch, 3, height, width]` to all maps `[batch, channels, rows, columns]`, one after the other.
@@ -320,7 +293,7 @@ impl CustomOp1 for Tokens<'_> {
             let map_size = map_size(shape, size.batch);
             if stride <= TOKEN_STRIDE {
                 let side = TOKEN_STRIDE / stride;
-                kernels::pool_into(map, map_size, channels, side, &mut tokens, first, width);
+                kernels::mean_pool_into(map, map_size, channels, side, &mut tokens, first, width);
             } else {
                 let scale = stride / TOKEN_STRIDE;
                 for (index, token) in tokens.chunks_exact_mut(width).enumerate() {

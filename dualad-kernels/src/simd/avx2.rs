@@ -1,13 +1,13 @@
-//! AVX2 and FMA: sixteen registers of eight numbers.
+//! AVX2 and FMA: sixteen registers of eight elements.
 
 use std::arch::x86_64::*;
 
-use crate::simd::Simd;
+use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx2;
 
-// SAFETY (of the blocks): the trait's contract makes the instructions there to use and the pointers good for eight numbers.
+// SAFETY (of the blocks): the trait's contract makes the instructions available and the pointers valid for eight elements.
 impl Simd for Avx2 {
     type V = __m256;
     const LANES: usize = 8;
@@ -65,7 +65,7 @@ impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
-        // SAFETY: a prefetch reads nothing.
+        // SAFETY: a prefetch does not access the memory.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }
     #[inline(always)]
@@ -82,13 +82,13 @@ impl Simd for Avx2 {
     unsafe fn power_of_two(shifted: __m256) -> __m256 {
         // SAFETY: above.
         unsafe {
-            let bias = _mm256_set1_epi32((super::ROUND.to_bits() as i32).wrapping_sub(127));
+            let bias = _mm256_set1_epi32((ROUND.to_bits() as i32).wrapping_sub(127));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_sub_epi32(_mm256_castps_si256(shifted), bias)))
         }
     }
     #[inline(always)]
     unsafe fn add_to_exponent(x: __m256, shifted: __m256) -> __m256 {
-        // What is shifted out is 1.5 * 2^23: n alone stays.
+        // The shift removes 1.5 * 2^23 and leaves n.
         // SAFETY: above.
         unsafe {
             let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));

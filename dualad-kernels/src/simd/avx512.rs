@@ -1,13 +1,14 @@
-//! AVX-512: thirty-two registers of sixteen numbers.
+//! AVX-512: thirty-two registers of sixteen elements.
 
 use std::arch::x86_64::*;
 
-use crate::simd::Simd;
+use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512;
 
-// SAFETY (of the blocks): the trait's contract makes the instructions there to use and the pointers good for sixteen numbers.
+// SAFETY (of the blocks): the trait's contract makes the instructions available and the pointers valid for sixteen
+// elements.
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
@@ -65,7 +66,7 @@ impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
-        // SAFETY: a prefetch reads nothing.
+        // SAFETY: a prefetch does not access the memory.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
     }
     #[inline(always)]
@@ -82,13 +83,13 @@ impl Simd for Avx512 {
     unsafe fn power_of_two(shifted: __m512) -> __m512 {
         // SAFETY: above.
         unsafe {
-            let bias = _mm512_set1_epi32((super::ROUND.to_bits() as i32).wrapping_sub(127));
+            let bias = _mm512_set1_epi32((ROUND.to_bits() as i32).wrapping_sub(127));
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_sub_epi32(_mm512_castps_si512(shifted), bias)))
         }
     }
     #[inline(always)]
     unsafe fn add_to_exponent(x: __m512, shifted: __m512) -> __m512 {
-        // What is shifted out is 1.5 * 2^23: n alone stays.
+        // The shift removes 1.5 * 2^23 and leaves n.
         // SAFETY: above.
         unsafe {
             let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));

@@ -1,7 +1,7 @@
-//! Arrays of eight: any architecture, as fast as the compiler makes them. On aarch64, whose every processor has NEON, they
-//! become NEON's vectors, with products and sums in one instruction.
+//! Arrays of eight elements for any architecture; the compiler turns them into vectors. On aarch64 they become NEON vectors,
+//! which every such processor has, with fused multiply-adds.
 
-use crate::simd::Simd;
+use crate::simd::vector::{ROUND, Simd};
 
 const LANES: usize = 8;
 
@@ -17,11 +17,11 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
     out
 }
 
-// SAFETY (of the blocks): the trait's contract makes the pointers good for eight numbers.
+// SAFETY (of the blocks): the trait's contract makes the pointers valid for eight elements.
 impl Simd for Portable {
     type V = [f32; LANES];
     const LANES: usize = LANES;
-    /// 32 registers of four numbers there, 16 elsewhere.
+    /// aarch64 has 32 registers of four elements, x86-64 has 16.
     const ROWS: usize = if cfg!(target_arch = "aarch64") { 6 } else { 3 };
 
     #[inline(always)]
@@ -66,7 +66,7 @@ impl Simd for Portable {
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         let mut out = c;
         for lane in 0..LANES {
-            // Without the instruction it would be a call of a library function for each number.
+            // Without the instruction, `mul_add` would be a library call for each element.
             out[lane] = if cfg!(target_arch = "aarch64") {
                 a[lane].mul_add(b[lane], c[lane])
             } else {
@@ -83,11 +83,11 @@ impl Simd for Portable {
     unsafe fn prefetch_to_write(_: *const f32) {}
     #[inline(always)]
     unsafe fn power_of_two(shifted: Self::V) -> Self::V {
-        shifted.map(|x| f32::from_bits((x.to_bits().wrapping_sub(super::ROUND.to_bits()).wrapping_add(127)) << 23))
+        shifted.map(|x| f32::from_bits((x.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23))
     }
     #[inline(always)]
     unsafe fn add_to_exponent(x: Self::V, shifted: Self::V) -> Self::V {
-        // What is shifted out is 1.5 * 2^23: n alone stays.
+        // The shift removes 1.5 * 2^23 and leaves n.
         zip(x, shifted, |x, shifted| f32::from_bits(x.to_bits().wrapping_add(shifted.to_bits() << 23)))
     }
 }

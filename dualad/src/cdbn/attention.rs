@@ -2,11 +2,11 @@
 //! neighbor mask.
 
 use candle_core::{Result, Tensor};
+use dualad_kernels::NeighborMask;
 
 use crate::cdbn::dropout::Dropout;
 use crate::cdbn::linear::Linear;
 use crate::cdbn::scope::Scope;
-use crate::kernels::Window;
 use crate::ops;
 
 /// Query, key, value and output projections with bias; dropout on the output, none on the attention weights.
@@ -17,11 +17,16 @@ pub(super) struct MultiHeadAttention {
     value: Linear,
     output: Linear,
     heads: usize,
-    mask: Option<Window>,
+    mask: Option<NeighborMask>,
 }
 
 impl MultiHeadAttention {
-    pub(super) fn new(channels: usize, heads: usize, mask: Option<Window>, scope: &Scope<'_>) -> crate::Result<Self> {
+    pub(super) fn new(
+        channels: usize,
+        heads: usize,
+        mask: Option<NeighborMask>,
+        scope: &Scope<'_>,
+    ) -> crate::Result<Self> {
         let linear = |name: &str| Linear::new(channels, channels, &scope.pp(name));
         Ok(Self {
             query: linear("q_proj")?,

@@ -2,12 +2,12 @@
 //! residual sum ("post-norm").
 
 use candle_core::{Result, Tensor};
+use dualad_kernels::NeighborMask;
 
 use crate::cdbn::attention::MultiHeadAttention;
 use crate::cdbn::dropout::Dropout;
 use crate::cdbn::linear::Linear;
 use crate::cdbn::scope::{Init, Scope};
-use crate::kernels::Window;
 use crate::ops;
 
 /// Layer norm over a token's channels.
@@ -58,7 +58,7 @@ pub(super) struct LayerSizes {
     /// Attention heads.
     pub(super) heads: usize,
     /// The tokens that a token must not attend to, if any.
-    pub(super) mask: Option<Window>,
+    pub(super) mask: Option<NeighborMask>,
 }
 
 /// x <- LN(x + MHA(x + pos, x + pos, x)); x <- LN(x + FFN(x)).

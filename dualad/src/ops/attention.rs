@@ -4,15 +4,17 @@
 //! tensor is made, and none is kept for the backward pass, which makes them again. The mask is arithmetic on rows and columns.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
+use dualad_kernels::{
+    self as kernels, AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, copy_head,
+};
 use rayon::prelude::*;
 
-use crate::kernels::{self, AttentionShape, Scratch, Window};
 use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "attention";
 
 /// The mask as a tensor to add to scores, `[tokens, tokens]`: for the plain form.
-fn mask(window: Window, dtype: DType, device: &Device) -> Result<Tensor> {
+fn mask(window: NeighborMask, dtype: DType, device: &Device) -> Result<Tensor> {
     let tokens = window.grid[0] * window.grid[1];
     let mut mask = vec![0f32; tokens * tokens];
     for token in 0..tokens {
@@ -30,7 +32,7 @@ pub(crate) fn attention(
     key: &Tensor,
     value: &Tensor,
     heads: usize,
-    window: Option<Window>,
+    window: Option<NeighborMask>,
 ) -> Result<Tensor> {
     let (_, queries, _) = query.dims3()?;
     if key.dims() != value.dims() || query.dim(0)? != key.dim(0)? || query.dim(2)? != key.dim(2)? {
@@ -40,13 +42,13 @@ pub(crate) fn attention(
     if heads == 0 || channels == 0 || keys == 0 || channels % heads != 0 {
         candle_core::bail!("{NAME}: {channels} channels in {heads} heads over {keys} keys");
     }
-    if let Some(Window { grid: [rows, columns], .. }) = window
+    if let Some(NeighborMask { grid: [rows, columns], .. }) = window
         && (queries != rows * columns || keys != queries)
     {
         candle_core::bail!("{NAME}: {queries} and {keys} tokens on a grid of {rows} x {columns}");
     }
     if dualad_gpu::supports(&[query, key, value]) && channels / heads <= dualad_gpu::MAX_HEAD_WIDTH {
-        let mask = window.map(|Window { grid, size }| dualad_gpu::NeighborMask { grid, size });
+        let mask = window.map(|NeighborMask { grid, size }| dualad_gpu::NeighborMask { grid, size });
         return dualad_gpu::Attention { query, key, value, heads, mask }.run();
     }
     if is_cpu_f32(&[query, key, value]) {
@@ -65,7 +67,7 @@ pub(super) fn plain(
     key: &Tensor,
     value: &Tensor,
     heads: usize,
-    window: Option<Window>,
+    window: Option<NeighborMask>,
 ) -> Result<Tensor> {
     let (batch, tokens, channels) = query.dims3()?;
     let width = channels / heads;
@@ -83,20 +85,16 @@ pub(super) fn plain(
 
 struct Attention {
     heads: usize,
-    window: Option<Window>,
+    window: Option<NeighborMask>,
 }
 
 impl Attention {
-    /// One head's shape, and where each image's each head begins in queries (and output), and in keys and values.
-    fn heads(&self, query: &[usize], key: &[usize]) -> (AttentionShape, Vec<[usize; 2]>) {
-        let (batch, queries, keys, channels) = (query[0], query[1], key[1], query[2]);
-        let width = channels / self.heads;
-        let shape = AttentionShape { queries, keys, width, strides: [channels; 4], window: self.window };
-        let images = 0..batch;
-        let starts = images.flat_map(|image| (0..self.heads).map(move |head| (image, head)));
-        let start =
-            |(image, head): (usize, usize)| [queries, keys].map(|tokens| image * tokens * channels + head * width);
-        (shape, starts.map(start).collect())
+    /// The shape of the attention of `query` over keys and values of the shape `key`, with contiguous rows.
+    fn heads(&self, query: &[usize], key: &[usize]) -> MultiHead {
+        let (queries, keys, channels) = (query[1], key[1], query[2]);
+        let strides = AttentionStrides::all(channels);
+        let head = AttentionShape { queries, keys, width: channels / self.heads, strides, mask: self.window };
+        MultiHead { heads: self.heads, head }
     }
 }
 
@@ -114,20 +112,21 @@ impl CustomOp3 for Attention {
         value: &CpuStorage,
         value_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (shape, heads) = self.heads(query_layout.dims(), key_layout.dims());
+        let heads = self.heads(query_layout.dims(), key_layout.dims());
         let query = values(query, query_layout, NAME)?;
         let key = values(key, key_layout, NAME)?;
         let value = values(value, value_layout, NAME)?;
         let mut output = vec![0.0; query.len()];
-        // An image's heads lie side by side in each row: a task is an image, whose rows nobody else has.
-        let rows = query_layout.dims()[1] * query_layout.dims()[2];
-        let images = output.par_chunks_mut(rows.max(1)).zip(heads.par_chunks(self.heads));
-        images.enumerate().for_each_init(Scratch::default, |scratch, (image, (output, heads))| {
-            for &[queries, keys] in heads {
-                let output = &mut output[queries - image * rows..];
-                kernels::attention(&shape, &query[queries..], &key[keys..], &value[keys..], output, scratch);
-            }
-        });
+        // A task is an image: the heads of an image share its rows.
+        let channels = query_layout.dims()[2];
+        let [rows, key_rows] = [heads.head.queries, heads.head.keys].map(|tokens| tokens * channels);
+        output.par_chunks_mut(rows.max(1)).enumerate().for_each_init(
+            AttentionScratch::default,
+            |scratch, (image, output)| {
+                let [key, value] = [key, value].map(|values| &values[image * key_rows..]);
+                heads.run_image(&query[image * rows..], key, value, output, scratch);
+            },
+        );
         Ok((CpuStorage::F32(output), query_layout.shape().clone()))
     }
 
@@ -139,26 +138,29 @@ impl CustomOp3 for Attention {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (shape, heads) = self.heads(query.dims(), key.dims());
+        let MultiHead { heads, head } = self.heads(query.dims(), key.dims());
         let gradient = gradient.contiguous()?;
         let op = |[query, key, value, gradient]: [&[f32]; 4]| {
-            let made: Vec<[Vec<f32>; 3]> = heads
+            let channels = heads * head.width;
+            // The first elements of each image's heads, in queries and in keys.
+            let starts: Vec<[usize; 2]> = (0..query.len() / (head.queries * channels).max(1))
+                .flat_map(|image| (0..heads).map(move |index| (image, index * head.width)))
+                .map(|(image, channel)| [head.queries, head.keys].map(|tokens| image * tokens * channels + channel))
+                .collect();
+            let made: Vec<[Vec<f32>; 3]> = starts
                 .par_iter()
-                .map_init(Scratch::default, |scratch, &[queries, keys]| {
+                .map_init(AttentionScratch::default, |scratch, &[queries, keys]| {
                     let [mut dq, mut dk, mut dv] =
-                        [shape.queries, shape.keys, shape.keys].map(|tokens| vec![0.0; tokens * shape.width]);
+                        [head.queries, head.keys, head.keys].map(|tokens| vec![0.0; tokens * head.width]);
                     let inputs = [&query[queries..], &key[keys..], &value[keys..], &gradient[queries..]];
-                    kernels::attention_backward(&shape, inputs, [&mut dq, &mut dk, &mut dv], scratch);
+                    kernels::attention_backward(&head, inputs, [&mut dq, &mut dk, &mut dv], scratch);
                     [dq, dk, dv]
                 })
                 .collect();
             let mut gradients = [vec![0.0; query.len()], vec![0.0; key.len()], vec![0.0; value.len()]];
-            for (made, [queries, keys]) in made.iter().zip(&heads) {
+            for (made, [queries, keys]) in made.iter().zip(&starts) {
                 for ((gradient, made), start) in gradients.iter_mut().zip(made).zip([queries, keys, keys]) {
-                    let rows = gradient[*start..].chunks_mut(shape.strides[0]);
-                    for (row, made) in rows.zip(made.chunks_exact(shape.width)) {
-                        row[..shape.width].copy_from_slice(made);
-                    }
+                    copy_head(made, head.width, &mut gradient[*start..], channels);
                 }
             }
             Ok(gradients)
@@ -175,8 +177,8 @@ mod tests {
     use crate::ops::testing::{check_devices, check_finite_differences, check_gradients, variable};
     use proptest::prelude::*;
 
-    fn window(grid: [usize; 2], size: [usize; 2]) -> Option<Window> {
-        Some(Window { grid, size })
+    fn window(grid: [usize; 2], size: [usize; 2]) -> Option<NeighborMask> {
+        Some(NeighborMask { grid, size })
     }
 
     #[test]
@@ -254,7 +256,7 @@ mod tests {
         fn masked_tokens_are_not_read(
             seed in any::<u64>(), rows in 2usize..7, columns in 4usize..7, token in 0usize..36, changed in 0usize..36,
         ) {
-            let (tokens, window) = (rows * columns, Window { grid: [rows, columns], size: [3, 3] });
+            let (tokens, window) = (rows * columns, NeighborMask { grid: [rows, columns], size: [3, 3] });
             let (token, changed) = (token % tokens, changed % tokens);
             let shape = [1, tokens, 4];
             let [query, key, value] = [1, 2, 3].map(|part| variable(&shape, seed ^ part, 1.0));

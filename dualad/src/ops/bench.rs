@@ -2,10 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::kernels::Window;
 use crate::ops::attention::{self, attention};
 use crate::ops::layer_norm::{self, layer_norm};
 use crate::ops::memory_read::{self, memory_read};
+use dualad_kernels::NeighborMask;
 
 /// The form of an operation to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Form {
 /// # Errors
 /// Returns candle's error if the shapes do not fit.
 pub fn attention_of(form: Form, [query, key, value]: [&Tensor; 3], heads: usize, grid: [usize; 2]) -> Result<Tensor> {
-    let window = Some(Window { grid, size: [7, 7] });
+    let window = Some(NeighborMask { grid, size: [7, 7] });
     let operation = if form == Form::Fast { attention } else { attention::plain };
     operation(query, key, value, heads, window)
 }

@@ -3,9 +3,9 @@
 //! y = g * h + b with h = (x - mean) / sqrt(variance + eps), all over the channels of one token.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
+use dualad_kernels as kernels;
 use rayon::prelude::*;
 
-use crate::kernels;
 use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "layer norm";

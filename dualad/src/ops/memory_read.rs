@@ -4,15 +4,13 @@
 //! the (raw) slots. It works on a few tokens at a time, forward and backward: no `[batch, tokens, slots]` tensor is made or kept.
 
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
+use dualad_kernels::{MIN_NORM, hard_shrink, softmax};
 use rayon::prelude::*;
 
-use crate::kernels::softmax;
 use crate::ops::matrix::{Shape as MatrixShape, multiply_into};
 use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "memory read";
-/// PyTorch's: keeps the norm of a zero vector, and a sum of no weights, from being divided by.
-const EPS: f32 = 1e-12;
 /// Tokens that a task works on. It fixes the order of sums, whatever the number of threads.
 const TOKENS: usize = 56;
 
@@ -42,7 +40,7 @@ pub(super) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Ten
     let normalise = |x: &Tensor| {
         let norm = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
         // sqrt's gradient is infinite at zero; such a row is zeros whatever it is divided by.
-        let norm = norm.maximum(f64::from(EPS))?;
+        let norm = norm.maximum(f64::from(MIN_NORM))?;
         x.broadcast_div(&norm)
     };
     let (wide_x, wide_memory) = (x.to_dtype(DType::F32)?, memory.to_dtype(DType::F32)?);
@@ -52,7 +50,7 @@ pub(super) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Ten
     let weights = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?;
     let kept = weights.gt(1.0 / slots as f64)?.to_dtype(DType::F32)?;
     let weights = (weights * kept)?;
-    let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?.maximum(f64::from(EPS))?)?;
+    let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?.maximum(f64::from(MIN_NORM))?)?;
     weights.broadcast_matmul(&wide_memory)?.to_dtype(x.dtype())
 }
 
@@ -83,7 +81,7 @@ pub(crate) fn unit_rows(x: &[f32], channels: usize, unit: &mut Vec<f32>) -> Vec<
     unit.extend_from_slice(x);
     let rows = unit.chunks_mut(channels);
     rows.map(|row| {
-        let norm = dot(row, row).sqrt().max(EPS);
+        let norm = dot(row, row).sqrt().max(MIN_NORM);
         row.iter_mut().for_each(|x| *x /= norm);
         norm
     })
@@ -104,7 +102,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// What a row's gradient becomes through its division by its norm.
 fn through_norm(gradient: &[f32], unit: &[f32], norm: f32, mut emit: impl FnMut(usize, f32)) {
     // At the bound the norm is constant: the row is zeros, or as good as.
-    let along = if norm > EPS { dot(gradient, unit) } else { 0.0 };
+    let along = if norm > MIN_NORM { dot(gradient, unit) } else { 0.0 };
     for (index, (gradient, unit)) in gradient.iter().zip(unit).enumerate() {
         emit(index, (gradient - unit * along) / norm);
     }
@@ -131,17 +129,7 @@ impl MemoryRead {
         scratch.weights.clear();
         scratch.weights.extend_from_slice(&scratch.soft);
         scratch.sums.clear();
-        let threshold = (1.0 / self.slots as f64) as f32;
-        for row in scratch.weights.chunks_mut(self.slots) {
-            row.iter_mut().for_each(|weight| {
-                if *weight <= threshold {
-                    *weight = 0.0;
-                }
-            });
-            let sum = row.iter().sum::<f32>().max(EPS);
-            row.iter_mut().for_each(|weight| *weight /= sum);
-            scratch.sums.push(sum);
-        }
+        scratch.sums.extend(scratch.weights.chunks_mut(self.slots).map(hard_shrink));
         norms
     }
 
@@ -171,7 +159,7 @@ impl MemoryRead {
         let rows = d_weights.chunks_mut(self.slots).zip(scratch.weights.chunks(self.slots));
         for (((d, weights), soft), &sum) in rows.zip(scratch.soft.chunks(self.slots)).zip(&scratch.sums) {
             // A sum at its bound is constant.
-            let mean = if sum > EPS { dot(d, weights) } else { 0.0 };
+            let mean = if sum > MIN_NORM { dot(d, weights) } else { 0.0 };
             for (d, weight) in d.iter_mut().zip(weights) {
                 *d = if *weight > 0.0 { (*d - mean) / sum } else { 0.0 };
             }

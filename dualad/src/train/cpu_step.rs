@@ -1,11 +1,11 @@
-//! A training step on the CPU without a graph: [`crate::cpu`]'s loss and gradient, and AdamW over one flat vector.
+//! A training step on the CPU without a graph: [`crate::engine`]'s loss and gradient, and AdamW over one flat vector.
 
 use candle_core::{DType, Tensor};
+use dualad_kernels::{AdamWStep, adamw, sum_squares};
 use rayon::prelude::*;
 
-use crate::cpu::CpuNetwork;
+use crate::engine::TrainingEngine;
 use crate::error::{Error, Result};
-use crate::kernels::{fused_adamw, sum_squares};
 use crate::recipe::AdamWConfig;
 use crate::train::step::{StepReport, Stepper, StepperState};
 use crate::{DualAd, DualAdConfig, Random};
@@ -16,7 +16,7 @@ const CHUNK: usize = 1 << 15;
 /// [`crate::train::step::PlainStepper`]'s equal for networks that [`Self::covers`].
 #[derive(Debug)]
 pub(crate) struct CpuStepper {
-    network: CpuNetwork,
+    network: TrainingEngine,
     optimizer: AdamWConfig,
     mean: Vec<f32>,
     square: Vec<f32>,
@@ -26,7 +26,7 @@ pub(crate) struct CpuStepper {
 impl CpuStepper {
     /// Whether it can train such a network.
     pub(crate) fn covers(config: &DualAdConfig) -> bool {
-        CpuNetwork::can_train(config)
+        TrainingEngine::can_train(config)
     }
 
     /// Trains a copy of the network.
@@ -36,7 +36,7 @@ impl CpuStepper {
     /// read.
     pub(crate) fn new(network: &DualAd, optimizer: AdamWConfig) -> Result<Self> {
         optimizer.validate()?;
-        let network = CpuNetwork::new(network)?;
+        let network = TrainingEngine::new(network)?;
         let moments = || vec![0.0; network.parameters.len()];
         Ok(Self { mean: moments(), square: moments(), steps: 0, optimizer, network })
     }
@@ -74,11 +74,13 @@ impl Stepper for CpuStepper {
         let scale = self.optimizer.clip_norm.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0)) as f32;
         self.steps += 1;
         let unbias = [self.optimizer.beta1, self.optimizer.beta2].map(|beta| 1.0 - beta.powf(self.steps as f64));
-        let (network, config) = (&mut self.network, &self.optimizer);
+        let AdamWConfig { learning_rate, beta1, beta2, eps, weight_decay, .. } = self.optimizer;
+        let step = AdamWStep { learning_rate, beta1, beta2, eps, weight_decay, bias_correction: unbias, scale };
+        let network = &mut self.network;
         let chunks = network.parameters.par_chunks_mut(CHUNK).zip(network.gradient.par_chunks(CHUNK));
         let moments = self.mean.par_chunks_mut(CHUNK).zip(self.square.par_chunks_mut(CHUNK));
         chunks.zip(moments).for_each(|((parameters, gradient), (mean, square))| {
-            fused_adamw(config, unbias, scale, parameters, gradient, mean, square);
+            adamw(&step, parameters, gradient, mean, square);
         });
         Ok(StepReport { loss, gradient_norm: norm })
     }
@@ -116,7 +118,7 @@ impl Stepper for CpuStepper {
     fn restore(&mut self, state: &StepperState) -> Result<()> {
         let config = self.network.config().clone();
         // Checks names, shapes and dtypes, and takes the standardisation over.
-        let network = CpuNetwork::new(&DualAd::from_parameters(config, state.parameters.clone())?)?;
+        let network = TrainingEngine::new(&DualAd::from_parameters(config, state.parameters.clone())?)?;
         let (mean, square) = (network.flatten(&state.mean)?, network.flatten(&state.square)?);
         for moments in [&state.mean, &state.square] {
             if let Some(name) = moments.keys().find(|name| !network.has(name)) {

@@ -1,0 +1,10 @@
+//! Convolutions.
+
+mod convolution;
+mod depthwise;
+mod patches;
+pub(crate) mod shape;
+mod winograd;
+
+pub use convolution::Convolution;
+pub use shape::{ConvArgs, ConvShape, MapSize, Padding};

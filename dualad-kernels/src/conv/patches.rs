@@ -1,0 +1,104 @@
+//! Convolutions as matrix products whose left rows are pointers into the input: no matrix of patches is made.
+
+use crate::conv::shape::ConvArgs;
+use crate::gemm::Packed;
+use crate::gemm::tile::{Lhs, PanelProduct, TileEpilogue, multiply_panels};
+use crate::parallel::{SharedOut, part, run_tasks};
+
+/// The left rows of a convolution, described by their position in its input.
+pub(crate) struct Patches {
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    /// The channels of the input.
+    pub(crate) channels: usize,
+    /// The segments of a left row: one for each row or for each cell of the kernel.
+    pub(crate) segments: usize,
+    /// The elements of a segment.
+    pub(crate) length: usize,
+}
+
+/// The output cells for which a task makes pointers.
+const CELLS: usize = 96;
+
+impl Patches {
+    /// Computes the output of the convolution.
+    pub(crate) fn product(&self, args: &ConvArgs<'_>, weights: &Packed, y: &mut [f32]) {
+        let &ConvArgs { x, output, residual, activation, .. } = args;
+        let &Self { segments, length, .. } = self;
+        let cells = output.cells();
+        let tile_rows = weights.isa().rows();
+        // The same number for every thread.
+        let heights = cells.div_ceil(CELLS).next_multiple_of(rayon::current_num_threads());
+        let zeros = vec![0.0f32; length];
+        let shared = SharedOut::new(y);
+        run_tasks(heights, |task| {
+            let range = part(cells, tile_rows, heights, task);
+            if range.is_empty() {
+                return;
+            }
+            let mut pointers = vec![zeros.as_ptr(); range.len().div_ceil(tile_rows) * segments * tile_rows];
+            for (index, pointers) in pointers.chunks_exact_mut(segments * tile_rows).enumerate() {
+                let first = range.start + index * tile_rows;
+                for cell in first..range.end.min(first + tile_rows) {
+                    for segment in 0..segments {
+                        if let Some(offset) = self.offset(args, cell, segment) {
+                            pointers[segment * tile_rows + cell - first] = x[offset..][..length].as_ptr();
+                        }
+                    }
+                }
+            }
+            let panels = weights.panels(1, 0);
+            for panel in panels.clone() {
+                let columns = weights.columns(panel);
+                let at = range.start * weights.outputs() + panel * weights.isa().panel();
+                let span = (range.len() - 1) * weights.outputs() + columns;
+                let residual = residual.map_or(std::ptr::null(), |residual| residual[at..][..span].as_ptr());
+                let job = PanelProduct {
+                    rows: range.len(),
+                    lhs: Lhs::Pointers { pointers: pointers.as_ptr(), segments },
+                    depth: segments * length,
+                    panel: weights.panel(panel).as_ptr(),
+                    panels: 1,
+                    panel_stride: 0,
+                    last_columns: columns,
+                    next_panel: if panel + 1 < panels.end {
+                        weights.panel(panel + 1).as_ptr()
+                    } else {
+                        std::ptr::null()
+                    },
+                    epilogue: TileEpilogue {
+                        out: shared.at(at, span),
+                        stride: weights.outputs(),
+                        columns,
+                        accumulate: false,
+                        bias: weights.bias(panel),
+                        activation,
+                        residuals: std::ptr::null(),
+                        residual_last: false,
+                    },
+                    residual,
+                    residual_stride: weights.outputs(),
+                    period: range.len(),
+                    first: 0,
+                };
+                // SAFETY: each pointer is valid for `length` elements of the input or of zeros, as the slices above checked; the
+                // panels have a line for each element of the segments; `out` and the residual have the columns in each row;
+                // each task writes its own cells.
+                unsafe { multiply_panels(weights.isa(), &job) };
+            }
+        });
+    }
+
+    /// Returns the index in the input at which a segment of an output cell's patch begins, or `None` if it lies in the padding.
+    fn offset(&self, args: &ConvArgs<'_>, cell: usize, segment: usize) -> Option<usize> {
+        let &ConvArgs { input, padding, output, .. } = args;
+        let (column, row) = (cell % output.columns, cell / output.columns);
+        let (image, row) = (row / output.rows, row % output.rows);
+        // A segment is one row of the kernel, or one cell.
+        let (down, right) =
+            if self.segments == self.kernel { (segment, 0) } else { (segment / self.kernel, segment % self.kernel) };
+        let y = (row * self.stride + down).checked_sub(padding.top).filter(|&y| y < input.rows)?;
+        let x = (column * self.stride + right).checked_sub(padding.left).filter(|&x| x < input.columns)?;
+        Some(((image * input.rows + y) * input.columns + x) * self.channels)
+    }
+}

@@ -1,0 +1,133 @@
+//! The instruction sets of the processor at hand, and the macro that compiles a kernel for each of them.
+
+use crate::simd::portable::Portable;
+use crate::simd::vector::{Simd, VECTORS};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2::Avx2, avx512::Avx512};
+
+/// An instruction set that this processor has.
+///
+/// ```
+/// use dualad_kernels::Isa;
+///
+/// let best = Isa::best();
+/// assert!(Isa::available().contains(&best));
+/// println!("{best}");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Isa(pub(crate) IsaKind);
+
+/// The instruction sets that there are kernels for. Only [`Isa::available`] and [`Isa::best`] make an [`Isa`] of one, after they
+/// have asked the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IsaKind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// The form without special instructions, for every processor.
+    pub const PORTABLE: Self = Self(IsaKind::Portable);
+
+    /// Returns every instruction set of this processor that there are kernels for, the slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut available = vec![Self::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                available.push(Self(IsaKind::Avx2));
+                if std::arch::is_x86_feature_detected!("avx512f") {
+                    available.push(Self(IsaKind::Avx512));
+                }
+            }
+        }
+        available
+    }
+
+    /// Returns the fastest instruction set of [`Self::available`].
+    pub fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            // The standard library caches the answers.
+            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                let wider = std::arch::is_x86_feature_detected!("avx512f");
+                return Self(if wider { IsaKind::Avx512 } else { IsaKind::Avx2 });
+            }
+        }
+        Self::PORTABLE
+    }
+
+    /// The columns of a panel of packed weights.
+    pub(crate) fn panel(self) -> usize {
+        match self.0 {
+            IsaKind::Portable => VECTORS * Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx2 => VECTORS * Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx512 => VECTORS * Avx512::LANES,
+        }
+    }
+
+    /// The rows of a tile.
+    pub(crate) fn rows(self) -> usize {
+        match self.0 {
+            IsaKind::Portable => Portable::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx2 => Avx2::ROWS,
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx512 => Avx512::ROWS,
+        }
+    }
+}
+
+impl std::fmt::Display for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            IsaKind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx2 => "AVX2 and FMA",
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// Compiles a kernel (a function over [`Simd`]) for each instruction set, and defines a function that takes an [`Isa`] and calls
+/// the right one.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $vis:vis unsafe fn $name:ident($($arg:ident: $type:ty),* $(,)?) = $body:ident) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        $vis unsafe fn $name(isa: $crate::simd::isa::Isa, $($arg: $type),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn avx2($($arg: $type),*) {
+                    // SAFETY: the caller's promise; this function is compiled for the instruction set.
+                    unsafe { $body::<$crate::simd::avx2::Avx2>($($arg),*) }
+                }
+                #[target_feature(enable = "avx512f,avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn avx512($($arg: $type),*) {
+                    // SAFETY: as above.
+                    unsafe { $body::<$crate::simd::avx512::Avx512>($($arg),*) }
+                }
+                match isa.0 {
+                    $crate::simd::isa::IsaKind::Portable => {}
+                    // SAFETY: an `Isa` exists only for what the processor has; the rest is the caller's promise.
+                    $crate::simd::isa::IsaKind::Avx2 => return unsafe { avx2($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::simd::isa::IsaKind::Avx512 => return unsafe { avx512($($arg),*) },
+                }
+            }
+            let _ = isa;
+            // SAFETY: the portable form needs no special instructions; the rest is the caller's promise.
+            unsafe { $body::<$crate::simd::portable::Portable>($($arg),*) }
+        }
+    };
+}
+pub(crate) use kernel;
