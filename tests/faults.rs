@@ -277,7 +277,7 @@ impl Drop for Saver {
 
 /// One of the two models, whole.
 fn check_saved(folder: &Path) -> &'static str {
-    let digest = |folder: &Path| Model::load(folder, &Device::Cpu).unwrap().config.sha256;
+    let digest = |folder: &Path| Model::load(folder, &Device::Cpu).unwrap().config().sha256.clone();
     let found = Detector::load(folder).unwrap();
     let name = if found.calibration().is_some() { "calibrated" } else { "plain" };
     assert_eq!(found.config().sha256, digest(&models().path(name)));

@@ -131,7 +131,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let builder = Detector::builder().device(&device).weights(weights.clone()).threads(threads)?;
         let detector = builder.from_model(model.clone())?;
-        let preprocess = model.config.input.preprocess()?;
+        let preprocess = model.config().input.preprocess()?;
         for &batch in &args.batch_size {
             let requests: Vec<Request<'_>> = (0..batch).map(|_| Request::encoded(&picture, "picture.png")).collect();
             let pixels = || -> Result<Tensor> {

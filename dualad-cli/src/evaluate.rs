@@ -97,7 +97,7 @@ impl Job<'_> {
             features = features.cache(cache);
         }
         let (test_set, seconds) = test_set(features)?;
-        let network = detector.model().network.frozen(DType::F32, detector.device())?;
+        let network = detector.model().network().frozen(DType::F32, detector.device())?;
         let training = Training { features: seconds, ..Training::default() };
         let output = Output { common: self.common, folder: &folder, heat_maps: self.heat_maps };
         Measurement::new(&dataset, &test_set, cancel).report((config, &network), training, output)?;

@@ -51,7 +51,7 @@ pub use dualad_data as data;
 pub use dualad_store as store;
 pub use error::{Error, ErrorKind, Format, FormatError, Result};
 pub use evaluate::{ImageScores, TestSet};
-pub use model::{Input, Model, ModelConfig, ModelFiles};
+pub use model::{AspectRatio, Input, Model, ModelConfig, ModelFiles, Resampling};
 #[doc(hidden)]
 pub use ops::bench;
 pub use random::{Random, Stream};

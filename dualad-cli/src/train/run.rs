@@ -118,7 +118,7 @@ impl Run<'_> {
         let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
         let training = Training { losses: trainer.losses(), reported, seconds: trainer.seconds(), features };
         let output = Output { common: &self.args.common, folder: &folder, heat_maps: self.args.heatmaps };
-        let report = measurement.report((&model.config, &model.network), training, output)?;
+        let report = measurement.report((model.config(), model.network()), training, output)?;
         model.save(folder.path(), &format!("```text\n{}```", report.table()))?;
         Ok(())
     }

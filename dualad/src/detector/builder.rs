@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use dualad_backbones::weights::{sha256, sha256_of_file};
+use dualad_backbones::weights::sha256_of_file;
 #[cfg(feature = "hub")]
 use dualad_backbones::{
     HubFile,
     weights::hub::{Hub, HubError},
 };
-use dualad_backbones::{Provenance, Weights};
+use dualad_backbones::{Provenance, TOKEN_STRIDE, Weights};
 use dualad_data::image::Limits;
 use dualad_store::{self as store, Transaction};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -18,11 +18,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::calibration::Calibration;
 use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
-use crate::detector::tiling::Tiling;
 use crate::error::{Error, Result};
 #[cfg(feature = "hub")]
 use crate::model::PARAMETERS;
-use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model};
+use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
 
 /// More threads than this are a mistake.
 const MOST_THREADS: usize = 1024;
@@ -221,7 +220,7 @@ impl DetectorBuilder {
             None => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
         };
         // Not asked for where the configuration says where else they are.
-        let source = model.config.weights.source.as_str();
+        let source = model.config().weights.source.as_str();
         let elsewhere = matches!(source, "none" | "hub" | "synthetic") || self.weights.is_some();
         let included = if elsewhere { None } else { optional(BACKBONE)?.map(Weights::file) };
         if !elsewhere && included.is_none() {
@@ -251,9 +250,8 @@ impl DetectorBuilder {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn from_model(self, mut model: Model) -> Result<Detector> {
-        model.config.sha256 = sha256(&model.network.to_safetensors()?);
-        self.assemble(model, None, None, Path::new("<model>"))
+    pub fn from_model(self, model: Model) -> Result<Detector> {
+        self.assemble(model.with_sha256()?, None, None, Path::new("<model>"))
     }
 
     fn assemble(
@@ -264,7 +262,7 @@ impl DetectorBuilder {
         name: &Path,
     ) -> Result<Detector> {
         let calibration = self.calibration.clone().unwrap_or(calibration);
-        let config = &model.config;
+        let config = model.config();
         let chosen_on = calibration.as_ref().and_then(|calibration| calibration.model.as_deref());
         if chosen_on.is_some_and(|chosen_on| chosen_on != config.sha256) {
             let reason = format!(
@@ -298,17 +296,20 @@ impl DetectorBuilder {
         }
         let [rows, columns] = config.network.grid;
         let preprocess = config.input.preprocess()?;
-        if [preprocess.height() as usize, preprocess.width() as usize] != [rows * 16, columns * 16] {
-            let reason =
-                format!("its input is not 16 times its network's grid of {rows}x{columns}; config.json was changed");
+        if [preprocess.height() as usize, preprocess.width() as usize]
+            != [rows, columns].map(|tokens| tokens * TOKEN_STRIDE)
+        {
+            let reason = format!(
+                "its input is not {TOKEN_STRIDE} times its network's grid of {rows}x{columns}; config.json was changed"
+            );
             return Err(Error::model(name, reason));
         }
         let tiling = self.tiling.unwrap_or(config.input.tiling);
         tiling.map_or(Ok(()), |tiling| tiling.validate())?;
         let network = if self.dtype == DType::F32 && self.device.is_cpu() {
-            model.network.reconstructor()?
+            model.network().reconstructor()?
         } else {
-            model.network.frozen(self.dtype, &self.device)?.reconstructor()?
+            model.network().frozen(self.dtype, &self.device)?.reconstructor()?
         };
         Ok(Detector {
             model: Arc::new(model),
@@ -381,7 +382,7 @@ pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> R
         None => change.remove(CALIBRATION)?,
     }
     // A model that is there already keeps its card, and what it says of results.
-    if !Model::load_once(folder, &Device::Cpu).is_ok_and(|model| model.config == detector.model.config) {
+    if !Model::load_once(folder, &Device::Cpu).is_ok_and(|model| model.config() == detector.model.config()) {
         detector.model.save_in(&change, "")?;
     }
     Ok(change.commit()?)

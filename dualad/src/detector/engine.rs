@@ -9,10 +9,11 @@ use rayon::prelude::*;
 
 use crate::detector::Detector;
 use crate::detector::inspection::{AnomalyMap, Inspection, in_picture};
+use crate::detector::merge::{Merge, pooled_maximum};
 use crate::detector::request::Request;
-use crate::detector::tiling::{Merge, Tile, pooled_maximum};
 use crate::error::{Error, Result};
 use crate::features::{pixels, size, tokens};
+use crate::model::Tile;
 
 /// Inputs that the network is given at a time, and images that are in memory at a time.
 pub(crate) const BATCH: usize = 8;

@@ -9,20 +9,20 @@
 mod builder;
 mod engine;
 mod inspection;
+mod merge;
 mod original;
 mod outline;
 mod regions;
 mod request;
 #[cfg(test)]
 mod tests;
-mod tiling;
 
+pub use crate::model::Tiling;
 pub use builder::{DetectorBuilder, ModelBytes};
 pub use inspection::{AnomalyMap, Inspection};
 pub use original::{OriginalRegion, Stretch};
 pub use regions::{Bounds, Region, RegionOptions, Regions, regions};
 pub use request::Request;
-pub use tiling::Tiling;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -178,7 +178,7 @@ impl Detector {
 
     /// Everything about the model but its numbers.
     pub fn config(&self) -> &ModelConfig {
-        &self.model.config
+        self.model.config()
     }
 
     /// The model: its configuration and its network, in f32 on the CPU.
@@ -194,7 +194,7 @@ impl Detector {
 
     /// The products it was trained on.
     pub fn categories(&self) -> &[String] {
-        &self.model.config.categories
+        &self.model.config().categories
     }
 
     /// The thresholds it decides by, if it has any.

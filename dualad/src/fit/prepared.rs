@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Device};
 use dualad_backbones::FeatureExtractor;
 use dualad_data::Sample;
 use dualad_data::image::{Picture, Preprocess};
-use dualad_store::sha256;
 
 use crate::calibration::Scored;
 use crate::detector::{Detector, RegionOptions, Request};
@@ -120,7 +118,7 @@ impl PreparedFit {
         let existing = checkpoint.as_ref().filter(|path| *resume && path.exists());
         let mut trainer = match (existing, base) {
             (Some(path), _) => Trainer::resume(recipe, tokens, device, path)?,
-            (None, Some(base)) => Trainer::further(&base.model.network, recipe.train, tokens, device)?,
+            (None, Some(base)) => Trainer::further(base.model.network(), recipe.train, tokens, device)?,
             (None, None) => Trainer::new(recipe, tokens, device, cancel)?,
         };
         if let Some(path) = checkpoint {
@@ -151,21 +149,19 @@ impl PreparedFit {
     /// [`Error::Parameter`] if a parameter is not finite.
     pub fn model(&self, network: DualAd) -> Result<Model> {
         let stages: Vec<usize> = self.extractor.stages().iter().map(|stage| stage.index).collect();
-        let mut model = Model::new(network, self.fit.backbone, &stages, self.extractor.provenance().clone());
-        let config = &mut model.config;
-        config.input = self.input.clone();
-        config.categories.clone_from(&self.images.categories);
+        let mut categories = self.images.categories.clone();
         if let Some(base) = &self.fit.base {
-            config.categories.extend(base.categories().iter().cloned());
-            config.categories.sort();
-            config.categories.dedup();
+            categories.extend(base.categories().iter().cloned());
+            categories.sort();
+            categories.dedup();
         }
-        config.train_images = self.images.train.len();
-        config.held_out.clone_from(&self.images.digests);
-        config.preset.clone_from(&self.preset);
-        config.train = Some(self.recipe.train.clone());
-        config.sha256 = sha256(&model.network.to_safetensors()?);
-        Ok(model)
+        Model::new(network, self.fit.backbone, &stages, self.extractor.provenance().clone())
+            .with_input(self.input.clone())
+            .with_categories(categories)
+            .with_train_images(self.images.train.len())
+            .with_held_out(self.images.digests.clone())
+            .with_train(self.recipe.train.clone(), self.preset.clone())
+            .with_sha256()
     }
 
     /// Scores the held-out images with a network that the run trained and sets the thresholds. `losses` are passed on.
@@ -281,8 +277,8 @@ fn tokens(
 }
 
 fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, preprocess: Preprocess) -> Result<Detector> {
-    let network = model.network.frozen(extractor.dtype(), &fit.device)?.reconstructor()?.into();
-    let model = Model { network: model.network.frozen(DType::F32, &Device::Cpu)?, ..model };
+    let network = model.network().frozen(extractor.dtype(), &fit.device)?.reconstructor()?.into();
+    let model = model.on_cpu()?;
     Ok(Detector {
         model: Arc::new(model),
         network,

@@ -1,0 +1,47 @@
+//! The model card: a README for a saved model.
+
+use crate::model::config::ModelConfig;
+
+/// Returns the model card, in Markdown. `results` is its section on results.
+pub(super) fn card(config: &ModelConfig, results: &str) -> String {
+    let ModelConfig { backbone, weights, network, categories, train_images, input, .. } = config;
+    let origin = match (weights.source.as_str(), &weights.revision) {
+        ("none", _) => "needs no weights".to_owned(),
+        (source, Some(revision)) => format!("weights from {source}: {}, revision {revision}", weights.location),
+        (source, None) => format!("weights from {source} {}", weights.location),
+    };
+    let digest = weights.sha256.as_ref().map(|digest| format!(", SHA-256 `{digest}`")).unwrap_or_default();
+    let variant = network.variant;
+    let trained = match &config.train {
+        Some(train) => format!(
+            "{train_images} normal images, epochs: {}, images a step: {}, seed: {}",
+            train.epochs, train.batch_size, train.seed
+        ),
+        None => format!("{train_images} normal images"),
+    };
+    format!(
+        "---\nlibrary_name: dualad\ntags:\n- anomaly-detection\n---\n\n\
+         # Anomaly detection: {}\n\n\
+         A DualAD model (S. He et al., Electronics 2025, 14(3), 594), trained by dualad {}. It scores how far an image, and each of \
+         its pixels, departs from the normal images it was trained on; it has seen no defects, and its scores are no \
+         probabilities. What it was not trained on, be it another product, camera or light, looks anomalous to it.\n\n\
+         | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {variant}, narrow width {} |\n\
+         | input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
+         ## Results\n\n{}\n\n## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
+         network, `calibration.json`, where there is one, the thresholds.{}\n",
+        categories.join(", "),
+        config.dualad,
+        network.narrow_width,
+        input.height,
+        input.width,
+        input.filter,
+        input.fit,
+        categories.join(", "),
+        if results.trim().is_empty() { "Not measured." } else { results.trim() },
+        if weights.source == "none" {
+            ""
+        } else {
+            " The backbone's weights are not included, and have a license of their own."
+        },
+    )
+}

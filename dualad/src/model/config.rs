@@ -1,0 +1,90 @@
+//! The content of a model's `config.json`.
+
+use std::path::Path;
+
+use dualad_backbones::{Backbone, Provenance};
+use serde::{Deserialize, Serialize};
+
+use crate::config::DualAdConfig;
+use crate::error::{Error, Result};
+use crate::model::files::CONFIG;
+use crate::model::input::Input;
+use crate::recipe::TrainConfig;
+
+/// The version of the folder's format. Raised when older versions of the library cannot read a folder.
+pub(super) const FORMAT: u64 = 1;
+/// The maximum size of the file, in bytes.
+pub(super) const MAX_CONFIG: u64 = 16 << 20;
+
+/// The description of a model: everything but the parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ModelConfig {
+    /// The version of this format.
+    pub(super) format: u64,
+    /// The version of the library that wrote it.
+    pub dualad: String,
+    /// The frozen backbone.
+    pub backbone: Backbone,
+    /// The backbone's stages that are read, numbered from 1.
+    pub stages: Vec<usize>,
+    /// The origin of the backbone's weights.
+    pub weights: Provenance,
+    /// The preprocessing of images.
+    pub input: Input,
+    /// The reconstruction network.
+    pub network: DualAdConfig,
+    /// The SHA-256 of `model.safetensors`, in lower-case hexadecimal.
+    pub sha256: String,
+    /// The categories that the model was trained on.
+    pub categories: Vec<String>,
+    /// The number of training images.
+    pub train_images: usize,
+    /// The images that were not trained on, and that the thresholds are chosen by: the first half of the SHA-256 of each, in
+    /// hexadecimal. Training that continues leaves them out again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_out: Vec<String>,
+    /// The name of the recipe that the run started from; may be empty.
+    pub preset: String,
+    /// The configuration of the training.
+    pub train: Option<TrainConfig>,
+}
+
+impl ModelConfig {
+    /// Reads the text of a `config.json`. `name` is the model's name in errors.
+    pub(super) fn from_json(name: &Path, text: &str) -> Result<Self> {
+        let wrong = |reason: String| Error::model(name, reason);
+        let malformed = |error: serde_json::Error| wrong(format!("its {CONFIG} is no model's: {error}"));
+        let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
+        // The version first: other versions may have other fields.
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(FORMAT) => {}
+            Some(format) if format > FORMAT => {
+                return Err(wrong(format!(
+                    "it has format {format}, and this version knows up to {FORMAT}; update dualad"
+                )));
+            }
+            _ => return Err(wrong(format!("its {CONFIG} has no format that was ever written; save the model again"))),
+        }
+        serde_json::from_value(value).map_err(malformed)
+    }
+}
+
+/// Reads the text of a model's `config.json`. `name` is the model's name in errors.
+pub(super) fn read(path: &Path, name: &Path) -> Result<String> {
+    let io = |error| Error::Io { action: "read", path: path.into(), error };
+    let wrong = |reason: String| Error::model(name, reason);
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(wrong(format!("it has no {CONFIG}; name the folder of a trained model")));
+        }
+        Err(error) => return Err(io(error)),
+    };
+    // Opening a pipe may block forever, and reading a device may never end.
+    if !metadata.is_file() || metadata.len() > MAX_CONFIG {
+        return Err(wrong(format!("its {CONFIG} is not a file of at most {} MiB", MAX_CONFIG >> 20)));
+    }
+    std::fs::read_to_string(path).map_err(io)
+}

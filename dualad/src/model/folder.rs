@@ -1,0 +1,323 @@
+//! The folder of a saved model.
+
+use std::path::Path;
+
+use candle_core::{DType, Device};
+use dualad_backbones::{Backbone, Provenance};
+use dualad_store::{self as store, Transaction, sha256, sha256_of_file};
+
+use crate::calibration::Calibration;
+use crate::cdbn::DualAd;
+use crate::error::{Error, Result};
+use crate::model::card::card;
+use crate::model::config::{self, FORMAT, MAX_CONFIG, ModelConfig};
+use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, PREVIOUS_CALIBRATION};
+use crate::model::input::Input;
+use crate::recipe::TrainConfig;
+
+/// A trained network with its description.
+///
+/// ```
+/// use dualad::backbones::{Backbone, FeatureExtractor};
+/// use dualad::candle_core::Device;
+/// use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
+///
+/// // Small, for an example.
+/// let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
+///     .with_narrow_width(16)
+///     .with_chunk_width(16)
+///     .with_ffn_width(32);
+/// let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
+/// let extractor = Backbone::FilterBank.extractor().build()?;
+///
+/// let folder = std::env::temp_dir().join(format!("dualad-doc-model-{}", std::process::id()));
+/// Model::new(network, Backbone::FilterBank, &[1, 2, 3], extractor.provenance().clone())
+///     .with_categories(vec!["screw".into()])
+///     .save(&folder, "Untrained.")?;
+/// let model = Model::load(&folder, &Device::Cpu)?;
+/// assert_eq!(model.config().backbone, Backbone::FilterBank);
+/// assert_eq!(model.config().input.preprocess()?.height(), 224);
+/// # std::fs::remove_dir_all(&folder).unwrap();
+/// # Ok::<(), dualad::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// `config.network` is always the network's own configuration.
+    config: ModelConfig,
+    network: DualAd,
+}
+
+impl Model {
+    /// Returns a model of a network that was trained on features of this backbone, at the stages numbered from 1.
+    pub fn new(network: DualAd, backbone: Backbone, stages: &[usize], weights: Provenance) -> Self {
+        let config = ModelConfig {
+            format: FORMAT,
+            dualad: env!("CARGO_PKG_VERSION").into(),
+            backbone,
+            stages: stages.into(),
+            weights,
+            input: Input::of_grid(network.config().grid),
+            network: network.config().clone(),
+            sha256: String::new(),
+            categories: Vec::new(),
+            train_images: 0,
+            held_out: Vec::new(),
+            preset: String::new(),
+            train: None,
+        };
+        Self { config, network }
+    }
+
+    /// Returns the description.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Returns the reconstruction network.
+    pub fn network(&self) -> &DualAd {
+        &self.network
+    }
+
+    /// Sets the preprocessing of images.
+    #[must_use]
+    pub fn with_input(mut self, input: Input) -> Self {
+        self.config.input = input;
+        self
+    }
+
+    /// Sets the categories that the model was trained on.
+    #[must_use]
+    pub fn with_categories(mut self, categories: Vec<String>) -> Self {
+        self.config.categories = categories;
+        self
+    }
+
+    /// Sets the number of training images.
+    #[must_use]
+    pub fn with_train_images(mut self, images: usize) -> Self {
+        self.config.train_images = images;
+        self
+    }
+
+    /// Sets the digests of the images that were not trained on; see [`ModelConfig::held_out`].
+    #[must_use]
+    pub fn with_held_out(mut self, digests: Vec<String>) -> Self {
+        self.config.held_out = digests;
+        self
+    }
+
+    /// Sets the configuration of the training, and the name of the recipe that it started from (may be empty).
+    #[must_use]
+    pub fn with_train(mut self, train: TrainConfig, preset: impl Into<String>) -> Self {
+        (self.config.train, self.config.preset) = (Some(train), preset.into());
+        self
+    }
+
+    /// Sets the digest of the parameters, which a model that was not loaded does not have.
+    pub(crate) fn with_sha256(mut self) -> Result<Self> {
+        self.config.sha256 = sha256(&self.network.to_safetensors()?);
+        Ok(self)
+    }
+
+    /// Returns the model with a frozen network in f32 on the CPU.
+    pub(crate) fn on_cpu(self) -> Result<Self> {
+        Ok(Self { network: self.network.frozen(DType::F32, &Device::Cpu)?, ..self })
+    }
+
+    /// Writes the folder, which is created if it does not exist. `results` is a section of the model card, in Markdown.
+    ///
+    /// All files replace those of an earlier model together: if the process ends, the folder holds one model or the other. Backbone
+    /// weights of another model are removed. Thresholds of another model are kept as `calibration.previous.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while another
+    /// process writes there.
+    pub fn save(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
+        let folder = folder.as_ref();
+        let transaction = Transaction::begin(folder)?;
+        let sha256 = self.save_in(&transaction, results)?;
+        let thresholds = folder.join(CALIBRATION);
+        if store::exists(&thresholds) {
+            let text = config::read(&folder.join(CONFIG), folder);
+            let earlier = text.and_then(|text| ModelConfig::from_json(folder, &text));
+            let same = earlier.is_ok_and(|earlier| earlier.sha256 == sha256);
+            // Thresholds that name no model belong to the model that the folder held before.
+            let named = Calibration::load(&thresholds).ok().and_then(|thresholds| thresholds.model);
+            if named.map_or(!same, |named| named != sha256) {
+                if std::fs::metadata(&thresholds).is_ok_and(|found| found.is_file() && found.len() <= MAX_CONFIG) {
+                    let io = |error| Error::Io { action: "read", path: thresholds.clone(), error };
+                    transaction.write(PREVIOUS_CALIBRATION, &std::fs::read(&thresholds).map_err(io)?)?;
+                }
+                transaction.remove(CALIBRATION)?;
+            }
+        }
+        self.remove_other_backbone(&transaction, folder)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Removes backbone weights that this model would not load with.
+    pub(crate) fn remove_other_backbone(&self, transaction: &Transaction, folder: &Path) -> Result<()> {
+        let weights = folder.join(BACKBONE);
+        if weights.exists() && sha256_of_file(&weights).ok() != self.config.weights.sha256 {
+            transaction.remove(BACKBONE)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the model's files in a transaction, and returns the SHA-256 of the parameters.
+    pub(crate) fn save_in(&self, transaction: &Transaction, results: &str) -> Result<String> {
+        let parameters = self.network.to_safetensors()?;
+        let sha256 = sha256(&parameters);
+        let config = ModelConfig { sha256: sha256.clone(), ..self.config.clone() };
+        transaction.write(PARAMETERS, &parameters)?;
+        transaction.write(CARD, card(&config, results).as_bytes())?;
+        let no_json =
+            |error: serde_json::Error| Error::Io { action: "write", path: CONFIG.into(), error: error.into() };
+        let mut text = serde_json::to_string_pretty(&config).map_err(no_json)?;
+        text.push('\n');
+        transaction.write(CONFIG, text.as_bytes())?;
+        Ok(sha256)
+    }
+
+    /// Reads a folder. While another process saves there, the result is the earlier model or the new one. A save that a killed process
+    /// committed is completed.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for a folder that is no model, one of a newer format, and one whose files do not belong together;
+    /// [`Error::Io`], and those of [`DualAd::load`].
+    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let folder = folder.as_ref();
+        store::read(folder, CONFIG, || Self::load_once(folder, device))
+    }
+
+    /// Reads a folder inside of [`store::read`], for callers that read more of its files.
+    pub(crate) fn load_once(folder: &Path, device: &Device) -> Result<Self> {
+        Self::from_files(folder, &store::find(folder, CONFIG), &store::find(folder, PARAMETERS), device)
+    }
+
+    /// Reads two files that may be in different folders. `name` is the model's name in errors.
+    pub(crate) fn from_files(name: &Path, config: &Path, parameters: &Path, device: &Device) -> Result<Self> {
+        let config = config::read(config, name)?;
+        // Checked before the parameters are read, which may be large.
+        ModelConfig::from_json(name, &config)?;
+        let parameters = dualad_backbones::weights::read_file(parameters)?;
+        Self::from_bytes(name, config.as_bytes(), &parameters, device)
+    }
+
+    /// Reads the content of a `config.json` and a `model.safetensors`. `name` is the model's name in errors.
+    ///
+    /// # Errors
+    /// Those of [`Self::load`].
+    pub fn from_bytes(name: &Path, config: &[u8], parameters: &[u8], device: &Device) -> Result<Self> {
+        let wrong = |reason: String| Error::model(name, reason);
+        let text = std::str::from_utf8(config).map_err(|_| wrong(format!("its {CONFIG} is no UTF-8 text")))?;
+        let config = ModelConfig::from_json(name, text)?;
+        let found = sha256(parameters);
+        if found != config.sha256 {
+            let expected = &config.sha256;
+            return Err(wrong(format!(
+                "its {PARAMETERS} has SHA-256 {found}, and its {CONFIG} says {expected}; copy both from the same model"
+            )));
+        }
+        let source_name = name.join(PARAMETERS).display().to_string();
+        let network = DualAd::from_safetensors(config.network.clone(), &source_name, parameters, device)?;
+        Ok(Self { config, network })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dualad_backbones::{Backbone, Provenance};
+
+    use super::*;
+    use crate::Random;
+    use crate::testing::{bits, small};
+
+    fn model() -> Model {
+        let network = DualAd::new(small(), &Random::new(0), &Device::Cpu).unwrap();
+        Model::new(network, Backbone::FilterBank, &[1, 2, 3], Provenance::default())
+            .with_categories(vec!["gear".into(), "plate".into()])
+    }
+
+    fn load_error(folder: &Path) -> String {
+        let error = Model::load(folder, &Device::Cpu).unwrap_err().to_string();
+        assert!(error.contains(&folder.display().to_string()), "{error}");
+        error
+    }
+
+    #[test]
+    fn a_model_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = model();
+        saved.save(folder.path(), "It was not.").unwrap();
+        let loaded = Model::load(folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(bits(saved.network.parameters()), bits(loaded.network.parameters()));
+        assert_eq!(loaded.network.config(), saved.network.config());
+        assert_eq!(loaded.config, ModelConfig { sha256: loaded.config.sha256.clone(), ..saved.config });
+        assert_eq!((loaded.config.input.height, loaded.config.input.width), (48, 64));
+        let card = std::fs::read_to_string(folder.path().join(CARD)).unwrap();
+        assert!(card.contains("gear, plate") && card.contains("It was not.") && card.contains("48 x 64"), "{card}");
+    }
+
+    #[test]
+    fn a_folder_with_the_field_names_of_an_earlier_version_loads() {
+        let folder = tempfile::tempdir().unwrap();
+        let saved = model();
+        saved.save(folder.path(), "").unwrap();
+        let path = folder.path().join(CONFIG);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        for (old, new) in [("window", "neighbor_mask"), ("head_width", "chunk_width"), ("standardise", "standardize")] {
+            assert!(text.contains(&format!("\"{new}\"")) && !text.contains(&format!("\"{old}\"")), "{text}");
+            text = text.replace(&format!("\"{new}\""), &format!("\"{old}\""));
+        }
+        std::fs::write(&path, text).unwrap();
+        let loaded = Model::load(folder.path(), &Device::Cpu).unwrap();
+        assert_eq!(loaded.config.network, saved.config.network);
+    }
+
+    #[test]
+    fn what_is_no_model_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(load_error(folder.path()).contains("it has no config.json"));
+        model().save(folder.path(), "").unwrap();
+        let path = folder.path().join(CONFIG);
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (from, to, word) in [
+            (r#""format": 1"#, r#""format": 2"#, "update"),
+            (r#""format": 1"#, r#""format": "one""#, "no format"),
+            (r#""categories""#, r#""kategories""#, "kategories"),
+            ("{", "", "no model"),
+        ] {
+            std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
+            assert!(load_error(folder.path()).contains(word), "{word}");
+        }
+        // The numbers of another model.
+        std::fs::write(&path, &text).unwrap();
+        let other = DualAd::new(small(), &Random::new(1), &Device::Cpu).unwrap();
+        other.save(folder.path().join(PARAMETERS)).unwrap();
+        assert!(load_error(folder.path()).contains("SHA-256"));
+        std::fs::remove_file(folder.path().join(PARAMETERS)).unwrap();
+        load_error(folder.path());
+    }
+
+    #[test]
+    fn thresholds_of_the_model_that_was_here_do_not_stay_with_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let save = |seed: u64| {
+            let network = DualAd::new(small(), &Random::new(seed), &Device::Cpu).unwrap();
+            let model = Model::new(network, Backbone::FilterBank, &[1, 2, 3], Provenance::default());
+            model.save(folder.path(), "").unwrap();
+        };
+        for written in [r#"{"pooled": {"reject": 5}}"#, "no JSON"] {
+            save(0);
+            std::fs::write(path(CALIBRATION), written).unwrap();
+            // The same model, such as with another card.
+            save(0);
+            assert_eq!(std::fs::read_to_string(path(CALIBRATION)).unwrap(), written);
+            save(1);
+            assert!(!path(CALIBRATION).exists());
+            assert_eq!(std::fs::read_to_string(path(PREVIOUS_CALIBRATION)).unwrap(), written);
+        }
+    }
+}
