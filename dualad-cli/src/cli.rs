@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::common::{Result, exit};
-use crate::{bench, calibrate, evaluate, inspect, serve, train, watch};
+use crate::{bench, calibrate, check, evaluate, info, inspect, serve, shell, train, watch};
 
 /// Find anomalies in images with one model for all products, trained on normal images only
 #[derive(Debug, Parser)]
@@ -24,7 +24,11 @@ enum Command {
     Calibrate(calibrate::Args),
     Watch(watch::Args),
     Serve(serve::Args),
+    Check(check::Args),
+    Info(info::Args),
     Bench(bench::Args),
+    Completions(shell::CompletionsArgs),
+    Man(shell::ManArgs),
 }
 
 /// Runs the program: parses the command line and runs its subcommand.
@@ -45,6 +49,10 @@ fn run(command: &Command) -> Result<()> {
         Command::Calibrate(args) => calibrate::run(args),
         Command::Watch(args) => watch::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => shell::completions(args),
+        Command::Man(args) => shell::man(args),
     }
 }

@@ -65,13 +65,7 @@ impl CommonArgs {
     /// # Errors
     /// A line that names the file.
     pub fn write_json(&self, result: &impl Serialize) -> Result<()> {
-        let Some(path) = &self.json else { return Ok(()) };
-        let mut text = serde_json::to_string_pretty(result)?;
-        text.push('\n');
-        if self.json_to_stdout() {
-            return print(&text);
-        }
-        write_whole(path, &text)
+        self.json.as_deref().map_or(Ok(()), |path| write_json(path, result))
     }
 
     /// What is known to go wrong with `--json` before anything is computed: no folder, or a file that is needed.
@@ -81,6 +75,33 @@ impl CommonArgs {
             _ => Ok(()),
         }
     }
+}
+
+/// The flag for JSON of a subcommand without a device or a seed.
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Write JSON to FILE; without FILE or with `-`, print it instead of text
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    json: Option<PathBuf>,
+}
+
+impl JsonArgs {
+    /// Returns true if standard output belongs to the JSON.
+    pub(crate) fn to_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+
+    /// Writes a result where the flag says, if it is given.
+    pub(crate) fn write(&self, result: &impl Serialize) -> Result<()> {
+        self.json.as_deref().map_or(Ok(()), |path| write_json(path, result))
+    }
+}
+
+/// Writes a result as JSON to a file, or to standard output for `-`.
+fn write_json(path: &Path, result: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(result)?;
+    text.push('\n');
+    if path == Path::new("-") { print(&text) } else { write_whole(path, &text) }
 }
 
 /// Writes a file under a temporary name, which does not stay if that goes wrong.

@@ -4,17 +4,20 @@
 
 pub mod bench;
 mod calibrate;
+mod check;
 mod cli;
 mod common;
 mod data;
 mod evaluate;
 mod features;
 mod heat_maps;
+mod info;
 mod inspect;
 mod measure;
 mod model;
 mod progress;
 mod serve;
+mod shell;
 mod signals;
 pub mod train;
 mod watch;

@@ -47,8 +47,7 @@ impl ModelSource {
 
     /// Returns the model's folder, unless the model is on the hub.
     pub(crate) fn folder(&self) -> Option<&Path> {
-        let folder = Path::new(&self.model);
-        (folder.exists() || !is_hub_name(&self.model)).then_some(folder)
+        model_folder(&self.model)
     }
 
     /// Returns the files of the model, which output must not replace.
@@ -113,19 +112,24 @@ fn hub() -> Result<Weights> {
     Err("this program was built without the hub; give --weights FILE".into())
 }
 
-/// `owner/name`, and no path that happens to be missing.
+/// Returns the folder that a model's name is, unless it names a model on the hub: `owner/name`, where no such folder exists.
+pub(crate) fn model_folder(name: &str) -> Option<&Path> {
+    let folder = Path::new(name);
+    (folder.exists() || !is_hub_name(name)).then_some(folder)
+}
+
 fn is_hub_name(text: &str) -> bool {
     let part = |part: &str| !part.is_empty() && !part.starts_with('.');
     matches!(text.split('/').collect::<Vec<_>>().as_slice(), [owner, name] if part(owner) && part(name))
 }
 
 #[cfg(feature = "hub")]
-fn from_hub(builder: DetectorBuilder, name: &str) -> Result<Detector> {
+pub(crate) fn from_hub(builder: DetectorBuilder, name: &str) -> Result<Detector> {
     Ok(builder.from_pretrained(name)?)
 }
 
 #[cfg(not(feature = "hub"))]
-fn from_hub(_: DetectorBuilder, name: &str) -> Result<Detector> {
+pub(crate) fn from_hub(_: DetectorBuilder, name: &str) -> Result<Detector> {
     Err(format!("{name} is no folder, and this was built without the hub").into())
 }
 

@@ -3,15 +3,14 @@
 mod scan;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::common::{CommonArgs, Result, note, print};
 use crate::model::{Line, ModelArgs};
 use dualad::Detector;
-use dualad::data::render;
+use dualad::data::{Cancel, render};
 use dualad::detector::{Inspection, Request};
+use crate::signals::cancel_on_signal;
 use scan::Scan;
 
 /// Images that are inspected together.
@@ -54,7 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             "--json takes `-` alone here: the lines go to standard output, and with --out to a file each".into()
         );
     }
-    let stop = stop_flag()?;
+    let stop = Cancel::default();
+    cancel_on_signal(&stop)?;
     let detector = args.model.detector(&args.common)?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     note(&format!("watching {}", args.folder.display()));
     let interval = Duration::from_millis(args.interval_ms);
     let mut unreadable = false;
-    while !stop.load(Ordering::Relaxed) {
+    while !stop.is_cancelled() {
         let begun = Instant::now();
         match scan.settled() {
             Ok(images) => {
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 }
                 for images in images.chunks(TOGETHER) {
                     inspect(args, &detector, &mut scan, images)?;
-                    if stop.load(Ordering::Relaxed) {
+                    if stop.is_cancelled() {
                         break;
                     }
                 }
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Err(_) => {}
         }
         // Short sleeps, so that a signal is soon heard.
-        while begun.elapsed() < interval && !stop.load(Ordering::Relaxed) {
+        while begun.elapsed() < interval && !stop.is_cancelled() {
             std::thread::sleep((interval - begun.elapsed().min(interval)).min(Duration::from_millis(50)));
         }
     }
@@ -157,15 +157,4 @@ fn same_folder(a: &Path, b: &Path) -> Result<bool> {
     let resolved =
         |path: &Path| path.canonicalize().map_err(|error| format!("cannot use the folder {}: {error}", path.display()));
     Ok(resolved(a)? == resolved(b)?)
-}
-
-/// Raised by SIGINT and SIGTERM; a second one ends the process at once.
-fn stop_flag() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    #[cfg(unix)]
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, stop.clone())?;
-        signal_hook::flag::register(signal, stop.clone())?;
-    }
-    Ok(stop)
 }

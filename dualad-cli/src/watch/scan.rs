@@ -1,6 +1,9 @@
-//! Which images of a folder are new and complete.
+//! Finds the images of a folder that are new and complete, by listing it again and again.
 //!
-//! The folder is looked at again and again: notifications do not come from network shares, where cameras put their images.
+//! Notifications of the operating system do not come from network shares, where cameras put their images. The polling watcher
+//! of the crate `notify` (8.2.2) compares modification times in whole seconds and no lengths: it misses the second half of a
+//! file written within the same second, and a file renamed over another one. Its content comparison would read every file of
+//! the folder each time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The examples `mvtec` and `visa` as processes: what they write, how they end, and what survives when they are ended.
+//! `dualad train` and `dualad evaluate` as processes: the files they write, how they end, and what an interrupted run keeps.
 
 #![cfg(unix)]
 #![allow(clippy::print_stdout)]
@@ -13,9 +13,19 @@ use dualad::backbones::Backbone;
 use dualad::recipe::Recipe;
 use serde_json::Value;
 
-mod support;
+mod support {
+    pub(crate) mod config;
+    pub(crate) mod example;
+    pub(crate) mod output;
+    pub(crate) mod parts;
+    pub(crate) mod program;
+}
 
-use support::{CONFIG, example, succeed, text, wait_for, write_parts};
+use support::config::CONFIG;
+use support::example::example;
+use support::output::{succeed, text, wait_for};
+use support::parts::write_parts;
+use support::program::program;
 
 /// A folder with a dataset, a configuration and a cache.
 struct Place {
@@ -36,7 +46,7 @@ impl Place {
 
     /// A run into the folder `out`.
     fn command(&self, out: &str) -> Command {
-        let mut command = example("mvtec");
+        let mut command = program("train");
         command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
         command.args(["--backbone", "filter-bank", "--preset", "fast", "--heatmaps", "1"]);
         command.arg("--cache").arg(self.path("cache")).arg("--out").arg(self.path(out));
@@ -115,7 +125,7 @@ fn a_run_leaves_a_model_a_report_and_heat_maps() {
     assert_eq!(json(&out.join("report.json"))["seconds"].as_object().unwrap().len(), 3);
 
     // Measured again, the model gives the same.
-    let mut again = example("mvtec");
+    let mut again = program("train");
     again.args(["--eval-only", "--json", "-", "--data"]).arg(place.path("data")).arg("--out").arg(&out);
     again.arg("--cache").arg(place.path("cache"));
     let output = succeed(&mut again);
@@ -138,7 +148,7 @@ fn the_second_run_takes_its_features_from_the_cache_and_no_cache_changes_nothing
     assert_eq!(place.model("first"), place.model("second"));
     assert_eq!(place.result("first"), place.result("second"));
 
-    let mut without = example("mvtec");
+    let mut without = program("train");
     without.arg("--data").arg(place.path("data")).arg("--config").arg(place.path("config.json"));
     without.args(["--backbone", "filter-bank", "--preset", "fast", "--no-cache"]).arg("--out").arg(place.path("third"));
     without.env("DUALAD_CACHE", place.path("untouched"));
@@ -292,19 +302,17 @@ fn bad_usage_is_2_and_anything_else_a_line() {
         &["--no-such-flag"],
         &["an-argument"],
     ] {
-        let output = example("mvtec").args(flags).output().unwrap();
+        let output = program("train").args(flags).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {}", text(&output.stderr));
     }
-    let mut missing = example("mvtec");
+    let mut missing = program("train");
     missing.args(["--data", "/nowhere/at/all", "--backbone", "filter-bank"]).arg("--out").arg(place.path("out"));
     missing.arg("--cache").arg(place.path("cache"));
     let error = fail(&mut missing, 1);
     assert!(error.contains("/nowhere/at/all"), "{error}");
     let error = fail(place.command("out").args(["--categories", "gear,nut"]), 1);
     assert!(error.contains("nut") && error.contains("plate"), "{error}");
-    let error = fail(place.command("out").arg("--resume"), 1);
-    assert!(error.contains("checkpoint.safetensors") && error.contains("without --resume"), "{error}");
-    let mut untrained = example("mvtec");
+    let mut untrained = program("train");
     untrained.arg("--eval-only").arg("--data").arg(place.path("data")).arg("--out").arg(place.path("out"));
     let error = fail(untrained.arg("--cache").arg(place.path("cache")), 1);
     assert!(error.contains("config.json"), "{error}");
@@ -317,6 +325,65 @@ fn bad_usage_is_2_and_anything_else_a_line() {
     assert!(error.contains("heads"), "{error}");
     fs::remove_file(place.path("config.json")).unwrap();
     assert!(fail(&mut place.command("out"), 1).contains("config.json"));
+}
+
+/// A run that is killed before its first checkpoint starts again with the command that resumes it.
+#[test]
+fn resuming_without_a_checkpoint_begins_the_run() {
+    let place = Place::new();
+    let output = succeed(place.command("resumed").arg("--resume"));
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("no ") && stderr.contains("checkpoint.safetensors to resume from"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    succeed(&mut place.command("whole"));
+    assert_eq!(place.model("resumed"), place.model("whole"));
+    assert_eq!(place.result("resumed"), place.result("whole"));
+    let output = succeed(place.command("resumed").arg("--resume"));
+    assert_eq!(text(&output.stderr), "", "a checkpoint exists");
+}
+
+/// The example `mvtec` trains the same model as `dualad train`, and `dualad evaluate` measures it with the same result.
+#[test]
+fn the_example_trains_the_same_model_and_evaluate_measures_it() {
+    let place = Place::new();
+    succeed(&mut place.command("program"));
+    let mut run = example("mvtec");
+    run.arg("--data").arg(place.path("data")).arg("--config").arg(place.path("config.json"));
+    run.args(["--backbone", "filter-bank", "--preset", "fast", "--heatmaps", "1"]);
+    run.arg("--cache").arg(place.path("cache")).arg("--out").arg(place.path("example"));
+    succeed(&mut run);
+    assert_eq!(place.model("example"), place.model("program"));
+    assert_eq!(place.result("example"), place.result("program"));
+
+    let mut evaluate = program("evaluate");
+    evaluate.arg("--model").arg(place.path("program")).arg("--data").arg(place.path("data")).args(["--json", "-"]);
+    evaluate.arg("--cache").arg(place.path("cache")).arg("--out").arg(place.path("evaluation"));
+    let measured: Value = serde_json::from_slice(&succeed(&mut evaluate).stdout).unwrap();
+    for field in ["categories", "mean", "pooled", "backbone", "variant", "preset", "epochs", "parameters", "train_images"] {
+        assert_eq!(measured[field], place.result("program")[field], "{field}");
+    }
+    assert!(place.path("evaluation/report.html").is_file() && place.path("evaluation/heatmaps/gear").is_dir());
+    assert!(!place.path("evaluation/config.json").exists(), "the model is not copied");
+}
+
+/// Every layout is found, and can be forced.
+#[test]
+fn a_folder_of_images_is_a_layout_too() {
+    let place = Place::new();
+    let folder = place.path("data/gear/train/good");
+    let run = |layout: &str, out: &str| {
+        let mut command = program("train");
+        command.arg("--data").arg(&folder).arg("--config").arg(place.path("config.json")).args(["--layout", layout]);
+        command.args(["--backbone", "filter-bank", "--preset", "fast"]);
+        command.arg("--cache").arg(place.path("cache")).arg("--out").arg(place.path(out));
+        command
+    };
+    let output = succeed(&mut run("auto", "auto"));
+    assert!(text(&output.stderr).contains("no test images"), "{}", text(&output.stderr));
+    succeed(&mut run("folder", "folder"));
+    assert_eq!(place.model("auto"), place.model("folder"));
+    let error = fail(&mut run("visa", "out"), 1);
+    assert!(error.contains("1cls.csv"), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The examples `detect`, `calibrate` and `watch` as processes.
+//! `dualad inspect`, `dualad calibrate` and `dualad watch` as processes.
 
 #![cfg(unix)]
 
@@ -13,9 +13,15 @@ use dualad::Detector;
 use dualad::data::{Dataset, Split};
 use serde_json::Value;
 
-mod support;
+mod support {
+    pub(crate) mod parts;
+    pub(crate) mod program;
+    pub(crate) mod recipe;
+}
 
-use support::{example, recipe, write_parts};
+use support::parts::write_parts;
+use support::program::program;
+use support::recipe::recipe;
 
 /// A model, and images that it was not trained on.
 struct Place {
@@ -41,7 +47,8 @@ impl Place {
     }
 
     fn detect(&self, options: &[&str], images: &[&Path]) -> Output {
-        let mut command = example("detect");
+        // The old name of `inspect`.
+        let mut command = program("detect");
         command.arg("--model").arg(self.path("model")).args(options).args(images);
         command.output().unwrap()
     }
@@ -138,10 +145,10 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
         assert_eq!(output.status.code(), Some(code), "{options:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(word), "{options:?}");
     }
-    let output = example("detect").args(["--model", "/no/such/model", "x.png"]).output().unwrap();
+    let output = program("inspect").args(["--model", "/no/such/model", "x.png"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/model"));
-    assert_eq!(example("detect").args(["--model", "x"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(program("inspect").args(["--model", "x"]).output().unwrap().status.code(), Some(2));
 }
 
 /// Thresholds are set anew, from good images alone and with defective ones, and `detect` goes by them.
@@ -160,7 +167,7 @@ fn what_is_read_is_not_written_over() {
         fail(place.detect(&["--json", path.to_str().unwrap()], &[&image]));
     }
     for flag in ["--out", "--json"] {
-        let mut command = example("calibrate");
+        let mut command = program("calibrate");
         command.arg("--model").arg(&model).arg("--data").arg(place.path("data"));
         fail(command.arg(flag).arg(&before[1].1).output().unwrap());
     }
@@ -176,7 +183,7 @@ fn what_is_read_is_not_written_over() {
 fn calibrate_leaves_out_what_the_model_does_not_know() {
     let place = Place::new();
     let calibrate = |data: &Path| {
-        let mut command = example("calibrate");
+        let mut command = program("calibrate");
         let output = command.arg("--model").arg(place.path("model")).arg("--data").arg(data).output().unwrap();
         let thresholds = fs::read_to_string(place.path("model/calibration.json")).unwrap();
         (String::from_utf8(output.stderr).unwrap(), serde_json::from_str::<Value>(&thresholds).unwrap())
@@ -199,7 +206,7 @@ fn calibrate_leaves_out_what_the_model_does_not_know() {
 fn calibrate_changes_what_detect_decides() {
     let place = Place::new();
     let calibrate = |options: &[&str]| {
-        let mut command = example("calibrate");
+        let mut command = program("calibrate");
         command.arg("--model").arg(place.path("model")).arg("--data").arg(place.path("data")).args(options);
         command.output().unwrap()
     };
@@ -251,7 +258,7 @@ struct Watch {
 
 impl Watch {
     fn start(place: &Place, options: &[&str]) -> Self {
-        let mut command = example("watch");
+        let mut command = program("watch");
         command.arg("--model").arg(place.path("model")).arg("--out").arg(place.path("out"));
         command.args(["--interval-ms", "50"]).args(options).arg(place.path("incoming"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -385,7 +392,7 @@ fn watch_takes_what_is_there_when_asked_and_refuses_what_cannot_be() {
     assert_eq!(watch.stop(), Some(0));
 
     let refused = |out: PathBuf, folder: PathBuf, word: &str| {
-        let mut command = example("watch");
+        let mut command = program("watch");
         let output = command.arg("--model").arg(place.path("model")).arg("--out").arg(out).arg(folder).output();
         let output = output.unwrap();
         assert_eq!(output.status.code(), Some(1));

@@ -19,9 +19,21 @@ use dualad::detector::Request;
 use dualad::{Detector, Model};
 use serde_json::Value;
 
-mod support;
+mod support {
+    pub(crate) mod config;
+    pub(crate) mod disk;
+    pub(crate) mod output;
+    pub(crate) mod parts;
+    pub(crate) mod program;
+    pub(crate) mod recipe;
+}
 
-use support::{CONFIG, Disk, example, recipe, succeed, text, wait_for, write_parts};
+use support::config::CONFIG;
+use support::disk::Disk;
+use support::output::{succeed, text, wait_for};
+use support::parts::write_parts;
+use support::program::program;
+use support::recipe::recipe;
 
 fn kills() -> u64 {
     std::env::var("DUALAD_KILLS").map_or(4, |kills| kills.parse().unwrap())
@@ -54,7 +66,7 @@ impl Place {
 
     /// A run into the folder `out` with the cache `cache`.
     fn training_with(&self, out: &str, cache: &str) -> Command {
-        let mut command = example("mvtec");
+        let mut command = program("train");
         command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
         command.args(["--backbone", "filter-bank", "--preset", "fast"]);
         command.arg("--cache").arg(self.path(cache)).arg("--out").arg(self.path(out));
@@ -150,10 +162,8 @@ fn training_killed_again_and_again_ends_with_the_same_bits() {
     let (mut killed, mut patience) = (0, Duration::ZERO);
     loop {
         let mut command = place.training("killed");
-        if place.path("killed/checkpoint.safetensors").exists() {
-            command.arg("--resume");
-        }
-        let process = quiet(command.args(flags));
+        // Also where it was killed before its first checkpoint.
+        let process = quiet(command.arg("--resume").args(flags));
         if killed < kills() {
             // Where the machine is slow, a run must still get somewhere.
             patience += Duration::from_millis(5);
@@ -219,7 +229,7 @@ fn calibrating_killed_again_and_again_leaves_the_old_thresholds_or_the_new_ones(
     let model = folder.path().join("model");
     Detector::load(models().path("calibrated")).unwrap().save(&model).unwrap();
     let calibrate = |quantile: &str| {
-        let mut command = example("calibrate");
+        let mut command = program("calibrate");
         command.arg("--model").arg(&model).arg("--data").arg(models().path("data")).args(["--quantile", quantile]);
         command
     };
@@ -404,12 +414,12 @@ fn a_full_disk_leaves_the_model_its_thresholds_and_whole_pictures() {
     let error = other.save(&model).unwrap_err().to_string();
     assert!(error.contains("cannot write") && error.contains("disk/model"), "{error}");
     assert!(content(&model) == before, "{:?}", names(&model));
-    let mut command = example("calibrate");
+    let mut command = program("calibrate");
     let error = fail(command.arg("--model").arg(&model).arg("--data").arg(models().path("data")));
     assert!(error.contains("calibration.json"), "{error}");
     assert!(content(&model) == before, "{:?}", names(&model));
     // Beside what cannot be written, what was found is said.
-    let mut command = example("detect");
+    let mut command = program("inspect");
     command.arg("--model").arg(&model).arg("--heatmaps").arg(disk.path("maps")).args(["--json", "-"]);
     let output = command.arg(models().path("data/gear/test/good/000.png")).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
@@ -428,18 +438,18 @@ fn what_cannot_be_written_is_named_and_can_be_read() {
     fs::create_dir(disk.path("out")).unwrap();
     disk.seal();
     let image = models().path("data/gear/test/good/000.png");
-    succeed(example("detect").arg("--model").arg(disk.path("model")).arg(&image));
+    succeed(program("inspect").arg("--model").arg(disk.path("model")).arg(&image));
     for (error, name) in [
         (fail(&mut place.training("disk/out")), "disk/out"),
         (fail(&mut place.training("disk/new")), "disk/new"),
         (fail(&mut place.training_with("out", "disk/empty-cache")), "disk/empty-cache"),
         (
-            fail(example("calibrate").arg("--model").arg(disk.path("model")).arg("--data").arg(models().path("data"))),
+            fail(program("calibrate").arg("--model").arg(disk.path("model")).arg("--data").arg(models().path("data"))),
             "disk/model",
         ),
         (
             fail(
-                example("detect")
+                program("inspect")
                     .arg("--model")
                     .arg(disk.path("model"))
                     .arg("--heatmaps")

@@ -16,9 +16,15 @@ use dualad::Detector;
 use dualad::data::{Dataset, Split};
 use dualad::detector::Request;
 
-mod support;
+mod support {
+    pub(crate) mod parts;
+    pub(crate) mod program;
+    pub(crate) mod recipe;
+}
 
-use support::{example, recipe, write_parts};
+use support::parts::write_parts;
+use support::program::program;
+use support::recipe::recipe;
 
 const THREADS: usize = 4;
 /// What allocators and threads may still take after the first tenth, in bytes.
@@ -123,7 +129,7 @@ fn a_server_answers_the_same_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let (model, images) = model(folder.path());
     let images: Vec<Vec<u8>> = images.iter().map(|image| std::fs::read(image).unwrap()).collect();
-    let mut command = example("serve");
+    let mut command = program("serve");
     // One image at a time: to the bit, numbers depend on what else is in a batch.
     command.arg("--model").arg(&model).args(["--port", "0", "--threads", "2", "--batch", "1"]);
     let mut server = Server(command.stdout(Stdio::piped()).spawn().unwrap());

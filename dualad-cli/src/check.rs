@@ -1,0 +1,178 @@
+//! `dualad check`: find what is wrong with a data set before anything is trained.
+
+use std::path::{Path, PathBuf};
+
+use dualad::data::{Cancel, Dataset, Finding, Label, Sample, Severity, Split};
+use serde::Serialize;
+
+use crate::common::{JsonArgs, Result, print};
+use crate::data::DataArgs;
+use crate::progress::Bar;
+use crate::signals::cancel_on_signal;
+
+/// Find what is wrong with a data set before anything is trained
+///
+/// Reads every image and mask. Prints a line for each finding, the worst first, and the number of images. The exit status is 1
+/// if a finding is fatal: training or evaluation would stop at it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Folder of the data set
+    #[arg(long, value_name = "ROOT")]
+    data: PathBuf,
+    #[command(flatten)]
+    selection: DataArgs,
+    /// Read the headers of files only: many times as fast, and finds less
+    #[arg(long)]
+    headers_only: bool,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// The JSON of a check.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    format: u32,
+    data: String,
+    /// The layout; `null` for a folder that is no data set.
+    layout: Option<String>,
+    categories: Vec<CategoryCounts>,
+    images: usize,
+    fatal: usize,
+    warnings: usize,
+    notes: usize,
+    findings: Vec<FindingLine>,
+}
+
+#[derive(Debug, Serialize)]
+struct CategoryCounts {
+    name: String,
+    train: usize,
+    test_normal: usize,
+    test_anomalous: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingLine {
+    severity: String,
+    kind: String,
+    category: String,
+    path: String,
+    message: String,
+}
+
+/// Runs `dualad check`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let cancel = Cancel::default();
+    cancel_on_signal(&cancel)?;
+    let dataset = match args.selection.open(&args.data) {
+        Ok(dataset) => dataset,
+        Err(error) => {
+            args.json.write(&no_data_set(&args.data, &error.to_string()))?;
+            return Err(error);
+        }
+    };
+    let bar = Bar::new("checking the data set");
+    let check = dataset.check().cancel(&cancel).headers_only(args.headers_only);
+    let report = check.run_with(|done, total| bar.set(done, total)).map_err(dualad::Error::from)?;
+    drop(bar);
+    let outcome = outcome(&dataset, &args.data, &report.findings);
+    args.json.write(&outcome)?;
+    if !args.json.to_stdout() {
+        print(&text(&outcome, &report.findings))?;
+    }
+    match outcome.fatal {
+        0 => Ok(()),
+        count => {
+            let noun = if count == 1 { "finding" } else { "findings" };
+            let root = args.data.display();
+            Err(format!("{root} has {count} fatal {noun}: repair or remove the files before training").into())
+        }
+    }
+}
+
+fn outcome(dataset: &Dataset, root: &Path, findings: &[Finding]) -> Outcome {
+    let of = |severity: Severity| findings.iter().filter(|finding| finding.severity() == severity).count();
+    let categories: Vec<CategoryCounts> = dataset
+        .categories
+        .iter()
+        .map(|category| {
+            let count = |holds: fn(&Sample) -> bool| category.samples.iter().filter(|sample| holds(sample)).count();
+            CategoryCounts {
+                name: category.name.clone(),
+                train: count(|sample| sample.split == Split::Train),
+                test_normal: count(|sample| sample.split == Split::Test && sample.label == Label::Normal),
+                test_anomalous: count(|sample| sample.split == Split::Test && sample.label != Label::Normal),
+            }
+        })
+        .collect();
+    let line = |finding: &Finding| FindingLine {
+        severity: finding.severity().to_string(),
+        kind: snake_case(&format!("{:?}", finding.kind)),
+        category: finding.category.clone(),
+        path: finding.path.display().to_string(),
+        message: finding.what.clone(),
+    };
+    Outcome {
+        format: 1,
+        data: root.display().to_string(),
+        layout: Some(format!("{:?}", dataset.layout).to_lowercase()),
+        images: dataset.categories.iter().map(|category| category.samples.len()).sum(),
+        categories,
+        fatal: of(Severity::Fatal),
+        warnings: of(Severity::Warning),
+        notes: of(Severity::Note),
+        findings: findings.iter().map(line).collect(),
+    }
+}
+
+/// Returns the outcome of a folder that cannot be opened as a data set: its one finding says why.
+fn no_data_set(root: &Path, message: &str) -> Outcome {
+    let path = root.display().to_string();
+    let finding = FindingLine {
+        severity: Severity::Fatal.to_string(),
+        kind: "no_data_set".into(),
+        category: String::new(),
+        path: path.clone(),
+        message: message.into(),
+    };
+    Outcome {
+        format: 1,
+        data: path,
+        layout: None,
+        categories: Vec::new(),
+        images: 0,
+        fatal: 1,
+        warnings: 0,
+        notes: 0,
+        findings: vec![finding],
+    }
+}
+
+fn text(outcome: &Outcome, findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        text += &format!("{finding}\n");
+    }
+    if !findings.is_empty() {
+        text.push('\n');
+    }
+    text += &format!("{:<16} {:>8} {:>12} {:>15}\n", "category", "train", "test normal", "test anomalous");
+    for CategoryCounts { name, train, test_normal, test_anomalous } in &outcome.categories {
+        text += &format!("{name:<16} {train:>8} {test_normal:>12} {test_anomalous:>15}\n");
+    }
+    let Outcome { images, fatal, warnings, notes, .. } = outcome;
+    let layout = outcome.layout.as_deref().unwrap_or_default();
+    text + &format!("\nlayout {layout}, {images} images: {fatal} fatal, {warnings} warnings, {notes} notes\n")
+}
+
+/// Returns `EmptyFile` as `empty_file`.
+fn snake_case(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
+}

@@ -1,0 +1,155 @@
+//! `dualad info`: describe a saved model.
+
+use std::collections::BTreeMap;
+
+use dualad::calibration::{Calibration, Method, Rule, Thresholds};
+use dualad::candle_core::Device;
+use dualad::{Detector, Model, ModelConfig, ModelFiles};
+use serde::Serialize;
+
+use crate::common::{JsonArgs, Result, print};
+use crate::model::{from_hub, model_folder};
+
+/// Describe a saved model: its network, its training, and its thresholds with what they promise
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A trained model: its folder, or owner/name on the Hugging Face hub
+    #[arg(long, value_name = "DIR|owner/name")]
+    model: String,
+    #[command(flatten)]
+    json: JsonArgs,
+}
+
+/// The JSON of a model.
+#[derive(Debug, Serialize)]
+struct Outcome {
+    format: u32,
+    model: String,
+    /// The number of learned values.
+    parameters: usize,
+    /// The content of `config.json`.
+    config: ModelConfig,
+    /// The content of `calibration.json`; `null` without thresholds.
+    calibration: Option<Calibration>,
+    /// The promise of each category's thresholds, and of the pooled ones under the empty name.
+    promises: BTreeMap<String, Vec<String>>,
+    /// What keeps the model from being used as it is.
+    problems: Vec<String>,
+}
+
+/// Runs `dualad info`.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let (config, calibration) = load(&args.model)?;
+    let mut promises = BTreeMap::new();
+    for (name, thresholds) in calibration.iter().flat_map(all) {
+        promises.insert(name.to_owned(), promise(thresholds));
+    }
+    let other = calibration.as_ref().and_then(|calibration| calibration.model.as_ref());
+    let mut problems = Vec::new();
+    if other.is_some_and(|model| *model != config.sha256) {
+        problems.push("the thresholds were set for another model; set them anew with `dualad calibrate`".into());
+    }
+    let parameters = config.network.parameter_count()?;
+    let outcome =
+        Outcome { format: 1, model: args.model.clone(), parameters, config, calibration, promises, problems };
+    args.json.write(&outcome)?;
+    if args.json.to_stdout() { Ok(()) } else { print(&text(&outcome)) }
+}
+
+/// Loads the configuration and the thresholds. The parameters are read, too: a damaged model is an error.
+fn load(name: &str) -> Result<(ModelConfig, Option<Calibration>)> {
+    let Some(folder) = model_folder(name) else {
+        let detector = from_hub(Detector::builder(), name)?;
+        return Ok((detector.config().clone(), detector.calibration().cloned()));
+    };
+    let model = Model::load(folder, &Device::Cpu)?;
+    let thresholds = ModelFiles::of(folder).calibration;
+    let calibration = if thresholds.exists() { Some(Calibration::load(&thresholds)?) } else { None };
+    Ok((model.config, calibration))
+}
+
+/// Returns every set of thresholds with its category; the pooled ones have the empty name.
+fn all(calibration: &Calibration) -> impl Iterator<Item = (&str, &Thresholds)> {
+    let named = calibration.categories.iter().map(|(name, thresholds)| (name.as_str(), thresholds));
+    named.chain(calibration.pooled.iter().map(|thresholds| ("", thresholds)))
+}
+
+/// Returns a sentence for each threshold.
+fn promise(thresholds: &Thresholds) -> Vec<String> {
+    let Thresholds { review, reject, normal_images, anomalous_images, .. } = thresholds;
+    let mut sentences = vec![sentence("rejects", *reject, thresholds.reject_method.as_ref())];
+    if review < reject {
+        sentences.push(sentence("asks for review", *review, thresholds.review_method.as_ref()));
+    }
+    sentences.push(format!("set with {normal_images} good and {anomalous_images} defective images"));
+    sentences.extend(thresholds.warnings.iter().map(|warning| format!("warning: {warning}")));
+    sentences
+}
+
+fn sentence(verb: &str, threshold: f32, method: Option<&Method>) -> String {
+    let Some(method) = method else { return format!("{verb} from {threshold:.4}, set by hand") };
+    let rule = match method.rule {
+        Rule::Quantile { quantile } => format!("the {quantile} quantile of the good images"),
+        Rule::FalseAlarmRate { rate, confidence } => {
+            let (rate, confidence) = (100.0 * rate, 100.0 * confidence);
+            format!("at most {rate} % of good parts, with {confidence} % confidence")
+        }
+        Rule::F1Max => "the best F1 on the images".into(),
+        Rule::Recall { share } => format!("{} % of the defective images", 100.0 * share),
+        _ => "a rule that this version does not know".into(),
+    };
+    let mut text = format!("{verb} from {threshold:.4}, by the rule: {rule}");
+    if let Some(alarms) = method.false_alarms {
+        let (rate, confidence) = (100.0 * alarms.rate_at_most, 100.0 * alarms.confidence);
+        text += &format!("; reaches at most {rate:.2} % of good parts, with {confidence} % confidence");
+    }
+    text
+}
+
+fn text(outcome: &Outcome) -> String {
+    let Outcome { model, parameters, config, calibration, promises, problems, .. } = outcome;
+    let ModelConfig { backbone, network, input, categories, train_images, preset, .. } = config;
+    let mut rows = vec![
+        ("model", model.clone()),
+        ("written by", format!("dualad {}", config.dualad)),
+        ("SHA-256", config.sha256.clone()),
+        ("backbone", format!("{backbone}, {}", weights(config))),
+        ("network", format!("{}, {parameters} parameters", network.variant)),
+        ("input", format!("{} x {} pixels (height x width){}", input.height, input.width, tiles(config))),
+        ("categories", categories.join(", ")),
+        ("trained on", format!("{train_images} normal images")),
+    ];
+    if !config.held_out.is_empty() {
+        rows.push(("held out", format!("{} images", config.held_out.len())));
+    }
+    if let Some(train) = &config.train {
+        let preset = if preset.is_empty() { "its own" } else { preset };
+        let (epochs, batch) = (train.epochs, train.batch_size);
+        rows.push(("recipe", format!("{preset}, {epochs} epochs, {batch} images a step, seed {}", train.seed)));
+    }
+    if calibration.is_none() {
+        rows.push(("thresholds", "none: set them with `dualad calibrate`".into()));
+    }
+    let mut text: String = rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect();
+    for (name, sentences) in promises {
+        let name = if name.is_empty() { "pooled" } else { name };
+        text += &format!("\nthresholds of {name}\n");
+        sentences.iter().for_each(|sentence| text += &format!("  {sentence}\n"));
+    }
+    for problem in problems {
+        text += &format!("\nproblem: {problem}\n");
+    }
+    text
+}
+
+fn weights(config: &ModelConfig) -> String {
+    let Some(digest) = &config.weights.sha256 else { return "no weights".into() };
+    format!("weights {}, SHA-256 {digest}", config.weights.location)
+}
+
+fn tiles(config: &ModelConfig) -> String {
+    match &config.input.tiling {
+        Some(tiling) => format!(", tiles of {} pixels that overlap by {}", tiling.tile, tiling.overlap),
+        None => String::new(),
+    }
+}

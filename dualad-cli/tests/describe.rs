@@ -1,0 +1,117 @@
+//! `dualad check`, `info`, `completions` and `man` as processes.
+
+use std::fs;
+use std::process::{Command, Output};
+
+mod support {
+    pub(crate) mod parts;
+    pub(crate) mod program;
+    pub(crate) mod recipe;
+}
+
+use dualad::Detector;
+use serde_json::Value;
+use support::parts::write_parts;
+use support::program::program;
+use support::recipe::recipe;
+
+fn run(command: &mut Command, code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
+    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
+    (stdout, stderr)
+}
+
+#[test]
+fn check_lists_the_findings_and_fails_at_fatal_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_parts(&data, 3);
+    let check = |options: &[&str], code: i32| {
+        let mut command = program("check");
+        run(command.arg("--data").arg(&data).args(options), code)
+    };
+    let (text, stderr) = check(&[], 0);
+    assert!(text.contains("gear") && text.contains("0 fatal") && stderr.is_empty(), "{text}{stderr}");
+    let (json, _) = check(&["--json"], 0);
+    let found: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&found["format"], &found["layout"], &found["fatal"]), (&1.into(), &"mvtec".into(), &0.into()));
+    assert_eq!((&found["categories"][0]["name"], &found["categories"][0]["train"]), (&"gear".into(), &3.into()));
+
+    fs::write(data.join("plate/train/good/001.png"), "").unwrap();
+    let (text, stderr) = check(&["--categories", "plate"], 1);
+    assert!(text.contains("fatal") && text.contains("plate/train/good/001.png"), "{text}");
+    assert!(stderr.starts_with("error: ") && stderr.lines().count() == 1 && stderr.contains("1 fatal"), "{stderr}");
+    let file = folder.path().join("found.json");
+    let (stdout, _) = check(&["--json", file.to_str().unwrap()], 1);
+    assert!(stdout.contains("fatal"), "{stdout}");
+    let found: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!((&found["findings"][0]["kind"], &found["findings"][0]["severity"]), (&"empty_file".into(), &"fatal".into()));
+
+    // A folder that is no data set at all.
+    let mut command = program("check");
+    let (json, stderr) = run(command.arg("--data").arg(folder.path().join("nowhere")).args(["--json", "-"]), 1);
+    let found: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&found["layout"], &found["fatal"]), (&Value::Null, &1.into()));
+    assert!(stderr.contains("nowhere"), "{stderr}");
+}
+
+#[test]
+fn info_says_how_a_model_was_trained_and_what_its_thresholds_promise() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model) = (folder.path().join("data"), folder.path().join("model"));
+    write_parts(&data, 8);
+    Detector::fit(&data).recipe(recipe()).run().unwrap().detector.save(&model).unwrap();
+    let info = |options: &[&str], code: i32| {
+        let mut command = program("info");
+        run(command.arg("--model").arg(&model).args(options), code)
+    };
+    let (text, _) = info(&[], 0);
+    for word in ["filter-bank", "gear, plate", "12 normal images", "2 epochs", "thresholds of gear", "confidence"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let (json, _) = info(&["--json"], 0);
+    let found: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&found["format"], &found["config"]["backbone"]), (&1.into(), &"filter-bank".into()));
+    assert!(found["calibration"]["categories"]["gear"]["reject"].is_number());
+    assert!(found["promises"]["gear"][0].as_str().unwrap().starts_with("rejects from"), "{found}");
+
+    fs::remove_file(model.join("calibration.json")).unwrap();
+    let (text, _) = info(&[], 0);
+    assert!(text.contains("dualad calibrate"), "{text}");
+    fs::write(model.join("model.safetensors"), "damaged").unwrap();
+    let (_, stderr) = info(&[], 1);
+    assert!(stderr.starts_with("error: ") && stderr.contains("SHA-256"), "{stderr}");
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_subcommand() {
+    let folder = tempfile::tempdir().unwrap();
+    run(program("man").arg(folder.path()), 0);
+    let (page, _) = run(&mut program("man"), 0);
+    let (bash, _) = run(program("completions").arg("bash"), 0);
+    for subcommand in dualad_cli::command().get_subcommands() {
+        let name = subcommand.get_name();
+        assert!(bash.contains(name), "{name}");
+        assert!(page.contains(name), "{name}");
+        let file = folder.path().join(format!("dualad-{name}.1"));
+        assert!(name == "help" || file.is_file(), "{}", file.display());
+    }
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        assert!(!run(program("completions").arg(shell), 0).0.is_empty(), "{shell}");
+    }
+    assert_eq!(program("completions").arg("tcl").output().unwrap().status.code(), Some(2));
+}
+
+/// Each flag and subcommand has a help text; every flag with a value has a default, is required, or says what happens without it.
+#[test]
+fn every_flag_is_explained() {
+    let program = dualad_cli::command();
+    for subcommand in program.get_subcommands() {
+        assert!(subcommand.get_about().is_some(), "{}", subcommand.get_name());
+        for argument in subcommand.get_arguments() {
+            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.is_empty(), "{} {}", subcommand.get_name(), argument.get_id());
+        }
+    }
+}

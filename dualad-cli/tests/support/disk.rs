@@ -1,0 +1,46 @@
+//! A disk that can be full.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use super::output::wait_for;
+
+/// A disk of its own, if this may have one.
+pub(crate) struct Disk(pub(crate) PathBuf);
+
+impl Disk {
+    /// Of so many bytes (`2m`), at a folder that is made.
+    pub(crate) fn mount(folder: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir(&folder).unwrap();
+        let size = format!("size={size}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: this needs the right to mount a small tmpfs");
+        None
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Fills it to the last byte, until the file that is returned is removed.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let path = self.path("hog");
+        let mut hog = std::fs::File::create(&path).unwrap();
+        wait_for("the disk to be full", || std::io::copy(&mut std::io::repeat(0), &mut hog).is_err());
+        path
+    }
+
+    /// From now on nothing can be written to it.
+    pub(crate) fn seal(&self) {
+        assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap().success());
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}

@@ -1,0 +1,30 @@
+//! Sets the thresholds of a saved model: of good parts, at most 1 % may be rejected.
+//!
+//! ```sh
+//! cargo run --release --example calibrate -- model data        # the test images of a data set
+//! ```
+
+use dualad::calibration::{Calibrator, Rule};
+use dualad::data::{Cancel, Dataset, Split};
+use dualad::detector::Request;
+use dualad::{Detector, ModelFiles};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let model = arguments.next().ok_or("usage: calibrate MODEL DATA")?;
+    let data = Dataset::open(arguments.next().ok_or("usage: calibrate MODEL DATA")?)?;
+    let detector = Detector::load(&model)?;
+
+    let rule = Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 };
+    let images = data.samples(Split::Test).map(|sample| {
+        (Request::from(&sample.path).category(&sample.category), sample.label.is_anomalous())
+    });
+    let calibration = detector.calibrate(&Calibrator::new(rule), images, &Cancel::default(), |_done| {})?;
+    for warning in calibration.warnings() {
+        eprintln!("{warning}");
+    }
+    for (category, thresholds) in &calibration.categories {
+        println!("{category}: rejects from {:.4}", thresholds.reject);
+    }
+    Ok(calibration.save(ModelFiles::of(&model).calibration)?)
+}
