@@ -65,7 +65,7 @@ fn load(name: &str) -> Result<(ModelConfig, Option<Calibration>)> {
     let model = Model::load(folder, &Device::Cpu)?;
     let thresholds = ModelFiles::of(folder).calibration;
     let calibration = if thresholds.exists() { Some(Calibration::load(&thresholds)?) } else { None };
-    Ok((model.config, calibration))
+    Ok((model.config().clone(), calibration))
 }
 
 /// Returns every set of thresholds with its category; the pooled ones have the empty name.
