@@ -16,9 +16,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let detector = Detector::load(&model)?;
 
     let rule = Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 };
-    let images = data.samples(Split::Test).map(|sample| {
-        (Request::from(&sample.path).category(&sample.category), sample.label.is_anomalous())
-    });
+    let images = data
+        .samples(Split::Test)
+        .map(|sample| (Request::from(&sample.path).category(&sample.category), sample.label.is_anomalous()));
     let calibration = detector.calibrate(&Calibrator::new(rule), images, &Cancel::default(), |_done| {})?;
     for warning in calibration.warnings() {
         eprintln!("{warning}");

@@ -11,7 +11,9 @@ use dualad::detector::Request;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [model, new_model, image] = arguments.as_slice() else { return Err("usage: swap_model MODEL NEW-MODEL IMAGE".into()) };
+    let [model, new_model, image] = arguments.as_slice() else {
+        return Err("usage: swap_model MODEL NEW-MODEL IMAGE".into());
+    };
     let current = RwLock::new(Detector::load(model)?);
     let inspect = || -> Result<f32, String> {
         // A clone shares everything: the lock is held for an instant, and not while an image is inspected.

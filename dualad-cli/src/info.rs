@@ -50,8 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         problems.push("the thresholds were set for another model; set them anew with `dualad calibrate`".into());
     }
     let parameters = config.network.parameter_count()?;
-    let outcome =
-        Outcome { format: 1, model: args.model.clone(), parameters, config, calibration, promises, problems };
+    let outcome = Outcome { format: 1, model: args.model.clone(), parameters, config, calibration, promises, problems };
     args.json.write(&outcome)?;
     if args.json.to_stdout() { Ok(()) } else { print(&text(&outcome)) }
 }

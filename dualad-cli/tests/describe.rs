@@ -46,7 +46,10 @@ fn check_lists_the_findings_and_fails_at_fatal_ones() {
     let (stdout, _) = check(&["--json", file.to_str().unwrap()], 1);
     assert!(stdout.contains("fatal"), "{stdout}");
     let found: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    assert_eq!((&found["findings"][0]["kind"], &found["findings"][0]["severity"]), (&"empty_file".into(), &"fatal".into()));
+    assert_eq!(
+        (&found["findings"][0]["kind"], &found["findings"][0]["severity"]),
+        (&"empty_file".into(), &"fatal".into())
+    );
 
     // A folder that is no data set at all.
     let mut command = program("check");

@@ -70,7 +70,9 @@ fn the_subcommands_and_flags_of_the_program_exist() {
         for command in commands(&document) {
             let words = words(&command);
             // `dualad train`, `target/release/dualad train`, `cargo run --release --bin dualad -- train`.
-            let Some(start) = words.iter().position(|word| *word == "dualad" || word.ends_with("/dualad")) else { continue };
+            let Some(start) = words.iter().position(|word| *word == "dualad" || word.ends_with("/dualad")) else {
+                continue;
+            };
             let arguments: Vec<&str> = words[start + 1..].iter().copied().skip_while(|word| *word == "--").collect();
             let Some(name) = arguments.first().filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase())) else {
                 continue;
@@ -81,7 +83,8 @@ fn the_subcommands_and_flags_of_the_program_exist() {
                 continue;
             }
             let found = program.find_subcommand(name);
-            let subcommand = found.unwrap_or_else(|| panic!("{}: there is no `dualad {name}`: {command}", path.display()));
+            let subcommand =
+                found.unwrap_or_else(|| panic!("{}: there is no `dualad {name}`: {command}", path.display()));
             count += 1;
             let known: BTreeSet<&str> = subcommand.get_arguments().filter_map(|argument| argument.get_long()).collect();
             for flag in flags(&arguments) {

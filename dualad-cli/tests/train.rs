@@ -359,7 +359,9 @@ fn the_example_trains_the_same_model_and_evaluate_measures_it() {
     evaluate.arg("--model").arg(place.path("program")).arg("--data").arg(place.path("data")).args(["--json", "-"]);
     evaluate.arg("--cache").arg(place.path("cache")).arg("--out").arg(place.path("evaluation"));
     let measured: Value = serde_json::from_slice(&succeed(&mut evaluate).stdout).unwrap();
-    for field in ["categories", "mean", "pooled", "backbone", "variant", "preset", "epochs", "parameters", "train_images"] {
+    for field in
+        ["categories", "mean", "pooled", "backbone", "variant", "preset", "epochs", "parameters", "train_images"]
+    {
         assert_eq!(measured[field], place.result("program")[field], "{field}");
     }
     assert!(place.path("evaluation/report.html").is_file() && place.path("evaluation/heatmaps/gear").is_dir());

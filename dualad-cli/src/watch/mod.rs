@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use crate::common::{CommonArgs, Result, note, print};
 use crate::model::{Line, ModelArgs};
+use crate::signals::cancel_on_signal;
 use dualad::Detector;
 use dualad::data::{Cancel, render};
 use dualad::detector::{Inspection, Request};
-use crate::signals::cancel_on_signal;
 use scan::Scan;
 
 /// Images that are inspected together.
