@@ -40,3 +40,8 @@ pub use metrics::Totals;
 pub use options::Options;
 pub use server::Server;
 pub use service::Service;
+
+/// The code of the server's documentation, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/serving.md")]
+struct Serving;

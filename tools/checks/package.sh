@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-for crate in dualad-store dualad-kernels dualad-gpu dualad-data dualad-backbones dualad; do
+for crate in dualad-store dualad-kernels dualad-gpu dualad-data dualad-backbones dualad dualad-serve dualad-cli; do
     list=$(cargo package -p "$crate" --locked --allow-dirty --list)
     wrong=$(printf '%s\n' "$list" | grep -E '\.(safetensors|pth|tar|onnx|npy|npz|jpe?g|png|tiff?|bmp|webp|gif)$' | grep -v '^tests/fixtures/' || true)
     if [ -n "$wrong" ]; then
@@ -19,5 +19,5 @@ for crate in dualad-store dualad-kernels dualad-gpu dualad-data dualad-backbones
 done
 # Those that depend on one another are packed together: none of them is on crates.io yet. Nobody debugs what is built here.
 export CARGO_PROFILE_DEV_DEBUG=false
-cargo package --workspace --locked --allow-dirty --quiet "$@"
+cargo package --workspace --exclude dualad-fuzz --locked --allow-dirty --quiet "$@"
 ls -l target/package/*.crate | awk '{ print $NF ": " $5 " bytes" }'

@@ -1,0 +1,199 @@
+//! `dualad serve` as a process: its answers are those of `dualad inspect`, and signals stop it.
+
+#![cfg(unix)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use dualad::backbones::Backbone;
+use dualad::data::synthetic::{self, Category};
+use dualad::data::{Dataset, Split};
+use dualad::recipe::Recipe;
+use dualad::{Detector, Variant};
+use serde_json::Value;
+
+/// A trained model and a test image.
+struct Fixture {
+    folder: tempfile::TempDir,
+    image: PathBuf,
+}
+
+impl Fixture {
+    fn model(&self) -> PathBuf {
+        self.folder.path().join("model")
+    }
+}
+
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let categories = vec![Category::Gear, Category::Plate];
+    let options = synthetic::Options { size: 64, train: 10, test_good: 2, test_per_defect: 1, categories, seed: 1 };
+    synthetic::write(&data, &options, |_, _| ()).unwrap();
+    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+    recipe.network = recipe.network.with_grid([4, 4]).with_neighbor_mask(Some([1, 1])).with_levels(2).with_heads(2);
+    recipe.network = recipe.network.with_narrow_width(8).with_chunk_width(8).with_ffn_width(8).with_memory_slots(6);
+    Detector::fit(&data).recipe(recipe).epochs(2).run().unwrap().detector.save(folder.path().join("model")).unwrap();
+    let image = Dataset::open(&data).unwrap().samples(Split::Test).next().unwrap().path.clone();
+    Fixture { folder, image }
+});
+
+fn dualad(subcommand: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dualad"));
+    command.arg(subcommand).stdin(Stdio::null()).env_remove("DUALAD_CACHE");
+    command
+}
+
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = dualad("serve");
+        command.arg("--model").arg(FIXTURE.model()).args(["--port", "0", "--threads", "2"]).args(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        Self { child, address }
+    }
+
+    /// Sends an image and returns the body of the answer.
+    fn post(&self, path: &str, image: &Path) -> Vec<u8> {
+        let body = std::fs::read(image).unwrap();
+        let mut stream = self.begin(path, body.len());
+        stream.write_all(&body).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        answer.split_off(end + 4)
+    }
+
+    /// Sends the head of an upload.
+    fn begin(&self, path: &str, length: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Image-Name: {}\r\nContent-Length: {length}\r\n\r\n",
+            FIXTURE.image.display()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process and returns its exit status and its standard error.
+    fn wait(mut self) -> (Option<i32>, String) {
+        let mut text = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        (self.child.wait().unwrap().code(), text)
+    }
+
+    fn stop(self) -> String {
+        self.signal("TERM");
+        let (code, text) = self.wait();
+        assert_eq!(code, Some(0), "{text}");
+        text
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn answers_are_those_of_inspect_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (totals, maps) = (folder.path().join("totals.json"), folder.path().join("maps"));
+    let server = Server::start(&["--json", totals.to_str().unwrap()]);
+    let image = &FIXTURE.image;
+    let mut inspect = dualad("inspect");
+    inspect.arg("--model").arg(FIXTURE.model()).args(["--category", "gear", "--json", "-"]).arg(image);
+    let output = inspect.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(server.post("/inspect?category=gear", image), output.stdout);
+    assert!(inspect.arg("--heatmaps").arg(&maps).output().unwrap().status.success());
+    let map = std::fs::read(maps.join(image.file_name().unwrap())).unwrap();
+    assert!(server.post("/heatmap?category=gear", image) == map);
+    assert_eq!(server.stop(), "stopped: answered 2 requests, inspected 2 images, rejected 0 uploads\n");
+    let totals: Value = serde_json::from_slice(&std::fs::read(totals).unwrap()).unwrap();
+    assert_eq!((&totals["requests"]["200"], &totals["images_inspected"]), (&2.into(), &2.into()), "{totals}");
+}
+
+#[test]
+fn a_signal_answers_what_was_accepted() {
+    let server = Server::start(&[]);
+    let body = std::fs::read(&FIXTURE.image).unwrap();
+    let mut stream = server.begin("/inspect", body.len());
+    stream.write_all(&body[..10]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    server.signal("INT");
+    std::thread::sleep(Duration::from_millis(200));
+    stream.write_all(&body[10..]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (code, text) = server.wait();
+    assert!(code == Some(0) && text.contains("answered 1 requests"), "{code:?} {text}");
+}
+
+#[test]
+fn a_second_signal_or_the_time_limit_ends_it() {
+    let begin = |arguments: &[&str]| {
+        let server = Server::start(arguments);
+        let stream = server.begin("/inspect", 5000);
+        std::thread::sleep(Duration::from_millis(200));
+        (server, stream)
+    };
+    let (server, _stream) = begin(&[]);
+    server.signal("TERM");
+    std::thread::sleep(Duration::from_millis(200));
+    server.signal("INT");
+    assert_eq!(server.wait().0, Some(130));
+    let (server, _stream) = begin(&["--stop-timeout-s", "1"]);
+    server.signal("TERM");
+    let (code, text) = server.wait();
+    assert!(code == Some(1) && text.contains("--stop-timeout-s") && text.lines().count() == 1, "{code:?} {text}");
+}
+
+#[test]
+fn it_does_not_start_with_wrong_arguments() {
+    let fail = |arguments: &[&str], code: i32| {
+        let output = dualad("serve").args(arguments).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(code == 2 || text.starts_with("error: ") && text.lines().count() == 1, "{text}");
+        text
+    };
+    let model = FIXTURE.model();
+    let model = model.to_str().unwrap();
+    assert!(fail(&[], 2).contains("--model"));
+    for wrong in [["--queue", "0"], ["--port", "70000"], ["--address", "here"], ["--batch", "none"]] {
+        assert!(fail(&["--model", model, wrong[0], wrong[1]], 2).contains(wrong[0]));
+    }
+    assert!(fail(&["--model", "/no/such/model"], 1).contains("/no/such/model"));
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let error = fail(&["--model", model, "--port", &port], 1);
+    assert!(error.contains(&port) && error.contains("--port"), "{error}");
+}
+
+#[test]
+fn an_address_for_other_machines_is_warned_about() {
+    let text = Server::start(&["--address", "0.0.0.0"]).stop();
+    assert!(text.starts_with("warning: ") && text.contains("authentication") && text.lines().count() == 2, "{text}");
+}
