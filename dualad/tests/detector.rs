@@ -1,4 +1,4 @@
-//! A detector as an application uses it: trained, saved, loaded, asked from many threads and in many ways.
+//! A detector as an application uses it: training, saving, loading, and inspection from several threads.
 
 #![allow(clippy::print_stdout)]
 
@@ -28,27 +28,27 @@ fn write(folder: &Path, categories: &[Category], train: usize) -> PathBuf {
     folder.into()
 }
 
-/// Two products, and a detector trained on them: made once for all tests.
-struct Shop {
+/// A data set of two categories and a detector trained on it. All tests share one.
+struct Fixture {
     _folder: tempfile::TempDir,
     data: PathBuf,
     detector: Detector,
     images: Vec<PathBuf>,
 }
 
-fn shop() -> &'static Shop {
-    static SHOP: OnceLock<Shop> = OnceLock::new();
-    SHOP.get_or_init(|| {
+fn fixture() -> &'static Fixture {
+    static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+    FIXTURE.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let data = write(&folder.path().join("data"), &[Category::Gear, Category::Plate], 10);
         let detector = Detector::fit(&data).recipe(recipe()).epochs(6).run().unwrap().detector;
         let dataset = Dataset::open(&data).unwrap();
         let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
-        Shop { _folder: folder, data, detector, images }
+        Fixture { _folder: folder, data, detector, images }
     })
 }
 
-fn close(a: &Inspection, b: &Inspection) -> bool {
+fn is_close(a: &Inspection, b: &Inspection) -> bool {
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-5 * a.abs().max(b.abs());
     let largest = a.anomaly_map.values.iter().copied().fold(0.0f32, f32::max);
     near(a.image_score, b.image_score)
@@ -57,14 +57,14 @@ fn close(a: &Inspection, b: &Inspection) -> bool {
 }
 
 #[test]
-fn it_is_for_many_threads() {
+fn a_detector_can_be_shared_between_threads() {
     fn shared<T: Send + Sync + Clone>() {}
     shared::<Detector>();
 }
 
 #[test]
-fn fitting_holds_images_out_and_sets_thresholds_by_them() {
-    let Shop { detector, .. } = shop();
+fn fitting_sets_thresholds_from_held_out_images() {
+    let Fixture { detector, .. } = fixture();
     assert_eq!(detector.categories(), ["gear", "plate"]);
     assert_eq!(detector.config().train_images, 16);
     let calibration = detector.calibration().unwrap();
@@ -75,8 +75,8 @@ fn fitting_holds_images_out_and_sets_thresholds_by_them() {
 }
 
 #[test]
-fn saved_and_loaded_it_gives_the_same_bits() {
-    let Shop { detector, images, .. } = shop();
+fn a_loaded_detector_gives_the_same_bits() {
+    let Fixture { detector, images, .. } = fixture();
     let folder = tempfile::tempdir().unwrap();
     detector.save(folder.path()).unwrap();
     let loaded = Detector::load(folder.path()).unwrap();
@@ -97,7 +97,7 @@ fn saved_and_loaded_it_gives_the_same_bits() {
     assert_eq!(from_bytes.inspect(requests[0]).unwrap(), detector.inspect(requests[0]).unwrap());
     assert_eq!(from_bytes.calibration(), detector.calibration());
 
-    // Thresholds are changed without training; the card and the numbers stay as they are.
+    // New thresholds need no training. They leave the model card and the parameters unchanged.
     let card = read("README.md");
     let hand_made = Calibration::new([].into(), Some(Thresholds::new(0.0, 1e9).unwrap()));
     loaded.clone().with_calibration(Some(hand_made.clone())).save(folder.path()).unwrap();
@@ -108,19 +108,19 @@ fn saved_and_loaded_it_gives_the_same_bits() {
 }
 
 #[test]
-fn an_image_scores_the_same_alone_in_any_batch_and_on_any_thread() {
-    let Shop { detector, images, .. } = shop();
+fn scores_do_not_depend_on_the_batch_or_the_threads() {
+    let Fixture { detector, images, .. } = fixture();
     let alone: Vec<Inspection> = images.iter().map(|path| detector.inspect(path).unwrap()).collect();
     let many: Vec<&PathBuf> = images.iter().cycle().take(3 * images.len() + 1).collect();
     for (index, found) in detector.inspect_batch(many).into_iter().enumerate() {
-        assert!(close(&found.unwrap(), &alone[index % images.len()]), "image {index}");
+        assert!(is_close(&found.unwrap(), &alone[index % images.len()]), "image {index}");
     }
     let folder = tempfile::tempdir().unwrap();
     detector.save(folder.path()).unwrap();
     for threads in [1, 3] {
         let other = Detector::builder().threads(threads).unwrap().load(folder.path()).unwrap();
         for (path, alone) in images.iter().zip(&alone) {
-            assert!(close(&other.inspect(path).unwrap(), alone), "{threads} threads");
+            assert!(is_close(&other.inspect(path).unwrap(), alone), "{threads} threads");
         }
     }
     let done = AtomicUsize::new(0);
@@ -129,7 +129,7 @@ fn an_image_scores_the_same_alone_in_any_batch_and_on_any_thread() {
             let (detector, alone, done) = (detector.clone(), &alone, &done);
             scope.spawn(move || {
                 for (path, alone) in images.iter().zip(alone) {
-                    assert!(close(&detector.inspect(path).unwrap(), alone));
+                    assert!(is_close(&detector.inspect(path).unwrap(), alone));
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -139,8 +139,8 @@ fn an_image_scores_the_same_alone_in_any_batch_and_on_any_thread() {
 }
 
 #[test]
-fn every_way_to_give_an_image_gives_the_same_answer() {
-    let Shop { detector, images, .. } = shop();
+fn every_kind_of_request_gives_the_same_result() {
+    let Fixture { detector, images, .. } = fixture();
     let path = &images[0];
     let expected = detector.inspect(path).unwrap();
     let bytes = std::fs::read(path).unwrap();
@@ -148,7 +148,7 @@ fn every_way_to_give_an_image_gives_the_same_answer() {
     let rgb = RgbImage::from(picture.clone());
     let dynamic = DynamicImage::from(rgb.clone());
     let (width, height) = (picture.width(), picture.height());
-    // Rows with a gap, blue first.
+    // BGR pixels, with a gap after each row.
     let stride = width as usize * 3 + 5;
     let mut bgr = vec![0; stride * height as usize];
     for (row, out) in picture.pixels().chunks_exact(width as usize * 3).zip(bgr.chunks_exact_mut(stride)) {
@@ -179,16 +179,16 @@ fn every_way_to_give_an_image_gives_the_same_answer() {
 }
 
 #[test]
-fn one_bad_image_is_one_error() {
-    let Shop { detector, images, .. } = shop();
+fn an_invalid_image_fails_alone() {
+    let Fixture { detector, images, .. } = fixture();
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.png");
     std::fs::write(&text, "no picture").unwrap();
     let missing = folder.path().join("missing.png");
     let paths = [&images[0], &text, &images[1], &missing];
     let found = detector.inspect_batch(paths);
-    assert!(close(found[0].as_ref().unwrap(), &detector.inspect(&images[0]).unwrap()));
-    assert!(close(found[2].as_ref().unwrap(), &detector.inspect(&images[1]).unwrap()));
+    assert!(is_close(found[0].as_ref().unwrap(), &detector.inspect(&images[0]).unwrap()));
+    assert!(is_close(found[2].as_ref().unwrap(), &detector.inspect(&images[1]).unwrap()));
     for (index, path) in [(1, &text), (3, &missing)] {
         let error = found[index].as_ref().unwrap_err();
         assert!(matches!(error, Error::Data(_)) && error.to_string().contains(&path.display().to_string()), "{error}");
@@ -203,10 +203,10 @@ fn one_bad_image_is_one_error() {
     assert!(detector.inspect(&picture).is_ok());
 }
 
-/// All black, all white, one pixel, one row, one column: a finite score.
+/// Constant pictures, one pixel, one row and one column.
 #[test]
-fn odd_pictures_have_scores() {
-    let Shop { detector, .. } = shop();
+fn unusual_pictures_have_finite_scores() {
+    let Fixture { detector, .. } = fixture();
     for (width, height, value) in [(64, 64, 0), (64, 64, 255), (1, 1, 7), (5000, 1, 90), (1, 3000, 200)] {
         let picture = Picture::new(width, height, vec![value; (width * height * 3) as usize]).unwrap();
         let found = detector.inspect(&picture).unwrap();
@@ -218,10 +218,10 @@ fn odd_pictures_have_scores() {
     }
 }
 
-/// Whatever a model's numbers are: a finite score, or an error that says what is not finite.
+/// A model with extreme parameters gives a finite score or an error, never a score that is not finite.
 #[test]
-fn numbers_that_overflow_are_errors_and_never_scores() {
-    let Shop { detector, images, .. } = shop();
+fn overflow_is_an_error_and_never_a_score() {
+    let Fixture { detector, images, .. } = fixture();
     let folder = tempfile::tempdir().unwrap();
     detector.save(folder.path()).unwrap();
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
@@ -258,7 +258,7 @@ fn numbers_that_overflow_are_errors_and_never_scores() {
 
 #[test]
 fn a_batch_can_be_cancelled() {
-    let Shop { detector, images, .. } = shop();
+    let Fixture { detector, images, .. } = fixture();
     let many: Vec<&PathBuf> = images.iter().cycle().take(40).collect();
     let cancel = Cancel::default();
     let found = detector.inspect_batch_with(many.clone(), &cancel, |done, total| {
@@ -275,8 +275,8 @@ fn a_batch_can_be_cancelled() {
 }
 
 #[test]
-fn decisions_say_whose_thresholds_they_rest_on() {
-    let Shop { detector, images, .. } = shop();
+fn decisions_name_the_source_of_their_thresholds() {
+    let Fixture { detector, images, .. } = fixture();
     let score = detector.inspect(&images[0]).unwrap().image_score;
     let text = format!(
         r#"{{"categories": {{"gear": {{"review": {}, "reject": {}}}}}, "pooled": {{"reject": {}}}}}"#,
@@ -294,7 +294,7 @@ fn decisions_say_whose_thresholds_they_rest_on() {
     let unknown = verdict(Request::from(&images[0]).category("bolt"));
     assert_eq!(unknown.source, ThresholdSource::Pooled { instead_of: Some("bolt".into()) });
 
-    // Regions begin at the region value, and are in the picture.
+    // Regions are at or above the region value.
     let found = detector.inspect(Request::from(&images[0]).category("gear")).unwrap();
     assert!(!found.regions.is_empty());
     assert!(found.regions.windows(2).all(|pair| pair[0].peak >= pair[1].peak));
@@ -305,8 +305,8 @@ fn decisions_say_whose_thresholds_they_rest_on() {
 }
 
 #[test]
-fn pictures_from_memory_train_as_files_do() {
-    let Shop { data, .. } = shop();
+fn pictures_in_memory_train_the_same_network_as_files() {
+    let Fixture { data, .. } = fixture();
     let dataset = Dataset::open(data).unwrap();
     let pictures = || {
         let read = |sample: &dualad::data::Sample| Picture::read(&sample.path, &Limits::default()).unwrap();
@@ -324,8 +324,8 @@ fn pictures_from_memory_train_as_files_do() {
 }
 
 #[test]
-fn a_new_product_is_learned_beside_the_old_ones() {
-    let Shop { detector, .. } = shop();
+fn a_new_category_is_learned_and_the_old_ones_are_kept() {
+    let Fixture { detector, .. } = fixture();
     let folder = tempfile::tempdir().unwrap();
     let categories = [Category::Gear, Category::Plate, Category::Fabric];
     let data = write(&folder.path().join("data"), &categories, 10);
@@ -335,7 +335,7 @@ fn a_new_product_is_learned_beside_the_old_ones() {
     assert_eq!(changed, ["gear", "plate"]);
     assert!(extended.changes.iter().all(|change| change.images == 2 && change.mean.iter().all(|mean| *mean > 0.0)));
     assert!(extended.detector.calibration().unwrap().categories.contains_key("fabric"));
-    // It was trained on, and not anew: the new product is known now, and the old detector is as it was.
+    // Training continued: the new category scores lower than before. The original detector is unchanged.
     let score = |detector: &Detector| {
         let dataset = Dataset::open(&data).unwrap();
         let samples: Vec<_> = dataset.samples(Split::Train).filter(|sample| sample.category == "fabric").collect();
@@ -346,7 +346,7 @@ fn a_new_product_is_learned_beside_the_old_ones() {
     assert!(after < 0.9 * before, "fabric: {before} before, {after} after");
     assert_eq!(detector.categories(), ["gear", "plate"]);
 
-    // What was held out from training is held out again, and nothing else of the old products.
+    // Of the old categories, exactly the images that were held out before are held out again.
     let held_out = &detector.config().held_out;
     assert_eq!(held_out.len(), 4);
     assert!(held_out.iter().all(|digest| extended.detector.config().held_out.contains(digest)));
@@ -363,19 +363,19 @@ fn a_new_product_is_learned_beside_the_old_ones() {
     assert_eq!(calibration.categories.keys().collect::<Vec<_>>(), ["fabric"]);
     assert_eq!(fitted.notices.iter().filter(|notice| notice.contains("trained on every image")).count(), 2);
 
-    // Old products that are left out are named.
+    // A notice names each old category without images.
     let only_new = write(&folder.path().join("new"), &[Category::Fabric], 6);
     let forgetful = detector.extend(&only_new).epochs(1).run().unwrap();
     assert_eq!(forgetful.notices.iter().filter(|notice| notice.contains("may forget")).count(), 2);
-    // Another network cannot be trained on.
+    // Training cannot continue with another network.
     let mut other = recipe();
     other.network.narrow_width = 16;
     assert!(matches!(detector.extend(&data).recipe(other).run(), Err(Error::Config { field: "network", .. })));
 }
 
 #[test]
-fn a_fit_reports_is_cancelled_and_goes_on() {
-    let Shop { data, .. } = shop();
+fn a_fit_reports_progress_and_resumes_after_cancelling() {
+    let Fixture { data, .. } = fixture();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("run.safetensors");
     let whole = Detector::fit(data).recipe(recipe()).run().unwrap();
@@ -395,8 +395,8 @@ fn a_fit_reports_is_cancelled_and_goes_on() {
 }
 
 #[test]
-fn what_cannot_be_trained_is_named() {
-    let Shop { data, .. } = shop();
+fn training_errors_name_their_cause() {
+    let Fixture { data, .. } = fixture();
     let error = |fit: dualad::fit::Fit| fit.run().unwrap_err().to_string();
     assert!(error(Detector::fit(TrainingImages::pictures(Vec::<(String, Picture)>::new()))).contains("no images"));
     assert!(error(Detector::fit(data).recipe(recipe()).hold_out(1.0)).contains("hold_out"));
@@ -404,17 +404,17 @@ fn what_cannot_be_trained_is_named() {
     let wrong = Detector::fit(data).recipe(recipe()).backbone(Backbone::ResNet18, Weights::synthetic(0));
     assert!(error(wrong).contains("448"));
     assert!(error(Detector::fit("/no/such/folder")).contains("/no/such/folder"));
-    // Nothing held out, no thresholds.
+    // Without held-out images there are no thresholds.
     let fitted = Detector::fit(data).recipe(recipe()).epochs(1).hold_out(0.0).run().unwrap();
     assert!(fitted.detector.calibration().is_none() && fitted.held_out.is_empty());
     assert_eq!(fitted.detector.config().train_images, 20);
 }
 
-/// A small defect in a large picture: lost when the picture is made small, found in tiles, and where it is.
+/// A defect that would vanish in the reduced picture is found, at its place, with tiles.
 #[test]
-fn tiles_find_what_is_small() {
+fn tiling_finds_a_small_defect() {
     let texture = |seed: usize| {
-        // Stripes with some noise, the same everywhere.
+        // Uniform stripes with some noise.
         let value = |index: usize| {
             let (x, noise) = (index % 320, (index * 7919 + seed * 104_729) % 13);
             (100 + 20 * (x / 8 % 2) + noise) as u8
@@ -440,7 +440,7 @@ fn tiles_find_what_is_small() {
     let peak = map.values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
     let (x, y) = (peak % map.width, peak / map.width);
     assert!(x.abs_diff(93) <= 16 && y.abs_diff(203) <= 16, "{x} {y}");
-    // It is a part of the model.
+    // The tiling is a part of the model.
     let folder = tempfile::tempdir().unwrap();
     detector.save(folder.path()).unwrap();
     let loaded = Detector::load(folder.path()).unwrap();
@@ -450,8 +450,8 @@ fn tiles_find_what_is_small() {
 }
 
 #[test]
-fn folders_that_are_no_model_are_refused() {
-    let Shop { detector, .. } = shop();
+fn damaged_model_folders_are_refused() {
+    let Fixture { detector, .. } = fixture();
     let folder = tempfile::tempdir().unwrap();
     let error = || Detector::load(folder.path()).unwrap_err().to_string();
     assert!(error().contains("config.json"));
@@ -470,20 +470,20 @@ fn folders_that_are_no_model_are_refused() {
     }
     std::fs::write(&path, &text).unwrap();
     // Another model's thresholds.
-    let other = text_of(&detector.calibration().unwrap().to_json().unwrap(), &detector.config().sha256);
+    let other = with_other_digest(&detector.calibration().unwrap().to_json().unwrap(), &detector.config().sha256);
     std::fs::write(folder.path().join("calibration.json"), other).unwrap();
     assert!(error().contains("another model"));
     std::fs::write(folder.path().join("calibration.json"), r#"{"pooled": {"reject": "high"}}"#).unwrap();
     assert!(error().contains("calibration.json"));
 }
 
-/// A calibration with another digest than this.
-fn text_of(calibration: &str, sha256: &str) -> String {
+/// Replaces the model's digest in a calibration.
+fn with_other_digest(calibration: &str, sha256: &str) -> String {
     assert!(calibration.contains(sha256));
     calibration.replace(sha256, &"0".repeat(64))
 }
 
-/// For months: what an inspection takes, it gives back.
+/// An inspection frees all the memory that it allocates.
 #[test]
 #[cfg(target_os = "linux")]
 fn memory_does_not_grow_with_the_images_inspected() {
@@ -495,7 +495,7 @@ fn memory_does_not_grow_with_the_images_inspected() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         return;
     }
-    let Shop { detector, images, .. } = shop();
+    let Fixture { detector, images, .. } = fixture();
     let resident = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
@@ -510,16 +510,16 @@ fn memory_does_not_grow_with_the_images_inspected() {
     let before = resident();
     inspect(150);
     let grown = resident().saturating_sub(before);
-    // The maps alone of what was inspected are 16 KiB each.
-    let (maps, most) = (150 * images.len() * 16, 8 << 10);
-    assert!(maps > 2 * most && grown < most as u64, "{grown} of {maps} KiB");
+    // A leak of the anomaly maps alone would take 16 KiB for each image.
+    let (maps, limit) = (150 * images.len() * 16, 8 << 10);
+    assert!(maps > 2 * limit && grown < limit as u64, "{grown} of {maps} KiB");
 }
 
-/// With the backbone's weights in it, the folder is all that another machine needs.
+/// A folder that includes the backbone's weights is complete: another machine needs nothing else.
 #[test]
-fn the_backbone_can_come_along() {
+fn a_model_can_include_its_backbone() {
     let Some(weights) = shared("weights/resnet18_to_layer3.safetensors") else { return };
-    let Shop { data, images, .. } = shop();
+    let Fixture { data, images, .. } = fixture();
     let mut small = Recipe::fast(Variant::Heterogeneous, Backbone::ResNet18);
     small.network = small
         .network
@@ -544,11 +544,11 @@ fn the_backbone_can_come_along() {
     std::fs::remove_file(&copy).unwrap();
     let loaded = Detector::load(&model).unwrap();
     assert_eq!(loaded.inspect(&images[0]).unwrap(), expected);
-    // The file that it was loaded from serves as well.
+    // The weights of the loaded detector can be saved again.
     let again = folder.path().join("again");
     loaded.save_with_backbone(&again).unwrap();
     assert_eq!(Detector::load(&again).unwrap().inspect(&images[0]).unwrap(), expected);
-    // Others are noticed.
+    // Other weights are refused.
     let bytes = std::fs::read(model.join("backbone.safetensors")).unwrap();
     let mut other = bytes.clone();
     *other.last_mut().unwrap() ^= 1;
@@ -558,7 +558,7 @@ fn the_backbone_can_come_along() {
     assert_eq!(given.inspect(&images[0]).unwrap(), expected);
 }
 
-/// A file that not every checkout has.
+/// Returns the path of a file that is not part of the repository, if it is there.
 fn shared(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(name);
     if path.is_file() {

@@ -1,4 +1,4 @@
-//! The coupled dual-branch network: its size, its gradients, and what must hold of any input.
+//! The coupled dual-branch network: its size, its gradients, its files, and properties that hold for any input.
 
 use std::collections::BTreeMap;
 
@@ -54,13 +54,13 @@ fn tokens(config: &DualAdConfig, batch: usize, seed: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-fn numbers(tensor: &Tensor) -> Vec<f32> {
+fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The paper's models: backbone, variant, millions of parameters and billions of multiply-accumulates as its table has them,
-/// and the parameters exactly. (The paper's 98.0 million for the homogeneous ResNet-50 follows from no reading of its text:
-/// the same network on Wide ResNet-50-2, which gives as many channels, has the table's 137.3.)
+/// The paper's models: backbone, variant, the table's millions of parameters and billions of multiply-accumulates, and the exact
+/// number of parameters. The table's 98.0 million for the homogeneous ResNet-50 is left out: it contradicts the 137.3 million of
+/// Wide ResNet-50-2, which has the same network because it has as many channels.
 const PAPER: [(Backbone, Variant, Option<&str>, f64, usize); 10] = [
     (Backbone::WideResNet50x2, Variant::Heterogeneous, Some("97.5"), 15.5, 97_491_008),
     (Backbone::WideResNet50x2, Variant::Homogeneous, Some("137.3"), 24.1, 137_333_824),
@@ -75,7 +75,7 @@ const PAPER: [(Backbone, Variant, Option<&str>, f64, usize); 10] = [
 ];
 
 #[test]
-fn the_papers_parameter_counts() {
+fn parameter_counts_are_those_of_the_paper() {
     for (backbone, variant, millions, _, exactly) in PAPER {
         let config = DualAdConfig::paper(variant, backbone);
         let count = config.parameter_count().unwrap() + backbone_parameter_count(backbone);
@@ -87,7 +87,7 @@ fn the_papers_parameter_counts() {
 }
 
 #[test]
-fn the_papers_multiply_accumulates() {
+fn multiply_accumulates_are_those_of_the_paper() {
     for (backbone, variant, _, expected, _) in PAPER {
         let config = DualAdConfig::paper(variant, backbone);
         let network = config.multiply_accumulates().unwrap();
@@ -99,7 +99,7 @@ fn the_papers_multiply_accumulates() {
 }
 
 #[test]
-fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
+fn every_parameter_has_a_finite_nonzero_gradient() {
     for config in every_kind() {
         let network = network(config.clone());
         let clean = tokens(&config, 2, 2);
@@ -108,11 +108,11 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
         assert_eq!(network.variables().len(), config.parameters().unwrap().len());
         for (name, variable) in network.variables() {
             let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
-            let gradient = numbers(gradient);
+            let gradient = values(gradient);
             assert!(gradient.iter().all(|g| g.is_finite()), "{name}");
             let largest = gradient.iter().fold(0.0f32, |largest, g| largest.max(g.abs()));
             if name.ends_with("k_proj.bias") {
-                // Softmax ignores a shift common to all keys.
+                // Softmax does not change under a shift of all keys.
                 assert!(largest < 1e-6, "{name}: {largest}");
             } else {
                 assert!(largest > 1e-9, "{name}: {largest} in {config:?}");
@@ -122,7 +122,7 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
 }
 
 #[test]
-fn the_listed_parameters_are_those_of_the_network() {
+fn the_configuration_lists_the_parameters_of_the_network() {
     for config in every_kind() {
         let listed: BTreeMap<_, _> = config.parameters().unwrap().into_iter().map(|p| (p.name, p.shape)).collect();
         let made = network(config);
@@ -145,7 +145,7 @@ fn half_precision_scores_are_within_one_percent() {
         let clean = tokens(&config, 4, 5);
         let score = |network: &DualAd| {
             let reconstruction = network.reconstruct(&clean).unwrap();
-            numbers(&network.score(&clean, &reconstruction).unwrap().image_score)
+            values(&network.score(&clean, &reconstruction).unwrap().image_score)
         };
         let exact = score(&network);
         for dtype in [DType::F16, DType::BF16] {
@@ -159,7 +159,7 @@ fn half_precision_scores_are_within_one_percent() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
+fn results_depend_on_the_seed_alone() {
     let config = toy(Variant::Heterogeneous);
     let train = |seed: u64| {
         let network = DualAd::new(config.clone(), &Random::new(seed), &Device::Cpu).unwrap();
@@ -171,26 +171,26 @@ fn the_same_seed_gives_the_same_bits_and_another_seed_others() {
             let loss = network.loss(&clean, &reconstruction).unwrap();
             optimizer.step(&loss.backward().unwrap()).unwrap();
         }
-        numbers(&network.reconstruct(&clean).unwrap())
+        values(&network.reconstruct(&clean).unwrap())
     };
     assert_eq!(train(4), train(4));
     assert_ne!(train(4), train(5));
-    // Each parameter's start depends on its own name only: a deeper network begins as the shallower one does.
+    // An initial value depends on the parameter's name only: a deeper network starts with the values of the shallower one.
     let mut deeper = config.clone();
     deeper.encoder_layers += 1;
     let (shallow, deep) = (network(config), network(deeper));
     for (name, tensor) in shallow.parameters() {
-        assert_eq!(numbers(tensor), numbers(&deep.parameters()[name]), "{name}");
+        assert_eq!(values(tensor), values(&deep.parameters()[name]), "{name}");
     }
 }
 
-/// The bits do not depend on the number of threads: the same test binary, with one thread and with several.
+/// Runs this test binary with one thread and with several, and compares the bits.
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
     const CHILD: &str = "DUALAD_TEST_BITS";
     let bits = || {
         let mut config = toy(Variant::Heterogeneous);
-        // Large enough for every product and every loop to be split.
+        // Large enough that every product and every loop is split.
         config = config
             .with_narrow_width(64)
             .with_chunk_width(64)
@@ -206,7 +206,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         let mut hash = 0xCBF2_9CE4_8422_2325u64;
         let gradients = network.variables().values().map(|variable| gradients.get(variable).unwrap().clone());
         for tensor in std::iter::once(reconstruction).chain(gradients) {
-            for value in numbers(&tensor) {
+            for value in values(&tensor) {
                 hash = (hash ^ u64::from(value.to_bits())).wrapping_mul(0x0100_0000_01B3);
             }
         }
@@ -233,25 +233,25 @@ fn any_number_of_threads_gives_the_same_bits() {
 }
 
 #[test]
-fn a_frozen_network_keeps_its_weights_and_a_trainable_copy_its_own() {
+fn copies_keep_their_weights_when_the_original_trains() {
     let config = toy(Variant::Heterogeneous);
     let network = network(config.clone());
     let clean = tokens(&config, 1, 1);
     let frozen = network.frozen(DType::F32, &Device::Cpu).unwrap();
     let copy = frozen.trainable().unwrap();
-    let before = numbers(&network.reconstruct(&clean).unwrap());
+    let before = values(&network.reconstruct(&clean).unwrap());
     let loss = network.loss(&clean, &network.reconstruct(&clean).unwrap()).unwrap();
     let mut optimizer = dualad::train::AdamW::new(network.variables(), Default::default()).unwrap();
     optimizer.step(&loss.backward().unwrap()).unwrap();
-    assert_ne!(numbers(&network.reconstruct(&clean).unwrap()), before);
-    assert_eq!(numbers(&frozen.reconstruct(&clean).unwrap()), before);
-    assert_eq!(numbers(&copy.reconstruct(&clean).unwrap()), before);
+    assert_ne!(values(&network.reconstruct(&clean).unwrap()), before);
+    assert_eq!(values(&frozen.reconstruct(&clean).unwrap()), before);
+    assert_eq!(values(&copy.reconstruct(&clean).unwrap()), before);
     assert!(frozen.variables().is_empty());
     assert_eq!(copy.variables().len(), network.variables().len());
 }
 
 #[test]
-fn saved_and_loaded_is_the_same_to_the_bit() {
+fn a_loaded_network_gives_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     for config in every_kind() {
         let path = folder.path().join("model.safetensors");
@@ -259,9 +259,9 @@ fn saved_and_loaded_is_the_same_to_the_bit() {
         network.save(&path).unwrap();
         let loaded = DualAd::load(config.clone(), &path, &Device::Cpu).unwrap();
         let clean = tokens(&config, 2, 3);
-        let expected = numbers(&network.reconstruct(&clean).unwrap());
-        assert_eq!(numbers(&loaded.reconstruct(&clean).unwrap()), expected);
-        // Nothing but the file is left behind.
+        let expected = values(&network.reconstruct(&clean).unwrap());
+        assert_eq!(values(&loaded.reconstruct(&clean).unwrap()), expected);
+        // No temporary file is left.
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
     let error = network(toy(Variant::Homogeneous)).save(folder.path().join("no/such/folder/x")).unwrap_err();
@@ -287,7 +287,7 @@ fn published(variant: Variant) -> DualAdConfig {
 }
 
 #[test]
-fn a_published_checkpoint_loads_as_it_is() {
+fn published_checkpoints_load() {
     let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     for (variant, name) in [(Variant::Heterogeneous, "heterogeneous"), (Variant::Homogeneous, "homogeneous")] {
         let config = published(variant);
@@ -295,11 +295,11 @@ fn a_published_checkpoint_loads_as_it_is() {
             let network = DualAd::load_pth(config.clone(), fixtures.join(&file), &Device::Cpu).unwrap();
             for parameter in config.parameters().unwrap() {
                 let expected = dualad::backbones::weights::synthetic::tensor(&parameter.name, &parameter.shape, 3);
-                assert_eq!(numbers(&network.parameters()[&parameter.name]), expected, "{file}: {}", parameter.name);
+                assert_eq!(values(&network.parameters()[&parameter.name]), expected, "{file}: {}", parameter.name);
             }
-            assert!(numbers(&network.reconstruct(&tokens(&config, 1, 1)).unwrap()).iter().all(|x| x.is_finite()));
+            assert!(values(&network.reconstruct(&tokens(&config, 1, 1)).unwrap()).iter().all(|x| x.is_finite()));
         }
-        // The wrong configuration for the file: the key and both shapes are named.
+        // For a configuration that does not fit the file, the error names the key.
         let wider = config.clone().with_narrow_width(8).with_chunk_width(8);
         let error = DualAd::load_pth(wider, fixtures.join(format!("{name}.pth.tar")), &Device::Cpu).unwrap_err();
         assert!(error.to_string().contains("has shape"), "{error}");
@@ -345,8 +345,8 @@ fn constant_images_score_finite_and_never_negative() {
             let reconstruction = network.reconstruct_jittered(&clean, &mut Random::new(1)).unwrap();
             for reconstruction in [clean.clone(), network.reconstruct(&clean).unwrap(), reconstruction] {
                 let scores = network.score(&clean, &reconstruction).unwrap();
-                let mut all = numbers(&scores.anomaly_map);
-                all.extend(numbers(&scores.image_score));
+                let mut all = values(&scores.anomaly_map);
+                all.extend(values(&scores.image_score));
                 assert!(all.iter().all(|&x| x.is_finite() && x >= 0.0), "{value}");
             }
         }
@@ -356,7 +356,7 @@ fn constant_images_score_finite_and_never_negative() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
-    /// What an image gets does not depend on where in a batch it stands.
+    /// An image's result does not depend on its place in the batch.
     #[test]
     fn permuting_the_batch_permutes_the_result(seed in any::<u64>(), homogeneous in any::<bool>()) {
         let config = toy(if homogeneous { Variant::Homogeneous } else { Variant::Heterogeneous });
@@ -365,15 +365,15 @@ proptest! {
         let result = network.reconstruct(&clean).unwrap();
         let order = Tensor::new(&[2u32, 0, 1], &Device::Cpu).unwrap();
         let permuted = network.reconstruct(&clean.index_select(&order, 0).unwrap()).unwrap();
-        let expected = numbers(&result.index_select(&order, 0).unwrap());
-        for (found, expected) in numbers(&permuted).iter().zip(expected) {
+        let expected = values(&result.index_select(&order, 0).unwrap());
+        for (found, expected) in values(&permuted).iter().zip(expected) {
             prop_assert!((found - expected).abs() <= 1e-5 * (1.0 + expected.abs()));
         }
     }
 
-    /// Every way to spoil one field is noticed, and the field is named.
+    /// An invalid value of any field is refused, and the error names the field.
     #[test]
-    fn bad_configurations_name_their_field(which in 0usize..16) {
+    fn errors_name_the_invalid_field(which in 0usize..16) {
         let mut config = DualAdConfig::paper(Variant::Homogeneous, Backbone::ResNet18);
         let field = [
             "levels", "narrow_width", "chunk_width", "heads", "ffn_width", "encoder_layers", "wide_layers",
@@ -416,11 +416,11 @@ fn an_enormous_configuration_is_refused_before_memory_is_taken() {
         .with_wide_layers(256);
     let error = config.validate().unwrap_err();
     assert!(error.to_string().contains("parameters"), "{error}");
-    // Sums and products of an unchecked configuration saturate.
+    // Sums and products of an invalid configuration saturate.
     config = config.with_levels(usize::MAX).with_grid([usize::MAX, 2]).with_stage_channels(vec![usize::MAX; 2]);
     assert_eq!([config.wide_width(), config.tokens(), config.channels()], [usize::MAX; 3]);
     assert!(config.validate().is_err() && config.multiply_accumulates().is_err());
-    // The largest that is allowed can be counted, and a graph as deep as is allowed can be dropped.
+    // The largest valid configuration can be counted, and the deepest valid graph can be dropped.
     let mut large = toy(Variant::Heterogeneous)
         .with_grid([64, 64])
         .with_neighbor_mask(None)
@@ -439,37 +439,37 @@ fn an_enormous_configuration_is_refused_before_memory_is_taken() {
 }
 
 #[test]
-fn a_copy_to_train_shares_nothing() {
+fn a_trainable_copy_shares_nothing_with_the_original() {
     let config = toy(Variant::Heterogeneous);
     let original = network(config.clone());
     let copy = original.trainable().unwrap();
     let clean = tokens(&config, 2, 1);
-    let before = numbers(&original.reconstruct(&clean).unwrap());
+    let before = values(&original.reconstruct(&clean).unwrap());
     let loss = copy.loss(&clean, &copy.reconstruct(&clean).unwrap()).unwrap();
     let mut optimizer = dualad::train::AdamW::new(copy.variables(), Default::default()).unwrap();
     optimizer.step(&loss.backward().unwrap()).unwrap();
-    assert_eq!(numbers(&original.reconstruct(&clean).unwrap()), before);
-    // The gradients of one network do nothing to another, and say so.
+    assert_eq!(values(&original.reconstruct(&clean).unwrap()), before);
+    // An optimizer refuses the gradients of another network.
     let loss = original.loss(&clean, &original.reconstruct(&clean).unwrap()).unwrap();
     let error = optimizer.step(&loss.backward().unwrap()).unwrap_err();
     assert!(matches!(error, Error::Training { step: 2, .. }), "{error}");
 }
 
 #[test]
-fn steps_that_would_ruin_a_network_are_refused_and_change_nothing() {
+fn steps_with_gradients_that_are_not_finite_change_nothing() {
     use dualad::recipe::AdamWConfig;
     use dualad::train::AdamW;
     let config = toy(Variant::Heterogeneous);
     let network = network(config.clone());
     let clean = tokens(&config, 1, 1);
-    let before = numbers(&network.reconstruct(&clean).unwrap());
+    let before = values(&network.reconstruct(&clean).unwrap());
     let mut optimizer = AdamW::new(network.variables(), AdamWConfig::default()).unwrap();
     let loss = network.loss(&clean, &network.reconstruct(&clean).unwrap()).unwrap();
     for scale in [f64::NAN, f64::INFINITY, 1e30] {
         let error = optimizer.step(&(&loss * scale).unwrap().backward().unwrap()).unwrap_err();
         assert!(matches!(error, Error::Training { step: 1, .. }), "{error}");
     }
-    assert_eq!(numbers(&network.reconstruct(&clean).unwrap()), before);
+    assert_eq!(values(&network.reconstruct(&clean).unwrap()), before);
     let good = AdamWConfig::default();
     let bad = [
         AdamWConfig { learning_rate: f64::NAN, ..good },
@@ -487,26 +487,26 @@ fn steps_that_would_ruin_a_network_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn tokens_that_are_not_finite_are_refused_and_enormous_ones_scored() {
+fn tokens_that_are_not_finite_are_refused_and_huge_ones_are_scored() {
     let config = toy(Variant::Heterogeneous);
     let network = network(config.clone());
     let clean = tokens(&config, 1, 1);
     for bad in [f64::NAN, f64::INFINITY] {
-        let spoilt = (&clean + bad).unwrap();
-        assert!(matches!(network.reconstruct(&spoilt), Err(Error::NotFinite { .. })));
-        assert!(matches!(network.reconstruct_jittered(&spoilt, &mut Random::new(0)), Err(Error::NotFinite { .. })));
+        let invalid = (&clean + bad).unwrap();
+        assert!(matches!(network.reconstruct(&invalid), Err(Error::NotFinite { .. })));
+        assert!(matches!(network.reconstruct_jittered(&invalid, &mut Random::new(0)), Err(Error::NotFinite { .. })));
     }
     for scale in [1e10, 1e13, 1e20, 1e30, 1e37] {
         let large = (&clean * scale).unwrap();
         let scores = network.score(&large, &clean).unwrap();
-        let mut all = numbers(&scores.anomaly_map);
-        all.extend(numbers(&scores.image_score));
+        let mut all = values(&scores.anomaly_map);
+        all.extend(values(&scores.image_score));
         assert!(all.iter().all(|&x| x.is_finite() && x > 0.0), "{scale}");
     }
 }
 
 #[test]
-fn parameters_that_do_not_belong_are_named() {
+fn errors_name_the_wrong_parameter() {
     let config = toy(Variant::Heterogeneous);
     let good = network(config.clone()).parameters().clone();
     let refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), part: &str| {
@@ -522,16 +522,16 @@ fn parameters_that_do_not_belong_are_named() {
     refused(&|p| drop(p.insert(name.into(), good[name].to_dtype(DType::F16).unwrap())), "has dtype");
     let network = DualAd::from_parameters(config, good.clone()).unwrap();
     assert!(matches!(network.frozen(DType::U8, &Device::Cpu), Err(Error::InvalidArgument { .. })));
-    // What load would refuse, save does not write, and leaves what is there.
+    // Parameters that cannot be loaded are not saved, and the existing file stays.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
     network.save(&path).unwrap();
-    let mut spoilt = good.clone();
-    spoilt.insert(name.into(), (&good[name] * f64::NAN).unwrap());
-    let spoilt = DualAd::from_parameters(network.config().clone(), spoilt).unwrap();
-    assert!(matches!(spoilt.save(&path), Err(Error::Parameter { .. })));
+    let mut invalid = good.clone();
+    invalid.insert(name.into(), (&good[name] * f64::NAN).unwrap());
+    let invalid = DualAd::from_parameters(network.config().clone(), invalid).unwrap();
+    assert!(matches!(invalid.save(&path), Err(Error::Parameter { .. })));
     DualAd::load(network.config().clone(), &path, &Device::Cpu).unwrap();
-    // Many savers and a reader at once: every read is whole.
+    // While several threads save, every read is complete.
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| (0..20).for_each(|_| network.save(&path).unwrap()));
@@ -543,10 +543,10 @@ fn parameters_that_do_not_belong_are_named() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
-/// Whatever waits for ever when it is opened or read is refused before.
+/// Opening or reading these files would wait for ever: they are refused first.
 #[cfg(unix)]
 #[test]
-fn pipes_and_devices_are_not_waited_for() {
+fn pipes_and_devices_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -558,7 +558,7 @@ fn pipes_and_devices_are_not_waited_for() {
 }
 
 #[test]
-fn configurations_survive_json_and_unknown_fields_do_not() {
+fn json_keeps_a_configuration_and_refuses_unknown_fields() {
     for config in every_kind() {
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<DualAdConfig>(&text).unwrap(), config);
@@ -574,10 +574,10 @@ fn configurations_survive_json_and_unknown_fields_do_not() {
     }
 }
 
-/// What is measured is kept in f32: a deviation that half precision cannot hold must not become a division by zero. And a
-/// file's word for one is checked.
+/// The standard deviations stay in f32: a value below the range of half precision must not become a division by zero. Values
+/// from a file are checked.
 #[test]
-fn measured_deviations_survive_half_precision_and_are_checked() {
+fn standard_deviations_stay_in_f32_and_are_checked() {
     let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18)
         .with_stage_channels(vec![3, 2])
         .with_grid([4, 4])
@@ -609,11 +609,11 @@ fn measured_deviations_survive_half_precision_and_are_checked() {
     assert!(network.with_standardization(&[0.0; 4], &small).is_err());
 }
 
-/// A zip file of one entry, as it is.
+/// Returns a zip file with one uncompressed entry.
 fn zip(name: &str, content: &[u8]) -> Vec<u8> {
     let (crc, length) = (crc32(content).to_le_bytes(), (content.len() as u32).to_le_bytes());
     let name_length = (name.len() as u16).to_le_bytes();
-    // Version, flags, method, time and date; then what both headers have in common.
+    // Version, flags, method, time and date, then the fields that both headers share.
     let common = [&[20, 0, 0, 0, 0, 0, 0, 0, 0, 0], &crc[..], &length, &length, &name_length, &[0, 0]].concat();
     let entry = [b"PK\x03\x04", &common[..], name.as_bytes(), content].concat();
     let directory = [b"PK\x01\x02\x14\0", &common[..], &[0; 14], name.as_bytes()].concat();
@@ -627,11 +627,11 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
 }
 
-/// Python's reader would run the command.
+/// Python's unpickler would run the command.
 #[test]
-fn a_pickle_that_calls_something_calls_nothing() {
+fn a_pickle_cannot_run_a_command() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, victim) = (folder.path().join("made-to-harm.pth"), folder.path().join("victim"));
+    let (path, victim) = (folder.path().join("malicious.pth"), folder.path().join("victim"));
     let command = format!("touch {}", victim.display());
     for (before, after) in [(&b""[..], &b""[..]), (b"}X\x0a\0\0\0state_dict", b"s")] {
         let length = (command.len() as u32).to_le_bytes();
@@ -640,6 +640,6 @@ fn a_pickle_that_calls_something_calls_nothing() {
         std::fs::write(&path, zip("archive/data.pkl", &pickle)).unwrap();
         let error = DualAd::load_pth(toy(Variant::Heterogeneous), &path, &Device::Cpu).unwrap_err();
         assert!(matches!(error, Error::Weights(_)), "{error}");
-        assert!(!victim.exists(), "it was run");
+        assert!(!victim.exists(), "the command was run");
     }
 }

@@ -1,4 +1,4 @@
-//! A model that is published, and fetched as the hub's clients fetch it, from a server on the loopback.
+//! Models from the hub, fetched from a server on the loopback interface.
 
 #![cfg(feature = "hub")]
 
@@ -17,28 +17,28 @@ use dualad::{Detector, DualAd, DualAdConfig, Error, Model, Random, Variant};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Serves a folder as the repository `owner/parts`, at `main` and at [`COMMIT`], and remembers what it was asked.
+/// A server of a folder as the repository `owner/parts`, at `main` and at [`COMMIT`]. It records the requested paths.
 struct Server {
     url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requested: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     fn start(folder: PathBuf) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = asked.clone();
+        let requested = Arc::new(Mutex::new(Vec::new()));
+        let log = requested.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let _ = serve(&folder, stream, &log);
             }
         });
-        Self { url, asked }
+        Self { url, requested }
     }
 
-    fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+    fn requested(&self) -> Vec<String> {
+        std::mem::take(&mut self.requested.lock().unwrap())
     }
 }
 
@@ -56,7 +56,7 @@ fn serve(folder: &Path, mut stream: TcpStream, log: &Mutex<Vec<String>>) -> std:
             b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nX-Error-Code: EntryNotFound\r\nContent-Length: 0\r\n\r\n",
         );
     };
-    // Distinct for each file, as a git blob's name is.
+    // Different for each content, like the name of a git blob.
     let tag = format!("{:040x}", content.iter().fold(7u128, |sum, byte| sum.wrapping_mul(31) + u128::from(*byte)));
     let length = content.len();
     write!(
@@ -90,7 +90,7 @@ fn picture() -> Picture {
 }
 
 #[test]
-fn a_published_model_is_the_one_that_was_saved() {
+fn a_fetched_model_equals_the_saved_one() {
     let folder = tempfile::tempdir().unwrap();
     let (repository, cache) = (folder.path().join("repository"), folder.path().join("cache"));
     let calibration = Calibration::new([].into(), Some(Thresholds::new(0.1, 0.2).unwrap()));
@@ -100,19 +100,22 @@ fn a_published_model_is_the_one_that_was_saved() {
     let fetched = Detector::builder().hub(hub(&server.url, &cache)).from_pretrained("owner/parts").unwrap();
     assert_eq!(fetched.inspect(&picture()).unwrap(), detector.inspect(&picture()).unwrap());
     assert_eq!(fetched.calibration(), detector.calibration());
-    // One commit for all files: a branch may move between two of them.
-    let asked = server.asked();
-    assert!(asked.iter().filter(|path| path.contains("/main/")).all(|path| path.ends_with("config.json")), "{asked:?}");
-    assert!(asked.iter().any(|path| path.ends_with(&format!("{COMMIT}/model.safetensors"))), "{asked:?}");
+    // All files come from one commit: the branch may move between two requests.
+    let requested = server.requested();
+    assert!(
+        requested.iter().filter(|path| path.contains("/main/")).all(|path| path.ends_with("config.json")),
+        "{requested:?}"
+    );
+    assert!(requested.iter().any(|path| path.ends_with(&format!("{COMMIT}/model.safetensors"))), "{requested:?}");
 
     // From the cache, without the network.
     let offline = || Detector::builder().hub(hub(&server.url, &cache).offline(true)).from_pretrained("owner/parts");
     assert_eq!(offline().unwrap().inspect(&picture()).unwrap(), detector.inspect(&picture()).unwrap());
     assert_eq!(offline().unwrap().calibration(), detector.calibration());
-    assert!(server.asked().is_empty());
+    assert!(server.requested().is_empty());
     let other = Detector::builder().hub(hub(&server.url, &cache).offline(true)).from_pretrained("owner/others");
     assert!(other.unwrap_err().to_string().contains("owner/others"));
-    // What was fetched can be kept.
+    // A fetched model can be saved.
     fetched.save(folder.path().join("kept")).unwrap();
     assert!(Detector::load(folder.path().join("kept")).is_ok());
 
@@ -131,7 +134,7 @@ fn a_model_without_thresholds_has_none() {
     assert!(fetched.inspect(&picture()).unwrap().verdict.is_none());
 }
 
-/// What somebody else's configuration names on this machine is not opened.
+/// The configuration of a fetched model may name any path: it is not opened.
 #[test]
 fn a_path_in_a_fetched_model_is_not_opened() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! The network against a plain PyTorch one (`tools/reference/network.py` wrote the fixture), parameters and tokens made by
-//! rule.
+//! The network compared with a plain PyTorch implementation. `tools/reference/network.py` writes the fixture; the parameters and
+//! tokens are synthetic.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ struct Fixture {
 struct Case {
     config: DualAdConfig,
     reconstruction: Vec<f64>,
-    /// Every seventh row and column.
+    /// The values of every seventh row and column.
     anomaly_map: Vec<f64>,
     image_score: Vec<f64>,
     loss: f64,
@@ -32,9 +32,9 @@ struct Gradient {
     value: f64,
 }
 
-fn numbers(tensor: &Tensor) -> Vec<f64> {
-    let numbers: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-    numbers.into_iter().map(f64::from).collect()
+fn values(tensor: &Tensor) -> Vec<f64> {
+    let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+    values.into_iter().map(f64::from).collect()
 }
 
 fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
@@ -46,7 +46,7 @@ fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
 }
 
 #[test]
-fn results_and_gradients_are_pytorchs() {
+fn results_and_gradients_equal_pytorchs() {
     let fixture: Fixture = serde_json::from_str(include_str!("fixtures/network.json")).unwrap();
     for case in fixture.cases {
         let config = case.config;
@@ -59,7 +59,7 @@ fn results_and_gradients_are_pytorchs() {
         let tokens = make("input", &[2, config.tokens(), config.channels()]);
 
         let reconstruction = network.reconstruct(&tokens).unwrap();
-        assert_near(&numbers(&reconstruction), &case.reconstruction, 1e-5, "reconstruction");
+        assert_near(&values(&reconstruction), &case.reconstruction, 1e-5, "reconstruction");
         let scores = network.score(&tokens, &reconstruction).unwrap();
         let maps: Vec<Vec<Vec<f32>>> = scores.anomaly_map.squeeze(1).unwrap().to_vec3().unwrap();
         let sampled: Vec<f64> = maps
@@ -69,17 +69,17 @@ fn results_and_gradients_are_pytorchs() {
             .map(|&value| f64::from(value))
             .collect();
         assert_near(&sampled, &case.anomaly_map, 1e-5, "anomaly map");
-        assert_near(&numbers(&scores.image_score), &case.image_score, 1e-5, "image score");
+        assert_near(&values(&scores.image_score), &case.image_score, 1e-5, "image score");
 
         let loss = network.loss(&tokens, &reconstruction).unwrap();
-        assert_near(&numbers(&loss), &[case.loss], 1e-5, "loss");
+        assert_near(&values(&loss), &[case.loss], 1e-5, "loss");
         let gradients = loss.backward().unwrap();
         assert_eq!(network.variables().len(), case.gradients.len());
         for (name, variable) in network.variables() {
-            let (gradient, expected) = (numbers(gradients.get(variable).unwrap()), &case.gradients[name]);
+            let (gradient, expected) = (values(gradients.get(variable).unwrap()), &case.gradients[name]);
             let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
             if name.ends_with("k_proj.bias") {
-                // Zero but for rounding: softmax ignores a shift common to all keys.
+                // Zero up to rounding: softmax does not change under a shift of all keys.
                 assert!(norm < 1e-6 && expected.norm < 1e-6, "{name}: {norm} {}", expected.norm);
                 continue;
             }
