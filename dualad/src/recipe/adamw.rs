@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The optimiser's constants; the default is the method's (section 5).
+/// The constants of AdamW and of gradient clipping. The default is the paper's (docs/method.md, section 5).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdamWConfig {
-    /// Step size.
+    /// The step size; finite and not negative.
     pub learning_rate: f64,
-    /// Decay of the mean of gradients.
+    /// The decay rate of the first moment, in [0, 1).
     pub beta1: f64,
-    /// Decay of the mean of squared gradients.
+    /// The decay rate of the second moment, in [0, 1).
     pub beta2: f64,
-    /// Added to the root of the mean square.
+    /// The term added to the root of the second moment; above 0.
     pub eps: f64,
-    /// Share of a parameter that a step of size 1 takes away.
+    /// The decoupled weight decay; finite and not negative.
     pub weight_decay: f64,
-    /// Largest L2 norm of all gradients together; they are scaled down to it.
+    /// The largest L2 norm of all gradients together; larger gradients are scaled down to it. `None` turns clipping off.
     pub clip_norm: Option<f64>,
 }
 
@@ -29,10 +29,10 @@ impl Default for AdamWConfig {
 }
 
 impl AdamWConfig {
-    /// Whether these are constants to train with.
+    /// Checks that every constant is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the first that is not.
+    /// [`Error::Config`] for the first constant that is not.
     pub fn validate(&self) -> Result<()> {
         let Self { learning_rate, beta1, beta2, eps, weight_decay, clip_norm } = *self;
         let not_negative = |value: f64| value >= 0.0 && value.is_finite();

@@ -119,8 +119,8 @@ impl Checkpoint {
     /// Writes the file. The one before it stays until this one is complete.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let io = |error| Error::Io { action: "write", path: path.into(), error };
-        let StepperState { parameters, mean, square, .. } = &self.stepper;
-        let groups = [("parameters", parameters), ("mean", mean), ("square", square)];
+        let StepperState { parameters, first_moment, second_moment, .. } = &self.stepper;
+        let groups = [("parameters", parameters), ("mean", first_moment), ("square", second_moment)];
         let tensors = groups.into_iter().flat_map(|(group, tensors)| {
             tensors.iter().map(move |(name, tensor)| Ok((format!("{group}/{name}"), tensor.to_device(&Device::Cpu)?)))
         });
@@ -205,8 +205,8 @@ impl Checkpoint {
             groups.entry(group).or_default().insert(name.into(), tensor);
         }
         let mut group = |name| groups.remove(name).unwrap_or_default();
-        let (parameters, mean, square) = (group("parameters"), group("mean"), group("square"));
-        Ok(Self { stepper: StepperState { parameters, mean, square, steps: run.steps }, run })
+        let (parameters, first_moment, second_moment) = (group("parameters"), group("mean"), group("square"));
+        Ok(Self { stepper: StepperState { parameters, first_moment, second_moment, steps: run.steps }, run })
     }
 
     /// Whether this is a checkpoint of that run, or the first thing in which it is not.
@@ -318,8 +318,8 @@ mod tests {
         assert_eq!(loaded.stepper.steps, 1);
         for (one, other) in [
             (&saved.stepper.parameters, &loaded.stepper.parameters),
-            (&saved.stepper.mean, &loaded.stepper.mean),
-            (&saved.stepper.square, &loaded.stepper.square),
+            (&saved.stepper.first_moment, &loaded.stepper.first_moment),
+            (&saved.stepper.second_moment, &loaded.stepper.second_moment),
         ] {
             assert_eq!(bits(one), bits(other));
         }

@@ -1,13 +1,14 @@
 //! A training step on the CPU without a graph: [`crate::engine`]'s loss and gradient, and AdamW over one flat vector.
 
 use candle_core::{DType, Tensor};
-use dualad_kernels::{AdamWStep, adamw, sum_squares};
+use dualad_kernels::{adamw, sum_squares};
 use rayon::prelude::*;
 
 use crate::engine::TrainingEngine;
 use crate::error::{Error, Result};
 use crate::recipe::AdamWConfig;
 use crate::train::step::{StepReport, Stepper, StepperState};
+use crate::train::step_constants::StepConstants;
 use crate::{DualAd, DualAdConfig, Random};
 
 /// Parameters that a task of the optimiser works on. It fixes the order of the norm's sum.
@@ -18,8 +19,8 @@ const CHUNK: usize = 1 << 15;
 pub(crate) struct CpuStepper {
     network: TrainingEngine,
     optimizer: AdamWConfig,
-    mean: Vec<f32>,
-    square: Vec<f32>,
+    first_moment: Vec<f32>,
+    second_moment: Vec<f32>,
     steps: u64,
 }
 
@@ -38,7 +39,7 @@ impl CpuStepper {
         optimizer.validate()?;
         let network = TrainingEngine::new(network)?;
         let moments = || vec![0.0; network.parameters.len()];
-        Ok(Self { mean: moments(), square: moments(), steps: 0, optimizer, network })
+        Ok(Self { first_moment: moments(), second_moment: moments(), steps: 0, optimizer, network })
     }
 }
 
@@ -70,17 +71,13 @@ impl Stepper for CpuStepper {
                 "the gradient's norm is not finite; look at the loss, the features' scale and the learning rate".into(),
             ));
         }
-        // PyTorch's clip_grad_norm_, its 1e-6 included.
-        let scale = self.optimizer.clip_norm.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0)) as f32;
         self.steps += 1;
-        let unbias = [self.optimizer.beta1, self.optimizer.beta2].map(|beta| 1.0 - beta.powf(self.steps as f64));
-        let AdamWConfig { learning_rate, beta1, beta2, eps, weight_decay, .. } = self.optimizer;
-        let step = AdamWStep { learning_rate, beta1, beta2, eps, weight_decay, bias_correction: unbias, scale };
+        let step = StepConstants::new(&self.optimizer, self.steps, norm).for_cpu();
         let network = &mut self.network;
         let chunks = network.parameters.par_chunks_mut(CHUNK).zip(network.gradient.par_chunks(CHUNK));
-        let moments = self.mean.par_chunks_mut(CHUNK).zip(self.square.par_chunks_mut(CHUNK));
-        chunks.zip(moments).for_each(|((parameters, gradient), (mean, square))| {
-            adamw(&step, parameters, gradient, mean, square);
+        let moments = self.first_moment.par_chunks_mut(CHUNK).zip(self.second_moment.par_chunks_mut(CHUNK));
+        chunks.zip(moments).for_each(|((parameters, gradient), (first_moment, second_moment))| {
+            adamw(&step, parameters, gradient, first_moment, second_moment);
         });
         Ok(StepReport { loss, gradient_norm: norm })
     }
@@ -109,8 +106,8 @@ impl Stepper for CpuStepper {
     fn state(&self) -> Result<StepperState> {
         Ok(StepperState {
             parameters: self.network.all_parameters()?,
-            mean: self.network.named(&self.mean)?,
-            square: self.network.named(&self.square)?,
+            first_moment: self.network.named(&self.first_moment)?,
+            second_moment: self.network.named(&self.second_moment)?,
             steps: self.steps,
         })
     }
@@ -119,13 +116,15 @@ impl Stepper for CpuStepper {
         let config = self.network.config().clone();
         // Checks names, shapes and dtypes, and takes the standardisation over.
         let network = TrainingEngine::new(&DualAd::from_parameters(config, state.parameters.clone())?)?;
-        let (mean, square) = (network.flatten(&state.mean)?, network.flatten(&state.square)?);
-        for moments in [&state.mean, &state.square] {
+        let (first_moment, second_moment) =
+            (network.flatten(&state.first_moment)?, network.flatten(&state.second_moment)?);
+        for moments in [&state.first_moment, &state.second_moment] {
             if let Some(name) = moments.keys().find(|name| !network.has(name)) {
                 return Err(Error::Parameter { name: name.clone(), reason: "is not one of the network's".into() });
             }
         }
-        (self.network, self.mean, self.square, self.steps) = (network, mean, square, state.steps);
+        (self.network, self.first_moment, self.second_moment, self.steps) =
+            (network, first_moment, second_moment, state.steps);
         Ok(())
     }
 
@@ -176,8 +175,8 @@ mod tests {
         assert_eq!(plain.steps, fast.steps);
         for (what, plain, fast) in [
             ("parameter", &plain.parameters, &fast.parameters),
-            ("mean", &plain.mean, &fast.mean),
-            ("square", &plain.square, &fast.square),
+            ("first moment", &plain.first_moment, &fast.first_moment),
+            ("second moment", &plain.second_moment, &fast.second_moment),
         ] {
             assert!(plain.keys().eq(fast.keys()), "{what}");
             for (name, plain) in plain {
@@ -210,12 +209,12 @@ mod tests {
         let (resumed_reports, resumed_last) = run(&mut resumed, random_state);
         assert_eq!(reports, resumed_reports);
         assert_eq!(bits(&last.parameters), bits(&resumed_last.parameters));
-        assert_eq!(bits(&last.square), bits(&resumed_last.square));
+        assert_eq!(bits(&last.second_moment), bits(&resumed_last.second_moment));
         let mut broken = state.clone();
-        broken.mean.remove("in_proj.0.weight");
+        broken.first_moment.remove("in_proj.0.weight");
         assert!(resumed.restore(&broken).unwrap_err().to_string().contains("in_proj.0.weight"));
         let mut broken: StepperState = state;
-        broken.square.insert("nothing".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        broken.second_moment.insert("nothing".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
         assert!(resumed.restore(&broken).unwrap_err().to_string().contains("nothing"));
     }
 

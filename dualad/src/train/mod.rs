@@ -14,6 +14,7 @@ mod memory_init;
 mod optimizer;
 mod statistics;
 pub(crate) mod step;
+mod step_constants;
 mod trainer;
 
 pub use log::LogLine;

@@ -7,8 +7,9 @@ use candle_core::{DType, Tensor, Var};
 
 use crate::error::{Error, Result};
 use crate::recipe::AdamWConfig;
+use crate::train::step_constants::StepConstants;
 
-/// The optimiser of a set of variables.
+/// The optimizer of a set of variables (docs/method.md, section 5).
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -23,33 +24,45 @@ use crate::recipe::AdamWConfig;
 /// let loss = x.sqr()?.sum_all()?;
 /// let norm = optimizer.step(&loss.backward()?)?;
 /// assert!((norm - 8.0f64.sqrt()).abs() < 1e-6);
-/// // The first step is as long as the learning rate, however long the gradient.
+/// // The first step is as long as the learning rate, whatever the gradient.
 /// assert!(x.to_vec1::<f32>()?.iter().all(|x| (x - 0.9).abs() < 1e-5));
 /// # Ok::<(), dualad::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
-    step: u64,
-    /// Variable, mean of gradients, mean of squared gradients, by name.
-    state: BTreeMap<String, (Var, Tensor, Tensor)>,
+    steps: u64,
+    /// By the variable's name.
+    states: BTreeMap<String, VariableState>,
+}
+
+/// A variable with its moments, of its shape and dtype.
+#[derive(Debug)]
+struct VariableState {
+    variable: Var,
+    /// The running mean of gradients.
+    first_moment: Tensor,
+    /// The running mean of squared gradients.
+    second_moment: Tensor,
 }
 
 impl AdamW {
-    /// For variables by name, as [`crate::DualAd::variables`] gives them.
+    /// Creates the optimizer of variables by name, as [`crate::DualAd::variables`] returns them, with moments of zero.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] if a constant is out of its range,
-    /// [`crate::Error::Candle`] if the device has no memory for the moments.
+    /// [`crate::Error::Config`] if a constant is out of its range, [`crate::Error::Candle`] if the device has no memory for the
+    /// moments.
     pub fn new(variables: &BTreeMap<String, Var>, config: AdamWConfig) -> Result<Self> {
         config.validate()?;
-        let state = variables.iter().map(|(name, var)| {
-            Ok((name.clone(), (var.clone(), var.as_tensor().zeros_like()?, var.as_tensor().zeros_like()?)))
+        let states = variables.iter().map(|(name, variable)| {
+            let zeros = || variable.as_tensor().zeros_like();
+            let state = VariableState { variable: variable.clone(), first_moment: zeros()?, second_moment: zeros()? };
+            Ok((name.clone(), state))
         });
-        Ok(Self { config, step: 0, state: state.collect::<candle_core::Result<_>>()? })
+        Ok(Self { config, steps: 0, states: states.collect::<candle_core::Result<_>>()? })
     }
 
-    /// The step size of the next step.
+    /// Sets the step size of the next step.
     ///
     /// # Errors
     /// [`crate::Error::Config`] if it is negative or not finite.
@@ -60,127 +73,131 @@ impl AdamW {
         Ok(())
     }
 
-    /// The constants, with the step size of the next step.
+    /// Returns the constants of the next step.
     pub fn config(&self) -> &AdamWConfig {
         &self.config
     }
 
-    /// Steps taken so far.
+    /// Returns the number of steps taken so far.
     pub fn steps(&self) -> u64 {
-        self.step
+        self.steps
     }
 
-    /// The mean of gradients and the mean of squared gradients of every variable, by name: with [`Self::steps`] and
-    /// the variables themselves, all that later steps depend on. Copies.
+    /// Returns copies of the first and of the second moments, by the variable's name.
+    ///
+    /// With [`Self::steps`] and the variables, they are the whole state of the optimizer.
     ///
     /// # Errors
     /// [`crate::Error::Candle`] if the device has no memory for them.
     pub fn moments(&self) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, Tensor>)> {
-        // Steps on the CPU replace them; those on other devices change them in place.
-        // (On Metal, a `copy` shares its numbers with the original.)
+        // A step on the CPU replaces the moments; a step on another device changes them in place, so they are copied.
+        // On Metal, `copy` shares its buffer with the original.
         let copied = |tensor: &Tensor| {
             if tensor.device().is_cpu() { Ok(tensor.clone()) } else { tensor.detach().force_contiguous() }
         };
-        let mean = self.state.iter().map(|(name, (_, mean, _))| Ok((name.clone(), copied(mean)?)));
-        let square = self.state.iter().map(|(name, (.., square))| Ok((name.clone(), copied(square)?)));
-        Ok((mean.collect::<candle_core::Result<_>>()?, square.collect::<candle_core::Result<_>>()?))
+        let first = self.states.iter().map(|(name, state)| Ok((name.clone(), copied(&state.first_moment)?)));
+        let second = self.states.iter().map(|(name, state)| Ok((name.clone(), copied(&state.second_moment)?)));
+        Ok((first.collect::<candle_core::Result<_>>()?, second.collect::<candle_core::Result<_>>()?))
     }
 
-    /// Goes on after `steps` steps with what [`Self::moments`] gave then.
+    /// Restores the state after `steps` steps from the moments that [`Self::moments`] returned then.
     ///
     /// # Errors
-    /// [`crate::Error::Parameter`] for the first moment that is missing, too many, or of another shape or dtype than its
-    /// variable, [`crate::Error::Candle`] if the device cannot take them. Nothing is changed then.
+    /// [`crate::Error::Parameter`] for the first moment that is missing, unknown, or of another shape or dtype than its variable,
+    /// [`crate::Error::Candle`] if the device cannot hold the moments. The state does not change then.
     pub fn restore(
         &mut self,
         steps: u64,
-        mean: &BTreeMap<String, Tensor>,
-        square: &BTreeMap<String, Tensor>,
+        first_moment: &BTreeMap<String, Tensor>,
+        second_moment: &BTreeMap<String, Tensor>,
     ) -> Result<()> {
-        let wrong = |name: &str, reason: String| Err(Error::Parameter { name: name.into(), reason });
-        for (what, moments) in [("mean of gradients", mean), ("mean of squared gradients", square)] {
-            if let Some(name) = self.state.keys().find(|name| !moments.contains_key(*name)) {
-                return wrong(name, format!("has no {what}"));
-            }
-            for (name, moment) in moments {
-                let Some((variable, ..)) = self.state.get(name) else {
-                    return wrong(name, format!("has a {what}, and is not one of the network's variables"));
-                };
-                if moment.shape() != variable.shape() || moment.dtype() != variable.dtype() {
-                    let (found, wanted) = (moment.dims(), variable.dims());
-                    let (dtype, wanted_dtype) = (moment.dtype(), variable.dtype());
-                    return wrong(
-                        name,
-                        format!("has a {what} of shape {found:?} in {dtype:?}, not {wanted:?} in {wanted_dtype:?}"),
-                    );
-                }
-            }
-        }
-        let placed = |(name, (variable, ..)): (&String, &(Var, Tensor, Tensor))| {
-            // Copies: steps on other devices than the CPU change them in place.
-            let moment = |moments: &BTreeMap<String, Tensor>| {
+        self.check_moments("first moment", first_moment)?;
+        self.check_moments("second moment", second_moment)?;
+        let restored = self.states.iter().map(|(name, state)| {
+            let variable = state.variable.clone();
+            // Copies: steps on a GPU change the moments in place.
+            let copied = |moments: &BTreeMap<String, Tensor>| {
                 moments[name].detach().to_device(variable.device())?.force_contiguous()
             };
-            Ok((name.clone(), (variable.clone(), moment(mean)?, moment(square)?)))
-        };
-        self.state = self.state.iter().map(placed).collect::<candle_core::Result<_>>()?;
-        self.step = steps;
+            let (first_moment, second_moment) = (copied(first_moment)?, copied(second_moment)?);
+            Ok((name.clone(), VariableState { variable, first_moment, second_moment }))
+        });
+        self.states = restored.collect::<candle_core::Result<_>>()?;
+        self.steps = steps;
         Ok(())
     }
 
-    /// One step along the gradients; returns their global norm before clipping.
-    ///
-    /// A variable without a gradient is left as it is.
+    /// Checks that there is one moment of the right shape and dtype for each variable. `kind` names the moments in an error.
+    fn check_moments(&self, kind: &str, moments: &BTreeMap<String, Tensor>) -> Result<()> {
+        let wrong = |name: &str, reason: String| Err(Error::Parameter { name: name.into(), reason });
+        if let Some(name) = self.states.keys().find(|name| !moments.contains_key(*name)) {
+            return wrong(name, format!("has no {kind}"));
+        }
+        for (name, moment) in moments {
+            let Some(VariableState { variable, .. }) = self.states.get(name) else {
+                return wrong(name, format!("has a {kind}, but is not a variable of the network"));
+            };
+            if moment.shape() != variable.shape() || moment.dtype() != variable.dtype() {
+                let (found, wanted) = (moment.dims(), variable.dims());
+                let (dtype, wanted_dtype) = (moment.dtype(), variable.dtype());
+                return wrong(
+                    name,
+                    format!("has a {kind} of shape {found:?} in {dtype:?}, not {wanted:?} in {wanted_dtype:?}"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one step along the gradients and returns their global norm before clipping. A variable without a gradient does not
+    /// change.
     ///
     /// # Errors
-    /// [`crate::Error::Training`] if no variable has a gradient or the norm is not finite: nothing is changed then;
+    /// [`crate::Error::Training`] if no variable has a gradient or the norm is not finite: no variable changes then.
     /// [`crate::Error::Candle`] if the device fails.
     pub fn step(&mut self, gradients: &GradStore) -> Result<f64> {
-        let found: Vec<&Tensor> = self.state.values().filter_map(|(variable, ..)| gradients.get(variable)).collect();
-        let norm = sum_of_squares(&found)?.sqrt();
-        let refuse = |reason: &str| Error::Training { step: self.step + 1, reason: reason.into() };
+        let found: Vec<&Tensor> = self.states.values().filter_map(|state| gradients.get(&state.variable)).collect();
+        let refuse = |reason: &str| Error::Training { step: self.steps + 1, reason: reason.into() };
         if found.is_empty() {
-            return Err(refuse(
-                "no variable has a gradient; the loss must come from the network whose variables these are",
-            ));
+            return Err(refuse("no variable has a gradient; compute the loss with the network of these variables"));
         }
+        let norm = sum_of_squares(&found)?.sqrt();
         if !norm.is_finite() {
             return Err(refuse(
-                "the gradient's norm is not finite; look at the loss, the features' scale and the learning rate",
+                "the gradient's norm is not finite; check the loss, the scale of the features and the learning rate",
             ));
         }
-        let AdamWConfig { learning_rate, beta1, beta2, eps, weight_decay, clip_norm } = self.config;
-        // PyTorch's clip_grad_norm_, its 1e-6 included.
-        let scale = clip_norm.map_or(1.0, |clip| (clip / (norm + 1e-6)).min(1.0));
-        self.step += 1;
-        let (bias1, bias2) = (1.0 - beta1.powf(self.step as f64), 1.0 - beta2.powf(self.step as f64));
-        let constants = dualad_gpu::AdamWConstants {
-            gradient_scale: scale,
-            beta1,
-            beta2,
-            eps,
-            learning_rate,
-            weight_decay,
-            bias1,
-            bias2,
-        };
-        for (variable, mean, square) in self.state.values_mut() {
-            let Some(gradient) = gradients.get(variable) else { continue };
-            if is_gpu_f32(&[variable, gradient, mean, square]) {
-                let gradient = &gradient.contiguous()?;
-                let (first_moment, second_moment) = (&*mean, &*square);
-                let variable = variable.as_tensor();
-                dualad_gpu::AdamWStep { gradient, variable, first_moment, second_moment, constants }.run()?;
-                continue;
+        self.steps += 1;
+        let constants = StepConstants::new(&self.config, self.steps, norm);
+        for state in self.states.values_mut() {
+            if let Some(gradient) = gradients.get(&state.variable) {
+                state.step(gradient, constants)?;
             }
-            let gradient = (gradient.detach() * scale)?;
-            *mean = ((&*mean * beta1)? + (&gradient * (1.0 - beta1))?)?;
-            *square = ((&*square * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
-            let root = ((&*square / bias2)?.sqrt()? + eps)?;
-            let decayed = (variable.as_tensor().detach() * (1.0 - learning_rate * weight_decay))?;
-            variable.set(&(decayed - ((&*mean * (learning_rate / bias1))? / root)?)?)?;
         }
         Ok(norm)
+    }
+}
+
+impl VariableState {
+    fn step(&mut self, gradient: &Tensor, constants: StepConstants) -> Result<()> {
+        let Self { variable, first_moment, second_moment } = self;
+        if is_gpu_f32(&[variable, gradient, first_moment, second_moment]) {
+            let gradient = &gradient.contiguous()?;
+            let variable = variable.as_tensor();
+            let constants = constants.for_gpu();
+            // The operation changes the variable and its moments in place.
+            dualad_gpu::AdamWStep { gradient, variable, first_moment, second_moment, constants }.run()?;
+            return Ok(());
+        }
+        let StepConstants { gradient_scale, config, bias1, bias2 } = constants;
+        let AdamWConfig { learning_rate, beta1, beta2, eps, weight_decay, .. } = config;
+        let gradient = (gradient.detach() * gradient_scale)?;
+        *first_moment = ((&*first_moment * beta1)? + (&gradient * (1.0 - beta1))?)?;
+        *second_moment = ((&*second_moment * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
+        let root = ((&*second_moment / bias2)?.sqrt()? + eps)?;
+        let decayed = (variable.as_tensor().detach() * (1.0 - learning_rate * weight_decay))?;
+        variable.set(&(decayed - ((&*first_moment * (learning_rate / bias1))? / root)?)?)?;
+        Ok(())
     }
 }
 
@@ -204,7 +221,7 @@ mod tests {
     use crate::ops::testing::{assert_near, devices, variable_on};
     use candle_core::Device;
 
-    /// Three steps of a small and a larger variable, whose gradients are clipped.
+    /// Takes three steps of a small and two larger variables, with clipped gradients.
     fn steps(device: &Device) -> (BTreeMap<String, Var>, Vec<f64>) {
         let shapes: [&[usize]; 3] = [&[3], &[40, 33], &[9000]];
         let variables: BTreeMap<String, Var> = shapes
@@ -221,7 +238,7 @@ mod tests {
             let loss = terms.reduce(|sum, term| (sum + term).unwrap()).unwrap();
             norms.push(optimizer.step(&loss.backward().unwrap()).unwrap());
         }
-        // What was given away stays as it was.
+        // Steps do not change the copies.
         assert!(before["1"].to_vec1::<f32>().unwrap().iter().all(|&x| x == 0.0));
         (variables, norms)
     }

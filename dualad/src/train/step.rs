@@ -29,9 +29,9 @@ pub(crate) struct StepperState {
     /// Every parameter of [`DualAd::parameters`], those that are not trained included. Copies.
     pub(crate) parameters: BTreeMap<String, Tensor>,
     /// The mean of gradients of every trained parameter.
-    pub(crate) mean: BTreeMap<String, Tensor>,
+    pub(crate) first_moment: BTreeMap<String, Tensor>,
     /// The mean of squared gradients of every trained parameter.
-    pub(crate) square: BTreeMap<String, Tensor>,
+    pub(crate) second_moment: BTreeMap<String, Tensor>,
     /// Steps taken.
     pub(crate) steps: u64,
 }
@@ -147,11 +147,11 @@ impl Stepper for PlainStepper {
             .parameters()
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), tensor.detach().force_contiguous()?)));
-        let (mean, square) = self.optimizer.moments()?;
+        let (first_moment, second_moment) = self.optimizer.moments()?;
         Ok(StepperState {
             parameters: copies.collect::<candle_core::Result<_>>()?,
-            mean,
-            square,
+            first_moment,
+            second_moment,
             steps: self.optimizer.steps(),
         })
     }
@@ -162,7 +162,7 @@ impl Stepper for PlainStepper {
         let network = DualAd::from_parameters(self.network.config().clone(), parameters)?.trainable()?;
         let network = network.with_memory_share(self.memory_share);
         let mut optimizer = AdamW::new(network.variables(), *self.optimizer.config())?;
-        optimizer.restore(state.steps, &state.mean, &state.square)?;
+        optimizer.restore(state.steps, &state.first_moment, &state.second_moment)?;
         (self.network, self.optimizer) = (network, optimizer);
         Ok(())
     }
@@ -209,8 +209,8 @@ mod tests {
         assert_eq!((last.steps, resumed_last.steps), (6, 6));
         for (one, other) in [
             (&last.parameters, &resumed_last.parameters),
-            (&last.mean, &resumed_last.mean),
-            (&last.square, &resumed_last.square),
+            (&last.first_moment, &resumed_last.first_moment),
+            (&last.second_moment, &resumed_last.second_moment),
         ] {
             assert_eq!(bits(one), bits(other));
         }
@@ -227,12 +227,12 @@ mod tests {
             let mut random = Random::new(7);
             let reports: Vec<StepReport> = (0..20).map(|_| stepper.step(&batch, &mut random).unwrap()).collect();
             let state = stepper.state().unwrap();
-            let f32s = [&state.parameters, &state.mean, &state.square];
+            let f32s = [&state.parameters, &state.first_moment, &state.second_moment];
             assert!(f32s.iter().all(|tensors| tensors.values().all(|tensor| tensor.dtype() == DType::F32)));
             // Every variable has moved: each has had a gradient.
             let moved = |square: &Tensor| square.max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0;
             let still: Vec<&String> =
-                state.square.iter().filter(|(_, square)| !moved(square)).map(|(name, _)| name).collect();
+                state.second_moment.iter().filter(|(_, square)| !moved(square)).map(|(name, _)| name).collect();
             (
                 reports.iter().map(|report| report.loss).collect::<Vec<f64>>(),
                 still.into_iter().cloned().collect::<Vec<_>>(),
@@ -267,8 +267,8 @@ mod tests {
             let mut broken = state.clone();
             let tensors = match part {
                 0 => &mut broken.parameters,
-                1 => &mut broken.mean,
-                _ => &mut broken.square,
+                1 => &mut broken.first_moment,
+                _ => &mut broken.second_moment,
             };
             tensors.remove(name);
             let error = stepper.restore(&broken).unwrap_err();

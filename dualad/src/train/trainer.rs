@@ -613,8 +613,8 @@ mod tests {
         assert_eq!(trainer.losses(), whole.losses());
         let (one, other) = (whole.stepper.state().unwrap(), trainer.stepper.state().unwrap());
         assert_eq!(bits(&one.parameters), bits(&other.parameters));
-        assert_eq!(bits(&one.mean), bits(&other.mean));
-        assert_eq!(bits(&one.square), bits(&other.square));
+        assert_eq!(bits(&one.first_moment), bits(&other.first_moment));
+        assert_eq!(bits(&one.second_moment), bits(&other.second_moment));
         // The log has a line for each epoch's end, as that of a run in one go.
         let lines = std::fs::read_to_string(&log).unwrap();
         let lines: Vec<LogLine> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
