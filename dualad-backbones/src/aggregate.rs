@@ -3,8 +3,8 @@
 use candle_core::{DType, Tensor};
 
 use crate::error::{Error, Result};
-use crate::extractor::is_supported;
-use crate::spec::{Stage, TOKEN_STRIDE, check_input_size};
+use crate::input::{check_input_size, is_supported};
+use crate::stage::{Stage, TOKEN_STRIDE};
 
 /// Brings the stage maps of an input of `[height, width]` pixels to stride 16 and puts them side by side:
 /// `[batch, channels_i, rows_i, columns_i]` to tokens `[batch, tokens, channels]`, the grid row by row, the stages'

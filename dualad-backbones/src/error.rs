@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::spec::{Backbone, TOKEN_STRIDE};
+use crate::backbone::Backbone;
+use crate::stage::TOKEN_STRIDE;
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -69,7 +70,7 @@ pub enum Error {
     /// The hub, or the way to it, is at fault.
     #[cfg(feature = "hub")]
     #[error(transparent)]
-    Hub(#[from] crate::weights::hub::HubError),
+    Hub(#[from] crate::hub::HubError),
     /// The device or candle is at fault.
     #[error("candle could not compute the features: {0}")]
     Candle(#[from] candle_core::Error),

@@ -26,31 +26,38 @@
 //! `cudnn`, `metal`, `mkl`, `accelerate`: forwarded to candle.
 
 mod aggregate;
-mod efficientnet;
+mod backbone;
+mod builder;
 mod engine;
 mod error;
 mod extractor;
 mod filter_bank;
+#[cfg(feature = "hub")]
+pub mod hub;
+mod hub_file;
+mod input;
 mod network;
-mod resnet;
 mod spec;
-mod vit;
+mod stage;
 pub mod weights;
 
 pub use aggregate::aggregate;
+pub use backbone::Backbone;
+pub use builder::ExtractorBuilder;
 pub use candle_core;
 pub use error::{Error, Result, WeightsError};
-pub use extractor::{ExtractorBuilder, FeatureExtractor};
+pub use extractor::FeatureExtractor;
 pub use filter_bank::FilterBank;
-pub use network::{Activation, BatchNorm, Conv, Layer, Network, Op, Padding, Parameter, Shape, Value};
-pub use spec::{Backbone, HubFile, Stage, TOKEN_STRIDE};
-pub use weights::{Provenance, Weights};
+pub use hub_file::HubFile;
+pub use stage::{Stage, TOKEN_STRIDE};
+pub use weights::{Provenance, Weights, WeightsSource};
 
-/// ImageNet's mean of red, green and blue on the scale `[0, 1]`: subtract it from an image.
-pub const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// The ImageNet mean of red, green and blue on the scale `[0, 1]`. Images are normalized by subtracting it and dividing by
+/// [`IMAGENET_STD`].
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 
-/// ImageNet's standard deviation of red, green and blue: divide by it after subtracting [`MEAN`].
-pub const STANDARD_DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+/// The ImageNet standard deviation of red, green and blue on the scale `[0, 1]`.
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// The README's code, compiled and run.
 #[cfg(doctest)]

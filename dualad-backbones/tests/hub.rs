@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use dualad_backbones::weights::hub::{Hub, HubError, terminal_progress};
-use dualad_backbones::{Backbone, Error, HubFile, Weights};
+use dualad_backbones::hub::{Hub, HubError, terminal_progress};
+use dualad_backbones::{Backbone, Error, HubFile, Weights, WeightsSource};
 use hub_server::{COMMIT, Fault, HubServer, sha256};
 use tempfile::TempDir;
 
@@ -230,7 +230,7 @@ fn pipes_and_devices_are_not_waited_for() {
     for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
         let error = Backbone::ResNet18.extractor().weights(Weights::file(path)).build().unwrap_err();
         assert!(matches!(error, Error::Weights(dualad_backbones::WeightsError::NotAFile { .. })), "{error}");
-        dualad_backbones::weights::sha256_of_file(path).unwrap_err();
+        dualad_store::sha256_of_file(path).unwrap_err();
     }
     let setup = Setup::new(Fault::None);
     let refs = setup.cache.path().join("models--owner--name/refs");
@@ -565,7 +565,7 @@ fn a_backbone_loads_from_its_own_repository_and_records_where_from() {
     let extractor = builder.clone().weights(weights()).build().unwrap();
     assert_eq!(received.load(Ordering::Relaxed), bytes.len() as u64);
     let provenance = extractor.provenance();
-    assert_eq!(provenance.source, "hub");
+    assert_eq!(provenance.source, WeightsSource::Hub);
     assert_eq!(provenance.location, "timm/resnet18.tv_in1k/model.safetensors");
     assert_eq!(provenance.revision.as_deref(), Some(COMMIT));
     assert_eq!(provenance.sha256.as_deref(), Some(&*sha256(&bytes)));

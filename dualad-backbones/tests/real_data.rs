@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use candle_core::{D, DType, Device, Tensor};
-use dualad_backbones::{Backbone, FeatureExtractor, MEAN, STANDARD_DEVIATION, Weights};
+use dualad_backbones::{Backbone, FeatureExtractor, IMAGENET_MEAN, IMAGENET_STD, Weights};
 use support::shared;
 
 /// `[3, 224, 224]`, normalised.
@@ -16,7 +16,7 @@ fn image(path: &Path) -> Tensor {
     for (at, pixel) in pixels.pixels().enumerate() {
         for channel in 0..3 {
             let value = f32::from(pixel[channel]) / 255.0;
-            values[channel * height * width + at] = (value - MEAN[channel]) / STANDARD_DEVIATION[channel];
+            values[channel * height * width + at] = (value - IMAGENET_MEAN[channel]) / IMAGENET_STD[channel];
         }
     }
     Tensor::from_vec(values, (3, height, width), &Device::Cpu).unwrap()

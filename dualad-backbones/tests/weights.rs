@@ -3,7 +3,7 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use dualad_backbones::{Backbone, Error, FeatureExtractor, Weights, WeightsError};
+use dualad_backbones::{Backbone, Error, FeatureExtractor, Weights, WeightsError, WeightsSource};
 use half::{bf16, f16};
 use proptest::prelude::*;
 use safetensors::Dtype;
@@ -51,14 +51,14 @@ fn a_file_bytes_and_the_rule_give_the_same_features() {
     let from_file = build(Weights::file(&path)).unwrap();
     assert_eq!(features(&*from_bytes), expected);
     assert_eq!(features(&*from_file), expected);
-    assert_eq!(from_file.provenance().source, "file");
+    assert_eq!(from_file.provenance().source, WeightsSource::File);
     assert_eq!(from_file.provenance().location, path.display().to_string());
     assert_eq!(from_file.provenance().sha256, from_bytes.provenance().sha256);
     assert_eq!(from_file.provenance().sha256.as_deref(), Some(&*sha256sum(&path)));
 }
 
 fn sha256sum(path: &std::path::Path) -> String {
-    dualad_backbones::weights::sha256_of_file(path).unwrap()
+    dualad_store::sha256_of_file(path.as_ref()).unwrap()
 }
 
 #[test]

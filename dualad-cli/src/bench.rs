@@ -105,7 +105,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let device = args.common.device()?;
     let weights = match &args.weights {
         Some(path) => Weights::file(path),
-        None if args.backbone.network().is_none() => Weights::default(),
+        None if !args.backbone.has_weights() => Weights::default(),
         None => Weights::synthetic(0),
     };
     let seed = args.common.seed.unwrap_or(0);

@@ -392,10 +392,9 @@ fn check(field: &'static str, value: &dyn Debug, holds: bool, reason: impl FnOnc
 /// assert_eq!(backbone_parameter_count(Backbone::FilterBank), 0);
 /// ```
 pub fn backbone_parameter_count(backbone: Backbone) -> usize {
-    let Some(network) = backbone.network() else { return 0 };
     match backbone {
-        Backbone::EfficientNetB4 | Backbone::EfficientNetB4Timm => network.parameter_count(),
-        _ => network.parameter_count() - network.classifier_parameter_count(),
+        Backbone::EfficientNetB4 | Backbone::EfficientNetB4Timm => backbone.parameter_count(),
+        _ => backbone.parameter_count() - backbone.classifier_parameter_count(),
     }
 }
 
@@ -415,10 +414,9 @@ pub fn backbone_parameter_count(backbone: Backbone) -> usize {
 ///
 /// # Errors
 /// [`Error::Backbone`] if a side is not a positive multiple of 16.
-pub fn backbone_multiply_accumulates(backbone: Backbone, [height, width]: [usize; 2]) -> Result<u64> {
-    let Some(network) = backbone.network() else { return Ok(0) };
+pub fn backbone_multiply_accumulates(backbone: Backbone, size: [usize; 2]) -> Result<u64> {
     let used: Vec<usize> = backbone.default_stages().iter().map(|stage| stage.index).collect();
-    Ok(network.up_to(&used)?.multiply_accumulates(height, width)?)
+    Ok(backbone.multiply_accumulates(&used, size)?)
 }
 
 #[cfg(test)]

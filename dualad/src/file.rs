@@ -23,3 +23,11 @@ pub(crate) fn check_file(path: &Path) -> Result<()> {
         Err(error) => Err(Error::Io { action: "read", path: path.into(), error }),
     }
 }
+
+/// Returns the SHA-256 of a file, in lower-case hexadecimal.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn sha256_of_file(path: &Path) -> Result<String> {
+    dualad_store::sha256_of_file(path).map_err(|error| Error::Io { action: "read", path: path.into(), error })
+}

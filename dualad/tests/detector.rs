@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dualad::backbones::{Backbone, Weights, weights};
+use dualad::backbones::{Backbone, Weights};
 use dualad::calibration::{Calibration, Decision, ThresholdSource, Thresholds};
 use dualad::candle_core::{DType, Device};
 use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
@@ -233,7 +233,7 @@ fn overflow_is_an_error_and_never_a_score() {
         for value in scaled[begin..].as_chunks_mut::<4>().0 {
             *value = (f32::from_le_bytes(*value) * factor).clamp(f32::MIN, f32::MAX).to_le_bytes();
         }
-        let digest = |bytes: &[u8]| weights::sha256(bytes);
+        let digest = |bytes: &[u8]| dualad_store::sha256(bytes);
         let config = config.replace(&digest(&parameters), &digest(&scaled));
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             let bytes =

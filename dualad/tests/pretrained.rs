@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dualad::backbones::weights::hub::Hub;
-use dualad::backbones::{Backbone, Provenance};
+use dualad::backbones::hub::Hub;
+use dualad::backbones::{Backbone, Provenance, WeightsSource};
 use dualad::calibration::{Calibration, Thresholds};
 use dualad::candle_core::Device;
 use dualad::data::image::Picture;
@@ -141,7 +141,7 @@ fn a_path_in_a_fetched_model_is_not_opened() {
     let secret = folder.path().join("secret.safetensors");
     std::fs::write(&secret, "not theirs").unwrap();
     let mut weights = Provenance::default();
-    (weights.source, weights.location) = ("file".into(), secret.display().to_string());
+    (weights.source, weights.location) = (WeightsSource::File, secret.display().to_string());
     let published = Model::new(model().network().clone(), Backbone::ResNet18, &[1, 2, 3], weights);
     published.save(folder.path().join("repository"), "").unwrap();
     let server = Server::start(folder.path().join("repository"));

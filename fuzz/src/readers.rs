@@ -3,7 +3,6 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
-use dualad::backbones::weights::sha256;
 use dualad::backbones::{Backbone, Weights};
 use dualad::calibration::Calibration;
 use dualad::candle_core::Device;
@@ -11,6 +10,7 @@ use dualad::data::image::{Limits, Mask, Picture, PixelFormat, Preprocess, RawIma
 use dualad::data::{Dataset, MaskRule};
 use dualad::recipe::Recipe;
 use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
+use dualad_store::sha256;
 use tempfile::TempDir;
 
 /// A target's name and function.

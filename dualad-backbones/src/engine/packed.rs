@@ -1,5 +1,6 @@
-//! The CPU's own: weights laid out once, maps as `[batch, rows, columns, channels]`, each layer one pass with everything that
-//! follows it, buffers kept from call to call. To candle it is one operation from images to maps, or to tokens.
+//! The fast engine of the CPU. Weights are laid out once, maps are `[batch, rows, columns, channels]`, each layer is one pass with
+//! its bias, residual and activation, and buffers are kept from call to call. To candle it is one operation from images to
+//! maps, or to tokens.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
@@ -8,64 +9,103 @@ use dualad_kernels::{
 };
 use rayon::prelude::*;
 
-use crate::engine::Engine;
+use crate::engine::interface::Engine;
 use crate::error::Result;
-use crate::network::{Conv, Layer, Network, Op, Shape};
-use crate::spec::{Stage, TOKEN_STRIDE};
-use crate::vit;
-use crate::weights::{Affine, Folded};
+use crate::network::{Network, Value, ValueShape, vit};
+use crate::stage::{Stage, TOKEN_STRIDE};
+use crate::weights::{Affine, FoldedConv, FoldedLayer, FoldedOp};
 
-/// Sides of the images that ways of convolution are chosen for.
-const USUAL_SIDE: usize = 224;
+/// The image side that each convolution's method is chosen for.
+const TYPICAL_SIDE: usize = 224;
 
-/// Executes a network with kernels of this project.
+/// Executes a network with the kernels of `dualad-kernels`.
 #[derive(Debug)]
 pub(crate) struct PackedEngine {
     isa: Isa,
     network: Network,
-    /// One for each layer.
-    layers: Vec<Prepared>,
-    /// For each value, the last layer that reads it (outputs outlive every layer).
+    layers: Vec<PackedLayer>,
+    /// For each value, the last layer that reads it (`usize::MAX` for outputs).
     last_use: Vec<usize>,
     workspaces: WorkspacePool,
 }
 
-/// A layer's numbers, laid out.
+/// A layer with its packed weights.
 #[derive(Debug)]
-enum Prepared {
-    Nothing,
-    Convolution(Convolution),
-    Linear(Packed),
-    Norm(Affine),
-    Gate { reduce: Packed, expand: Packed },
-    Embed { class: Vec<f32>, position: Vec<f32> },
+struct PackedLayer {
+    op: PackedOp,
+    input: Value,
+    residual: Option<Value>,
 }
 
-impl Prepared {
+/// An operation with its packed weights.
+#[derive(Debug)]
+enum PackedOp {
+    Conv { args: FoldedConv, convolution: Convolution },
+    MaxPool { kernel: usize, stride: usize, padding: usize },
+    SqueezeExcite { channels: usize, reduced: usize, reduce: Packed, expand: Packed },
+    Embed { channels: usize, grid: usize, class: Vec<f32>, position: Vec<f32> },
+    LayerNorm { channels: usize, eps: f64, affine: Affine },
+    Linear { in_channels: usize, out_channels: usize, activation: Activation, weights: Packed },
+    SelfAttention { channels: usize, heads: usize },
+    TokensToMap { channels: usize },
+}
+
+impl PackedOp {
+    /// Lays the weights out. `output` is the shape of the output for an image of [`TYPICAL_SIDE`].
+    fn new(isa: Isa, op: FoldedOp, output: ValueShape) -> Self {
+        let packed = |affine: &Affine, inputs: usize| Packed::new(isa, &affine.weight, inputs, Some(&affine.bias));
+        match op {
+            FoldedOp::Conv { args, affine } => {
+                let FoldedConv { in_channels: inputs, out_channels: outputs, kernel, stride, groups, .. } = args;
+                let shape = ConvShape { inputs, outputs, kernel, stride, groups };
+                let convolution = Convolution::new(isa, shape, &affine.weight, &affine.bias, map_size(output, 1));
+                Self::Conv { args, convolution }
+            }
+            FoldedOp::MaxPool { kernel, stride, padding } => Self::MaxPool { kernel, stride, padding },
+            FoldedOp::SqueezeExcite { channels, reduced, reduce, expand } => {
+                let (reduce, expand) = (packed(&reduce, channels), packed(&expand, reduced));
+                Self::SqueezeExcite { channels, reduced, reduce, expand }
+            }
+            FoldedOp::Embed { channels, grid, class, position } => Self::Embed { channels, grid, class, position },
+            FoldedOp::LayerNorm { channels, eps, affine } => Self::LayerNorm { channels, eps, affine },
+            FoldedOp::Linear { in_channels, out_channels, activation, affine } => {
+                let weights = packed(&affine, in_channels);
+                Self::Linear { in_channels, out_channels, activation, weights }
+            }
+            FoldedOp::SelfAttention { channels, heads } => Self::SelfAttention { channels, heads },
+            FoldedOp::TokensToMap { channels } => Self::TokensToMap { channels },
+        }
+    }
+
     /// The matrices that it multiplies with.
     fn packed(&mut self) -> Vec<&mut Packed> {
         match self {
-            Self::Convolution(convolution) => convolution.packed().iter_mut().collect(),
-            Self::Linear(packed) => vec![packed],
-            Self::Gate { reduce, expand } => vec![reduce, expand],
-            Self::Nothing | Self::Norm(_) | Self::Embed { .. } => Vec::new(),
+            Self::Conv { convolution, .. } => convolution.packed().iter_mut().collect(),
+            Self::Linear { weights, .. } => vec![weights],
+            Self::SqueezeExcite { reduce, expand, .. } => vec![reduce, expand],
+            Self::MaxPool { .. }
+            | Self::Embed { .. }
+            | Self::LayerNorm { .. }
+            | Self::SelfAttention { .. }
+            | Self::TokensToMap { .. } => Vec::new(),
         }
     }
 }
 
 impl PackedEngine {
-    pub(crate) fn new(isa: Isa, network: Network, folded: Vec<Folded>) -> Result<Self> {
+    pub(crate) fn new(isa: Isa, network: Network, folded: Vec<FoldedLayer>) -> Result<Self> {
         let last_use = network.last_use();
-        let shapes = network.shapes(USUAL_SIDE, USUAL_SIDE)?;
-        let layers = network.layers().iter().zip(folded).enumerate();
-        let layers = layers.map(|(index, (layer, folded))| prepare(isa, &layer.op, shapes[index + 1], folded));
-        let mut layers: Vec<Prepared> = layers.collect();
-        Packed::gather(layers.iter_mut().flat_map(Prepared::packed));
+        let shapes = network.shapes(TYPICAL_SIDE, TYPICAL_SIDE)?;
+        let layers = folded.into_iter().zip(&shapes[1..]).map(|(FoldedLayer { op, input, residual }, &output)| {
+            PackedLayer { op: PackedOp::new(isa, op, output), input, residual }
+        });
+        let mut layers: Vec<PackedLayer> = layers.collect();
+        Packed::gather(layers.iter_mut().flat_map(|layer| layer.op.packed()));
         Ok(Self { isa, layers, last_use, workspaces: WorkspacePool::default(), network })
     }
 
-    /// Runs the network and hands each output's map to `read`, with its number.
-    fn outputs(&self, images: &[f32], size: MapSize, read: impl FnMut(usize, &[f32], Shape) + Send) -> Result<()> {
+    /// Runs the network and passes each output's number, map and shape to `read`.
+    fn outputs(&self, images: &[f32], size: MapSize, read: impl FnMut(usize, &[f32], ValueShape) + Send) -> Result<()> {
         let shapes = self.network.shapes(size.rows, size.columns)?;
         self.workspaces.with(|workspace| self.run_layers(images, size, &shapes, workspace, read));
         Ok(())
@@ -75,26 +115,20 @@ impl PackedEngine {
         &self,
         images: &[f32],
         size: MapSize,
-        shapes: &[Shape],
+        shapes: &[ValueShape],
         workspace: &mut Workspace,
-        mut read: impl FnMut(usize, &[f32], Shape),
+        mut read: impl FnMut(usize, &[f32], ValueShape),
     ) {
         let mut values: Vec<Option<Buffer>> = shapes.iter().map(|_| None).collect();
         let mut input = workspace.take(images.len());
         kernels::from_planes(images, size.batch, 3, &mut input);
         values[0] = Some(input);
-        for (index, (layer, prepared)) in self.network.layers().iter().zip(&self.layers).enumerate() {
-            let mut output = workspace.take(numbers(shapes[index + 1], size.batch));
-            let step = Step {
-                isa: self.isa,
-                layer,
-                prepared,
-                batch: size.batch,
-                input: shapes[layer.input.index()],
-                output: shapes[index + 1],
-            };
-            let of = |value: usize| values[value].as_deref().unwrap_or_default();
-            step.run(of(layer.input.index()), layer.residual.map(|value| of(value.index())), &mut output, workspace);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let mut output = workspace.take(elements(shapes[index + 1], size.batch));
+            let run =
+                Run { isa: self.isa, batch: size.batch, input: shapes[layer.input.index()], output: shapes[index + 1] };
+            let value = |value: Value| values[value.index()].as_deref().unwrap_or_default();
+            run.layer(&layer.op, value(layer.input), layer.residual.map(value), &mut output, workspace);
             values[index + 1] = Some(output);
             for value in std::iter::once(layer.input).chain(layer.residual) {
                 if self.last_use[value.index()] == index
@@ -111,58 +145,40 @@ impl PackedEngine {
     }
 }
 
-fn numbers(shape: Shape, batch: usize) -> usize {
+/// The number of elements of a value.
+fn elements(shape: ValueShape, batch: usize) -> usize {
     batch * shape.positions() * shape.channels()
 }
 
-fn prepare(isa: Isa, op: &Op, output: Shape, folded: Folded) -> Prepared {
-    let packed = |affine: &Affine, inputs: usize| Packed::new(isa, &affine.weight, inputs, Some(&affine.bias));
-    match (op, folded) {
-        (Op::Conv(conv), Folded::Affine(affine)) => {
-            let Conv { in_channels, out_channels, kernel, stride, groups, .. } = *conv;
-            let shape = ConvShape { inputs: in_channels, outputs: out_channels, kernel, stride, groups };
-            let size = map_size(output, 1);
-            Prepared::Convolution(Convolution::new(isa, shape, &affine.weight, &affine.bias, size))
-        }
-        (Op::Linear { in_channels, .. }, Folded::Affine(affine)) => Prepared::Linear(packed(&affine, *in_channels)),
-        (Op::LayerNorm { .. }, Folded::Affine(affine)) => Prepared::Norm(affine),
-        (Op::SqueezeExcite { channels, reduced, .. }, Folded::Gate { reduce, expand }) => {
-            Prepared::Gate { reduce: packed(&reduce, *channels), expand: packed(&expand, *reduced) }
-        }
-        (Op::Embed { .. }, Folded::Embed { class, position }) => Prepared::Embed { class, position },
-        _ => Prepared::Nothing,
-    }
-}
-
-fn map_size(shape: Shape, batch: usize) -> MapSize {
-    let (Shape::Map { rows, columns, .. } | Shape::Tokens { rows, columns, .. }) = shape;
+fn map_size(shape: ValueShape, batch: usize) -> MapSize {
+    let (ValueShape::Map { rows, columns, .. } | ValueShape::Tokens { rows, columns, .. }) = shape;
     MapSize { batch, rows, columns }
 }
 
-/// One layer at work.
-struct Step<'a> {
+/// The circumstances of one layer's execution.
+struct Run {
     isa: Isa,
-    layer: &'a Layer,
-    prepared: &'a Prepared,
     batch: usize,
-    input: Shape,
-    output: Shape,
+    /// The shape of one image's input.
+    input: ValueShape,
+    /// The shape of one image's output.
+    output: ValueShape,
 }
 
-impl Step<'_> {
-    fn run(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32], workspace: &mut Workspace) {
+impl Run {
+    fn layer(&self, op: &PackedOp, x: &[f32], residual: Option<&[f32]>, y: &mut [f32], workspace: &mut Workspace) {
         let (size, out) = (map_size(self.input, self.batch), map_size(self.output, self.batch));
-        match (&self.layer.op, self.prepared) {
-            (Op::Conv(conv), Prepared::Convolution(convolution)) => {
-                let before = |length: usize| conv.padding.amounts(length, conv.kernel, conv.stride).0;
+        match *op {
+            PackedOp::Conv { ref args, ref convolution } => {
+                let before = |length: usize| args.padding.amounts(length, args.kernel, args.stride).0;
                 let padding = kernels::Padding { top: before(size.rows), left: before(size.columns) };
-                let args = ConvArgs { x, input: size, padding, output: out, residual, activation: conv.activation };
+                let args = ConvArgs { x, input: size, padding, output: out, residual, activation: args.activation };
                 convolution.run(&args, y);
             }
-            (&Op::MaxPool { kernel, stride, padding }, _) => {
+            PackedOp::MaxPool { kernel, stride, padding } => {
                 kernels::max_pool(self.isa, Pool { kernel, stride, padding }, x, size, y, out);
             }
-            (&Op::SqueezeExcite { channels, reduced, .. }, Prepared::Gate { reduce, expand }) => {
+            PackedOp::SqueezeExcite { channels, reduced, ref reduce, ref expand } => {
                 let mut mean = workspace.take(self.batch * channels);
                 let mut hidden = workspace.take(self.batch * reduced);
                 kernels::mean_of_cells(x, size, channels, &mut mean);
@@ -174,7 +190,7 @@ impl Step<'_> {
                 workspace.release(mean);
                 workspace.release(hidden);
             }
-            (&Op::Embed { channels, grid }, Prepared::Embed { class, position }) => {
+            PackedOp::Embed { channels, grid, ref class, ref position } => {
                 let position = vit::position_embedding(position, channels, grid, [size.rows, size.columns]);
                 let images = y.chunks_exact_mut(self.output.positions() * channels);
                 for (x, y) in x.chunks_exact(self.input.positions() * channels).zip(images) {
@@ -184,32 +200,31 @@ impl Step<'_> {
                     y.iter_mut().zip(&position).for_each(|(y, position)| *y += position);
                 }
             }
-            (&Op::LayerNorm { channels, eps, .. }, Prepared::Norm(Affine { weight, bias })) => {
-                /// Rows that a task normalises.
+            PackedOp::LayerNorm { channels, eps, affine: Affine { ref weight, ref bias } } => {
+                /// The rows that a task normalizes.
                 const ROWS: usize = 64;
                 let chunks = y.par_chunks_mut(ROWS * channels).zip(x.par_chunks(ROWS * channels));
                 chunks.for_each(|(y, x)| kernels::norm(x, y, weight, bias, eps as f32));
             }
-            (Op::Linear { in_channels, out_channels, activation, .. }, Prepared::Linear(weights)) => {
+            PackedOp::Linear { in_channels, out_channels, activation, ref weights } => {
                 let rows = self.batch * self.input.positions();
                 let residual =
-                    residual.map(|values| Residual { values, stride: *out_channels, period: rows, last: true });
-                let epilogue = Epilogue { residual, activation: *activation };
-                product(x, Rows::Dense { stride: *in_channels }, rows, weights, y, *out_channels, epilogue);
+                    residual.map(|values| Residual { values, stride: out_channels, period: rows, last: true });
+                let epilogue = Epilogue { residual, activation };
+                product(x, Rows::Dense { stride: in_channels }, rows, weights, y, out_channels, epilogue);
             }
-            (&Op::SelfAttention { channels, heads }, _) => self.attend(x, y, [channels, heads], workspace),
-            (Op::TokensToMap { channels }, _) => {
+            PackedOp::SelfAttention { channels, heads } => self.attend(x, y, channels, heads, workspace),
+            PackedOp::TokensToMap { channels } => {
                 let images = y.chunks_exact_mut(self.output.positions() * channels);
                 for (x, y) in x.chunks_exact(self.input.positions() * channels).zip(images) {
-                    y.copy_from_slice(&x[*channels..]);
+                    y.copy_from_slice(&x[channels..]);
                 }
             }
-            (op, prepared) => debug_assert!(false, "{op:?} was prepared as {prepared:?}"),
         }
     }
 
-    /// Softmax attention over `[batch, tokens, 3 * channels]`, q, k and v side by side, all heads.
-    fn attend(&self, x: &[f32], y: &mut [f32], [channels, heads]: [usize; 2], workspace: &mut Workspace) {
+    /// Softmax attention of all heads over `[batch, tokens, 3 * channels]`, where q, k and v are side by side.
+    fn attend(&self, x: &[f32], y: &mut [f32], channels: usize, heads: usize, workspace: &mut Workspace) {
         let tokens = self.input.positions();
         let strides = AttentionStrides::all(3 * channels);
         let head = AttentionShape { queries: tokens, keys: tokens, width: channels / heads, strides, mask: None };
@@ -223,9 +238,9 @@ impl Engine for PackedEngine {
         let shapes = self.network.shapes(height, width)?;
         let flat = images.apply_op1_no_bwd(&Maps(self))?;
         let mut start = 0;
-        let map = |value: crate::network::Value| {
+        let map = |value: Value| {
             let shape = shapes[value.index()];
-            let count = numbers(shape, batch);
+            let count = elements(shape, batch);
             let MapSize { rows, columns, .. } = map_size(shape, batch);
             let map = flat.narrow(0, start, count)?.reshape((batch, shape.channels(), rows, columns))?;
             start += count;
@@ -259,9 +274,9 @@ impl CustomOp1 for Maps<'_> {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, TensorShape)> {
         let (images, size) = images(storage, layout)?;
         let shapes = self.0.network.shapes(size.rows, size.columns).map_err(candle_core::Error::wrap)?;
-        let count = self.0.network.outputs().map(|value| numbers(shapes[value.index()], size.batch)).sum();
+        let count = self.0.network.outputs().map(|value| elements(shapes[value.index()], size.batch)).sum();
         let mut maps = Vec::with_capacity(count);
-        let read = |_, map: &[f32], shape: Shape| {
+        let read = |_, map: &[f32], shape: ValueShape| {
             let start = maps.len();
             maps.resize(start + map.len(), 0.0);
             kernels::to_planes(map, size.batch, shape.channels(), &mut maps[start..]);
@@ -288,7 +303,7 @@ impl CustomOp1 for Tokens<'_> {
         let (count, width) = (grid[0] * grid[1], self.stages.iter().map(|stage| stage.channels).sum::<usize>());
         let mut tokens = vec![0.0f32; size.batch * count * width];
         let mut first = 0;
-        let read = |index: usize, map: &[f32], shape: Shape| {
+        let read = |index: usize, map: &[f32], shape: ValueShape| {
             let Stage { channels, stride, .. } = self.stages[index];
             let map_size = map_size(shape, size.batch);
             if stride <= TOKEN_STRIDE {

@@ -1,50 +1,86 @@
-//! The reference: every operation as candle's own, one after the other, on any device.
+//! The reference engine: every operation in candle's own, one after the other, on any device.
 
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
+use dualad_kernels::Activation;
 
-use crate::engine::Engine;
+use crate::engine::interface::Engine;
 use crate::error::Result;
-use crate::network::{Activation, Conv, Network, Op, Shape, Value};
-use crate::vit;
-use crate::weights::{Affine, Folded};
+use crate::network::{Network, Value, ValueShape, vit};
+use crate::weights::{Affine, FoldedConv, FoldedLayer, FoldedOp};
 
 /// Executes a network with candle's operations.
 #[derive(Debug)]
 pub(crate) struct PlainEngine {
     network: Network,
-    /// One for each layer.
-    tensors: Vec<Tensors>,
-    /// For each value, the last layer that reads it (outputs outlive every layer).
+    layers: Vec<PlainLayer>,
+    /// For each value, the last layer that reads it (`usize::MAX` for outputs).
     last_use: Vec<usize>,
     dtype: DType,
 }
 
-/// A layer's numbers as tensors of the engine's dtype on its device.
+/// A layer with its weights as tensors.
 #[derive(Debug)]
-enum Tensors {
-    Nothing,
-    Affine {
-        weight: Tensor,
-        bias: Tensor,
+struct PlainLayer {
+    op: PlainOp,
+    input: Value,
+    residual: Option<Value>,
+}
+
+/// A weight and a bias of the engine's dtype on its device.
+#[derive(Debug)]
+struct Tensors {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+/// An operation with its weights as tensors.
+#[derive(Debug)]
+enum PlainOp {
+    Conv {
+        args: FoldedConv,
+        tensors: Tensors,
     },
-    Gate {
-        reduce: (Tensor, Tensor),
-        expand: (Tensor, Tensor),
+    MaxPool {
+        kernel: usize,
+        stride: usize,
+        padding: usize,
     },
-    /// Class token `[1, 1, channels]`; the position embedding stays in f32 for interpolation.
+    SqueezeExcite {
+        reduce: Tensors,
+        expand: Tensors,
+    },
+    /// The class token is `[1, 1, channels]`; the position embedding stays in f32 for interpolation.
     Embed {
+        channels: usize,
+        grid: usize,
         class: Tensor,
         position: Vec<f32>,
     },
+    LayerNorm {
+        eps: f64,
+        tensors: Tensors,
+    },
+    /// The weight is transposed.
+    Linear {
+        activation: Activation,
+        tensors: Tensors,
+    },
+    SelfAttention {
+        channels: usize,
+        heads: usize,
+    },
+    TokensToMap,
 }
 
 impl PlainEngine {
-    pub(crate) fn new(network: Network, folded: Vec<Folded>, device: &Device, dtype: DType) -> Result<Self> {
+    pub(crate) fn new(network: Network, folded: Vec<FoldedLayer>, device: &Device, dtype: DType) -> Result<Self> {
         let last_use = network.last_use();
         let place = Place { device, dtype };
-        let tensors = network.layers().iter().zip(folded).map(|(layer, folded)| place.tensors(&layer.op, folded));
-        let tensors = tensors.collect::<CandleResult<_>>()?;
-        Ok(Self { network, tensors, last_use, dtype })
+        let layers = folded.into_iter().map(|FoldedLayer { op, input, residual }| {
+            CandleResult::Ok(PlainLayer { op: place.op(op)?, input, residual })
+        });
+        let layers = layers.collect::<CandleResult<_>>()?;
+        Ok(Self { network, layers, last_use, dtype })
     }
 }
 
@@ -58,11 +94,11 @@ impl Engine for PlainEngine {
             let tensor = values.get(value.index()).cloned().flatten();
             tensor.ok_or_else(|| candle_core::Error::Msg(format!("{value:?} is read before it is written")))
         };
-        for (index, (layer, tensors)) in self.network.layers().iter().zip(&self.tensors).enumerate() {
+        for (index, layer) in self.layers.iter().enumerate() {
             let input = read(&values, layer.input)?;
             let residual = layer.residual.map(|value| read(&values, value)).transpose()?;
-            let step = Step { op: &layer.op, tensors, dtype: self.dtype, output: shapes[index + 1] };
-            values[index + 1] = Some(step.run(&input, residual.as_ref())?);
+            let output = layer.op.run(&input, residual.as_ref(), self.dtype, shapes[index + 1])?;
+            values[index + 1] = Some(output);
             for value in std::iter::once(layer.input).chain(layer.residual) {
                 if self.last_use[value.index()] == index {
                     values[value.index()] = None;
@@ -83,96 +119,88 @@ impl Place<'_> {
         Tensor::from_vec(values, shape, self.device)?.to_dtype(self.dtype)
     }
 
-    fn affine(&self, affine: Affine, weight: &[usize], bias: &[usize]) -> CandleResult<(Tensor, Tensor)> {
-        Ok((self.tensor(affine.weight, weight)?, self.tensor(affine.bias, bias)?))
+    fn tensors(&self, affine: Affine, weight: &[usize], bias: &[usize]) -> CandleResult<Tensors> {
+        Ok(Tensors { weight: self.tensor(affine.weight, weight)?, bias: self.tensor(affine.bias, bias)? })
     }
 
-    fn tensors(&self, op: &Op, folded: Folded) -> CandleResult<Tensors> {
-        Ok(match (op, folded) {
-            (Op::Conv(Conv { in_channels, out_channels, kernel, groups, .. }), Folded::Affine(affine)) => {
-                let shape = [*out_channels, in_channels / groups, *kernel, *kernel];
-                let (weight, bias) = self.affine(affine, &shape, &[1, *out_channels, 1, 1])?;
-                Tensors::Affine { weight, bias }
+    fn op(&self, op: FoldedOp) -> CandleResult<PlainOp> {
+        Ok(match op {
+            FoldedOp::Conv { args, affine } => {
+                let FoldedConv { in_channels, out_channels, kernel, groups, .. } = args;
+                let shape = [out_channels, in_channels / groups, kernel, kernel];
+                PlainOp::Conv { args, tensors: self.tensors(affine, &shape, &[1, out_channels, 1, 1])? }
             }
-            (Op::Linear { in_channels, out_channels, .. }, Folded::Affine(affine)) => {
-                let (weight, bias) = self.affine(affine, &[*out_channels, *in_channels], &[*out_channels])?;
-                Tensors::Affine { weight: weight.t()?.contiguous()?, bias }
-            }
-            (Op::LayerNorm { channels, .. }, Folded::Affine(affine)) => {
-                let (weight, bias) = self.affine(affine, &[*channels], &[*channels])?;
-                Tensors::Affine { weight, bias }
-            }
-            (Op::SqueezeExcite { channels, reduced, .. }, Folded::Gate { reduce, expand }) => Tensors::Gate {
-                reduce: self.affine(reduce, &[*reduced, *channels, 1, 1], &[1, *reduced, 1, 1])?,
-                expand: self.affine(expand, &[*channels, *reduced, 1, 1], &[1, *channels, 1, 1])?,
+            FoldedOp::MaxPool { kernel, stride, padding } => PlainOp::MaxPool { kernel, stride, padding },
+            FoldedOp::SqueezeExcite { channels, reduced, reduce, expand } => PlainOp::SqueezeExcite {
+                reduce: self.tensors(reduce, &[reduced, channels, 1, 1], &[1, reduced, 1, 1])?,
+                expand: self.tensors(expand, &[channels, reduced, 1, 1], &[1, channels, 1, 1])?,
             },
-            (Op::Embed { channels, .. }, Folded::Embed { class, position }) => {
-                Tensors::Embed { class: self.tensor(class, &[1, 1, *channels])?, position }
+            FoldedOp::Embed { channels, grid, class, position } => {
+                PlainOp::Embed { channels, grid, class: self.tensor(class, &[1, 1, channels])?, position }
             }
-            _ => Tensors::Nothing,
+            FoldedOp::LayerNorm { channels, eps, affine } => {
+                PlainOp::LayerNorm { eps, tensors: self.tensors(affine, &[channels], &[channels])? }
+            }
+            FoldedOp::Linear { in_channels, out_channels, activation, affine } => {
+                let Tensors { weight, bias } = self.tensors(affine, &[out_channels, in_channels], &[out_channels])?;
+                PlainOp::Linear { activation, tensors: Tensors { weight: weight.t()?.contiguous()?, bias } }
+            }
+            FoldedOp::SelfAttention { channels, heads } => PlainOp::SelfAttention { channels, heads },
+            FoldedOp::TokensToMap { .. } => PlainOp::TokensToMap,
         })
     }
 }
 
-/// One layer at work.
-struct Step<'a> {
-    op: &'a Op,
-    tensors: &'a Tensors,
-    dtype: DType,
-    output: Shape,
-}
-
-impl Step<'_> {
-    fn run(&self, x: &Tensor, residual: Option<&Tensor>) -> CandleResult<Tensor> {
-        match (self.op, self.tensors) {
-            (Op::Conv(spec), Tensors::Affine { weight, bias }) => {
-                let mut sum = convolve(x, weight, spec)?.broadcast_add(bias)?;
+impl PlainOp {
+    fn run(&self, x: &Tensor, residual: Option<&Tensor>, dtype: DType, output: ValueShape) -> CandleResult<Tensor> {
+        match *self {
+            Self::Conv { ref args, tensors: Tensors { ref weight, ref bias } } => {
+                let mut sum = convolve(x, weight, args)?.broadcast_add(bias)?;
                 if let Some(residual) = residual {
                     sum = (sum + residual)?;
                 }
-                activate(&sum, spec.activation)
+                activate(&sum, args.activation)
             }
-            (&Op::MaxPool { kernel, stride, padding }, _) => {
+            Self::MaxPool { kernel, stride, padding } => {
                 let padded = x.pad_with_zeros(2, padding, padding)?.pad_with_zeros(3, padding, padding)?;
                 padded.max_pool2d_with_stride(kernel, stride)
             }
-            (Op::SqueezeExcite { .. }, Tensors::Gate { reduce, expand }) => {
-                // The mean over up to 112 x 112 cells is formed in f32 also for half-precision maps.
-                let mean = x.to_dtype(DType::F32)?.mean_keepdim((2, 3))?.to_dtype(self.dtype)?;
-                let hidden = conv2d(&mean, &reduce.0, 0, 1, 1)?.broadcast_add(&reduce.1)?;
+            Self::SqueezeExcite { ref reduce, ref expand } => {
+                // The mean over up to 112 x 112 cells is computed in f32 also for half-precision maps.
+                let mean = x.to_dtype(DType::F32)?.mean_keepdim((2, 3))?.to_dtype(dtype)?;
+                let hidden = conv2d(&mean, &reduce.weight, 0, 1, 1)?.broadcast_add(&reduce.bias)?;
                 let hidden = activate(&hidden, Activation::Silu)?;
-                let gate = conv2d(&hidden, &expand.0, 0, 1, 1)?.broadcast_add(&expand.1)?;
+                let gate = conv2d(&hidden, &expand.weight, 0, 1, 1)?.broadcast_add(&expand.bias)?;
                 x.broadcast_mul(&candle_nn::ops::sigmoid(&gate)?)
             }
-            (&Op::Embed { channels, grid }, Tensors::Embed { class, position }) => {
+            Self::Embed { channels, grid, ref class, ref position } => {
                 let (batch, _, rows, columns) = x.dims4()?;
                 let position = vit::position_embedding(position, channels, grid, [rows, columns]);
                 let position = Tensor::from_vec(position, (1, 1 + rows * columns, channels), x.device())?;
                 let cells = x.flatten_from(2)?.transpose(1, 2)?;
                 let tokens = Tensor::cat(&[&class.expand((batch, 1, channels))?, &cells], 1)?;
-                tokens.broadcast_add(&position.to_dtype(self.dtype)?)
+                tokens.broadcast_add(&position.to_dtype(dtype)?)
             }
-            (&Op::LayerNorm { eps, .. }, Tensors::Affine { weight, bias }) => {
-                // candle's fused layer norm has no backward, which a frozen network does not need.
+            Self::LayerNorm { eps, tensors: Tensors { ref weight, ref bias } } => {
+                // candle's fused layer norm has no backward pass, which a frozen network does not need.
                 candle_nn::ops::layer_norm(&x.contiguous()?, weight, bias, eps as f32)
             }
-            (Op::Linear { activation, .. }, Tensors::Affine { weight, bias }) => {
+            Self::Linear { activation, tensors: Tensors { ref weight, ref bias } } => {
                 let sum = x.broadcast_matmul(weight)?.broadcast_add(bias)?;
-                let y = activate(&sum, *activation)?;
+                let y = activate(&sum, activation)?;
                 match residual {
                     Some(residual) => y + residual,
                     None => Ok(y),
                 }
             }
-            (&Op::SelfAttention { channels, heads }, _) => attend(x, channels, heads),
-            (Op::TokensToMap { .. }, _) => {
-                let Shape::Map { channels, rows, columns } = self.output else {
-                    candle_core::bail!("a token map cannot have the shape {:?}", self.output);
+            Self::SelfAttention { channels, heads } => attend(x, channels, heads),
+            Self::TokensToMap => {
+                let ValueShape::Map { channels, rows, columns } = output else {
+                    candle_core::bail!("a token map cannot have the shape {output:?}");
                 };
                 let cells = x.narrow(1, 1, rows * columns)?.transpose(1, 2)?;
                 cells.reshape((x.dim(0)?, channels, rows, columns))
             }
-            (op, tensors) => candle_core::bail!("{op:?} was loaded with {tensors:?}"),
         }
     }
 }
@@ -186,18 +214,18 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult<Tensor> {
     }
 }
 
-fn convolve(x: &Tensor, weight: &Tensor, spec: &Conv) -> CandleResult<Tensor> {
+fn convolve(x: &Tensor, weight: &Tensor, args: &FoldedConv) -> CandleResult<Tensor> {
     let (_, _, rows, columns) = x.dims4()?;
-    let (top, bottom) = spec.padding.amounts(rows, spec.kernel, spec.stride);
-    let (left, right) = spec.padding.amounts(columns, spec.kernel, spec.stride);
+    let (top, bottom) = args.padding.amounts(rows, args.kernel, args.stride);
+    let (left, right) = args.padding.amounts(columns, args.kernel, args.stride);
     if top == bottom && top == left && left == right {
-        return conv2d(x, weight, top, spec.stride, spec.groups);
+        return conv2d(x, weight, top, args.stride, args.groups);
     }
     let padded = x.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
-    conv2d(&padded, weight, 0, spec.stride, spec.groups)
+    conv2d(&padded, weight, 0, args.stride, args.groups)
 }
 
-/// candle's convolution; half precision on the CPU, for which candle has no kernel, is widened for the sum and
+/// Returns candle's convolution. Half precision on the CPU, for which candle has no kernel, is widened to f32 for the sum and
 /// narrowed again, as an accelerator's matrix units do.
 fn conv2d(x: &Tensor, weight: &Tensor, padding: usize, stride: usize, groups: usize) -> CandleResult<Tensor> {
     let dtype = x.dtype();
@@ -208,7 +236,7 @@ fn conv2d(x: &Tensor, weight: &Tensor, padding: usize, stride: usize, groups: us
     x.conv2d(weight, padding, stride, 1, groups)
 }
 
-/// Softmax attention over `[batch, tokens, 3 * channels]`, q, k and v side by side, all heads.
+/// Returns the softmax attention of all heads over `[batch, tokens, 3 * channels]`, where q, k and v are side by side.
 fn attend(qkv: &Tensor, channels: usize, heads: usize) -> CandleResult<Tensor> {
     let (batch, tokens, _) = qkv.dims3()?;
     let width = channels / heads;

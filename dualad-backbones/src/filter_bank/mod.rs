@@ -29,9 +29,11 @@ mod plane;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
+use crate::backbone::Backbone;
 use crate::error::Result;
-use crate::extractor::{FeatureExtractor, prepare};
-use crate::spec::{Backbone, Stage};
+use crate::extractor::FeatureExtractor;
+use crate::input::prepare;
+use crate::stage::Stage;
 use crate::weights::Provenance;
 use morlet::{Morlet, ORIENTATIONS};
 use plane::Plane;
@@ -80,7 +82,7 @@ pub struct FilterBank {
 
 impl FilterBank {
     pub(crate) fn new(stages: Vec<Stage>, device: Device, dtype: DType) -> Self {
-        Self { stages, device, dtype, provenance: Provenance::none(), morlet: Morlet::new() }
+        Self { stages, device, dtype, provenance: Provenance::default(), morlet: Morlet::new() }
     }
 
     /// One image's stage maps, each `[channels, rows, columns]` row-major.

@@ -72,10 +72,10 @@ impl<'a> SafetensorsReader<'a> {
         }
         let bytes = view.data();
         let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => numbers(bytes, f32::from_le_bytes),
-            Dtype::F16 => numbers(bytes, |b| f16::from_le_bytes(b).to_f32()),
-            Dtype::BF16 => numbers(bytes, |b| bf16::from_le_bytes(b).to_f32()),
-            Dtype::F64 => numbers(bytes, |b| f64::from_le_bytes(b) as f32),
+            Dtype::F32 => elements(bytes, f32::from_le_bytes),
+            Dtype::F16 => elements(bytes, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => elements(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F64 => elements(bytes, |b| f64::from_le_bytes(b) as f32),
             other => {
                 let (source_name, key, found) = (self.name.into(), key.into(), format!("{other:?}"));
                 return Err(WeightsError::DType { source_name, key, found });
@@ -125,7 +125,7 @@ impl Reader for SafetensorsReader<'_> {
 }
 
 /// Little-endian numbers of `N` bytes each. The bytes need no alignment.
-fn numbers<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+fn elements<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     bytes.as_chunks::<N>().0.iter().map(|&chunk| convert(chunk)).collect()
 }
 

@@ -36,9 +36,8 @@ pub(crate) const SEED: u64 = 7;
 
 /// What stage 1 of ResNet-18 needs: 157,000 numbers, so that every test can afford a file of its own.
 pub(crate) fn resnet18_stage1() -> File {
-    let network = Backbone::ResNet18.network().unwrap().up_to(&[1]).unwrap();
-    let parameters = network.parameters().into_iter();
-    parameters.map(|p| (p.key.clone(), Raw::f32(&p.shape, &synthetic::tensor(&p.key, &p.shape, SEED)))).collect()
+    let tensors = Backbone::ResNet18.tensors(&[1]).unwrap().into_iter();
+    tensors.map(|(key, shape)| (key.clone(), Raw::f32(&shape, &synthetic::tensor(&key, &shape, SEED)))).collect()
 }
 
 pub(crate) fn serialize(file: &File) -> Vec<u8> {

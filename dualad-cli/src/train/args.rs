@@ -111,7 +111,7 @@ impl TrainArgs {
 
     /// The weights asked for; for a backbone that needs none, none.
     pub(crate) fn weights(&self, backbone: Backbone) -> Result<Weights> {
-        if backbone.network().is_none() {
+        if !backbone.has_weights() {
             return Ok(Weights::default());
         }
         weights_of(self.weights.as_deref().unwrap_or("hub"))

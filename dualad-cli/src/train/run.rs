@@ -79,7 +79,7 @@ impl Run<'_> {
         let backbone = self.args.backbone();
         let recipe = self.args.recipe(backbone)?;
         let weights = self.args.weights(backbone)?;
-        if self.args.weights.is_some() && backbone.network().is_none() {
+        if self.args.weights.is_some() && !backbone.has_weights() {
             note(&format!("note: {backbone} has no weights; --weights has no effect"));
         }
         let folder = RunFolder::take(&self.args.out)?;

@@ -4,13 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
-use dualad_backbones::weights::sha256_of_file;
 #[cfg(feature = "hub")]
 use dualad_backbones::{
     HubFile,
-    weights::hub::{Hub, HubError},
+    hub::{Hub, HubError},
 };
-use dualad_backbones::{Provenance, TOKEN_STRIDE, Weights};
+use dualad_backbones::{Provenance, TOKEN_STRIDE, Weights, WeightsSource};
 use dualad_data::image::Limits;
 use dualad_store::{self as store, Transaction};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -19,6 +18,7 @@ use crate::calibration::Calibration;
 use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
 use crate::error::{Error, Result};
+use crate::file::sha256_of_file;
 #[cfg(feature = "hub")]
 use crate::model::PARAMETERS;
 use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
@@ -220,8 +220,9 @@ impl DetectorBuilder {
             None => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
         };
         // Not asked for where the configuration says where else they are.
-        let source = model.config().weights.source.as_str();
-        let elsewhere = matches!(source, "none" | "hub" | "synthetic") || self.weights.is_some();
+        let source = model.config().weights.source;
+        let elsewhere = matches!(source, WeightsSource::None | WeightsSource::Hub | WeightsSource::Synthetic)
+            || self.weights.is_some();
         let included = if elsewhere { None } else { optional(BACKBONE)?.map(Weights::file) };
         if !elsewhere && included.is_none() {
             // A path on somebody else's machine is not opened on this one.
@@ -272,7 +273,7 @@ impl DetectorBuilder {
         }
         let recorded = &config.weights;
         let weights = match self.weights.clone().or(included) {
-            _ if config.backbone.network().is_none() => Weights::default(),
+            _ if !config.backbone.has_weights() => Weights::default(),
             Some(weights) => weights,
             None => self.recorded_weights(recorded),
         };
@@ -327,10 +328,10 @@ impl DetectorBuilder {
 
     /// Where a model's configuration says that its backbone's weights are.
     fn recorded_weights(&self, recorded: &Provenance) -> Weights {
-        match recorded.source.as_str() {
-            "file" => Weights::file(&recorded.location),
+        match recorded.source {
+            WeightsSource::File => Weights::file(&recorded.location),
             #[cfg(feature = "hub")]
-            "hub" => {
+            WeightsSource::Hub => {
                 let file = recorded.location.splitn(3, '/').collect::<Vec<_>>();
                 let mut weights = match file.as_slice() {
                     [owner, name, filename] => {
@@ -347,7 +348,7 @@ impl DetectorBuilder {
                 }
                 weights
             }
-            "synthetic" => {
+            WeightsSource::Synthetic => {
                 let seed = recorded.location.strip_prefix("seed ").and_then(|seed| seed.parse().ok());
                 seed.map_or_else(Weights::default, Weights::synthetic)
             }
@@ -366,7 +367,7 @@ fn hub_error(error: HubError) -> Error {
 pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> Result<()> {
     let change = Transaction::begin(folder)?;
     let recorded = &detector.config().weights;
-    if with_backbone && detector.config().backbone.network().is_some() {
+    if with_backbone && detector.config().backbone.has_weights() {
         let copy = change.path(BACKBONE)?;
         detector.weights.save(detector.config().backbone, &copy)?;
         let found = sha256_of_file(&copy)?;

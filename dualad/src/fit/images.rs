@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use dualad_backbones::weights::{sha256, sha256_of_file};
 use dualad_data::image::{Limits, Picture};
 use dualad_data::{Dataset, Sample, Split};
+use dualad_store::sha256;
 
 use crate::Random;
 use crate::error::{Error, Result};
+use crate::file::sha256_of_file;
 
 /// The smallest number of images of a category from which some are held out.
 const MIN_IMAGES: usize = 5;

@@ -1,12 +1,14 @@
 //! The model card: a README for a saved model.
 
+use dualad_backbones::WeightsSource;
+
 use crate::model::config::ModelConfig;
 
 /// Returns the model card, in Markdown. `results` is its section on results.
 pub(super) fn card(config: &ModelConfig, results: &str) -> String {
     let ModelConfig { backbone, weights, network, categories, train_images, input, .. } = config;
-    let origin = match (weights.source.as_str(), &weights.revision) {
-        ("none", _) => "needs no weights".to_owned(),
+    let origin = match (weights.source, &weights.revision) {
+        (WeightsSource::None, _) => "needs no weights".to_owned(),
         (source, Some(revision)) => format!("weights from {source}: {}, revision {revision}", weights.location),
         (source, None) => format!("weights from {source} {}", weights.location),
     };
@@ -38,7 +40,7 @@ pub(super) fn card(config: &ModelConfig, results: &str) -> String {
         input.fit,
         categories.join(", "),
         if results.trim().is_empty() { "Not measured." } else { results.trim() },
-        if weights.source == "none" {
+        if weights.source == WeightsSource::None {
             ""
         } else {
             " The backbone's weights are not included, and have a license of their own."

@@ -44,7 +44,7 @@ impl Report {
 /// Returns what is known of the weights' origin, as pairs of a name and a value.
 fn weights(weights: &Provenance) -> Vec<(String, String)> {
     let rows = [
-        ("source", Some(weights.source.clone())),
+        ("source", Some(weights.source.to_string())),
         ("location", Some(weights.location.clone()).filter(|location| !location.is_empty())),
         ("revision", weights.revision.clone()),
         ("sha256", weights.sha256.clone()),

@@ -1,7 +1,10 @@
 //! Vision transformer (Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021) as DINO trained it
 //! (Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021), under timm's key names.
 
-use crate::network::{Activation, Builder, Conv, Network, Op, Padding, Parameter, Value};
+use dualad_kernels::Activation;
+
+use crate::network::graph::{Builder, Network, Value};
+use crate::network::op::{Conv, Op, Padding, Parameter};
 
 /// Shape of a plain vision transformer.
 pub(crate) struct Config {
@@ -24,21 +27,8 @@ const NORM_EPS: f64 = 1e-6;
 pub(crate) fn describe(config: &Config) -> Network {
     let &Config { channels, heads, patch, grid, .. } = config;
     let mut net = Builder::new(config.name);
-    let patches = net.push(
-        Op::Conv(Conv {
-            key: "patch_embed.proj".into(),
-            in_channels: 3,
-            out_channels: channels,
-            kernel: patch,
-            stride: patch,
-            padding: Padding::Symmetric(0),
-            groups: 1,
-            norm: None,
-            activation: Activation::Identity,
-        }),
-        Value::IMAGE,
-        None,
-    );
+    let embed = Conv::new("patch_embed.proj", 3, channels, patch).stride(patch).padding(Padding::Symmetric(0));
+    let patches = net.push(Op::Conv(embed), Value::IMAGE, None);
     let mut x = net.push(Op::Embed { channels, grid }, patches, None);
     let mut block = 0;
     for depth in config.depths {

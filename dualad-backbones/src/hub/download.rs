@@ -5,16 +5,17 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use crate::spec::HubFile;
-use crate::weights::hub::HubError;
-use crate::weights::hub::client::{Client, Metadata};
-use crate::weights::sha256_of_file;
+use dualad_store::sha256_of_file;
 
-/// Tries in a row that bring less than [`LEAST_BYTES`] before giving up.
-const FRUITLESS_TRIES: u32 = 3;
+use crate::hub::client::{Client, Metadata};
+use crate::hub::error::HubError;
+use crate::hub_file::HubFile;
+
+/// Tries in a row that bring less than [`MIN_BYTES`] before giving up.
+const MAX_FRUITLESS_TRIES: u32 = 3;
 
 /// What a transfer must bring within the client's timeout: a server that trickles is as good as silent.
-const LEAST_BYTES: u64 = 16 << 10;
+const MIN_BYTES: u64 = 16 << 10;
 
 /// Whether the content is there already and is what it should be. What is not is removed.
 pub(super) fn is_whole(blob: &Path, file: &HubFile, metadata: &Metadata) -> Result<bool, HubError> {
@@ -22,7 +23,7 @@ pub(super) fn is_whole(blob: &Path, file: &HubFile, metadata: &Metadata) -> Resu
     let Ok(found) = std::fs::metadata(blob) else { return Ok(false) };
     let sizes_agree = found.is_file() && found.len() == metadata.size;
     let agrees = |expected: &str| {
-        let found = sha256_of_file(blob).map_err(|error| cache_error(std::io::Error::other(error)))?;
+        let found = sha256_of_file(blob).map_err(cache_error)?;
         Ok(found.eq_ignore_ascii_case(expected))
     };
     for expected in [metadata.sha256(), file.sha256.as_deref()].into_iter().flatten() {
@@ -67,9 +68,9 @@ pub(super) fn download(
                 return Err(error);
             }
             // Measured against the most there ever was: a server that makes every try start over gets nowhere.
-            fruitless = if received >= most + LEAST_BYTES { 0 } else { fruitless + 1 };
+            fruitless = if received >= most + MIN_BYTES { 0 } else { fruitless + 1 };
             most = most.max(received);
-            if fruitless == FRUITLESS_TRIES {
+            if fruitless == MAX_FRUITLESS_TRIES {
                 return Err(error);
             }
         }
@@ -77,7 +78,7 @@ pub(super) fn download(
     target.sync_all().map_err(cache_error)?;
     drop(target);
     for expected in [metadata.sha256(), file.sha256.as_deref()].into_iter().flatten() {
-        let found = sha256_of_file(&partial).map_err(|error| cache_error(std::io::Error::other(error)))?;
+        let found = sha256_of_file(&partial).map_err(cache_error)?;
         if !found.eq_ignore_ascii_case(expected) {
             std::fs::remove_file(&partial).map_err(cache_error)?;
             let (file, endpoint, expected) = (file.to_string(), client.endpoint.into(), expected.into());
@@ -124,7 +125,7 @@ fn append(
         *received += read as u64;
         report(*received);
         if window.0.elapsed() > client.timeout {
-            if *received < metadata.size.min(window.1 + LEAST_BYTES) {
+            if *received < metadata.size.min(window.1 + MIN_BYTES) {
                 let reason = format!("only {} bytes in {:?}", *received - window.1, client.timeout);
                 return Err(client.unreachable(file, &reason));
             }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
-use crate::spec::HubFile;
-use crate::weights::hub::HubError;
+use crate::hub::error::HubError;
+use crate::hub::name::{is_commit, is_sha256};
+use crate::hub_file::HubFile;
 
 /// Redirects to follow before giving up. The hub sends one to its storage, and one more for a renamed repository.
 const MAX_REDIRECTS: u32 = 5;
 
 /// A day: what is asked for beyond it is as good as for ever, and too much for a clock.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// What the hub says of a file.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Metadata {
 impl Metadata {
     /// The content's SHA-256, where the hub tells it.
     pub(super) fn sha256(&self) -> Option<&str> {
-        super::is_sha256(&self.etag).then_some(self.etag.as_str())
+        is_sha256(&self.etag).then_some(self.etag.as_str())
     }
 }
 
@@ -56,7 +57,7 @@ impl<'a> Client<'a> {
         if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
             return Err(HubError::Token);
         }
-        let timeout = timeout.min(LONGEST_WAIT);
+        let timeout = timeout.min(MAX_WAIT);
         let config = Agent::config_builder()
             .user_agent(concat!("dualad/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
@@ -70,7 +71,7 @@ impl<'a> Client<'a> {
             .timeout_recv_response(Some(timeout))
             .timeout_per_read(Some(timeout))
             // Bytes that never become content (endless chunk headers) end here. A long download is several of these.
-            .timeout_recv_body(Some(timeout.saturating_mul(10).min(LONGEST_WAIT)))
+            .timeout_recv_body(Some(timeout.saturating_mul(10).min(MAX_WAIT)))
             .build();
         Ok(Self { agent: config.new_agent(), endpoint, timeout, token: token.map(|token| format!("Bearer {token}")) })
     }
@@ -123,10 +124,10 @@ impl<'a> Client<'a> {
         if etag.is_empty() || etag.len() > 128 || !etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(self.protocol(file, format!("its entity tag is \"{}\"", etag.escape_debug())));
         }
-        if !super::is_commit(&commit) {
+        if !is_commit(&commit) {
             return Err(self.protocol(file, format!("its commit is \"{}\"", commit.escape_debug())));
         }
-        if super::is_commit(&file.revision) && !file.revision.eq_ignore_ascii_case(&commit) {
+        if is_commit(&file.revision) && !file.revision.eq_ignore_ascii_case(&commit) {
             return Err(self.protocol(file, format!("it answers with commit {commit}")));
         }
         let size = match size.parse() {

@@ -1,7 +1,10 @@
 //! ResNet and Wide ResNet (He et al., "Deep Residual Learning for Image Recognition", CVPR 2016;
 //! Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016) under torchvision's key names.
 
-use crate::network::{Activation, BatchNorm, Builder, Conv, Network, Op, Padding, Parameter, Value};
+use dualad_kernels::Activation;
+
+use crate::network::graph::{Builder, Network, Value};
+use crate::network::op::{Conv, Op, Parameter};
 
 /// What tells one ResNet from another.
 pub(crate) struct Config {
@@ -48,8 +51,8 @@ const CLASSES: usize = 1000;
 
 pub(crate) fn describe(config: &Config) -> Network {
     let mut net = Builder::new(config.name);
-    let stem = conv("conv1", "bn1", 3, 64, 7, 2, Activation::Relu);
-    let stem = net.push(stem, Value::IMAGE, None);
+    let stem = conv("conv1", "bn1", 3, 64, 7).stride(2).activation(Activation::Relu);
+    let stem = net.push(Op::Conv(stem), Value::IMAGE, None);
     let mut x = net.push(Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, stem, None);
     let mut channels = 64;
     for (stage, &depth) in config.depths.iter().enumerate() {
@@ -72,10 +75,10 @@ pub(crate) fn describe(config: &Config) -> Network {
 
 fn basic(net: &mut Builder, key: &str, x: Value, from: usize, to: usize, stride: usize) -> (Value, usize) {
     let skip = shortcut(net, key, x, from, to, stride);
-    let first = conv(&format!("{key}.conv1"), &format!("{key}.bn1"), from, to, 3, stride, Activation::Relu);
-    let y = net.push(first, x, None);
-    let second = conv(&format!("{key}.conv2"), &format!("{key}.bn2"), to, to, 3, 1, Activation::Relu);
-    (net.push(second, y, Some(skip)), to)
+    let first = conv(&format!("{key}.conv1"), &format!("{key}.bn1"), from, to, 3);
+    let y = net.push(Op::Conv(first.stride(stride).activation(Activation::Relu)), x, None);
+    let second = conv(&format!("{key}.conv2"), &format!("{key}.bn2"), to, to, 3);
+    (net.push(Op::Conv(second.activation(Activation::Relu)), y, Some(skip)), to)
 }
 
 fn bottleneck(
@@ -88,33 +91,23 @@ fn bottleneck(
     strides: (usize, usize),
 ) -> (Value, usize) {
     let skip = shortcut(net, key, x, from, to, strides.0 * strides.1);
-    let first = conv(&format!("{key}.conv1"), &format!("{key}.bn1"), from, width, 1, strides.0, Activation::Relu);
-    let y = net.push(first, x, None);
-    let second = conv(&format!("{key}.conv2"), &format!("{key}.bn2"), width, width, 3, strides.1, Activation::Relu);
-    let y = net.push(second, y, None);
-    let third = conv(&format!("{key}.conv3"), &format!("{key}.bn3"), width, to, 1, 1, Activation::Relu);
-    (net.push(third, y, Some(skip)), to)
+    let first = conv(&format!("{key}.conv1"), &format!("{key}.bn1"), from, width, 1);
+    let y = net.push(Op::Conv(first.stride(strides.0).activation(Activation::Relu)), x, None);
+    let second = conv(&format!("{key}.conv2"), &format!("{key}.bn2"), width, width, 3);
+    let y = net.push(Op::Conv(second.stride(strides.1).activation(Activation::Relu)), y, None);
+    let third = conv(&format!("{key}.conv3"), &format!("{key}.bn3"), width, to, 1);
+    (net.push(Op::Conv(third.activation(Activation::Relu)), y, Some(skip)), to)
 }
 
-/// The residual branch: the input itself, or its 1x1 projection where the shape changes.
+/// Returns the residual: the input itself, or its 1x1 projection where the shape changes.
 fn shortcut(net: &mut Builder, key: &str, x: Value, from: usize, to: usize, stride: usize) -> Value {
     if from == to && stride == 1 {
         return x;
     }
-    let (conv_key, norm_key) = (format!("{key}.downsample.0"), format!("{key}.downsample.1"));
-    net.push(conv(&conv_key, &norm_key, from, to, 1, stride, Activation::Identity), x, None)
+    let projection = conv(&format!("{key}.downsample.0"), &format!("{key}.downsample.1"), from, to, 1);
+    net.push(Op::Conv(projection.stride(stride)), x, None)
 }
 
-fn conv(key: &str, norm: &str, from: usize, to: usize, kernel: usize, stride: usize, activation: Activation) -> Op {
-    Op::Conv(Conv {
-        key: key.into(),
-        in_channels: from,
-        out_channels: to,
-        kernel,
-        stride,
-        padding: Padding::Symmetric(kernel / 2),
-        groups: 1,
-        norm: Some(BatchNorm { key: norm.into(), eps: 1e-5 }),
-        activation,
-    })
+fn conv(key: &str, norm: &str, from: usize, to: usize, kernel: usize) -> Conv {
+    Conv::new(key, from, to, kernel).norm(norm, 1e-5)
 }

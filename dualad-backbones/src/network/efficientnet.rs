@@ -1,7 +1,10 @@
 //! EfficientNet-B4 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
 //! ICML 2019) under timm's key names, in two flavours that differ in padding and batch norm eps.
 
-use crate::network::{Activation, BatchNorm, Builder, Conv, Network, Op, Padding, Parameter, Value};
+use dualad_kernels::Activation;
+
+use crate::network::graph::{Builder, Network, Value};
+use crate::network::op::{Conv, Op, Padding, Parameter};
 
 /// What tells the two flavours apart.
 pub(crate) struct Config {
@@ -45,90 +48,51 @@ const ROWS: [Row; 7] = [
 ];
 
 pub(crate) fn describe(config: &Config) -> Network {
-    let mut net = Writer { net: Builder::new(config.name), config };
-    let mut x = net.conv("conv_stem", "bn1", Value::IMAGE, [3, STEM], 3, 2, Some(Activation::Silu), None);
+    let mut net = Builder::new(config.name);
+    let stem = config.conv("conv_stem", "bn1", 3, STEM, 3).stride(2).activation(Activation::Silu);
+    let mut x = net.push(Op::Conv(stem), Value::IMAGE, None);
     let (mut channels, mut stride) = (STEM, 2);
     for (index, row) in ROWS.iter().enumerate() {
         for repeat in 0..row.repeats {
             let step = if repeat == 0 { row.stride } else { 1 };
-            x = net.block(&format!("blocks.{index}.{repeat}"), x, channels, row, step);
+            x = config.block(&mut net, &format!("blocks.{index}.{repeat}"), x, channels, row, step);
             channels = row.channels;
             stride *= step;
         }
         if row.ends_stage {
-            net.net.stage(x, channels, stride);
+            net.stage(x, channels, stride);
         }
     }
-    let mut head = conv_op(config, "conv_head", "bn2", [channels, HEAD], 1, 1, 1, Activation::Silu).parameters();
+    let mut head = Op::Conv(config.conv("conv_head", "bn2", channels, HEAD, 1)).parameters();
     head.push(Parameter::new("classifier.weight", &[CLASSES, HEAD]));
     head.push(Parameter::new("classifier.bias", &[CLASSES]));
-    net.net.finish(head)
+    net.finish(head)
 }
 
-struct Writer<'a> {
-    net: Builder,
-    config: &'a Config,
-}
-
-impl Writer<'_> {
-    /// Inverted residual: widen, filter each channel, gate, narrow. With expansion 1 there is nothing to widen.
-    fn block(&mut self, key: &str, x: Value, from: usize, row: &Row, stride: usize) -> Value {
+impl Config {
+    /// Appends an inverted residual: expansion, depthwise convolution, gate, projection. With expansion 1 the first is absent.
+    fn block(&self, net: &mut Builder, key: &str, x: Value, from: usize, row: &Row, stride: usize) -> Value {
         let wide = from * row.expansion;
         let (depthwise_norm, narrow, narrow_norm) =
             if row.expansion == 1 { ("bn1", "conv_pw", "bn2") } else { ("bn2", "conv_pwl", "bn3") };
         let mut y = x;
         if row.expansion > 1 {
-            let (conv, norm) = (format!("{key}.conv_pw"), format!("{key}.bn1"));
-            y = self.conv(&conv, &norm, y, [from, wide], 1, 1, Some(Activation::Silu), None);
+            let conv = self.conv(&format!("{key}.conv_pw"), &format!("{key}.bn1"), from, wide, 1);
+            y = net.push(Op::Conv(conv.activation(Activation::Silu)), y, None);
         }
         let (conv, norm) = (format!("{key}.conv_dw"), format!("{key}.{depthwise_norm}"));
-        let depthwise = conv_op(self.config, &conv, &norm, [wide, wide], row.kernel, stride, wide, Activation::Silu);
-        y = self.net.push(depthwise, y, None);
+        let conv = self.conv(&conv, &norm, wide, wide, row.kernel).stride(stride).depthwise();
+        y = net.push(Op::Conv(conv.activation(Activation::Silu)), y, None);
         // The gate's width is a quarter of the block's *input* channels, rounded.
         let gate = Op::SqueezeExcite { key: format!("{key}.se"), channels: wide, reduced: (from + 2) / 4 };
-        y = self.net.push(gate, y, None);
+        y = net.push(gate, y, None);
         let residual = (stride == 1 && from == row.channels).then_some(x);
-        let (conv, norm) = (format!("{key}.{narrow}"), format!("{key}.{narrow_norm}"));
-        self.conv(&conv, &norm, y, [wide, row.channels], 1, 1, None, residual)
+        let conv = self.conv(&format!("{key}.{narrow}"), &format!("{key}.{narrow_norm}"), wide, row.channels, 1);
+        net.push(Op::Conv(conv), y, residual)
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn conv(
-        &mut self,
-        key: &str,
-        norm: &str,
-        x: Value,
-        channels: [usize; 2],
-        kernel: usize,
-        stride: usize,
-        activation: Option<Activation>,
-        residual: Option<Value>,
-    ) -> Value {
-        let activation = activation.unwrap_or(Activation::Identity);
-        self.net.push(conv_op(self.config, key, norm, channels, kernel, stride, 1, activation), x, residual)
+    fn conv(&self, key: &str, norm: &str, from: usize, to: usize, kernel: usize) -> Conv {
+        let padding = if self.same_padding { Padding::Same } else { Padding::Symmetric(kernel / 2) };
+        Conv::new(key, from, to, kernel).padding(padding).norm(norm, self.norm_eps)
     }
-}
-
-#[allow(clippy::too_many_arguments)]
-fn conv_op(
-    config: &Config,
-    key: &str,
-    norm: &str,
-    [from, to]: [usize; 2],
-    kernel: usize,
-    stride: usize,
-    groups: usize,
-    activation: Activation,
-) -> Op {
-    Op::Conv(Conv {
-        key: key.into(),
-        in_channels: from,
-        out_channels: to,
-        kernel,
-        stride,
-        padding: if config.same_padding { Padding::Same } else { Padding::Symmetric(kernel / 2) },
-        groups,
-        norm: Some(BatchNorm { key: norm.into(), eps: config.norm_eps }),
-        activation,
-    })
 }

@@ -1,0 +1,161 @@
+//! The builder of feature extractors.
+
+use candle_core::{DType, Device, Tensor};
+use dualad_kernels::Isa;
+
+use crate::backbone::Backbone;
+use crate::engine::{Engine, PackedEngine, PlainEngine};
+use crate::error::{Error, Result};
+use crate::extractor::FeatureExtractor;
+use crate::filter_bank::FilterBank;
+use crate::input::prepare;
+use crate::network::choose_stages;
+use crate::stage::Stage;
+use crate::weights::{Provenance, Weights};
+
+/// What to build an extractor from; made by [`Backbone::extractor`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use dualad_backbones::{Backbone, Weights};
+///
+/// // Rule-made weights stand in for trained ones here.
+/// let extractor = Backbone::ResNet18.extractor().weights(Weights::synthetic(0)).stages(&[1, 2]).build()?;
+/// let images = Tensor::zeros((1, 3, 32, 64), DType::F32, &Device::Cpu)?;
+/// let maps = extractor.extract(&images)?;
+/// assert_eq!(maps[0].dims(), [1, 64, 8, 16]);
+/// assert_eq!(maps[1].dims(), [1, 128, 4, 8]);
+/// assert_eq!(extractor.tokens(&images)?.dims(), [1, 2 * 4, 64 + 128]);
+/// # Ok::<(), dualad_backbones::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ExtractorBuilder {
+    backbone: Backbone,
+    stages: Option<Vec<usize>>,
+    weights: Weights,
+    device: Device,
+    dtype: DType,
+    plain: bool,
+}
+
+impl Backbone {
+    /// Starts building an extractor: on the CPU, in f32, with [`Self::default_stages`].
+    pub fn extractor(self) -> ExtractorBuilder {
+        ExtractorBuilder {
+            backbone: self,
+            stages: None,
+            weights: Weights::default(),
+            device: Device::Cpu,
+            dtype: DType::F32,
+            plain: false,
+        }
+    }
+}
+
+impl ExtractorBuilder {
+    /// Which stages to return, by number from 1, ascending. Layers after the last are neither built nor loaded.
+    #[must_use]
+    pub fn stages(mut self, stages: &[usize]) -> Self {
+        self.stages = Some(stages.to_vec());
+        self
+    }
+
+    /// Which weights to load. Every backbone but the filter bank needs some.
+    #[must_use]
+    pub fn weights(mut self, weights: Weights) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// Where to compute.
+    #[must_use]
+    pub fn device(mut self, device: &Device) -> Self {
+        self.device = device.clone();
+        self
+    }
+
+    /// What to compute in: f32, f16 or bf16.
+    #[must_use]
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// Compute with candle's own operations, as other devices and dtypes do, where there are faster ones (on the CPU in f32): the
+    /// reference that those are tested against. Results differ by rounding.
+    #[must_use]
+    pub fn plain(mut self) -> Self {
+        self.plain = true;
+        self
+    }
+
+    /// Loads and checks the weights, folds the batch norms, and returns the extractor.
+    ///
+    /// # Errors
+    /// [`Error::Stages`], [`Error::DType`], [`Error::Weights`], `Error::Hub` or [`Error::Candle`]. There is no
+    /// half-loaded extractor.
+    pub fn build(self) -> Result<Box<dyn FeatureExtractor>> {
+        let Self { backbone, stages, weights, device, dtype, plain } = self;
+        if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+            return Err(Error::DType { dtype: format!("{dtype:?}") });
+        }
+        let wanted: Vec<usize> = match stages {
+            Some(stages) => stages,
+            None => backbone.default_stages().iter().map(|stage| stage.index).collect(),
+        };
+        let Some(whole) = backbone.network() else {
+            let stages = choose_stages(&backbone.stages(), &wanted, backbone.name())?;
+            return Ok(Box::new(FilterBank::new(stages, device, dtype)));
+        };
+        let used = whole.up_to(&wanted)?;
+        let (folded, provenance) = weights.load(backbone, &whole, &used, dtype)?;
+        let stages = used.stages();
+        let engine: Box<dyn Engine> = if device.is_cpu() && dtype == DType::F32 && !plain {
+            Box::new(PackedEngine::new(Isa::best(), used, folded)?)
+        } else {
+            Box::new(PlainEngine::new(used, folded, &device, dtype)?)
+        };
+        Ok(Box::new(NetworkExtractor { backbone, stages, engine, device, dtype, provenance }))
+    }
+}
+
+/// A network behind the trait.
+#[derive(Debug)]
+struct NetworkExtractor {
+    backbone: Backbone,
+    stages: Vec<Stage>,
+    engine: Box<dyn Engine>,
+    device: Device,
+    dtype: DType,
+    provenance: Provenance,
+}
+
+impl FeatureExtractor for NetworkExtractor {
+    fn backbone(&self) -> Backbone {
+        self.backbone
+    }
+
+    fn stages(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    fn extract(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        self.engine.run(&prepare(images, &self.device, self.dtype)?)
+    }
+
+    fn tokens(&self, images: &Tensor) -> Result<Tensor> {
+        self.engine.tokens(&prepare(images, &self.device, self.dtype)?, &self.stages)
+    }
+}

@@ -1,0 +1,19 @@
+//! The interface of engines.
+
+use candle_core::Tensor;
+
+use crate::aggregate::aggregate;
+use crate::error::Result;
+use crate::stage::Stage;
+
+/// An engine. Images are checked, of the engine's dtype and on its device.
+pub(crate) trait Engine: Send + Sync + std::fmt::Debug {
+    /// Computes one map `[batch, channels, rows, columns]` per stage from images `[batch, 3, height, width]`.
+    fn run(&self, images: &Tensor) -> Result<Vec<Tensor>>;
+
+    /// Computes tokens `[batch, tokens, channels]` from images `[batch, 3, height, width]`. `stages` are the engine's own.
+    fn tokens(&self, images: &Tensor, stages: &[Stage]) -> Result<Tensor> {
+        let (_, _, height, width) = images.dims4()?;
+        aggregate(&self.run(images)?, stages, [height, width])
+    }
+}
