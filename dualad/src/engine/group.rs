@@ -1,4 +1,4 @@
-//! A group of images going through the steps, and back.
+//! The forward and the backward pass of a group of images.
 
 use dualad_kernels::{
     self as kernels, AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, UniformBlocks,
@@ -6,39 +6,37 @@ use dualad_kernels::{
 };
 
 use crate::config::{Jitter, JitterKind};
-use crate::engine::plan::{AddNorm, After, Attention, Bias, Input, Linear, Memory, Plan, Step, View};
+use crate::engine::derived::Derived;
+use crate::engine::plan::{AddNorm, Attention, Bias, Input, Linear, LinearActivation, Memory, Plan, Step, View};
 use crate::ops::matrix::{Shape, multiply_into};
 use crate::ops::memory_read::{MemoryRead, Scratch as MemoryScratch};
 use crate::random::{Stream, unit};
 
-/// What all groups of a batch share.
+/// The inputs that all groups of a batch share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) parameters: &'a [f32],
-    /// Biases with positions, `[tokens, columns]` each.
-    pub(crate) tables: &'a [Vec<f32>],
-    /// The memories' slots, each divided by its norm.
-    pub(crate) unit_slots: &'a [Vec<f32>],
+    pub(crate) derived: &'a Derived,
     pub(crate) tokens: usize,
     pub(crate) heads: usize,
     pub(crate) slots: usize,
     pub(crate) sharpness: f32,
-    /// What a memory passes on: 0 what it was asked, 1 what it read, mixed in between.
+    /// Blend between a memory's query (0) and its readout (1).
     pub(crate) memory_share: f32,
     pub(crate) mask: Option<NeighborMask>,
     pub(crate) stage_channels: &'a [usize],
-    /// Rows of the whole batch: what the loss is the mean over.
+    /// The rows of the whole batch: the loss is their mean.
     pub(crate) batch_rows: usize,
     pub(crate) noise: Option<Noise<'a>>,
 }
 
-/// Disturbance and dropout of a training pass.
+/// The jitter and the dropout of a training step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Noise<'a> {
     pub(crate) jitter: Option<(Jitter, Stream)>,
     pub(crate) dropout: f32,
-    /// One for each dropout.
+    /// One stream for each dropout.
     pub(crate) streams: &'a [Stream],
 }
 
@@ -60,34 +58,34 @@ impl UniformBlocks for StreamBlocks {
     }
 }
 
-/// Buffers of a group.
+/// A group of images with its buffers.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// The first image's number in the batch.
+    /// The index of the first image in the batch.
     first: usize,
     images: usize,
     rows: usize,
-    /// `[rows, columns]` of each value of the plan.
+    /// The values of the plan, `[rows, columns]` each, and their gradients.
     values: Vec<Vec<f32>>,
     gradients: Vec<Vec<f32>>,
-    /// Clean tokens, standardised: the target.
+    /// The clean tokens, standardized: the target of the reconstruction.
     clean: Vec<f32>,
-    /// Mean and scale of each row of each norm.
+    /// The mean and 1 / std of each row, for each norm.
     stats: Vec<Vec<[f32; 2]>>,
-    /// What dropouts kept; empty without dropout.
+    /// The elements that each dropout kept; empty without dropout.
     kept: Vec<Vec<u8>>,
-    /// Gradients of the norms' weights and biases.
+    /// The gradients of the norms' weights and biases.
     norms: Vec<[Vec<f32>; 2]>,
-    /// Gradients of the memories' slots: through the mix, and of the unit rows.
+    /// The gradients of the memories' slots, through the readout and through the unit slots.
     memories: Vec<[Vec<f32>; 2]>,
     attention: AttentionScratch,
     memory: MemoryScratch,
     chunk: [Vec<f32>; 3],
-    /// The sum of squared errors of each stage.
+    /// The sum of the squared errors of each stage.
     pub(crate) errors: Vec<f64>,
 }
 
-/// Rows of a view, from its first column on.
+/// Returns the elements of a value from the first column of a view on.
 fn part<'a>(values: &'a [f32], view: &View) -> &'a [f32] {
     &values[view.start..]
 }
@@ -95,7 +93,7 @@ fn part<'a>(values: &'a [f32], view: &View) -> &'a [f32] {
 impl Group {
     pub(crate) fn new(plan: &Plan, first: usize, images: usize, tokens: usize) -> Self {
         let rows = images * tokens;
-        let buffers = || plan.values.iter().map(|columns| vec![0.0; rows * columns]).collect::<Vec<_>>();
+        let buffers = || plan.columns.iter().map(|columns| vec![0.0; rows * columns]).collect::<Vec<_>>();
         let mut gradients = buffers();
         gradients[plan.input] = Vec::new();
         Self {
@@ -104,9 +102,9 @@ impl Group {
             rows,
             values: buffers(),
             gradients,
-            clean: vec![0.0; rows * plan.values[plan.input]],
+            clean: vec![0.0; rows * plan.columns[plan.input]],
             stats: plan.norms.iter().map(|_| vec![[0.0; 2]; rows]).collect(),
-            kept: vec![Vec::new(); plan.drops.len()],
+            kept: vec![Vec::new(); plan.dropouts.len()],
             norms: plan.norms.iter().map(|&columns| [vec![0.0; columns], vec![0.0; columns]]).collect(),
             memories: vec![[Vec::new(), Vec::new()]; plan.memories.len()],
             attention: AttentionScratch::default(),
@@ -116,10 +114,10 @@ impl Group {
         }
     }
 
-    /// Takes the group's images from the batch's tokens, standardised by `(mean, 1 / deviation)` of each channel, disturbs
-    /// them, and runs the network.
+    /// Copies the group's images from the batch's tokens, standardizes them by `(mean, 1 / std)` of each channel, applies the jitter
+    /// and runs the network.
     pub(crate) fn forward(&mut self, shared: &Shared<'_>, tokens: &[f32], standard: Option<(&[f32], &[f32])>) {
-        let channels = shared.plan.values[shared.plan.input];
+        let channels = shared.plan.columns[shared.plan.input];
         let from = self.first * shared.tokens * channels;
         self.clean.copy_from_slice(&tokens[from..from + self.rows * channels]);
         if let Some((mean, scale)) = standard {
@@ -129,7 +127,7 @@ impl Group {
                 }
             }
         }
-        self.disturb(shared, channels);
+        self.add_jitter(shared, channels);
         for index in 0..shared.plan.steps.len() {
             match &shared.plan.steps[index] {
                 Step::Linear(step) => self.linear(shared, step),
@@ -143,13 +141,13 @@ impl Group {
         }
     }
 
-    /// Any value of the plan, `[rows, columns]`.
+    /// Returns a value of the plan, `[rows, columns]`.
     pub(crate) fn value(&self, value: usize) -> &[f32] {
         &self.values[value]
     }
 
-    /// Pseudo anomalies (method, section 3), as [`crate::pseudo_anomaly`] makes them.
-    fn disturb(&mut self, shared: &Shared<'_>, channels: usize) {
+    /// Adds the noise of pseudo anomalies (docs/method.md, section 3), like [`crate::pseudo_anomaly`].
+    fn add_jitter(&mut self, shared: &Shared<'_>, channels: usize) {
         let input = &mut self.values[shared.plan.input];
         let Some((jitter, stream)) = shared.noise.and_then(|noise| noise.jitter) else {
             input.copy_from_slice(&self.clean);
@@ -162,7 +160,7 @@ impl Group {
             match jitter.kind {
                 JitterKind::Spatial => {
                     let [sigma, mean, _] = &mut self.chunk;
-                    deviations(clean, channels, sigma, mean);
+                    channel_stds(clean, channels, sigma, mean);
                     sigma.iter_mut().for_each(|sigma| *sigma *= scale);
                     add_scaled_noise(clean, sigma, noise);
                 }
@@ -178,7 +176,7 @@ impl Group {
     }
 
     fn linear(&mut self, shared: &Shared<'_>, step: &Linear) {
-        let Linear { x: Input { view: x, .. }, y, weight, bias, after } = *step;
+        let Linear { x: Input { view: x, .. }, y, weight, bias, activation } = *step;
         let mut out = std::mem::take(&mut self.values[y.value]);
         match bias {
             Bias::Row(offset) => {
@@ -186,7 +184,7 @@ impl Group {
                 out.chunks_exact_mut(y.columns).for_each(|row| row.copy_from_slice(bias));
             }
             Bias::Table(table) => {
-                let table = &shared.tables[table];
+                let table = &shared.derived.tables[table];
                 out.chunks_exact_mut(table.len()).for_each(|image| image.copy_from_slice(table));
             }
         }
@@ -199,33 +197,33 @@ impl Group {
             (part(&self.values[x.value], &x), self.shape(shared.plan, &x)),
             (weights, Shape::dense(y.columns, x.columns).transposed()),
         );
-        if after != After::Nothing {
+        if activation != LinearActivation::Identity {
             relu(&mut out);
         }
-        if let (After::RectifyAndDrop(drop), Some(noise)) = (after, shared.noise)
+        if let (LinearActivation::ReluDropout(dropout_index), Some(noise)) = (activation, shared.noise)
             && noise.dropout > 0.0
         {
             let first = self.first * shared.tokens * y.columns;
-            dropout(&mut out, noise.dropout, StreamBlocks(noise.streams[drop]), first, None);
+            dropout(&mut out, noise.dropout, StreamBlocks(noise.streams[dropout_index]), first, None);
         }
         self.values[y.value] = out;
     }
 
-    /// Where a view's rows stand in its value.
+    /// Returns the layout of a view's rows in its value.
     fn shape(&self, plan: &Plan, view: &View) -> Shape {
-        Shape::strided(self.rows, view.columns, plan.values[view.value])
+        Shape::strided(self.rows, view.columns, plan.columns[view.value])
     }
 
-    /// The shape of the attention over an image's tokens.
+    /// Returns the sizes of the attention over an image's tokens.
     fn heads(&self, shared: &Shared<'_>, step: &Attention) -> MultiHead {
-        let [query, key, value, output] = [step.q, step.k, step.v, step.y].map(|view| shared.plan.values[view.value]);
+        let [query, key, value, output] = [step.q, step.k, step.v, step.y].map(|view| shared.plan.columns[view.value]);
         let strides = AttentionStrides { query, key, value, output };
         let (tokens, width) = (shared.tokens, step.q.columns / shared.heads);
         let head = AttentionShape { queries: tokens, keys: tokens, width, strides, mask: shared.mask };
         MultiHead { heads: shared.heads, head }
     }
 
-    /// The elements of an image's rows from a view's first column on, with the first `channel` columns left out.
+    /// Returns an image's rows of a value, from column `channel` of a view on.
     fn image_rows<'a>(&self, values: &'a [Vec<f32>], view: &View, image: usize, channel: usize) -> &'a [f32] {
         let size = values[view.value].len() / self.images;
         &values[view.value][image * size + view.start + channel..(image + 1) * size]
@@ -249,9 +247,9 @@ impl Group {
             && noise.dropout > 0.0
         {
             let first = self.first * shared.tokens * step.r.columns;
-            let kept = &mut self.kept[step.drop];
+            let kept = &mut self.kept[step.dropout];
             kept.resize(sum.len(), 0);
-            dropout(&mut sum, noise.dropout, StreamBlocks(noise.streams[step.drop]), first, Some(kept));
+            dropout(&mut sum, noise.dropout, StreamBlocks(noise.streams[step.dropout]), first, Some(kept));
         }
         let columns = step.r.columns;
         let (x, y) = (step.x.view, step.y);
@@ -259,7 +257,7 @@ impl Group {
             part(&self.values[x.value], &x),
             &mut sum,
             &mut out[y.start..],
-            [shared.plan.values[x.value], shared.plan.values[y.value]],
+            [shared.plan.columns[x.value], shared.plan.columns[y.value]],
             &shared.parameters[step.weight..step.weight + columns],
             &shared.parameters[step.bias..step.bias + columns],
             &mut self.stats[step.index],
@@ -271,20 +269,20 @@ impl Group {
     fn memory_read(&mut self, shared: &Shared<'_>, step: &Memory) {
         let (x, y, share) = (step.x.view, step.y, shared.memory_share);
         let [tokens, read, _] = &mut self.chunk;
-        gather(&self.values[x.value], shared.plan.values[x.value], &x, tokens);
+        gather(&self.values[x.value], shared.plan.columns[x.value], &x, tokens);
         if share == 0.0 {
-            scatter(tokens, &mut self.values[y.value], shared.plan.values[y.value], &y, false);
+            scatter(tokens, &mut self.values[y.value], shared.plan.columns[y.value], &y, false);
             return;
         }
         read.clear();
         read.resize(tokens.len(), 0.0);
         let op = MemoryRead { slots: shared.slots, channels: x.columns, sharpness: shared.sharpness };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
-        op.read(tokens, slots, &shared.unit_slots[step.index], read, &mut self.memory);
+        op.read(tokens, slots, &shared.derived.unit_slots[step.index], read, &mut self.memory);
         if share < 1.0 {
             read.iter_mut().zip(tokens.iter()).for_each(|(read, x)| *read = x + share * (*read - x));
         }
-        scatter(read, &mut self.values[y.value], shared.plan.values[y.value], &y, false);
+        scatter(read, &mut self.values[y.value], shared.plan.columns[y.value], &y, false);
     }
 
     fn sum(&mut self, inputs: &[Input], y: &View) {
@@ -304,11 +302,11 @@ impl Group {
         self.values[y.value] = out;
     }
 
-    /// From the squared errors back to the first step's inputs. What the parameters' gradients are made of stays in the
-    /// buffers ([`Self::add_weight_gradient`] and its like).
+    /// Runs the backward pass from the squared errors to the first step. It leaves the inputs of the parameters' gradients in the
+    /// buffers, for [`Self::add_weight_gradient`] and the other getters.
     pub(crate) fn backward(&mut self, shared: &Shared<'_>) {
         let plan = shared.plan;
-        let channels = plan.values[plan.output];
+        let channels = plan.columns[plan.output];
         let (mut start, mut errors) = (0, std::mem::take(&mut self.errors));
         errors.clear();
         for &stage in shared.stage_channels {
@@ -331,22 +329,22 @@ impl Group {
     }
 
     fn linear_backward(&mut self, shared: &Shared<'_>, step: &Linear) {
-        let Linear { x, y, weight, after, .. } = *step;
+        let Linear { x, y, weight, activation, .. } = *step;
         let mut dy = std::mem::take(&mut self.gradients[y.value]);
-        if after != After::Nothing {
-            let scale = match (after, shared.noise) {
-                (After::RectifyAndDrop(_), Some(noise)) => 1.0 / (1.0 - noise.dropout),
+        if activation != LinearActivation::Identity {
+            let scale = match (activation, shared.noise) {
+                (LinearActivation::ReluDropout(_), Some(noise)) => 1.0 / (1.0 - noise.dropout),
                 _ => 1.0,
             };
             relu_backward(&mut dy, &self.values[y.value], scale);
         }
-        if x.wanted {
+        if x.needs_gradient {
             let weights = &shared.parameters[weight..weight + y.columns * x.view.columns];
             let shape = self.shape(shared.plan, &x.view);
             multiply_into(
                 &mut self.gradients[x.view.value][x.view.start..],
                 shape,
-                x.adds,
+                x.accumulate,
                 1.0,
                 (&dy, Shape::dense(self.rows, y.columns)),
                 (weights, Shape::dense(y.columns, x.view.columns)),
@@ -390,7 +388,7 @@ impl Group {
         let sum = &mut self.values[step.r.value];
         add_norm_backward(
             part(&dy, &step.y),
-            plan.values[step.y.value],
+            plan.columns[step.y.value],
             sum,
             &shared.parameters[step.weight..step.weight + columns],
             &self.stats[step.index],
@@ -398,9 +396,9 @@ impl Group {
             db,
         );
         self.gradients[step.y.value] = dy;
-        if step.x.wanted {
+        if step.x.needs_gradient {
             let x = step.x.view;
-            scatter(sum, &mut self.gradients[x.value], plan.values[x.value], &x, step.x.adds);
+            scatter(sum, &mut self.gradients[x.value], plan.columns[x.value], &x, step.x.accumulate);
         }
         let residual = &mut self.gradients[step.r.value];
         residual.copy_from_slice(sum);
@@ -408,7 +406,7 @@ impl Group {
             && noise.dropout > 0.0
         {
             let scale = 1.0 / (1.0 - noise.dropout);
-            for (d, kept) in residual.iter_mut().zip(&self.kept[step.drop]) {
+            for (d, kept) in residual.iter_mut().zip(&self.kept[step.dropout]) {
                 *d = if *kept == 1 { *d * scale } else { 0.0 };
             }
         }
@@ -417,13 +415,13 @@ impl Group {
     fn memory_backward(&mut self, shared: &Shared<'_>, step: &Memory) {
         let (x, y) = (step.x.view, step.y);
         let [tokens, gradient, d_tokens] = &mut self.chunk;
-        gather(&self.values[x.value], shared.plan.values[x.value], &x, tokens);
-        gather(&self.gradients[y.value], shared.plan.values[y.value], &y, gradient);
+        gather(&self.values[x.value], shared.plan.columns[x.value], &x, tokens);
+        gather(&self.gradients[y.value], shared.plan.columns[y.value], &y, gradient);
         let share = shared.memory_share;
         if share == 0.0 {
             let zeros = || vec![0.0; shared.slots * x.columns];
             self.memories[step.index] = [zeros(), zeros()];
-            scatter(gradient, &mut self.gradients[x.value], shared.plan.values[x.value], &x, step.x.adds);
+            scatter(gradient, &mut self.gradients[x.value], shared.plan.columns[x.value], &x, step.x.accumulate);
             return;
         }
         if share < 1.0 {
@@ -433,25 +431,26 @@ impl Group {
         d_tokens.resize(tokens.len(), 0.0);
         let op = MemoryRead { slots: shared.slots, channels: x.columns, sharpness: shared.sharpness };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
-        let units = &shared.unit_slots[step.index];
+        let units = &shared.derived.unit_slots[step.index];
         self.memories[step.index] = op.read_backward(tokens, slots, units, gradient, d_tokens, &mut self.memory);
         if share < 1.0 {
             let past = (1.0 - share) / share;
             d_tokens.iter_mut().zip(gradient.iter()).for_each(|(d, gradient)| *d += past * gradient);
         }
-        scatter(d_tokens, &mut self.gradients[x.value], shared.plan.values[x.value], &x, step.x.adds);
+        scatter(d_tokens, &mut self.gradients[x.value], shared.plan.columns[x.value], &x, step.x.accumulate);
     }
 
     fn sum_backward(&mut self, plan: &Plan, inputs: &[Input], y: &View) {
         let dy = std::mem::take(&mut self.gradients[y.value]);
         for input in inputs {
             let view = input.view;
-            scatter(&dy, &mut self.gradients[view.value], plan.values[view.value], &view, input.adds);
+            scatter(&dy, &mut self.gradients[view.value], plan.columns[view.value], &view, input.accumulate);
         }
         self.gradients[y.value] = dy;
     }
 
-    /// Adds rows `outputs` of a product's weight gradient, dY^T X.
+    /// Computes the rows `outputs` of the weight gradient dY^T X of a linear layer. It is added to `gradient` if `add` is true, and
+    /// stored otherwise.
     pub(crate) fn add_weight_gradient(
         &self,
         plan: &Plan,
@@ -472,24 +471,24 @@ impl Group {
         );
     }
 
-    /// Adds a product's bias gradient: the sum over rows, or over images for each token.
+    /// Adds the bias gradient of a linear layer to `sums`: the sum over rows, or over images for a table.
     pub(crate) fn add_bias_gradient(&self, step: &Linear, sums: &mut [f32]) {
         add_to_columns(&self.gradients[step.y.value], sums);
     }
 
-    /// The gradients of a norm's weight and bias.
+    /// Returns the gradients of a norm's weight and bias.
     pub(crate) fn norm_gradient(&self, index: usize) -> &[Vec<f32>; 2] {
         &self.norms[index]
     }
 
-    /// The gradients of a memory's slots through the mix, and of its unit rows.
+    /// Returns the gradients of a memory's slots through the readout and through the unit slots.
     pub(crate) fn memory_gradient(&self, index: usize) -> &[Vec<f32>; 2] {
         &self.memories[index]
     }
 }
 
-/// The unbiased deviation of each channel over an image's tokens.
-fn deviations(image: &[f32], channels: usize, sigma: &mut Vec<f32>, mean: &mut Vec<f32>) {
+/// Computes the unbiased std of each channel over an image's tokens.
+fn channel_stds(image: &[f32], channels: usize, sigma: &mut Vec<f32>, mean: &mut Vec<f32>) {
     let count = image.len() / channels;
     mean.clear();
     mean.resize(channels, 0.0);
@@ -502,12 +501,12 @@ fn deviations(image: &[f32], channels: usize, sigma: &mut Vec<f32>, mean: &mut V
             *sigma += (x - mean) * (x - mean);
         }
     }
-    // A single token does not vary.
+    // A single token has no variance.
     let scale = if count > 1 { 1.0 / (count - 1) as f32 } else { 0.0 };
     sigma.iter_mut().for_each(|sigma| *sigma = (*sigma * scale).sqrt());
 }
 
-/// A view's rows side by side.
+/// Copies the rows of a view to contiguous rows.
 fn gather(values: &[f32], stride: usize, view: &View, rows: &mut Vec<f32>) {
     rows.clear();
     for row in values.chunks_exact(stride) {
@@ -515,7 +514,7 @@ fn gather(values: &[f32], stride: usize, view: &View, rows: &mut Vec<f32>) {
     }
 }
 
-/// Rows side by side into a view, or added to it.
+/// Copies contiguous rows to a view, or adds them to it.
 fn scatter(rows: &[f32], values: &mut [f32], stride: usize, view: &View, add: bool) {
     for (row, out) in rows.chunks_exact(view.columns).zip(values.chunks_exact_mut(stride)) {
         let out = &mut out[view.start..view.start + view.columns];

@@ -1,121 +1,91 @@
-//! A network to infer with: the plan's steps over a whole batch, weights laid out once, every step shared out to the threads.
+//! The inference engine: the steps of the plan on a whole batch, each distributed over the threads.
 
-use dualad_kernels::{
-    self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, Epilogue, Isa, MIN_NORM, MultiHead, Packed,
-    Residual, Rows, Workspace, WorkspacePool, product,
-};
+use dualad_kernels::{self as kernels, Buffer, Isa, Packed, Workspace, WorkspacePool};
 use rayon::prelude::*;
 
 use crate::DualAd;
 use crate::config::{Combination, DualAdConfig};
-use crate::engine::plan::{AddNorm, After, Attention, Bias, Input, Linear, Memory, Plan, Step, View};
-use crate::engine::train::TrainingEngine;
+use crate::engine::derived::Derived;
+use crate::engine::layout::ParameterLayout;
+use crate::engine::packed_step::{PackedStep, Pass, ROWS};
+use crate::engine::plan::Plan;
 use crate::error::Result;
 use crate::score::LARGEST;
 
-/// Rows that a task works on where rows are independent of one another.
-const ROWS: usize = 28;
-
-/// A network's numbers, laid out for the processor at hand.
+/// A network with its weights laid out for an instruction set.
 #[derive(Debug)]
 pub(crate) struct InferenceEngine {
     config: DualAdConfig,
-    plan: Plan,
-    /// One for each step.
-    prepared: Vec<Prepared>,
-    /// Biases with positions, `[tokens, columns]` each.
-    tables: Vec<Vec<f32>>,
-    /// For each value, the last step that reads it.
+    steps: Vec<PackedStep>,
+    /// The columns of each value of the plan.
+    columns: Vec<usize>,
+    /// The value that holds the input.
+    input: usize,
+    /// The value that holds the reconstruction.
+    output: usize,
+    /// For each value, the last step that reads it, or `usize::MAX`.
     last_use: Vec<usize>,
-    /// Mean and 1 / deviation of each channel, and the deviation.
-    standard: Option<[Vec<f32>; 3]>,
-    /// What a channel's error is divided by before it is squared.
-    error_deviation: Option<Vec<f32>>,
-    /// What a memory passes on: 0 what it was asked, 1 what it read.
+    standard: Option<Standard>,
+    /// The std by which each channel's error is divided before it is squared.
+    error_std: Option<Vec<f32>>,
+    /// Blend between a memory's query (0) and its readout (1).
     memory_share: f32,
     workspaces: WorkspacePool,
 }
 
+/// The standardization of tokens.
 #[derive(Debug)]
-enum Prepared {
-    Nothing,
-    Linear(Packed),
-    Norm {
-        weight: Vec<f32>,
-        bias: Vec<f32>,
-    },
-    /// Slots over their norms and the temperature, and slots to be mixed.
-    Memory {
-        address: Packed,
-        mix: Packed,
-    },
-    Constant(Vec<f32>),
+struct Standard {
+    /// The mean of each channel.
+    mean: Vec<f32>,
+    /// The std of each channel.
+    std: Vec<f32>,
+    /// 1 / std of each channel.
+    scale: Vec<f32>,
 }
 
 impl InferenceEngine {
+    /// Lays out the weights of a network.
+    ///
+    /// # Errors
+    /// [`crate::Error::Parameter`] if a parameter is missing, [`crate::Error::Candle`] if one cannot be read.
     pub(crate) fn new(network: &DualAd, isa: Isa) -> Result<Self> {
-        let mut flat = TrainingEngine::new(network)?;
-        flat.prepare();
-        let config = flat.config().clone();
-        let (plan, parameters) = (flat.plan.clone(), &flat.parameters);
-        let slots = config.memory_slots;
-        let prepare = |step: &Step| match step {
-            Step::Linear(Linear { x, y, weight, bias, .. }) => {
-                let weight = &parameters[*weight..][..y.columns * x.view.columns];
-                let bias = match bias {
-                    Bias::Row(offset) => Some(&parameters[*offset..][..y.columns]),
-                    Bias::Table(_) => None,
-                };
-                Prepared::Linear(Packed::new(isa, weight, x.view.columns, bias))
-            }
-            Step::AddNorm(AddNorm { r, weight, bias, .. }) => Prepared::Norm {
-                weight: parameters[*weight..][..r.columns].to_vec(),
-                bias: parameters[*bias..][..r.columns].to_vec(),
-            },
-            Step::Memory(Memory { x, slots: offset, index, .. }) => {
-                let (d, sharpness) = (x.view.columns, (1.0 / config.memory_temperature) as f32);
-                let sharp: Vec<f32> = flat.unit_slots[*index].iter().map(|unit| unit * sharpness).collect();
-                let memory = &parameters[*offset..][..slots * d];
-                let turned: Vec<f32> = (0..d * slots).map(|at| memory[at % slots * d + at / slots]).collect();
-                Prepared::Memory {
-                    address: Packed::new(isa, &sharp, d, None),
-                    mix: Packed::new(isa, &turned, slots, None),
-                }
-            }
-            Step::Constant(offset, y) => {
-                Prepared::Constant(parameters[*offset..][..config.tokens() * y.columns].to_vec())
-            }
-            Step::Attention(_) | Step::Sum(..) => Prepared::Nothing,
-        };
-        let mut prepared: Vec<Prepared> = plan.steps.iter().map(prepare).collect();
-        Packed::gather(prepared.iter_mut().flat_map(|prepared| match prepared {
-            Prepared::Linear(packed) => vec![packed],
-            Prepared::Memory { address, mix } => vec![address, mix],
-            Prepared::Nothing | Prepared::Norm { .. } | Prepared::Constant(_) => Vec::new(),
-        }));
-        let inverse = |deviation: &[f32]| deviation.iter().map(|deviation| 1.0 / deviation).collect();
-        let standard = network.feature_statistics()?.map(|[mean, deviation]| [mean, inverse(&deviation), deviation]);
+        let config = network.config().clone();
+        let layout = ParameterLayout::new(&config)?;
+        let plan = Plan::new(&config, &layout)?;
+        let parameters = layout.flatten(network.parameters())?;
+        let mut derived = Derived::new(&config, &plan);
+        derived.update(&config, &plan, &parameters);
+        let step = |step| PackedStep::new(step, isa, &config, &parameters, &derived);
+        let mut steps: Vec<PackedStep> = plan.steps.iter().map(step).collect();
+        Packed::gather(steps.iter_mut().flat_map(PackedStep::packed));
+        let standard = network.feature_statistics()?.map(|[mean, std]| Standard {
+            scale: std.iter().map(|std| 1.0 / std).collect(),
+            mean,
+            std,
+        });
         Ok(Self {
-            prepared,
-            tables: std::mem::take(&mut flat.tables),
-            last_use: last_use(&plan),
+            last_use: last_use(&steps, plan.columns.len()),
+            steps,
+            columns: plan.columns,
+            input: plan.input,
+            output: plan.output,
             standard,
-            error_deviation: network.error_std()?,
+            error_std: network.error_std()?,
             memory_share: network.memory_share() as f32,
             workspaces: WorkspacePool::default(),
-            plan,
             config,
         })
     }
 
-    /// Raw tokens `[batch, tokens, channels]` to their reconstruction.
+    /// Returns the reconstruction of raw tokens `[batch, tokens, channels]`.
     pub(crate) fn reconstruct(&self, tokens: &[f32]) -> Vec<f32> {
         self.run(tokens, |_, reconstruction| {
             let mut restored = reconstruction.to_vec();
-            if let Some([mean, _, deviation]) = &self.standard {
+            if let Some(Standard { mean, std, .. }) = &self.standard {
                 restored.par_chunks_mut(mean.len()).for_each(|row| {
-                    for ((x, mean), deviation) in row.iter_mut().zip(mean).zip(deviation) {
-                        *x = *x * deviation + mean;
+                    for ((x, mean), std) in row.iter_mut().zip(mean).zip(std) {
+                        *x = *x * std + mean;
                     }
                 });
             }
@@ -123,62 +93,79 @@ impl InferenceEngine {
         })
     }
 
-    /// Raw tokens `[batch, tokens, channels]` to the stages' combined errors, `[batch, tokens]` (method, section 6).
+    /// Returns the combined errors of all stages, `[batch, tokens]`, for raw tokens `[batch, tokens, channels]` (docs/method.md,
+    /// section 6).
     pub(crate) fn errors(&self, tokens: &[f32]) -> Vec<f32> {
         let channels = self.config.channels();
         self.run(tokens, |clean, reconstruction| {
             let mut errors = vec![0.0; clean.len() / channels];
             let rows = clean.par_chunks(channels).zip(reconstruction.par_chunks(channels));
             errors.par_iter_mut().with_min_len(ROWS).zip(rows).for_each(|(combined, (clean, reconstruction))| {
-                let mut start = 0;
-                for (index, &stage) in self.config.stage_channels.iter().enumerate() {
-                    let columns = start..start + stage;
-                    let deviation = self.error_deviation.as_ref().map(|deviation| &deviation[columns.clone()]);
-                    let squares =
-                        kernels::squared_distance(&clean[columns.clone()], &reconstruction[columns], deviation);
-                    let error = (squares / stage as f32).sqrt().min(LARGEST as f32);
-                    *combined = match (index, self.config.combination) {
-                        (0, _) => error,
-                        (_, Combination::Product) => (*combined * error).min(LARGEST as f32),
-                        (_, Combination::Sum) => (*combined + error).min(LARGEST as f32),
-                    };
-                    start += stage;
-                }
+                *combined = self.combined_error(clean, reconstruction);
             });
             errors
         })
     }
 
-    /// Runs the network and hands what it was given and what it made of it, both standardised, to `read`.
-    fn run<R>(&self, tokens: &[f32], read: impl FnOnce(&[f32], &[f32]) -> R) -> R {
-        self.workspaces.with(|workspace| self.run_steps(tokens, workspace, read))
+    /// Returns the combined error of all stages of one token.
+    fn combined_error(&self, clean: &[f32], reconstruction: &[f32]) -> f32 {
+        let (mut start, mut combined) = (0, 0.0);
+        for (index, &stage) in self.config.stage_channels.iter().enumerate() {
+            let columns = start..start + stage;
+            let std = self.error_std.as_ref().map(|std| &std[columns.clone()]);
+            let squares = kernels::squared_distance(&clean[columns.clone()], &reconstruction[columns], std);
+            let error = (squares / stage as f32).sqrt().min(LARGEST as f32);
+            combined = match (index, self.config.combination) {
+                (0, _) => error,
+                (_, Combination::Product) => (combined * error).min(LARGEST as f32),
+                (_, Combination::Sum) => (combined + error).min(LARGEST as f32),
+            };
+            start += stage;
+        }
+        combined
     }
 
-    fn run_steps<R>(&self, tokens: &[f32], workspace: &mut Workspace, read: impl FnOnce(&[f32], &[f32]) -> R) -> R {
-        let count = self.config.tokens();
-        let rows = tokens.len() / self.config.channels();
-        let mut values: Vec<Buffer> = self.plan.values.iter().map(|_| Buffer::default()).collect();
-        values[self.plan.input] = self.standardised(tokens, workspace);
-        let mut pass = Pass { network: self, workspace: &mut *workspace, values, rows, tokens: count };
-        for (index, step) in self.plan.steps.iter().enumerate() {
-            pass.step(step, &self.prepared[index]);
+    /// Runs the network and calls `read` with the input and the reconstruction, both standardized.
+    fn run<R>(&self, tokens: &[f32], read: impl FnOnce(&[f32], &[f32]) -> R) -> R {
+        self.workspaces.with(|workspace| {
+            let values = self.run_steps(tokens, workspace);
+            let result = read(&values[self.input], &values[self.output]);
+            values.into_iter().filter(|value| value.capacity() > 0).for_each(|value| workspace.release(value));
+            result
+        })
+    }
+
+    /// Runs all steps and returns the values that are still in use.
+    fn run_steps(&self, tokens: &[f32], workspace: &mut Workspace) -> Vec<Buffer> {
+        let mut values: Vec<Buffer> = self.columns.iter().map(|_| Buffer::default()).collect();
+        values[self.input] = self.standardized(tokens, workspace);
+        let mut pass = Pass {
+            workspace,
+            values,
+            columns: &self.columns,
+            rows: tokens.len() / self.config.channels(),
+            tokens: self.config.tokens(),
+            heads: self.config.heads,
+            mask: self.config.attention_mask(),
+            memory_share: self.memory_share,
+        };
+        for (index, step) in self.steps.iter().enumerate() {
+            pass.run(step);
             for (value, &last) in self.last_use.iter().enumerate() {
-                if last == index && value != self.plan.input && value != self.plan.output {
+                if last == index && value != self.input && value != self.output {
                     pass.workspace.release(std::mem::take(&mut pass.values[value]));
                 }
             }
         }
-        let values = pass.values;
-        let result = read(&values[self.plan.input], &values[self.plan.output]);
-        values.into_iter().filter(|value| value.capacity() > 0).for_each(|value| workspace.release(value));
-        result
+        pass.values
     }
 
-    fn standardised(&self, tokens: &[f32], workspace: &mut Workspace) -> Buffer {
+    /// Copies the tokens and standardizes them, if the network does.
+    fn standardized(&self, tokens: &[f32], workspace: &mut Workspace) -> Buffer {
         let mut x = workspace.take(tokens.len());
         match &self.standard {
             None => x.copy_from_slice(tokens),
-            Some([mean, scale, _]) => {
+            Some(Standard { mean, scale, .. }) => {
                 let rows = x.par_chunks_mut(ROWS * mean.len()).zip(tokens.par_chunks(ROWS * mean.len()));
                 rows.for_each(|(x, tokens)| {
                     for (x, tokens) in x.chunks_exact_mut(mean.len()).zip(tokens.chunks_exact(mean.len())) {
@@ -193,149 +180,13 @@ impl InferenceEngine {
     }
 }
 
-/// The step after which nobody reads a value any more.
-fn last_use(plan: &Plan) -> Vec<usize> {
-    let mut last = vec![usize::MAX; plan.values.len()];
-    for (index, step) in plan.steps.iter().enumerate() {
-        let mut read = |view: &View| last[view.value] = index;
-        match step {
-            Step::Linear(step) => read(&step.x.view),
-            Step::Attention(step) => [&step.q, &step.k, &step.v].into_iter().for_each(read),
-            Step::AddNorm(step) => [&step.x.view, &step.r].into_iter().for_each(read),
-            Step::Memory(step) => read(&step.x.view),
-            Step::Sum(inputs, _) => inputs.iter().for_each(|input| read(&input.view)),
-            Step::Constant(..) => {}
-        }
+/// Returns, for each value, the last step that reads it.
+fn last_use(steps: &[PackedStep], values: usize) -> Vec<usize> {
+    let mut last = vec![usize::MAX; values];
+    for (index, step) in steps.iter().enumerate() {
+        step.inputs().iter().for_each(|view| last[view.value] = index);
     }
     last
-}
-
-/// One batch going through the steps.
-struct Pass<'a> {
-    network: &'a InferenceEngine,
-    workspace: &'a mut Workspace,
-    values: Vec<Buffer>,
-    rows: usize,
-    tokens: usize,
-}
-
-impl Pass<'_> {
-    fn step(&mut self, step: &Step, prepared: &Prepared) {
-        match (step, prepared) {
-            (Step::Linear(step), Prepared::Linear(weights)) => self.linear(step, weights),
-            (Step::Attention(step), _) => self.attention(step),
-            (Step::AddNorm(step), Prepared::Norm { weight, bias }) => self.add_norm(step, weight, bias),
-            (Step::Memory(step), Prepared::Memory { address, mix }) => self.memory_read(step, address, mix),
-            (Step::Sum(inputs, y), _) => self.sum(inputs, y),
-            (Step::Constant(_, y), Prepared::Constant(values)) => {
-                let mut out = self.take(y);
-                out.chunks_exact_mut(values.len()).for_each(|image| image.copy_from_slice(values));
-                self.values[y.value] = out;
-            }
-            (step, _) => debug_assert!(false, "{step:?} was prepared as another"),
-        }
-    }
-
-    /// Columns of a value.
-    fn stride(&self, view: &View) -> usize {
-        self.network.plan.values[view.value]
-    }
-
-    /// The numbers of a view, from its first column on.
-    fn part(&self, view: &View) -> &[f32] {
-        &self.values[view.value][view.start..]
-    }
-
-    /// The value that a view is of, to be written: made where it is not there yet.
-    fn take(&mut self, view: &View) -> Buffer {
-        let value = std::mem::take(&mut self.values[view.value]);
-        if value.is_empty() { self.workspace.take(self.rows * self.network.plan.values[view.value]) } else { value }
-    }
-
-    fn linear(&mut self, step: &Linear, weights: &Packed) {
-        let mut out = self.take(&step.y);
-        let residual = match step.bias {
-            Bias::Row(_) => None,
-            Bias::Table(table) => {
-                let values = self.network.tables[table].as_slice();
-                Some(Residual { values, stride: step.y.columns, period: self.tokens, last: false })
-            }
-        };
-        let activation = if step.after == After::Nothing { Activation::Identity } else { Activation::Relu };
-        let rows = Rows::Dense { stride: self.stride(&step.x.view) };
-        let epilogue = Epilogue { residual, activation };
-        product(self.part(&step.x.view), rows, self.rows, weights, &mut out, step.y.columns, epilogue);
-        self.values[step.y.value] = out;
-    }
-
-    fn attention(&mut self, step: &Attention) {
-        let mut out = self.take(&step.y);
-        let (heads, tokens) = (self.network.config.heads, self.tokens);
-        let [query, key, value, output] = [step.q, step.k, step.v, step.y].map(|view| self.stride(&view));
-        let strides = AttentionStrides { query, key, value, output };
-        let (width, mask) = (step.q.columns / heads, self.network.config.attention_mask());
-        let head = AttentionShape { queries: tokens, keys: tokens, width, strides, mask };
-        let [q, k, v] = [step.q, step.k, step.v].map(|view| &self.values[view.value][view.start..]);
-        MultiHead { heads, head }.run(q, k, v, &mut out, self.workspace);
-        self.values[step.y.value] = out;
-    }
-
-    fn add_norm(&mut self, step: &AddNorm, weight: &[f32], bias: &[f32]) {
-        let mut sum = std::mem::take(&mut self.values[step.r.value]);
-        let mut out = self.take(&step.y);
-        let (x, columns) = (step.x.view, step.r.columns);
-        let strides = [self.stride(&x), self.stride(&step.y)];
-        let parts = out[step.y.start..].par_chunks_mut(ROWS * strides[1]);
-        let parts = parts.zip(sum.par_chunks_mut(ROWS * columns)).zip(self.part(&x).par_chunks(ROWS * strides[0]));
-        parts.for_each(|((y, r), x)| {
-            let mut stats = [[0.0; 2]; ROWS];
-            kernels::add_norm(x, r, y, strides, weight, bias, &mut stats);
-        });
-        self.values[step.r.value] = sum;
-        self.values[step.y.value] = out;
-    }
-
-    /// w = softmax of the cosines over the temperature; entries up to 1 / slots become 0; w over its sum mixes the slots.
-    fn memory_read(&mut self, step: &Memory, address: &Packed, mix: &Packed) {
-        let mut out = self.take(&step.y);
-        let slots = address.outputs();
-        let mut weights = self.workspace.take(self.rows * slots);
-        let (x, stride, columns) = (self.part(&step.x.view), self.stride(&step.x.view), step.x.view.columns);
-        product(x, Rows::Dense { stride }, self.rows, address, &mut weights, slots, Epilogue::NONE);
-        weights.par_chunks_mut(slots).with_min_len(ROWS).zip(x.par_chunks(stride)).for_each(|(weights, x)| {
-            let norm = kernels::squared_distance(&x[..columns], &[], None).sqrt().max(MIN_NORM);
-            weights.iter_mut().for_each(|weight| *weight /= norm);
-            kernels::softmax(weights);
-            kernels::hard_shrink(weights);
-        });
-        let y_stride = self.stride(&step.y);
-        let rows = Rows::Dense { stride: slots };
-        product(&weights, rows, self.rows, mix, &mut out[step.y.start..], y_stride, Epilogue::NONE);
-        let share = self.network.memory_share;
-        if share < 1.0 {
-            for (read, x) in out[step.y.start..].chunks_mut(y_stride).zip(x.chunks(stride)) {
-                read[..columns].iter_mut().zip(x).for_each(|(read, x)| *read = x + share * (*read - x));
-            }
-        }
-        self.workspace.release(weights);
-        self.values[step.y.value] = out;
-    }
-
-    fn sum(&mut self, inputs: &[Input], y: &View) {
-        let mut out = self.take(y);
-        for (index, input) in inputs.iter().enumerate() {
-            let (view, stride) = (input.view, self.stride(&input.view));
-            for (out, row) in out.chunks_exact_mut(y.columns).zip(self.part(&view).chunks(stride)) {
-                let row = &row[..view.columns];
-                if index == 0 {
-                    out.copy_from_slice(row);
-                } else {
-                    out.iter_mut().zip(row).for_each(|(out, x)| *out += x);
-                }
-            }
-        }
-        self.values[y.value] = out;
-    }
 }
 
 #[cfg(test)]
@@ -344,7 +195,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Branches, Variant};
-    use crate::engine::train::tests::{cases, made, tokens};
+    use crate::engine::testing::{cases, random_network, random_tokens};
     use crate::{Random, Reconstructor};
 
     fn variants() -> Vec<DualAdConfig> {
@@ -372,22 +223,22 @@ mod tests {
     }
 
     #[test]
-    fn results_are_those_of_the_plain_form() {
+    fn results_equal_the_plain_form() {
         for (case, config) in variants().into_iter().enumerate() {
-            let mut network = made(&config);
+            let mut network = random_network(&config);
             if config.standardize_errors {
-                let deviation: Vec<f32> = (0..config.channels()).map(|channel| 0.3 + channel as f32).collect();
-                network = network.with_error_std(&deviation).unwrap();
+                let std: Vec<f32> = (0..config.channels()).map(|channel| 0.3 + channel as f32).collect();
+                network = network.with_error_std(&std).unwrap();
             }
             for share in [1.0, 0.3, 0.0] {
                 let network = network.clone().with_memory_share(share);
                 for isa in Isa::available() {
                     let fast = Reconstructor::new(&network, Some(isa)).unwrap();
                     assert!(fast.is_packed());
-                    // Batches of several sizes on the same buffers.
+                    // Batches of several sizes share the buffers.
                     for batch in [3, 1, 5] {
                         let what = format!("case {case}, share {share}, {isa}, batch {batch}");
-                        let tokens = tokens(&config, batch);
+                        let tokens = random_tokens(&config, batch);
                         let expected = network.reconstruct(&tokens).unwrap();
                         assert_near(&fast.reconstruct(&tokens).unwrap(), &expected, &what);
                         let (found, expected) =
@@ -401,9 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn bits_depend_on_neither_threads_nor_company() {
+    fn bits_do_not_depend_on_threads_or_other_images() {
         let config = cases().remove(0);
-        let (network, tokens) = (made(&config), tokens(&config, 3));
+        let (network, tokens) = (random_network(&config), random_tokens(&config, 3));
         let fast = network.reconstructor().unwrap();
         let run = |tokens: &Tensor, threads: usize| -> Vec<u32> {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -417,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn calls_at_the_same_time_do_not_meet() {
+    fn concurrent_calls_do_not_interfere() {
         let config = cases().remove(0);
-        let (network, tokens) = (made(&config), tokens(&config, 4));
+        let (network, tokens) = (random_network(&config), random_tokens(&config, 4));
         let fast = network.reconstructor().unwrap();
         let expected: Vec<f32> = fast.score(&tokens).unwrap().image_score.to_vec1().unwrap();
         std::thread::scope(|scope| {
@@ -436,9 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn bad_tokens_are_refused_as_the_plain_form_does() {
+    fn bad_tokens_are_refused_like_the_plain_form() {
         let config = cases().remove(0);
-        let fast = made(&config).reconstructor().unwrap();
+        let fast = random_network(&config).reconstructor().unwrap();
         let nan = (Tensor::ones((1, config.tokens(), config.channels()), candle_core::DType::F32, &Device::Cpu)
             .unwrap()
             * f64::NAN)
@@ -446,14 +297,14 @@ mod tests {
         assert!(matches!(fast.score(&nan), Err(crate::Error::NotFinite { .. })));
         let short = nan.narrow(1, 0, 1).unwrap();
         assert!(matches!(fast.reconstruct(&short), Err(crate::Error::InvalidArgument { .. })));
-        // A view whose rows do not stand side by side is read as what it is.
+        // A tensor whose rows are not contiguous gives the same result.
         let wide = Random::new(3).stream().normal(config.channels() * config.tokens());
-        let turned = Tensor::from_vec(wide, (1, config.channels(), config.tokens()), &Device::Cpu).unwrap();
-        let turned = turned.transpose(1, 2).unwrap();
+        let transposed = Tensor::from_vec(wide, (1, config.channels(), config.tokens()), &Device::Cpu).unwrap();
+        let transposed = transposed.transpose(1, 2).unwrap();
         assert_near(
-            &fast.reconstruct(&turned).unwrap(),
-            &fast.reconstruct(&turned.contiguous().unwrap()).unwrap(),
-            "turned",
+            &fast.reconstruct(&transposed).unwrap(),
+            &fast.reconstruct(&transposed.contiguous().unwrap()).unwrap(),
+            "transposed",
         );
     }
 }

@@ -1,24 +1,44 @@
-//! Where each parameter stands in one flat vector: projections that are read together stand together.
+//! The layout of a network's parameters in one flat vector. Projections that are read together are adjacent.
 
 use std::collections::BTreeMap;
 
-use crate::config::DualAdConfig;
-use crate::error::Result;
+use candle_core::{DType, Device, Tensor};
 
-/// The trained parameters' places.
+use crate::config::DualAdConfig;
+use crate::error::{Error, Result};
+
+/// The places of the trained parameters.
 #[derive(Debug, Clone)]
-pub(crate) struct Layout {
-    /// Name, shape and offset, in the order of the vector.
-    pub(crate) parameters: Vec<(String, Vec<usize>, usize)>,
+pub(crate) struct ParameterLayout {
+    parameters: Vec<Place>,
     offsets: BTreeMap<String, usize>,
-    /// Numbers in all.
+    /// The number of elements of all parameters.
     pub(crate) length: usize,
 }
 
-impl Layout {
+/// The place of one parameter.
+#[derive(Debug, Clone)]
+struct Place {
+    name: String,
+    shape: Vec<usize>,
+    offset: usize,
+}
+
+impl Place {
+    fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.shape.iter().product::<usize>()
+    }
+}
+
+impl ParameterLayout {
+    /// Returns the layout of a configuration's parameters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the configuration describes no network.
     pub(crate) fn new(config: &DualAdConfig) -> Result<Self> {
         let mut listed: Vec<_> = config.parameters()?.into_iter().filter(|parameter| parameter.trained).collect();
-        // Stable: everything else keeps its order.
+        // The projections of one attention get the same key, and a rank among them; the sort is stable, so the other parameters
+        // keep their order.
         let key = |name: &str| -> (String, u8) {
             for (rank, part) in ["q_proj", "k_proj", "v_proj"].into_iter().enumerate() {
                 if let Some((attention, kind)) = name.split_once(&format!(".{part}.")) {
@@ -30,18 +50,56 @@ impl Layout {
         listed.sort_by_cached_key(|parameter| key(&parameter.name));
         let (mut parameters, mut offsets, mut length) = (Vec::new(), BTreeMap::new(), 0);
         for parameter in listed {
-            let count: usize = parameter.shape.iter().product();
             offsets.insert(parameter.name.clone(), length);
-            parameters.push((parameter.name, parameter.shape, length));
-            length += count;
+            let place = Place { name: parameter.name, shape: parameter.shape, offset: length };
+            length = place.range().end;
+            parameters.push(place);
         }
         Ok(Self { parameters, offsets, length })
     }
 
-    /// The place of a parameter that the configuration has.
+    /// Returns the offset of a parameter, or `None` if the network has no trained parameter of that name.
     pub(crate) fn offset(&self, name: &str) -> Option<usize> {
         self.offsets.get(name).copied()
     }
+
+    /// Copies named tensors into one flat vector. Tensors that are not in the layout are ignored.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for the first parameter that is missing or has another shape, [`Error::Candle`] if one cannot be read.
+    pub(crate) fn flatten(&self, named: &BTreeMap<String, Tensor>) -> Result<Vec<f32>> {
+        let mut flat = vec![0.0; self.length];
+        for place in &self.parameters {
+            let Place { name, shape, .. } = place;
+            let wrong = |reason: String| Error::Parameter { name: name.clone(), reason };
+            let tensor = named.get(name).ok_or_else(|| wrong("is missing".into()))?;
+            if tensor.dims() != shape.as_slice() {
+                return Err(wrong(format!("has shape {:?}, not {shape:?}", tensor.dims())));
+            }
+            flat[place.range()].copy_from_slice(&values(tensor)?);
+        }
+        Ok(flat)
+    }
+
+    /// Copies a flat vector into named tensors: the inverse of [`Self::flatten`].
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if a tensor cannot be made.
+    pub(crate) fn named(&self, flat: &[f32]) -> Result<BTreeMap<String, Tensor>> {
+        let tensor = |place: &Place| {
+            let tensor = Tensor::from_slice(&flat[place.range()], place.shape.as_slice(), &Device::Cpu)?;
+            Ok((place.name.clone(), tensor))
+        };
+        self.parameters.iter().map(tensor).collect()
+    }
+}
+
+/// Returns the elements of a tensor as f32.
+///
+/// # Errors
+/// [`Error::Candle`] if the tensor cannot be read.
+pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }
 
 #[cfg(test)]
@@ -51,9 +109,9 @@ mod tests {
     use dualad_backbones::Backbone;
 
     #[test]
-    fn projections_of_one_attention_stand_together() {
+    fn projections_of_one_attention_are_adjacent() {
         let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
-        let layout = Layout::new(&config).unwrap();
+        let layout = ParameterLayout::new(&config).unwrap();
         assert_eq!(layout.length, config.parameter_count().unwrap());
         let (width, at) = (256, |name: &str| layout.offset(&format!("decoder.layers.2.attn2.{name}")).unwrap());
         assert_eq!(at("k_proj.weight"), at("q_proj.weight") + width * width);
@@ -61,9 +119,9 @@ mod tests {
         assert_eq!(at("k_proj.bias"), at("q_proj.bias") + width);
         assert_eq!(at("v_proj.bias"), at("k_proj.bias") + width);
         let mut end = 0;
-        for (name, shape, offset) in &layout.parameters {
-            assert_eq!(*offset, end, "{name}");
-            end += shape.iter().product::<usize>();
+        for place in &layout.parameters {
+            assert_eq!(place.offset, end, "{}", place.name);
+            end = place.range().end;
         }
         assert_eq!(end, layout.length);
     }

@@ -1,23 +1,27 @@
-//! Networks on the CPU without a graph, as a list of steps over buffers that are kept from one batch to the next: training
-//! steps forward and backward, and inference.
+//! The CPU engines: networks as lists of steps over buffers, without a graph. One trains (forward and backward), one infers.
 //!
-//! The plain form is [`crate::DualAd`] with candle's gradients; the tests hold the two together. What makes this one fast:
-//! images are independent of one another but for the parameters' gradients, so a task takes a group of images through the
-//! whole network and back, with everything it touches in its caches; products that share an input are one; positions
-//! are added as a table of biases; attention never leaves the cache; buffers are kept.
+//! The reference is the plain form, [`crate::DualAd`] with candle's gradients; tests compare both engines with it. The engines are
+//! fast for four reasons. Images depend on each other only through the gradients of the parameters, so in training a task takes a
+//! group of images through the whole network and back with all its data in the cache. Products with the same input are joined.
+//! Positions are added as a table of biases. Attention scores never leave the cache, and buffers are kept between calls.
 //!
-//! - `layout.rs`: where each parameter stands in one flat vector.
-//! - `plan.rs`: a configuration as steps over buffers.
-//! - `group.rs`: a group of images going through the steps, and back.
-//! - `train.rs`: all groups together: the loss and the gradient of a batch.
-//! - `infer.rs`: the same steps to infer with, weights laid out once, every step shared out to the threads.
+//! - `layout.rs`: the parameters in one flat vector.
+//! - `plan.rs`: a configuration as a list of steps over buffers.
+//! - `derived.rs`: values that follow from the parameters alone.
+//! - `infer.rs` and `packed_step.rs`: inference, with weights laid out once and each step distributed over the threads.
+//! - `train.rs`, `group.rs` and `gradient.rs`: the loss of a batch, the passes of a group, and the sum of the gradients.
 //!
-//! What the steps are made of is in `dualad-kernels`.
+//! The kernels of the steps are in `dualad-kernels`.
 
+mod derived;
+mod gradient;
 mod group;
 mod infer;
 mod layout;
+mod packed_step;
 mod plan;
+#[cfg(test)]
+mod testing;
 mod train;
 
 pub(crate) use infer::InferenceEngine;

@@ -1,13 +1,13 @@
-//! A configuration as steps over buffers.
+//! The plan of a network: its configuration as a list of steps over buffers.
 //!
-//! A value is a matrix `[rows, columns]`, one row for each token of a group of images; a view is some of its columns.
-//! Steps write views in order; backward goes through them from the last to the first.
+//! A value is a matrix `[rows, columns]` with one row for each token of some images; a view is a range of its columns. The steps
+//! write views in order; the backward pass runs them from the last to the first.
 
 use crate::config::{Branches, DualAdConfig, Variant};
-use crate::engine::layout::Layout;
+use crate::engine::layout::ParameterLayout;
 use crate::error::{Error, Result};
 
-/// Columns of a value.
+/// A range of columns of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) value: usize,
@@ -15,45 +15,48 @@ pub(crate) struct View {
     pub(crate) columns: usize,
 }
 
-/// An input of a step, and whether its gradient has been written before the step's backward adds to it.
+/// An input of a step, and what the backward pass of the step does with its gradient.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Input {
     pub(crate) view: View,
-    pub(crate) adds: bool,
-    /// The network's input needs no gradient.
-    pub(crate) wanted: bool,
+    /// Whether the gradient is added to that of later steps; otherwise it is the first one and is stored.
+    pub(crate) accumulate: bool,
+    /// Whether the gradient is computed: all but that of the network's input.
+    pub(crate) needs_gradient: bool,
 }
 
-/// What is added to each row of a product.
+/// The bias of a linear layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Bias {
-    /// The same to every row: its offset among the parameters.
+    /// One row for all tokens: its offset in the parameters.
     Row(usize),
-    /// A row for each token of the grid, with its position's projection in it: a table's number.
+    /// One row for each token of the grid, with the projection of its position: the index of a table.
     Table(usize),
 }
 
-/// What follows a product.
+/// The activation of a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum After {
-    Nothing,
-    Rectify,
-    /// ReLU, then the dropout of this number.
-    RectifyAndDrop(usize),
+pub(crate) enum LinearActivation {
+    /// No activation.
+    Identity,
+    /// ReLU.
+    Relu,
+    /// ReLU, then the dropout with this index.
+    ReluDropout(usize),
 }
 
-/// y = x W^T + bias.
+/// y = activation(x W^T + bias).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Linear {
     pub(crate) x: Input,
     pub(crate) y: View,
-    /// `[y's columns, x's columns]`: its offset among the parameters.
+    /// The offset of W, `[columns of y, columns of x]`, in the parameters.
     pub(crate) weight: usize,
     pub(crate) bias: Bias,
-    pub(crate) after: After,
+    pub(crate) activation: LinearActivation,
 }
 
-/// y = softmax attention of q over k and v.
+/// y = the softmax attention of q over k and v.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attention {
     pub(crate) q: View,
@@ -62,25 +65,30 @@ pub(crate) struct Attention {
     pub(crate) y: View,
 }
 
-/// y = LN(x + dropout(r)); r becomes the sum.
+/// y = LN(x + dropout(r)). The buffer of r then holds the sum.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AddNorm {
     pub(crate) x: Input,
     pub(crate) r: View,
     pub(crate) y: View,
+    /// The offset of the weight in the parameters.
     pub(crate) weight: usize,
+    /// The offset of the bias in the parameters.
     pub(crate) bias: usize,
-    pub(crate) drop: usize,
-    /// Which of the norms this is.
+    /// The index of the dropout.
+    pub(crate) dropout: usize,
+    /// The index of the norm.
     pub(crate) index: usize,
 }
 
-/// y = memory read of x.
+/// y = the memory's readout for the query x.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Memory {
     pub(crate) x: Input,
     pub(crate) y: View,
+    /// The offset of the slots in the parameters.
     pub(crate) slots: usize,
+    /// The index of the memory.
     pub(crate) index: usize,
 }
 
@@ -91,66 +99,75 @@ pub(crate) enum Step {
     Attention(Attention),
     AddNorm(AddNorm),
     Memory(Memory),
-    /// y = sum of the views.
+    /// y = the sum of the views.
     Sum(Vec<Input>, View),
-    /// y = parameters `[tokens, columns]` from an offset on, for each image: learned queries.
+    /// y = the parameters `[tokens, columns]` at an offset, for each image: learned queries.
     Constant(usize, View),
 }
 
-/// Biases with positions: `[tokens, columns]`, bias + position W^T in the first `placed` columns.
+/// A table of biases with positions, `[tokens, columns]`: bias + position W^T in the first `placed` columns, and the bias in the
+/// others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table {
-    /// Of the wide-shallow branch: positions are projected to its width first.
+    /// Whether it belongs to the wide-shallow branch, whose positions are projected to its width first.
     pub(crate) wide: bool,
     pub(crate) columns: usize,
     pub(crate) placed: usize,
+    /// The offset of the weight in the parameters.
     pub(crate) weight: usize,
+    /// The offset of the bias in the parameters.
     pub(crate) bias: usize,
 }
 
-/// The whole network.
+/// The plan of a network.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// Columns of each value.
-    pub(crate) values: Vec<usize>,
+    /// The columns of each value.
+    pub(crate) columns: Vec<usize>,
     pub(crate) steps: Vec<Step>,
     pub(crate) tables: Vec<Table>,
+    /// The value that holds the input tokens.
     pub(crate) input: usize,
+    /// The value that holds the reconstruction.
     pub(crate) output: usize,
-    /// Columns of each dropout, in the order in which the plain form draws their streams.
-    pub(crate) drops: Vec<usize>,
-    /// Columns of each norm.
+    /// The columns of each dropout, in the order in which the plain form draws their random streams.
+    pub(crate) dropouts: Vec<usize>,
+    /// The columns of each norm.
     pub(crate) norms: Vec<usize>,
-    /// Offsets of the memories' slots.
+    /// The offsets of the memories' slots in the parameters.
     pub(crate) memories: Vec<usize>,
-    /// Offsets of the row and the column embedding.
+    /// The offsets of the row and the column embedding in the parameters.
     pub(crate) position: Option<[usize; 2]>,
-    /// Offsets of weight and bias of its projection to the wide-shallow branch's width.
+    /// The offsets of the weight and the bias that project positions to the width of the wide-shallow branch.
     pub(crate) wide_position: Option<[usize; 2]>,
 }
 
 impl Plan {
-    /// Whether a plan for such a network can be trained with: there is one for every network to infer with.
+    /// Returns `true` if the training engine supports such a network. The inference engine supports every network.
     pub(crate) fn can_train(config: &DualAdConfig) -> bool {
         config.variant == Variant::Heterogeneous && config.branches != Branches::NarrowDeep
     }
 
-    pub(crate) fn new(config: &DualAdConfig, layout: &Layout) -> Result<Self> {
+    /// Returns the plan of a configuration's network.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] if the layout lacks a parameter of the network.
+    pub(crate) fn new(config: &DualAdConfig, layout: &ParameterLayout) -> Result<Self> {
         let mut build = Build { layout, plan: Self::empty(), wide: false };
         build.network(config)?;
         let mut plan = build.plan;
-        plan.mark_first_writers();
+        plan.mark_accumulation();
         Ok(plan)
     }
 
     fn empty() -> Self {
         Self {
-            values: Vec::new(),
+            columns: Vec::new(),
             steps: Vec::new(),
             tables: Vec::new(),
             input: 0,
             output: 0,
-            drops: Vec::new(),
+            dropouts: Vec::new(),
             norms: Vec::new(),
             memories: Vec::new(),
             position: None,
@@ -158,16 +175,17 @@ impl Plan {
         }
     }
 
-    /// Backward runs from the last step to the first: who is first to write a gradient sets it, the others add.
-    fn mark_first_writers(&mut self) {
-        let mut written: Vec<Vec<bool>> = self.values.iter().map(|&columns| vec![false; columns]).collect();
+    /// Marks which steps store a gradient and which add to it: the backward pass runs from the last step to the first, so the last
+    /// reader of a value stores its gradient and the others add theirs.
+    fn mark_accumulation(&mut self) {
+        let mut written: Vec<Vec<bool>> = self.columns.iter().map(|&columns| vec![false; columns]).collect();
         let network_input = self.input;
         let mut mark = |input: &mut Input| {
             let View { value, start, columns } = input.view;
             let columns = &mut written[value][start..start + columns];
-            input.adds = columns.iter().all(|&written| written);
+            input.accumulate = columns.iter().all(|&written| written);
             columns.fill(true);
-            input.wanted = value != network_input;
+            input.needs_gradient = value != network_input;
         };
         for step in self.steps.iter_mut().rev() {
             match step {
@@ -175,7 +193,7 @@ impl Plan {
                 Step::AddNorm(norm) => mark(&mut norm.x),
                 Step::Memory(memory) => mark(&mut memory.x),
                 Step::Sum(inputs, _) => inputs.iter_mut().for_each(&mut mark),
-                // Nothing else reads its q, k and v; a constant has no inputs.
+                // No other step reads q, k and v; a constant has no inputs.
                 Step::Attention(_) | Step::Constant(..) => {}
             }
         }
@@ -183,55 +201,66 @@ impl Plan {
 }
 
 struct Build<'a> {
-    layout: &'a Layout,
+    layout: &'a ParameterLayout,
     plan: Plan,
-    /// Whether what is being built is the wide-shallow branch.
+    /// Whether the next layers belong to the wide-shallow branch.
     wide: bool,
 }
 
+/// Returns a view of all columns.
 fn whole(value: usize, columns: usize) -> View {
     View { value, start: 0, columns }
 }
 
 fn input(view: View) -> Input {
-    Input { view, adds: false, wanted: true }
+    Input { view, accumulate: false, needs_gradient: true }
 }
 
 impl Build<'_> {
+    /// Adds a value.
     fn value(&mut self, columns: usize) -> View {
-        self.plan.values.push(columns);
-        whole(self.plan.values.len() - 1, columns)
+        self.plan.columns.push(columns);
+        whole(self.plan.columns.len() - 1, columns)
     }
 
+    /// Returns the offset of a parameter.
     fn offset(&self, name: &str) -> Result<usize> {
         self.layout.offset(name).ok_or_else(|| Error::Parameter { name: name.into(), reason: "is missing".into() })
     }
 
-    fn linear(&mut self, x: View, columns: usize, name: &str, after: After) -> Result<View> {
+    /// Adds a linear layer.
+    fn linear(&mut self, x: View, columns: usize, name: &str, activation: LinearActivation) -> Result<View> {
         let y = self.value(columns);
         let (weight, bias) = (self.offset(&format!("{name}.weight"))?, self.offset(&format!("{name}.bias"))?);
-        self.plan.steps.push(Step::Linear(Linear { x: input(x), y, weight, bias: Bias::Row(bias), after }));
+        self.plan.steps.push(Step::Linear(Linear { x: input(x), y, weight, bias: Bias::Row(bias), activation }));
         Ok(y)
     }
 
-    /// Several projections of one input, the first `placed` columns with the input's position.
+    /// Adds several projections of one input as one linear layer. The first `placed` columns project the input with its position.
     fn placed_linear(&mut self, x: View, columns: usize, placed: usize, name: &str) -> Result<View> {
         let y = self.value(columns);
         let (weight, bias) = (self.offset(&format!("{name}.weight"))?, self.offset(&format!("{name}.bias"))?);
         let wide = self.wide;
         self.plan.tables.push(Table { wide, columns, placed, weight, bias });
         let bias = Bias::Table(self.plan.tables.len() - 1);
-        self.plan.steps.push(Step::Linear(Linear { x: input(x), y, weight, bias, after: After::Nothing }));
+        self.plan.steps.push(Step::Linear(Linear {
+            x: input(x),
+            y,
+            weight,
+            bias,
+            activation: LinearActivation::Identity,
+        }));
         Ok(y)
     }
 
-    fn drop(&mut self, columns: usize) -> usize {
-        self.plan.drops.push(columns);
-        self.plan.drops.len() - 1
+    /// Adds a dropout and returns its index.
+    fn dropout(&mut self, columns: usize) -> usize {
+        self.plan.dropouts.push(columns);
+        self.plan.dropouts.len() - 1
     }
 
-    /// LN(x + dropout(r)), into `y` or a value of its own.
-    fn add_norm(&mut self, x: View, r: View, drop: usize, y: Option<View>, name: &str) -> Result<View> {
+    /// Adds LN(x + dropout(r)), into `y` or a new value.
+    fn add_norm(&mut self, x: View, r: View, dropout: usize, y: Option<View>, name: &str) -> Result<View> {
         let y = match y {
             Some(y) => y,
             None => self.value(x.columns),
@@ -239,11 +268,11 @@ impl Build<'_> {
         let (weight, bias) = (self.offset(&format!("{name}.weight"))?, self.offset(&format!("{name}.bias"))?);
         self.plan.norms.push(x.columns);
         let index = self.plan.norms.len() - 1;
-        self.plan.steps.push(Step::AddNorm(AddNorm { x: input(x), r, y, weight, bias, drop, index }));
+        self.plan.steps.push(Step::AddNorm(AddNorm { x: input(x), r, y, weight, bias, dropout, index }));
         Ok(y)
     }
 
-    /// Attention with its output projection: `query` over `context`, which may be the same.
+    /// Adds attention of `query` over `context`, which may be the same view, with its projections.
     fn attention(&mut self, query: View, context: View, name: &str) -> Result<View> {
         let d = query.columns;
         let part = |view: View, index: usize| View { start: view.start + index * d, columns: d, ..view };
@@ -257,57 +286,60 @@ impl Build<'_> {
         };
         let y = self.value(d);
         self.plan.steps.push(Step::Attention(Attention { q, k, v, y }));
-        self.linear(y, d, &format!("{name}.out_proj"), After::Nothing)
+        self.linear(y, d, &format!("{name}.out_proj"), LinearActivation::Identity)
     }
 
+    /// Adds a feed-forward network.
     fn feed_forward(&mut self, x: View, hidden: usize, name: &str) -> Result<View> {
-        let drop = self.drop(hidden);
-        let hidden = self.linear(x, hidden, &format!("{name}.fc1"), After::RectifyAndDrop(drop))?;
-        self.linear(hidden, x.columns, &format!("{name}.fc2"), After::Nothing)
+        let dropout = self.dropout(hidden);
+        let hidden = self.linear(x, hidden, &format!("{name}.fc1"), LinearActivation::ReluDropout(dropout))?;
+        self.linear(hidden, x.columns, &format!("{name}.fc2"), LinearActivation::Identity)
     }
 
+    /// Adds an encoder layer.
     fn encoder_layer(&mut self, x: View, hidden: usize, name: &str) -> Result<View> {
         let read = self.attention(x, x, &format!("{name}.attn"))?;
-        let drop = self.drop(x.columns);
-        let x = self.add_norm(x, read, drop, None, &format!("{name}.norm1"))?;
+        let dropout = self.dropout(x.columns);
+        let x = self.add_norm(x, read, dropout, None, &format!("{name}.norm1"))?;
         let fed = self.feed_forward(x, hidden, &format!("{name}.ffn"))?;
-        let drop = self.drop(x.columns);
-        self.add_norm(x, fed, drop, None, &format!("{name}.norm2"))
+        let dropout = self.dropout(x.columns);
+        self.add_norm(x, fed, dropout, None, &format!("{name}.norm2"))
     }
 
-    /// Into `y`.
+    /// Adds a decoder layer that writes to `y`.
     fn decoder_layer(&mut self, x: View, p: View, z: View, y: View, hidden: usize, name: &str) -> Result<()> {
         let read = self.attention(x, z, &format!("{name}.attn1"))?;
-        let drop = self.drop(x.columns);
-        let x = self.add_norm(x, read, drop, None, &format!("{name}.norm1"))?;
+        let dropout = self.dropout(x.columns);
+        let x = self.add_norm(x, read, dropout, None, &format!("{name}.norm1"))?;
         let read = self.attention(x, p, &format!("{name}.attn2"))?;
-        let drop = self.drop(x.columns);
-        let x = self.add_norm(x, read, drop, None, &format!("{name}.norm2"))?;
+        let dropout = self.dropout(x.columns);
+        let x = self.add_norm(x, read, dropout, None, &format!("{name}.norm2"))?;
         let fed = self.feed_forward(x, hidden, &format!("{name}.ffn"))?;
-        let drop = self.drop(x.columns);
-        self.add_norm(x, fed, drop, Some(y), &format!("{name}.norm3"))?;
+        let dropout = self.dropout(x.columns);
+        self.add_norm(x, fed, dropout, Some(y), &format!("{name}.norm3"))?;
         Ok(())
     }
 
+    /// Adds an MLP.
     fn mlp(&mut self, x: View, hidden: usize, layers: usize, columns: usize, name: &str) -> Result<View> {
         let mut x = x;
         for layer in 0..layers {
-            x = self.linear(x, hidden, &format!("{name}.{}", 2 * layer), After::Rectify)?;
+            x = self.linear(x, hidden, &format!("{name}.{}", 2 * layer), LinearActivation::Relu)?;
         }
-        self.linear(x, columns, &format!("{name}.{}", 2 * layers), After::Nothing)
+        self.linear(x, columns, &format!("{name}.{}", 2 * layers), LinearActivation::Identity)
     }
 
-    /// delta_E.
+    /// Adds the wide encoder, delta_E.
     fn wide_encoder(&mut self, tokens: View, config: &DualAdConfig) -> Result<View> {
         let (wide, hidden) = (config.wide_width(), config.wide_width() * config.wide_ffn_ratio);
         if config.branches == Branches::NarrowDeep {
-            return self.linear(tokens, wide, "in_proj", After::Nothing);
+            return self.linear(tokens, wide, "in_proj", LinearActivation::Identity);
         }
         match config.variant {
             Variant::Heterogeneous => self.mlp(tokens, hidden, config.wide_layers, wide, "in_proj"),
             Variant::Homogeneous => {
                 self.wide = true;
-                let mut x = self.linear(tokens, wide, "in_proj", After::Nothing)?;
+                let mut x = self.linear(tokens, wide, "in_proj", LinearActivation::Identity)?;
                 for layer in 0..config.wide_layers {
                     x = self.encoder_layer(x, hidden, &format!("proj_encoder.layers.{layer}"))?;
                 }
@@ -317,11 +349,11 @@ impl Build<'_> {
         }
     }
 
-    /// delta_D.
+    /// Adds the wide decoder, delta_D.
     fn wide_decoder(&mut self, x: View, config: &DualAdConfig) -> Result<View> {
         let hidden = config.wide_width() * config.wide_ffn_ratio;
         if config.branches == Branches::NarrowDeep {
-            return self.linear(x, config.channels(), "out_proj", After::Nothing);
+            return self.linear(x, config.channels(), "out_proj", LinearActivation::Identity);
         }
         match config.variant {
             Variant::Heterogeneous => self.mlp(x, hidden, config.wide_layers, config.channels(), "out_proj"),
@@ -337,12 +369,12 @@ impl Build<'_> {
                     previous = y;
                 }
                 self.wide = false;
-                self.linear(previous, config.channels(), "out_proj", After::Nothing)
+                self.linear(previous, config.channels(), "out_proj", LinearActivation::Identity)
             }
         }
     }
 
-    /// Where the positions are that the branches add.
+    /// Finds the position embeddings that the branches add.
     fn positions(&mut self, config: &DualAdConfig) -> Result<()> {
         let (narrow, wide) = (config.branches != Branches::WideShallow, "proj_encoder.layers.0.abs_pos_embed");
         let homogeneous = config.variant == Variant::Homogeneous && config.branches != Branches::NarrowDeep;
@@ -360,6 +392,7 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// Adds the whole network.
     fn network(&mut self, config: &DualAdConfig) -> Result<()> {
         let (wide, d, levels) = (config.wide_width(), config.narrow_width, config.levels);
         let tokens = self.value(config.channels());
@@ -367,7 +400,7 @@ impl Build<'_> {
         self.positions(config)?;
         let mut x = self.wide_encoder(tokens, config)?;
         if config.chunk_width != d {
-            x = self.linear(x, levels * d, "head_proj1", After::Nothing)?;
+            x = self.linear(x, levels * d, "head_proj1", LinearActivation::Identity)?;
         }
         let chunk = |view: View, level: usize| View { start: level * d, columns: d, ..view };
         if config.memory_slots > 0 {
@@ -396,7 +429,7 @@ impl Build<'_> {
             x = outputs;
         }
         if config.chunk_width != d {
-            x = self.linear(x, wide, "head_proj2", After::Nothing)?;
+            x = self.linear(x, wide, "head_proj2", LinearActivation::Identity)?;
         }
         let y = self.wide_decoder(x, config)?;
         self.plan.output = y.value;
