@@ -1,5 +1,6 @@
 //! The run: features, training, evaluation, report.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dualad::candle_core::Device;
@@ -96,7 +97,7 @@ impl Run<'_> {
         let prepared = self.settings(fit, &folder).prepare()?;
         let test_set = self.test_set(&dataset, &prepared)?;
         let earlier = !resume && folder.checkpoint().exists();
-        let mut trainer = prepared.trainer()?;
+        let trainer = prepared.trainer()?;
         if earlier {
             let kept = folder.previous_checkpoint();
             note(&format!("note: the checkpoint of an earlier run is kept as {}", kept.display()));
@@ -104,7 +105,7 @@ impl Run<'_> {
         // From here on an interruption writes a checkpoint.
         self.saved = true;
         let mut measurement = test_set.as_ref().map(|(set, _)| Measurement::new(&dataset, set, self.cancel));
-        let best = self.epochs(&mut trainer, measurement.as_mut())?;
+        let (trainer, best) = self.epochs(trainer, measurement.as_mut())?;
         let (network, reported) = match best {
             Some(Best { epoch, network, .. }) => (network, Reported::BestOnTestSet { epoch: usize::try_from(epoch)? }),
             None => (trainer.network()?, Reported::Last),
@@ -162,13 +163,19 @@ impl Run<'_> {
     }
 
     /// Trains to the end, and evaluates on the way where the flags ask for it. Returns the best network for `--best`.
-    fn epochs(&self, trainer: &mut Trainer<'_>, mut measurement: Option<&mut Measurement<'_>>) -> Result<Option<Best>> {
-        let bar = Bar::training();
+    fn epochs<'a>(
+        &self,
+        trainer: Trainer<'a>,
+        mut measurement: Option<&mut Measurement<'_>>,
+    ) -> Result<(Trainer<'a>, Option<Best>)> {
+        let bar = Arc::new(Bar::training());
+        let shared = bar.clone();
+        let mut trainer = trainer.progress(move |progress| shared.train(progress));
         let mut best: Option<Best> = None;
         while !trainer.is_finished() {
             let every = self.args.eval_every.unwrap_or(u64::MAX);
             let next = (trainer.epoch() / every + 1).saturating_mul(every);
-            trainer.run_to(next, self.cancel, |progress| bar.train(progress))?;
+            trainer.run_to(next)?;
             let Some(measurement) = measurement.as_mut().filter(|_| self.args.eval_every.is_some()) else { continue };
             if trainer.is_finished() && !self.args.best {
                 // The final evaluation follows.
@@ -184,7 +191,8 @@ impl Run<'_> {
                 bar.suspend(|| self.print_mean(trainer.epoch(), &evaluation));
             }
         }
-        Ok(best)
+        // Without the function, the bar ends here.
+        Ok((trainer.progress(|_| {}), best))
     }
 
     /// Prints a line for an evaluation during training, unless the JSON goes to standard output.

@@ -26,13 +26,12 @@ use crate::{DualAd, Random};
 /// [`Fit::run`] does all that follows at once. A program that evaluates during training takes the steps itself:
 ///
 /// ```no_run
-/// use dualad::data::Cancel;
 /// use dualad::Detector;
 ///
 /// let prepared = Detector::fit("pictures").prepare()?;
-/// let mut trainer = prepared.trainer()?;
+/// let mut trainer = prepared.trainer()?.progress(|step| eprintln!("{}", step.loss));
 /// for epoch in (10..=30).step_by(10) {
-///     trainer.run_to(epoch, &Cancel::default(), |step| eprintln!("{}", step.loss))?;
+///     trainer.run_to(epoch)?;
 ///     prepared.model(trainer.network()?)?.save(format!("model-{epoch}"), "")?;
 /// }
 /// # Ok::<(), dualad::Error>(())
@@ -111,24 +110,24 @@ impl PreparedFit {
     ///
     /// # Errors
     /// [`Error::Format`] for a checkpoint that cannot be used, [`Error::CheckpointMismatch`] for one of another run, [`Error::Io`] if
-    /// an earlier run's files cannot be renamed, [`Error::Cancelled`], and as [`Trainer::new`].
+    /// an earlier run's files cannot be renamed, [`Error::Cancelled`], and those of [`crate::train::TrainerBuilder::build`].
     pub fn trainer(&self) -> Result<Trainer<'_>> {
         let Fit { base, device, cancel, checkpoint, log, resume, checkpoint_interval, .. } = &self.fit;
-        let (recipe, tokens) = (self.recipe.clone(), &*self.tokens);
-        let existing = checkpoint.as_ref().filter(|path| *resume && path.exists());
-        let mut trainer = match (existing, base) {
-            (Some(path), _) => Trainer::resume(recipe, tokens, device, path)?,
-            (None, Some(base)) => Trainer::further(base.model.network(), recipe.train, tokens, device)?,
-            (None, None) => Trainer::new(recipe, tokens, device, cancel)?,
-        };
+        let mut builder = Trainer::builder(self.recipe.clone(), &*self.tokens).device(device).cancel(cancel);
         if let Some(path) = checkpoint {
-            if !resume {
-                set_aside(path, log.as_deref())?;
-            }
-            trainer = trainer.checkpoint(path).checkpoint_interval(*checkpoint_interval);
+            builder = builder.checkpoint(path).checkpoint_interval(*checkpoint_interval);
         }
         if let Some(path) = log {
-            trainer = trainer.log(path);
+            builder = builder.log(path);
+        }
+        let resumes = *resume && checkpoint.as_ref().is_some_and(|path| path.exists());
+        let trainer = match base {
+            _ if resumes => builder.resume()?,
+            Some(base) => builder.fine_tune(base.model.network())?,
+            None => builder.build()?,
+        };
+        if let Some(path) = checkpoint.as_ref().filter(|_| !resume) {
+            set_aside(path, log.as_deref())?;
         }
         Ok(trainer)
     }
@@ -136,9 +135,10 @@ impl PreparedFit {
     /// Trains to the end. Returns the network, and the mean loss of each epoch.
     pub(super) fn train(&mut self) -> Result<(DualAd, Vec<f64>)> {
         let mut progress = std::mem::replace(&mut self.fit.progress, Box::new(|_| {}));
-        let mut trainer = self.trainer()?;
-        trainer.run(&self.fit.cancel, |step| progress(FitProgress::Training(*step)))?;
+        let mut trainer = self.trainer()?.progress(|step| progress(FitProgress::Training(*step)));
+        trainer.run()?;
         let trained = (trainer.network()?, trainer.losses());
+        drop(trainer);
         self.fit.progress = progress;
         Ok(trained)
     }

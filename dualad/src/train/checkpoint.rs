@@ -69,6 +69,22 @@ pub(crate) struct Position {
     pub(crate) seconds: f64,
 }
 
+impl Position {
+    /// Returns the position before the first step.
+    pub(crate) fn start(random: Random) -> Self {
+        Self {
+            epoch: 0,
+            step_in_epoch: 0,
+            step: 0,
+            random,
+            losses: Vec::new(),
+            epoch_sum: 0.0.into(),
+            line: Line::default(),
+            seconds: 0.0,
+        }
+    }
+}
+
 /// What a log line will be made of.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Line {

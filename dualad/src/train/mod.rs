@@ -6,20 +6,26 @@
 //!
 //! `docs/training.md` shows it from the command line.
 
+mod builder;
 mod checkpoint;
 mod cpu_step;
 mod k_means;
 mod log;
 mod memory_init;
 mod optimizer;
+mod progress;
 mod statistics;
 pub(crate) mod step;
 mod step_constants;
+#[cfg(test)]
+mod tests;
 mod trainer;
 
+pub use builder::TrainerBuilder;
 pub use log::LogLine;
 pub use optimizer::AdamW;
-pub use trainer::{Progress, Trainer};
+pub use progress::Progress;
+pub use trainer::Trainer;
 
 /// Both forms of a training step, for `benches/training_step.rs`. Not part of the public interface.
 #[doc(hidden)]

@@ -37,7 +37,7 @@ pub(crate) struct StepperState {
 }
 
 /// Takes training steps on a network of its own.
-pub(crate) trait Stepper: Debug {
+pub(crate) trait Stepper: Debug + Send {
     /// One step on raw tokens, `[batch, tokens, channels]` in f32. `random` gives the noise and the dropout; after a
     /// restore of [`StepperState`] and of `random` the same steps give the same bits.
     ///

@@ -1,0 +1,155 @@
+//! The start of a run: new, resumed from a checkpoint, or from a trained network.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use candle_core::{DType, Device};
+use dualad_data::Cancel;
+
+use crate::error::{Error, Result};
+use crate::features::TokenSource;
+use crate::recipe::{Precision, Recipe, TrainConfig};
+use crate::train::checkpoint::{Checkpoint, Position};
+use crate::train::cpu_step::CpuStepper;
+use crate::train::progress::Progress;
+use crate::train::statistics;
+use crate::train::step::{PlainStepper, Stepper};
+use crate::train::trainer::{Settings, Trainer};
+use crate::{DualAd, Random};
+
+/// The settings of a run, made by [`Trainer::builder`].
+#[must_use = "nothing is trained until `build`, `resume` or `fine_tune` gives a trainer that runs"]
+#[derive(Debug)]
+pub struct TrainerBuilder<'a> {
+    recipe: Recipe,
+    tokens: &'a dyn TokenSource,
+    device: Device,
+    settings: Settings<'a>,
+}
+
+impl<'a> Trainer<'a> {
+    /// Starts the settings of a run that trains on these tokens, on the CPU.
+    pub fn builder(recipe: Recipe, tokens: &'a dyn TokenSource) -> TrainerBuilder<'a> {
+        TrainerBuilder { recipe, tokens, device: Device::Cpu, settings: Settings::default() }
+    }
+}
+
+impl<'a> TrainerBuilder<'a> {
+    /// Sets the device that computes.
+    pub fn device(mut self, device: &Device) -> Self {
+        self.device = device.clone();
+        self
+    }
+
+    /// Sets the file of the checkpoint, which is written at intervals, at the end of the run and when it is cancelled.
+    pub fn checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.checkpoint = Some(path.into());
+        self
+    }
+
+    /// Sets the minimum time between two checkpoints. If writing one takes long, the time is longer. Default: a minute.
+    pub fn checkpoint_interval(mut self, interval: Duration) -> Self {
+        self.settings.interval = interval;
+        self
+    }
+
+    /// Sets the file of the log: a [`crate::train::LogLine`] as JSON every ten steps and at the end of each epoch. A resumed run removes
+    /// the lines after its checkpoint and continues the file.
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.log = Some(path.into());
+        self
+    }
+
+    /// Sets the handle that ends the run with [`Error::Cancelled`], after the current step and its checkpoint.
+    pub fn cancel(mut self, cancel: &Cancel) -> Self {
+        self.settings.cancel = cancel.clone();
+        self
+    }
+
+    /// Sets a function that is called after each step.
+    pub fn progress(mut self, progress: impl FnMut(&Progress) + Send + 'a) -> Self {
+        self.settings.progress = Box::new(progress);
+        self
+    }
+
+    /// Returns a new run: a network with random weights, and the statistics of the channels of all training images.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a recipe that cannot be trained, [`Error::NoImages`], [`Error::Cancelled`], and those of the tokens.
+    pub fn build(self) -> Result<Trainer<'a>> {
+        let mut network = self.initial_network()?;
+        if self.recipe.network.standardize {
+            let channels = &self.recipe.network.stage_channels;
+            let (mean, std) = statistics::measure(self.tokens, channels, &self.settings.cancel)?;
+            network = network.with_standardization(&mean, &std)?;
+        }
+        let stepper = stepper(&network, &self.recipe.train)?;
+        let position = Position::start(Random::new(self.recipe.train.seed));
+        Ok(self.at(stepper, position))
+    }
+
+    /// Returns a run that continues from its checkpoint, the file of [`Self::checkpoint`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if no checkpoint is set, [`Error::Format`] for a file that cannot be used, [`Error::CheckpointMismatch`] for the
+    /// checkpoint of another recipe or other images, and those of [`Self::build`].
+    pub fn resume(self) -> Result<Trainer<'a>> {
+        let Some(path) = &self.settings.checkpoint else {
+            return Err(Error::invalid_argument("checkpoint", "none", "a run resumes from a file; name it"));
+        };
+        let checkpoint = Checkpoint::load(path)?;
+        checkpoint.check(path, &self.recipe, self.tokens.identity())?;
+        let mut stepper = stepper(&self.initial_network()?, &self.recipe.train)?;
+        stepper.restore(&checkpoint.stepper)?;
+        Ok(self.at(stepper, checkpoint.run.position))
+    }
+
+    /// Returns a run that starts from a trained network: its weights, its statistics and its memory. Set the recipe's
+    /// [`crate::recipe::MemoryConfig::init`] to `Drawn`, which keeps the memory.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the recipe is for another network, and those of [`Self::build`].
+    pub fn fine_tune(self, network: &DualAd) -> Result<Trainer<'a>> {
+        self.check()?;
+        if self.recipe.network != *network.config() {
+            let (field, reason) = ("network", "a trained network keeps its configuration; change `train` only");
+            return Err(Error::Config { field, value: "another one".into(), reason: reason.into() });
+        }
+        let stepper = stepper(&network.frozen(DType::F32, &self.device)?, &self.recipe.train)?;
+        let position = Position::start(Random::new(self.recipe.train.seed));
+        Ok(self.at(stepper, position))
+    }
+
+    fn check(&self) -> Result<()> {
+        self.recipe.validate()?;
+        if self.tokens.images() == 0 {
+            return Err(Error::NoImages { purpose: "train on" });
+        }
+        Ok(())
+    }
+
+    fn initial_network(&self) -> Result<DualAd> {
+        self.check()?;
+        DualAd::new(self.recipe.network.clone(), &Random::new(self.recipe.train.seed), &self.device)
+    }
+
+    fn at(self, stepper: Box<dyn Stepper>, position: Position) -> Trainer<'a> {
+        Trainer::at(self.recipe, self.tokens, stepper, position, self.settings)
+    }
+}
+
+/// Returns the fastest stepper for a network and its device.
+fn stepper(network: &DualAd, train: &TrainConfig) -> Result<Box<dyn Stepper>> {
+    let config = train.optimizer;
+    if train.precision == Precision::Bf16 {
+        if network.device().is_cpu() {
+            let reason = "a CPU gains nothing from it; use `f32`, or train on another device";
+            return Err(Error::Config { field: "precision", value: "bf16".into(), reason: reason.into() });
+        }
+        return Ok(Box::new(PlainStepper::new(network, config)?.computing_in(DType::BF16)));
+    }
+    if network.device().is_cpu() && CpuStepper::covers(network.config()) {
+        return Ok(Box::new(CpuStepper::new(network, config)?));
+    }
+    Ok(Box::new(PlainStepper::new(network, config)?))
+}
