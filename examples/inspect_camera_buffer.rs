@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // 640 x 480 gray pixels, one byte each. Camera libraries give a buffer like this one.
     let buffer = vec![128; 640 * 480];
-    let frame = RawImage::new(&buffer, 640, 480, PixelFormat::Grey8)?;
+    let frame = RawImage::new(&buffer, 640, 480, PixelFormat::Gray8)?;
     let inspection = detector.inspect(Request::from(frame))?;
 
     println!("score {:.4}", inspection.image_score);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use dualad::data::Sample;
 use dualad::data::image::{Limits, Picture, Preprocess};
-use dualad::data::render::{self, ColourMap, Scale};
+use dualad::data::render::{self, ColorMap, Scale};
 use dualad::{ImageScores, TestSet};
 use image::{GrayImage, Rgb, RgbImage};
 
@@ -40,7 +40,7 @@ impl<'a> Strips<'a> {
             RgbImage::from_raw(width, height, picture.pixels().to_vec()).ok_or("a picture without its pixels")?;
         let scale = self.scales[sample.category.as_str()];
         let heat =
-            render::heat_map(&image, &self.scores[index].map, self.test_set.size(), scale, ColourMap::Inferno, 0.5)?;
+            render::heat_map(&image, &self.scores[index].map, self.test_set.size(), scale, ColorMap::Inferno, 0.5)?;
         let mut parts = vec![image.clone()];
         if let Some(mask) = self.test_set.mask(index) {
             let mask = GrayImage::from_raw(width, height, mask.to_vec()).ok_or("a mask without its pixels")?;

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::check::Finding;
+use crate::finding::Finding;
+use crate::text::{one_line, shown};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,11 +23,13 @@ pub enum Error {
         error: std::io::Error,
     },
     /// A request for synthetic pictures is at fault, or the folder that is to take them.
+    #[cfg(feature = "synthetic")]
     #[error(transparent)]
-    Synthetic(#[from] crate::synthetic::SyntheticError),
+    Synthetic(#[from] crate::synthetic::error::SyntheticError),
     /// The material for a picture is at fault.
+    #[cfg(feature = "render")]
     #[error(transparent)]
-    Render(#[from] crate::render::RenderError),
+    Render(#[from] crate::render::error::RenderError),
     /// The caller gave a value that cannot be used.
     #[error("{field} cannot be {value}: {reason}")]
     Value {
@@ -85,6 +88,18 @@ pub enum Error {
         /// The kind.
         reason: String,
     },
+    /// An image has a format that was left out of the build.
+    #[error(
+        "cannot read {}: it is a {feature} file, and this build of dualad-data lacks the feature `{feature}`; enable it, or convert \
+        the file",
+        shown(path)
+    )]
+    FormatDisabled {
+        /// The file.
+        path: PathBuf,
+        /// The Cargo feature of its format.
+        feature: &'static str,
+    },
     /// An image is larger than the caller's limits.
     #[error(
         "{} is too large: {found} {unit}, but the limit is {limit}; shrink it, or raise the limit if the file can be trusted",
@@ -93,7 +108,7 @@ pub enum Error {
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Of what it has too many.
+        /// The exceeded unit, such as `pixels`.
         unit: &'static str,
         /// How many it has; one more than the limit where a decoder says only that it is too many.
         found: u64,
@@ -130,28 +145,10 @@ fn list(findings: &[Finding]) -> String {
     findings.iter().map(|finding| format!("\n  {finding}")).collect()
 }
 
-/// A text in one line: names of files and decoders' words may have any characters.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
-}
-
 /// An error's words where this path stands before them.
 pub(crate) fn without_path(error: &Error, known: &Path) -> String {
     match error {
         Error::Io { action, path, error } if path == known => format!("cannot {action} it: {error}"),
         error => error.to_string(),
     }
-}
-
-/// A path in one line.
-pub(crate) fn shown(path: &Path) -> String {
-    one_line(&path.to_string_lossy())
 }

@@ -1,7 +1,7 @@
 //! Datasets of industrial inspection, from files on disk to numbers, and back to pictures. Knows no network.
 //!
 //! [`Dataset::open`] reads MVTec AD, VisA, and folders of one's own; [`Dataset::check`] says what is wrong with the files
-//! before training starts; a [`Loader`] decodes, resizes and normalises them in parallel:
+//! before training starts; a [`Loader`] decodes, resizes and normalizes them in parallel:
 //!
 //! ```no_run
 //! use dualad_data::image::Preprocess;
@@ -23,26 +23,33 @@
 //! # Ok::<(), dualad_data::Error>(())
 //! ```
 
+mod cancel;
 mod check;
 mod dataset;
 mod error;
+mod finding;
 pub mod image;
 mod layout;
 mod loader;
 mod parallel;
-mod random;
+pub mod random;
+#[cfg(feature = "render")]
 pub mod render;
+mod sample;
+#[cfg(feature = "synthetic")]
 pub mod synthetic;
+mod text;
 
-/// The `image` crate, whose pictures [`render`] and [`synthetic`] take and give: another version's do not fit.
+/// The `image` crate, whose types [`image`], `render` and `synthetic` use. Types of another version of it do not match.
 #[doc(no_inline)]
 pub use ::image as image_crate;
-pub use check::{Check, Finding, Kind, Report, Severity};
-pub use dataset::{Category, Dataset, Label, MaskRule, Sample, Split};
+pub use cancel::Cancel;
+pub use check::{Check, Report};
+pub use dataset::Dataset;
 pub use error::{Error, Result};
+pub use finding::{Finding, FindingKind, Severity};
+pub use image::MaskRule;
 pub use layout::Layout;
-pub use loader::{Batch, Batches, Cancel, Loader, OnError};
-
-/// What the names of files begin with that are not complete yet: each is renamed once it is, and a process that is killed leaves
-/// one.
-pub const UNFINISHED: &str = ".dualad-unfinished-";
+pub use loader::{Batch, Batches, Loader, OnError};
+pub use random::{Random, Sequence, Stream};
+pub use sample::{Category, Label, Sample, Split};

@@ -1,40 +1,13 @@
 //! Images on disk become batches.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::dataset::Sample;
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::image::{Limits, Mask, Picture, Preprocess};
 use crate::parallel::{Ordered, thread_count};
 use crate::random::Random;
-
-/// Ends work early, from any thread. Clones share one flag.
-///
-/// ```
-/// let cancel = dualad_data::Cancel::default();
-/// let elsewhere = cancel.clone();
-/// std::thread::spawn(move || elsewhere.cancel()).join().unwrap();
-/// assert!(cancel.is_cancelled());
-/// ```
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
-
-impl Cancel {
-    /// Cancels; for good.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Whether it was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
-    }
-}
+use crate::sample::Sample;
 
 /// What one bad image does to the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +29,7 @@ pub struct Batch {
     pub indices: Vec<usize>,
     /// Width and height of each before it was resized.
     pub sizes: Vec<(u32, u32)>,
-    /// Normalised values, `[batch, 3, height, width]`.
+    /// Normalized values, `[batch, 3, height, width]`.
     pub pixels: Vec<f32>,
     /// 1 where there is a defect, `[batch, height, width]`; if [`Loader::masks`] asked for them.
     pub masks: Option<Vec<u8>>,
@@ -90,7 +63,7 @@ impl Batch {
     }
 }
 
-/// Reads, decodes, resizes and normalises images on several threads.
+/// Reads, decodes, resizes and normalizes images on several threads.
 ///
 /// The order depends on the seed and the epoch alone, never on the threads. Memory is bounded: besides the batch in the making there
 /// are at most [`Loader::prefetch`] resized images, and one decoded image per thread.
@@ -217,7 +190,7 @@ impl Loader {
     pub fn batches(&self, epoch: u64) -> Batches {
         let count = self.job.samples.len();
         let order: Arc<[usize]> = match self.shuffle {
-            Some(seed) => Random::new(seed, &format!("shuffle of epoch {epoch}")).permutation(count).into(),
+            Some(seed) => Random::new(seed).named(&format!("shuffle of epoch {epoch}")).permutation(count).into(),
             None => (0..count).collect(),
         };
         let threads = thread_count(self.threads);

@@ -3,7 +3,7 @@
 mod support;
 
 use dualad_data::image::Limits;
-use dualad_data::{Cancel, Dataset, Error, Kind, MaskRule, Report, Severity};
+use dualad_data::{Cancel, Dataset, Error, FindingKind, MaskRule, Report, Severity};
 use support::Tree;
 
 /// Two normal images to train on, one to test with, and one with a defect and its mask.
@@ -22,7 +22,7 @@ fn check(tree: &Tree) -> Report {
 }
 
 /// The one finding, of this kind and weight, at this file.
-fn only(tree: &Tree, kind: Kind, severity: Severity, file: &str) -> String {
+fn only(tree: &Tree, kind: FindingKind, severity: Severity, file: &str) -> String {
     let report = check(tree);
     let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
     assert_eq!((finding.kind, finding.severity(), finding.category.as_str()), (kind, severity, "c"), "{finding}");
@@ -45,7 +45,7 @@ fn a_sound_dataset_has_no_findings() {
 fn empty_files_are_fatal() {
     let tree = sound();
     tree.write("c/train/good/002.png", "");
-    only(&tree, Kind::EmptyFile, Severity::Fatal, "c/train/good/002.png");
+    only(&tree, FindingKind::EmptyFile, Severity::Fatal, "c/train/good/002.png");
 }
 
 #[test]
@@ -54,21 +54,21 @@ fn unreadable_images_are_fatal() {
     let path = tree.picture("c/test/good/009.png", 60, 60, 7);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    only(&tree, Kind::Unreadable, Severity::Fatal, "c/test/good/009.png");
+    only(&tree, FindingKind::Unreadable, Severity::Fatal, "c/test/good/009.png");
 }
 
 #[test]
 fn unreadable_masks_are_fatal() {
     let tree = sound();
     tree.write("c/ground_truth/cut/000_mask.png", "no png");
-    only(&tree, Kind::Unreadable, Severity::Fatal, "c/ground_truth/cut/000_mask.png");
+    only(&tree, FindingKind::Unreadable, Severity::Fatal, "c/ground_truth/cut/000_mask.png");
 }
 
 #[test]
 fn images_over_the_limits_are_fatal() {
     let tree = sound();
     let report = Dataset::open(tree.root()).unwrap().check().limits(Limits::default().pixels(199)).run().unwrap();
-    assert_eq!(report.findings.iter().filter(|finding| finding.kind == Kind::Unreadable).count(), 5);
+    assert_eq!(report.findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable).count(), 5);
     assert!(report.findings[0].what.contains("199"), "{}", report.findings[0]);
 }
 
@@ -76,7 +76,7 @@ fn images_over_the_limits_are_fatal() {
 fn masks_of_another_size_are_fatal() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/000_mask.png", 10, 20, 255);
-    let line = only(&tree, Kind::MaskSize, Severity::Fatal, "c/ground_truth/cut/000_mask.png");
+    let line = only(&tree, FindingKind::MaskSize, Severity::Fatal, "c/ground_truth/cut/000_mask.png");
     assert!(line.contains("10x20") && line.contains("20x10"), "{line}");
 }
 
@@ -86,7 +86,7 @@ fn a_category_without_normal_images_is_fatal() {
     std::fs::remove_dir_all(tree.path("c/train/good")).unwrap();
     let report = check(&tree);
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
-    assert_eq!(report.findings[0].kind, Kind::NoNormalImages);
+    assert_eq!(report.findings[0].kind, FindingKind::NoNormalImages);
     assert_eq!(report.findings[0].path, tree.path("c"));
     assert!(report.into_result().unwrap_err().to_string().contains("category \"c\""));
 }
@@ -95,21 +95,21 @@ fn a_category_without_normal_images_is_fatal() {
 fn missing_masks_are_a_warning() {
     let tree = sound();
     std::fs::remove_file(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
-    only(&tree, Kind::MissingMask, Severity::Warning, "c/test/cut/000.png");
+    only(&tree, FindingKind::MissingMask, Severity::Warning, "c/test/cut/000.png");
 }
 
 #[test]
 fn unpaired_masks_are_a_warning() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/001_mask.png", 20, 10, 255);
-    only(&tree, Kind::UnpairedMask, Severity::Warning, "c/ground_truth/cut/001_mask.png");
+    only(&tree, FindingKind::UnpairedMask, Severity::Warning, "c/ground_truth/cut/001_mask.png");
 }
 
 #[test]
 fn empty_masks_are_a_warning_by_the_masks_rule() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/000_mask.png", 20, 10, 1);
-    let line = only(&tree, Kind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    let line = only(&tree, FindingKind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
     assert!(line.contains("255 alone") && line.contains("largest value is 1") && line.contains("NonZero"), "{line}");
     let dataset = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
     assert_eq!(dataset.check().run().unwrap().findings, []);
@@ -120,7 +120,7 @@ fn duplicates_are_found_by_content() {
     let tree = sound();
     // The same picture in another format and under another name.
     tree.picture("c/test/good/other.bmp", 20, 10, 2);
-    let line = only(&tree, Kind::Duplicate, Severity::Warning, "c/test/good/other.bmp");
+    let line = only(&tree, FindingKind::Duplicate, Severity::Warning, "c/test/good/other.bmp");
     assert!(line.contains(&tree.path("c/train/good/001.png").display().to_string()), "{line}");
 }
 
@@ -128,7 +128,7 @@ fn duplicates_are_found_by_content() {
 fn mixed_sizes_are_a_note() {
     let tree = sound();
     tree.picture("c/test/good/wide.png", 30, 10, 9);
-    let line = only(&tree, Kind::MixedSizes, Severity::Note, "c");
+    let line = only(&tree, FindingKind::MixedSizes, Severity::Note, "c");
     for part in ["\"c\"", "4 of 20x10 (such as train/good/000.png)", "1 of 30x10 (test/good/wide.png)"] {
         assert!(line.contains(part), "{part}: {line}");
     }
@@ -151,7 +151,7 @@ fn masks_that_are_not_black_and_white_are_a_warning() {
         image.save(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
     };
     mask([254, 255, 0, 3]);
-    let line = only(&tree, Kind::GreyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    let line = only(&tree, FindingKind::GrayMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
     assert!(line.contains("10 pixels") && line.contains("NonZero"), "{line}");
     mask([255, 255, 0, 0]);
     assert_eq!(check(&tree).findings, []);
@@ -163,10 +163,10 @@ fn masks_that_are_not_black_and_white_are_a_warning() {
     std::fs::remove_file(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
     let image = image::GrayImage::from_fn(20, 10, |x, _| image::Luma([if x < 7 { 255 } else { 0 }]));
     image.save(tree.path("c/ground_truth/cut/000_mask.jpg")).unwrap();
-    only(&tree, Kind::GreyMask, Severity::Warning, "c/ground_truth/cut/000_mask.jpg");
+    only(&tree, FindingKind::GrayMask, Severity::Warning, "c/ground_truth/cut/000_mask.jpg");
     let by_any = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
     let report = by_any.check().run().unwrap();
-    assert_eq!(report.findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [Kind::GreyMask], "{report:?}");
+    assert_eq!(report.findings.iter().map(|f| f.kind).collect::<Vec<_>>(), [FindingKind::GrayMask], "{report:?}");
 }
 
 #[test]
@@ -177,10 +177,10 @@ fn the_masks_of_one_image_are_checked_together() {
     tree.mask("c/ground_truth/cut/000/001.png", 20, 10, 237);
     assert_eq!(check(&tree).findings, []);
     tree.mask("c/ground_truth/cut/000/001.png", 20, 10, 0);
-    let line = only(&tree, Kind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000/000.png");
+    let line = only(&tree, FindingKind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000/000.png");
     assert!(line.contains("black") && line.contains("remove the mask"), "{line}");
     tree.mask("c/ground_truth/cut/000/001.png", 2, 10, 9);
-    only(&tree, Kind::MaskSize, Severity::Fatal, "c/ground_truth/cut/000/001.png");
+    only(&tree, FindingKind::MaskSize, Severity::Fatal, "c/ground_truth/cut/000/001.png");
 }
 
 #[test]
@@ -202,15 +202,16 @@ fn headers_alone_tell_sizes_and_what_is_no_image() {
     };
     let at = |kind, file: &str| (kind, tree.path(file));
     let both = [
-        at(Kind::MaskSize, "c/ground_truth/cut/000_mask.png"),
-        at(Kind::EmptyFile, "c/train/good/a.png"),
-        at(Kind::Unreadable, "c/train/good/b.png"),
-        at(Kind::MixedSizes, "c"),
+        at(FindingKind::MaskSize, "c/ground_truth/cut/000_mask.png"),
+        at(FindingKind::EmptyFile, "c/train/good/a.png"),
+        at(FindingKind::Unreadable, "c/train/good/b.png"),
+        at(FindingKind::MixedSizes, "c"),
     ];
     assert_eq!(run(true), both);
     let whole = run(false);
-    for expected in
-        both.iter().chain(&[at(Kind::Unreadable, "c/train/good/f.png"), at(Kind::Duplicate, "c/test/good/same.bmp")])
+    for expected in both
+        .iter()
+        .chain(&[at(FindingKind::Unreadable, "c/train/good/f.png"), at(FindingKind::Duplicate, "c/test/good/same.bmp")])
     {
         assert!(whole.contains(expected), "{expected:?} is not in {whole:?}");
     }
@@ -265,7 +266,7 @@ fn threads_do_not_change_a_report() {
 fn the_same_picture_normal_and_defective_is_a_contradiction() {
     let tree = sound();
     tree.picture("c/test/good/other.bmp", 20, 10, 4);
-    let line = only(&tree, Kind::Contradiction, Severity::Warning, "c/test/cut/000.png");
+    let line = only(&tree, FindingKind::Contradiction, Severity::Warning, "c/test/cut/000.png");
     assert!(line.contains("other.bmp") && line.contains("\"cut\""), "{line}");
 }
 
@@ -273,7 +274,7 @@ fn the_same_picture_normal_and_defective_is_a_contradiction() {
 fn test_images_without_normal_ones_are_a_note() {
     let tree = sound();
     std::fs::remove_dir_all(tree.path("c/test/good")).unwrap();
-    only(&tree, Kind::NoNormalTests, Severity::Note, "c");
+    only(&tree, FindingKind::NoNormalTests, Severity::Note, "c");
 }
 
 #[test]
@@ -282,7 +283,7 @@ fn masks_that_mark_nearly_everything_are_a_warning() {
     image::GrayImage::from_fn(20, 10, |x, y| image::Luma([if x < 19 || y < 2 { 255 } else { 0 }]))
         .save(tree.path("c/ground_truth/cut/000_mask.png"))
         .unwrap();
-    let line = only(&tree, Kind::FullMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    let line = only(&tree, FindingKind::FullMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
     assert!(line.contains("96 %"), "{line}");
 }
 
@@ -299,7 +300,7 @@ fn an_image_that_exif_turns_beside_a_mask_that_it_does_not_is_a_note() {
     std::fs::write(&path, bytes).unwrap();
     let report = check(&tree);
     let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
-    assert_eq!((finding.kind, finding.severity()), (Kind::TurnedImage, Severity::Note));
+    assert_eq!((finding.kind, finding.severity()), (FindingKind::RotatedImage, Severity::Note));
     assert!(finding.what.contains("000_mask.png"), "{finding}");
 }
 

@@ -42,22 +42,22 @@ fn lossless_formats_give_their_levels() {
 
 #[test]
 fn jpeg_gives_about_its_levels() {
-    let grey = ImageBuffer::from_pixel(16, 16, Rgb([90u8, 120, 200]));
-    let picture = decode(&encode(grey, ImageFormat::Jpeg));
+    let gray = ImageBuffer::from_pixel(16, 16, Rgb([90u8, 120, 200]));
+    let picture = decode(&encode(gray, ImageFormat::Jpeg));
     for pixel in picture.pixels().chunks(3) {
         let off = pixel.iter().zip([90u8, 120, 200]).map(|(a, b)| a.abs_diff(b)).max();
         assert!(off <= Some(4), "{pixel:?}");
     }
-    let grey: ImageBuffer<Luma<u8>, _> = ImageBuffer::from_pixel(9, 9, Luma([77u8]));
-    assert!(decode(&encode(grey, ImageFormat::Jpeg)).pixels().iter().all(|level| level.abs_diff(77) <= 1));
+    let gray: ImageBuffer<Luma<u8>, _> = ImageBuffer::from_pixel(9, 9, Luma([77u8]));
+    assert!(decode(&encode(gray, ImageFormat::Jpeg)).pixels().iter().all(|level| level.abs_diff(77) <= 1));
 }
 
 #[test]
 fn grey_becomes_rgb() {
     for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Bmp] {
-        let grey = ImageBuffer::from_fn(4, 2, |x, y| Luma([(x * 50 + y) as u8]));
-        let picture = decode(&encode(grey.clone(), format));
-        let expected: Vec<u8> = grey.as_raw().iter().flat_map(|&level| [level; 3]).collect();
+        let gray = ImageBuffer::from_fn(4, 2, |x, y| Luma([(x * 50 + y) as u8]));
+        let picture = decode(&encode(gray.clone(), format));
+        let expected: Vec<u8> = gray.as_raw().iter().flat_map(|&level| [level; 3]).collect();
         assert_eq!(picture.pixels(), expected, "{format:?}");
     }
     let with_alpha = png(2, 1, ColorType::GrayscaleAlpha, BitDepth::Eight, &[], &[10, 0, 20, 255]);
@@ -70,11 +70,11 @@ fn sixteen_bits_are_rounded_to_eight() {
     let levels = [0u16, 127, 129, 257, 40_000, 65_535];
     let expected = [0u8, 0, 1, 1, 156, 255];
     for format in [ImageFormat::Png, ImageFormat::Tiff] {
-        let grey = ImageBuffer::<Luma<u16>, _>::from_vec(6, 1, levels.to_vec()).unwrap();
-        let picture = decode(&encode(grey, format));
+        let gray = ImageBuffer::<Luma<u16>, _>::from_vec(6, 1, levels.to_vec()).unwrap();
+        let picture = decode(&encode(gray, format));
         assert_eq!(picture.pixels(), expected.iter().flat_map(|&level| [level; 3]).collect::<Vec<_>>(), "{format:?}");
-        let colour = ImageBuffer::<Rgb<u16>, _>::from_vec(2, 1, levels.to_vec()).unwrap();
-        assert_eq!(decode(&encode(colour, format)).pixels(), expected, "{format:?}");
+        let color = ImageBuffer::<Rgb<u16>, _>::from_vec(2, 1, levels.to_vec()).unwrap();
+        assert_eq!(decode(&encode(color, format)).pixels(), expected, "{format:?}");
     }
 }
 
@@ -89,7 +89,7 @@ fn alpha_is_dropped() {
 }
 
 #[test]
-fn a_palette_becomes_its_colours() {
+fn a_palette_becomes_its_colors() {
     let palette = [255, 0, 0, 0, 255, 0, 1, 2, 3, 250, 251, 252];
     let eight = png(3, 1, ColorType::Indexed, BitDepth::Eight, &palette, &[2, 0, 1]);
     assert_eq!(decode(&eight).pixels(), [1, 2, 3, 255, 0, 0, 0, 255, 0]);
@@ -175,8 +175,8 @@ fn orientation_in_png_and_webp_is_applied() {
 }
 
 #[test]
-fn a_bmps_palette_becomes_its_colours() {
-    // A BITMAPINFOHEADER of 8 bits, four colours (blue first), rows from the bottom up, of 4 bytes each.
+fn a_bmps_palette_becomes_its_colors() {
+    // A BITMAPINFOHEADER of 8 bits, four colors (blue first), rows from the bottom up, of 4 bytes each.
     let mut bytes = b"BM".to_vec();
     for number in [14 + 40 + 16 + 8, 0, 14 + 40 + 16, 40, 3, 2u32] {
         bytes.extend(number.to_le_bytes());
@@ -217,7 +217,7 @@ fn damaged_jpeg_codes_are_errors_where_browsers_show_grey() {
     assert!(shown > 0, "none of {found} errors is one that another decoder passes over");
 }
 
-/// Decoders fill up what is missing with grey, and an end marker behind it makes it look whole.
+/// Decoders fill up what is missing with gray, and an end marker behind it makes it look whole.
 #[test]
 fn jpeg_codes_that_end_before_the_image_does_are_errors() {
     for (width, height) in [(64, 64), (200, 120)] {
@@ -393,12 +393,12 @@ fn floating_point_samples_are_refused() {
 fn masks_follow_their_rule() {
     let mask = |bytes: &[u8], rule| Mask::decode(bytes, "mask", rule, &Limits::default()).unwrap().pixels().to_vec();
     let levels = [0, 1, 128, 254, 255];
-    let grey = png(5, 1, ColorType::Grayscale, BitDepth::Eight, &[], &levels);
-    assert_eq!(mask(&grey, MaskRule::White), [0, 0, 0, 0, 1]);
-    assert_eq!(mask(&grey, MaskRule::NonZero), [0, 1, 1, 1, 1]);
-    let colour = png(3, 1, ColorType::Rgb, BitDepth::Eight, &[], &[0, 0, 0, 0, 0, 1, 255, 255, 255]);
-    assert_eq!(mask(&colour, MaskRule::White), [0, 0, 1]);
-    assert_eq!(mask(&colour, MaskRule::NonZero), [0, 1, 1]);
+    let gray = png(5, 1, ColorType::Grayscale, BitDepth::Eight, &[], &levels);
+    assert_eq!(mask(&gray, MaskRule::White), [0, 0, 0, 0, 1]);
+    assert_eq!(mask(&gray, MaskRule::NonZero), [0, 1, 1, 1, 1]);
+    let color = png(3, 1, ColorType::Rgb, BitDepth::Eight, &[], &[0, 0, 0, 0, 0, 1, 255, 255, 255]);
+    assert_eq!(mask(&color, MaskRule::White), [0, 0, 1]);
+    assert_eq!(mask(&color, MaskRule::NonZero), [0, 1, 1]);
     let bits = png(2, 1, ColorType::Grayscale, BitDepth::One, &[], &[0b0100_0000]);
     assert_eq!(mask(&bits, MaskRule::White), [0, 1]);
     let sixteen = png(2, 1, ColorType::Grayscale, BitDepth::Sixteen, &[], &[0, 0, 255, 255]);

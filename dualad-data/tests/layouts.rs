@@ -1,10 +1,10 @@
-//! Every layout is recognised and read in the same order everywhere; masks belong to images by stem.
+//! Every layout is recognized and read in the same order everywhere; masks belong to images by stem.
 
 mod support;
 
 use std::path::Path;
 
-use dualad_data::{Dataset, Error, Kind, Label, Layout, MaskRule, Sample, Split};
+use dualad_data::{Dataset, Error, FindingKind, Label, Layout, MaskRule, Sample, Split};
 use support::Tree;
 
 fn names<'a>(root: &Path, samples: impl Iterator<Item = &'a Sample>) -> Vec<String> {
@@ -22,7 +22,7 @@ fn touch(tree: &Tree, names: &[&str]) {
     }
 }
 
-fn kinds(dataset: &Dataset) -> Vec<(Kind, String)> {
+fn kinds(dataset: &Dataset) -> Vec<(FindingKind, String)> {
     dataset.findings.iter().map(|finding| (finding.kind, relative(&dataset.root, &finding.path))).collect()
 }
 
@@ -71,7 +71,7 @@ fn mvtec_is_read_in_order() {
         assert_eq!(sample.masks.first().map(|mask| relative(tree.root(), mask)).as_deref(), mask);
         assert_eq!(sample.mask_rule, MaskRule::White);
     }
-    assert_eq!(kinds(&dataset), [(Kind::LeftOut, "original".into())]);
+    assert_eq!(kinds(&dataset), [(FindingKind::LeftOut, "original".into())]);
 }
 
 #[test]
@@ -115,12 +115,12 @@ fn masks_pair_by_stem_and_not_by_position() {
         [None, at("001_mask.png"), at("002_mask.bmp"), at("003_mask.png"), at("003_mask.png"), at("004_mask.png")];
     assert_eq!(masks, expected);
     let expected = [
-        (Kind::UnpairedMask, "c/ground_truth/cut/002_mask.png"),
-        (Kind::UnpairedMask, "c/ground_truth/cut/099_mask.png"),
-        (Kind::UnpairedMask, "c/ground_truth/gone/000_mask.png"),
-        (Kind::AmbiguousMask, "c/test/cut/002.png"),
-        (Kind::AmbiguousMask, "c/test/cut/003.png"),
-        (Kind::AmbiguousMask, "c/test/cut/004.png"),
+        (FindingKind::UnpairedMask, "c/ground_truth/cut/002_mask.png"),
+        (FindingKind::UnpairedMask, "c/ground_truth/cut/099_mask.png"),
+        (FindingKind::UnpairedMask, "c/ground_truth/gone/000_mask.png"),
+        (FindingKind::AmbiguousMask, "c/test/cut/002.png"),
+        (FindingKind::AmbiguousMask, "c/test/cut/003.png"),
+        (FindingKind::AmbiguousMask, "c/test/cut/004.png"),
     ];
     assert_eq!(kinds(&dataset), expected.map(|(kind, path)| (kind, path.to_string())));
 }
@@ -130,7 +130,10 @@ fn what_is_left_out_is_said() {
     let tree = Tree::new();
     touch(&tree, &["c/train/good/0.png", "c/train/bad/0.png", "c/test/0.png", "c/test/good/1.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
-    assert_eq!(kinds(&dataset), [(Kind::LeftOut, "c/test".into()), (Kind::LeftOut, "c/train/bad".into())]);
+    assert_eq!(
+        kinds(&dataset),
+        [(FindingKind::LeftOut, "c/test".into()), (FindingKind::LeftOut, "c/train/bad".into())]
+    );
     assert_eq!(dataset.samples(Split::Test).count(), 1);
 }
 
@@ -172,7 +175,7 @@ fn empty_and_stray_folders_beside_categories_change_nothing() {
     );
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!((dataset.layout, names(&dataset).len()), (Layout::Mvtec, 3));
-    let left_out = ["", "empty", "good", "test", "train"].map(|name| (Kind::LeftOut, name.to_string()));
+    let left_out = ["", "empty", "good", "test", "train"].map(|name| (FindingKind::LeftOut, name.to_string()));
     assert_eq!(kinds(&dataset), left_out);
 }
 
@@ -186,7 +189,7 @@ fn a_plain_folder_stays_one_whatever_lies_below_it() {
     assert_eq!(dataset.layout, Layout::Folder);
     assert_eq!(names(&root, dataset.samples(Split::Train)), ["0.png"]);
     assert_eq!(names(&root, dataset.samples(Split::Test)), ["test/good/3.png"]);
-    let left_out = ["old", "raw", "test/good/more"].map(|name| (Kind::LeftOut, name.to_string()));
+    let left_out = ["old", "raw", "test/good/more"].map(|name| (FindingKind::LeftOut, name.to_string()));
     assert_eq!(kinds(&dataset), left_out);
     assert!(dataset.findings[0].what.starts_with("2 images"), "{}", dataset.findings[0]);
 }
@@ -232,7 +235,7 @@ fn loose_and_nested_images_of_a_category_are_named() {
     touch(&tree, &["c/test/cut/5.png", "c/test/cut/more/6.png", "c/validation/good/7.png", "c/train/bad/deep/8.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
     let places = ["", "/test", "/test/cut/more", "/train", "/train/bad", "/train/good/more", "/validation"];
-    assert_eq!(kinds(&dataset), places.map(|place| (Kind::LeftOut, format!("c{place}"))));
+    assert_eq!(kinds(&dataset), places.map(|place| (FindingKind::LeftOut, format!("c{place}"))));
     assert!(dataset.findings.iter().all(|finding| finding.what.starts_with("1 image ")), "{:?}", dataset.findings);
     let read: Vec<String> = names(tree.root(), dataset.categories[0].samples.iter());
     assert_eq!(read, ["c/train/good/2.png", "c/test/cut/5.png"]);
@@ -257,7 +260,7 @@ fn several_masks_of_an_image_lie_in_a_folder_of_its_stem() {
     // There, a value tells the type of the defect.
     assert_eq!(samples[0].mask_rule, MaskRule::NonZero);
     assert_eq!(samples[2].mask_rule, MaskRule::White);
-    assert_eq!(kinds(&dataset), [at("001"), at("007")].map(|path| (Kind::UnpairedMask, path)));
+    assert_eq!(kinds(&dataset), [at("001"), at("007")].map(|path| (FindingKind::UnpairedMask, path)));
     for (finding, word) in dataset.findings.iter().zip(["folders and no mask", "no image \"007\""]) {
         assert!(finding.what.contains(word) && finding.what.contains("_mask.png"), "{finding}");
     }
@@ -270,9 +273,9 @@ fn ground_truth_that_is_laid_out_otherwise_is_named() {
     touch(&tree, &["c/ground_truth/good/000_mask.png", "c/ground_truth/c/cut/000.png", "c/test/good/0.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
     let expected = [
-        (Kind::UnpairedMask, "c/ground_truth"),
-        (Kind::UnpairedMask, "c/ground_truth/c/cut"),
-        (Kind::LeftOut, "c/ground_truth/good"),
+        (FindingKind::UnpairedMask, "c/ground_truth"),
+        (FindingKind::UnpairedMask, "c/ground_truth/c/cut"),
+        (FindingKind::LeftOut, "c/ground_truth/good"),
     ];
     assert_eq!(kinds(&dataset), expected.map(|(kind, path)| (kind, path.to_string())));
     let words = ["2 masks in it are not used", "test/c has no image", "normal images have no defects"];
@@ -289,7 +292,7 @@ fn names_that_may_mean_normal_images_are_findings() {
         touch(&tree, &["c/train/good/0.png", "c/test/good/0.png", "c/test/cut/1.png"]);
         touch(&tree, &[&format!("c/test/{name}/2.png")]);
         let dataset = Dataset::open(tree.root()).unwrap();
-        assert_eq!(kinds(&dataset), [(Kind::UnclearLabel, format!("c/test/{name}"))]);
+        assert_eq!(kinds(&dataset), [(FindingKind::UnclearLabel, format!("c/test/{name}"))]);
         assert!(dataset.findings[0].what.contains("lie in test/good"), "{}", dataset.findings[0]);
     }
     let tree = Tree::new();
@@ -297,7 +300,7 @@ fn names_that_may_mean_normal_images_are_findings() {
         format!("{VISA}pcb1,test,Normal,pcb1/a.JPG,\npcb1,test,Normal,pcb1/b.JPG,\npcb1,test,bent,pcb1/c.JPG,\n");
     tree.write("split_csv/1cls.csv", table);
     let dataset = Dataset::open(tree.root()).unwrap();
-    assert_eq!(kinds(&dataset), vec![(Kind::UnclearLabel, "split_csv/1cls.csv".into()); 2]);
+    assert_eq!(kinds(&dataset), vec![(FindingKind::UnclearLabel, "split_csv/1cls.csv".into()); 2]);
     assert!(
         dataset.findings[0].what.contains("line 8") && dataset.findings[0].what.contains("write normal or anomaly")
     );
@@ -308,7 +311,7 @@ fn masks_that_lie_among_images_are_named() {
     let tree = Tree::new();
     touch(&tree, &["parts/a.png", "parts/a_mask.png", "parts/b.png", "parts/face_mask.png"]);
     let dataset = Dataset::open(tree.root().join("parts")).unwrap();
-    assert_eq!(kinds(&dataset), [(Kind::MaskAmongImages, String::new())]);
+    assert_eq!(kinds(&dataset), [(FindingKind::MaskAmongImages, String::new())]);
     assert!(dataset.findings[0].what.contains("(a_mask.png)"), "{}", dataset.findings[0]);
 }
 
@@ -319,7 +322,7 @@ fn repeated_lines_are_named_and_shared_masks_of_normal_images_are_not() {
     let normal = "pcb1,test,normal,pcb1/x.JPG,pcb1/black.png\npcb1,test,normal,pcb1/y.JPG,pcb1/black.png\n";
     tree.write("split_csv/1cls.csv", format!("{VISA}{line}{normal}"));
     let dataset = Dataset::open(tree.root()).unwrap();
-    assert_eq!(kinds(&dataset), [(Kind::Duplicate, "pcb1/Data/Images/Anomaly/000.JPG".into())]);
+    assert_eq!(kinds(&dataset), [(FindingKind::Duplicate, "pcb1/Data/Images/Anomaly/000.JPG".into())]);
     assert!(dataset.findings[0].what.contains("line 2 and again in line 8"), "{}", dataset.findings[0]);
 }
 
@@ -358,11 +361,11 @@ fn visa_is_read_from_its_table() {
     assert_eq!(masks, ["candle/Data/Masks/Anomaly/007.png", "pcb1/Data/Masks/Anomaly/000.png"]);
     assert!(dataset.samples(Split::Test).all(|sample| sample.mask_rule == MaskRule::NonZero));
     let unpaired = ["candle/Data/Masks/Anomaly/006.png", "pcb1/Data/Masks/Anomaly/055.png"];
-    assert_eq!(kinds(&dataset), unpaired.map(|path| (Kind::UnpairedMask, path.to_string())));
+    assert_eq!(kinds(&dataset), unpaired.map(|path| (FindingKind::UnpairedMask, path.to_string())));
     // Images that the table does not name.
     touch(&tree, &["pcb1/Data/Images/Normal/0000.JPG", "pcb1/Data/Images/Normal/0009.JPG"]);
     let dataset = Dataset::open(tree.root()).unwrap();
-    assert_eq!(kinds(&dataset)[1], (Kind::LeftOut, "pcb1/Data/Images/Normal".into()));
+    assert_eq!(kinds(&dataset)[1], (FindingKind::LeftOut, "pcb1/Data/Images/Normal".into()));
     assert!(dataset.findings[1].what.starts_with("1 image in it is"), "{}", dataset.findings[1]);
 }
 
@@ -472,7 +475,7 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     let odd = dataset.samples(Split::Test).find(|sample| sample.label.is_anomalous()).unwrap();
     assert_eq!(odd.masks.len(), 1);
     assert_eq!(dataset.findings.len(), 1);
-    assert_eq!(dataset.findings[0].kind, Kind::UnpairedMask);
+    assert_eq!(dataset.findings[0].kind, FindingKind::UnpairedMask);
     let report = dataset.check().run().unwrap();
     assert!(report.into_result().unwrap_err().to_string().contains("broken.png"));
 }

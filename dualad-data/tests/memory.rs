@@ -44,11 +44,11 @@ fn decoding_takes_no_more_than_its_limit_counts() {
     }
     let rgb = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Rgb([x as u8, y as u8, (x / 16) as u8]));
     let deep = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Rgba([x as u16, y as u16, 9, 9]));
-    let grey = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Luma([(x ^ y) as u8]));
+    let gray = ImageBuffer::from_fn(WIDTH, HEIGHT, |x, y| Luma([(x ^ y) as u8]));
     let jpeg = encode(rgb.clone(), ImageFormat::Jpeg);
     let files = [
         ("rgb png", 3, encode(rgb.clone(), ImageFormat::Png)),
-        ("grey png", 1, encode(grey, ImageFormat::Png)),
+        ("gray png", 1, encode(gray, ImageFormat::Png)),
         ("16-bit rgba png", 8, encode(deep.clone(), ImageFormat::Png)),
         ("16-bit rgba tiff", 8, encode(deep, ImageFormat::Tiff)),
         ("bmp", 3, encode(rgb.clone(), ImageFormat::Bmp)),

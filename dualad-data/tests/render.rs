@@ -4,20 +4,20 @@ use std::fs;
 use std::path::Path;
 
 use dualad_data::Error;
-use dualad_data::image::{Fit, Preprocess};
-use dualad_data::render::{ColourMap, RenderError, Scale, heat_map, heat_map_placed, outline, save_png, stack, strip};
+use dualad_data::image::{AspectRatio, Preprocess};
+use dualad_data::render::{ColorMap, RenderError, Scale, heat_map, heat_map_placed, outline, save_png, stack, strip};
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use proptest::prelude::*;
 
-const MAPS: [ColourMap; 2] = [ColourMap::Inferno, ColourMap::Viridis];
+const MAPS: [ColorMap; 2] = [ColorMap::Inferno, ColorMap::Viridis];
 
 fn noisy(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([(x * 37 + y * 11) as u8, (x * 5) as u8, (y * 91) as u8]))
 }
 
 /// CIE lightness.
-fn lightness(Rgb(colour): Rgb<u8>) -> f32 {
-    let [r, g, b] = colour.map(|level| {
+fn lightness(Rgb(color): Rgb<u8>) -> f32 {
+    let [r, g, b] = color.map(|level| {
         let level = f32::from(level) / 255.0;
         if level <= 0.04045 { level / 12.92 } else { ((level + 0.055) / 1.055).powf(2.4) }
     });
@@ -26,10 +26,10 @@ fn lightness(Rgb(colour): Rgb<u8>) -> f32 {
 }
 
 #[test]
-fn colour_maps_rise_evenly() {
+fn color_maps_rise_evenly() {
     for map in MAPS {
-        let levels: Vec<f32> = (0..=256).map(|step| lightness(map.colour(step as f32 / 256.0))).collect();
-        // One grey level of rounding is about 0.4.
+        let levels: Vec<f32> = (0..=256).map(|step| lightness(map.color(step as f32 / 256.0))).collect();
+        // One gray level of rounding is about 0.4.
         assert!(levels.windows(2).all(|pair| pair[1] > pair[0] - 0.5), "{map:?}");
         let eighths: Vec<f32> = levels.iter().copied().step_by(32).collect();
         let mean = (eighths[8] - eighths[0]) / 8.0;
@@ -37,14 +37,14 @@ fn colour_maps_rise_evenly() {
             let step = pair[1] - pair[0];
             assert!((0.75 * mean..1.25 * mean).contains(&step), "{map:?}: {step} beside {mean}");
         }
-        assert_eq!(map.colour(f32::NAN), map.colour(0.0));
-        assert_eq!(map.colour(f32::INFINITY), map.colour(1.0));
-        assert_eq!(map.colour(-1.0), map.colour(0.0));
+        assert_eq!(map.color(f32::NAN), map.color(0.0));
+        assert_eq!(map.color(f32::INFINITY), map.color(1.0));
+        assert_eq!(map.color(-1.0), map.color(0.0));
     }
     // Ends and middle of matplotlib's own tables.
-    assert_eq!(ColourMap::Inferno.colour(1.0), Rgb([252, 255, 164]));
-    assert_eq!(ColourMap::Viridis.colour(0.0), Rgb([68, 1, 84]));
-    assert_eq!(ColourMap::Viridis.colour(0.5), Rgb([33, 144, 140]));
+    assert_eq!(ColorMap::Inferno.color(1.0), Rgb([252, 255, 164]));
+    assert_eq!(ColorMap::Viridis.color(0.0), Rgb([68, 1, 84]));
+    assert_eq!(ColorMap::Viridis.color(0.5), Rgb([33, 144, 140]));
 }
 
 #[test]
@@ -54,43 +54,43 @@ fn a_constant_map_is_a_constant_tint() {
     for map in MAPS {
         for value in [f32::MIN, -1.0, 0.0, 0.3, 2.0, f32::MAX] {
             let heat = heat_map(&image, &[value; 35], [5, 7], scale, map, 0.5).unwrap();
-            let Rgb(colour) = map.colour(scale.position(value));
+            let Rgb(color) = map.color(scale.position(value));
             let expected: [u8; 3] = std::array::from_fn(|channel| {
-                (0.5 * f32::from([10u8, 100, 200][channel]) + 0.5 * f32::from(colour[channel])).round() as u8
+                (0.5 * f32::from([10u8, 100, 200][channel]) + 0.5 * f32::from(color[channel])).round() as u8
             });
             assert!(heat.pixels().all(|pixel| pixel.0 == expected), "{map:?}, {value}");
         }
         let ends = [0.0, 1.0].map(|opacity| heat_map(&image, &[1.0], [1, 1], scale, map, opacity).unwrap());
         assert_eq!(ends[0], image);
-        assert!(ends[1].pixels().all(|&pixel| pixel == map.colour(0.5)));
+        assert!(ends[1].pixels().all(|&pixel| pixel == map.color(0.5)));
     }
 }
 
 #[test]
-fn maps_are_sampled_at_pixel_centres() {
+fn maps_are_sampled_at_pixel_centers() {
     let image = noisy(6, 4);
     let map: Vec<f32> = (0..24).map(|value| value as f32).collect();
     let scale = Scale::new(0.0, 23.0).unwrap();
-    let heat = heat_map(&image, &map, [4, 6], scale, ColourMap::Inferno, 1.0).unwrap();
+    let heat = heat_map(&image, &map, [4, 6], scale, ColorMap::Inferno, 1.0).unwrap();
     for (x, y, &pixel) in heat.enumerate_pixels() {
-        assert_eq!(pixel, ColourMap::Inferno.colour((y * 6 + x) as f32 / 23.0));
+        assert_eq!(pixel, ColorMap::Inferno.color((y * 6 + x) as f32 / 23.0));
     }
     // Two cells over six pixels: at the middles of the cells, pixels 1 and 4, their own values.
-    let heat = heat_map(&noisy(6, 1), &[0.0, 1.0], [1, 2], Scale::new(0.0, 1.0).unwrap(), ColourMap::Viridis, 1.0);
+    let heat = heat_map(&noisy(6, 1), &[0.0, 1.0], [1, 2], Scale::new(0.0, 1.0).unwrap(), ColorMap::Viridis, 1.0);
     let shares = [0.0, 0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0];
     for (pixel, share) in heat.unwrap().pixels().zip(shares) {
-        let expected = ColourMap::Viridis.colour(share).0;
+        let expected = ColorMap::Viridis.color(share).0;
         assert!(pixel.0.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 1), "{pixel:?} {expected:?}");
     }
 }
 
 #[test]
 fn a_letterboxed_map_lies_where_its_picture_does() {
-    let (scale, colours) = (Scale::new(0.0, 40.0).unwrap(), ColourMap::Viridis);
+    let (scale, colors) = (Scale::new(0.0, 40.0).unwrap(), ColorMap::Viridis);
     // Pictures wide and tall, and the rows and columns of a 32 x 32 input that are not padding.
     for (width, height, rows, columns) in [(40, 20, 8..24, 0..32), (10, 40, 0..32, 12..20), (64, 64, 0..32, 0..32)] {
         let image = noisy(width, height);
-        let preprocess = Preprocess::new(32, 32).unwrap().fit(Fit::Letterbox([0; 3]));
+        let preprocess = Preprocess::new(32, 32).unwrap().aspect_ratio(AspectRatio::Letterbox([0; 3]));
         // Padding scores high, as it may: nothing like it was learnt.
         let value = |row: usize, column: usize| {
             if rows.contains(&row) && columns.contains(&column) { (row + column / 2) as f32 } else { 1e6 }
@@ -98,24 +98,24 @@ fn a_letterboxed_map_lies_where_its_picture_does() {
         let map: Vec<f32> = (0..32 * 32).map(|i| value(i / 32, i % 32)).collect();
         let cropped: Vec<f32> =
             rows.clone().flat_map(|row| columns.clone().map(move |column| value(row, column))).collect();
-        let placed = heat_map_placed(&image, &map, [32, 32], &preprocess, scale, colours, 0.7).unwrap();
-        let expected = heat_map(&image, &cropped, [rows.len(), columns.len()], scale, colours, 0.7).unwrap();
+        let placed = heat_map_placed(&image, &map, [32, 32], &preprocess, scale, colors, 0.7).unwrap();
+        let expected = heat_map(&image, &cropped, [rows.len(), columns.len()], scale, colors, 0.7).unwrap();
         assert_eq!(placed, expected, "{width}x{height}");
         // A stretched input has no padding.
         let stretch = Preprocess::new(32, 32).unwrap();
-        let placed = heat_map_placed(&image, &map, [32, 32], &stretch, scale, colours, 0.7).unwrap();
-        assert_eq!(placed, heat_map(&image, &map, [32, 32], scale, colours, 0.7).unwrap());
+        let placed = heat_map_placed(&image, &map, [32, 32], &stretch, scale, colors, 0.7).unwrap();
+        assert_eq!(placed, heat_map(&image, &map, [32, 32], scale, colors, 0.7).unwrap());
     }
     // Coarser than the placement: cells 0 to 3 of a 4 x 4 map over a band as thin as one of them.
-    let preprocess = Preprocess::new(64, 64).unwrap().fit(Fit::Letterbox([0; 3]));
+    let preprocess = Preprocess::new(64, 64).unwrap().aspect_ratio(AspectRatio::Letterbox([0; 3]));
     let map: Vec<f32> = (0..16).map(|i| (i / 4) as f32).collect();
-    let heat = heat_map_placed(&noisy(64, 2), &map, [4, 4], &preprocess, Scale::new(0.0, 3.0).unwrap(), colours, 1.0);
-    let middle = colours.colour(0.5).0;
+    let heat = heat_map_placed(&noisy(64, 2), &map, [4, 4], &preprocess, Scale::new(0.0, 3.0).unwrap(), colors, 1.0);
+    let middle = colors.color(0.5).0;
     for pixel in heat.unwrap().pixels() {
         assert!(pixel.0.iter().zip(middle).all(|(a, b)| a.abs_diff(b) <= 3), "{pixel:?} {middle:?}");
     }
     for size in [(1, 1), (1, 4000), (4000, 1)] {
-        assert!(heat_map_placed(&noisy(size.0, size.1), &map, [4, 4], &preprocess, scale, colours, 1.0).is_ok());
+        assert!(heat_map_placed(&noisy(size.0, size.1), &map, [4, 4], &preprocess, scale, colors, 1.0).is_ok());
     }
 }
 
@@ -145,7 +145,7 @@ fn scales_clamp_and_take_percentiles() {
 #[test]
 fn bad_maps_are_errors() {
     let (image, scale) = (noisy(8, 8), Scale::new(0.0, 1.0).unwrap());
-    let heat = |map: &[f32], shape, opacity| heat_map(&image, map, shape, scale, ColourMap::Inferno, opacity);
+    let heat = |map: &[f32], shape, opacity| heat_map(&image, map, shape, scale, ColorMap::Inferno, opacity);
     for (length, shape) in [(5, [2, 3]), (0, [0, 0]), (0, [0, 7]), (4, [usize::MAX, 2]), (4, [2, usize::MAX / 2 + 3])] {
         let error = heat(&vec![0.5; length], shape, 0.5).unwrap_err();
         assert!(matches!(error, Error::Render(RenderError::MapShape { .. })), "{error}");
@@ -158,7 +158,7 @@ fn bad_maps_are_errors() {
         assert!(heat(&[0.0; 4], [2, 2], opacity).unwrap_err().to_string().contains("opacity"));
     }
     let empty = RgbImage::new(0, 5);
-    assert!(heat_map(&empty, &[0.0; 4], [2, 2], scale, ColourMap::Inferno, 0.5).is_ok());
+    assert!(heat_map(&empty, &[0.0; 4], [2, 2], scale, ColorMap::Inferno, 0.5).is_ok());
 }
 
 proptest! {
@@ -170,14 +170,14 @@ proptest! {
             (0..i64::from(width)).contains(&x) && (0..i64::from(height)).contains(&y) && bits[(y * 12 + x) as usize]
         };
         let mask = GrayImage::from_fn(width, height, |x, y| Luma([u8::from(at(x.into(), y.into()))]));
-        let (plain, colour) = (noisy(width, height), Rgb([1, 2, 3]));
+        let (plain, color) = (noisy(width, height), Rgb([1, 2, 3]));
         let mut drawn = plain.clone();
-        outline(&mut drawn, &mask, colour).unwrap();
+        outline(&mut drawn, &mask, color).unwrap();
         for (x, y, &pixel) in drawn.enumerate_pixels() {
             let (column, row) = (i64::from(x), i64::from(y));
-            let neighbours = [(-1, 0), (1, 0), (0, -1), (0, 1)];
-            let boundary = at(column, row) && neighbours.iter().any(|(dx, dy)| !at(column + dx, row + dy));
-            prop_assert_eq!(pixel, if boundary { colour } else { *plain.get_pixel(x, y) });
+            let neighbors = [(-1, 0), (1, 0), (0, -1), (0, 1)];
+            let boundary = at(column, row) && neighbors.iter().any(|(dx, dy)| !at(column + dx, row + dy));
+            prop_assert_eq!(pixel, if boundary { color } else { *plain.get_pixel(x, y) });
         }
     }
 
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let map = &values[..rows * columns];
         if let Ok(scale) = Scale::new(ends.0.min(ends.1), ends.0.max(ends.1)) {
-            let heat = heat_map(&noisy(width, height), map, [rows, columns], scale, ColourMap::Viridis, opacity);
+            let heat = heat_map(&noisy(width, height), map, [rows, columns], scale, ColorMap::Viridis, opacity);
             prop_assert_eq!(heat.is_ok(), map.iter().all(|value| value.is_finite()));
         }
         prop_assert_eq!(Scale::over([map], 1.0, 99.0).is_ok(), map.iter().all(|value| value.is_finite()));

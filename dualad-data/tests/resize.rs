@@ -3,7 +3,7 @@
 mod support;
 
 use dualad_data::Error;
-use dualad_data::image::{Filter, Fit, IMAGENET_MEAN, IMAGENET_STD, Mask, Picture, Preprocess};
+use dualad_data::image::{AspectRatio, Filter, IMAGENET_MEAN, IMAGENET_STD, Mask, Picture, Preprocess};
 use proptest::prelude::*;
 use support::fixture;
 
@@ -65,7 +65,7 @@ fn golden_pictures_resize_alike() {
     assert_eq!(resized_mask(&tensor("resize.mask"), (101, 75), 64, 48), tensor("resize.nearest_64x48"));
 }
 
-/// Two taps per axis, half-pixel centres, the border repeated.
+/// Two taps per axis, half-pixel centers, the border repeated.
 fn plain(picture: &Picture, width: u32, height: u32) -> Vec<f64> {
     let taps = |i: u32, source: u32, target: u32| {
         let last = f64::from(source - 1);
@@ -118,8 +118,8 @@ proptest! {
         let picture = Picture::new(width, height, vec![200; (width * height * 3) as usize]).unwrap();
         let mask = Mask::new(width, height, vec![1; (width * height) as usize]).unwrap();
         let filter = if antialiased { Filter::Antialiased } else { Filter::Bilinear };
-        let fit = if letterbox { Fit::Letterbox([7, 8, 9]) } else { Fit::Stretch };
-        let preprocess = Preprocess::new(target_height, target_width).unwrap().filter(filter).fit(fit);
+        let aspect_ratio = if letterbox { AspectRatio::Letterbox([7, 8, 9]) } else { AspectRatio::Stretch };
+        let preprocess = Preprocess::new(target_height, target_width).unwrap().filter(filter).aspect_ratio(aspect_ratio);
         let (resized, mask) = (preprocess.picture(&picture).unwrap(), preprocess.mask(&mask).unwrap());
         let place = preprocess.placement(width, height);
         prop_assert_eq!((resized.width(), resized.height()), (target_width, target_height));
@@ -138,9 +138,9 @@ proptest! {
 fn extreme_shapes_resize() {
     for (width, height) in [(1, 1), (20_000, 1), (1, 20_000)] {
         let picture = Picture::new(width, height, vec![9; (width * height * 3) as usize]).unwrap();
-        for fit in [Fit::Stretch, Fit::Letterbox([9; 3])] {
+        for aspect_ratio in [AspectRatio::Stretch, AspectRatio::Letterbox([9; 3])] {
             for filter in [Filter::Bilinear, Filter::Antialiased] {
-                let preprocess = Preprocess::new(224, 224).unwrap().fit(fit).filter(filter);
+                let preprocess = Preprocess::new(224, 224).unwrap().aspect_ratio(aspect_ratio).filter(filter);
                 assert!(preprocess.picture(&picture).unwrap().pixels().iter().all(|&level| level == 9));
             }
         }
@@ -149,13 +149,13 @@ fn extreme_shapes_resize() {
 
 #[test]
 fn a_letterbox_keeps_the_aspect_ratio() {
-    let place = Preprocess::new(224, 224).unwrap().fit(Fit::Letterbox([0; 3])).placement(448, 100);
+    let place = Preprocess::new(224, 224).unwrap().aspect_ratio(AspectRatio::Letterbox([0; 3])).placement(448, 100);
     assert_eq!((place.x, place.y, place.width, place.height), (0, 87, 224, 50));
 }
 
 #[test]
 fn antialiasing_lets_every_pixel_have_its_say() {
-    // Stripes one pixel wide: plain bilinear sees some of them, the average is grey.
+    // Stripes one pixel wide: plain bilinear sees some of them, the average is gray.
     let levels = (0..64u32 * 64).flat_map(|i| [if i % 64 % 4 == 0 { 255u8 } else { 0 }; 3]).collect();
     let picture = Picture::new(64, 64, levels).unwrap();
     let smooth = Preprocess::new(4, 4).unwrap().filter(Filter::Antialiased).picture(&picture).unwrap();
@@ -163,7 +163,7 @@ fn antialiasing_lets_every_pixel_have_its_say() {
 }
 
 #[test]
-fn pixels_are_normalised_plane_by_plane() {
+fn pixels_are_normalized_plane_by_plane() {
     let picture = Picture::new(2, 1, vec![0, 51, 102, 153, 204, 255]).unwrap();
     let pixels = Preprocess::new(1, 2).unwrap().pixels(&picture).unwrap();
     let expected = [0u8, 153, 51, 204, 102, 255].iter().enumerate().map(|(i, &level)| {
@@ -171,7 +171,7 @@ fn pixels_are_normalised_plane_by_plane() {
         (f32::from(level) / 255.0 - IMAGENET_MEAN[c]) / IMAGENET_STD[c]
     });
     assert_eq!(pixels, expected.collect::<Vec<_>>());
-    let plain = Preprocess::new(1, 2).unwrap().normalise([0.0; 3], [1.0; 3]).unwrap().pixels(&picture).unwrap();
+    let plain = Preprocess::new(1, 2).unwrap().normalize([0.0; 3], [1.0; 3]).unwrap().pixels(&picture).unwrap();
     assert_eq!(plain[5], 1.0);
 }
 
@@ -182,6 +182,6 @@ fn values_that_cannot_be_are_refused() {
         assert!(matches!(&error, Error::Value { field, .. } if *field == wrong), "{error}");
     }
     let preprocess = Preprocess::new(1, 1).unwrap();
-    assert!(preprocess.clone().normalise([0.0; 3], [1.0, 0.0, 1.0]).is_err());
-    assert!(preprocess.normalise([f32::NAN; 3], [1.0; 3]).is_err());
+    assert!(preprocess.clone().normalize([0.0; 3], [1.0, 0.0, 1.0]).is_err());
+    assert!(preprocess.normalize([f32::NAN; 3], [1.0; 3]).is_err());
 }

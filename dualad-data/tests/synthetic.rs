@@ -176,7 +176,7 @@ fn leftovers_go_and_failures_leave_nothing() {
     // An interrupted call leaves its temporary folder, the list in it first.
     write(&set, &small(), |_, _| {}).unwrap();
     let whole = files(&set);
-    let partial = folder.path().join(".set.incomplete");
+    let partial = folder.path().join(".dualad-unfinished-set");
     fs::rename(&set, &partial).unwrap();
     fs::remove_dir_all(partial.join("gear/test")).unwrap();
     write(&set, &small(), |_, _| {}).unwrap();
@@ -206,7 +206,7 @@ fn leftovers_go_and_failures_leave_nothing() {
 fn a_dataset_that_an_interrupted_call_moved_away_is_put_back() {
     let folder = tempfile::tempdir().unwrap();
     let (set, old, partial) =
-        (folder.path().join("set"), folder.path().join(".set.old"), folder.path().join(".set.incomplete"));
+        (folder.path().join("set"), folder.path().join(".set.old"), folder.path().join(".dualad-unfinished-set"));
     let options = Options { categories: vec![Category::Plate], ..small() };
     write(&set, &options, |_, _| {}).unwrap();
     let whole = files(&set);
@@ -256,7 +256,7 @@ fn a_dataset_that_was_edited_is_not_replaced() {
 #[test]
 fn a_folder_is_told_by_its_marker_and_not_by_words() {
     let folder = tempfile::tempdir().unwrap();
-    let (set, partial) = (folder.path().join("set"), folder.path().join(".set.incomplete"));
+    let (set, partial) = (folder.path().join("set"), folder.path().join(".dualad-unfinished-set"));
     write(&set, &small(), |_, _| {}).unwrap();
     let readme = fs::read(set.join("readme.txt")).unwrap();
     // Somebody's notes on what the generator made, in a folder of the temporary's name.
@@ -301,7 +301,7 @@ fn pipes_do_not_block() {
     }
 }
 
-/// For every 16 x 16 block: colours, spreads and mean gradients at the scales 1, 2 and 4, but nothing of where it is.
+/// For every 16 x 16 block: colors, spreads and mean gradients at the scales 1, 2 and 4, but nothing of where it is.
 fn describe(image: &RgbImage) -> Vec<Vec<f32>> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let at = |x: usize, y: usize| image.get_pixel(x as u32, y as u32).0.map(f32::from);

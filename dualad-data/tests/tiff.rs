@@ -55,7 +55,7 @@ impl Tiff {
             tags.push((320, self.palette.clone()));
         }
         if self.photometric == 6 {
-            // Colour at every pixel.
+            // Color at every pixel.
             tags.push((530, vec![1, 1]));
         }
         tags.sort();
@@ -109,17 +109,17 @@ impl Tiff {
     }
 }
 
-fn grey(levels: &[u8]) -> Vec<u8> {
+fn gray(levels: &[u8]) -> Vec<u8> {
     levels.iter().flat_map(|&level| [level; 3]).collect()
 }
 
 #[test]
-fn palettes_become_their_colours() {
+fn palettes_become_their_colors() {
     // Reds, greens, blues of 16 bits; 0x80ff is 128.5 of 255, all but a little.
     let palette = vec![0, 0xffff, 0x0101, 0x80ff, 0x0202, 0, 0xffff, 0, 0x0303, 0, 0, 0xffff];
-    let colours = [[0u8, 2, 3], [255, 0, 0], [1, 255, 0], [128, 0, 255]];
+    let colors = [[0u8, 2, 3], [255, 0, 0], [1, 255, 0], [128, 0, 255]];
     let two = Tiff { palette, ..Tiff::new(5, 2, 3, 2, 1, &[0b00_01_10_11, 0b01_000000, 0b11_11_00_00, 0]) };
-    let expected: Vec<u8> = [0, 1, 2, 3, 1, 3, 3, 0, 0, 0].iter().flat_map(|&index: &usize| colours[index]).collect();
+    let expected: Vec<u8> = [0, 1, 2, 3, 1, 3, 3, 0, 0, 0].iter().flat_map(|&index: &usize| colors[index]).collect();
     assert_eq!(two.picture().pixels(), expected);
 
     let ramp: Vec<u16> = (0..3).flat_map(|channel| (0..256).map(move |i| (i ^ (channel * 85)) * 257)).collect();
@@ -139,11 +139,11 @@ fn palettes_become_their_colours() {
 #[test]
 fn few_bits_are_spread_over_all_levels() {
     let four = Tiff::new(3, 2, 1, 4, 1, &[0x0f, 0x50, 0xa1, 0xf0]);
-    assert_eq!(four.picture().pixels(), grey(&[0, 255, 85, 170, 17, 255]));
+    assert_eq!(four.picture().pixels(), gray(&[0, 255, 85, 170, 17, 255]));
     let two = Tiff::new(5, 1, 1, 2, 1, &[0b00_01_10_11, 0b10_000000]);
-    assert_eq!(two.picture().pixels(), grey(&[0, 85, 170, 255, 170]));
+    assert_eq!(two.picture().pixels(), gray(&[0, 85, 170, 255, 170]));
     let one = Tiff::new(10, 1, 1, 1, 1, &[0b0101_0000, 0b0100_0000]);
-    assert_eq!(one.picture().pixels(), grey(&[0, 255, 0, 255, 0, 0, 0, 0, 0, 255]));
+    assert_eq!(one.picture().pixels(), gray(&[0, 255, 0, 255, 0, 0, 0, 0, 0, 255]));
     // White is 0: as scanners write it.
     for (bits, inverted) in [(1, one), (2, two), (4, four)] {
         let expected: Vec<u8> = inverted.picture().pixels().iter().map(|level| 255 - level).collect();
@@ -159,7 +159,7 @@ fn ycbcr_becomes_rgb() {
     for (found, expected) in picture.pixels().chunks(3).zip(expected) {
         assert!(found.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 1), "{found:?} {expected:?}");
     }
-    // As jpeg, with colour at every other pixel.
+    // As jpeg, with color at every other pixel.
     let picture = Picture::read(fixture("ycbcr_jpeg.tif"), &Limits::default()).unwrap();
     assert_eq!((picture.width(), picture.height()), (32, 16));
     for (x, expected) in [(3, [200u8, 40, 30]), (28, [20, 60, 210])] {
@@ -171,13 +171,13 @@ fn ycbcr_becomes_rgb() {
 #[test]
 fn further_samples_of_grey_are_dropped() {
     let eight = Tiff::new(2, 2, 1, 8, 2, &[10, 0, 20, 255, 30, 7, 40, 9]);
-    assert_eq!(eight.picture().pixels(), grey(&[10, 20, 30, 40]));
+    assert_eq!(eight.picture().pixels(), gray(&[10, 20, 30, 40]));
     let sixteen = |little: bool| {
         let level = |value: u16| if little { value.to_le_bytes() } else { value.to_be_bytes() };
         let data: Vec<u8> = [257u16 * 3, 9, 40_000, 9].into_iter().flat_map(level).collect();
         Picture::decode(&Tiff::new(2, 1, 1, 16, 2, &data).bytes(little, false), "a.tif", &Limits::default()).unwrap()
     };
-    assert_eq!(sixteen(true).pixels(), grey(&[3, 156]));
+    assert_eq!(sixteen(true).pixels(), gray(&[3, 156]));
     assert_eq!(sixteen(true), sixteen(false));
 }
 
@@ -200,7 +200,7 @@ fn orientation_is_applied() {
         let unusual = Tiff { orientation, ..Tiff::new(3, 2, 1, 4, 1, &nibbles) };
         for picture in [plain.picture(), unusual.picture()] {
             assert_eq!(picture.width() as usize, width, "orientation {orientation}");
-            assert_eq!(picture.pixels(), grey(&expected.map(|level| level * 17)), "orientation {orientation}");
+            assert_eq!(picture.pixels(), gray(&expected.map(|level| level * 17)), "orientation {orientation}");
         }
         let mask = Tiff { orientation, ..Tiff::new(3, 2, 1, 8, 1, &[255, 0, 0, 0, 0, 0]) }.bytes(true, false);
         let mask = Mask::decode(&mask, "mask.tif", MaskRule::White, &Limits::default()).unwrap();
@@ -211,7 +211,7 @@ fn orientation_is_applied() {
 #[test]
 fn kinds_that_are_not_read_are_named() {
     let twelve = Tiff::new(2, 1, 1, 12, 1, &[0; 3]).error();
-    assert!(twelve.contains("grey tiff of 1 x 12 bits") && twelve.contains("convert it to png"), "{twelve}");
+    assert!(twelve.contains("gray tiff of 1 x 12 bits") && twelve.contains("convert it to png"), "{twelve}");
     let float = Tiff { format: 3, ..Tiff::new(1, 1, 1, 32, 1, &[0; 4]) }.error();
     assert!(float.contains("32 floating-point bits"), "{float}");
     let signed = Tiff { format: 2, ..Tiff::new(1, 1, 1, 16, 1, &[0; 2]) }.error();
@@ -274,6 +274,6 @@ fn limits_and_damage_are_errors_for_unusual_kinds_too() {
         }
     }
     // Other readers agree that what is written above is TIFF.
-    let grey = Tiff::new(2, 1, 1, 8, 1, &[3, 4]).bytes(false, false);
-    assert_eq!(image::ImageReader::new(Cursor::new(grey)).with_guessed_format().unwrap().decode().unwrap().width(), 2);
+    let gray = Tiff::new(2, 1, 1, 8, 1, &[3, 4]).bytes(false, false);
+    assert_eq!(image::ImageReader::new(Cursor::new(gray)).with_guessed_format().unwrap().decode().unwrap().width(), 2);
 }

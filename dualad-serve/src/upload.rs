@@ -146,7 +146,7 @@ fn raw(headers: &HeaderMap, kind: &str, limits: UploadLimits) -> Result<Option<R
     let format = match (format, channels) {
         (None | Some("rgb8"), 3) => PixelFormat::Rgb8,
         (Some("bgr8"), 3) => PixelFormat::Bgr8,
-        (None | Some("grey8"), 1) => PixelFormat::Grey8,
+        (None | Some("grey8"), 1) => PixelFormat::Gray8,
         (other, channels) => {
             let other = other.unwrap_or_default();
             let message =

@@ -29,7 +29,6 @@ pub mod metrics;
 mod model;
 mod ops;
 mod pseudo_anomaly;
-mod random;
 pub mod recipe;
 mod reconstructor;
 pub mod report;
@@ -48,13 +47,14 @@ pub use config::{
 pub use detector::Detector;
 pub use dualad_backbones as backbones;
 pub use dualad_data as data;
+use dualad_data::random;
+pub use dualad_data::{Random, Stream};
 pub use dualad_store as store;
 pub use error::{Error, ErrorKind, Format, FormatError, Result};
 pub use evaluate::{ImageScores, TestSet};
 pub use model::{AspectRatio, Input, Model, ModelConfig, ModelFiles, Resampling};
 #[doc(hidden)]
 pub use ops::bench;
-pub use random::{Random, Stream};
 pub use reconstructor::Reconstructor;
 pub use score::Scores;
 

@@ -1,18 +1,19 @@
 //! What is wrong with a dataset, said before training starts.
 
-mod across;
-mod finding;
-mod look;
+mod dataset;
+mod report;
+mod sample;
 
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, Sample};
+use crate::cancel::Cancel;
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::image::Limits;
-use crate::loader::Cancel;
 use crate::parallel::{Ordered, thread_count};
-pub use finding::{Finding, Kind, Report, Severity};
-use look::Seen;
+use crate::sample::Sample;
+pub use report::Report;
+use sample::Inspected;
 
 /// A check of every file of a dataset: each image and mask is decoded once. What damage that finds is told at
 /// [`crate::image::Picture::read`].
@@ -82,20 +83,20 @@ impl<'a> Check<'a> {
             let (samples, limits, cancel) = (Arc::clone(&samples), self.limits, self.cancel.clone());
             let headers_only = self.headers_only;
             move |index: usize| match &samples[index] {
-                _ if cancel.is_cancelled() => Seen::default(),
-                sample if headers_only => look::headers(sample, &limits),
-                sample => look::whole(sample, &limits),
+                _ if cancel.is_cancelled() => Inspected::default(),
+                sample if headers_only => sample::headers(sample, &limits),
+                sample => sample::whole(sample, &limits),
             }
         };
         let mut all = Ordered::start(samples.len(), threads, threads.saturating_mul(4), work)
             .map_err(|error| Error::Io { action: "start threads to read", path: self.dataset.root.clone(), error })?;
-        let mut seen = Vec::with_capacity(samples.len());
+        let mut inspected = Vec::with_capacity(samples.len());
         for (done, sample) in samples.iter().enumerate() {
             let next = all.next();
             if self.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            seen.push(next.ok_or_else(|| Error::Decode {
+            inspected.push(next.ok_or_else(|| Error::Decode {
                 path: sample.path.clone(),
                 reason: "a thread that checks images, perhaps this one, ended early".into(),
             })?);
@@ -103,11 +104,23 @@ impl<'a> Check<'a> {
         }
 
         let mut findings = self.dataset.findings.clone();
-        across::without_normal_images(self.dataset, &mut findings);
-        across::mixed_sizes(self.dataset, &samples, &seen, &mut findings);
-        across::duplicates(&samples, &seen, &mut findings);
-        findings.extend(seen.into_iter().flat_map(|seen| seen.findings));
+        dataset::without_normal_images(self.dataset, &mut findings);
+        dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);
+        dataset::duplicates(&samples, &inspected, &mut findings);
+        findings.extend(inspected.into_iter().flat_map(|inspected| inspected.findings));
         findings.sort_by(|a, b| b.severity().cmp(&a.severity()).then_with(|| a.path.cmp(&b.path)));
         Ok(Report { findings, images: samples.len() })
+    }
+}
+
+impl Dataset {
+    /// A check of every file, to be run before training starts.
+    pub fn check(&self) -> Check<'_> {
+        Check::new(self)
+    }
+
+    /// [`Dataset::check`] with its defaults.
+    pub fn checked(&self) -> Result<Report> {
+        self.check().run()
     }
 }

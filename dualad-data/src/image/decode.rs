@@ -8,11 +8,15 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
+#[cfg(feature = "jpeg")]
+use super::jpeg;
 use super::levels::{Levels, MaskValues};
 use super::limits::{Limits, MEMORY};
+use super::mask_rule::MaskRule;
+use super::memory::{buffer, lies_across, peak};
 use super::raster::{Mask, Picture};
-use super::{jpeg, tiff};
-use crate::dataset::MaskRule;
+#[cfg(feature = "tiff")]
+use super::tiff;
 use crate::error::{Error, Result};
 
 /// What a picture and a mask need at least for a pixel, in bytes.
@@ -20,9 +24,9 @@ const PICTURE: u64 = 3;
 const MASK: u64 = 1;
 
 impl Picture {
-    /// Reads png, jpg, bmp, tiff or webp, recognised by content and not by name.
+    /// Reads png, jpg, bmp, tiff or webp, recognized by content and not by name.
     ///
-    /// Grey becomes RGB, a palette its colours, 16 bits are rounded to 8, alpha is dropped (as OpenCV does), EXIF
+    /// Gray becomes RGB, a palette its colors, 16 bits are rounded to 8, alpha is dropped (as OpenCV does), EXIF
     /// orientation is applied. Of several frames or pages, the first counts.
     ///
     /// # Damage
@@ -51,7 +55,7 @@ impl Picture {
 }
 
 impl Mask {
-    /// Reads a mask, of every kind that [`Picture::read`] takes. Of a coloured one, the brightest channel counts.
+    /// Reads a mask, of every kind that [`Picture::read`] takes. Of a colored one, the brightest channel counts.
     pub fn read(path: impl AsRef<Path>, rule: MaskRule, limits: &Limits) -> Result<Self> {
         let path = path.as_ref();
         Self::decode(&read(path, limits)?, path, rule, limits)
@@ -89,7 +93,9 @@ fn stored(path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
 fn header(mut file: BufReader<File>, path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
     let start = file.fill_buf().map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
     match format(start, path)? {
+        #[cfg(feature = "jpeg")]
         ImageFormat::Jpeg => jpeg::size(file, path),
+        #[cfg(feature = "tiff")]
         ImageFormat::Tiff => tiff::size(file, path),
         format => {
             let mut decoder = other(file, format, path, limits)?;
@@ -143,7 +149,9 @@ fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Result<Level
         return Err(Error::EmptyFile { path: path.into() });
     }
     guarded(path, || match format(bytes, path)? {
+        #[cfg(feature = "jpeg")]
         ImageFormat::Jpeg => jpeg::decode(bytes, path, limits, room),
+        #[cfg(feature = "tiff")]
         ImageFormat::Tiff => tiff::decode(bytes, path, limits, room)
             .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, room))
             .map_err(tiff::of_lzw),
@@ -151,8 +159,21 @@ fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Result<Level
     })
 }
 
+/// Returns the format of a file by its first bytes.
 fn format(start: &[u8], path: &Path) -> Result<ImageFormat> {
-    // BigTIFF, which is not guessed.
+    let format = guess(start, path)?;
+    let (feature, is_enabled) = match format {
+        ImageFormat::Png => ("png", cfg!(feature = "png")),
+        ImageFormat::Jpeg => ("jpeg", cfg!(feature = "jpeg")),
+        ImageFormat::Bmp => ("bmp", cfg!(feature = "bmp")),
+        ImageFormat::Tiff => ("tiff", cfg!(feature = "tiff")),
+        _ => ("webp", cfg!(feature = "webp")),
+    };
+    if is_enabled { Ok(format) } else { Err(Error::FormatDisabled { path: path.into(), feature }) }
+}
+
+fn guess(start: &[u8], path: &Path) -> Result<ImageFormat> {
+    // BigTIFF, which `image` does not recognize.
     if start.starts_with(b"II\x2b\0") || start.starts_with(b"MM\0\x2b") {
         return Ok(ImageFormat::Tiff);
     }
@@ -199,6 +220,7 @@ fn of_image(path: &Path, limits: &Limits, error: ImageError) -> Error {
 
 fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits, room: u64) -> Result<Levels> {
     let of_kind = |error: Error| match error {
+        #[cfg(feature = "tiff")]
         Error::Unsupported { path, reason } if format == ImageFormat::Tiff => {
             let kind = tiff::kind(bytes).map(|kind| format!("it is a {kind}, which is not read"));
             Error::Unsupported { path, reason: kind.unwrap_or(reason) }
@@ -228,7 +250,7 @@ fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits,
     let working = match format {
         // The decoder unpacks into a buffer of its own, of four samples where there are four inks.
         ImageFormat::Tiff => stored.max(pixels * if deep { 8 } else { 4 }),
-        // Planes of colour and alpha, or a frame on a canvas.
+        // Planes of color and alpha, or a frame on a canvas.
         ImageFormat::WebP => pixels * 9,
         _ => 0,
     };
@@ -266,33 +288,6 @@ fn is_lossy(webp: &[u8]) -> bool {
 /// Metadata that cannot be read is no reason to refuse the pixels.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
-}
-
-fn lies_across(orientation: Orientation) -> bool {
-    orientation.to_exif() > 4
-}
-
-/// What decoding takes at its peak: at first its own buffer and the decoder's memory, and then, where the image is
-/// turned, what is turned and what it becomes.
-pub(super) fn peak(pixels: u64, own: u64, working: u64, room: u64, orientation: Orientation) -> u64 {
-    // Rows in work, tables, and what else does not grow with the image.
-    const SMALL: u64 = 1 << 20;
-    let turned = if lies_across(orientation) { pixels.saturating_mul(2 * room) } else { 0 };
-    own.saturating_add(working).max(turned).saturating_add(SMALL)
-}
-
-/// `length` zeros, with room for `own` bytes.
-pub(super) fn buffer(path: &Path, own: u64, length: usize) -> Result<Vec<u8>> {
-    let mut buffer = Vec::new();
-    let room = usize::try_from(own).unwrap_or(usize::MAX);
-    let error = std::io::ErrorKind::OutOfMemory.into();
-    buffer.try_reserve_exact(room.max(length)).map_err(|_| Error::Io {
-        action: "find memory to decode",
-        path: path.into(),
-        error,
-    })?;
-    buffer.resize(length, 0);
-    Ok(buffer)
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 
+use super::mask_rule::MaskRule;
 use super::raster::{Mask, Picture};
-use crate::dataset::MaskRule;
 use crate::error::Result;
 
 /// An image as it is stored.
 pub(super) struct Levels {
     pub(super) width: u32,
     pub(super) height: u32,
-    /// 1 (grey), 2 (and alpha), 3 (RGB) or 4 (and alpha).
+    /// 1 (gray), 2 (and alpha), 3 (RGB) or 4 (and alpha).
     pub(super) channels: usize,
     /// Whether a level has 16 bits, in the machine's byte order.
     pub(super) deep: bool,
@@ -28,13 +28,13 @@ pub(crate) struct MaskValues {
     /// Full white at the mask's depth.
     pub(crate) white: u16,
     /// How many pixels are neither 0 nor white.
-    pub(crate) grey: usize,
+    pub(crate) gray: usize,
     /// Whether the file's compression made some of them up.
     pub(crate) lossy: bool,
 }
 
 impl Levels {
-    /// Grey becomes RGB, 16 bits are rounded to 8, alpha is dropped.
+    /// Gray becomes RGB, 16 bits are rounded to 8, alpha is dropped.
     pub(super) fn into_picture(mut self) -> Result<Picture> {
         if self.deep {
             let count = self.bytes.len() / 2;
@@ -45,14 +45,14 @@ impl Levels {
             }
             self.bytes.truncate(count);
         }
-        let (pixels, colours) = (self.bytes.len() / self.channels, if self.channels < 3 { 1 } else { 3 });
-        if colours < self.channels {
+        let (pixels, colors) = (self.bytes.len() / self.channels, if self.channels < 3 { 1 } else { 3 });
+        if colors < self.channels {
             for pixel in 0..pixels {
-                self.bytes.copy_within(pixel * self.channels..pixel * self.channels + colours, pixel * colours);
+                self.bytes.copy_within(pixel * self.channels..pixel * self.channels + colors, pixel * colors);
             }
-            self.bytes.truncate(pixels * colours);
+            self.bytes.truncate(pixels * colors);
         }
-        if colours == 1 {
+        if colors == 1 {
             self.bytes.resize(pixels * 3, 0);
             // From the end, where nothing is left to read.
             for pixel in (0..pixels).rev() {
@@ -71,23 +71,23 @@ impl Levels {
     }
 
     /// The rule counts at the file's own depth: rounded to 8 bits, a faint value would be 0 and a bright one white. Of
-    /// several colours, the brightest counts.
+    /// several colors, the brightest counts.
     pub(super) fn into_mask(mut self, rule: MaskRule) -> Result<(Mask, MaskValues)> {
-        let (samples, colours) = (self.channels, if self.channels < 3 { 1 } else { 3 });
+        let (samples, colors) = (self.channels, if self.channels < 3 { 1 } else { 3 });
         let white = if self.deep { u16::MAX } else { u16::from(u8::MAX) };
-        let mut values = MaskValues { largest: 0, white, grey: 0, lossy: self.lossy };
+        let mut values = MaskValues { largest: 0, white, gray: 0, lossy: self.lossy };
         let width = if self.deep { 2 } else { 1 };
         let pixels = self.bytes.len() / (samples * width);
         for pixel in 0..pixels {
             let first = pixel * samples * width;
             let value = if self.deep {
                 let level = |at| u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]);
-                (0..colours).map(|colour| level(first + 2 * colour)).fold(0, u16::max)
+                (0..colors).map(|color| level(first + 2 * color)).fold(0, u16::max)
             } else {
-                u16::from(self.bytes[first..first + colours].iter().copied().fold(0, u8::max))
+                u16::from(self.bytes[first..first + colors].iter().copied().fold(0, u8::max))
             };
             values.largest = values.largest.max(value);
-            values.grey += usize::from(value != 0 && value != white);
+            values.gray += usize::from(value != 0 && value != white);
             let marked = match rule {
                 MaskRule::White => value == white,
                 MaskRule::NonZero => value != 0,

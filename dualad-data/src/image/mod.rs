@@ -1,4 +1,4 @@
-//! From a file to the numbers that a network takes: decode, resize, normalise.
+//! From a file to the numbers that a network takes: decode, resize, normalize.
 //!
 //! ```no_run
 //! use dualad_data::image::{Limits, Picture, Preprocess};
@@ -14,20 +14,25 @@
 #[doc(no_inline)]
 pub use image::{GrayImage, Rgb, RgbImage};
 
-mod decode;
+pub(crate) mod decode;
+#[cfg(feature = "jpeg")]
 mod jpeg;
-mod levels;
+#[cfg(feature = "jpeg")]
+mod jpeg_markers;
+pub(crate) mod levels;
 mod limits;
-mod normalise;
+mod mask_rule;
+mod memory;
+mod normalize;
 mod raster;
 mod raw;
 mod resize;
+#[cfg(feature = "tiff")]
 mod tiff;
 
-pub(crate) use decode::{orientation_of as orientation, size};
-pub(crate) use levels::MaskValues;
 pub use limits::Limits;
-pub use normalise::{IMAGENET_MEAN, IMAGENET_STD};
+pub use mask_rule::MaskRule;
+pub use normalize::{IMAGENET_MEAN, IMAGENET_STD};
 pub use raster::{Mask, Picture};
 pub use raw::{PixelFormat, RawImage};
-pub use resize::{Filter, Fit, Placement, Preprocess};
+pub use resize::{AspectRatio, Filter, Placement, Preprocess};

@@ -14,7 +14,7 @@ pub enum PixelFormat {
     /// Blue, green, red: OpenCV's order, and many cameras'.
     Bgr8,
     /// One level.
-    Grey8,
+    Gray8,
 }
 
 impl PixelFormat {
@@ -22,7 +22,7 @@ impl PixelFormat {
     pub fn bytes(self) -> usize {
         match self {
             Self::Rgb8 | Self::Bgr8 => 3,
-            Self::Grey8 => 1,
+            Self::Gray8 => 1,
         }
     }
 }
@@ -32,12 +32,12 @@ impl PixelFormat {
 /// ```
 /// use dualad_data::image::{PixelFormat, Picture, RawImage};
 ///
-/// // Two rows of three grey pixels, each row in four bytes.
+/// // Two rows of three gray pixels, each row in four bytes.
 /// let buffer = [10, 20, 30, 0, 40, 50, 60, 0];
-/// let raw = RawImage::new(&buffer, 3, 2, PixelFormat::Grey8)?.stride(4)?;
+/// let raw = RawImage::new(&buffer, 3, 2, PixelFormat::Gray8)?.stride(4)?;
 /// assert_eq!(raw.to_picture()?.pixels()[9..12], [40, 40, 40]);
 ///
-/// let error = RawImage::new(&buffer, 3, 3, PixelFormat::Grey8).unwrap_err();
+/// let error = RawImage::new(&buffer, 3, 3, PixelFormat::Gray8).unwrap_err();
 /// assert!(error.to_string().contains("8 bytes"));
 /// # Ok::<(), dualad_data::Error>(())
 /// ```
@@ -126,14 +126,14 @@ impl<'a> RawImage<'a> {
             match self.format {
                 PixelFormat::Rgb8 => rgb.extend_from_slice(row),
                 PixelFormat::Bgr8 => rgb.extend(row.as_chunks::<3>().0.iter().flat_map(|&[b, g, r]| [r, g, b])),
-                PixelFormat::Grey8 => rgb.extend(row.iter().flat_map(|&level| [level; 3])),
+                PixelFormat::Gray8 => rgb.extend(row.iter().flat_map(|&level| [level; 3])),
             }
         }
         Picture::new(self.width, self.height, rgb)
     }
 }
 
-/// As [`Picture::read`] would read it from a file: grey becomes RGB, 16 bits are rounded to 8, alpha is dropped. A copy.
+/// As [`Picture::read`] would read it from a file: gray becomes RGB, 16 bits are rounded to 8, alpha is dropped. A copy.
 ///
 /// # Errors
 /// [`Error::Value`] for a picture without pixels.
@@ -155,13 +155,13 @@ mod tests {
     #[test]
     fn every_format_and_stride_gives_the_same_picture() {
         let (width, height) = (5u32, 3u32);
-        let colour = |x: u32, y: u32| [(x * 40) as u8, (y * 80) as u8, (x + y) as u8];
-        let expected: Vec<u8> = (0..height).flat_map(|y| (0..width).flat_map(move |x| colour(x, y))).collect();
+        let color = |x: u32, y: u32| [(x * 40) as u8, (y * 80) as u8, (x + y) as u8];
+        let expected: Vec<u8> = (0..height).flat_map(|y| (0..width).flat_map(move |x| color(x, y))).collect();
         for gap in [0, 1, 7] {
             for (format, order) in [(PixelFormat::Rgb8, [0, 1, 2]), (PixelFormat::Bgr8, [2, 1, 0])] {
                 let mut buffer = Vec::new();
                 for y in 0..height {
-                    buffer.extend((0..width).flat_map(|x| order.map(|channel| colour(x, y)[channel])));
+                    buffer.extend((0..width).flat_map(|x| order.map(|channel| color(x, y)[channel])));
                     // The last row needs no gap.
                     buffer.extend(vec![99; if y + 1 < height { gap } else { 0 }]);
                 }
@@ -178,16 +178,16 @@ mod tests {
         assert!(raw(4, 2, PixelFormat::Rgb8).is_ok());
         for (width, height, format) in [
             (0, 2, PixelFormat::Rgb8),
-            (4, 0, PixelFormat::Grey8),
+            (4, 0, PixelFormat::Gray8),
             (3, 3, PixelFormat::Bgr8),
             (u32::MAX, u32::MAX, PixelFormat::Rgb8),
-            (1, u32::MAX, PixelFormat::Grey8),
+            (1, u32::MAX, PixelFormat::Gray8),
         ] {
             assert!(raw(width, height, format).is_err(), "{width}x{height} {format:?}");
         }
         let image = raw(4, 2, PixelFormat::Rgb8).unwrap();
         assert!(image.stride(11).is_err() && image.stride(13).is_err() && image.stride(usize::MAX).is_err());
-        assert!(raw(24, 1, PixelFormat::Grey8).unwrap().stride(usize::MAX).is_ok());
+        assert!(raw(24, 1, PixelFormat::Gray8).unwrap().stride(usize::MAX).is_ok());
     }
 
     /// An application that decodes on its own gets the scores that a path would have got.

@@ -6,7 +6,7 @@ use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
-use super::normalise::{IMAGENET_MEAN, IMAGENET_STD, Table};
+use super::normalize::{IMAGENET_MEAN, IMAGENET_STD, Table};
 use super::raster::{Mask, Picture};
 use crate::error::{Error, Result};
 
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Filter {
-    /// 2x2 taps with half-pixel centres, as OpenCV's `INTER_LINEAR` within one level. When it shrinks, most pixels of a
+    /// 2x2 taps with half-pixel centers, as OpenCV's `INTER_LINEAR` within one level. When it shrinks, most pixels of a
     /// large picture have no say: this is what the paper does.
     #[default]
     Bilinear,
@@ -25,11 +25,11 @@ pub enum Filter {
 /// What happens to a picture of another aspect ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub enum Fit {
+pub enum AspectRatio {
     /// It is stretched.
     #[default]
     Stretch,
-    /// It keeps its aspect ratio, and this colour fills what is left above and below, or left and right.
+    /// It keeps its aspect ratio, and this color fills what is left above and below, or left and right.
     Letterbox([u8; 3]),
 }
 
@@ -50,10 +50,10 @@ pub struct Placement {
 /// Turns pictures into a network's input, and their masks into targets of the same size.
 ///
 /// ```
-/// use dualad_data::image::{Filter, Fit, Picture, Preprocess};
+/// use dualad_data::image::{AspectRatio, Filter, Picture, Preprocess};
 ///
 /// let picture = Picture::new(2, 1, vec![0, 0, 0, 255, 255, 255])?;
-/// let preprocess = Preprocess::new(16, 32)?.filter(Filter::Antialiased).fit(Fit::Letterbox([124, 116, 104]));
+/// let preprocess = Preprocess::new(16, 32)?.filter(Filter::Antialiased).aspect_ratio(AspectRatio::Letterbox([124, 116, 104]));
 /// let resized = preprocess.picture(&picture)?;
 /// assert_eq!((resized.height(), resized.width()), (16, 32));
 /// assert_eq!(preprocess.pixels(&picture)?.len(), 3 * 16 * 32);
@@ -64,7 +64,7 @@ pub struct Preprocess {
     height: u32,
     width: u32,
     filter: Filter,
-    fit: Fit,
+    aspect_ratio: AspectRatio,
     table: Arc<Table>,
 }
 
@@ -72,7 +72,7 @@ pub struct Preprocess {
 const LARGEST_SIDE: u32 = 1 << 14;
 
 impl Preprocess {
-    /// To this size: bilinear, stretched, normalised as ImageNet.
+    /// To this size: bilinear, stretched, normalized as ImageNet.
     pub fn new(height: u32, width: u32) -> Result<Self> {
         for (field, value) in [("height", height), ("width", width)] {
             if value == 0 || value > LARGEST_SIDE {
@@ -81,7 +81,7 @@ impl Preprocess {
             }
         }
         let table = Arc::new(Table::new(IMAGENET_MEAN, IMAGENET_STD));
-        Ok(Self { height, width, filter: Filter::default(), fit: Fit::default(), table })
+        Ok(Self { height, width, filter: Filter::default(), aspect_ratio: AspectRatio::default(), table })
     }
 
     /// Sets how pictures are resampled.
@@ -93,13 +93,13 @@ impl Preprocess {
 
     /// Sets what happens to other aspect ratios.
     #[must_use]
-    pub fn fit(mut self, fit: Fit) -> Self {
-        self.fit = fit;
+    pub fn aspect_ratio(mut self, aspect_ratio: AspectRatio) -> Self {
+        self.aspect_ratio = aspect_ratio;
         self
     }
 
     /// Sets what is subtracted from each channel (on `[0, 1]`), and what it is then divided by.
-    pub fn normalise(mut self, mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
+    pub fn normalize(mut self, mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         if !mean.iter().all(|value| value.is_finite()) {
             let reason = "choose finite numbers".into();
             return Err(Error::Value { field: "mean", value: format!("{mean:?}"), reason });
@@ -124,9 +124,9 @@ impl Preprocess {
 
     /// Where a picture of this size comes to lie.
     pub fn placement(&self, width: u32, height: u32) -> Placement {
-        match self.fit {
-            Fit::Stretch => Placement { x: 0, y: 0, width: self.width, height: self.height },
-            Fit::Letterbox(_) => {
+        match self.aspect_ratio {
+            AspectRatio::Stretch => Placement { x: 0, y: 0, width: self.width, height: self.height },
+            AspectRatio::Letterbox(_) => {
                 let (source_width, source_height) = (f64::from(width.max(1)), f64::from(height.max(1)));
                 let scale = (f64::from(self.width) / source_width).min(f64::from(self.height) / source_height);
                 let side = |source: f64, largest: u32| ((source * scale).round() as u32).clamp(1, largest);
@@ -140,9 +140,9 @@ impl Preprocess {
     pub fn picture(&self, picture: &Picture) -> Result<Picture> {
         let place = self.placement(picture.width(), picture.height());
         let resized = resize(picture, place.width, place.height, self.filter)?;
-        let pixels = match self.fit {
-            Fit::Letterbox(colour) if (place.width, place.height) != (self.width, self.height) => {
-                let canvas = colour.repeat(self.width as usize * self.height as usize);
+        let pixels = match self.aspect_ratio {
+            AspectRatio::Letterbox(color) if (place.width, place.height) != (self.width, self.height) => {
+                let canvas = color.repeat(self.width as usize * self.height as usize);
                 self.place(place, &resized, canvas, 3)
             }
             _ => resized,

@@ -1,4 +1,4 @@
-//! The kinds of TIFF that the `image` crate leaves out: palettes, YCbCr, 2 and 4 bits, and grey with more samples.
+//! The kinds of TIFF that the `image` crate leaves out: palettes, YCbCr, 2 and 4 bits, and gray with more samples.
 
 use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
@@ -10,6 +10,7 @@ use tiff::tags::Tag;
 
 use super::levels::Levels;
 use super::limits::{Limits, MEMORY};
+use super::memory::{buffer, peak};
 use crate::error::{Error, Result};
 
 const WHITE_IS_ZERO: u16 = 0;
@@ -22,7 +23,7 @@ const JPEG: u16 = 7;
 
 /// What the first page's tags say of its samples.
 #[derive(Clone, Copy)]
-struct Kind {
+struct SampleFormat {
     photometric: u16,
     bits: u16,
     samples: u16,
@@ -33,7 +34,7 @@ struct Kind {
     orientation: Orientation,
 }
 
-impl Kind {
+impl SampleFormat {
     fn of<R: BufRead + Seek>(decoder: &mut Decoder<R>) -> Self {
         let mut tag = |tag, default| match decoder.find_tag_unsigned_vec::<u16>(tag) {
             Ok(Some(values)) => values.first().copied().unwrap_or(default),
@@ -55,22 +56,22 @@ impl Kind {
 
     /// Whether this file's decoder takes it.
     fn is_read(self) -> bool {
-        let grey = matches!(self.photometric, WHITE_IS_ZERO | BLACK_IS_ZERO);
+        let gray = matches!(self.photometric, WHITE_IS_ZERO | BLACK_IS_ZERO);
         let unsigned = self.format == 1 && !(self.planar && self.samples > 1);
         unsigned
             && match self.photometric {
                 PALETTE => self.samples == 1 && matches!(self.bits, 1 | 2 | 4 | 8),
                 YCBCR => self.samples == 3 && self.bits == 8,
-                _ if grey && self.samples == 1 => matches!(self.bits, 2 | 4),
-                _ => grey && self.samples < 5 && matches!(self.bits, 8 | 16),
+                _ if gray && self.samples == 1 => matches!(self.bits, 2 | 4),
+                _ => gray && self.samples < 5 && matches!(self.bits, 8 | 16),
             }
     }
 }
 
-impl std::fmt::Display for Kind {
+impl std::fmt::Display for SampleFormat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let photometric = match self.photometric {
-            WHITE_IS_ZERO | BLACK_IS_ZERO => "grey",
+            WHITE_IS_ZERO | BLACK_IS_ZERO => "gray",
             2 => "RGB",
             PALETTE => "palette",
             4 => "transparency",
@@ -78,7 +79,7 @@ impl std::fmt::Display for Kind {
             YCBCR => "YCbCr",
             8..=10 => "Lab",
             32803 => "raw sensor",
-            _ => "unknown colour",
+            _ => "unknown color",
         };
         let format = match self.format {
             1 => "",
@@ -96,26 +97,26 @@ pub(super) fn size(file: impl BufRead + Seek, path: &Path) -> Result<((u32, u32)
     let error = |error: TiffError| Error::Decode { path: path.into(), reason: error.to_string() };
     let mut decoder = Decoder::new(file).map_err(error)?;
     let size = decoder.dimensions().map_err(error)?;
-    Ok((size, Kind::of(&mut decoder).orientation))
+    Ok((size, SampleFormat::of(&mut decoder).orientation))
 }
 
 /// The kind of a file, for messages.
 pub(super) fn kind(bytes: &[u8]) -> Option<String> {
-    Some(Kind::of(&mut Decoder::new(Cursor::new(bytes)).ok()?).to_string())
+    Some(SampleFormat::of(&mut Decoder::new(Cursor::new(bytes)).ok()?).to_string())
 }
 
 /// `None` for what the `image` crate reads, or has the words for.
 pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Option<Result<Levels>> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
-    let kind = Kind::of(&mut decoder);
+    let kind = SampleFormat::of(&mut decoder);
     if let Some(reason) = missing(&mut decoder, bytes, kind) {
         return Some(Err(Error::Decode { path: path.into(), reason }));
     }
     kind.is_read().then(|| decode_kind(kind, decoder, bytes, path, limits, room))
 }
 
-/// What the file lacks of the strips or tiles that it names: a decoder of jpeg fills in grey for it.
-fn missing(decoder: &mut Decoder<Cursor<&[u8]>>, bytes: &[u8], kind: Kind) -> Option<String> {
+/// What the file lacks of the strips or tiles that it names: a decoder of jpeg fills in gray for it.
+fn missing(decoder: &mut Decoder<Cursor<&[u8]>>, bytes: &[u8], kind: SampleFormat) -> Option<String> {
     let mut of = |tag| decoder.find_tag_unsigned_vec::<u64>(tag).ok().flatten();
     for (offsets, counts, what) in
         [(Tag::StripOffsets, Tag::StripByteCounts, "strip"), (Tag::TileOffsets, Tag::TileByteCounts, "tile")]
@@ -129,7 +130,7 @@ fn missing(decoder: &mut Decoder<Cursor<&[u8]>>, bytes: &[u8], kind: Kind) -> Op
                 return Some(format!("its {what} {index} ends at byte {end}, but the file has {length} bytes"));
             };
             if kind.compression == JPEG
-                && let Some(reason) = super::jpeg::damage(part)
+                && let Some(reason) = super::jpeg_markers::damage(part)
             {
                 return Some(format!("its {what} {index} is a damaged jpeg: {reason}"));
             }
@@ -153,7 +154,7 @@ pub(super) fn of_lzw(error: Error) -> Error {
 }
 
 fn decode_kind(
-    kind: Kind,
+    kind: SampleFormat,
     mut decoder: Decoder<Cursor<&[u8]>>,
     bytes: &[u8],
     path: &Path,
@@ -179,17 +180,17 @@ fn decode_kind(
     let channels = if matches!(kind.photometric, PALETTE | YCBCR) { 3 } else { 1 };
     let own = pixels * room.max(sample * channels as u64);
     let working = 2 * stored + bytes.len() as u64;
-    limits.check_memory(path, super::decode::peak(pixels, own, working, room, kind.orientation))?;
+    limits.check_memory(path, peak(pixels, own, working, room, kind.orientation))?;
 
     let mut palette = Vec::new();
     let decoded = if kind.photometric == PALETTE {
-        palette = colours(decoder.get_tag_u16_vec(Tag::ColorMap).map_err(of_tiff)?, kind.bits).ok_or_else(|| {
+        palette = colors(decoder.get_tag_u16_vec(Tag::ColorMap).map_err(of_tiff)?, kind.bits).ok_or_else(|| {
             Error::Decode { path: path.into(), reason: "its palette has not three values for each index".into() }
         })?;
-        // The decoder refuses palettes, and reads the same samples as grey.
-        let mut grey = bytes.to_vec();
-        set_grey(&mut grey);
-        let decoder = Decoder::new(Cursor::new(grey)).map_err(of_tiff)?;
+        // The decoder refuses palettes, and reads the same samples as gray.
+        let mut gray = bytes.to_vec();
+        set_gray(&mut gray);
+        let decoder = Decoder::new(Cursor::new(gray)).map_err(of_tiff)?;
         decoder.with_limits(within(limits)).read_image()
     } else {
         decoder.with_limits(within(limits)).read_image()
@@ -200,7 +201,7 @@ fn decode_kind(
         _ => return Err(of_tiff(TiffError::UnsupportedError(tiff::TiffUnsupportedError::UnknownInterpretation))),
     };
     let short = || Error::Decode { path: path.into(), reason: "it has fewer pixels than its header says".into() };
-    let mut levels = super::decode::buffer(path, own, (pixels * sample * channels as u64) as usize)?;
+    let mut levels = buffer(path, own, (pixels * sample * channels as u64) as usize)?;
     let rows = levels.chunks_exact_mut(width as usize * sample as usize * channels);
     let stride = (u64::from(width) * u64::from(kind.bits) * u64::from(kind.samples)).div_ceil(8) as usize;
     for (row, line) in rows.enumerate() {
@@ -208,7 +209,7 @@ fn decode_kind(
         match kind.photometric {
             PALETTE => {
                 for (pixel, index) in line.chunks_exact_mut(3).zip(unpack(stored, kind.bits)) {
-                    // As many colours as there are indices.
+                    // As many colors as there are indices.
                     pixel.copy_from_slice(&palette.get(usize::from(index)).copied().unwrap_or_default());
                 }
             }
@@ -250,7 +251,7 @@ fn unpack(row: &[u8], bits: u16) -> impl Iterator<Item = u8> + '_ {
 }
 
 /// A palette's reds, then its greens, then its blues, of 16 bits; some programs write 8, and some 8 and a byte of 0.
-fn colours(map: Vec<u16>, bits: u16) -> Option<Vec<[u8; 3]>> {
+fn colors(map: Vec<u16>, bits: u16) -> Option<Vec<[u8; 3]>> {
     let count = 1 << bits;
     let (red, rest) = map.split_at_checked(count)?;
     let (green, blue) = rest.split_at_checked(count)?;
@@ -271,8 +272,8 @@ fn rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|level| (level + 0.5) as u8)
 }
 
-/// Sets the first page's photometric interpretation to grey, in place; leaves anything that is no TIFF as it is.
-fn set_grey(bytes: &mut [u8]) {
+/// Sets the first page's photometric interpretation to gray, in place; leaves anything that is no TIFF as it is.
+fn set_gray(bytes: &mut [u8]) {
     let little = bytes.first() == Some(&b'I');
     let number = |at: usize, length: usize, bytes: &[u8]| -> Option<usize> {
         let part = bytes.get(at..at.checked_add(length)?)?;
@@ -289,9 +290,9 @@ fn set_grey(bytes: &mut [u8]) {
         if number(at, 2, bytes) == Some(usize::from(Tag::PhotometricInterpretation.to_u16())) {
             // The value, of 2 bytes, stands where an offset would.
             let value = at + if big { 12 } else { 8 };
-            let grey = if little { BLACK_IS_ZERO.to_le_bytes() } else { BLACK_IS_ZERO.to_be_bytes() };
+            let gray = if little { BLACK_IS_ZERO.to_le_bytes() } else { BLACK_IS_ZERO.to_be_bytes() };
             if let Some(place) = bytes.get_mut(value..value + 2) {
-                place.copy_from_slice(&grey);
+                place.copy_from_slice(&gray);
             }
             return;
         }

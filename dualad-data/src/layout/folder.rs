@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::left_out::LeftOut;
 use super::listing::{display_name, list};
-use super::{masks_among, mvtec, shape};
-use crate::check::Finding;
-use crate::dataset::{Category, Label, Sample, Split};
+use super::names::masks_among;
+use super::{mvtec, recognize};
 use crate::error::Result;
+use crate::finding::Finding;
+use crate::sample::{Category, Label, Sample, Split};
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    let normal = shape::only(root, shape::plain(root)?)?;
+    let normal = recognize::only(root, recognize::plain(root)?)?;
     let name = display_name(root);
     let mut left_out = LeftOut { top: root, category: &name, findings };
     let advice = format!("normal images are those in {} itself; move them there, or away", normal.display());

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::listing::{Folder, list};
-use crate::check::{Finding, Kind};
-use crate::error::without_path;
+use crate::error::{Result, without_path};
+use crate::finding::{Finding, FindingKind};
 
 /// How deep below a folder that is not read images are looked for: as deep as any layout has them.
 const DEPTH: usize = 4;
@@ -41,7 +41,7 @@ impl LeftOut<'_> {
     }
 
     fn add(&mut self, folder: &Path, what: String) {
-        self.findings.push(Finding::new(Kind::LeftOut, self.category, folder, what));
+        self.findings.push(Finding::new(FindingKind::LeftOut, self.category, folder, what));
     }
 }
 
@@ -50,7 +50,7 @@ fn images(count: usize, place: &str) -> String {
 }
 
 /// How many images are in a folder and below it.
-fn below(folder: &Path, top: &Path, depth: usize) -> crate::Result<usize> {
+fn below(folder: &Path, top: &Path, depth: usize) -> Result<usize> {
     if is_link_within(folder, top) {
         return Ok(0);
     }

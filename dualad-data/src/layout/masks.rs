@@ -5,18 +5,19 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list, stem};
-use crate::check::{Finding, Kind};
-use crate::dataset::{MaskRule, Sample};
 use crate::error::{Result, without_path};
+use crate::finding::{Finding, FindingKind};
+use crate::image::MaskRule;
+use crate::sample::Sample;
 
 /// The masks of one type of defect.
 pub(crate) struct Masks {
-    by_stem: BTreeMap<OsString, Vec<Mask>>,
+    by_stem: BTreeMap<OsString, Vec<MaskFile>>,
     /// MVTec LOCO has a folder of masks for each image.
     folders: Vec<(Folder, bool)>,
 }
 
-struct Mask {
+struct MaskFile {
     path: PathBuf,
     image: Option<PathBuf>,
 }
@@ -25,7 +26,7 @@ impl Masks {
     pub(crate) fn new(listing: Listing) -> Self {
         let mut by_stem = BTreeMap::<_, Vec<_>>::new();
         for path in listing.images {
-            by_stem.entry(stem(&path).to_os_string()).or_default().push(Mask { path, image: None });
+            by_stem.entry(stem(&path).to_os_string()).or_default().push(MaskFile { path, image: None });
         }
         Self { by_stem, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
     }
@@ -40,7 +41,7 @@ impl Masks {
             // The one without the suffix fits no other image: it is not to be called unpaired too.
             for mask in self.by_stem.get_mut(stem(&sample.path)).into_iter().flatten() {
                 let what = format!("{} fits it too, and is not used", mask.path.display());
-                findings.push(Finding::new(Kind::AmbiguousMask, &sample.category, &sample.path, what));
+                findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
                 mask.image = Some(sample.path.clone());
             }
         }
@@ -52,7 +53,7 @@ impl Masks {
         let several = masks.len() > 1;
         let Some(mask) = masks.first_mut() else { return Ok(()) };
         let mut ambiguous =
-            |what| findings.push(Finding::new(Kind::AmbiguousMask, &sample.category, &sample.path, what));
+            |what| findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
         if several {
             ambiguous(format!("several masks have its stem; {} is taken", mask.path.display()));
         }
@@ -68,7 +69,7 @@ impl Masks {
         Ok(())
     }
 
-    /// Each mask of such a folder marks one defect, by a grey value that tells its type.
+    /// Each mask of such a folder marks one defect, by a gray value that tells its type.
     fn pair_folder(&mut self, sample: &mut Sample) -> Result<()> {
         let Some((folder, used)) = self.folders.iter_mut().find(|(folder, _)| folder.name == stem(&sample.path)) else {
             return Ok(());
@@ -84,7 +85,7 @@ impl Masks {
 
     /// Names what no image took. `images` is where those would have to be.
     pub(crate) fn report_unpaired(self, category: &str, images: &str, findings: &mut Vec<Finding>) {
-        let mut add = |path: &Path, what| findings.push(Finding::new(Kind::UnpairedMask, category, path, what));
+        let mut add = |path: &Path, what| findings.push(Finding::new(FindingKind::UnpairedMask, category, path, what));
         for mask in self.by_stem.into_values().flatten().filter(|mask| mask.image.is_none()) {
             let name = stem(&mask.path).to_string_lossy();
             let name = name.strip_suffix("_mask").unwrap_or(&name);

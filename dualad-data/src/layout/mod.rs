@@ -5,67 +5,23 @@ mod left_out;
 mod listing;
 mod masks;
 mod mvtec;
-mod shape;
+mod names;
+mod recognize;
 mod visa;
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::check::{Finding, Kind};
-use crate::dataset::{Category, Dataset};
 use crate::error::{Error, Result};
-use shape::Shape;
-
-/// The folder of normal images, wherever types of defects have folders.
-pub(crate) const GOOD: &str = "good";
-
-/// Whether a name is one that people give to normal images, and no reader takes as such.
-fn may_be_normal(name: &str) -> bool {
-    const NAMES: [&str; 14] = [
-        GOOD,
-        "goods",
-        "ok",
-        "okay",
-        "normal",
-        "normals",
-        "nominal",
-        "pass",
-        "passed",
-        "fine",
-        "clean",
-        "nodefect",
-        "defectfree",
-        "nondefective",
-    ];
-    let letters: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    name != GOOD && NAMES.contains(&letters.as_str())
-}
-
-/// Names masks that lie beside their images (`x_mask.png` beside `x.png`), and so pass for images.
-fn masks_among(images: &[PathBuf], folder: &Path, category: &str, findings: &mut Vec<Finding>) {
-    let stems: BTreeSet<_> = images.iter().map(|path| listing::stem(path)).collect();
-    let mut masks = images.iter().filter(|path| {
-        let stem = listing::stem(path).to_string_lossy();
-        stem.strip_suffix("_mask").is_some_and(|image| stems.contains(OsStr::new(image)))
-    });
-    if let Some(first) = masks.next() {
-        let name = first.file_name().unwrap_or_default().to_string_lossy();
-        let count = 1 + masks.count();
-        let what = format!(
-            "{count} of its images {} by name the mask of another ({name}), and yet taken for an image; move masks to \
-             ground_truth/<type>",
-            if count == 1 { "is" } else { "are each" }
-        );
-        findings.push(Finding::new(Kind::MaskAmongImages, category, folder, what));
-    }
-}
+use crate::finding::Finding;
+use crate::sample::Category;
+use names::GOOD;
+use recognize::FolderKind;
 
 /// How a dataset lies on disk.
 ///
 /// Hidden files and files without an image's extension (png, jpg, jpeg, bmp, tif, tiff, webp; in any case) are passed
 /// over. Everything is sorted by name, byte by byte, on every platform. Images in a place that the layout does not read
-/// are findings ([`crate::Kind::LeftOut`], [`crate::Kind::UnpairedMask`]), and never passed over.
+/// are findings ([`crate::FindingKind::LeftOut`], [`crate::FindingKind::UnpairedMask`]), and never passed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {
@@ -114,10 +70,10 @@ impl Layout {
         if root.join(visa::TABLE).is_file() {
             return Ok(Self::Visa);
         }
-        match shape::of(root, &entries, shape::plain(root)?)? {
-            Shape::Category | Shape::Categories(_) => Ok(Self::Mvtec),
-            Shape::Plain(_) => Ok(Self::Folder),
-            Shape::Nothing => Err(Error::Layout { path: root.into(), reason: nothing(&entries) }),
+        match recognize::folder(root, &entries, recognize::plain(root)?)? {
+            FolderKind::Category | FolderKind::Categories(_) => Ok(Self::Mvtec),
+            FolderKind::Plain(_) => Ok(Self::Folder),
+            FolderKind::Nothing => Err(Error::Layout { path: root.into(), reason: nothing(&entries) }),
         }
     }
 }
@@ -144,7 +100,8 @@ fn nothing(entries: &listing::Listing) -> String {
     reason
 }
 
-pub(crate) fn read(layout: Layout, root: &Path) -> Result<Dataset> {
+/// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.
+pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Finding>)> {
     let mut findings = Vec::new();
     let mut categories = match layout {
         Layout::Mvtec => mvtec::read(root, &mut findings)?,
@@ -162,5 +119,5 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<Dataset> {
         return Err(Error::Layout { path: root.into(), reason });
     }
     findings.sort_by(|a: &Finding, b| a.path.cmp(&b.path));
-    Ok(Dataset { root: root.into(), layout, categories, findings })
+    Ok((categories, findings))
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list, list_if_there};
 use super::masks::Masks;
-use super::shape::{self, Shape};
-use super::{GOOD, masks_among, may_be_normal};
-use crate::check::{Finding, Kind};
-use crate::dataset::{Category, Label, Sample, Split};
+use super::names::{GOOD, masks_among, may_be_normal};
+use super::recognize::{self, FolderKind};
 use crate::error::Result;
+use crate::finding::{Finding, FindingKind};
+use crate::sample::{Category, Label, Sample, Split};
 
 const TRAIN: &str = "train";
 pub(crate) const TEST: &str = "test";
@@ -17,10 +17,10 @@ pub(crate) const TRUTH: &str = "ground_truth";
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let listing = list(root)?;
-    let names = match shape::of(root, &listing, Vec::new())? {
-        Shape::Categories(names) => names,
-        Shape::Category => return Ok(vec![read_category(root, findings)?]),
-        Shape::Plain(_) | Shape::Nothing => return Ok(Vec::new()),
+    let names = match recognize::folder(root, &listing, Vec::new())? {
+        FolderKind::Categories(names) => names,
+        FolderKind::Category => return Ok(vec![read_category(root, findings)?]),
+        FolderKind::Plain(_) | FolderKind::Nothing => return Ok(Vec::new()),
     };
     let is_category = |folder: &&Folder| names.contains(&folder.name);
     let mut left_out = LeftOut { top: root, category: "", findings };
@@ -84,7 +84,7 @@ pub(crate) fn test_samples(folder: &Path, category: &str, findings: &mut Vec<Fin
         let name = kind.name.to_string_lossy();
         if may_be_normal(&name) && !inner.images.is_empty() {
             let what = format!("its images count as defects of the type \"{name}\"; normal ones lie in {TEST}/{GOOD}");
-            findings.push(Finding::new(Kind::UnclearLabel, category, &kind.path, what));
+            findings.push(Finding::new(FindingKind::UnclearLabel, category, &kind.path, what));
         }
         let label = Label::Anomalous(name.clone().into_owned());
         let mut masks = Masks::new(list_if_there(&truth.join(&kind.name))?);
@@ -111,7 +111,7 @@ fn unused_truth(truth: &Path, types: &[Folder], category: &str, findings: &mut V
                 masks => format!("{masks} masks in it are"),
             },
         );
-        findings.push(Finding::new(Kind::UnpairedMask, category, truth, what));
+        findings.push(Finding::new(FindingKind::UnpairedMask, category, truth, what));
     }
     for kind in &listing.folders {
         if kind.name == GOOD {

@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 use super::left_out::LeftOut;
 use super::listing::list_if_there;
 use super::masks::Masks;
-use crate::check::{Finding, Kind};
-use crate::dataset::{Category, Label, MaskRule, Sample, Split};
 use crate::error::{Error, Result};
+use crate::finding::{Finding, FindingKind};
+use crate::image::MaskRule;
+use crate::sample::{Category, Label, Sample, Split};
 
 /// The one-class split: every normal image that is not for testing is for training.
 pub(crate) const TABLE: &str = "split_csv/1cls.csv";
@@ -64,7 +65,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
                 "line {line}: column label is \"{label}\", which counts as a type of defect; write normal or anomaly, in \
                  lower case, where that is meant"
             );
-            findings.push(Finding::new(Kind::UnclearLabel, object, &table, what));
+            findings.push(Finding::new(FindingKind::UnclearLabel, object, &table, what));
         }
         let label = match label {
             "normal" => Label::Normal,
@@ -82,7 +83,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let mut sample = Sample::new(path("image", image)?, object, split, label);
         if let Some(first) = lines.insert(sample.path.clone(), line) {
             let what = format!("{TABLE} names it in line {first} and again in line {line}; remove one");
-            findings.push(Finding::new(Kind::Duplicate, object, &sample.path, what));
+            findings.push(Finding::new(FindingKind::Duplicate, object, &sample.path, what));
         }
         sample.mask_rule = MaskRule::NonZero;
         if !mask.is_empty() {
@@ -119,7 +120,7 @@ fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Ve
         let [mask, ..] = &sample.masks[..] else { continue };
         if let Some(other) = images.insert(mask.clone(), sample.path.clone()).filter(|other| *other != sample.path) {
             let what = format!("it shares the mask {} with {}", mask.display(), other.display());
-            findings.push(Finding::new(Kind::AmbiguousMask, name, &sample.path, what));
+            findings.push(Finding::new(FindingKind::AmbiguousMask, name, &sample.path, what));
         }
     }
     let data = root.join(name).join("Data");

@@ -2,14 +2,14 @@
 
 use image::{GrayImage, Rgb, RgbImage};
 
-use super::RenderError;
+use super::error::RenderError;
 use crate::error::Result;
 
 /// Pixels between two pictures, and what is seen there.
 const GAP: u32 = 8;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 
-/// Draws the contour of a mask: its own pixels (any but 0) that have one of their four neighbours outside it. Outside the
+/// Draws the contour of a mask: its own pixels (any but 0) that have one of their four neighbors outside it. Outside the
 /// picture is outside the mask.
 ///
 /// ```
@@ -28,7 +28,7 @@ const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 ///
 /// # Errors
 /// [`RenderError::Size`] where the two differ in size.
-pub fn outline(image: &mut RgbImage, mask: &GrayImage, colour: Rgb<u8>) -> Result<()> {
+pub fn outline(image: &mut RgbImage, mask: &GrayImage, color: Rgb<u8>) -> Result<()> {
     if image.dimensions() != mask.dimensions() {
         return Err(RenderError::Size { mask: mask.dimensions(), image: image.dimensions() }.into());
     }
@@ -42,13 +42,13 @@ pub fn outline(image: &mut RgbImage, mask: &GrayImage, colour: Rgb<u8>) -> Resul
                 && inside(x, y.wrapping_add(1))
         };
         if inside(x, y) && !enclosed() {
-            *pixel = colour;
+            *pixel = color;
         }
     }
     Ok(())
 }
 
-/// The pictures side by side with a white gap of 8 pixels; lower ones are centred.
+/// The pictures side by side with a white gap of 8 pixels; lower ones are centerd.
 ///
 /// ```
 /// use dualad_data::image_crate::RgbImage;
@@ -73,7 +73,7 @@ pub fn strip(images: &[&RgbImage]) -> Result<RgbImage> {
     Ok(strip)
 }
 
-/// The pictures from top to bottom with a white gap of 8 pixels; narrower ones are centred.
+/// The pictures from top to bottom with a white gap of 8 pixels; narrower ones are centerd.
 ///
 /// ```
 /// use dualad_data::image_crate::RgbImage;

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use image::{Rgb, RgbImage};
 
-use super::{ColourMap, RenderError};
+use super::color_map::ColorMap;
+use super::error::RenderError;
 use crate::error::Result;
 use crate::image::Preprocess;
 
-/// The scores at the two ends of the colour map. Fix one for a whole set: only then do equal colours mean equal scores.
+/// The scores at the two ends of the color map. Fix one for a whole set: only then do equal colors mean equal scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     low: f32,
@@ -65,12 +66,12 @@ impl Scale {
         Self::new(low, high.max(low))
     }
 
-    /// The score at and below which everything has the lowest colour.
+    /// The score at and below which everything has the lowest color.
     pub fn low(self) -> f32 {
         self.low
     }
 
-    /// The score at and above which everything has the highest colour.
+    /// The score at and above which everything has the highest color.
     pub fn high(self) -> f32 {
         self.high
     }
@@ -89,22 +90,22 @@ impl Scale {
     }
 }
 
-/// The image with the map's colours over it: of the image's size, each pixel `1 - opacity` image and `opacity` colour.
+/// The image with the map's colors over it: of the image's size, each pixel `1 - opacity` image and `opacity` color.
 ///
-/// `map` is row-major `[rows, columns]`; of another size than the image, it is resized bilinearly with half-pixel centres.
+/// `map` is row-major `[rows, columns]`; of another size than the image, it is resized bilinearly with half-pixel centers.
 /// `opacity` is 0 (the image alone) to 1 (the map alone).
 ///
 /// A map of a letterboxed input covers the padding too: that one takes [`heat_map_placed`].
 ///
 /// ```
 /// use dualad_data::image_crate::{Rgb, RgbImage};
-/// use dualad_data::render::{ColourMap, Scale, heat_map};
+/// use dualad_data::render::{ColorMap, Scale, heat_map};
 ///
 /// let image = RgbImage::from_pixel(4, 4, Rgb([120, 120, 120]));
 /// let map = [0.0, 0.0, 0.0, 9.0];
-/// let heat = heat_map(&image, &map, [2, 2], Scale::new(0.0, 9.0)?, ColourMap::Inferno, 1.0)?;
-/// assert_eq!(*heat.get_pixel(0, 0), ColourMap::Inferno.colour(0.0));
-/// assert_eq!(*heat.get_pixel(3, 3), ColourMap::Inferno.colour(1.0));
+/// let heat = heat_map(&image, &map, [2, 2], Scale::new(0.0, 9.0)?, ColorMap::Inferno, 1.0)?;
+/// assert_eq!(*heat.get_pixel(0, 0), ColorMap::Inferno.color(0.0));
+/// assert_eq!(*heat.get_pixel(3, 3), ColorMap::Inferno.color(1.0));
 /// # Ok::<(), dualad_data::Error>(())
 /// ```
 ///
@@ -116,11 +117,11 @@ pub fn heat_map(
     map: &[f32],
     shape: [usize; 2],
     scale: Scale,
-    colours: ColourMap,
+    colors: ColorMap,
     opacity: f32,
 ) -> Result<RgbImage> {
     let whole = [0.0..1.0, 0.0..1.0];
-    draw(image, map, shape, whole, scale, colours, opacity)
+    draw(image, map, shape, whole, scale, colors, opacity)
 }
 
 /// [`heat_map`] of a map that covers the whole input to which `preprocess` brought the image: what lies over the padding of
@@ -136,7 +137,7 @@ pub fn heat_map_placed(
     shape: [usize; 2],
     preprocess: &Preprocess,
     scale: Scale,
-    colours: ColourMap,
+    colors: ColorMap,
     opacity: f32,
 ) -> Result<RgbImage> {
     let place = preprocess.placement(image.width(), image.height());
@@ -146,7 +147,7 @@ pub fn heat_map_placed(
     };
     let across = share(place.x, place.width, preprocess.width());
     let down = share(place.y, place.height, preprocess.height());
-    draw(image, map, shape, [down, across], scale, colours, opacity)
+    draw(image, map, shape, [down, across], scale, colors, opacity)
 }
 
 /// `parts` are the parts of the map's rows and columns that lie over the image.
@@ -156,7 +157,7 @@ fn draw(
     [rows, columns]: [usize; 2],
     parts: [Range<f64>; 2],
     scale: Scale,
-    colours: ColourMap,
+    colors: ColorMap,
     opacity: f32,
 ) -> Result<RgbImage> {
     if map.is_empty() || rows.checked_mul(columns) != Some(map.len()) {
@@ -173,9 +174,9 @@ fn draw(
     for (x, y, pixel) in heat.enumerate_pixels_mut() {
         let ((left, right, over), (top, bottom, below)) = (across.at(x), down.at(y));
         let row = |row: usize| mix(map[row * columns + left], map[row * columns + right], over);
-        let Rgb(colour) = colours.colour(scale.position(mix(row(top), row(bottom), below)));
-        for (under, colour) in pixel.0.iter_mut().zip(colour) {
-            *under = mix(f32::from(*under), f32::from(colour), opacity).round() as u8;
+        let Rgb(color) = colors.color(scale.position(mix(row(top), row(bottom), below)));
+        for (under, color) in pixel.0.iter_mut().zip(color) {
+            *under = mix(f32::from(*under), f32::from(color), opacity).round() as u8;
         }
     }
     Ok(heat)
@@ -211,12 +212,12 @@ impl Axis {
         Self { start, step: (end - start) / f64::from(pixels.max(1)), cells }
     }
 
-    /// The two cells around a pixel's centre and the share of the second.
+    /// The two cells around a pixel's center and the share of the second.
     fn at(&self, pixel: u32) -> (usize, usize, f32) {
         let [lowest, highest] = self.cells;
-        let centre = self.start + (f64::from(pixel) + 0.5) * self.step - 0.5;
-        let centre = centre.clamp(lowest as f64, highest as f64);
-        let first = centre.floor();
-        (first as usize, (first as usize + 1).min(highest), (centre - first) as f32)
+        let center = self.start + (f64::from(pixel) + 0.5) * self.step - 0.5;
+        let center = center.clamp(lowest as f64, highest as f64);
+        let first = center.floor();
+        (first as usize, (first as usize + 1).min(highest), (center - first) as f32)
     }
 }

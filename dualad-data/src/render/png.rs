@@ -1,12 +1,12 @@
 //! PNG files that are either whole or not there.
 
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageBuffer, ImageEncoder, PixelWithColorType};
 
-use super::RenderError;
+use super::error::RenderError;
 use crate::error::{Error, Result};
 
 /// Writes a picture of 8 bits a channel as PNG, to a temporary name beside the file that is then renamed. Where the path is
@@ -33,33 +33,13 @@ where
     P: PixelWithColorType<Subpixel = u8>,
 {
     let bytes = encode_png(path, image)?;
-    let io = |error| Error::Io { action: "write", path: path.to_owned(), error };
-    if path.file_name().is_none() {
-        return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "the path names no file")));
-    }
-    // Renaming would replace whatever has the name.
-    let target = match std::fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() => path.canonicalize().ok(),
-        Ok(_) => Some(path.to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(io(error)),
-    };
-    let is_there = std::fs::symlink_metadata(path).is_ok();
-    if is_there && !target.as_ref().is_some_and(|target| target.is_file()) {
-        return Err(RenderError::NotAFile { path: path.to_owned() }.into());
-    }
-    let path = target.as_deref().unwrap_or(path);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(crate::UNFINISHED).tempfile_in(folder).map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
-    #[cfg(unix)]
-    {
-        // Temporary files are their owner's alone; a picture is for others to look at.
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(io)?;
-    }
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map(|_| ()).map_err(|error| io(error.error))
+    dualad_store::write_atomically(path, &bytes).map_err(|error| {
+        // A folder, a device, a pipe, or a link that leads nowhere.
+        if error.kind() == ErrorKind::InvalidInput && path.file_name().is_some() {
+            return RenderError::NotAFile { path: path.to_owned() }.into();
+        }
+        Error::Io { action: "write", path: path.to_owned(), error }
+    })
 }
 
 /// The file's content; `path` is for the error.

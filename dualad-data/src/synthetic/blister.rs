@@ -2,12 +2,13 @@
 
 use std::f32::consts::PI;
 
+use super::category::Defect;
 use super::light::Light;
 use super::mark::{Mark, damage};
 use super::noise::{Point, fractal, noise, step};
-use super::shape::{Colour, Pose, cover, length, minus, over, rounded_box, scale, segment, times};
-use super::{Defect, Flaw, Scene};
-use crate::random::Random;
+use super::scene::{Flaw, Scene};
+use super::shape::{Color, Pose, cover, length, minus, over, rounded_box, scale, segment, times};
+use crate::random::Sequence;
 
 const COLUMNS: usize = 3;
 const ROWS: usize = 4;
@@ -16,11 +17,11 @@ const PITCH: Point = [0.56, 0.45];
 const POCKET: f32 = 0.205;
 const TABLET: f32 = 0.155;
 const HALF: Point = [0.87, 0.93];
-const WHITE: Colour = [0.74, 0.71, 0.66];
-const WRONG: [Colour; 3] = [[0.70, 0.48, 0.42], [0.62, 0.60, 0.36], [0.45, 0.55, 0.66]];
+const WHITE: Color = [0.74, 0.71, 0.66];
+const WRONG: [Color; 3] = [[0.70, 0.48, 0.42], [0.62, 0.60, 0.36], [0.45, 0.55, 0.66]];
 
 #[derive(Clone, Copy)]
-enum Shape {
+enum TabletShape {
     Round,
     /// The same tablet in a smaller size.
     Small,
@@ -28,8 +29,8 @@ enum Shape {
 }
 
 struct Tablet {
-    shape: Shape,
-    colour: Colour,
+    shape: TabletShape,
+    color: Color,
     lies: Pose,
 }
 
@@ -39,7 +40,7 @@ const STRENGTH: f32 = 1.8;
 pub(super) struct Blister {
     light: Light,
     pose: Pose,
-    table: Colour,
+    table: Color,
     seed: u32,
     /// By pocket, row by row; nothing in an empty one.
     tablets: Vec<Option<Tablet>>,
@@ -47,15 +48,15 @@ pub(super) struct Blister {
 }
 
 impl Blister {
-    pub(super) fn new(random: &mut Random, flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(random: &mut Sequence, flaw: Option<Flaw>) -> Self {
         let light = Light::new(random);
         let pose = Pose::jitter(random, 0.03, 0.05, 0.02);
         let table = scale([0.10, 0.13, 0.18], random.range(0.8, 1.2));
-        let seed = random.next() as u32;
+        let seed = random.bits() as u32;
         let tablets = (0..COLUMNS * ROWS).map(|_| {
             let shift = [random.range(-0.025, 0.025), random.range(-0.025, 0.025)];
             let lies = Pose::new(shift, random.range(-PI, PI), random.range(0.985, 1.015));
-            Some(Tablet { shape: Shape::Round, colour: scale(WHITE, random.range(0.95, 1.03)), lies })
+            Some(Tablet { shape: TabletShape::Round, color: scale(WHITE, random.range(0.95, 1.03)), lies })
         });
         let mut blister = Self { light, pose, table, seed, tablets: tablets.collect(), mark: None };
         if let Some(Flaw { defect, mut random }) = flaw {
@@ -66,15 +67,18 @@ impl Blister {
                     if let Some(tablet) = &mut blister.tablets[pocket] {
                         let kind = random.below(WRONG.len() + 2);
                         match WRONG.get(kind) {
-                            Some(&colour) => tablet.colour = colour,
-                            None => tablet.shape = if kind == WRONG.len() { Shape::Small } else { Shape::Capsule },
+                            Some(&color) => tablet.color = color,
+                            None => {
+                                tablet.shape =
+                                    if kind == WRONG.len() { TabletShape::Small } else { TabletShape::Capsule }
+                            }
                         }
                     }
                 }
                 _ => {
                     let middle = middle(pocket);
-                    let centre = [middle[0] + random.range(-0.2, 0.2), middle[1] + random.range(-0.15, 0.15)];
-                    blister.mark = Mark::new(defect, &mut random, centre, &[], STRENGTH);
+                    let center = [middle[0] + random.range(-0.2, 0.2), middle[1] + random.range(-0.15, 0.15)];
+                    blister.mark = Mark::new(defect, &mut random, center, &[], STRENGTH);
                 }
             }
         }
@@ -100,9 +104,9 @@ impl Tablet {
     /// Signed distance to the outline, and the slope of the top.
     fn form(&self, q: Point) -> (f32, Point) {
         let (distance, from, radius) = match self.shape {
-            Shape::Round => (length(q) - TABLET, q, TABLET),
-            Shape::Small => (length(q) - 0.74 * TABLET, q, 0.74 * TABLET),
-            Shape::Capsule => {
+            TabletShape::Round => (length(q) - TABLET, q, TABLET),
+            TabletShape::Small => (length(q) - 0.74 * TABLET, q, 0.74 * TABLET),
+            TabletShape::Capsule => {
                 let (reach, radius) = (0.085, 0.083);
                 let from = [q[0] - q[0].clamp(-reach, reach), q[1]];
                 (segment(q, [-reach, 0.0], [reach, 0.0]) - radius, from, radius)
@@ -120,7 +124,7 @@ impl Scene for Blister {
         self.mark.as_ref().map(|mark| self.pose.circle_out(mark.reach(pixel)))
     }
 
-    fn shade(&self, at: Point, pixel: f32) -> Colour {
+    fn shade(&self, at: Point, pixel: f32) -> Color {
         let p = self.pose.to_part(at);
         let lamp = self.pose.turn_in(self.light.across());
         let edge = rounded_box(p, HALF, 0.12);
@@ -142,7 +146,7 @@ impl Scene for Blister {
         let foil_slope = self.pose.turn_out([emboss[0] + warp, emboss[1] - warp]);
         let glint = |slope: Point, gloss: f32| self.light.glint([slope[0] + relief[0], slope[1] + relief[1]], gloss);
         let foil = 0.27 * lit(foil_slope) + 0.20 * glint(foil_slope, 5.0);
-        let mut colour = scale([1.0, 1.0, 1.02], foil);
+        let mut color = scale([1.0, 1.0, 1.02], foil);
 
         let pocket = nearest(p);
         let q = minus(p, middle(pocket));
@@ -160,12 +164,12 @@ impl Scene for Blister {
                 let part = tablet.lies.to_part(q);
                 let (outline, slope) = tablet.form(part);
                 let score = match tablet.shape {
-                    Shape::Capsule => 0.0,
+                    TabletShape::Capsule => 0.0,
                     _ => (part[1] / 0.012) * (-(part[1] / 0.012).powi(2)).exp() * 1.1,
                 };
                 let slope = self.pose.turn_out(tablet.lies.turn_out([slope[0], slope[1] - score]));
                 let chalk = 1.0 + 0.03 * fractal([part[0] * 50.0, part[1] * 50.0], 2, self.seed ^ pocket as u32);
-                within = over(within, scale(tablet.colour, lit(slope) * chalk), cover(outline, pixel));
+                within = over(within, scale(tablet.color, lit(slope) * chalk), cover(outline, pixel));
             }
             // The clear dome: a bright rim towards the lamp, a faint one away from it, and the lamp itself.
             let round = [0.9 * q[0] / POCKET, 0.9 * q[1] / POCKET];
@@ -174,10 +178,10 @@ impl Scene for Blister {
             let towards = (away[0] * lamp[0] + away[1] * lamp[1]) / length(lamp).max(1e-6);
             let rim = crescent * (0.06 + 0.20 * towards.max(0.0) + 0.08 * (-towards).max(0.0));
             let clear = within.map(|channel| 0.93 * channel + spot + rim);
-            colour = over(colour, clear, dome);
+            color = over(color, clear, dome);
         }
         let fold = step(0.03, 0.0, (far - POCKET).abs());
-        colour = scale(times(colour, tint), 1.0 - 0.25 * fold * (1.0 - dome));
-        self.light.expose(over(table, colour, inside), at)
+        color = scale(times(color, tint), 1.0 - 0.25 * fold * (1.0 - dome));
+        self.light.expose(over(table, color, inside), at)
     }
 }

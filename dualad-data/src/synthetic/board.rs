@@ -2,15 +2,16 @@
 
 use std::f32::consts::FRAC_PI_2;
 
+use super::category::Defect;
 use super::light::Light;
 use super::mark::{Mark, damage};
 use super::noise::{Point, fractal, noise, step};
-use super::shape::{Colour, Pose, cover, length, minus, over, rounded_box, scale, segment_square};
-use super::{Defect, Flaw, Scene};
-use crate::random::Random;
+use super::scene::{Flaw, Scene};
+use super::shape::{Color, Pose, cover, length, minus, over, rounded_box, scale, segment_square};
+use crate::random::Sequence;
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum Component {
     Resistor,
     Capacitor,
     Diode,
@@ -19,7 +20,7 @@ enum Kind {
     Crystal,
 }
 
-impl Kind {
+impl Component {
     /// Half sides of the body.
     fn half(self) -> Point {
         match self {
@@ -36,22 +37,22 @@ impl Kind {
     }
 }
 
-/// Kind, place, and quarter turns.
-const PARTS: [(Kind, Point, f32); 14] = [
-    (Kind::Chip, [-0.10, -0.08], 0.0),
-    (Kind::Can, [0.58, -0.52], 0.0),
-    (Kind::Crystal, [0.56, 0.54], 0.0),
-    (Kind::Resistor, [-0.58, 0.60], 0.0),
-    (Kind::Capacitor, [-0.20, 0.60], 0.0),
-    (Kind::Resistor, [0.16, 0.60], 0.0),
-    (Kind::Diode, [-0.66, -0.22], 1.0),
-    (Kind::Resistor, [-0.66, 0.18], 1.0),
-    (Kind::Capacitor, [-0.46, -0.62], 0.0),
-    (Kind::Resistor, [-0.06, -0.62], 0.0),
-    (Kind::Diode, [0.25, -0.62], 1.0),
-    (Kind::Capacitor, [0.44, -0.10], 1.0),
-    (Kind::Resistor, [0.66, -0.06], 1.0),
-    (Kind::Capacitor, [0.55, 0.27], 0.0),
+/// Component, place, and quarter turns.
+const PARTS: [(Component, Point, f32); 14] = [
+    (Component::Chip, [-0.10, -0.08], 0.0),
+    (Component::Can, [0.58, -0.52], 0.0),
+    (Component::Crystal, [0.56, 0.54], 0.0),
+    (Component::Resistor, [-0.58, 0.60], 0.0),
+    (Component::Capacitor, [-0.20, 0.60], 0.0),
+    (Component::Resistor, [0.16, 0.60], 0.0),
+    (Component::Diode, [-0.66, -0.22], 1.0),
+    (Component::Resistor, [-0.66, 0.18], 1.0),
+    (Component::Capacitor, [-0.46, -0.62], 0.0),
+    (Component::Resistor, [-0.06, -0.62], 0.0),
+    (Component::Diode, [0.25, -0.62], 1.0),
+    (Component::Capacitor, [0.44, -0.10], 1.0),
+    (Component::Resistor, [0.66, -0.06], 1.0),
+    (Component::Capacitor, [0.55, 0.27], 0.0),
 ];
 
 /// Copper under the mask.
@@ -78,16 +79,16 @@ const VIAS: [Point; 7] =
 
 const HALF: Point = [0.93, 0.86];
 /// What a scratch lays bare: the copper of the board, and what is under a part's paint.
-const COPPER: Colour = [0.62, 0.36, 0.20];
-const BODY: Colour = [0.30, 0.29, 0.28];
-const SOLDER: Colour = [0.46, 0.47, 0.48];
-const SILK: Colour = [0.62, 0.64, 0.60];
-const DIRT: [Colour; 1] = [[0.4, 0.35, 0.25]];
+const COPPER: Color = [0.62, 0.36, 0.20];
+const BODY: Color = [0.30, 0.29, 0.28];
+const SOLDER: Color = [0.46, 0.47, 0.48];
+const SILK: Color = [0.62, 0.64, 0.60];
+const DIRT: [Color; 1] = [[0.4, 0.35, 0.25]];
 
 struct Part {
     /// What the footprint is for, and what is on it; nothing where the part is missing.
-    footprint: Kind,
-    body: Option<Kind>,
+    footprint: Component,
+    body: Option<Component>,
     /// Of the footprint, and of the body upon it.
     place: Pose,
     lies: Pose,
@@ -106,10 +107,10 @@ pub(super) struct Board {
 }
 
 impl Board {
-    pub(super) fn new(random: &mut Random, flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(random: &mut Sequence, flaw: Option<Flaw>) -> Self {
         let light = Light::new(random);
         let pose = Pose::jitter(random, 0.03, 0.05, 0.025);
-        let seed = random.next() as u32;
+        let seed = random.bits() as u32;
         let parts = PARTS.map(|(kind, at, turns)| Part {
             footprint: kind,
             body: Some(kind),
@@ -127,8 +128,8 @@ impl Board {
                 }
                 Defect::Swapped => board.swap(&mut random),
                 _ => {
-                    let centre = [random.range(-0.6, 0.6), random.range(-0.55, 0.55)];
-                    board.mark = Mark::new(defect, &mut random, centre, &DIRT, STRENGTH);
+                    let center = [random.range(-0.6, 0.6), random.range(-0.55, 0.55)];
+                    board.mark = Mark::new(defect, &mut random, center, &DIRT, STRENGTH);
                 }
             }
         }
@@ -136,7 +137,7 @@ impl Board {
     }
 
     /// Puts two small parts of different kinds in each other's place.
-    fn swap(&mut self, random: &mut Random) {
+    fn swap(&mut self, random: &mut Sequence) {
         let small: Vec<usize> = (0..PARTS.len()).filter(|&index| PARTS[index].0.small()).collect();
         let one = small[random.below(small.len())];
         let others: Vec<usize> = small.into_iter().filter(|&index| PARTS[index].0 != PARTS[one].0).collect();
@@ -144,16 +145,16 @@ impl Board {
         (self.parts[one].body, self.parts[other].body) = (self.parts[other].body, self.parts[one].body);
     }
 
-    fn laminate(&self, p: Point, pixel: f32) -> Colour {
+    fn laminate(&self, p: Point, pixel: f32) -> Color {
         let weave = 0.05 * noise([p[0] * 45.0, p[1] * 45.0], self.seed)
             + 0.10 * fractal([p[0] * 2.0, p[1] * 2.0], 2, self.seed ^ 1);
-        let mut colour = scale([0.020, 0.135, 0.055], 1.0 + weave);
+        let mut color = scale([0.020, 0.135, 0.055], 1.0 + weave);
         let trace =
             TRACES.iter().map(|&(from, to)| segment_square(p, from, to)).fold(f32::INFINITY, f32::min).sqrt() - 0.019;
-        colour = over(colour, scale([0.045, 0.225, 0.085], 1.0 + weave), cover(trace, pixel));
+        color = over(color, scale([0.045, 0.225, 0.085], 1.0 + weave), cover(trace, pixel));
         let via = VIAS.iter().map(|&via| length(minus(p, via))).fold(f32::INFINITY, f32::min);
-        colour = over(colour, SOLDER, cover(via - 0.034, pixel));
-        over(colour, [0.01; 3], cover(via - 0.015, pixel))
+        color = over(color, SOLDER, cover(via - 0.034, pixel));
+        over(color, [0.01; 3], cover(via - 0.015, pixel))
     }
 }
 
@@ -165,72 +166,74 @@ impl Part {
     }
 
     /// The bare footprint: silk screen and solder.
-    fn print(&self, under: Colour, p: Point, pixel: f32) -> Colour {
+    fn print(&self, under: Color, p: Point, pixel: f32) -> Color {
         if !self.near(p) {
             return under;
         }
         let (q, half) = (self.place.to_part(p), self.footprint.half());
         let frame = match self.footprint {
-            Kind::Can => length(q) - half[0] - 0.025,
+            Component::Can => length(q) - half[0] - 0.025,
             _ => rounded_box(q, [half[0] + 0.035, half[1] + 0.035], 0.02),
         };
         // Chips have no frame: their legs take the room.
-        let line = if self.footprint == Kind::Chip { f32::INFINITY } else { frame.abs() - 0.006 };
-        let colour = over(under, SILK, 0.8 * cover(line, pixel));
+        let line = if self.footprint == Component::Chip { f32::INFINITY } else { frame.abs() - 0.006 };
+        let color = over(under, SILK, 0.8 * cover(line, pixel));
         let pad = match self.footprint {
-            Kind::Chip => {
+            Component::Chip => {
                 let leg = 0.1 * ((q[0] / 0.1).round().clamp(-2.0, 2.0));
                 rounded_box([q[0] - leg, q[1].abs() - half[1] - 0.035], [0.030, 0.055], 0.01)
             }
-            Kind::Can | Kind::Crystal => rounded_box([q[0].abs() - 0.6 * half[0], q[1]], [0.065, 0.06], 0.015),
+            Component::Can | Component::Crystal => {
+                rounded_box([q[0].abs() - 0.6 * half[0], q[1]], [0.065, 0.06], 0.015)
+            }
             _ => rounded_box([q[0].abs() - 0.78 * half[0], q[1]], [0.047, 0.066], 0.012),
         };
         let swell = 1.0 + 0.5 * step(0.0, -0.05, pad);
-        over(colour, scale(SOLDER, 0.8 * swell), cover(pad, pixel))
+        over(color, scale(SOLDER, 0.8 * swell), cover(pad, pixel))
     }
 
     /// Signed distance to the body, and the point in its frame.
-    fn body(&self, kind: Kind, p: Point) -> (f32, Point) {
+    fn body(&self, kind: Component, p: Point) -> (f32, Point) {
         let q = self.lies.to_part(self.place.to_part(p));
         let half = kind.half();
         let distance = match kind {
-            Kind::Can => length(q) - half[0],
-            Kind::Crystal => rounded_box(q, half, 0.095),
-            Kind::Chip => rounded_box(q, half, 0.02),
+            Component::Can => length(q) - half[0],
+            Component::Crystal => rounded_box(q, half, 0.095),
+            Component::Chip => rounded_box(q, half, 0.02),
             _ => rounded_box(q, half, 0.012),
         };
         (distance, q)
     }
 
-    /// The body's own colour at a point in its frame.
-    fn colour(&self, kind: Kind, q: Point, pixel: f32, seed: u32) -> Colour {
+    /// The body's own color at a point in its frame.
+    fn color(&self, kind: Component, q: Point, pixel: f32, seed: u32) -> Color {
         let half = kind.half();
         let ends = cover(0.66 * half[0] - q[0].abs(), pixel);
         let speck = 1.0 + 0.10 * noise([q[0] * 60.0, q[1] * 60.0], seed);
         let plain = match kind {
-            Kind::Resistor => {
+            Component::Resistor => {
                 let print = rounded_box([(q[0].abs() - 0.022).abs() - 0.012, q[1]], [0.006, 0.03], 0.002);
                 let face = over([0.022, 0.022, 0.025], SILK, 0.8 * cover(print, pixel));
                 over(face, SOLDER, ends)
             }
-            Kind::Capacitor => over([0.33, 0.20, 0.10], SOLDER, ends),
-            Kind::Diode => {
+            Component::Capacitor => over([0.33, 0.20, 0.10], SOLDER, ends),
+            Component::Diode => {
                 let band = cover((q[0] + 0.05).abs() - 0.014, pixel);
                 over(over([0.16, 0.04, 0.03], SILK, band), SOLDER, ends)
             }
-            Kind::Chip => {
+            Component::Chip => {
                 let dot = cover(length([q[0] + 0.18, q[1] - 0.17]) - 0.028, pixel);
                 let lines = rounded_box([q[0] + 0.01, (q[1] + 0.02).abs() - 0.035], [0.13, 0.010], 0.004);
                 let face = over([0.020, 0.020, 0.022], [0.06; 3], dot);
                 over(face, [0.16; 3], 0.8 * cover(lines, pixel))
             }
-            Kind::Can => {
+            Component::Can => {
                 let sector = cover(q[0] + 0.085, pixel);
                 let top = over([0.48, 0.48, 0.50], [0.05, 0.05, 0.06], sector);
                 let rim = cover((length(q) - 0.165).abs() - 0.006, pixel);
                 over(top, [0.2; 3], rim)
             }
-            Kind::Crystal => {
+            Component::Crystal => {
                 let lid = cover((rounded_box(q, [half[0] - 0.03, half[1] - 0.03], 0.06)).abs() - 0.004, pixel);
                 over([0.44, 0.44, 0.43], [0.26; 3], lid)
             }
@@ -244,18 +247,18 @@ impl Scene for Board {
         self.mark.as_ref().map(|mark| self.pose.circle_out(mark.reach(pixel)))
     }
 
-    fn shade(&self, at: Point, pixel: f32) -> Colour {
+    fn shade(&self, at: Point, pixel: f32) -> Color {
         let p = self.pose.to_part(at);
         let lamp = self.pose.turn_in(self.light.across());
         let mat = 0.030 * (1.0 + 0.25 * fractal([at[0] * 40.0, at[1] * 40.0], 2, self.seed ^ 9));
         let edge = rounded_box(p, HALF, 0.06);
         let thrown = rounded_box([p[0] + 0.03 * lamp[0], p[1] + 0.03 * lamp[1]], HALF, 0.06);
-        let mut colour = scale([1.0, 1.0, 1.05], mat * (1.0 - 0.5 * step(0.03, -0.02, thrown)));
+        let mut color = scale([1.0, 1.0, 1.05], mat * (1.0 - 0.5 * step(0.03, -0.02, thrown)));
         let inside = cover(edge, pixel);
         let drill = length([p[0].abs() - 0.83, p[1].abs() - 0.76]);
         let inside = inside * (1.0 - cover(drill - 0.045, pixel));
         if inside <= 0.0 {
-            return self.light.expose(colour, at);
+            return self.light.expose(color, at);
         }
         let (relief, _) = damage(self.mark.as_ref(), p, pixel);
         let gloss = 0.05 * self.light.glint([0.5 * at[0], 0.5 * at[1]], 4.0);
@@ -274,11 +277,11 @@ impl Scene for Board {
             top = scale(top, 1.0 - 0.6 * step(0.02, -0.02, thrown) * (1.0 - cover(distance, pixel)));
             let body = cover(distance, pixel);
             if body > 0.0 {
-                top = over(top, part.colour(kind, q, pixel, self.seed), body);
+                top = over(top, part.color(kind, q, pixel, self.seed), body);
                 // A rounded edge, leaning the way that the nearest side faces.
                 let half = kind.half();
                 let lean = 0.8 * step(-0.03, 0.0, distance);
-                let side = if kind == Kind::Can {
+                let side = if kind == Component::Can {
                     let far = length(q).max(1e-6);
                     [q[0] / far, q[1] / far]
                 } else if (q[0].abs() - half[0]) > (q[1].abs() - half[1]) {
@@ -296,7 +299,7 @@ impl Scene for Board {
         }
         let shine = 0.05 * covered * self.light.glint(slope, 6.0);
         let lit = scale(top, self.light.shade(slope)).map(|channel| channel + shine);
-        colour = over(colour, lit, inside);
-        self.light.expose(colour, at)
+        color = over(color, lit, inside);
+        self.light.expose(color, at)
     }
 }

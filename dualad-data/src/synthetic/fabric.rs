@@ -2,20 +2,21 @@
 
 use std::f32::consts::PI;
 
+use super::category::Defect;
 use super::light::Light;
 use super::mark::{Mark, damage};
 use super::noise::{Point, fractal, lattice, noise};
-use super::shape::{Colour, Pose, scale, times};
-use super::{Defect, Flaw, Scene};
-use crate::random::Random;
+use super::scene::{Flaw, Scene};
+use super::shape::{Color, Pose, scale, times};
+use crate::random::Sequence;
 
 /// Threads from edge to edge of the picture.
 const THREADS: f32 = 26.0;
-const WARP: Colour = [0.15, 0.20, 0.30];
-const WEFT: Colour = [0.27, 0.31, 0.37];
-const BEHIND: Colour = [0.02, 0.022, 0.028];
-const DIRT: [Colour; 3] = [[0.45, 0.33, 0.2], [0.35, 0.4, 0.45], [0.6, 0.5, 0.25]];
-const WRONG: [Colour; 3] = [[0.38, 0.10, 0.07], [0.07, 0.08, 0.10], [0.50, 0.42, 0.22]];
+const WARP: Color = [0.15, 0.20, 0.30];
+const WEFT: Color = [0.27, 0.31, 0.37];
+const BEHIND: Color = [0.02, 0.022, 0.028];
+const DIRT: [Color; 3] = [[0.45, 0.33, 0.2], [0.35, 0.4, 0.45], [0.6, 0.5, 0.25]];
+const WRONG: [Color; 3] = [[0.38, 0.10, 0.07], [0.07, 0.08, 0.10], [0.50, 0.42, 0.22]];
 
 /// How hard damage marks it.
 const STRENGTH: f32 = 1.5;
@@ -33,29 +34,28 @@ struct Thread {
     row: i32,
     columns: std::ops::Range<f32>,
     rows: i32,
-    /// The colour that the thread has instead; none where it is missing.
-    colour: Option<Colour>,
+    /// The color that the thread has instead; none where it is missing.
+    color: Option<Color>,
 }
 
 impl Fabric {
-    pub(super) fn new(random: &mut Random, flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(random: &mut Sequence, flaw: Option<Flaw>) -> Self {
         let light = Light::new(random);
         let pose = Pose::jitter(random, 1.0, 0.08, 0.06);
-        let seed = random.next() as u32;
+        let seed = random.bits() as u32;
         let mut fabric = Self { light, pose, seed, mark: None, thread: None };
         if let Some(Flaw { defect, mut random }) = flaw {
-            let centre = [random.range(-0.65, 0.65), random.range(-0.65, 0.65)];
-            let [column, row] = fabric.threads(centre);
+            let center = [random.range(-0.65, 0.65), random.range(-0.65, 0.65)];
+            let [column, row] = fabric.threads(center);
             let reach = random.range(3.0, 7.0);
-            let thread =
-                |rows, colour| Thread { row: row as i32, columns: column - reach..column + reach, rows, colour };
+            let thread = |rows, color| Thread { row: row as i32, columns: column - reach..column + reach, rows, color };
             match defect {
                 Defect::Missing => fabric.thread = Some(thread(1, None)),
                 Defect::Swapped => {
-                    let colour = WRONG[random.below(WRONG.len())];
-                    fabric.thread = Some(thread(1 + random.below(2) as i32, Some(colour)));
+                    let color = WRONG[random.below(WRONG.len())];
+                    fabric.thread = Some(thread(1 + random.below(2) as i32, Some(color)));
                 }
-                _ => fabric.mark = Mark::new(defect, &mut random, centre, &DIRT, STRENGTH),
+                _ => fabric.mark = Mark::new(defect, &mut random, center, &DIRT, STRENGTH),
             }
         }
         fabric
@@ -73,7 +73,7 @@ impl Fabric {
 struct Strand {
     across: f32,
     height: f32,
-    colour: Colour,
+    color: Color,
     wide: f32,
 }
 
@@ -89,7 +89,7 @@ impl Scene for Fabric {
         self.mark.as_ref().map(|mark| mark.reach(pixel))
     }
 
-    fn shade(&self, at: Point, pixel: f32) -> Colour {
+    fn shade(&self, at: Point, pixel: f32) -> Color {
         let (slope, tint) = damage(self.mark.as_ref(), at, pixel);
         let [u, v] = self.threads(at);
         let (column, row) = (u.floor(), v.floor());
@@ -101,8 +101,8 @@ impl Scene for Fabric {
             1.0 + 0.13 * lattice(index, 0, self.seed ^ layer)
                 + 0.12 * noise([along * 0.35, index as f32 * 7.0], self.seed ^ (layer + 1))
         };
-        // Twisted fibres run along a thread, at an angle.
-        let fibre = |along: f32, across: f32, layer: u32| {
+        // Twisted fibers run along a thread, at an angle.
+        let fiber = |along: f32, across: f32, layer: u32| {
             1.0 + 0.16 * noise([along * 2.2 + across, across * 2.5], self.seed ^ layer)
         };
         let over_warp = parity * (PI * 0.5 * across_weft).cos();
@@ -110,21 +110,21 @@ impl Scene for Fabric {
         let warp = Strand {
             across: across_warp,
             height: over_warp,
-            colour: scale(WARP, yarn(column, v, 0x11) * fibre(v, across_warp, 0x21)),
+            color: scale(WARP, yarn(column, v, 0x11) * fiber(v, across_warp, 0x21)),
             wide: 0.86 + 0.06 * noise([v * 0.8, column as f32 * 3.0], self.seed ^ 0x31),
         };
         let mut weft = Strand {
             across: across_weft,
             height: over_weft,
-            colour: scale(WEFT, yarn(row, u, 0x41) * fibre(u, across_weft, 0x51)),
+            color: scale(WEFT, yarn(row, u, 0x41) * fiber(u, across_weft, 0x51)),
             wide: 0.90 + 0.06 * noise([u * 0.8, row as f32 * 3.0], self.seed ^ 0x61),
         };
         if let Some(thread) = &self.thread
             && (thread.row..thread.row + thread.rows).contains(&row)
             && thread.columns.contains(&u)
         {
-            match thread.colour {
-                Some(colour) => weft.colour = scale(colour, yarn(row, u, 0x41) * fibre(u, across_weft, 0x51)),
+            match thread.color {
+                Some(color) => weft.color = scale(color, yarn(row, u, 0x41) * fiber(u, across_weft, 0x51)),
                 None => weft.wide = 0.0,
             }
         }
@@ -136,7 +136,7 @@ impl Scene for Fabric {
             let deep = 0.62 + 0.38 * (0.5 + 0.5 * strand.height);
             let edge = 1.0 - 0.55 * (strand.across / strand.wide).powi(4);
             let round = self.pose.turn_out([lies_along[0] * lean + slope[0], lies_along[1] * lean + slope[1]]);
-            scale(strand.colour, self.light.shade(round) * deep * edge)
+            scale(strand.color, self.light.shade(round) * deep * edge)
         };
         let wear = 1.0 + 0.08 * fractal([u * 0.11, v * 0.11], 2, self.seed ^ 0x71);
         self.light.expose(times(scale(cloth, wear), tint), at)

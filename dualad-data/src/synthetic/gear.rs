@@ -2,12 +2,13 @@
 
 use std::f32::consts::{PI, TAU};
 
+use super::category::Defect;
 use super::light::Light;
 use super::mark::{Mark, damage};
 use super::noise::{Point, fractal, mix, noise, step};
-use super::shape::{Colour, Pose, cover, length, over, rounded_box, scale, times};
-use super::{Defect, Flaw, Scene};
-use crate::random::Random;
+use super::scene::{Flaw, Scene};
+use super::shape::{Color, Pose, cover, length, over, rounded_box, scale, times};
+use crate::random::Sequence;
 
 const TEETH: f32 = 16.0;
 /// Radii of the root circle, the bore, the circle of the holes, and a hole; and how far a tooth stands out.
@@ -16,7 +17,7 @@ const BORE: f32 = 0.20;
 const HOLES: f32 = 0.50;
 const HOLE: f32 = 0.115;
 const TOOTH: f32 = 0.16;
-const RUST: [Colour; 3] = [[0.45, 0.17, 0.05], [0.35, 0.13, 0.05], [0.2, 0.16, 0.12]];
+const RUST: [Color; 3] = [[0.45, 0.17, 0.05], [0.35, 0.13, 0.05], [0.2, 0.16, 0.12]];
 
 /// How hard damage marks it.
 const STRENGTH: f32 = 1.4;
@@ -32,12 +33,12 @@ pub(super) struct Gear {
 }
 
 impl Gear {
-    pub(super) fn new(random: &mut Random, flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(random: &mut Sequence, flaw: Option<Flaw>) -> Self {
         let light = Light::new(random);
         let shift = [random.range(-0.09, 0.09), random.range(-0.09, 0.09)];
         let pose = Pose::new(shift, random.range(-PI, PI), random.range(0.76, 0.84));
         let mat = random.range(0.24, 0.32);
-        let mut gear = Self { light, pose, mat, seed: random.next() as u32, mark: None, broken: None };
+        let mut gear = Self { light, pose, mat, seed: random.bits() as u32, mark: None, broken: None };
         if let Some(Flaw { defect, mut random }) = flaw {
             if defect == Defect::Missing {
                 let teeth = 1 + random.below(2);
@@ -113,7 +114,7 @@ impl Scene for Gear {
         self.mark.as_ref().map(|mark| self.pose.circle_out(mark.reach(pixel)))
     }
 
-    fn shade(&self, at: Point, pixel: f32) -> Colour {
+    fn shade(&self, at: Point, pixel: f32) -> Color {
         let p = self.pose.to_part(at);
         let lamp = self.light.across();
         // The wheel's own thickness keeps the lamp from the mat behind it.
@@ -124,13 +125,13 @@ impl Scene for Gear {
         let (opening, away) = self.openings(p);
         let distance = outline.max(opening);
         let inside = cover(distance, pixel);
-        let mut colour = [0.0; 3];
+        let mut color = [0.0; 3];
         if inside < 1.0 {
             let grain = 1.0 + 0.10 * fractal([at[0] * 60.0 + 9.0, at[1] * 60.0], 2, self.seed ^ 0x5);
-            colour = scale([0.92, 1.0, 1.10], self.mat * grain);
+            color = scale([0.92, 1.0, 1.10], self.mat * grain);
         }
         if inside < 1.0 && far < 1.3 {
-            colour = scale(colour, 1.0 - 0.55 * step(0.06, -0.05, solid(shaded)));
+            color = scale(color, 1.0 - 0.55 * step(0.06, -0.05, solid(shaded)));
         }
         if inside > 0.0 {
             let (relief, tint) = damage(self.mark.as_ref(), p, pixel);
@@ -161,8 +162,8 @@ impl Scene for Gear {
             };
             let black = times(scale([0.42, 0.44, 0.50], metal * oil), if bare > 0.0 { [1.0; 3] } else { tint });
             let steel = scale([1.50, 1.46, 1.38], metal);
-            colour = over(colour, over(black, steel, bare), inside);
+            color = over(color, over(black, steel, bare), inside);
         }
-        self.light.expose(colour, at)
+        self.light.expose(color, at)
     }
 }

@@ -1,8 +1,8 @@
 //! The lamp and the camera's exposure: they change from picture to picture.
 
 use super::noise::Point;
-use super::shape::Colour;
-use crate::random::Random;
+use super::shape::Color;
+use crate::random::Sequence;
 
 pub(super) struct Light {
     /// Towards the lamp, of length 1; z towards the camera.
@@ -10,12 +10,12 @@ pub(super) struct Light {
     exposure: f32,
     /// How the light falls off over the picture.
     tilt: Point,
-    balance: Colour,
+    balance: Color,
 }
 
 impl Light {
     /// A lamp up on the left, where most inspection stations have it, give or take half a radian.
-    pub(super) fn new(random: &mut Random) -> Self {
+    pub(super) fn new(random: &mut Sequence) -> Self {
         let azimuth = -2.2 + random.range(-0.5, 0.5);
         let elevation: f32 = random.range(0.75, 1.0);
         let exposure = random.range(0.86, 1.14);
@@ -49,8 +49,8 @@ impl Light {
     }
 
     /// What reaches the sensor from a point.
-    pub(super) fn expose(&self, colour: Colour, at: Point) -> Colour {
+    pub(super) fn expose(&self, color: Color, at: Point) -> Color {
         let gain = self.exposure * (1.0 + self.tilt[0] * at[0] + self.tilt[1] * at[1]);
-        std::array::from_fn(|channel| colour[channel] * gain * self.balance[channel])
+        std::array::from_fn(|channel| color[channel] * gain * self.balance[channel])
     }
 }

@@ -2,37 +2,37 @@
 
 use std::f32::consts::{PI, TAU};
 
-use super::Defect;
+use super::category::Defect;
 use super::noise::{Point, fractal, mix, noise, step};
-use super::shape::{Colour, length, minus};
-use crate::random::Random;
+use super::shape::{Color, length, minus};
+use crate::random::Sequence;
 
 pub(super) enum Mark {
     /// A bent line: `tint` in its groove, a burr on one side of it.
     Scratch { from: Point, along: Point, reach: f32, bend: f32, width: f32, tint: f32, burr: f32, seed: u32 },
     /// A bowl, or a bump where `depth` is negative.
-    Dent { centre: Point, along: Point, radii: Point, depth: f32, seed: u32 },
+    Dent { center: Point, along: Point, radii: Point, depth: f32, seed: u32 },
     /// A blot with a tide mark.
-    Stain { centre: Point, radius: f32, tint: Colour, seed: u32 },
+    Stain { center: Point, radius: f32, tint: Color, seed: u32 },
 }
 
 impl Mark {
-    /// A scratch through, or a dent or stain at, `centre`. `tints` are the colours that dirt has on this material, and
+    /// A scratch through, or a dent or stain at, `center`. `tints` are the colors that dirt has on this material, and
     /// `strength` is how hard it takes damage: 1 is a plate's. Other kinds are not damage to a surface and give none.
     pub(super) fn new(
         defect: Defect,
-        random: &mut Random,
-        centre: Point,
-        tints: &[Colour],
+        random: &mut Sequence,
+        center: Point,
+        tints: &[Color],
         strength: f32,
     ) -> Option<Self> {
-        let seed = random.next() as u32;
+        let seed = random.bits() as u32;
         let angle = random.range(0.0, TAU);
         let along = [angle.cos(), angle.sin()];
         Some(match defect {
             Defect::Scratch => {
                 let reach = random.range(0.3, 0.75);
-                let from = [centre[0] - along[0] * reach * 0.5, centre[1] - along[1] * reach * 0.5];
+                let from = [center[0] - along[0] * reach * 0.5, center[1] - along[1] * reach * 0.5];
                 // Fresh scratches shine, dirty ones are dark.
                 let tint = if random.unit() < 0.5 { random.range(1.7, 2.8) } else { random.range(0.3, 0.6) };
                 let (bend, width) = (random.range(-0.25, 0.25), strength * random.range(0.010, 0.018));
@@ -42,13 +42,13 @@ impl Mark {
                 let radius = random.range(0.09, 0.17);
                 let side = if random.unit() < 0.8 { 1.0 } else { -1.0 };
                 let depth = strength * side * random.range(0.35, 0.8);
-                Self::Dent { centre, along, radii: [radius, radius * random.range(0.65, 1.0)], depth, seed }
+                Self::Dent { center, along, radii: [radius, radius * random.range(0.65, 1.0)], depth, seed }
             }
             Defect::Stain => {
                 let dense = random.range(0.7, 1.0);
                 let tint = tints.get(random.below(tints.len())).copied().unwrap_or([0.5; 3]);
                 let tint = tint.map(|channel| mix(1.0, channel, dense));
-                Self::Stain { centre, radius: random.range(0.1, 0.2), tint, seed }
+                Self::Stain { center, radius: random.range(0.1, 0.2), tint, seed }
             }
             Defect::Missing | Defect::Swapped => return None,
         })
@@ -63,8 +63,8 @@ impl Mark {
                 let slope = burr * depth * (offset / width) * (-(offset / width).powi(2)).exp() * 2.3;
                 [-along[1] * slope, along[0] * slope]
             }
-            Self::Dent { centre, along, radii, depth, seed } => {
-                let p = minus(at, *centre);
+            Self::Dent { center, along, radii, depth, seed } => {
+                let p = minus(at, *center);
                 let crumple = 1.0 + 0.22 * noise([at[0] * 9.0, at[1] * 9.0], *seed);
                 let x = (p[0] * along[0] + p[1] * along[1]) / (radii[0] * crumple);
                 let y = (p[1] * along[0] - p[0] * along[1]) / (radii[1] * crumple);
@@ -81,8 +81,8 @@ impl Mark {
         }
     }
 
-    /// What the damage multiplies the surface's colour with.
-    pub(super) fn tint(&self, at: Point, pixel: f32) -> Colour {
+    /// What the damage multiplies the surface's color with.
+    pub(super) fn tint(&self, at: Point, pixel: f32) -> Color {
         match self {
             Self::Scratch { width, tint, .. } => {
                 let Some((offset, depth)) = self.groove(at, pixel) else { return [1.0; 3] };
@@ -90,13 +90,13 @@ impl Mark {
                 let (broad, share) = (width.max(0.7 * pixel), (width / (0.7 * pixel)).min(1.0));
                 [mix(1.0, *tint, depth * share * (-(offset / broad).powi(2)).exp()); 3]
             }
-            Self::Dent { centre, radii, .. } => {
+            Self::Dent { center, radii, .. } => {
                 // The bottom of a dent reflects a little less.
-                let far = length(minus(at, *centre)) / radii[0];
+                let far = length(minus(at, *center)) / radii[0];
                 [1.0 - 0.10 * step(1.0, 0.0, far); 3]
             }
-            Self::Stain { centre, radius, tint, seed } => {
-                let p = minus(at, *centre);
+            Self::Stain { center, radius, tint, seed } => {
+                let p = minus(at, *center);
                 let far = length(p);
                 if far > 2.0 * radius {
                     return [1.0; 3];
@@ -121,8 +121,8 @@ impl Mark {
                 (middle, half + 0.25 * bend.abs() * reach + 0.02 + 3.0 * width.max(pixel))
             }
             // The noise in its outline adds less than a third.
-            Self::Dent { centre, radii, .. } => (*centre, 1.34 * radii[0]),
-            Self::Stain { centre, radius, .. } => (*centre, 2.0 * radius),
+            Self::Dent { center, radii, .. } => (*center, 1.34 * radii[0]),
+            Self::Stain { center, radius, .. } => (*center, 2.0 * radius),
         }
     }
 
@@ -134,8 +134,8 @@ impl Mark {
                 let (broad, share) = (width.max(0.7 * pixel), (width / (0.7 * pixel)).min(1.0));
                 (depth * share * (-(offset / broad).powi(2)).exp()).clamp(0.0, 1.0)
             }
-            Self::Dent { centre, radii, seed, .. } => {
-                let far = length(minus(at, *centre)) / radii[0] + 0.3 * noise([at[0] * 30.0, at[1] * 30.0], *seed);
+            Self::Dent { center, radii, seed, .. } => {
+                let far = length(minus(at, *center)) / radii[0] + 0.3 * noise([at[0] * 30.0, at[1] * 30.0], *seed);
                 0.8 * step(0.75, 0.35, far)
             }
             Self::Stain { .. } => 0.0,
@@ -162,6 +162,6 @@ impl Mark {
 }
 
 /// The damage of a part, if there is any: its slope and tint at a point.
-pub(super) fn damage(mark: Option<&Mark>, at: Point, pixel: f32) -> (Point, Colour) {
+pub(super) fn damage(mark: Option<&Mark>, at: Point, pixel: f32) -> (Point, Color) {
     mark.map_or(([0.0; 2], [1.0; 3]), |mark| (mark.relief(at, pixel), mark.tint(at, pixel)))
 }

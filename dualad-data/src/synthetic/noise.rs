@@ -3,7 +3,7 @@
 /// A point of the picture or of a part: x to the right, y down, the picture from -1 to 1.
 pub(super) type Point = [f32; 2];
 
-/// 32 unrelated bits for a lattice point (the finaliser of Appleby's MurmurHash3, public domain).
+/// 32 unrelated bits for a lattice point (the finalizer of Appleby's MurmurHash3, public domain).
 pub(super) fn hash(x: i32, y: i32, seed: u32) -> u32 {
     let mut h = (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77) ^ seed;
     h ^= h >> 16;

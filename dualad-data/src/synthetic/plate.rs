@@ -3,9 +3,9 @@
 use super::light::Light;
 use super::mark::{Mark, damage};
 use super::noise::{Point, noise};
-use super::shape::{Colour, Pose, scale, times};
-use super::{Flaw, Scene};
-use crate::random::Random;
+use super::scene::{Flaw, Scene};
+use super::shape::{Color, Pose, scale, times};
+use crate::random::Sequence;
 
 /// How hard damage marks it.
 const STRENGTH: f32 = 0.8;
@@ -21,17 +21,17 @@ pub(super) struct Plate {
     mark: Option<Mark>,
 }
 
-const DIRT: [Colour; 4] = [[0.45, 0.34, 0.2], [0.3, 0.3, 0.32], [0.62, 0.6, 0.5], [0.5, 0.62, 0.8]];
+const DIRT: [Color; 4] = [[0.45, 0.34, 0.2], [0.3, 0.3, 0.32], [0.62, 0.6, 0.5], [0.5, 0.62, 0.8]];
 
 impl Plate {
-    pub(super) fn new(random: &mut Random, flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(random: &mut Sequence, flaw: Option<Flaw>) -> Self {
         let light = Light::new(random);
         let pose = Pose::jitter(random, 20.0, 0.07, 0.08);
         let (band, lean, coarse) = (random.range(-0.6, 0.6), random.range(-0.5, 0.5), random.range(0.8, 1.2));
-        let seed = random.next() as u32;
+        let seed = random.bits() as u32;
         let mark = flaw.and_then(|mut flaw| {
-            let centre = [flaw.random.range(-0.7, 0.7), flaw.random.range(-0.7, 0.7)];
-            Mark::new(flaw.defect, &mut flaw.random, centre, &DIRT, STRENGTH)
+            let center = [flaw.random.range(-0.7, 0.7), flaw.random.range(-0.7, 0.7)];
+            Mark::new(flaw.defect, &mut flaw.random, center, &DIRT, STRENGTH)
         });
         Self { light, pose, band, lean, coarse, seed, mark }
     }
@@ -42,7 +42,7 @@ impl Scene for Plate {
         self.mark.as_ref().map(|mark| mark.reach(pixel))
     }
 
-    fn shade(&self, at: Point, pixel: f32) -> Colour {
+    fn shade(&self, at: Point, pixel: f32) -> Color {
         let (slope, tint) = damage(self.mark.as_ref(), at, pixel);
         let [x, y] = self.pose.to_part(at);
         let streak =

@@ -1,10 +1,10 @@
 //! Where things are and what covers them: poses, signed distances (negative inside) and antialiased edges.
 
 use super::noise::{Point, mix};
-use crate::random::Random;
+use crate::random::Sequence;
 
-/// A linear RGB colour, 0 to 1.
-pub(super) type Colour = [f32; 3];
+/// A linear RGB color, 0 to 1.
+pub(super) type Color = [f32; 3];
 
 /// How a part lies in the picture.
 pub(super) struct Pose {
@@ -21,7 +21,7 @@ impl Pose {
     }
 
     /// Off by up to `shift`, `angle` radians and the fraction `scale`.
-    pub(super) fn jitter(random: &mut Random, shift: f32, angle: f32, scale: f32) -> Self {
+    pub(super) fn jitter(random: &mut Sequence, shift: f32, angle: f32, scale: f32) -> Self {
         let mut off = |by: f32| random.range(-by, by);
         Self::new([off(shift), off(shift)], off(angle), 1.0 + off(scale))
     }
@@ -86,14 +86,14 @@ pub(super) fn cover(distance: f32, pixel: f32) -> f32 {
 }
 
 /// Paints `top` over `under`.
-pub(super) fn over(under: Colour, top: Colour, cover: f32) -> Colour {
+pub(super) fn over(under: Color, top: Color, cover: f32) -> Color {
     std::array::from_fn(|channel| mix(under[channel], top[channel], cover))
 }
 
-pub(super) fn scale(colour: Colour, factor: f32) -> Colour {
-    colour.map(|value| value * factor)
+pub(super) fn scale(color: Color, factor: f32) -> Color {
+    color.map(|value| value * factor)
 }
 
-pub(super) fn times(a: Colour, b: Colour) -> Colour {
+pub(super) fn times(a: Color, b: Color) -> Color {
     std::array::from_fn(|channel| a[channel] * b[channel])
 }

@@ -7,12 +7,14 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::place::{Place, create, io};
-use super::{Category, Defect, SIZES, SyntheticError, render, size_error};
+use super::category::{Category, Defect};
+use super::error::SyntheticError;
+use super::folder::{DatasetFolder, create, io};
+use super::picture::{SIZES, render, size_error};
 #[cfg(doc)]
 use crate::error::Error;
 use crate::error::Result;
-use crate::render::encode_png;
+use crate::render::png::encode_png;
 
 /// The most pictures in one folder: their names have three digits or a few more.
 const MOST: usize = 100_000;
@@ -157,7 +159,7 @@ pub struct Summary {
 /// # Ok::<(), dualad_data::Error>(())
 /// ```
 ///
-/// The folder appears once everything is in it: it is written beside its place as `.<name>.incomplete` and renamed. A
+/// The folder appears once everything is in it: it is written beside its place as `.dualad-unfinished-<name>` and renamed. A
 /// folder that holds only what an earlier call wrote, unchanged by its SHA-256, is replaced, and waits as `.<name>.old` for the moment that takes. What
 /// an interrupted call left is removed, or, if it was interrupted in that moment, put back. Two calls at once must not share
 /// a folder: that is not supported, and not noticed.
@@ -168,7 +170,7 @@ pub struct Summary {
 /// the next call puts back.
 pub fn write(folder: &Path, options: &Options, progress: impl FnMut(usize, usize) + Send) -> Result<Summary> {
     options.check()?;
-    let place = Place::new(folder)?;
+    let place = DatasetFolder::new(folder)?;
     place.prepare()?;
     let jobs = options.plan();
     let written = place

@@ -59,7 +59,7 @@ impl Tree {
     }
 }
 
-/// A png file of any colour type and depth, rows as the format packs them.
+/// A png file of any color type and depth, rows as the format packs them.
 pub(crate) fn png(
     width: u32,
     height: u32,

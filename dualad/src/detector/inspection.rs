@@ -1,8 +1,11 @@
 //! What a detector found in an image.
 
+#[cfg(feature = "render")]
 use dualad_data::image::{Picture, Preprocess};
+#[cfg(feature = "render")]
 use dualad_data::image_crate::RgbImage;
-use dualad_data::render::{ColourMap, Scale, heat_map};
+#[cfg(feature = "render")]
+use dualad_data::render::{ColorMap, Scale, heat_map};
 use serde::Serialize;
 
 use crate::calibration::Verdict;
@@ -137,6 +140,7 @@ impl Inspection {
     ///
     /// # Errors
     /// [`crate::Error::Data`] if the picture's memory or the map is at fault.
+    #[cfg(feature = "render")]
     pub fn heat_map(&self, picture: &Picture) -> Result<RgbImage> {
         let AnomalyMap { width, height, values } = &self.anomaly_map;
         let scale = match &self.verdict {
@@ -144,13 +148,14 @@ impl Inspection {
             _ => Scale::over([values.as_slice()], 0.0, 100.0),
         };
         let picture = RgbImage::from(picture.clone());
-        Ok(heat_map(&picture, values, [*height, *width], scale?, ColourMap::Inferno, 0.5)?)
+        Ok(heat_map(&picture, values, [*height, *width], scale?, ColorMap::Inferno, 0.5)?)
     }
 
     /// The part of [`Self::heat_map`]'s work that a thumbnail needs: the picture at the network's input size under the map.
     ///
     /// # Errors
     /// As [`Self::heat_map`].
+    #[cfg(feature = "render")]
     pub fn heat_map_at_input(&self, picture: &Picture, preprocess: &Preprocess) -> Result<RgbImage> {
         self.heat_map(&preprocess.picture(picture)?)
     }

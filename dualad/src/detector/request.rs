@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 /// use dualad::detector::Request;
 ///
 /// let buffer = vec![128; 640 * 480];
-/// let frame = RawImage::new(&buffer, 640, 480, PixelFormat::Grey8)?;
+/// let frame = RawImage::new(&buffer, 640, 480, PixelFormat::Gray8)?;
 /// let request = Request::from(frame).category("gear");
 /// let from_file = Request::from(std::path::Path::new("part.png"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -502,7 +502,7 @@ mod tests {
         };
         assert_eq!(compute(with(preprocess(64), &cache)), 4);
         assert_eq!(compute(with(preprocess(80), &cache)), 4);
-        assert_eq!(compute(with(preprocess(64).normalise([0.5; 3], [0.5; 3]).unwrap(), &cache)), 4);
+        assert_eq!(compute(with(preprocess(64).normalize([0.5; 3], [0.5; 3]).unwrap(), &cache)), 4);
         assert_eq!(compute(with(preprocess(64), &cache.clone().feature_type(FeatureType::F16))), 4);
         assert_eq!(compute(with(preprocess(64), &cache)), 0);
         // Not the image's path.

@@ -95,7 +95,7 @@ impl Input {
     /// # Errors
     /// [`crate::Error::Data`] for a size, a mean or a standard deviation out of range.
     pub fn preprocess(&self) -> Result<Preprocess> {
-        Ok(Preprocess::new(self.height, self.width)?.normalise(self.mean, self.standard_deviation)?)
+        Ok(Preprocess::new(self.height, self.width)?.normalize(self.mean, self.standard_deviation)?)
     }
 }
 

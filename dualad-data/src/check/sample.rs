@@ -5,42 +5,44 @@ use std::path::Path;
 use image::metadata::Orientation;
 use sha2::{Digest, Sha256};
 
-use super::finding::{Finding, Kind};
-use crate::dataset::{MaskRule, Sample};
-use crate::error::Result;
-use crate::image::{Limits, Mask, MaskValues, Picture, orientation, size};
+use crate::error::{Error, Result};
+use crate::finding::{Finding, FindingKind};
+use crate::image::decode::{orientation_of as orientation, size};
+use crate::image::levels::MaskValues;
+use crate::image::{Limits, Mask, MaskRule, Picture};
+use crate::sample::Sample;
 
 /// What one sample's files turned out to be.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct Inspected {
     pub(super) size: Option<(u32, u32)>,
     pub(super) digest: Option<[u8; 32]>,
     pub(super) findings: Vec<Finding>,
 }
 
 /// Decodes everything.
-pub(super) fn whole(sample: &Sample, limits: &Limits) -> Seen {
-    let mut seen = Seen::default();
+pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
+    let mut inspected = Inspected::default();
     match Picture::read(&sample.path, limits) {
         Ok(picture) => {
             let size = (picture.width(), picture.height());
             let digest = Sha256::new().chain_update(size.0.to_le_bytes()).chain_update(picture.pixels()).finalize();
-            (seen.size, seen.digest) = (Some(size), Some(digest.into()));
+            (inspected.size, inspected.digest) = (Some(size), Some(digest.into()));
         }
-        Err(error) => seen.findings.push(Finding::of_error(&sample.category, &sample.path, &error)),
+        Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
     }
-    missing_mask(sample, &mut seen);
+    missing_mask(sample, &mut inspected);
     let mut masks = Vec::new();
     for path in sample.defect_masks() {
         let read = Mask::read_values(path, sample.mask_rule, limits)
-            .and_then(|read| fits(sample, path, (read.0.width(), read.0.height()), seen.size).map(|()| read));
+            .and_then(|read| fits(sample, path, (read.0.width(), read.0.height()), inspected.size).map(|()| read));
         match read {
             Ok((mask, values)) => masks.push((path.as_path(), mask, values)),
-            Err(error) => seen.findings.push(Finding::of_error(&sample.category, path, &error)),
+            Err(error) => inspected.findings.push(error_finding(&sample.category, path, &error)),
         }
     }
-    if let Some(what) = turned(sample, &masks, &seen, limits) {
-        seen.findings.push(Finding::new(Kind::TurnedImage, &sample.category, &sample.path, what));
+    if let Some(what) = turned(sample, &masks, &inspected, limits) {
+        inspected.findings.push(Finding::new(FindingKind::RotatedImage, &sample.category, &sample.path, what));
     }
     if let [(path, first, _), rest @ ..] = &mut masks[..] {
         let mut all = first.clone();
@@ -51,24 +53,29 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Seen {
                 "this mask marks {:.0} % of its image; white is the defect, and black what is sound",
                 100.0 * marked as f64 / all.pixels().len() as f64
             );
-            seen.findings.push(Finding::new(Kind::FullMask, &sample.category, path, what));
+            inspected.findings.push(Finding::new(FindingKind::FullMask, &sample.category, path, what));
         }
     }
     // One of several may mark nothing, if another does.
     let empty = masks.len() == sample.defect_masks().len() && masks.iter().all(|(_, mask, _)| mask.is_empty());
     for (index, (path, _, values)) in masks.iter().enumerate() {
-        let found = if empty { (index == 0).then(|| empty_mask(sample, values)) } else { grey_mask(sample, values) };
-        seen.findings.extend(found.map(|(kind, what)| Finding::new(kind, &sample.category, path, what)));
+        let found = if empty { (index == 0).then(|| empty_mask(sample, values)) } else { gray_mask(sample, values) };
+        inspected.findings.extend(found.map(|(kind, what)| Finding::new(kind, &sample.category, path, what)));
     }
-    seen
+    inspected
 }
 
 /// The share of an image that no defect covers.
 const NEARLY_ALL: f64 = 0.95;
 
 /// Whether the image is turned, and the mask may have been drawn on it before.
-fn turned(sample: &Sample, masks: &[(&Path, Mask, MaskValues)], seen: &Seen, limits: &Limits) -> Option<String> {
-    let ((mask, ..), (width, height)) = (masks.first()?, seen.size?);
+fn turned(
+    sample: &Sample,
+    masks: &[(&Path, Mask, MaskValues)],
+    inspected: &Inspected,
+    limits: &Limits,
+) -> Option<String> {
+    let ((mask, ..), (width, height)) = (masks.first()?, inspected.size?);
     let is = |path| orientation(path, limits).unwrap_or(Orientation::NoTransforms);
     let found = is(&sample.path);
     // A mask of the upright size was drawn on the upright image, where the sizes differ.
@@ -86,25 +93,25 @@ fn turned(sample: &Sample, masks: &[(&Path, Mask, MaskValues)], seen: &Seen, lim
 }
 
 /// Reads headers alone.
-pub(super) fn headers(sample: &Sample, limits: &Limits) -> Seen {
-    let mut seen = Seen::default();
+pub(super) fn headers(sample: &Sample, limits: &Limits) -> Inspected {
+    let mut inspected = Inspected::default();
     match size(&sample.path, limits) {
-        Ok(size) => seen.size = Some(size),
-        Err(error) => seen.findings.push(Finding::of_error(&sample.category, &sample.path, &error)),
+        Ok(size) => inspected.size = Some(size),
+        Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
     }
-    missing_mask(sample, &mut seen);
+    missing_mask(sample, &mut inspected);
     for path in sample.defect_masks() {
-        if let Err(error) = size(path, limits).and_then(|mask| fits(sample, path, mask, seen.size)) {
-            seen.findings.push(Finding::of_error(&sample.category, path, &error));
+        if let Err(error) = size(path, limits).and_then(|mask| fits(sample, path, mask, inspected.size)) {
+            inspected.findings.push(error_finding(&sample.category, path, &error));
         }
     }
-    seen
+    inspected
 }
 
-fn missing_mask(sample: &Sample, seen: &mut Seen) {
+fn missing_mask(sample: &Sample, inspected: &mut Inspected) {
     if sample.label.is_anomalous() && sample.defect_masks().is_empty() {
         let what = "this anomalous image has no mask; it counts for images alone, not for pixels".to_string();
-        seen.findings.push(Finding::new(Kind::MissingMask, &sample.category, &sample.path, what));
+        inspected.findings.push(Finding::new(FindingKind::MissingMask, &sample.category, &sample.path, what));
     }
 }
 
@@ -112,7 +119,7 @@ fn fits(sample: &Sample, mask: &Path, mask_size: (u32, u32), image_size: Option<
     image_size.map_or(Ok(()), |image_size| sample.check_mask_size(mask, mask_size, image_size))
 }
 
-fn empty_mask(sample: &Sample, values: &MaskValues) -> (Kind, String) {
+fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
     let what = if values.largest == 0 {
         "this mask of an anomalous image is black; draw the defect, or remove the mask, and the image counts for images \
          alone"
@@ -127,14 +134,14 @@ fn empty_mask(sample: &Sample, values: &MaskValues) -> (Kind, String) {
             MaskRule::NonZero
         )
     };
-    (Kind::EmptyMask, what)
+    (FindingKind::EmptyMask, what)
 }
 
-fn grey_mask(sample: &Sample, values: &MaskValues) -> Option<(Kind, String)> {
-    let pixels = match values.grey {
+fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, String)> {
+    let pixels = match values.gray {
         0 => return None,
         1 => "1 pixel of this mask is".to_string(),
-        grey => format!("{grey} pixels of this mask are"),
+        gray => format!("{gray} pixels of this mask are"),
     };
     let what = match sample.mask_rule {
         MaskRule::White => format!(
@@ -152,5 +159,15 @@ fn grey_mask(sample: &Sample, values: &MaskValues) -> Option<(Kind, String)> {
         ),
         MaskRule::NonZero => return None,
     };
-    Some((Kind::GreyMask, what))
+    Some((FindingKind::GrayMask, what))
+}
+
+/// Returns the finding that an error of a file amounts to.
+fn error_finding(category: &str, path: &Path, error: &Error) -> Finding {
+    let kind = match error {
+        Error::EmptyFile { .. } => FindingKind::EmptyFile,
+        Error::MaskSize { .. } => FindingKind::MaskSize,
+        _ => FindingKind::Unreadable,
+    };
+    Finding::new(kind, category, path, error.to_string())
 }

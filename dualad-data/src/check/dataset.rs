@@ -4,19 +4,20 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use super::finding::{Finding, Kind};
-use super::look::Seen;
-use crate::dataset::{Dataset, Label, Sample, Split};
+use super::sample::Inspected;
+use crate::dataset::Dataset;
+use crate::finding::{Finding, FindingKind};
+use crate::sample::{Label, Sample, Split};
 
 /// How many sizes of images a finding names.
-const MOST_SIZES: usize = 5;
+const MAX_SIZES: usize = 5;
 
 pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Finding>) {
     for category in &dataset.categories {
         if !category.samples.iter().any(|sample| sample.split == Split::Train && !sample.label.is_anomalous()) {
             let what =
                 format!("category \"{}\" has no normal images to train on; add some or leave it out", category.name);
-            findings.push(Finding::new(Kind::NoNormalImages, &category.name, &category.folder, what));
+            findings.push(Finding::new(FindingKind::NoNormalImages, &category.name, &category.folder, what));
         }
         let mut tests = category.samples.iter().filter(|sample| sample.split == Split::Test).peekable();
         if tests.peek().is_some() && tests.all(|sample| sample.label.is_anomalous()) {
@@ -25,16 +26,16 @@ pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Findin
                  cannot be measured",
                 category.name
             );
-            findings.push(Finding::new(Kind::NoNormalTests, &category.name, &category.folder, what));
+            findings.push(Finding::new(FindingKind::NoNormalTests, &category.name, &category.folder, what));
         }
     }
 }
 
-pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], seen: &[Seen], findings: &mut Vec<Finding>) {
+pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], inspected: &[Inspected], findings: &mut Vec<Finding>) {
     type Size = (u32, u32);
     let mut by_category = BTreeMap::<&str, BTreeMap<Size, (usize, &Path)>>::new();
-    for (sample, seen) in samples.iter().zip(seen) {
-        if let Some(size) = seen.size {
+    for (sample, inspected) in samples.iter().zip(inspected) {
+        if let Some(size) = inspected.size {
             by_category.entry(&sample.category).or_default().entry(size).or_insert((0, &sample.path)).0 += 1;
         }
     }
@@ -45,7 +46,7 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], seen: &[Seen], 
         sizes.sort_by_key(|&(size, (count, _))| (Reverse(count), size));
         let listed: Vec<String> = sizes
             .iter()
-            .take(MOST_SIZES)
+            .take(MAX_SIZES)
             .map(|&((width, height), (count, example))| {
                 let example = example.strip_prefix(folder).unwrap_or(example).display();
                 if count == 1 {
@@ -55,8 +56,8 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], seen: &[Seen], 
                 }
             })
             .collect();
-        let rest = if sizes.len() > MOST_SIZES {
-            format!(", and {} other sizes", sizes.len() - MOST_SIZES)
+        let rest = if sizes.len() > MAX_SIZES {
+            format!(", and {} other sizes", sizes.len() - MAX_SIZES)
         } else {
             String::new()
         };
@@ -65,39 +66,39 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], seen: &[Seen], 
             sizes.len(),
             listed.join(", ")
         );
-        findings.push(Finding::new(Kind::MixedSizes, name, folder, what));
+        findings.push(Finding::new(FindingKind::MixedSizes, name, folder, what));
     }
 }
 
-pub(super) fn duplicates(samples: &[Sample], seen: &[Seen], findings: &mut Vec<Finding>) {
-    let of = |split| samples.iter().zip(seen).filter(move |(sample, _)| sample.split == split);
+pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: &mut Vec<Finding>) {
+    let of = |split| samples.iter().zip(inspected).filter(move |(sample, _)| sample.split == split);
     let mut trained = HashMap::<[u8; 32], &Path>::new();
     let mut normal = HashMap::<[u8; 32], &Path>::new();
-    for (sample, seen) in of(Split::Train) {
-        if let Some(digest) = seen.digest {
+    for (sample, inspected) in of(Split::Train) {
+        if let Some(digest) = inspected.digest {
             trained.entry(digest).or_insert(&sample.path);
         }
     }
-    for (sample, seen) in of(Split::Test).filter(|(sample, _)| !sample.label.is_anomalous()) {
-        if let Some(digest) = seen.digest {
+    for (sample, inspected) in of(Split::Test).filter(|(sample, _)| !sample.label.is_anomalous()) {
+        if let Some(digest) = inspected.digest {
             normal.entry(digest).or_insert(&sample.path);
         }
     }
-    for (sample, seen) in of(Split::Test) {
+    for (sample, inspected) in of(Split::Test) {
         if let Label::Anomalous(kind) = &sample.label
-            && let Some(path) = seen.digest.and_then(|digest| normal.get(&digest))
+            && let Some(path) = inspected.digest.and_then(|digest| normal.get(&digest))
         {
             let what = format!(
                 "this test image of the type \"{kind}\" is the same picture as the normal one {}; remove the one that is \
                  wrong",
                 path.display()
             );
-            findings.push(Finding::new(Kind::Contradiction, &sample.category, &sample.path, what));
+            findings.push(Finding::new(FindingKind::Contradiction, &sample.category, &sample.path, what));
         }
-        if let Some(path) = seen.digest.and_then(|digest| trained.get(&digest)) {
+        if let Some(path) = inspected.digest.and_then(|digest| trained.get(&digest)) {
             let what =
                 format!("this test image is the same picture as the training image {}; remove one", path.display());
-            findings.push(Finding::new(Kind::Duplicate, &sample.category, &sample.path, what));
+            findings.push(Finding::new(FindingKind::Duplicate, &sample.category, &sample.path, what));
         }
     }
 }

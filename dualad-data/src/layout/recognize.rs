@@ -3,13 +3,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::GOOD;
 use super::listing::{Listing, list_if_there};
+use super::names::GOOD;
 use crate::error::{Error, Result};
 
 /// What a folder can be read as, besides VisA.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Shape {
+pub(crate) enum FolderKind {
     /// One category of MVTec AD.
     Category,
     /// Folders with a category each; their names.
@@ -57,7 +57,7 @@ fn evidence(folder: &Path) -> Result<Evidence> {
 
 /// The rules that [`super::Layout::detect`] documents. Two readings of which neither is the better are an error. `plain`
 /// is [`plain`]'s, or nothing where categories are asked for.
-pub(crate) fn of(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)>) -> Result<Shape> {
+pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)>) -> Result<FolderKind> {
     let own = evidence(root)?;
     let mut folders = Vec::new();
     for folder in &listing.folders {
@@ -70,7 +70,7 @@ pub(crate) fn of(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)>) -
         }
     }
     let best = folders.iter().fold(Evidence::None, |best, (_, found)| if *found > best { *found } else { best });
-    let categories = || Shape::Categories(folders.iter().map(|(name, _)| name.clone()).collect());
+    let categories = || FolderKind::Categories(folders.iter().map(|(name, _)| name.clone()).collect());
     let both = || {
         let names: Vec<_> = folders.iter().take(3).map(|(name, _)| name.to_string_lossy()).collect();
         let reason = format!(
@@ -84,14 +84,14 @@ pub(crate) fn of(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)>) -
     match (own, best) {
         (Evidence::Complete, Evidence::Complete) => Err(both()),
         (_, Evidence::Complete) => Ok(categories()),
-        (Evidence::Complete, _) => Ok(Shape::Category),
-        _ if !plain.is_empty() => Ok(Shape::Plain(only(root, plain)?)),
+        (Evidence::Complete, _) => Ok(FolderKind::Category),
+        _ if !plain.is_empty() => Ok(FolderKind::Plain(only(root, plain)?)),
         (Evidence::Partial, Evidence::Partial) => Err(both()),
         (_, Evidence::Partial) => Ok(categories()),
-        (Evidence::Partial, _) => Ok(Shape::Category),
+        (Evidence::Partial, _) => Ok(FolderKind::Category),
         (_, Evidence::Hollow) => Ok(categories()),
-        (Evidence::Hollow, _) => Ok(Shape::Category),
-        (Evidence::None, Evidence::None) => Ok(Shape::Nothing),
+        (Evidence::Hollow, _) => Ok(FolderKind::Category),
+        (Evidence::None, Evidence::None) => Ok(FolderKind::Nothing),
     }
 }
 

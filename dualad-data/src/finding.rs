@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result, one_line, shown};
+use crate::text::{one_line, shown};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ impl fmt::Display for Severity {
 /// What kind of thing was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum FindingKind {
     /// Fatal: a file of 0 bytes.
     EmptyFile,
     /// Fatal: a file that is missing, damaged, too large, or of a kind that is not read.
@@ -47,7 +47,7 @@ pub enum Kind {
     /// Warning: an anomalous image's mask marks no pixel.
     EmptyMask,
     /// Warning: a mask has values between black and white, which its rule takes for one of the two.
-    GreyMask,
+    GrayMask,
     /// Warning: an anomalous image's mask marks nearly all of it.
     FullMask,
     /// Warning: the same picture, pixel for pixel, is used for training and for testing, or a table names it twice.
@@ -65,18 +65,18 @@ pub enum Kind {
     /// Note: a category has test images, but no normal ones, without which nothing can be told apart.
     NoNormalTests,
     /// Note: an image is turned by its EXIF orientation, its mask is not, and their sizes do not tell which way it was drawn.
-    TurnedImage,
+    RotatedImage,
 }
 
-impl Kind {
+impl FindingKind {
     /// How bad it is.
     pub fn severity(self) -> Severity {
         match self {
             Self::EmptyFile | Self::Unreadable | Self::MaskSize | Self::NoNormalImages => Severity::Fatal,
             Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
-            Self::EmptyMask | Self::GreyMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
+            Self::EmptyMask | Self::GrayMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
             Self::Contradiction | Self::UnclearLabel | Self::MaskAmongImages => Severity::Warning,
-            Self::MixedSizes | Self::NoNormalTests | Self::TurnedImage => Severity::Note,
+            Self::MixedSizes | Self::NoNormalTests | Self::RotatedImage => Severity::Note,
         }
     }
 }
@@ -87,7 +87,7 @@ impl Kind {
 #[non_exhaustive]
 pub struct Finding {
     /// What kind of thing.
-    pub kind: Kind,
+    pub kind: FindingKind,
     /// The category it belongs to; empty for what lies beside all categories.
     pub category: String,
     /// The file or folder at fault.
@@ -97,7 +97,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn new(kind: Kind, category: &str, path: &Path, what: String) -> Self {
+    pub(crate) fn new(kind: FindingKind, category: &str, path: &Path, what: String) -> Self {
         Self { kind, category: category.into(), path: path.into(), what }
     }
 
@@ -105,69 +105,16 @@ impl Finding {
     pub fn severity(&self) -> Severity {
         self.kind.severity()
     }
-
-    pub(super) fn of_error(category: &str, path: &Path, error: &Error) -> Self {
-        let kind = match error {
-            Error::EmptyFile { .. } => Kind::EmptyFile,
-            Error::MaskSize { .. } => Kind::MaskSize,
-            _ => Kind::Unreadable,
-        };
-        Self::new(kind, category, path, error.to_string())
-    }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An error's own message names the file already.
         match self.kind {
-            Kind::EmptyFile | Kind::Unreadable | Kind::MaskSize => {
+            FindingKind::EmptyFile | FindingKind::Unreadable | FindingKind::MaskSize => {
                 write!(f, "{}: {}", self.severity(), one_line(&self.what))
             }
             _ => write!(f, "{}: {}: {}", self.severity(), shown(&self.path), one_line(&self.what)),
         }
-    }
-}
-
-/// All that a check found.
-///
-/// ```
-/// use dualad_data::{Dataset, Kind};
-/// # use dualad_data::synthetic::{self, Category, Options};
-///
-/// # let folder = std::env::temp_dir().join(format!("dualad-doc-check-{}", std::process::id()));
-/// # let categories = vec![Category::Plate];
-/// # let options = Options { size: 32, train: 2, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
-/// # synthetic::write(&folder, &options, |_done, _total| {})?;
-/// // A transfer that broke off.
-/// std::fs::write(folder.join("plate/train/good/001.png"), "")?;
-/// let report = Dataset::open(&folder)?.check().run()?;
-/// assert_eq!((report.images, report.findings[0].kind), (6, Kind::EmptyFile));
-/// assert!(report.is_fatal());
-/// assert!(report.into_result().is_err());
-/// # std::fs::remove_dir_all(&folder)?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The worst first; by file among equals.
-    pub findings: Vec<Finding>,
-    /// How many images were looked at.
-    pub images: usize,
-}
-
-impl Report {
-    /// Whether training must not start.
-    pub fn is_fatal(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity() == Severity::Fatal)
-    }
-
-    /// The report, or, if anything in it is fatal, an error that lists all that is.
-    pub fn into_result(self) -> Result<Self> {
-        if !self.is_fatal() {
-            return Ok(self);
-        }
-        let fatal = self.findings.into_iter().filter(|finding| finding.severity() == Severity::Fatal);
-        Err(Error::Dataset { findings: fatal.collect() })
     }
 }

@@ -1,15 +1,15 @@
-//! Colour maps in which equal steps look equal.
+//! Color maps in which equal steps look equal.
 //!
 //! Nathaniel J. Smith, Stefan van der Walt and (viridis) Eric Firing drew them for matplotlib and gave them to the public
-//! domain (CC0): <https://bids.github.io/colormap/>. Of their 256 colours every eighth or so is kept; interpolating
+//! domain (CC0): <https://bids.github.io/colormap/>. Of their 256 colors every eighth or so is kept; interpolating
 //! between them comes within 2 of 255 of the others.
 
 use image::Rgb;
 
-/// From the lowest score to the highest. Lightness rises all the way, so that a grey print keeps the order.
+/// From the lowest score to the highest. Lightness rises all the way, so that a gray print keeps the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
-pub enum ColourMap {
+pub enum ColorMap {
     /// Black, purple, red, yellow: a hot spot glows.
     #[default]
     Inferno,
@@ -17,9 +17,9 @@ pub enum ColourMap {
     Viridis,
 }
 
-impl ColourMap {
-    /// The colour at a position from 0 to 1; positions outside have that of the nearer end, and NaN that of 0.
-    pub fn colour(self, position: f32) -> Rgb<u8> {
+impl ColorMap {
+    /// The color at a position from 0 to 1; positions outside have that of the nearer end, and NaN that of 0.
+    pub fn color(self, position: f32) -> Rgb<u8> {
         let table = match self {
             Self::Inferno => &INFERNO,
             Self::Viridis => &VIRIDIS,

@@ -6,10 +6,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use dualad_store::{UNFINISHED, is_unfinished, sha256_of_file};
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
-use super::SyntheticError;
+use super::error::SyntheticError;
 use crate::error::{Error, Result};
 
 /// The file that tells a folder of ours: hidden, of a name that nobody else gives, and with a first line that says so. The
@@ -17,13 +17,11 @@ use crate::error::{Error, Result};
 /// SHA-256 before a tab, so that one that was changed is found too.
 const MARKER: &str = ".dualad-synthetic";
 const FIRST_LINE: &str = "A generated dataset: dualad may replace this folder. Its files:";
-/// What the marker with the sums is called until it is whole.
-const NEXT_MARKER: &str = ".dualad-synthetic.next";
 /// 100 000 pictures of a few categories take a few MiB.
 const LARGEST_MARKER: u64 = 256 << 20;
 
 /// A dataset's folder and the two beside it that take what is half done.
-pub(super) struct Place {
+pub(super) struct DatasetFolder {
     folder: PathBuf,
     /// Where the new dataset grows.
     pub(super) partial: PathBuf,
@@ -31,19 +29,19 @@ pub(super) struct Place {
     old: PathBuf,
 }
 
-impl Place {
+impl DatasetFolder {
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let Some(name) = folder.file_name() else {
             let advice = "end it with the name of the folder to make";
             return Err(SyntheticError::NotAFolder { path: folder.to_owned(), advice }.into());
         };
-        let beside = |suffix: &str| {
-            let mut hidden = OsString::from(".");
+        let beside = |prefix: &str, suffix: &str| {
+            let mut hidden = OsString::from(prefix);
             hidden.push(name);
             hidden.push(suffix);
             folder.with_file_name(hidden)
         };
-        Ok(Self { folder: folder.to_owned(), partial: beside(".incomplete"), old: beside(".old") })
+        Ok(Self { folder: folder.to_owned(), partial: beside(UNFINISHED, ""), old: beside(".", ".old") })
     }
 
     /// Fails, and changes nothing, if any of the three folders holds what is not ours. Puts back what an interrupted call
@@ -75,7 +73,7 @@ impl Place {
     pub(super) fn begin<'a>(&self, files: impl Iterator<Item = &'a str>) -> Result<()> {
         create(&self.partial)?;
         let mut text = format!("{FIRST_LINE}\n");
-        for file in files.chain([NEXT_MARKER]) {
+        for file in files {
             text.push_str(file);
             text.push('\n');
         }
@@ -87,9 +85,8 @@ impl Place {
     pub(super) fn seal(&self, files: &[&str]) -> Result<()> {
         let sums = files.par_iter().map(|file| Ok(format!("{}\t{file}\n", sum(&self.partial.join(file))?)));
         let text = format!("{FIRST_LINE}\n{}", sums.collect::<Result<String>>()?);
-        let (next, marker) = (self.partial.join(NEXT_MARKER), self.partial.join(MARKER));
-        fs::write(&next, text).map_err(io("write", &next))?;
-        fs::rename(&next, &marker).map_err(io("write", &marker))
+        let marker = self.partial.join(MARKER);
+        dualad_store::write_atomically(&marker, text.as_bytes()).map_err(io("write", &marker))
     }
 
     /// Moves the finished dataset to its place, and one that was there out of the way until that is done.
@@ -144,6 +141,8 @@ fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
             let kind = fs::symlink_metadata(&path).map_err(io("read", &path))?;
             if kind.is_dir() {
                 open.push(path);
+            } else if growing && next == folder && path.file_name().is_some_and(is_unfinished) {
+                // The marker with the digests, before it was renamed.
             } else if !kind.is_file() || !is_ours(&path) {
                 return Ok(Some(path.strip_prefix(folder).unwrap_or(&path).to_owned()));
             } else if let Some(Some(known)) = files.as_ref().and_then(|files| files.get(&path))
@@ -158,10 +157,9 @@ fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// A file's SHA-256, in hexadecimal digits.
+/// Returns the SHA-256 of a file in hexadecimal digits.
 fn sum(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(io("read", path))?;
-    Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    sha256_of_file(path).map_err(io("read", path))
 }
 
 /// The files that a folder's marker names, each with its sum where that is known, and the marker; `None` where there is no

@@ -1,0 +1,48 @@
+//! The result of a check.
+
+use crate::error::{Error, Result};
+use crate::finding::{Finding, Severity};
+
+/// All that a check found.
+///
+/// ```
+/// use dualad_data::{Dataset, FindingKind};
+/// # use dualad_data::synthetic::{self, Category, Options};
+///
+/// # let folder = std::env::temp_dir().join(format!("dualad-doc-check-{}", std::process::id()));
+/// # let categories = vec![Category::Plate];
+/// # let options = Options { size: 32, train: 2, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
+/// # synthetic::write(&folder, &options, |_done, _total| {})?;
+/// // A transfer that broke off.
+/// std::fs::write(folder.join("plate/train/good/001.png"), "")?;
+/// let report = Dataset::open(&folder)?.check().run()?;
+/// assert_eq!((report.images, report.findings[0].kind), (6, FindingKind::EmptyFile));
+/// assert!(report.is_fatal());
+/// assert!(report.into_result().is_err());
+/// # std::fs::remove_dir_all(&folder)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The worst first; by file among equals.
+    pub findings: Vec<Finding>,
+    /// How many images were looked at.
+    pub images: usize,
+}
+
+impl Report {
+    /// Whether training must not start.
+    pub fn is_fatal(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity() == Severity::Fatal)
+    }
+
+    /// The report, or, if anything in it is fatal, an error that lists all that is.
+    pub fn into_result(self) -> Result<Self> {
+        if !self.is_fatal() {
+            return Ok(self);
+        }
+        let fatal = self.findings.into_iter().filter(|finding| finding.severity() == Severity::Fatal);
+        Err(Error::Dataset { findings: fatal.collect() })
+    }
+}
