@@ -1,12 +1,12 @@
-//! All metrics of a test set as large as MVTec AD's: seconds, seconds of processor time on all threads (which other programs
-//! do not make longer), and memory beside the maps.
+//! Measures all metrics on a test set of the size of MVTec AD: seconds, processor seconds of all threads (which do not depend
+//! on other programs), and the memory in addition to the maps.
 //!
 //! ```sh
 //! cargo bench --workspace --bench metrics -- [--threads N] [--repeats N] [--save DIR]
 //! ```
 //!
-//! Then the same for maps and masks that are made to be hard, and for one category the plain form beside it. `--save` also
-//! writes the maps and what came of them, for `tools/bench/metrics.py`.
+//! It measures smooth maps and several hard cases, and compares one category with the plain implementation. `--save` writes
+//! the maps and the results for `tools/bench/metrics.py`.
 
 #![allow(clippy::print_stdout)]
 
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
+use dualad::{Random, Stream};
 use dualad::metrics::{Evaluation, Scored, evaluate};
 
 #[path = "../src/metrics/plain.rs"]
@@ -29,16 +30,16 @@ const GRID: usize = 14;
 
 #[derive(Debug, Parser)]
 struct Args {
-    /// Threads; 0: as many as there are cores
+    /// Threads; 0 for one per core
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Runs of each; the median counts
+    /// Runs of each case; the median is reported
     #[arg(long, default_value_t = 5)]
     repeats: usize,
     /// Write maps, masks, labels and results to DIR
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
-    /// `cargo bench` says this; it changes nothing
+    /// Passed by `cargo bench`; it has no effect
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -67,14 +68,14 @@ impl Set {
     }
 }
 
-/// What the maps of a set are like.
+/// The kinds of maps and masks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Kind {
     /// Smooth maps with a little noise, and one to three round defects in three images of four.
     Smooth,
-    /// One score for all.
+    /// The same score everywhere.
     Equal,
-    /// Every score between 1 and 1.0078: one upper half of a float's bits.
+    /// Scores between 1 and 1.0078, whose upper 16 bits are equal.
     Narrow,
     /// Every other pixel anomalous, in regions of one pixel.
     Dots,
@@ -82,21 +83,34 @@ enum Kind {
     Marked,
 }
 
-/// Uniform in `[0, 1)`.
-struct Uniform(u64);
+/// Random values, uniform in `[0, 1)`.
+struct Uniform {
+    stream: Stream,
+    block: u64,
+    values: Vec<u32>,
+}
 
 impl Uniform {
+    fn new(stream: Stream) -> Self {
+        Self { stream, block: 0, values: Vec::new() }
+    }
+
     fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        (self.0 >> 40) as f32 / (1 << 24) as f32
+        let value = self.values.pop().unwrap_or_else(|| {
+            let [value, rest @ ..] = self.stream.bits(self.block);
+            self.block += 1;
+            self.values.extend(rest);
+            value
+        });
+        (value >> 8) as f32 / (1 << 24) as f32
     }
 }
 
 fn generate(kind: Kind) -> Set {
     let mut set = Set { categories: Vec::new(), maps: Vec::new(), masks: Vec::new() };
+    let mut random = Random::new(0);
     for index in 0..IMAGES {
-        let mut uniform = Uniform(index as u64);
-        uniform.next();
+        let mut uniform = Uniform::new(random.stream());
         let category = index % CATEGORIES;
         let mut map = smooth(&mut uniform, 0.5 + category as f32 / CATEGORIES as f32);
         let mut mask = vec![0; SIDE * SIDE];
@@ -126,7 +140,7 @@ fn generate(kind: Kind) -> Set {
     set
 }
 
-/// A grid of random scores, interpolated, as anomaly maps are made.
+/// Returns a grid of random scores, interpolated bilinearly like an anomaly map.
 fn smooth(uniform: &mut Uniform, scale: f32) -> Vec<f32> {
     let grid: Vec<f32> = (0..(GRID + 1) * (GRID + 1)).map(|_| uniform.next() * uniform.next() * scale).collect();
     let cell = SIDE / GRID;
@@ -141,7 +155,7 @@ fn smooth(uniform: &mut Uniform, scale: f32) -> Vec<f32> {
         .collect()
 }
 
-/// A disc that scores higher, more so in its middle.
+/// Adds a disc to a map and its mask. Its scores are highest in the middle.
 fn defect(uniform: &mut Uniform, map: &mut [f32], mask: &mut [u8]) {
     let [row, column] = [0; 2].map(|_| uniform.next() * SIDE as f32);
     let (radius, strength) = (4.0 + uniform.next() * 22.0, uniform.next());
@@ -153,19 +167,19 @@ fn defect(uniform: &mut Uniform, map: &mut [f32], mask: &mut [u8]) {
     }
 }
 
-/// Resident memory in KiB: `VmRSS` now, or `VmHWM` at most since the start or the last reset.
+/// Returns the resident memory in KiB: `VmRSS:` for the current value, `VmHWM:` for the peak since the start or the last reset.
 fn resident(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     line.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok()
 }
 
-/// Seconds of processor time so far, on all threads.
+/// Returns the processor seconds of all threads so far.
 fn processor() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name, in brackets, may hold anything; then come state and numbers, in hundredths of a second where they are times.
-    let numbers: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    let [user, system] = [11, 12].map(|index| numbers.get(index)?.parse::<f64>().ok());
+    // After the name in brackets come the state and numbers. Times are in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let [user, system] = [11, 12].map(|index| fields.get(index)?.parse::<f64>().ok());
     Some((user? + system?) / 100.0)
 }
 
@@ -182,7 +196,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let scored = set.scored();
         let (mut seconds, mut busy, mut extra, mut evaluation) = (Vec::new(), Vec::new(), None, None);
         for _ in 0..args.repeats.max(1) {
-            // Sets the high-water mark back to what is resident.
+            // Resets the peak to the current value.
             let reset = std::fs::write("/proc/self/clear_refs", "5").ok();
             let before = reset.and_then(|()| resident("VmRSS:"));
             let (started, processor_before) = (Instant::now(), processor());
@@ -214,7 +228,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One category's metrics in the plain form.
+/// Compares the metrics of one category with the plain implementation.
 fn beside_plain(scored: &[Scored<'_>]) -> Result<(), Box<dyn Error>> {
     let one: Vec<Scored<'_>> = scored.iter().copied().filter(|image| image.category == scored[0].category).collect();
     let started = Instant::now();
@@ -249,7 +263,7 @@ fn beside_plain(scored: &[Scored<'_>]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What `tools/bench/metrics.py` reads.
+/// Writes the files that `tools/bench/metrics.py` reads.
 fn save(
     folder: &Path,
     set: &Set,

@@ -1,10 +1,10 @@
-"""Writes dualad-backbones/tests/fixtures/backbones.json: what torchvision and timm compute for weights and inputs made by rule.
+"""Writes dualad-backbones/tests/fixtures/backbones.json: results of torchvision and timm for synthetic weights and inputs.
 
     python -m venv .venv && .venv/bin/pip install -r tools/reference/requirements.txt
     .venv/bin/python tools/reference/backbones.py > dualad-backbones/tests/fixtures/backbones.json
 
-The rule is the one of `dualad_backbones::weights::synthetic`. Per case: the input's size, then for every stage and for
-the aggregated tokens the shape, mean, standard deviation and 24 values (at `index` in the flattened map).
+`dualad_backbones::weights::synthetic` defines the weights and inputs. Each case has the size of the input, and for every stage
+and for the aggregated tokens the shape, the mean, the standard deviation and 24 values (at `index` of the flattened map).
 """
 
 import json
@@ -115,7 +115,7 @@ def vit(name):
 
 
 def aggregate(maps, strides):
-    """The paper's way: everything to the finest stride, concatenated, then pooled to 16."""
+    """Aggregates stages as in the paper: resizes all to the finest stride, concatenates them, and pools to stride 16."""
     finest = min(strides[0], 16)
     size = maps[0].shape[-2] * strides[0] // finest, maps[0].shape[-1] * strides[0] // finest
     joined = torch.cat([F.interpolate(m, size=size, mode="nearest") for m in maps], 1)

@@ -1,10 +1,10 @@
-"""Writes dualad/tests/fixtures/*.pth.tar: checkpoints as the published code's trainer saves them, at toy widths.
+"""Writes dualad/tests/fixtures/*.pth.tar: small checkpoints in the form that the published code saves.
 
     .venv/bin/python tools/reference/checkpoint.py dualad/tests/fixtures
 
-Parameters are made by the rule of `dualad_backbones::weights::synthetic` from the network's own names, so that a test can
-make them too. What is checked is the file: the keys' prefix, the position embedding that every layer's module shares and the
-file therefore names many times, the backbone beside the network, and `epoch` and the rest around the parameters.
+`dualad_backbones::weights::synthetic` computes the parameters from their names; the tests compute them in the same way. The
+checkpoints have all particulars of the published ones: a prefix of the keys, one position embedding that occurs under the name of
+every layer, the backbone's parameters, and `epoch` and other values beside the parameters.
 """
 
 import sys

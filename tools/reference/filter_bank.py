@@ -1,8 +1,8 @@
-"""Writes dualad-backbones/tests/fixtures/filter_bank.json: the filter bank as its definition reads, in f64 with numpy.
+"""Writes dualad-backbones/tests/fixtures/filter_bank.json: results of the filter bank, computed from its definition in f64 with numpy.
 
     .venv/bin/python tools/reference/filter_bank.py > dualad-backbones/tests/fixtures/filter_bank.json
 
-Two-dimensional kernels, no shortcuts. Inputs: x[c, i, j] = sin(0.1 (c + 1) i + 0.05 j^2 / (c + 1))
+The kernels are two-dimensional and are not factored. Inputs: x[c, i, j] = sin(0.1 (c + 1) i + 0.05 j^2 / (c + 1))
 + 0.5 cos(0.37 j - 0.21 i (c + 1)).
 """
 

@@ -1,10 +1,11 @@
-"""Writes dualad/tests/fixtures/network.json: the coupled dual-branch network as method and paper describe it, in plain PyTorch.
+"""Writes dualad/tests/fixtures/network.json: results of the coupled dual-branch network in plain PyTorch.
 
     .venv/bin/python tools/reference/network.py > dualad/tests/fixtures/network.json
 
-Parameters and tokens are made by the rule of `dualad_backbones::weights::synthetic` from their names, so that the
-fixture holds results only: the reconstruction, map and score of an evaluation, the loss, every gradient's norm and one
-of its elements. No noise, no dropout.
+The network follows docs/method.md, without feature jittering and dropout. `dualad_backbones::weights::synthetic` computes the
+parameters and tokens from their names; therefore the fixture holds results only: the reconstruction, anomaly map and image
+score, the loss, and the norm and one element of every gradient. `window` and `head_width` are the former names of the fields
+`neighbor_mask` and `chunk_width`; the fixture keeps them to test that they are still read.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Writes the pictures of dualad-data/tests/fixtures that no Rust encoder at hand can: CMYK, and animations.
+"""Writes pictures to dualad-data/tests/fixtures that the Rust encoders in use cannot write: CMYK and animations.
 
     .venv/bin/python tools/reference/pictures.py dualad-data/tests/fixtures
 """

@@ -1,8 +1,8 @@
-"""Writes dualad-data/tests/fixtures/resize.json: what OpenCV makes of small pictures and masks.
+"""Writes dualad-data/tests/fixtures/resize.json: small pictures and masks that OpenCV resized.
 
     .venv/bin/python tools/reference/resize.py > dualad-data/tests/fixtures/resize.json
 
-Inputs follow a rule, so that the file holds results alone: channel c of the picture at row i, column j is
+The inputs are computed; therefore the file holds results only. Channel c of the picture at row i, column j is
 (i * i * (c + 3) + 7 * j * (c + 1) + 5 * i * j) mod 256, and the mask is (3 * i + 5 * j) mod 7 + 249.
 Sizes are width x height; results are hexadecimal, row by row.
 """
