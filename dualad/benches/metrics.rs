@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
-use dualad::{Random, Stream};
 use dualad::metrics::{Evaluation, Scored, evaluate};
+use dualad::{Random, Stream};
 
 #[path = "../src/metrics/plain.rs"]
 #[allow(dead_code)]
