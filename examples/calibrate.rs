@@ -18,8 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rule = Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 };
     let images = data
         .samples(Split::Test)
-        .map(|sample| (Request::from(&sample.path).category(&sample.category), sample.label.is_anomalous()));
-    let calibration = detector.calibrate(&Calibrator::new(rule), images, &Cancel::default(), |_done| {})?;
+        .map(|sample| (Request::from(&sample.path).category(&sample.category), sample.label.clone()));
+    let calibration = detector.calibrate(&Calibrator::new(rule), images, &Cancel::default(), |_progress| {})?;
     for warning in calibration.warnings() {
         eprintln!("{warning}");
     }

@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     for &threads in &args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let builder = Detector::builder().device(&device).weights(weights.clone()).threads(threads)?;
+        let builder = Detector::builder().device(&device).weights(weights.clone()).threads(threads);
         let detector = builder.from_model(model.clone())?;
         let preprocess = model.config().input.preprocess()?;
         for &batch in &args.batch_size {

@@ -87,10 +87,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Some(None) => request,
             None => request.category(&sample.category),
         };
-        (request, sample.label.is_anomalous())
+        (request, sample.label.clone())
     });
-    let calibration = detector.calibrate(&calibrator(args), images, &Cancel::default(), |done| {
-        bar.set_position(done as u64);
+    let calibration = detector.calibrate(&calibrator(args), images, &Cancel::default(), |progress| {
+        bar.set_position(progress.done as u64);
     });
     bar.finish_and_clear();
     let calibration = calibration?;

@@ -109,6 +109,6 @@ impl Job<'_> {
 pub(crate) fn test_set(features: FeaturesBuilder<'_>) -> Result<(TestSet, f64)> {
     let begun = Instant::now();
     let bar = Bar::new("features for testing");
-    let features = features.progress(|done, total| bar.set(done, total)).compute()?;
+    let features = features.progress(|progress| bar.set(progress.done, progress.total)).compute()?;
     Ok((TestSet::new(features)?, begun.elapsed().as_secs_f64()))
 }

@@ -122,7 +122,7 @@ fn text(outcome: &Outcome) -> String {
         rows.push(("held out", format!("{} images", config.held_out.len())));
     }
     if let Some(train) = &config.train {
-        let preset = if preset.is_empty() { "its own" } else { preset };
+        let preset = preset.map_or("its own", |preset| preset.name());
         let (epochs, batch) = (train.epochs, train.batch_size);
         rows.push(("recipe", format!("{preset}, {epochs} epochs, {batch} images a step, seed {}", train.seed)));
     }

@@ -52,7 +52,7 @@ impl<'a> Measurement<'a> {
     pub(crate) fn evaluate(&mut self, network: &DualAd) -> Result<(Evaluation, Vec<ImageScores>)> {
         let begun = Instant::now();
         let bar = Bar::new("scoring test images");
-        let scores = self.test_set.score(network, self.cancel, |done, total| bar.set(done, total))?;
+        let scores = self.test_set.score(network, self.cancel, |progress| bar.set(progress.done, progress.total))?;
         let evaluation = self.test_set.evaluate(&scores)?;
         self.time += begun.elapsed();
         Ok((evaluation, scores))

@@ -30,7 +30,7 @@ impl ModelSource {
     pub(crate) fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
         let mut builder = Detector::builder().device(&common.device()?);
         if let Some(threads) = self.threads {
-            builder = builder.threads(threads)?;
+            builder = builder.threads(threads);
         }
         if let Some(weights) = &self.weights {
             builder = builder.weights(weights_of(weights)?);

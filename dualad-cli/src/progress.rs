@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dualad::train::Progress;
+use dualad::train::TrainingProgress;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 /// Counts images; removed when it is dropped.
@@ -33,7 +33,7 @@ impl Bar {
         self.0.set_position(done as u64);
     }
 
-    pub(crate) fn train(&self, progress: &Progress) {
+    pub(crate) fn train(&self, progress: &TrainingProgress) {
         if self.0.is_hidden() {
             return;
         }

@@ -20,12 +20,19 @@ pub enum Variant {
     Homogeneous,
 }
 
-impl std::fmt::Display for Variant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl Variant {
+    /// Returns the name in JSON and on command lines: `heterogeneous` or `homogeneous`.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Heterogeneous => "heterogeneous",
             Self::Homogeneous => "homogeneous",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Variant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -12,7 +12,7 @@
 //! let extractor = Backbone::ResNet18.extractor().weights(Weights::hub()).build()?.into();
 //! let features = Features::of(dataset.samples(Split::Test).cloned(), extractor, Preprocess::new(224, 224)?).compute()?;
 //! let test_set = TestSet::new(features)?;
-//! let scores = test_set.score(&network, &Cancel::default(), |_done, _total| {})?;
+//! let scores = test_set.score(&network, &Cancel::default(), |_progress| {})?;
 //! let evaluation = test_set.evaluate(&scores)?;
 //! println!("{:?}", evaluation.mean.image_auroc);
 //! # Ok(())
@@ -27,6 +27,7 @@ use crate::DualAd;
 use crate::error::{Error, Result};
 use crate::features::{Features, TokenSource};
 use crate::metrics::{self, Evaluation, Scored};
+use crate::progress::Progress;
 
 /// Images a network is given at a time.
 const BATCH: usize = 8;
@@ -56,7 +57,7 @@ pub struct ImageScores {
 /// # let folder = std::env::temp_dir().join(format!("dualad-doc-test-set-{}", std::process::id()));
 /// # let categories = vec![Category::Gear];
 /// # let options = Options { size: 64, train: 1, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
-/// # synthetic::write(&folder, &options, |_done, _total| {})?;
+/// # synthetic::write(&folder, &options, |_progress| {})?;
 /// # let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
 /// #     .with_grid([4, 4])
 /// #     .with_neighbor_mask(Some([1, 1]))
@@ -69,7 +70,7 @@ pub struct ImageScores {
 /// let extractor = Backbone::FilterBank.extractor().build()?.into();
 /// let test_set = TestSet::new(Features::of(samples, extractor, Preprocess::new(64, 64)?).compute()?)?;
 ///
-/// let scores = test_set.score(&network, &Cancel::default(), |_done, _total| {})?;
+/// let scores = test_set.score(&network, &Cancel::default(), |_progress| {})?;
 /// assert_eq!((scores.len(), scores[0].map.len()), (5, 64 * 64));
 /// let measured = test_set.evaluate(&scores)?.pooled;
 /// assert_eq!((measured.images, measured.anomalous), (5, 4));
@@ -135,7 +136,7 @@ impl TestSet {
         &self,
         network: &DualAd,
         cancel: &Cancel,
-        mut progress: impl FnMut(usize, usize),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Vec<ImageScores>> {
         let total = self.samples().len();
         let indices: Vec<usize> = (0..total).collect();
@@ -156,7 +157,7 @@ impl TestSet {
                     .zip(maps)
                     .map(|(image_score, map)| ImageScores { image_score, map: map.to_vec() }),
             );
-            progress(scores.len(), total);
+            progress(Progress { done: scores.len(), total });
         }
         Ok(scores)
     }
@@ -225,7 +226,9 @@ mod tests {
         // A good image and one of each defect: 3 of fabric, 4 of gear.
         assert_eq!((test_set.samples().len(), test_set.size()), (9, [64, 64]));
         let mut heard = Vec::new();
-        let scores = test_set.score(&network, &Cancel::default(), |done, total| heard.push((done, total))).unwrap();
+        let scores = test_set
+            .score(&network, &Cancel::default(), |progress| heard.push((progress.done, progress.total)))
+            .unwrap();
         assert_eq!(heard, [(8, 9), (9, 9)]);
         for (index, (sample, scores)) in test_set.samples().iter().zip(&scores).enumerate() {
             assert_eq!(scores.map.len(), 64 * 64);
@@ -294,16 +297,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (test_set, network) = (test_set(folder.path()), network());
         let cancel = Cancel::default();
-        let mut scores = test_set.score(&network, &cancel, |_, _| ()).unwrap();
+        let mut scores = test_set.score(&network, &cancel, |_| ()).unwrap();
         scores[3].image_score = f32::NAN;
         assert!(matches!(test_set.evaluate(&scores), Err(Error::Metrics(_))));
         assert!(matches!(test_set.evaluate(&scores[1..]), Err(Error::InvalidArgument { .. })));
         cancel.cancel();
-        assert!(matches!(test_set.score(&network, &cancel, |_, _| ()), Err(Error::Cancelled)));
+        assert!(matches!(test_set.score(&network, &cancel, |_| ()), Err(Error::Cancelled)));
         let mut config = network.config().clone();
         config.stage_channels = vec![1, 2, 3];
         let other = DualAd::new(config, &Random::new(0), &Device::Cpu).unwrap();
-        assert!(matches!(test_set.score(&other, &Cancel::default(), |_, _| ()), Err(Error::InvalidArgument { .. })));
+        assert!(matches!(test_set.score(&other, &Cancel::default(), |_| ()), Err(Error::InvalidArgument { .. })));
         let extractor = Backbone::FilterBank.extractor().build().unwrap().into();
         let none = Features::of([], extractor, Preprocess::new(64, 64).unwrap()).compute().unwrap();
         assert!(matches!(TestSet::new(none), Err(Error::NoImages { .. })));

@@ -28,6 +28,7 @@ pub mod fit;
 pub mod metrics;
 mod model;
 mod ops;
+mod progress;
 mod pseudo_anomaly;
 pub mod recipe;
 mod reconstructor;
@@ -55,6 +56,7 @@ pub use evaluate::{ImageScores, TestSet};
 pub use model::{AspectRatio, Input, Model, ModelConfig, ModelFiles, Resampling};
 #[doc(hidden)]
 pub use ops::bench;
+pub use progress::Progress;
 pub use reconstructor::Reconstructor;
 pub use score::Scores;
 

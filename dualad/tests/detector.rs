@@ -118,7 +118,7 @@ fn scores_do_not_depend_on_the_batch_or_the_threads() {
     let folder = tempfile::tempdir().unwrap();
     detector.save(folder.path()).unwrap();
     for threads in [1, 3] {
-        let other = Detector::builder().threads(threads).unwrap().load(folder.path()).unwrap();
+        let other = Detector::builder().threads(threads).load(folder.path()).unwrap();
         for (path, alone) in images.iter().zip(&alone) {
             assert!(is_close(&other.inspect(path).unwrap(), alone), "{threads} threads");
         }
@@ -261,16 +261,16 @@ fn a_batch_can_be_cancelled() {
     let Fixture { detector, images, .. } = fixture();
     let many: Vec<&PathBuf> = images.iter().cycle().take(40).collect();
     let cancel = Cancel::default();
-    let found = detector.inspect_batch_with(many.clone(), &cancel, |done, total| {
-        assert_eq!(total, 40);
-        if done >= 16 {
+    let found = detector.inspect_batch_with(many.clone(), &cancel, |progress| {
+        assert_eq!(progress.total, 40);
+        if progress.done >= 16 {
             cancel.cancel();
         }
     });
     assert_eq!(found.len(), 40);
     assert!(found[..16].iter().all(Result::is_ok));
     assert!(found[16..].iter().all(|found| matches!(found, Err(Error::Cancelled))));
-    let found = detector.inspect_batch_with(many, &cancel, |_, _| unreachable!());
+    let found = detector.inspect_batch_with(many, &cancel, |_| unreachable!());
     assert!(found.iter().all(|found| matches!(found, Err(Error::Cancelled))));
 }
 

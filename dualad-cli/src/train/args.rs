@@ -24,6 +24,15 @@ pub(crate) enum Preset {
     Fast,
 }
 
+impl From<Preset> for dualad::recipe::Preset {
+    fn from(preset: Preset) -> Self {
+        match preset {
+            Preset::Paper => Self::Paper,
+            Preset::Fast => Self::Fast,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VariantName {
     Heterogeneous,
@@ -115,14 +124,6 @@ impl TrainArgs {
             return Ok(Weights::default());
         }
         weights_of(self.weights.as_deref().unwrap_or("hub"))
-    }
-
-    /// Returns the preset's name, as the report has it.
-    pub(crate) fn preset_name(&self) -> &'static str {
-        match self.preset() {
-            Preset::Paper => "paper",
-            Preset::Fast => "fast",
-        }
     }
 
     pub(crate) fn preset(&self) -> Preset {

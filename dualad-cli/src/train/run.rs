@@ -92,7 +92,7 @@ impl Run<'_> {
         if self.args.common.json.is_some() && dataset.samples(Split::Test).next().is_none() {
             return Err("the data set has no test images, so there will be no result for --json; leave it out".into());
         }
-        let fit = Detector::fit(dataset.clone()).recipe(recipe).preset(self.args.preset_name());
+        let fit = Detector::fit(dataset.clone()).recipe(recipe).preset(self.args.preset().into());
         let fit = fit.backbone(backbone, weights).resume(resume);
         let prepared = self.settings(fit, &folder).prepare()?;
         let test_set = self.test_set(&dataset, &prepared)?;
@@ -147,8 +147,8 @@ impl Run<'_> {
         };
         let bar = Bar::new("features for training");
         fit.progress(move |progress| {
-            if let FitProgress::Features { done, total } = progress {
-                bar.set(done, total);
+            if let FitProgress::Features(progress) = progress {
+                bar.set(progress.done, progress.total);
             }
         })
     }

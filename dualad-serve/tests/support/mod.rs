@@ -30,7 +30,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn detector(&self, limits: Limits) -> Detector {
-        let builder = Detector::builder().limits(limits).threads(2).unwrap();
+        let builder = Detector::builder().limits(limits).threads(2);
         builder.load(self.folder.path().join("model")).unwrap()
     }
 }

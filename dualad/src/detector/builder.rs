@@ -24,7 +24,7 @@ use crate::model::PARAMETERS;
 use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
 
 /// More threads than this are a mistake.
-const MOST_THREADS: usize = 1024;
+const MAX_THREADS: usize = 1024;
 
 /// A model's files in memory, such as from `include_bytes!`.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ pub struct ModelBytes<'a> {
 /// use dualad::candle_core::{DType, Device};
 ///
 /// let detector = Detector::builder().device(&Device::new_cuda_with_stream(0)?).dtype(DType::F16).load("model")?;
-/// let on_two_threads = Detector::builder().threads(2)?.load("model")?;
+/// let on_two_threads = Detector::builder().threads(2).load("model")?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -55,10 +55,10 @@ pub struct ModelBytes<'a> {
 pub struct DetectorBuilder {
     device: Device,
     dtype: DType,
-    pool: Option<Arc<ThreadPool>>,
+    threads: Threads,
     weights: Option<Weights>,
-    tiling: Option<Option<Tiling>>,
-    calibration: Option<Option<Calibration>>,
+    tiling: Setting<Option<Tiling>>,
+    calibration: Setting<Option<Calibration>>,
     regions: RegionOptions,
     limits: Limits,
     #[cfg(feature = "hub")]
@@ -67,15 +67,66 @@ pub struct DetectorBuilder {
     revision: Option<String>,
 }
 
+/// A setting that the saved model has too.
+#[derive(Debug, Clone)]
+enum Setting<T> {
+    /// The saved model's.
+    Saved,
+    /// The caller's.
+    Given(T),
+}
+
+impl<T: Clone> Setting<T> {
+    fn is_saved(&self) -> bool {
+        matches!(self, Self::Saved)
+    }
+
+    fn or_saved(&self, saved: T) -> T {
+        match self {
+            Self::Saved => saved,
+            Self::Given(given) => given.clone(),
+        }
+    }
+}
+
+/// The threads that a detector computes on.
+#[derive(Debug, Clone)]
+enum Threads {
+    /// The rayon pool of each caller.
+    Callers,
+    /// A pool of its own with this many threads.
+    Own(usize),
+    /// A shared pool.
+    Shared(Arc<ThreadPool>),
+}
+
+impl Threads {
+    /// Returns the pool to install work in; `None` for the caller's.
+    fn pool(&self) -> Result<Option<Arc<ThreadPool>>> {
+        let count = match self {
+            Self::Callers => return Ok(None),
+            Self::Shared(pool) => return Ok(Some(pool.clone())),
+            Self::Own(count) => *count,
+        };
+        let wrong = |reason: String| Error::invalid_argument("threads", count, reason);
+        if !(1..=MAX_THREADS).contains(&count) {
+            return Err(wrong(format!("must be from 1 to {MAX_THREADS}")));
+        }
+        let name = |index| format!("dualad-{index}");
+        let pool = ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
+        Ok(Some(Arc::new(pool.map_err(|error| wrong(error.to_string()))?)))
+    }
+}
+
 impl Default for DetectorBuilder {
     fn default() -> Self {
         Self {
             device: Device::Cpu,
             dtype: DType::F32,
-            pool: None,
+            threads: Threads::Callers,
             weights: None,
-            tiling: None,
-            calibration: None,
+            tiling: Setting::Saved,
+            calibration: Setting::Saved,
             regions: RegionOptions::default().outlines(true),
             limits: Limits::default(),
             #[cfg(feature = "hub")]
@@ -99,23 +150,16 @@ impl DetectorBuilder {
         self
     }
 
-    /// Threads of the detector's own, which end with its last clone. Without them, it runs in the rayon pool of whoever asks.
-    ///
-    /// # Errors
-    /// [`Error::InvalidArgument`] for none or more than 1024, and where the system does not give them.
-    pub fn threads(self, count: usize) -> Result<Self> {
-        let wrong = |reason: String| Error::invalid_argument("threads", count, reason);
-        if !(1..=MOST_THREADS).contains(&count) {
-            return Err(wrong(format!("must be from 1 to {MOST_THREADS}")));
-        }
-        let name = |index| format!("dualad-{index}");
-        let pool = ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
-        Ok(self.pool(Arc::new(pool.map_err(|error| wrong(error.to_string()))?)))
+    /// Sets the number of threads of a pool of the detector's own, from 1 to 1024, which ends with the detector's last clone.
+    /// Default: work runs in the rayon pool of the caller.
+    pub fn threads(mut self, count: usize) -> Self {
+        self.threads = Threads::Own(count);
+        self
     }
 
-    /// Threads that are somebody else's too.
+    /// Sets a thread pool that is shared with other work.
     pub fn pool(mut self, pool: Arc<ThreadPool>) -> Self {
-        self.pool = Some(pool);
+        self.threads = Threads::Shared(pool);
         self
     }
 
@@ -128,7 +172,7 @@ impl DetectorBuilder {
 
     /// Other tiles than the model was trained on, or none.
     pub fn tiling(mut self, tiling: Option<Tiling>) -> Self {
-        self.tiling = Some(tiling);
+        self.tiling = Setting::Given(tiling);
         self
     }
 
@@ -143,7 +187,7 @@ impl DetectorBuilder {
     /// # Ok::<(), dualad::Error>(())
     /// ```
     pub fn calibration(mut self, calibration: Option<Calibration>) -> Self {
-        self.calibration = Some(calibration);
+        self.calibration = Setting::Given(calibration);
         self
     }
 
@@ -184,7 +228,7 @@ impl DetectorBuilder {
         store::read(folder, CONFIG, || {
             let model = Model::load_once(folder, &Device::Cpu)?;
             // Absent is one thing, and unreadable another.
-            let path = store::find_optional(folder, CALIBRATION).filter(|_| self.calibration.is_none());
+            let path = store::find_optional(folder, CALIBRATION).filter(|_| self.calibration.is_saved());
             let calibration = path.map(Calibration::load).transpose()?;
             let included = store::find_optional(folder, BACKBONE).map(Weights::file);
             self.clone().assemble(model, calibration, included, folder)
@@ -216,8 +260,8 @@ impl DetectorBuilder {
         let name = std::path::PathBuf::from(repository);
         let model = Model::from_files(&name, &config.path, &parameters.path, &Device::Cpu)?;
         let calibration = match self.calibration {
-            Some(_) => None,
-            None => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
+            Setting::Given(_) => None,
+            Setting::Saved => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
         };
         // Not asked for where the configuration says where else they are.
         let source = model.config().weights.source;
@@ -239,7 +283,7 @@ impl DetectorBuilder {
     pub fn from_bytes(self, bytes: &ModelBytes<'_>) -> Result<Detector> {
         let name = Path::new("<bytes>");
         let model = Model::from_bytes(name, bytes.config, bytes.parameters, &Device::Cpu)?;
-        let calibration = bytes.calibration.filter(|_| self.calibration.is_none()).map(|bytes| {
+        let calibration = bytes.calibration.filter(|_| self.calibration.is_saved()).map(|bytes| {
             let no_text = |_| Error::model(name, format!("its {CALIBRATION} is not UTF-8 text"));
             Calibration::from_json(CALIBRATION, std::str::from_utf8(bytes).map_err(no_text)?)
         });
@@ -262,7 +306,7 @@ impl DetectorBuilder {
         included: Option<Weights>,
         name: &Path,
     ) -> Result<Detector> {
-        let calibration = self.calibration.clone().unwrap_or(calibration);
+        let calibration = self.calibration.or_saved(calibration);
         let config = model.config();
         let chosen_on = calibration.as_ref().and_then(|calibration| calibration.model.as_deref());
         if chosen_on.is_some_and(|chosen_on| chosen_on != config.sha256) {
@@ -305,8 +349,9 @@ impl DetectorBuilder {
             );
             return Err(Error::model(name, reason));
         }
-        let tiling = self.tiling.unwrap_or(config.input.tiling);
+        let tiling = self.tiling.or_saved(config.input.tiling);
         tiling.map_or(Ok(()), |tiling| tiling.validate())?;
+        let pool = self.threads.pool()?;
         let network = if self.dtype == DType::F32 && self.device.is_cpu() {
             model.network().reconstructor()?
         } else {
@@ -322,7 +367,7 @@ impl DetectorBuilder {
             calibration: calibration.map(Arc::new),
             regions: self.regions,
             limits: self.limits,
-            pool: self.pool,
+            pool,
         })
     }
 

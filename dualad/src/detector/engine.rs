@@ -14,6 +14,7 @@ use crate::detector::request::Request;
 use crate::error::{Error, Result};
 use crate::features::{pixels, size, tokens};
 use crate::model::Tile;
+use crate::progress::Progress;
 
 /// Inputs that the network is given at a time, and images that are in memory at a time.
 pub(crate) const BATCH: usize = 8;
@@ -29,7 +30,7 @@ pub(crate) fn inspect(
     detector: &Detector,
     requests: &[Request<'_>],
     cancel: &Cancel,
-    mut progress: impl FnMut(usize, usize),
+    mut progress: impl FnMut(Progress),
 ) -> Vec<Result<Inspection>> {
     let mut answers = Vec::with_capacity(requests.len());
     for requests_here in requests.chunks(BATCH) {
@@ -37,7 +38,7 @@ pub(crate) fn inspect(
             break;
         }
         answers.extend(detector.install(|| inspect_few(detector, requests_here, cancel)));
-        progress(answers.len(), requests.len());
+        progress(Progress { done: answers.len(), total: requests.len() });
     }
     answers.resize_with(requests.len(), || Err(Error::Cancelled));
     answers

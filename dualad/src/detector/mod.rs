@@ -29,10 +29,10 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device};
 use dualad_backbones::FeatureExtractor;
-use dualad_data::Cancel;
 #[cfg(feature = "train")]
 use dualad_data::Sample;
 use dualad_data::image::{Limits, Picture, Preprocess};
+use dualad_data::{Cancel, Label};
 use rayon::ThreadPool;
 
 use crate::Reconstructor;
@@ -41,6 +41,7 @@ use crate::error::{Error, Result};
 #[cfg(feature = "train")]
 use crate::features::{Features, FeaturesBuilder};
 use crate::model::{Model, ModelConfig};
+use crate::progress::Progress;
 
 /// A trained model, ready to inspect images.
 ///
@@ -151,7 +152,7 @@ impl Detector {
         &self,
         requests: impl IntoIterator<Item = R>,
     ) -> Vec<Result<Inspection>> {
-        self.inspect_batch_with(requests, &Cancel::default(), |_, _| {})
+        self.inspect_batch_with(requests, &Cancel::default(), |_| {})
     }
 
     /// [`Self::inspect_batch`] that can be cancelled, from another thread or from `progress`, which hears how many of how
@@ -162,7 +163,7 @@ impl Detector {
         &self,
         requests: impl IntoIterator<Item = R>,
         cancel: &Cancel,
-        progress: impl FnMut(usize, usize),
+        progress: impl FnMut(Progress),
     ) -> Vec<Result<Inspection>> {
         let requests: Vec<Request<'a>> = requests.into_iter().map(Into::into).collect();
         engine::inspect(self, &requests, cancel, progress)
@@ -219,17 +220,17 @@ impl Detector {
     pub fn calibrate<'a>(
         &self,
         calibrator: &Calibrator,
-        images: impl IntoIterator<Item = (Request<'a>, bool)>,
+        images: impl IntoIterator<Item = (Request<'a>, Label)>,
         cancel: &Cancel,
-        progress: impl FnMut(usize),
+        progress: impl FnMut(Progress),
     ) -> Result<Calibration> {
-        let (requests, labels): (Vec<Request<'a>>, Vec<bool>) = images.into_iter().unzip();
-        let scores = self.image_scores(requests.iter().copied(), cancel, progress)?;
+        let (requests, labels): (Vec<Request<'a>>, Vec<Label>) = images.into_iter().unzip();
+        let scores = self.image_scores(&requests, cancel, progress)?;
         let images = requests.iter().zip(labels).zip(scores);
-        let scored = images.map(|((request, anomalous), score)| {
+        let scored = images.map(|((request, label), score)| {
             // An image without a category counts in the pooled thresholds alone, under a name that no category has.
             let category = request.named_category().unwrap_or_default();
-            Scored { category, score, anomalous }
+            Scored { category, score, anomalous: label.is_anomalous() }
         });
         self.calibrate_scores(calibrator, scored)
     }
@@ -237,22 +238,18 @@ impl Detector {
     /// Returns the image score of each request, in order. Maps are not kept: a few images are in memory at a time.
     pub(crate) fn image_scores<'a>(
         &self,
-        requests: impl IntoIterator<Item = Request<'a>>,
+        requests: &[Request<'a>],
         cancel: &Cancel,
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Vec<f32>> {
-        let mut requests = requests.into_iter();
-        let mut scores = Vec::new();
-        loop {
-            let batch: Vec<Request<'a>> = requests.by_ref().take(engine::BATCH).collect();
-            if batch.is_empty() {
-                return Ok(scores);
-            }
-            for found in self.inspect_batch_with(batch, cancel, |_, _| {}) {
+        let mut scores = Vec::with_capacity(requests.len());
+        for batch in requests.chunks(engine::BATCH) {
+            for found in self.inspect_batch_with(batch.iter().copied(), cancel, |_| {}) {
                 scores.push(found?.image_score);
             }
-            progress(scores.len());
+            progress(Progress { done: scores.len(), total: requests.len() });
         }
+        Ok(scores)
     }
 
     /// Chooses thresholds for this model from its scores. Those of images whose category is empty count in the pooled

@@ -19,6 +19,7 @@ use crate::features::memory::available_memory;
 use crate::features::source::TokenSource;
 use crate::features::storage::Storage;
 use crate::features::tokens::{self, size};
+use crate::progress::Progress;
 use crate::random::Stream;
 use crate::recipe::Augmentation;
 
@@ -40,7 +41,7 @@ use crate::recipe::Augmentation;
 /// let extractor = Backbone::FilterBank.extractor().build()?.into();
 /// let features = Features::of(dataset.samples(Split::Train).cloned(), extractor, Preprocess::new(64, 64)?)
 ///     .cache(FeatureCache::open(folder.join("cache"))?)
-///     .progress(|done, total| eprintln!("{done} of {total}"))
+///     .progress(|progress| eprintln!("{progress:?}"))
 ///     .compute()?;
 /// assert_eq!(features.batch(&[9, 0])?.dims(), [2, 4 * 4, 118]);
 /// # std::fs::remove_dir_all(&folder)?;
@@ -79,7 +80,7 @@ pub struct FeaturesBuilder<'a> {
     batch_size: usize,
     limits: Limits,
     cancel: Cancel,
-    progress: Box<dyn FnMut(usize, usize) + Send + 'a>,
+    progress: Box<dyn FnMut(Progress) + Send + 'a>,
 }
 
 impl Features {
@@ -98,7 +99,7 @@ impl Features {
             batch_size: 8,
             limits: Limits::default(),
             cancel: Cancel::default(),
-            progress: Box::new(|_, _| {}),
+            progress: Box::new(|_| {}),
         }
     }
 
@@ -237,9 +238,8 @@ impl<'a> FeaturesBuilder<'a> {
         self
     }
 
-    /// Sets a function that is called with the number of finished images and of all images. Images that the cache has are finished
-    /// in the first call.
-    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'a) -> Self {
+    /// Sets a function that is called as images are finished. Images that the cache has are finished in the first call.
+    pub fn progress(mut self, progress: impl FnMut(Progress) + Send + 'a) -> Self {
         self.progress = Box::new(progress);
         self
     }
@@ -272,7 +272,7 @@ impl<'a> FeaturesBuilder<'a> {
         let missing: Vec<usize> =
             (0..total).into_par_iter().filter(|&index| !storage.has(index, keys[index].features, shape)).collect();
         let mut done = total - missing.len();
-        progress(done, total);
+        progress(Progress { done, total });
         let wanted = missing.iter().map(|&index| samples[index].clone());
         let loader = Loader::new(wanted, preprocess.clone()).batch_size(batch_size).limits(limits).cancel(&cancel);
         for batch in loader.batches(0) {
@@ -286,7 +286,7 @@ impl<'a> FeaturesBuilder<'a> {
                 .zip(&indices)
                 .try_for_each(|(values, &index)| storage.write(index, keys[index].features, shape, values))?;
             done += indices.len();
-            progress(done, total);
+            progress(Progress { done, total });
         }
         let identity = Identity { extraction, images: names(&samples, &keys) };
         Ok(Features { samples, keys, shape, storage, extractor, preprocess, limits, identity })
@@ -406,7 +406,7 @@ mod tests {
         let mut heard = Vec::new();
         let cached = builder(&dataset, &extractor)
             .cache(cache.clone())
-            .progress(|done, total| heard.push((done, total)))
+            .progress(|progress| heard.push((progress.done, progress.total)))
             .compute();
         let cached = cached.unwrap();
         assert_eq!(heard, [(0, 4), (3, 4), (4, 4)]);
@@ -417,7 +417,7 @@ mod tests {
         // A second run computes nothing.
         let again = builder(&dataset, &extractor)
             .cache(cache)
-            .progress(|done, total| assert_eq!((done, total), (4, 4)))
+            .progress(|progress| assert_eq!((progress.done, progress.total), (4, 4)))
             .compute();
         assert_eq!((values(&again.unwrap()), extractor.count()), (expected.clone(), 0));
 
@@ -532,11 +532,12 @@ mod tests {
         let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
         let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
         let cancel = Cancel::default();
-        let result = builder(&dataset, &extractor).cache(cache.clone()).cancel(&cancel).progress(|done, _| {
-            if done > 0 {
-                cancel.cancel();
-            }
-        });
+        let result =
+            builder(&dataset, &extractor).cache(cache.clone()).cancel(&cancel).progress(|Progress { done, .. }| {
+                if done > 0 {
+                    cancel.cancel();
+                }
+            });
         let result = result.compute();
         assert!(matches!(result, Err(Error::Cancelled)));
         assert_eq!(extractor.count(), 3);

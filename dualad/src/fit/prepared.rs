@@ -17,7 +17,8 @@ use crate::fit::recipe;
 use crate::fit::run_folder::set_aside;
 use crate::fit::settings::{Fit, FitProgress};
 use crate::model::{Input, Model};
-use crate::recipe::Recipe;
+use crate::progress::Progress;
+use crate::recipe::{Preset, Recipe};
 use crate::train::Trainer;
 use crate::{DualAd, Random};
 
@@ -40,7 +41,7 @@ use crate::{DualAd, Random};
 pub struct PreparedFit {
     fit: Fit,
     recipe: Recipe,
-    preset: String,
+    preset: Option<Preset>,
     images: Images,
     notices: Vec<String>,
     extractor: Arc<dyn FeatureExtractor>,
@@ -160,7 +161,7 @@ impl PreparedFit {
             .with_categories(categories)
             .with_train_images(self.images.train.len())
             .with_held_out(self.images.digests.clone())
-            .with_train(self.recipe.train.clone(), self.preset.clone())
+            .with_train(self.recipe.train.clone(), self.preset)
             .with_sha256()
     }
 
@@ -253,12 +254,12 @@ fn tokens(
     if let (Some(files), None) = (files, fit.tiling) {
         let builder = features(fit, files, extractor, preprocess);
         let progress = &mut fit.progress;
-        let builder = builder.progress(|done, total| progress(FitProgress::Features { done, total }));
+        let builder = builder.progress(|done| progress(FitProgress::Features(done)));
         return Ok(Box::new(builder.compute()?));
     }
     let mut tokens = PictureTokens::new(&**extractor, preprocess);
     let total = images.len();
-    (fit.progress)(FitProgress::Features { done: 0, total });
+    (fit.progress)(FitProgress::Features(Progress { done: 0, total }));
     for (index, image) in images.iter().enumerate() {
         let (name, picture) = (image.name(), image.picture(&fit.limits)?);
         let inputs: Vec<(String, Picture)> = match &fit.tiling {
@@ -271,7 +272,7 @@ fn tokens(
             }
         };
         tokens.add(&**extractor, preprocess, &inputs, &fit.cancel)?;
-        (fit.progress)(FitProgress::Features { done: index + 1, total });
+        (fit.progress)(FitProgress::Features(Progress { done: index + 1, total }));
     }
     Ok(Box::new(tokens))
 }
@@ -295,11 +296,14 @@ fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, prepr
 
 /// Returns the category and the image score of each image.
 fn score(fit: &mut Fit, detector: &Detector, images: &[Image]) -> Result<Vec<(String, f32)>> {
-    let (progress, total) = (&mut fit.progress, images.len());
-    let requests = images.iter().map(|image| match image {
-        Image::File(sample) => Request::from(&sample.path),
-        Image::Picture { picture, .. } => Request::from(picture),
-    });
-    let scores = detector.image_scores(requests, &fit.cancel, |done| progress(FitProgress::Scoring { done, total }))?;
+    let progress = &mut fit.progress;
+    fn request(image: &Image) -> Request<'_> {
+        match image {
+            Image::File(sample) => Request::from(&sample.path),
+            Image::Picture { picture, .. } => Request::from(picture),
+        }
+    }
+    let requests: Vec<Request<'_>> = images.iter().map(request).collect();
+    let scores = detector.image_scores(&requests, &fit.cancel, |done| progress(FitProgress::Scoring(done)))?;
     Ok(images.iter().zip(scores).map(|(image, score)| (image.category().to_owned(), score)).collect())
 }

@@ -3,7 +3,7 @@
 use crate::Variant;
 use crate::error::{Error, Result};
 use crate::fit::settings::Fit;
-use crate::recipe::{MemoryConfig, Recipe, TrainConfig};
+use crate::recipe::{MemoryConfig, Preset, Recipe, TrainConfig};
 
 /// The default number of epochs where a model is continued.
 const CONTINUED_EPOCHS: u64 = 10;
@@ -11,7 +11,7 @@ const CONTINUED_EPOCHS: u64 = 10;
 const CONTINUED_RATE: f64 = 0.25;
 
 /// Returns the recipe with the run's settings, and the name of the preset that it started from.
-pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, String)> {
+pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, Option<Preset>)> {
     let mut recipe = match (&fit.recipe, &fit.base) {
         (Some(recipe), _) => recipe.clone(),
         (None, None) => Recipe::fast(Variant::Heterogeneous, fit.backbone),
@@ -38,10 +38,10 @@ pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, String)> {
         return Err(Error::Config { field, value: "another one".into(), reason: reason.into() });
     }
     let preset = match (&fit.preset, &fit.recipe, &fit.base) {
-        (Some(name), _, _) => name.clone(),
-        (None, Some(_), _) => String::new(),
-        (None, None, Some(base)) => base.config().preset.clone(),
-        (None, None, None) => "fast".into(),
+        (Some(preset), _, _) => Some(*preset),
+        (None, Some(_), _) => None,
+        (None, None, Some(base)) => base.config().preset,
+        (None, None, None) => Some(Preset::Fast),
     };
     Ok((recipe, preset))
 }

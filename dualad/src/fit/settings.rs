@@ -15,8 +15,9 @@ use crate::features::FeatureCache;
 use crate::fit::images::TrainingImages;
 use crate::fit::outcome::Fitted;
 use crate::fit::prepared::PreparedFit;
-use crate::recipe::Recipe;
-use crate::train::Progress;
+use crate::progress::Progress;
+use crate::recipe::{Preset, Recipe};
+use crate::train::TrainingProgress;
 
 /// The default share of each category's images that are held out for the thresholds.
 const HELD_OUT: f64 = 0.2;
@@ -28,21 +29,11 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 #[non_exhaustive]
 pub enum FitProgress {
     /// The features of training images are computed.
-    Features {
-        /// The number of images done.
-        done: usize,
-        /// The number of images in all.
-        total: usize,
-    },
+    Features(Progress),
     /// A training step was taken.
-    Training(Progress),
+    Training(TrainingProgress),
     /// Held-out images are scored.
-    Scoring {
-        /// The number of images done.
-        done: usize,
-        /// The number of images in all.
-        total: usize,
-    },
+    Scoring(Progress),
 }
 
 /// A training run: made by [`Detector::fit`] and [`Detector::extend`].
@@ -85,7 +76,7 @@ pub struct Fit {
     pub(super) backbone: Backbone,
     pub(super) weights: Weights,
     pub(super) recipe: Option<Recipe>,
-    pub(super) preset: Option<String>,
+    pub(super) preset: Option<Preset>,
     pub(super) epochs: Option<u64>,
     pub(super) seed: Option<u64>,
     pub(super) tiling: Option<Tiling>,
@@ -163,9 +154,9 @@ impl Fit {
         self
     }
 
-    /// Sets the name of the recipe that [`Self::recipe`] started from, for the model's configuration and card.
-    pub fn preset(mut self, name: impl Into<String>) -> Self {
-        self.preset = Some(name.into());
+    /// Sets the preset that [`Self::recipe`] started from, for the model's configuration and the report.
+    pub fn preset(mut self, preset: Preset) -> Self {
+        self.preset = Some(preset);
         self
     }
 

@@ -8,3 +8,10 @@ fn a_fit_can_move_to_another_thread() {
     is_send::<RunFolder>();
     is_send::<PreparedFit>();
 }
+
+/// A run can be moved to another thread.
+#[test]
+fn a_fit_is_send() {
+    fn is_send<T: Send>() {}
+    is_send::<crate::fit::Fit>();
+}

@@ -9,7 +9,7 @@ use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::model::files::CONFIG;
 use crate::model::input::Input;
-use crate::recipe::TrainConfig;
+use crate::recipe::{Preset, TrainConfig};
 
 /// The version of the folder's format. Raised when older versions of the library cannot read a folder.
 pub(super) const FORMAT: u64 = 1;
@@ -45,8 +45,9 @@ pub struct ModelConfig {
     /// hexadecimal. Training that continues leaves them out again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<String>,
-    /// The name of the recipe that the run started from; may be empty.
-    pub preset: String,
+    /// The preset that the run's recipe started from.
+    #[serde(with = "crate::recipe::preset::name_or_empty")]
+    pub preset: Option<Preset>,
     /// The configuration of the training.
     pub train: Option<TrainConfig>,
 }

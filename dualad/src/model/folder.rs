@@ -13,7 +13,7 @@ use crate::model::card::card;
 use crate::model::config::{self, FORMAT, MAX_CONFIG, ModelConfig};
 use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, PREVIOUS_CALIBRATION};
 use crate::model::input::Input;
-use crate::recipe::TrainConfig;
+use crate::recipe::{Preset, TrainConfig};
 
 /// A trained network with its description.
 ///
@@ -62,7 +62,7 @@ impl Model {
             categories: Vec::new(),
             train_images: 0,
             held_out: Vec::new(),
-            preset: String::new(),
+            preset: None,
             train: None,
         };
         Self { config, network }
@@ -106,10 +106,10 @@ impl Model {
         self
     }
 
-    /// Sets the configuration of the training, and the name of the recipe that it started from (may be empty).
+    /// Sets the configuration of the training, and the preset that its recipe started from.
     #[must_use]
-    pub fn with_train(mut self, train: TrainConfig, preset: impl Into<String>) -> Self {
-        (self.config.train, self.config.preset) = (Some(train), preset.into());
+    pub fn with_train(mut self, train: TrainConfig, preset: Option<Preset>) -> Self {
+        (self.config.train, self.config.preset) = (Some(train), preset);
         self
     }
 

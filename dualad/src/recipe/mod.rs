@@ -5,6 +5,7 @@
 mod adamw;
 mod augmentation;
 mod memory;
+pub(crate) mod preset;
 mod presets;
 mod schedule;
 mod train_config;
@@ -12,6 +13,7 @@ mod train_config;
 pub use adamw::AdamWConfig;
 pub use augmentation::Augmentation;
 pub use memory::{MemoryConfig, MemoryInit};
+pub use preset::Preset;
 pub use presets::Recipe;
 pub use schedule::{Curve, Schedule};
 pub use train_config::{Precision, TrainConfig};

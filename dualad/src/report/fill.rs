@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use dualad_backbones::Provenance;
 use dualad_data::Sample;
 
 use crate::ImageScores;
@@ -16,16 +15,16 @@ impl Report {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a configuration without a valid network.
     pub fn with_model(mut self, config: &ModelConfig) -> Result<Self> {
-        self.backbone = config.backbone.name().into();
-        self.variant = config.network.variant.to_string();
-        self.preset.clone_from(&config.preset);
+        self.backbone = Some(config.backbone);
+        self.variant = Some(config.network.variant);
+        self.preset = config.preset;
         if let Some(train) = &config.train {
             self.seed = train.seed;
             self.epochs = usize::try_from(train.epochs).unwrap_or(usize::MAX);
         }
         self.parameters = config.network.parameter_count()?;
         self.train_images = config.train_images;
-        self.weights = weights(&config.weights);
+        self.weights = Some(config.weights.clone());
         Ok(self)
     }
 
@@ -39,15 +38,4 @@ impl Report {
         self.images = samples.iter().zip(scores).map(result).collect();
         self
     }
-}
-
-/// Returns what is known of the weights' origin, as pairs of a name and a value.
-fn weights(weights: &Provenance) -> Vec<(String, String)> {
-    let rows = [
-        ("source", Some(weights.source.to_string())),
-        ("location", Some(weights.location.clone()).filter(|location| !location.is_empty())),
-        ("revision", weights.revision.clone()),
-        ("sha256", weights.sha256.clone()),
-    ];
-    rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }

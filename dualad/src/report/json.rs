@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::config::Variant;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
+use crate::recipe::Preset;
 use crate::report::columns::COLUMNS;
-use crate::report::{Report, Reported, Seconds};
+use crate::report::{Report, Reported, Seconds, weights};
 
 /// Rises when a reader of the old form would misread the new one.
 const FORMAT: u32 = 1;
@@ -29,11 +31,12 @@ pub(super) fn json(report: &Report) -> Result<String> {
         Reported::BestOnTestSet { epoch } => (epoch, "best on the test set"),
     };
     let thresholds = &report.thresholds;
+    let weights = weights::rows(report.weights.as_ref());
     let document = Document {
         format: FORMAT,
-        backbone: &report.backbone,
-        variant: &report.variant,
-        preset: &report.preset,
+        backbone: report.backbone.map_or("", |backbone| backbone.name()),
+        variant: report.variant.map_or("", Variant::name),
+        preset: report.preset.map_or("", Preset::name),
         seed: report.seed,
         epochs: report.epochs,
         parameters: report.parameters,
@@ -51,7 +54,7 @@ pub(super) fn json(report: &Report) -> Result<String> {
             categories: &thresholds.categories,
             pooled: thresholds.pooled,
         },
-        weights: report.weights.iter().map(|(name, value)| [name.as_str(), value]).collect(),
+        weights: weights.iter().map(|(name, value)| [*name, value.as_str()]).collect(),
         images: report
             .images
             .iter()

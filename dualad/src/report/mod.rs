@@ -1,14 +1,15 @@
 //! What a run found: a table for a terminal, JSON for programs, and one HTML file to show.
 //!
 //! ```
+//! use dualad::backbones::Backbone;
 //! use dualad::data::Label;
 //! use dualad::metrics::Evaluation;
 //! use dualad::report::{ImageResult, Report};
 //!
 //! fn report(evaluation: Evaluation, folder: &std::path::Path) -> dualad::Result<()> {
 //!     let mut report = Report::new(evaluation);
-//!     (report.backbone, report.variant) = ("resnet18".into(), "heterogeneous".into());
-//!     (report.epochs, report.loss) = (2, vec![0.31, 0.12]);
+//!     report.backbone = Some(Backbone::ResNet18);
+//!     report.loss = vec![0.31, 0.12];
 //!     let defect = Label::Anomalous("scratch".into());
 //!     report.images.push(ImageResult::new("gear", "gear/test/good/000.png", &Label::Normal, 0.21));
 //!     report.images.push(ImageResult::new("gear", "gear/test/scratch/000.png", &defect, 0.64));
@@ -31,15 +32,19 @@ mod sample;
 mod table;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use dualad_backbones::{Backbone, Provenance};
 use dualad_data::Label;
 
+use crate::config::Variant;
 use crate::error::{Error, Result};
 use crate::file::write_atomically;
 use crate::metrics::{Evaluation, Measured};
+use crate::recipe::Preset;
 
 /// What a run of training and evaluation found. [`Report::new`] makes one of its metrics; the other fields start empty, and
 /// what is empty is left out of the page.
@@ -66,12 +71,12 @@ use crate::metrics::{Evaluation, Measured};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The backbone's name.
-    pub backbone: String,
+    /// The backbone.
+    pub backbone: Option<Backbone>,
     /// The network's variant.
-    pub variant: String,
-    /// The name of the training recipe.
-    pub preset: String,
+    pub variant: Option<Variant>,
+    /// The preset that the training's recipe started from.
+    pub preset: Option<Preset>,
     /// The seed of everything random.
     pub seed: u64,
     /// Epochs trained.
@@ -94,8 +99,8 @@ pub struct Report {
     pub thresholds: Thresholds,
     /// The images evaluated, in any order.
     pub images: Vec<ImageResult>,
-    /// Where the weights are from: pairs of a name and a value, such as `("sha256", "...")`, in the order shown.
-    pub weights: Vec<(String, String)>,
+    /// The origin of the backbone's weights.
+    pub weights: Option<Provenance>,
     /// Pictures of the anomalous images that scored lowest, the worst first.
     pub misses: Vec<Picture>,
     /// Pictures of the normal images that scored highest, the worst first.
@@ -206,9 +211,9 @@ impl Report {
     /// A report of these metrics, whose other fields are to be filled in.
     pub fn new(evaluation: Evaluation) -> Self {
         Self {
-            backbone: String::new(),
-            variant: String::new(),
-            preset: String::new(),
+            backbone: None,
+            variant: None,
+            preset: None,
             seed: 0,
             epochs: 0,
             parameters: 0,
@@ -220,7 +225,7 @@ impl Report {
             thresholds: Thresholds::best_f1(&evaluation),
             evaluation,
             images: Vec::new(),
-            weights: Vec::new(),
+            weights: None,
             misses: Vec::new(),
             false_alarms: Vec::new(),
         }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use dualad_backbones::{Backbone, Provenance};
 use dualad_data::Label;
 
+use crate::config::Variant;
 use crate::metrics::{Curves, Evaluation, Measured, Metric, Metrics, Point, Undefined, Unit};
+use crate::recipe::Preset;
 use crate::report::{ImageResult, Report};
 
 /// How a category is made up.
@@ -63,17 +66,17 @@ pub(crate) fn report(categories: &[Made]) -> Report {
     let pooled = measure(&images, 1.6, masks);
     let mean = mean(measured.values().map(|measured| &measured.metrics).collect());
     let mut report = Report::new(Evaluation { categories: measured, mean, pooled });
-    (report.backbone, report.variant) = ("wide-resnet50-2".into(), "heterogeneous".into());
-    (report.preset, report.seed, report.epochs) = ("fast".into(), 7, 120);
+    (report.backbone, report.variant) = (Some(Backbone::WideResNet50x2), Some(Variant::Heterogeneous));
+    (report.preset, report.seed, report.epochs) = (Some(Preset::Fast), 7, 120);
     (report.parameters, report.train_images) = (13_457_920, 600);
     (report.seconds.features, report.seconds.training, report.seconds.evaluation) = (48.3, 412.9, 21.6);
     report.loss =
         (0..120).map(|epoch| 0.9 * (-0.12 * f64::from(epoch)).exp() + 0.021 + random.uniform() * 0.003).collect();
-    report.weights = vec![
-        ("source".into(), "hub: timm/wide_resnet50_2.tv_in1k".into()),
-        ("revision".into(), "8fa3ab0c0ba7e6c7ad07ab9fae0d1a6a4e0bd2e7".into()),
-        ("sha256".into(), "32414c2f6f3d6b1ed23e4e4d1f2d4c9fb6ff0f8b9e2b0a7b5c39f50b8a1e7c64".into()),
-    ];
+    let mut weights = Provenance::default();
+    weights.location = "timm/wide_resnet50_2.tv_in1k/model.safetensors".into();
+    weights.revision = Some("8fa3ab0c0ba7e6c7ad07ab9fae0d1a6a4e0bd2e7".into());
+    weights.sha256 = Some("32414c2f6f3d6b1ed23e4e4d1f2d4c9fb6ff0f8b9e2b0a7b5c39f50b8a1e7c64".into());
+    report.weights = Some(weights);
     report.images = images;
     report
 }

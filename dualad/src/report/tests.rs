@@ -237,10 +237,10 @@ fn the_page_escapes_whatever_it_is_given() {
     let evil = "\"'><script>alert(1)</script>&\u{0}\u{202e}";
     let made = vec![Made::new(evil, 5, &[(evil, 5), ("b", 5)], 0.5), Made::new("x", 5, &[("a", 5)], 0.5)];
     let mut report = report(&made);
-    for text in [&mut report.backbone, &mut report.variant, &mut report.preset, &mut report.thresholds.chosen] {
-        *text = evil.into();
-    }
-    report.weights = vec![(evil.into(), evil.into())];
+    report.thresholds.chosen = evil.into();
+    let mut weights = Provenance::default();
+    weights.location = evil.into();
+    report.weights = Some(weights);
     let mut picture = Picture::new(report.images[7].clone(), PNG.to_vec());
     picture.note = evil.into();
     report.misses = vec![picture];

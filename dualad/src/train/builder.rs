@@ -11,7 +11,7 @@ use crate::features::TokenSource;
 use crate::recipe::{Precision, Recipe, TrainConfig};
 use crate::train::checkpoint::{Checkpoint, Position};
 use crate::train::cpu_step::CpuStepper;
-use crate::train::progress::Progress;
+use crate::train::progress::TrainingProgress;
 use crate::train::statistics;
 use crate::train::step::{PlainStepper, Stepper};
 use crate::train::trainer::{Settings, Trainer};
@@ -67,7 +67,7 @@ impl<'a> TrainerBuilder<'a> {
     }
 
     /// Sets a function that is called after each step.
-    pub fn progress(mut self, progress: impl FnMut(&Progress) + Send + 'a) -> Self {
+    pub fn progress(mut self, progress: impl FnMut(&TrainingProgress) + Send + 'a) -> Self {
         self.settings.progress = Box::new(progress);
         self
     }

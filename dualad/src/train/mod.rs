@@ -24,7 +24,7 @@ mod trainer;
 pub use builder::TrainerBuilder;
 pub use log::LogLine;
 pub use optimizer::AdamW;
-pub use progress::Progress;
+pub use progress::TrainingProgress;
 pub use trainer::Trainer;
 
 /// Both forms of a training step, for `benches/training_step.rs`. Not part of the public interface.

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The state of a run after a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
-pub struct Progress {
+pub struct TrainingProgress {
     /// The epoch of the step, from 1.
     pub epoch: u64,
     /// The number of epochs of the run.

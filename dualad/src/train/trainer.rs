@@ -12,7 +12,7 @@ use crate::features::TokenSource;
 use crate::recipe::{MemoryInit, Recipe};
 use crate::train::checkpoint::{Checkpoint, Position};
 use crate::train::log::{LogLine, TrainLog};
-use crate::train::progress::{Progress, Rate};
+use crate::train::progress::{Rate, TrainingProgress};
 use crate::train::step::{StepReport, Stepper};
 use crate::train::{memory_init, statistics};
 use crate::{DualAd, Random};
@@ -84,7 +84,7 @@ pub(super) struct Settings<'a> {
     pub(super) interval: Duration,
     pub(super) log: Option<PathBuf>,
     pub(super) cancel: Cancel,
-    pub(super) progress: Box<dyn FnMut(&Progress) + Send + 'a>,
+    pub(super) progress: Box<dyn FnMut(&TrainingProgress) + Send + 'a>,
 }
 
 impl Default for Settings<'_> {
@@ -132,7 +132,7 @@ impl<'a> Trainer<'a> {
 
     /// Replaces the function that is called after each step.
     #[must_use]
-    pub fn progress(mut self, progress: impl FnMut(&Progress) + Send + 'a) -> Self {
+    pub fn progress(mut self, progress: impl FnMut(&TrainingProgress) + Send + 'a) -> Self {
         self.settings.progress = Box::new(progress);
         self
     }
@@ -175,7 +175,7 @@ impl<'a> Trainer<'a> {
             rate.add(images, begun.elapsed());
             let (step, steps) = (self.position.step, self.steps());
             let left = (steps - step) as f64 * self.recipe.train.batch_size as f64 / rate.images_per_second().max(1e-9);
-            (self.settings.progress)(&Progress {
+            (self.settings.progress)(&TrainingProgress {
                 epoch,
                 epochs: self.recipe.train.epochs,
                 step,

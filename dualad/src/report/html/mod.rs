@@ -15,9 +15,11 @@ use std::collections::BTreeMap;
 
 use self::escape::{escape, name};
 use self::number::{counted, duration, grouped, percent};
+use crate::config::Variant;
 use crate::metrics::{Measured, Metric};
+use crate::recipe::Preset;
 use crate::report::decisions::{self, Counts};
-use crate::report::{ImageResult, Picture, Report, Reported, Seconds};
+use crate::report::{ImageResult, Picture, Report, Reported, Seconds, weights};
 
 /// Whatever the page does not need is forbidden, should something slip through the escaping.
 const POLICY: &str =
@@ -25,9 +27,9 @@ const POLICY: &str =
 
 pub(super) fn page(report: &Report) -> String {
     let categories = report.evaluation.categories.len();
-    let title = match (report.backbone.as_str(), categories) {
-        ("", _) => format!("DualAD: {}", counted(categories, "category", "categories")),
-        (backbone, _) => format!("DualAD on {backbone}: {}", counted(categories, "category", "categories")),
+    let title = match report.backbone {
+        None => format!("DualAD: {}", counted(categories, "category", "categories")),
+        Some(backbone) => format!("DualAD on {backbone}: {}", counted(categories, "category", "categories")),
     };
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -62,11 +64,13 @@ fn header(report: &Report) -> String {
         (Some(only), None) => name(only),
         _ => format!("{}, one model", counted(evaluation.categories.len(), "category", "categories")),
     };
-    let model = match (report.variant.as_str(), report.backbone.as_str()) {
-        ("", "") => "One DualAD model".into(),
-        ("", backbone) => format!("One DualAD model on {}", name(backbone)),
-        (variant, "") => format!("One {} DualAD model", name(variant)),
-        (variant, backbone) => format!("One {} DualAD model on {}", name(variant), name(backbone)),
+    let model = match (report.variant, report.backbone) {
+        (None, None) => "One DualAD model".into(),
+        (None, Some(backbone)) => format!("One DualAD model on {}", name(backbone.name())),
+        (Some(variant), None) => format!("One {} DualAD model", name(variant.name())),
+        (Some(variant), Some(backbone)) => {
+            format!("One {} DualAD model on {}", name(variant.name()), name(backbone.name()))
+        }
     };
     let trained = match report.train_images {
         0 => String::new(),
@@ -103,9 +107,9 @@ fn run(report: &Report) -> String {
     };
     let given = |text: &str| if text.is_empty() { String::new() } else { name(text) };
     let number = |number: usize| if number == 0 { String::new() } else { grouped(number) };
-    fact("backbone", given(&report.backbone));
-    fact("variant", given(&report.variant));
-    fact("preset", given(&report.preset));
+    fact("backbone", given(report.backbone.map_or("", |backbone| backbone.name())));
+    fact("variant", given(report.variant.map_or("", Variant::name)));
+    fact("preset", given(report.preset.map_or("", Preset::name)));
     fact("seed", report.seed.to_string());
     fact("epochs", number(report.epochs));
     fact(
@@ -127,8 +131,7 @@ fn run(report: &Report) -> String {
     if report.thresholds.pooled.is_some() || !report.thresholds.categories.is_empty() {
         fact("thresholds", given(&report.thresholds.chosen));
     }
-    let weights: String = report
-        .weights
+    let weights: String = weights::rows(report.weights.as_ref())
         .iter()
         .map(|(key, value)| format!("<div><dt>{}</dt><dd class=\"path\">{}</dd></div>", name(key), name(value)))
         .collect();
