@@ -13,5 +13,5 @@ fn a_fit_can_move_to_another_thread() {
 #[test]
 fn a_fit_is_send() {
     fn is_send<T: Send>() {}
-    is_send::<crate::fit::Fit>();
+    is_send::<Fit>();
 }
