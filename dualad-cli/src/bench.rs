@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use dualad::backbones::{Backbone, Weights};
+use dualad::bench::{Form, Steps};
 use dualad::candle_core::{self, Tensor};
 use dualad::detector::Request;
 use dualad::recipe::AdamWConfig;
-use dualad::train::bench::Steps;
 use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
 use serde::Serialize;
 
@@ -216,7 +216,7 @@ fn training_step(config: &DualAdConfig, seed: u64, seconds: f64) -> Result<f64> 
     let network = DualAd::new(config.clone(), &Random::new(seed), &cpu)?;
     let shape = (TRAINING_BATCH, config.tokens(), config.channels());
     let tokens = Tensor::from_vec(Random::new(seed).stream().normal(shape.0 * shape.1 * shape.2), shape, &cpu)?;
-    let steps = std::cell::RefCell::new((Steps::new(false, &network, AdamWConfig::default())?, Random::new(seed)));
+    let steps = std::cell::RefCell::new((Steps::new(Form::Fast, &network, AdamWConfig::default())?, Random::new(seed)));
     median(seconds, || {
         let (steps, random) = &mut *steps.borrow_mut();
         Ok(steps.step(&tokens, random).map(drop)?)

@@ -1,11 +1,11 @@
-//! This library's side of `tools/bench/engines.py`, which times it in turn with other engines: it does what it is told on standard
-//! input, a line each, and answers with a line of JSON.
+//! The part of `tools/bench/engines.py` that runs this library. The script alternates between this library and other engines; it
+//! sends commands to standard input, one for each line, and each is answered with one line of JSON.
 //!
 //! - `backbone NAME BATCH [plain]`, `network VARIANT CHANNELS,... BATCH [plain]`, `whole FOLDER BATCH IMAGE...`,
-//!   `step CHANNELS,... BATCH [plain]`: makes something that can be timed. Weights and inputs are made by rule; `plain` is
-//!   candle's own operations.
-//! - `run COUNT`: times it so many times, in milliseconds.
-//! - `output FILE`: what it computes, as little-endian f32.
+//!   `step CHANNELS,... BATCH [plain]`: prepares a computation. Weights and inputs are synthetic; `plain` uses candle's own
+//!   operations.
+//! - `run COUNT`: runs it COUNT times and returns the milliseconds of each run.
+//! - `output FILE`: writes its results, as little-endian f32.
 
 #![allow(clippy::print_stdout)]
 
@@ -18,27 +18,27 @@ use candle_core::{Device, Tensor};
 use clap::Parser;
 use dualad::backbones::weights::synthetic;
 use dualad::backbones::{Backbone, Weights};
+use dualad::bench::{Form, Steps};
 use dualad::detector::Request;
 use dualad::recipe::AdamWConfig;
-use dualad::train::bench::Steps;
 use dualad::{Detector, DualAd, DualAdConfig, Random, Variant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 #[derive(Parser)]
 struct Args {
-    /// Threads
+    /// The threads to use
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Given by cargo
+    /// Passed by cargo and ignored
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// One thing to time: returns what it computes, as a user gets it.
+/// A computation to measure, which returns its results.
 type Subject = Box<dyn FnMut() -> Result<Vec<Tensor>>>;
 
-/// Of backbones and their images, and of networks and their tokens: those of `tools/reference`.
+/// The seeds of backbones and images, and of networks and tokens. They are those of `tools/reference`.
 const SEED: u64 = 1;
 const NETWORK_SEED: u64 = 5;
 
@@ -62,7 +62,7 @@ fn main() -> Result<()> {
             (["output", file], Some(subject)) => {
                 let mut bytes = Vec::new();
                 for tensor in subject()? {
-                    bytes.extend(numbers(&tensor)?.into_iter().flat_map(f32::to_le_bytes));
+                    bytes.extend(values(&tensor)?.into_iter().flat_map(f32::to_le_bytes));
                 }
                 std::fs::write(file, bytes)?;
                 serde_json::json!({})
@@ -79,20 +79,23 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// Returns the peak memory of the process in MiB, where the system reports it.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
     kilobytes.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
 }
 
-fn ruled(name: &str, shape: &[usize], seed: u64) -> Result<Tensor> {
+/// Returns a tensor of synthetic values.
+fn synthetic_tensor(name: &str, shape: &[usize], seed: u64) -> Result<Tensor> {
     Ok(Tensor::from_vec(synthetic::tensor(name, shape, seed), shape, &Device::Cpu)?)
 }
 
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+fn values(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
+/// Prepares the computation of a command.
 fn make(words: &[&str]) -> Result<Subject> {
     match *words {
         ["backbone", name, batch] => backbone(name, batch.parse()?, false),
@@ -102,20 +105,21 @@ fn make(words: &[&str]) -> Result<Subject> {
         ["step", stages, batch] => step(stages, batch.parse()?, false),
         ["step", stages, batch, "plain"] => step(stages, batch.parse()?, true),
         ["whole", folder, batch, ref images @ ..] => whole(folder, batch.parse()?, images),
-        _ => Err(format!("what is {words:?}?").into()),
+        _ => Err(format!("unknown command {words:?}").into()),
     }
 }
 
-/// Images to all maps.
+/// The feature maps of images.
 fn backbone(name: &str, batch: usize, plain: bool) -> Result<Subject> {
     let mut builder = name.parse::<Backbone>()?.extractor().weights(Weights::synthetic(SEED));
     if plain {
         builder = builder.plain();
     }
-    let (extractor, images) = (builder.build()?, ruled("input", &[batch, 3, 224, 224], SEED)?);
+    let (extractor, images) = (builder.build()?, synthetic_tensor("input", &[batch, 3, 224, 224], SEED)?);
     Ok(Box::new(move || Ok(extractor.extract(&images)?)))
 }
 
+/// The paper's configuration for stages of these channels.
 fn config(variant: &str, stages: &str) -> Result<DualAdConfig> {
     let variant = if variant == "homogeneous" { Variant::Homogeneous } else { Variant::Heterogeneous };
     let mut config = DualAdConfig::paper(variant, Backbone::WideResNet50x2);
@@ -123,18 +127,20 @@ fn config(variant: &str, stages: &str) -> Result<DualAdConfig> {
     Ok(config)
 }
 
-fn ruled_network(config: &DualAdConfig) -> Result<DualAd> {
+/// A network with synthetic parameters.
+fn synthetic_network(config: &DualAdConfig) -> Result<DualAd> {
     let parameters = config.parameters()?.into_iter();
-    let parameters =
-        parameters.map(|p| Ok((p.name.clone(), ruled(&p.name, &p.shape, NETWORK_SEED)?))).collect::<Result<_>>()?;
+    let parameters = parameters
+        .map(|p| Ok((p.name.clone(), synthetic_tensor(&p.name, &p.shape, NETWORK_SEED)?)))
+        .collect::<Result<_>>()?;
     Ok(DualAd::from_parameters(config.clone(), parameters)?)
 }
 
-/// Tokens to maps and scores.
+/// The anomaly maps and scores of tokens.
 fn network(variant: &str, stages: &str, batch: usize, plain: bool) -> Result<Subject> {
     let config = config(variant, stages)?;
-    let network = ruled_network(&config)?;
-    let tokens = ruled("input", &[batch, config.tokens(), config.channels()], NETWORK_SEED)?;
+    let network = synthetic_network(&config)?;
+    let tokens = synthetic_tensor("input", &[batch, config.tokens(), config.channels()], NETWORK_SEED)?;
     let reconstructor = network.reconstructor()?;
     Ok(Box::new(move || {
         let scores = if plain {
@@ -146,22 +152,23 @@ fn network(variant: &str, stages: &str, batch: usize, plain: bool) -> Result<Sub
     }))
 }
 
+/// A training step.
 fn step(stages: &str, batch: usize, plain: bool) -> Result<Subject> {
     let config = config("heterogeneous", stages)?;
     let tokens = Random::new(2).stream().normal(batch * config.tokens() * config.channels());
     let tokens = Tensor::from_vec(tokens, (batch, config.tokens(), config.channels()), &Device::Cpu)?;
     let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
-    let mut steps = Steps::new(plain, &network, AdamWConfig::default())?;
+    let mut steps = Steps::new(if plain { Form::Plain } else { Form::Fast }, &network, AdamWConfig::default())?;
     let mut random = Random::new(1);
     Ok(Box::new(move || Ok(vec![Tensor::new(steps.step(&tokens, &mut random)? as f32, &Device::Cpu)?])))
 }
 
-/// Encoded images to scores: reading, decoding, resizing and all that follows, by a model that is made in `folder`.
+/// The scores of image files, from reading and decoding on. The model is saved in `folder`.
 fn whole(folder: &str, batch: usize, images: &[&str]) -> Result<Subject> {
     let (backbone, mut config) = (Backbone::WideResNet50x2, config("heterogeneous", "256,512,1024")?);
     config.dropout = 0.0;
     let extractor = backbone.extractor().weights(Weights::synthetic(SEED)).build()?;
-    let model = dualad::Model::new(ruled_network(&config)?, backbone, &[1, 2, 3], extractor.provenance().clone());
+    let model = dualad::Model::new(synthetic_network(&config)?, backbone, &[1, 2, 3], extractor.provenance().clone());
     model.save(folder, "")?;
     let detector = Detector::load(folder)?;
     let images: Vec<PathBuf> = images.iter().map(PathBuf::from).collect();

@@ -1,11 +1,11 @@
-//! One training step: noise, forward, loss, backward, optimiser.
+//! The time of one training step: jitter, forward pass, loss, backward pass and optimizer.
 //!
 //! ```sh
 //! cargo bench --workspace --bench training_step -- --stages 256,512,1024 --narrow 256 --batch 16
-//! tools/bench/training_step.sh          # beside PyTorch's, in turn
+//! tools/bench/training_step.sh          # alternates with PyTorch
 //! ```
 //!
-//! Prints one JSON object: median and least milliseconds of a step, and the process's peak memory.
+//! Prints one JSON object: the median and the smallest milliseconds of a step, and the peak memory of the process.
 
 #![allow(clippy::print_stdout)]
 
@@ -14,37 +14,37 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use clap::Parser;
 use dualad::backbones::Backbone;
+use dualad::bench::{Form, Steps};
 use dualad::recipe::AdamWConfig;
-use dualad::train::bench::Steps;
 use dualad::{DualAd, DualAdConfig, Random, Variant};
 
 #[derive(Parser)]
 struct Args {
-    /// Channels of each stage
+    /// The channels of each stage
     #[arg(long, value_delimiter = ',', default_value = "64,128,256")]
     stages: Vec<usize>,
-    /// Narrow width
+    /// The narrow width
     #[arg(long, default_value_t = 256)]
     narrow: usize,
-    /// Attention heads
+    /// The attention heads
     #[arg(long, default_value_t = 8)]
     heads: usize,
-    /// Hidden width of the wide branch, in wide widths
+    /// The hidden width of the wide branch, as a multiple of the wide width
     #[arg(long, default_value_t = 4)]
     ratio: usize,
-    /// Dropout
+    /// The dropout probability
     #[arg(long, default_value_t = 0.1)]
     dropout: f64,
-    /// Time candle's graph instead
+    /// Measure candle's graph instead of the training engine
     #[arg(long)]
     plain: bool,
-    /// Images a step
+    /// The images of a step
     #[arg(long, default_value_t = 16)]
     batch: usize,
-    /// Steps measured, after one that warms up
+    /// The steps that are measured, after one warm-up step
     #[arg(long, default_value_t = 5)]
     steps: usize,
-    /// Given by cargo
+    /// Passed by cargo and ignored
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_dropout(args.dropout);
     let shape = (args.batch, config.tokens(), config.channels());
     let network = DualAd::new(config, &Random::new(0), &Device::Cpu)?;
-    let mut steps = Steps::new(args.plain, &network, AdamWConfig::default())?;
+    let mut steps = Steps::new(if args.plain { Form::Plain } else { Form::Fast }, &network, AdamWConfig::default())?;
     drop(network);
     let mut random = Random::new(1);
     let tokens = Random::new(2).stream().normal(shape.0 * shape.1 * shape.2);
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
-    // Linux says it in kB; elsewhere it is left out.
+    // Linux reports the peak memory in kB; other systems do not have this file.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     let peak: Option<u64> = peak.map(|kilobytes: u64| kilobytes / 1024);

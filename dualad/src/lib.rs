@@ -14,6 +14,8 @@
 //! 7. [`detector`]: what an application embeds: one type that inspects images.
 //! 8. [`report`]: what a run found, as a table, JSON, and a page to show.
 
+#[doc(hidden)]
+pub mod bench;
 pub mod calibration;
 mod cdbn;
 mod config;
@@ -54,8 +56,6 @@ pub use dualad_store as store;
 pub use error::{Error, ErrorKind, Format, FormatError, Result};
 pub use evaluate::{ImageScores, TestSet};
 pub use model::{AspectRatio, Input, Model, ModelConfig, ModelFiles, Resampling};
-#[doc(hidden)]
-pub use ops::bench;
 pub use progress::Progress;
 pub use reconstructor::Reconstructor;
 pub use score::Scores;

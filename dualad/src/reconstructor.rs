@@ -1,4 +1,4 @@
-//! A network to infer with, laid out for where it runs.
+//! The inference form of a network.
 
 use candle_core::{DType, Device, Tensor};
 use dualad_kernels::{Isa, are_finite, in_pool};
@@ -9,12 +9,14 @@ use crate::ops::with_values;
 use crate::score::Enlargement;
 use crate::{DualAd, DualAdConfig, Scores};
 
-/// A network's inference form: on the CPU in f32 its weights are laid out once for the processor's kernels, attention and scoring
-/// are single passes, and buffers are kept from call to call; elsewhere it is the network itself. Results are the
-/// network's but for rounding (1e-4 of the largest value).
+/// The inference form of a network.
 ///
-/// It is `Send + Sync`; calls from several threads have buffers of their own. Work runs on the current rayon pool, and its
-/// results do not depend on how many threads that has.
+/// On the CPU in f32, the weights are laid out once for the processor's kernels, attention and scoring are single passes, and
+/// buffers are kept between calls. With another device or dtype, it is the network itself. Results equal the network's up to
+/// rounding (1e-4 of the largest value).
+///
+/// It is `Send + Sync`: calls from several threads use separate buffers. Work runs on the current rayon pool, and results do not
+/// depend on the number of threads.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -37,79 +39,82 @@ use crate::{DualAd, DualAdConfig, Scores};
 #[derive(Debug)]
 pub struct Reconstructor {
     network: DualAd,
-    packed: Option<InferenceEngine>,
+    engine: Option<InferenceEngine>,
     enlargement: Enlargement,
 }
 
 impl DualAd {
-    /// This network as it stands, laid out to infer with.
+    /// Returns the inference form of this network, with its current parameters.
     ///
     /// # Errors
-    /// [`crate::Error::Candle`] if the parameters cannot be read, or the device has no memory for them.
+    /// [`crate::Error::Candle`] if the parameters cannot be read, or if the device has no memory for them.
     pub fn reconstructor(&self) -> Result<Reconstructor> {
         Reconstructor::new(self, Some(Isa::best()))
     }
 }
 
 impl Reconstructor {
+    /// Lays out a network for an instruction set. Without one, or if the engine does not support the device or the dtype, the
+    /// network itself is used.
     pub(crate) fn new(network: &DualAd, isa: Option<Isa>) -> Result<Self> {
-        let fits = network.device().is_cpu() && network.dtype() == DType::F32;
-        let packed = isa.filter(|_| fits).map(|isa| InferenceEngine::new(network, isa)).transpose()?;
+        let is_supported = network.device().is_cpu() && network.dtype() == DType::F32;
+        let engine = isa.filter(|_| is_supported).map(|isa| InferenceEngine::new(network, isa)).transpose()?;
         let network = if network.variables().is_empty() {
             network.clone()
         } else {
             network.frozen(network.dtype(), &network.device())?
         };
         let enlargement = Enlargement::new(network.config().grid, &network.device())?;
-        Ok(Self { network, packed, enlargement })
+        Ok(Self { network, engine, enlargement })
     }
 
-    /// What the network is made of.
+    /// The configuration of the network.
     pub fn config(&self) -> &DualAdConfig {
         self.network.config()
     }
 
-    /// Where it computes: tokens must be there.
+    /// The device of the network. Tokens must be on it.
     pub fn device(&self) -> Device {
         self.network.device()
     }
 
-    /// What it computes in.
+    /// The dtype of the network.
     pub fn dtype(&self) -> DType {
         self.network.dtype()
     }
 
-    /// Whether it is laid out for the CPU's kernels.
+    /// Returns `true` if it uses the inference engine.
     #[cfg(test)]
-    pub(crate) fn is_packed(&self) -> bool {
-        self.packed.is_some()
+    pub(crate) fn uses_engine(&self) -> bool {
+        self.engine.is_some()
     }
 
-    /// [`DualAd::reconstruct`].
+    /// Returns the reconstruction of tokens `[batch, tokens, channels]`: see [`DualAd::reconstruct`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`DualAd::reconstruct`].
     pub fn reconstruct(&self, tokens: &Tensor) -> Result<Tensor> {
-        let Some(packed) = &self.packed else { return self.network.reconstruct(tokens) };
-        let reconstruction = self.with_tokens(tokens, |tokens| packed.reconstruct(tokens))?;
+        let Some(engine) = &self.engine else { return self.network.reconstruct(tokens) };
+        let reconstruction = self.with_tokens(tokens, |tokens| engine.reconstruct(tokens))?;
         Ok(Tensor::from_vec(reconstruction, tokens.shape(), &Device::Cpu)?)
     }
 
-    /// Anomaly map and image score of clean tokens `[batch, tokens, channels]`: [`DualAd::score`] of them and their
-    /// reconstruction.
+    /// Returns the anomaly maps and image scores of clean tokens `[batch, tokens, channels]`: [`DualAd::score`] of the tokens and
+    /// their reconstruction.
     ///
     /// # Errors
-    /// As [`DualAd::reconstruct`].
+    /// Those of [`DualAd::reconstruct`].
     pub fn score(&self, tokens: &Tensor) -> Result<Scores> {
-        let Some(packed) = &self.packed else {
+        let Some(engine) = &self.engine else {
             return self.network.score(tokens, &self.network.reconstruct(tokens)?);
         };
-        let errors = self.with_tokens(tokens, |tokens| packed.errors(tokens))?;
+        let errors = self.with_tokens(tokens, |tokens| engine.errors(tokens))?;
         let [rows, columns] = self.config().grid;
         let map = Tensor::from_vec(errors, (tokens.dim(0)?, rows, columns), &Device::Cpu)?;
         Ok(self.enlargement.scores(&map)?)
     }
 
+    /// Checks the tokens and calls `f` with their values, on a thread of the current pool.
     fn with_tokens<R: Send>(&self, tokens: &Tensor, f: impl FnOnce(&[f32]) -> R + Send) -> Result<R> {
         self.network.check(tokens)?;
         let tokens = tokens.detach().to_dtype(DType::F32)?.contiguous()?;

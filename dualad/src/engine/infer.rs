@@ -234,7 +234,7 @@ mod tests {
                 let network = network.clone().with_memory_share(share);
                 for isa in Isa::available() {
                     let fast = Reconstructor::new(&network, Some(isa)).unwrap();
-                    assert!(fast.is_packed());
+                    assert!(fast.uses_engine());
                     // Batches of several sizes share the buffers.
                     for batch in [3, 1, 5] {
                         let what = format!("case {case}, share {share}, {isa}, batch {batch}");

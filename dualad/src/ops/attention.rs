@@ -62,7 +62,7 @@ pub(crate) fn attention(
 }
 
 /// In candle's operations, with every score in memory.
-pub(super) fn plain(
+pub(crate) fn plain(
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,

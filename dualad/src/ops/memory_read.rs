@@ -35,7 +35,7 @@ pub(crate) fn memory_read(x: &Tensor, memory: &Tensor, temperature: f64) -> Resu
 }
 
 /// In candle's operations; addressing in f32 also for half precision.
-pub(super) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
+pub(crate) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
     let (slots, _) = memory.dims2()?;
     let normalise = |x: &Tensor| {
         let norm = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;

@@ -4,13 +4,11 @@
 //! form serves f32, and half precision converted to f32. The GPU form is an operation of `dualad-gpu` and serves f32, f16 and
 //! bf16 on CUDA and Metal devices. The tests of each file compare the forms.
 
-mod attention;
-#[doc(hidden)]
-pub mod bench;
+pub(crate) mod attention;
 mod dropout;
 mod errors;
 mod jitter;
-mod layer_norm;
+pub(crate) mod layer_norm;
 pub(crate) mod matrix;
 pub(crate) mod memory_read;
 mod support;

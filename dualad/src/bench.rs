@@ -1,11 +1,16 @@
-//! Both forms of each operation, for `benches/ops.rs`. Not part of the public interface.
+//! Internals that benchmarks measure. Not part of the public interface.
 
 use candle_core::{Result, Tensor};
+use dualad_kernels::NeighborMask;
 
 use crate::ops::attention::{self, attention};
 use crate::ops::layer_norm::{self, layer_norm};
 use crate::ops::memory_read::{self, memory_read};
-use dualad_kernels::NeighborMask;
+#[cfg(feature = "train")]
+use crate::train::{
+    cpu_step::CpuStepper,
+    step::{PlainStepper, Stepper},
+};
 
 /// The form of an operation to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,4 +47,31 @@ pub fn memory_read_of(form: Form, x: &Tensor, memory: &Tensor) -> Result<Tensor>
 pub fn layer_norm_of(form: Form, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let operation = if form == Form::Fast { layer_norm } else { layer_norm::plain };
     operation(x, weight, bias, 1e-5)
+}
+
+/// Training steps of a network.
+#[cfg(feature = "train")]
+#[derive(Debug)]
+pub struct Steps(Box<dyn Stepper>);
+
+#[cfg(feature = "train")]
+impl Steps {
+    /// Prepares steps on a copy of the network. The plain form is candle's graph, the fast form the training engine.
+    ///
+    /// # Errors
+    /// Returns an error if the optimizer's constants are out of range or a parameter cannot be read.
+    pub fn new(form: Form, network: &crate::DualAd, optimizer: crate::recipe::AdamWConfig) -> crate::Result<Self> {
+        Ok(Self(match form {
+            Form::Plain => Box::new(PlainStepper::new(network, optimizer)?),
+            Form::Fast => Box::new(CpuStepper::new(network, optimizer)?),
+        }))
+    }
+
+    /// Runs one step and returns its loss.
+    ///
+    /// # Errors
+    /// Returns an error if the tokens do not fit the network, or if the loss or its gradient is not finite.
+    pub fn step(&mut self, tokens: &Tensor, random: &mut crate::Random) -> crate::Result<f64> {
+        Ok(self.0.step(tokens, random)?.loss)
+    }
 }
