@@ -1,4 +1,4 @@
-//! Each custom operation against its plain form, in turn, at the paper's shapes.
+//! The time of each operation at the paper's shapes, alternating between its plain and its fast form.
 //!
 //! ```sh
 //! cargo bench --workspace --bench ops            # all cores
@@ -17,10 +17,10 @@ const REPEATS: usize = 9;
 
 fn variable(shape: &[usize], name: &str) -> Var {
     let values = Random::new(0).named(name).normal(shape.iter().product());
-    Var::from_vec(values, shape, &Device::Cpu).expect("numbers of the shape")
+    Var::from_vec(values, shape, &Device::Cpu).expect("values of the shape")
 }
 
-/// Medians in milliseconds of the plain and the fast form, forward alone and with backward, measured in turn.
+/// Prints the median milliseconds of the plain and the fast form, of the forward pass alone and with the backward pass.
 fn measure(name: &str, run: impl Fn(Form) -> Result<Tensor>) -> Result<()> {
     let mut times = [const { Vec::new() }; 4];
     for repeat in 0..=REPEATS {
@@ -30,7 +30,7 @@ fn measure(name: &str, run: impl Fn(Form) -> Result<Tensor>) -> Result<()> {
             let forward = started.elapsed();
             y.sqr()?.sum_all()?.backward()?;
             let both = started.elapsed();
-            // The first round warms up.
+            // The first round is a warm-up.
             if repeat > 0 {
                 times[index].push(forward.as_secs_f64() * 1e3);
                 times[2 + index].push(both.as_secs_f64() * 1e3);

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use dualad_kernels::are_finite;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
@@ -81,7 +82,7 @@ impl<'a> SafetensorsReader<'a> {
                 return Err(WeightsError::DType { source_name, key, found });
             }
         };
-        if values.iter().any(|value| !value.is_finite()) {
+        if !are_finite(&values) {
             return Err(WeightsError::NotFinite { source_name: self.name.into(), key: key.into() });
         }
         Ok(values)

@@ -8,12 +8,12 @@
 pub struct NeighborMask {
     /// The rows and columns of the grid.
     pub grid: [usize; 2],
-    /// The rows and columns of the masked mask. An even number counts as the next odd one.
+    /// The rows and columns of the masked window. An even number counts as the next odd one.
     pub size: [usize; 2],
 }
 
 impl NeighborMask {
-    /// Returns the tokens that `token` must not attend to, one range for each row of the mask.
+    /// Returns the tokens that `token` must not attend to, one range for each row of the window.
     pub fn masked(self, token: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
         let [rows, columns] = self.grid;
         let [above, beside] = self.size.map(|side| side / 2);

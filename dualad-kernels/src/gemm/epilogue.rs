@@ -11,7 +11,7 @@ pub struct Residual<'a> {
     pub stride: usize,
     /// The number of rows. Row r of the product gets row r modulo `period`.
     pub period: usize,
-    /// Whether it is added after the activation; otherwise before it.
+    /// True to add it after the activation, false to add it before.
     pub last: bool,
 }
 

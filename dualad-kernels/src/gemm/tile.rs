@@ -29,14 +29,14 @@ pub(crate) struct TileEpilogue {
     pub(crate) stride: usize,
     /// The columns of the panel that are not padding.
     pub(crate) columns: usize,
-    /// Whether the results are added to the previous content.
+    /// True to add the results to the previous content, false to overwrite it.
     pub(crate) accumulate: bool,
     /// As wide as a panel, or null.
     pub(crate) bias: *const f32,
     pub(crate) activation: Activation,
     /// One pointer for each row, or null.
     pub(crate) residuals: *const *const f32,
-    /// Whether the residual is added after the activation; otherwise before it.
+    /// True to add the residual after the activation, false to add it before.
     pub(crate) residual_last: bool,
 }
 

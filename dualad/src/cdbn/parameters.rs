@@ -10,6 +10,7 @@ use candle_core::pickle::PthTensors;
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::WeightsError;
 use dualad_backbones::weights::{SafetensorsReader, read_file};
+use dualad_kernels::are_finite;
 
 use crate::cdbn::network::DualAd;
 use crate::cdbn::scope::ParameterShape;
@@ -137,7 +138,7 @@ impl DualAd {
             let tensor = tensor.ok_or_else(|| malformed(candle_core::Error::Msg(format!("\"{key}\" has no data"))))?;
             let tensor = tensor.to_dtype(DType::F32)?;
             let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
-            if values.iter().any(|value| !value.is_finite()) {
+            if !are_finite(&values) {
                 return Err(WeightsError::NotFinite { source_name, key: key.into() }.into());
             }
             Ok(tensor.to_device(device)?)

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use candle_core::DType;
 use dualad_data::Cancel;
 use dualad_data::image::Picture;
+use dualad_kernels::are_finite;
 use rayon::prelude::*;
 
 use crate::detector::Detector;
@@ -136,7 +137,7 @@ fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>,
     let scores = network.score(&tokens)?;
     let image_scores: Vec<f32> = scores.image_score.to_dtype(DType::F32)?.to_vec1()?;
     let values: Vec<f32> = scores.anomaly_map.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-    if image_scores.iter().chain(&values).any(|value| !value.is_finite()) {
+    if !are_finite(&image_scores) || !are_finite(&values) {
         return Err(Error::NotFinite {
             values: format!("the scores, computed in {:?},", detector.dtype()),
             advice: "compute in f32, and check the model's and the backbone's weights",

@@ -18,16 +18,22 @@ pub(crate) struct Shared<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) parameters: &'a [f32],
     pub(crate) derived: &'a Derived,
+    /// The tokens of an image.
     pub(crate) tokens: usize,
+    /// The heads of an attention.
     pub(crate) heads: usize,
+    /// The slots of a memory.
     pub(crate) slots: usize,
+    /// 1 / temperature of the memory addresses.
     pub(crate) sharpness: f32,
     /// Blend between a memory's query (0) and its readout (1).
     pub(crate) memory_share: f32,
     pub(crate) mask: Option<NeighborMask>,
+    /// The channels of each stage.
     pub(crate) stage_channels: &'a [usize],
     /// The rows of the whole batch: the loss is their mean.
     pub(crate) batch_rows: usize,
+    /// None without jitter and dropout.
     pub(crate) noise: Option<Noise<'a>>,
 }
 
@@ -63,7 +69,9 @@ impl UniformBlocks for StreamBlocks {
 pub(crate) struct Group {
     /// The index of the first image in the batch.
     first: usize,
+    /// The number of images.
     images: usize,
+    /// The token rows of all images.
     rows: usize,
     /// The values of the plan, `[rows, columns]` each, and their gradients.
     values: Vec<Vec<f32>>,

@@ -16,7 +16,7 @@ pub(crate) const ROWS: usize = 28;
 /// A step of the plan with its weights.
 #[derive(Debug)]
 pub(crate) enum PackedStep {
-    /// y = activation(x W^T + bias), the bias inside `weights`. `table` is added too, one row for each token: biases with positions.
+    /// y = activation(x W^T + bias). The bias is one row inside `weights`, or `table` with one row for each token.
     Linear { x: View, y: View, weights: Packed, table: Option<Vec<f32>>, activation: Activation },
     /// y = the softmax attention of q over k and v.
     Attention(Attention),

@@ -19,9 +19,9 @@ pub(crate) struct View {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Input {
     pub(crate) view: View,
-    /// Whether the gradient is added to that of later steps; otherwise it is the first one and is stored.
+    /// True to add the gradient to that of later steps, false to store it as the first one.
     pub(crate) accumulate: bool,
-    /// Whether the gradient is computed: all but that of the network's input.
+    /// False for the network's input, whose gradient is not computed.
     pub(crate) needs_gradient: bool,
 }
 
@@ -109,7 +109,7 @@ pub(crate) enum Step {
 /// others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table {
-    /// Whether it belongs to the wide-shallow branch, whose positions are projected to its width first.
+    /// True for the wide-shallow branch, whose positions are projected to its width first.
     pub(crate) wide: bool,
     pub(crate) columns: usize,
     pub(crate) placed: usize,
@@ -200,10 +200,11 @@ impl Plan {
     }
 }
 
+/// The construction of a plan, layer by layer.
 struct Build<'a> {
     layout: &'a ParameterLayout,
     plan: Plan,
-    /// Whether the next layers belong to the wide-shallow branch.
+    /// True while the layers of the wide-shallow branch are added.
     wide: bool,
 }
 

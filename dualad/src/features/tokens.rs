@@ -8,6 +8,7 @@ use dualad_backbones::FeatureExtractor;
 #[cfg(feature = "train")]
 use dualad_backbones::TOKEN_STRIDE;
 use dualad_data::image::{Picture, Preprocess};
+use dualad_kernels::are_finite;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
@@ -79,8 +80,7 @@ pub(crate) fn values(
     let tokens = tokens(extractor, images, &Device::Cpu, DType::F32)?;
     let each = tokens.dims().iter().skip(1).product::<usize>().max(1);
     let values: Vec<f32> = tokens.flatten_all()?.to_vec1()?;
-    let not_finite = |values: &[f32]| values.iter().any(|value| !value.is_finite());
-    if let Some(index) = values.chunks(each).position(not_finite) {
+    if let Some(index) = values.chunks(each).position(|values| !are_finite(values)) {
         let reason = "they hold NaN or infinity; look at the image, the backbone's weights, or compute in f32".into();
         return Err(Error::Features { path: name(index), reason });
     }

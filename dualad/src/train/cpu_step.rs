@@ -1,7 +1,7 @@
 //! A training step on the CPU without a graph: [`crate::engine`]'s loss and gradient, and AdamW over one flat vector.
 
 use candle_core::{DType, Tensor};
-use dualad_kernels::{adamw, sum_squares};
+use dualad_kernels::{adamw, are_finite, sum_squares};
 use rayon::prelude::*;
 
 use crate::engine::TrainingEngine;
@@ -53,8 +53,8 @@ impl Stepper for CpuStepper {
         }
         let tokens = tokens.to_device(&candle_core::Device::Cpu)?.contiguous()?;
         let loss = crate::ops::with_values([&tokens], "training step", |[values]| {
-            // Rectifiers and the memory would turn NaN into numbers that look sound. Zero times NaN or infinity is NaN.
-            if values.iter().fold(0.0, |sum, value| sum + value * 0.0) != 0.0 {
+            // ReLU and the memory would turn NaN into finite values.
+            if !are_finite(values) {
                 return Ok(Err(Error::tokens_not_finite()));
             }
             Ok(self.network.loss_and_gradient(values, Some(random)))
