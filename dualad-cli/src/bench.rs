@@ -1,4 +1,4 @@
-//! How long each part takes here: from an encoded picture to a decision, and a training step.
+//! `dualad bench`: the time of each part, from an encoded picture to a decision, and of a training step.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, IsTerminal, Write};
@@ -16,7 +16,9 @@ use serde::Serialize;
 
 use crate::common::{self, CommonArgs, Result, print};
 
-/// Measure how long preprocessing, backbone, reconstruction, scoring and the whole take, and a training step
+/// Measure the time of each part: preprocessing, backbone, reconstruction, scoring, all of them, and a training step
+///
+/// Prints medians in milliseconds an image.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Frozen backbone
@@ -25,16 +27,16 @@ pub(crate) struct Args {
     /// The reconstruction network, of the paper's size: heterogeneous or homogeneous
     #[arg(long, default_value = "heterogeneous", value_parser = parse_variant)]
     variant: Variant,
-    /// The backbone's weights, a safetensors file [default: made by rule, which takes as long]
+    /// The backbone's weights, a safetensors file [default: generated ones, which take the same time]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Pictures at a time
+    /// Numbers of pictures at a time, with commas between them
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8", value_parser = parse_count)]
     batch_size: Vec<usize>,
-    /// Threads
+    /// Numbers of threads, with commas between them
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2", value_parser = parse_count)]
     threads: Vec<usize>,
-    /// Seconds that each part is measured for, at least three times
+    /// Seconds to measure each part for; it runs at least three times
     #[arg(long, default_value_t = 2.0, value_parser = parse_seconds)]
     seconds: f64,
     #[command(flatten)]
@@ -68,7 +70,7 @@ fn parse_seconds(text: &str) -> std::result::Result<f64, String> {
 struct Run {
     threads: usize,
     batch_size: usize,
-    /// Of each picture, by part.
+    /// The time of one picture, by part.
     ms_per_image: BTreeMap<&'static str, f64>,
 }
 
@@ -88,11 +90,11 @@ struct Outcome {
     instruction_set: String,
     runs: Vec<Run>,
     training_steps: Vec<Step>,
-    /// Of the process, in MiB; null where the system does not say.
+    /// The peak memory of the process in MiB; `null` where the operating system does not report it.
     peak_mib: Option<u64>,
 }
 
-/// Images of a training step: the paper's.
+/// The number of images of a training step, as in the paper.
 const TRAINING_BATCH: usize = 16;
 const PARTS: [&str; 5] = ["preprocessing", "backbone", "reconstruction", "scoring", "whole"];
 

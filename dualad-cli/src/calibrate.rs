@@ -1,4 +1,4 @@
-//! Sets a trained model's thresholds by images that are known.
+//! `dualad calibrate`: set a model's thresholds with labeled images.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,40 +12,40 @@ use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::Request;
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Set a trained model's thresholds by images that are known
+/// Set a model's thresholds with labeled images
 ///
-/// Writes calibration.json into the model's folder, or where --out says; it may be edited by hand. The images must be others
-/// than those that the model was trained on.
+/// Writes calibration.json into the model's folder, or to --out. The file may be edited by hand. Use images that the model was
+/// not trained on: training images score lower.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("reject").args(["false_alarm_rate", "quantile", "f1_max", "recall"]))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// A dataset whose test images are used, or a folder of good images, or with one such folder for each product
+    /// A data set, whose test images are used; or a folder of good images; or a folder of good images for each product
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
-    /// Use the training images: of a dataset that the model was not trained on
+    /// Use the training images of the data set, if the model was trained on another one
     #[arg(long)]
     training_images: bool,
     /// Reject at most this share of good parts [default: 0.01, with --confidence]
     #[arg(long, value_name = "SHARE")]
     false_alarm_rate: Option<f64>,
-    /// With which confidence the share is no more
+    /// Confidence of --false-alarm-rate
     #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
     confidence: f64,
     /// Reject above this quantile of the good images' scores
     #[arg(long, value_name = "SHARE")]
     quantile: Option<f64>,
-    /// Reject where F1 is best; needs defective images
+    /// Reject from the score with the best F1 on; needs defective images
     #[arg(long)]
     f1_max: bool,
-    /// Reject this share of the defective images; needs some
+    /// Reject this share of the defective images; needs defective images
     #[arg(long, value_name = "SHARE")]
     recall: Option<f64>,
-    /// Have images looked at above this quantile of the good images' scores
+    /// Ask for a review above this quantile of the good images' scores
     #[arg(long, value_name = "SHARE")]
     review_quantile: Option<f64>,
-    /// Where to write [default: calibration.json in the model's folder]
+    /// File to write [default: calibration.json in the model's folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -67,10 +67,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let model = args.model.files();
     crate::common::check_output("--out", &out, model.iter().map(PathBuf::as_path))?;
     args.common.check_json(model.iter().map(PathBuf::as_path))?;
-    // Without thresholds, which are about to be found: those that it has may be another model's.
+    // Without the thresholds it has: they may be another model's, or damaged.
     let detector = source.load(source.builder(&args.common)?.calibration(None))?;
     let dataset = Dataset::open_products(&args.data)?;
-    // A plain folder of images is for training on; here it is what is known to be good.
+    // The training images of a folder without test images are good images.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
     let (samples, as_category) = of_the_model(samples, detector.categories())?;
@@ -105,10 +105,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     print(&table(&calibration, &out))
 }
 
-/// The images of products that the model knows, and whose product is not the name of their folder.
+/// Selects the images of products that the model was trained on. Returns them, and the category to use for all of them where
+/// the folder's name is none of the model's products: the model's only product, or none.
 ///
-/// One folder under another name is taken for the model's only product, or for any of its products. Scores of what the model was not
-/// trained on would be anybody's guess, and spoil the pooled thresholds.
+/// The scores of an unknown product would mean nothing, and spoil the pooled thresholds.
 fn of_the_model<'a>(samples: Vec<&'a Sample>, known: &[String]) -> Result<(Vec<&'a Sample>, Option<Option<String>>)> {
     let is_known = |sample: &&Sample| known.is_empty() || known.contains(&sample.category);
     let unknown: BTreeSet<&str> =
@@ -152,7 +152,7 @@ fn calibrator(args: &Args) -> Calibrator {
     }
 }
 
-/// For a person.
+/// Returns the thresholds as a table.
 fn table(calibration: &Calibration, out: &Path) -> String {
     let mut text = format!("{:<16} {:>10} {:>10} {:>6} {:>9}\n", "category", "review", "reject", "good", "defective");
     let named = calibration.categories.iter().map(|(name, thresholds)| (name.as_str(), thresholds));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use dualad::candle_core::Device;
+use dualad::store::write_atomically;
 use serde::Serialize;
 
 /// The result of a program: any error, which becomes one line.
@@ -29,10 +30,10 @@ pub struct CommonArgs {
     /// Device to compute on
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
-    /// Seed of everything random; what is not random ignores it [default: 0]
+    /// Seed of random numbers; subcommands without any ignore it [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Also write the machine-readable result to FILE; `-` prints it instead of the table
+    /// Also write the result as JSON to FILE; `-` prints it instead of text
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -68,7 +69,7 @@ impl CommonArgs {
         self.json.as_deref().map_or(Ok(()), |path| write_json(path, result))
     }
 
-    /// What is known to go wrong with `--json` before anything is computed: no folder, or a file that is needed.
+    /// Refuses a `--json` file that cannot be written, or that would replace one of the files in `needed`.
     pub(crate) fn check_json<'a>(&self, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
         match &self.json {
             Some(path) if !self.json_to_stdout() => check_output("--json", path, needed),
@@ -104,19 +105,15 @@ fn write_json(path: &Path, result: &impl Serialize) -> Result<()> {
     if path == Path::new("-") { print(&text) } else { write_whole(path, &text) }
 }
 
-/// Writes a file under a temporary name, which does not stay if that goes wrong.
+/// Writes a file as a whole: readers find the old content or the new one.
 pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let temporary = temporary(path)?;
-    let written = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path));
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(&temporary);
-        format!("cannot write {}: {error}", path.display()).into()
-    })
+    check_replaceable(path)?;
+    write_atomically(path, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 
-/// A file to write is not one that is read, and its folder is there.
+/// Refuses an output file that cannot be written, or that would replace one of the files in `needed`.
 pub(crate) fn check_output<'a>(flag: &str, path: &Path, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-    temporary(path)?;
+    check_replaceable(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
@@ -128,25 +125,34 @@ pub(crate) fn check_output<'a>(flag: &str, path: &Path, needed: impl IntoIterato
     Ok(())
 }
 
-/// A temporary name beside a file that is to be written. A device or a pipe is not replaced by a file.
-pub(crate) fn temporary(path: &Path) -> Result<PathBuf> {
+/// Refuses an output path that is a folder, a device or a pipe.
+pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         let name = path.display();
         return Err(format!("cannot write {name}: there is something else than a file; `-` is standard output").into());
     }
-    Ok(path.with_added_extension(format!("{}.tmp", std::process::id())))
+    Ok(())
 }
 
-/// To standard output, at once.
+/// Prints text on standard output, at once.
+///
+/// # Errors
+/// The error of the operating system.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout();
     let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     printed.map_err(|error| format!("cannot write to standard output: {error}").into())
 }
 
-/// A line for people, on standard error. That nobody listens any more is no reason to end.
+/// Prints a line on standard error. An error is ignored: the program works on when nobody reads its messages.
 pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Returns an error's message as one line.
+pub(crate) fn one_line(error: &dyn Error) -> String {
+    let text = error.to_string();
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Parses the command line of a program that has one subcommand's flags, with other defaults for some of them. Ends the
@@ -164,9 +170,7 @@ pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = error.to_string();
-            let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            note(&format!("error: {}", line.join(" ")));
+            note(&format!("error: {}", one_line(&*error)));
             ExitCode::from(1)
         }
     }

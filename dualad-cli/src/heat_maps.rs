@@ -1,4 +1,4 @@
-//! Pictures of what was found: the image, its mask's outline, its heat map.
+//! Strips of pictures: an image, the outline of its mask, and its heat map.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::common::Result;
 
 const OUTLINE: Rgb<u8> = Rgb([0, 255, 80]);
 
-/// Draws strips; one scale of colours for each category.
+/// Draws strips, with one color scale for each category.
 pub(crate) struct Strips<'a> {
     test_set: &'a TestSet,
     scores: &'a [ImageScores],
@@ -31,7 +31,7 @@ impl<'a> Strips<'a> {
         Ok(Self { test_set, scores, preprocess, scales: maps.into_iter().map(scale).collect::<Result<_>>()? })
     }
 
-    /// The image, the image with its mask's outline where it has one, and its heat map, side by side.
+    /// Draws an image, the image with the outline of its mask if it has one, and its heat map, side by side.
     pub(crate) fn strip(&self, index: usize) -> Result<RgbImage> {
         let sample = &self.test_set.samples()[index];
         let picture = self.preprocess.picture(&Picture::read(&sample.path, &Limits::default())?)?;
@@ -52,7 +52,7 @@ impl<'a> Strips<'a> {
         Ok(render::strip(&parts.iter().collect::<Vec<_>>())?)
     }
 
-    /// A strip as a PNG file's bytes.
+    /// Returns a strip as the bytes of a PNG file.
     pub(crate) fn png(&self, index: usize) -> Result<Vec<u8>> {
         let mut bytes = std::io::Cursor::new(Vec::new());
         self.strip(index)?.write_to(&mut bytes, image::ImageFormat::Png)?;
@@ -90,13 +90,13 @@ impl<'a> Strips<'a> {
     }
 }
 
-/// `count` of them, evenly spread.
+/// Returns `count` of the indices, evenly spread.
 fn spread(indices: &[usize], count: usize) -> Vec<usize> {
     let count = count.min(indices.len());
     (0..count).map(|number| indices[number * indices.len() / count]).collect()
 }
 
-/// A name that is one part of a path: a table may hold anything.
+/// Returns a name that is valid as one part of a path. The names in a table may hold any character.
 fn file_name(name: &str) -> String {
     let part = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' };
     name.chars().map(part).collect()

@@ -33,7 +33,7 @@ struct Outcome {
     calibration: Option<Calibration>,
     /// The promise of each category's thresholds, and of the pooled ones under the empty name.
     promises: BTreeMap<String, Vec<String>>,
-    /// What keeps the model from being used as it is.
+    /// The reasons for which the model cannot be used as it is.
     problems: Vec<String>,
 }
 

@@ -1,31 +1,28 @@
-//! Asks a trained model about images.
+//! `dualad inspect`: inspect images with a trained model.
 
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::common::{CommonArgs, Result, print};
-use crate::model::{Line, ModelArgs};
+use crate::common::{CommonArgs, Result, check_replaceable, print};
+use crate::model::{BATCH, Line, ModelArgs, save_heat_map};
 use dualad::Detector;
 use dualad::calibration::ThresholdSource;
-use dualad::data::render;
-use dualad::detector::{Inspection, Request};
+use dualad::detector::Request;
+use dualad::store::AtomicFile;
 
-/// Images that are read before the first of them is answered.
-const TOGETHER: usize = 8;
-
-/// Ask a trained model about images
+/// Inspect images with a trained model
 ///
-/// Prints a line for each image, in order; with --json FILE or --json - that line is JSON. An image that cannot be inspected
-/// is a line with its error, and the exit status is then 1.
+/// Prints a line for each image, in order; with --json the line is JSON. The line of an image that cannot be inspected has the
+/// error, the other images are inspected, and the exit status is 1.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Images
+    /// Images to inspect
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// The product that they show; its thresholds decide [default: the pooled thresholds]
+    /// Product on the images; its thresholds decide [default: the pooled thresholds decide]
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
     /// Folder for heat maps, one for each image
@@ -35,6 +32,7 @@ pub(crate) struct Args {
     common: CommonArgs,
 }
 
+/// Runs `dualad inspect`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let detector = args.model.detector(&args.common)?;
     check_category(&detector, args.category.as_deref())?;
@@ -51,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let mut names = HashSet::new();
     let mut failed = 0;
-    for images in args.images.chunks(TOGETHER) {
+    for images in args.images.chunks(BATCH) {
         let requests = images.iter().map(|path| request(path, args.category.as_deref()));
         let found = detector.inspect_batch(requests);
         for (path, found) in images.iter().zip(found) {
@@ -63,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                         let name = file.display();
                         return Err(format!("the heat map {name} would replace an image; name another folder").into());
                     }
-                    draw(&detector, path, inspection, &file).map(|()| Some(file.display().to_string()))
+                    save_heat_map(&detector, path, inspection, &file).map(|()| Some(file.display().to_string()))
                 }
                 _ => Ok(None),
             };
@@ -108,7 +106,7 @@ fn check_category(detector: &Detector, category: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// For a person.
+/// Returns a line of text for an image.
 fn text(line: &Line<'_>) -> String {
     match line {
         Line::Failed { image, error } => format!("{image}: error: {error}\n"),
@@ -136,7 +134,7 @@ fn text(line: &Line<'_>) -> String {
     }
 }
 
-/// The image's name as a PNG file's; for a second image of the same name, with a number.
+/// Returns the name of an image's heat map. A second image of the same name gets a number.
 fn heat_map_name(path: &Path, taken: &mut HashSet<String>) -> String {
     let stem = path.file_stem().map_or_else(|| "image".into(), |stem| stem.to_string_lossy().into_owned());
     let mut name = format!("{stem}.png");
@@ -148,44 +146,31 @@ fn heat_map_name(path: &Path, taken: &mut HashSet<String>) -> String {
     name
 }
 
-fn draw(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
-    let picture = detector.picture(image)?;
-    Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
-}
-
-/// Where JSON lines go: to standard output one by one, or to a file that gets its name when they are all there.
+/// The destination of JSON lines: standard output, one by one, or a file that appears when it is complete.
 enum Output {
     Stdout,
-    File { temporary: PathBuf, path: PathBuf, file: std::io::BufWriter<std::fs::File> },
+    File { path: PathBuf, file: AtomicFile },
 }
 
 impl Output {
     fn file(path: &Path) -> Result<Self> {
-        let temporary = crate::common::temporary(path)?;
-        let file = std::fs::File::create(&temporary);
-        let file = file.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-        Ok(Self::File { temporary, path: path.into(), file: std::io::BufWriter::new(file) })
+        check_replaceable(path)?;
+        let file = AtomicFile::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        Ok(Self::File { path: path.into(), file })
     }
 
     fn write(&mut self, line: &str) -> Result<()> {
         match self {
             Self::Stdout => print(line),
-            Self::File { path, file, temporary } => {
+            Self::File { path, file } => {
                 let written = file.write_all(line.as_bytes());
-                written.map_err(|error| {
-                    let _ = std::fs::remove_file(temporary);
-                    format!("cannot write {}: {error}", path.display()).into()
-                })
+                written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
             }
         }
     }
 
     fn finish(self) -> Result<()> {
-        let Self::File { temporary, path, mut file } = self else { return Ok(()) };
-        let written = file.flush().and_then(|()| std::fs::rename(&temporary, &path));
-        written.map_err(|error| {
-            let _ = std::fs::remove_file(&temporary);
-            format!("cannot write {}: {error}", path.display()).into()
-        })
+        let Self::File { path, file } = self else { return Ok(()) };
+        file.commit().map_err(|error| format!("cannot write {}: {error}", path.display()).into())
     }
 }

@@ -9,14 +9,14 @@ use dualad::metrics::Evaluation;
 use dualad::report::{Picture, Report, Reported};
 use dualad::{DualAd, ImageScores, ModelConfig, TestSet};
 
-use crate::common::{CommonArgs, Result, print, temporary};
+use crate::common::{CommonArgs, Result, check_replaceable, print};
 use crate::heat_maps::Strips;
 use crate::progress::Bar;
 
 /// The number of pictures of misses, and of false alarms, in the report.
 const MAX_PICTURES: usize = 8;
 
-/// Where the results go.
+/// The destination of the results.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output<'a> {
     pub(crate) common: &'a CommonArgs,
@@ -25,7 +25,7 @@ pub(crate) struct Output<'a> {
     pub(crate) heat_maps: usize,
 }
 
-/// The training behind a network.
+/// The training of a network, for its report.
 #[derive(Debug, Default)]
 pub(crate) struct Training {
     pub(crate) losses: Vec<f64>,
@@ -96,7 +96,7 @@ impl Output<'_> {
             return print(&format!("{}\n", report.to_json()?.trim_end()));
         }
         if let Some(path) = &self.common.json {
-            temporary(path)?;
+            check_replaceable(path)?;
             report.save_json(path)?;
         }
         let folder = self.folder.path().display();
@@ -107,7 +107,7 @@ impl Output<'_> {
 /// Refuses a `--json` file that cannot be written, or that a run into the folder `out` writes itself.
 pub(crate) fn check_json(common: &CommonArgs, out: &Path) -> Result<()> {
     let Some(path) = common.json.as_deref().filter(|_| !common.json_to_stdout()) else { return Ok(()) };
-    temporary(path)?;
+    check_replaceable(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() && folder != out {
         return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());

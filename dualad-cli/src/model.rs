@@ -6,11 +6,12 @@ use clap::Args;
 use dualad::backbones::Weights;
 use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
+use dualad::data::render;
 use dualad::detector::{DetectorBuilder, Inspection};
 use dualad::{Detector, ModelFiles};
 use serde::Serialize;
 
-use crate::common::{CommonArgs, Result, note};
+use crate::common::{CommonArgs, Result, note, one_line};
 
 /// The flags that name a model.
 #[derive(Debug, Args)]
@@ -18,7 +19,7 @@ pub(crate) struct ModelSource {
     /// A trained model: its folder, or owner/name on the Hugging Face hub
     #[arg(long, value_name = "DIR|owner/name")]
     pub(crate) model: String,
-    /// The backbone's weights: a safetensors file, or `hub` for the Hugging Face hub [default: those in the model's folder, or that its configuration names]
+    /// The backbone's weights: a safetensors file, or `hub` for the Hugging Face hub [default: the file in the model's folder, or the weights that its configuration names]
     #[arg(long, value_name = "FILE|hub")]
     pub(crate) weights: Option<String>,
     /// Number of threads to compute with [default: one for each core]
@@ -133,7 +134,16 @@ pub(crate) fn from_hub(_: DetectorBuilder, name: &str) -> Result<Detector> {
     Err(format!("{name} is no folder, and this was built without the hub").into())
 }
 
-/// One image's line of JSON.
+/// The number of images that are inspected at a time.
+pub(crate) const BATCH: usize = 8;
+
+/// Saves the heat map of an inspected image as a PNG file.
+pub(crate) fn save_heat_map(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
+    let picture = detector.picture(image)?;
+    Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
+}
+
+/// The line of JSON for an image.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Line<'a> {
@@ -152,12 +162,10 @@ pub(crate) enum Line<'a> {
 
 impl<'a> Line<'a> {
     pub(crate) fn failed(image: &'a str, error: &dyn std::error::Error) -> Self {
-        let text = error.to_string();
-        let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        Self::Failed { image, error: line.join(" ") }
+        Self::Failed { image, error: one_line(error) }
     }
 
-    /// The line, with its end.
+    /// Returns the line with its line break.
     pub(crate) fn json(&self) -> Result<String> {
         Ok(format!("{}\n", serde_json::to_string(self)?))
     }

@@ -1,11 +1,11 @@
-//! Progress, where somebody watches: on stderr, if it is a terminal.
+//! Progress bars, on standard error if it is a terminal.
 
 use std::time::Duration;
 
 use dualad::train::TrainingProgress;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-/// Counts images; removed when it is dropped.
+/// A progress bar, cleared when it is dropped.
 pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
@@ -13,14 +13,14 @@ impl Bar {
         Self::styled("{msg:<24} {bar:30} {pos}/{len}  {eta} left", what)
     }
 
-    /// For training, whose line is made by [`Bar::train`].
+    /// Returns the bar of a training run, for [`Bar::train`].
     pub(crate) fn training() -> Self {
         Self::styled("training {wide_bar} {msg}", "")
     }
 
     fn styled(template: &str, message: &'static str) -> Self {
         let bar = ProgressBar::new(0);
-        // The templates are constant; a wrong one would cost the style and nothing else.
+        // The templates are constants. A wrong one would cost the style only.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -49,7 +49,7 @@ impl Bar {
         ));
     }
 
-    /// Prints above the bar.
+    /// Calls a function that prints, and shows the bar below its output.
     pub(crate) fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         self.0.suspend(print)
     }

@@ -13,12 +13,12 @@ use crate::data::DataArgs;
 use crate::features::FeatureArgs;
 use crate::model::weights_of;
 
-/// What is drawn is easily learned, and a first visitor waits for it.
+/// The default number of epochs on the generated data set, which is easy to learn: a first run ends in minutes.
 const GENERATED_EPOCHS: u64 = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preset {
-    /// The paper's recipe to the letter: 1200 epochs
+    /// The paper's recipe: 1200 epochs
     Paper,
     /// A useful model in minutes on a CPU
     Fast,
@@ -35,21 +35,24 @@ impl From<Preset> for dualad::recipe::Preset {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum VariantName {
+    /// Two branches of different kinds, wide-shallow and narrow-deep
     Heterogeneous,
+    /// Two branches of the same kind
     Homogeneous,
 }
 
 /// Train one model on all categories of a data set, and measure it
 ///
-/// Without --data, a small data set is generated, and a backbone without weights is trained on for some minutes.
+/// Finds the layout of the data set: MVTec AD, VisA, or folders of good images. Without --data, a small data set is generated;
+/// training on it with the filter bank takes some minutes.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// Folder of the dataset; without it, a small one is generated
+    /// Folder of the data set [default: none, a small one is generated]
     #[arg(long, value_name = "ROOT")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) selection: DataArgs,
-    /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data filter-bank, which needs no weights]
+    /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data: filter-bank, which needs no weights]
     #[arg(long, value_name = "NAME", value_parser = backbones())]
     pub(crate) backbone: Option<Backbone>,
     /// The backbone's weights: a safetensors file, or `hub` for the Hugging Face hub [default: hub]
@@ -58,41 +61,41 @@ pub struct TrainArgs {
     /// The reconstruction network
     #[arg(long, value_enum, default_value_t = VariantName::Heterogeneous)]
     pub(crate) variant: VariantName,
-    /// Recipe that the other flags change [default: paper; without --data fast]
+    /// Recipe, which other flags can change [default: paper; without --data: fast]
     #[arg(long, value_enum)]
     pub(crate) preset: Option<Preset>,
-    /// Passes over the training images [default: the preset's; paper: 1200, fast: 30, and 12 on the generated dataset]
+    /// Number of epochs [default: the preset's; paper: 1200, fast: 30, and 12 on the generated data set]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) epochs: Option<u64>,
-    /// Images a step [default: the preset's; paper: 16]
+    /// Number of images a training step [default: the preset's; paper: 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) batch_size: Option<u16>,
     /// Learning rate before its schedule [default: the preset's; paper: 1e-4]
     #[arg(long, value_name = "RATE", value_parser = rate)]
     pub(crate) learning_rate: Option<f64>,
-    /// Also measure after every N epochs [default: after the last alone]
+    /// Also measure after every N epochs [default: only after the last]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) eval_every: Option<u64>,
-    /// Report on, and save, the epoch that did best on the test set, of those that --eval-every measures; the report says
-    /// so. Its metrics are better than new images will see
+    /// Save and report the epoch with the best image AUROC on the test set, of those that --eval-every measures. The report
+    /// says so: metrics on new images will be worse
     #[arg(long, requires = "eval_every", conflicts_with = "resume")]
     pub(crate) best: bool,
-    /// JSON of what differs from the preset, such as {"network": {"levels": 2}, "train": {"seed": 1}}; flags win
+    /// JSON with changes to the preset, such as {"network": {"levels": 2}, "train": {"seed": 1}}; flags override it
     #[arg(long, value_name = "FILE.json")]
     pub(crate) config: Option<PathBuf>,
     /// Folder for the model, its checkpoint, log, report and heat maps
     #[arg(long, value_name = "DIR", default_value = "out/model")]
     pub(crate) out: PathBuf,
-    /// Go on from the last checkpoint in --out
+    /// Continue from the last checkpoint in --out; without a checkpoint, begin
     #[arg(long)]
     pub(crate) resume: bool,
-    /// Train nothing: measure the model in --out
+    /// Do not train: measure the model in --out
     #[arg(long, conflicts_with_all = ["resume", "config", "preset", "epochs", "batch_size", "learning_rate", "eval_every"])]
     pub(crate) eval_only: bool,
     /// Seconds of training between two checkpoints; where writing one takes long, they are rarer
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) checkpoint_every: u64,
-    /// Heat maps to write for each category
+    /// Number of heat maps to write for each category
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) heatmaps: usize,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! The run: features, training, evaluation, report.
+//! A training run: features, training, evaluation, report.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Watches a folder, and inspects every new image in it.
+//! `dualad watch`: inspect every new image of a folder.
 
 mod scan;
 
@@ -6,38 +6,36 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::common::{CommonArgs, Result, note, print};
-use crate::model::{Line, ModelArgs};
+use crate::model::{BATCH, Line, ModelArgs, save_heat_map};
 use crate::signals::cancel_on_signal;
 use dualad::Detector;
-use dualad::data::{Cancel, render};
-use dualad::detector::{Inspection, Request};
+use dualad::data::Cancel;
+use dualad::detector::Request;
 use scan::Scan;
 
-/// Images that are inspected together.
-const TOGETHER: usize = 8;
-
-/// Watch a folder, and inspect every new image in it
+/// Inspect every new image of a folder
 ///
-/// Prints a line of JSON for each image; with --out also writes that line and a heat map. An image counts once it has not
-/// changed between two looks. One that cannot be read then is tried again for some seconds, because it may still be on its
-/// way, and is reported after that. SIGINT and SIGTERM end it, once what it is at is done.
+/// Lists the folder every --interval-ms. An image is inspected once it has not changed between two listings. Prints a line of
+/// JSON for each image; with --out also writes the line and a heat map to files. An image that cannot be read may still be
+/// arriving: it is tried again for --retry-for seconds, and then reported as an error. SIGINT and SIGTERM end the program after
+/// the image at hand.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// The folder; not those in it
+    /// Folder to watch, without its subfolders
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
-    /// Folder for `NAME.json` and `NAME.png`, the heat map, of each image; not the watched one
+    /// Folder for each image's `NAME.json` and its heat map `NAME.png`; another one than FOLDER [default: none are written]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The product that they show; its thresholds decide [default: the pooled thresholds]
+    /// Product on the images; its thresholds decide [default: the pooled thresholds decide]
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
-    /// Also inspect what is there already
+    /// Also inspect the images that exist at the start
     #[arg(long)]
     existing: bool,
-    /// Milliseconds between two looks
+    /// Milliseconds between two listings of the folder
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     interval_ms: u64,
     /// Seconds for which an image that cannot be read is tried again
@@ -47,6 +45,7 @@ pub(crate) struct Args {
     common: CommonArgs,
 }
 
+/// Runs `dualad watch`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.common.json.is_some() && !args.common.json_to_stdout() {
         return Err(
@@ -73,21 +72,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 if std::mem::take(&mut unreadable) {
                     note(&format!("{} can be read again", args.folder.display()));
                 }
-                for images in images.chunks(TOGETHER) {
+                for images in images.chunks(BATCH) {
                     inspect(args, &detector, &mut scan, images)?;
                     if stop.is_cancelled() {
                         break;
                     }
                 }
             }
-            // A network share may come back.
+            // The connection to a network share may return.
             Err(error) if !unreadable => {
                 unreadable = true;
                 note(&format!("cannot read {}: {error}; trying again", args.folder.display()));
             }
             Err(_) => {}
         }
-        // Short sleeps, so that a signal is soon heard.
+        // Short sleeps: a signal ends the program soon.
         while begun.elapsed() < interval && !stop.is_cancelled() {
             std::thread::sleep((interval - begun.elapsed().min(interval)).min(Duration::from_millis(50)));
         }
@@ -107,13 +106,13 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
             Ok(inspection) => inspection,
             Err(error) => {
                 if scan.failed(path) {
-                    say(args, path, &Line::failed(&image, &error))?;
+                    report(args, path, &Line::failed(&image, &error))?;
                 }
                 continue;
             }
         };
         let heatmap = args.out.as_ref().map(|out| out.join(name_with(path, "png")));
-        let drawn = heatmap.as_ref().map_or(Ok(()), |file| draw(detector, path, &found, file));
+        let drawn = heatmap.as_ref().map_or(Ok(()), |file| save_heat_map(detector, path, &found, file));
         let line = match &drawn {
             Ok(()) => {
                 let heatmap = heatmap.map(|file| file.display().to_string());
@@ -122,14 +121,14 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
             Err(error) => Line::failed(&image, &**error),
         };
         scan.done(path);
-        say(args, path, &line)?;
+        report(args, path, &line)?;
     }
     Ok(())
 }
 
-/// Prints a line, and writes it beside the heat map, which is there by then. A line that cannot be written there is printed, with
-/// the reason after it: the pictures to come are no worse for it.
-fn say(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
+/// Prints a line, and writes it to a file beside the heat map. Where that file cannot be written, the reason is printed, and the
+/// program continues.
+fn report(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
     let text = line.json()?;
     let written = match &args.out {
         Some(out) => crate::common::write_whole(&out.join(name_with(image, "json")), &text),
@@ -142,12 +141,7 @@ fn say(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
     Ok(())
 }
 
-fn draw(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
-    let picture = detector.picture(image)?;
-    Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
-}
-
-/// The whole name with another ending after it: `a.png` and `a.jpg` are two images.
+/// Returns an image's name with another extension after its own: `a.png` and `a.jpg` are two images.
 fn name_with(image: &Path, ending: &str) -> PathBuf {
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     PathBuf::from(format!("{name}.{ending}"))

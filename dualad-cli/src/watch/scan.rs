@@ -9,82 +9,82 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What is taken for an image, by its name.
-const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
+/// The extensions of images, in lower case.
+const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
 
-/// What a file looked like.
+/// The properties by which a change of a file is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Look {
+struct Stamp {
     length: u64,
     modified: Option<SystemTime>,
 }
 
 #[derive(Debug)]
-struct Seen {
-    look: Look,
+struct KnownFile {
+    stamp: Stamp,
     state: State,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It has changed since the last look, or was not there.
-    Fresh,
-    /// It could not be read when it had stopped changing.
+    /// The file is new, or has changed since the last listing.
+    Changing,
+    /// The file has stopped changing and cannot be read.
     Failing { since: Instant },
-    /// It was answered, or was there at the start.
+    /// The image was inspected or reported, or existed at the start.
     Done,
 }
 
-/// A folder's images.
+/// The images of a folder, as they were in the last listing.
 #[derive(Debug)]
 pub(crate) struct Scan {
     folder: PathBuf,
-    seen: HashMap<PathBuf, Seen>,
+    seen: HashMap<PathBuf, KnownFile>,
     retry_for: Duration,
 }
 
 impl Scan {
-    /// With `existing`, what is there already is new too.
+    /// Lists the folder for the first time. With `existing`, the images in it count as new.
     pub(crate) fn new(folder: &Path, existing: bool, retry_for: Duration) -> Result<Self, String> {
         let mut scan = Self { folder: folder.into(), seen: HashMap::new(), retry_for };
-        let found = scan.look().map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
+        let found = scan.list().map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
         if !existing {
-            scan.seen = found.into_iter().map(|(path, look)| (path, Seen { look, state: State::Done })).collect();
+            scan.seen = found.into_iter().map(|(path, stamp)| (path, KnownFile { stamp, state: State::Done })).collect();
         }
         Ok(scan)
     }
 
-    /// The images that are to be inspected now, by name: they have not changed since the last look.
+    /// Lists the folder. Returns the images to inspect now, sorted by name: those that have not changed since the last listing.
     pub(crate) fn settled(&mut self) -> std::io::Result<Vec<PathBuf>> {
-        let found = self.look()?;
+        let found = self.list()?;
         let mut settled = Vec::new();
         let mut seen = HashMap::with_capacity(found.len());
-        for (path, look) in found {
+        for (path, stamp) in found {
             let state = match self.seen.get(&path) {
-                Some(seen) if seen.look == look => {
-                    if seen.state != State::Done {
+                Some(known) if known.stamp == stamp => {
+                    if known.state != State::Done {
                         settled.push(path.clone());
                     }
-                    seen.state
+                    known.state
                 }
-                _ => State::Fresh,
+                _ => State::Changing,
             };
-            seen.insert(path, Seen { look, state });
+            seen.insert(path, KnownFile { stamp, state });
         }
-        // What is gone is forgotten.
+        // Removed files are forgotten.
         self.seen = seen;
         settled.sort();
         Ok(settled)
     }
 
-    /// The image was answered.
+    /// Marks an image as inspected.
     pub(crate) fn done(&mut self, path: &Path) {
         if let Some(seen) = self.seen.get_mut(path) {
             seen.state = State::Done;
         }
     }
 
-    /// The image could not be read. Whether that is to be said: once, after it was tried for long enough.
+    /// Marks an image as one that cannot be read. Returns true once it was tried for long enough, and is to be reported.
     pub(crate) fn failed(&mut self, path: &Path) -> bool {
         let Some(seen) = self.seen.get_mut(path) else { return true };
         let since = match seen.state {
@@ -96,21 +96,21 @@ impl Scan {
         give_up
     }
 
-    fn look(&self) -> std::io::Result<Vec<(PathBuf, Look)>> {
+    fn list(&self) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
             let path = entry.path();
-            // Another program's temporary names mostly begin with a dot.
+            // The temporary names of most programs begin with a dot.
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
             let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-            if hidden || !ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str())) {
+            if hidden || !ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str())) {
                 continue;
             }
-            // It may be gone by now.
+            // The file may be removed by now.
             let Ok(metadata) = std::fs::metadata(&path) else { continue };
             if metadata.is_file() {
-                found.push((path, Look { length: metadata.len(), modified: metadata.modified().ok() }));
+                found.push((path, Stamp { length: metadata.len(), modified: metadata.modified().ok() }));
             }
         }
         Ok(found)

@@ -1,17 +1,33 @@
 //! The short examples, run on generated images.
 
-use std::process::Command;
+#![cfg(feature = "train")]
 
-mod support {
-    pub(crate) mod example;
-    pub(crate) mod parts;
-    pub(crate) mod recipe;
-}
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use dualad::Detector;
-use support::example::example;
-use support::parts::write_parts;
-use support::recipe::recipe;
+use dualad::data::synthetic::{self, Category, Options};
+
+mod support;
+
+use support::recipe;
+
+/// Returns a command that runs an example. `cargo test` builds the examples beside the tests.
+fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("examples").join(name);
+    assert!(path.exists(), "{} does not exist; run `cargo build --workspace --examples`", path.display());
+    let mut command = Command::new(path);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Generates images of two products.
+fn write_parts(folder: &Path) {
+    let categories = vec![Category::Gear, Category::Plate];
+    let options = Options { size: 64, train: 6, test_good: 2, test_per_defect: 1, categories, seed: 1 };
+    synthetic::write(folder, &options, |_, _| ()).unwrap();
+}
 
 /// Runs to the end, which must be a good one, and returns what was printed.
 fn run(command: &mut Command) -> String {
@@ -24,7 +40,7 @@ fn run(command: &mut Command) -> String {
 fn every_example_runs_on_generated_images() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    write_parts(&path("data"), 6);
+    write_parts(&path("data"));
     for (name, seed) in [("model", 0), ("new-model", 1)] {
         Detector::fit(path("data")).recipe(recipe()).seed(seed).run().unwrap().detector.save(path(name)).unwrap();
     }
