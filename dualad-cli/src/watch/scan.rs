@@ -49,7 +49,8 @@ impl Scan {
         let mut scan = Self { folder: folder.into(), seen: HashMap::new(), retry_for };
         let found = scan.list().map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
         if !existing {
-            scan.seen = found.into_iter().map(|(path, stamp)| (path, KnownFile { stamp, state: State::Done })).collect();
+            scan.seen =
+                found.into_iter().map(|(path, stamp)| (path, KnownFile { stamp, state: State::Done })).collect();
         }
         Ok(scan)
     }
