@@ -18,10 +18,12 @@
 pub mod bench;
 pub mod calibration;
 mod cdbn;
+mod components;
 mod config;
 pub mod detector;
 mod engine;
 mod error;
+#[cfg(feature = "train")]
 mod evaluate;
 pub mod features;
 mod file;
@@ -34,6 +36,7 @@ mod progress;
 mod pseudo_anomaly;
 pub mod recipe;
 mod reconstructor;
+#[cfg(feature = "report")]
 pub mod report;
 mod score;
 mod setters;
@@ -54,6 +57,7 @@ use dualad_data::random;
 pub use dualad_data::{Random, Stream};
 pub use dualad_store as store;
 pub use error::{Error, ErrorKind, Format, FormatError, Result};
+#[cfg(feature = "train")]
 pub use evaluate::{ImageScores, TestSet};
 pub use model::{AspectRatio, Input, Model, ModelConfig, ModelFiles, Resampling};
 pub use progress::Progress;

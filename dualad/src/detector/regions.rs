@@ -1,10 +1,9 @@
 //! The 8-connected regions of an anomaly map above a threshold.
 
-use std::ops::Range;
-
 use serde::Serialize;
 
 use super::outline;
+use crate::components::{self, Run};
 use crate::error::{Error, Result};
 
 /// A box of whole pixels.
@@ -153,18 +152,18 @@ pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionO
         let field = format!("the anomaly map's value at column {}, row {}", pixel % width, pixel / width);
         return wrong(&field, map[pixel].to_string(), "must be finite; look at the picture and the model's weights");
     }
-    let runs = runs(map, width, threshold);
+    let runs = components::runs(map, width, |_| true, |value| value >= threshold);
     // Roots come before the rest of their trees, and regions in the order of their first pixels.
     let mut totals: Vec<Total> = Vec::new();
     let mut region_of = vec![0u32; runs.len()];
     for (index, run) in runs.iter().enumerate() {
-        if run.parent as usize == index {
+        if run.root as usize == index {
             region_of[index] = totals.len() as u32;
             totals.push(Total::new(run));
         } else {
-            region_of[index] = region_of[run.parent as usize];
+            region_of[index] = region_of[run.root as usize];
         }
-        totals[region_of[index] as usize].add(run, run.values(map, width));
+        totals[region_of[index] as usize].add(run, values(run, map, width));
     }
 
     let mut order: Vec<u32> = (0..totals.len() as u32).collect();
@@ -188,77 +187,10 @@ pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionO
     Ok(Regions { regions, left_out, too_small })
 }
 
-/// Neighbouring pixels of a row at or above the threshold.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    row: u32,
-    start: u32,
-    end: u32,
-    /// The place of an earlier run of the same region; its own where there is none.
-    parent: u32,
-}
-
-impl Run {
-    fn values<'a>(&self, map: &'a [f32], width: usize) -> &'a [f32] {
-        let row = self.row as usize * width;
-        &map[row + self.start as usize..row + self.end as usize]
-    }
-}
-
-/// The runs in raster order, each with the first run of its region as its parent.
-fn runs(map: &[f32], width: usize, threshold: f32) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut above = 0..0;
-    for (row, values) in map.chunks_exact(width.max(1)).enumerate() {
-        let first = runs.len();
-        let mut at = 0;
-        while let Some(skipped) = values[at..].iter().position(|&value| value >= threshold) {
-            let start = at + skipped;
-            let length = values[start..].iter().position(|&value| value < threshold);
-            at = length.map_or(width, |length| start + length);
-            let [row, start, end, parent] = [row, start, at, runs.len()].map(|number| number as u32);
-            runs.push(Run { row, start, end, parent });
-        }
-        let here = first..runs.len();
-        join(&mut runs, above, here.clone());
-        above = here;
-    }
-    for index in 0..runs.len() {
-        // Parents come first, and have their root as parent already.
-        runs[index].parent = runs[runs[index].parent as usize].parent;
-    }
-    runs
-}
-
-/// Joins the runs of a row with those of the row above that they touch, corners included.
-fn join(runs: &mut [Run], above: Range<usize>, here: Range<usize>) {
-    let (mut upper, mut lower) = (above.start, here.start);
-    while upper < above.end && lower < here.end {
-        let [up, low] = [runs[upper], runs[lower]];
-        // Ends lie one behind the last pixel, hence the corners.
-        if up.start <= low.end && low.start <= up.end {
-            let [a, b] = [root(runs, upper), root(runs, lower)];
-            runs[a.max(b)].parent = a.min(b) as u32;
-        }
-        if up.end < low.end {
-            upper += 1;
-        } else {
-            lower += 1;
-        }
-    }
-}
-
-/// The first run of a run's region as far as it is known, the path to it halved.
-fn root(runs: &mut [Run], mut index: usize) -> usize {
-    loop {
-        let parent = runs[index].parent as usize;
-        if parent == index {
-            return index;
-        }
-        let grandparent = runs[parent].parent;
-        runs[index].parent = grandparent;
-        index = grandparent as usize;
-    }
+/// Returns a run's values.
+fn values<'a>(run: &Run, map: &'a [f32], width: usize) -> &'a [f32] {
+    let row = run.row as usize * width;
+    &map[row + run.start as usize..row + run.end as usize]
 }
 
 /// What is counted of a region.
@@ -293,7 +225,7 @@ impl Total {
         (*first, *last) = ((*first).min(run.start), (*last).max(run.end - 1));
         self.rows[1] = run.row;
         self.area += values.len() as u64;
-        let [length, sum] = [run.end - run.start, run.start + run.end].map(u128::from);
+        let [length, sum] = [run.len(), run.start + run.end].map(u128::from);
         self.centres[0] += length * sum;
         self.centres[1] += length * (2 * u128::from(run.row) + 1);
         for (column, &value) in (run.start..).zip(values) {
