@@ -203,6 +203,7 @@ impl Error {
         Self::format(Format::Model, name.display(), reason)
     }
 
+    #[cfg(feature = "train")]
     pub(crate) fn checkpoint(path: &Path, reason: impl Into<String>) -> Self {
         Self::format(Format::Checkpoint, path.display(), reason)
     }

@@ -42,6 +42,7 @@ mod score;
 mod setters;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "train")]
 pub mod train;
 
 pub use candle_core;

@@ -1,11 +1,13 @@
 //! Networks derived from a network: for training, for inference, in another dtype, with measured statistics.
 
+#[cfg(feature = "train")]
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result as CandleResult, Tensor, Var};
 
 use crate::cdbn::network::{DualAd, check_dtype};
+#[cfg(feature = "train")]
 use crate::cdbn::scope::{Existing, Scope};
 use crate::cdbn::standardization::{ErrorStd, Standardization, is_statistic};
 use crate::config::DualAdConfig;
@@ -36,6 +38,7 @@ impl DualAd {
 
     /// Returns the network with its parameters rounded to `dtype`, to compute in it. Gradients still flow to the original
     /// variables.
+    #[cfg(feature = "train")]
     pub(crate) fn computing_in(&self, dtype: DType) -> Result<Self> {
         let rounded = |name: &str, tensor: &Tensor| {
             if is_statistic(name) { Ok(tensor.clone()) } else { tensor.to_dtype(dtype) }
@@ -116,6 +119,7 @@ impl DualAd {
 
     /// Returns the network with another blend between the memory's query (0) and its readout (1), for the start of training.
     /// Parameters and variables are shared.
+    #[cfg(feature = "train")]
     pub(crate) fn with_memory_share(mut self, share: f64) -> Self {
         self.memory.iter_mut().for_each(|memory| memory.share = share.clamp(0.0, 1.0));
         self

@@ -28,4 +28,5 @@ mod wide_shallow;
 
 pub use network::DualAd;
 pub use scope::ParameterShape;
+#[cfg(feature = "train")]
 pub(crate) use standardization::{MEAN, STD};

@@ -260,6 +260,7 @@ impl DualAd {
 
     /// Returns the reconstruction of clean tokens `[batch, tokens, channels]` minus the tokens, divided by the features' standard
     /// deviation if the network standardizes them.
+    #[cfg(feature = "train")]
     pub(crate) fn errors(&self, tokens: &Tensor) -> Result<Tensor> {
         let reconstruction = self.reconstruct(tokens)?;
         Ok((self.standardized(&reconstruction)? - self.standardized(tokens)?)?)
@@ -309,6 +310,7 @@ impl DualAd {
     }
 
     /// Returns the inputs of the L memory modules for clean tokens `[batch, tokens, channels]`: `[batch, tokens, d]` each.
+    #[cfg(feature = "train")]
     pub(crate) fn levels_before_memory(&self, tokens: &Tensor) -> Result<Vec<Tensor>> {
         self.check_finite(tokens)?;
         let standard = self.standardized(tokens)?.to_dtype(self.dtype())?;

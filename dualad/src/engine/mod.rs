@@ -14,15 +14,21 @@
 //! The kernels of the steps are in `dualad-kernels`.
 
 mod derived;
+#[cfg(feature = "train")]
 mod gradient;
+#[cfg(feature = "train")]
 mod group;
 mod infer;
+#[cfg_attr(not(feature = "train"), allow(dead_code))] // some of it serves training only
 mod layout;
 mod packed_step;
+#[cfg_attr(not(feature = "train"), allow(dead_code))] // some of it serves training only
 mod plan;
 #[cfg(test)]
 mod testing;
+#[cfg(feature = "train")]
 mod train;
 
 pub(crate) use infer::InferenceEngine;
+#[cfg(feature = "train")]
 pub(crate) use train::TrainingEngine;

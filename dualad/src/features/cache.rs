@@ -91,14 +91,12 @@ impl FeatureCache {
         Ok(cache)
     }
 
-    /// Where caches are unless told otherwise: `DUALAD_CACHE`; else `dualad` in `XDG_CACHE_HOME`, in `~/.cache`, or in
-    /// `LOCALAPPDATA`. `None` where there is none of them.
+    /// Returns the default folder: the environment variable `DUALAD_CACHE`, otherwise `dualad` in the user's cache folder
+    /// (`XDG_CACHE_HOME` or `~/.cache` on Linux, `~/Library/Caches` on macOS, `LOCALAPPDATA` on Windows). Returns `None` for a user without
+    /// one.
     pub fn default_folder() -> Option<PathBuf> {
-        let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        folder("DUALAD_CACHE").or_else(|| {
-            let home = || folder("HOME").map(|home| home.join(".cache"));
-            Some(folder("XDG_CACHE_HOME").or_else(home).or_else(|| folder("LOCALAPPDATA"))?.join("dualad"))
-        })
+        let set = std::env::var_os("DUALAD_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
+        set.or_else(|| Some(dirs::cache_dir()?.join("dualad")))
     }
 
     /// Sets what features are kept as. Those of the other type are others: they stay, and are not used.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::{DType, Device};
+use candle_core::Device;
 use dualad_backbones::{Backbone, Provenance};
 use dualad_store::{self as store, Transaction, sha256, sha256_of_file};
 
@@ -120,8 +120,9 @@ impl Model {
     }
 
     /// Returns the model with a frozen network in f32 on the CPU.
+    #[cfg(feature = "train")]
     pub(crate) fn on_cpu(self) -> Result<Self> {
-        Ok(Self { network: self.network.frozen(DType::F32, &Device::Cpu)?, ..self })
+        Ok(Self { network: self.network.frozen(candle_core::DType::F32, &Device::Cpu)?, ..self })
     }
 
     /// Writes the folder, which is created if it does not exist. `results` is a section of the model card, in Markdown.

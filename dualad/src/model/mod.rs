@@ -9,7 +9,9 @@ mod tiling;
 
 pub use config::ModelConfig;
 pub use files::ModelFiles;
-pub(crate) use files::{BACKBONE, CALIBRATION, CONFIG, PARAMETERS};
+#[cfg(feature = "hub")]
+pub(crate) use files::PARAMETERS;
+pub(crate) use files::{BACKBONE, CALIBRATION, CONFIG};
 pub use folder::Model;
 pub use input::{AspectRatio, Input, Resampling};
 pub(crate) use tiling::Tile;

@@ -194,6 +194,7 @@ pub(crate) fn slot_gradient(d_slots: &mut [f32], d_units: &[f32], units: &[f32],
 
 impl MemoryRead {
     /// Tokens `[tokens, channels]` to what they read.
+    #[cfg(feature = "train")]
     pub(crate) fn read(&self, x: &[f32], slots: &[f32], units: &[f32], output: &mut [f32], scratch: &mut Scratch) {
         let size = TOKENS * self.channels;
         for (x, output) in x.chunks(size).zip(output.chunks_mut(size)) {
@@ -203,6 +204,7 @@ impl MemoryRead {
     }
 
     /// The tokens' gradient, and the slots' through the mix and through their unit rows.
+    #[cfg(feature = "train")]
     pub(crate) fn read_backward(
         &self,
         x: &[f32],

@@ -1,13 +1,18 @@
 //! A report's fields from a model and its scores.
 
+#[cfg(feature = "train")]
 use std::path::Path;
 
+#[cfg(feature = "train")]
 use dualad_data::Sample;
 
+#[cfg(feature = "train")]
 use crate::ImageScores;
 use crate::error::Result;
 use crate::model::ModelConfig;
-use crate::report::{ImageResult, Report};
+#[cfg(feature = "train")]
+use crate::report::ImageResult;
+use crate::report::Report;
 
 impl Report {
     /// Sets the fields that describe the model: backbone and weights, network, recipe and number of training images.
@@ -29,6 +34,7 @@ impl Report {
     }
 
     /// Sets the images: each sample, in order, with its score. Names are relative to `root` where a path is below it.
+    #[cfg(feature = "train")]
     #[must_use]
     pub fn with_images(mut self, samples: &[Sample], scores: &[ImageScores], root: &Path) -> Self {
         let result = |(sample, scores): (&Sample, &ImageScores)| {
