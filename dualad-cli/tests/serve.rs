@@ -9,12 +9,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use dualad::backbones::Backbone;
-use dualad::data::synthetic::{self, Category};
+use dualad::Detector;
 use dualad::data::{Dataset, Split};
-use dualad::recipe::Recipe;
-use dualad::{Detector, Variant};
 use serde_json::Value;
+
+mod support {
+    pub(crate) mod parts;
+    pub(crate) mod program;
+    pub(crate) mod recipe;
+}
+
+use support::parts::write_parts;
+use support::program::program;
+use support::recipe::recipe;
 
 /// A trained model and a test image.
 struct Fixture {
@@ -31,22 +38,12 @@ impl Fixture {
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let categories = vec![Category::Gear, Category::Plate];
-    let options = synthetic::Options { size: 64, train: 10, test_good: 2, test_per_defect: 1, categories, seed: 1 };
-    synthetic::write(&data, &options, |_, _| ()).unwrap();
-    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
-    recipe.network = recipe.network.with_grid([4, 4]).with_neighbor_mask(Some([1, 1])).with_levels(2).with_heads(2);
-    recipe.network = recipe.network.with_narrow_width(8).with_chunk_width(8).with_ffn_width(8).with_memory_slots(6);
-    Detector::fit(&data).recipe(recipe).epochs(2).run().unwrap().detector.save(folder.path().join("model")).unwrap();
+    write_parts(&data, 10);
+    let model = Detector::fit(&data).recipe(recipe()).epochs(2).run().unwrap().detector;
+    model.save(folder.path().join("model")).unwrap();
     let image = Dataset::open(&data).unwrap().samples(Split::Test).next().unwrap().path.clone();
     Fixture { folder, image }
 });
-
-fn dualad(subcommand: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dualad"));
-    command.arg(subcommand).stdin(Stdio::null()).env_remove("DUALAD_CACHE");
-    command
-}
 
 struct Server {
     child: Child,
@@ -55,7 +52,7 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = dualad("serve");
+        let mut command = program("serve");
         command.arg("--model").arg(FIXTURE.model()).args(["--port", "0", "--threads", "2"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -121,7 +118,7 @@ fn answers_are_those_of_inspect_to_the_bit() {
     let (totals, maps) = (folder.path().join("totals.json"), folder.path().join("maps"));
     let server = Server::start(&["--json", totals.to_str().unwrap()]);
     let image = &FIXTURE.image;
-    let mut inspect = dualad("inspect");
+    let mut inspect = program("inspect");
     inspect.arg("--model").arg(FIXTURE.model()).args(["--category", "gear", "--json", "-"]).arg(image);
     let output = inspect.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -173,7 +170,7 @@ fn a_second_signal_or_the_time_limit_ends_it() {
 #[test]
 fn it_does_not_start_with_wrong_arguments() {
     let fail = |arguments: &[&str], code: i32| {
-        let output = dualad("serve").args(arguments).output().unwrap();
+        let output = program("serve").args(arguments).output().unwrap();
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{text}");
         assert!(code == 2 || text.starts_with("error: ") && text.lines().count() == 1, "{text}");
