@@ -1,4 +1,4 @@
-//! What a network is made of: its configuration, the paper's ten models, and what they cost.
+//! The configuration of a network: the paper's ten models and their costs.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::setters::setters;
 
-/// How the wide-shallow branch is made (paper, section 3.3).
+/// The architecture of the wide-shallow branch (paper, section 3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -36,7 +36,7 @@ impl std::fmt::Display for Variant {
     }
 }
 
-/// Which of the two coupled branches are there (the rows of the paper's ablation).
+/// The branches of the network: the rows of the paper's ablation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -50,40 +50,40 @@ pub enum Branches {
     NarrowDeep,
 }
 
-/// What the deviation of a pseudo anomaly is measured over (method, section 3).
+/// The statistic that scales a pseudo anomaly's noise (docs/method.md, section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum JitterKind {
     /// The unbiased standard deviation over an image's tokens, for each channel.
     Spatial,
-    /// The L2 norm over channels divided by their number, for each token.
+    /// The L2 norm over channels, divided by the number of channels, for each token.
     Channel,
 }
 
-/// How the errors of the stages become one anomaly map (method, section 6).
+/// The combination of the stages' errors into one anomaly map (docs/method.md, section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Combination {
-    /// The paper's: anomalous is what every stage finds anomalous.
+    /// The product, as in the paper: a place is anomalous if every stage finds it anomalous.
     #[default]
     Product,
-    /// Anomalous is what any stage finds anomalous; for errors of one scale.
+    /// The sum: a place is anomalous if any stage finds it anomalous. For errors of one scale.
     Sum,
 }
 
-/// How strongly clean features are disturbed in training.
+/// The noise on clean features in training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Jitter {
-    /// What the deviation is measured over.
+    /// The statistic that scales the noise.
     pub kind: JitterKind,
-    /// What it is multiplied by.
+    /// The factor of the statistic.
     pub scale: f64,
 }
 
-/// Everything that decides the network's shape and its training noise.
+/// The configuration of a network: its shape and its training noise.
 ///
 /// ```
 /// use dualad::backbones::Backbone;
@@ -99,58 +99,58 @@ pub struct Jitter {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct DualAdConfig {
-    /// How the wide-shallow branch is made.
+    /// The architecture of the wide-shallow branch.
     pub variant: Variant,
-    /// Which branches are there.
+    /// The branches that the network has.
     #[serde(default)]
     pub branches: Branches,
-    /// Channels of each stage that the backbone gives.
+    /// The number of channels of each stage of the backbone.
     pub stage_channels: Vec<usize>,
-    /// Rows and columns of tokens: the input's sides over 16.
+    /// The rows and columns of tokens: the input's sides divided by 16.
     pub grid: [usize; 2],
-    /// L: chunks of the wide width, and layers of the narrow decoder.
+    /// L: the number of chunks of the wide branch, and of layers of the narrow decoder.
     pub levels: usize,
-    /// d: width of the narrow-deep branch.
+    /// d: the width of the narrow-deep branch.
     pub narrow_width: usize,
-    /// Width of one chunk of the wide branch. Where it differs from the narrow width, two projections join the branches.
+    /// The width of one chunk of the wide branch. Where it is not the narrow width, two projections connect the branches.
     #[serde(alias = "head_width")]
     pub chunk_width: usize,
-    /// Attention heads, everywhere.
+    /// The number of attention heads in every layer.
     pub heads: usize,
-    /// Hidden width of the narrow branch's feed-forward layers.
+    /// The hidden width of the feed-forward layers of the narrow branch.
     pub ffn_width: usize,
-    /// Layers of the narrow encoder.
+    /// The number of layers of the narrow encoder.
     pub encoder_layers: usize,
-    /// Hidden layers of the wide MLP, or layers of the wide encoder and of the wide decoder.
+    /// The number of hidden layers of the wide MLP, or of layers of both the wide encoder and the wide decoder.
     pub wide_layers: usize,
-    /// Hidden width of the wide branch's layers, in wide widths.
+    /// The hidden width of the wide branch's layers, as a multiple of the wide width.
     pub wide_ffn_ratio: usize,
-    /// M: slots of each memory module; 0 leaves them out.
+    /// M: the number of slots of each memory module. 0 leaves the modules out.
     pub memory_slots: usize,
-    /// What the cosines of a memory read are divided by before their softmax: the smaller, the fewer slots answer. The
-    /// paper's is 1.
+    /// The temperature of the memory's softmax over cosine similarities. A smaller one lets fewer slots contribute. The paper's
+    /// is 1.
     #[serde(default = "one")]
     pub memory_temperature: f64,
-    /// Whether each channel is standardised by a mean and a deviation that are kept with the parameters
-    /// ([`crate::DualAd::with_standardization`]); errors are then measured in deviations. The paper does not.
+    /// Standardizes each channel by a mean and a standard deviation that are stored with the parameters
+    /// ([`crate::DualAd::with_standardization`]). Errors are then in units of the standard deviation. `false` in the paper.
     #[serde(alias = "standardise", default)]
     pub standardize: bool,
-    /// Whether the errors of each channel are measured in what they usually are on normal images, kept with the parameters
-    /// ([`crate::DualAd::with_error_std`]): a channel that is hard to reconstruct then says no more than another. For
-    /// scores only. The paper does not.
+    /// Divides the errors of each channel by their usual size on normal images, stored with the parameters
+    /// ([`crate::DualAd::with_error_std`]), so that a channel that is hard to reconstruct does not dominate. Affects scores
+    /// only. `false` in the paper.
     #[serde(alias = "standardise_errors", default)]
     pub standardize_errors: bool,
-    /// How the stages' errors become one anomaly map.
+    /// The combination of the stages' errors into one anomaly map.
     #[serde(default)]
     pub combination: Combination,
-    /// Rows and columns of the neighbourhood that attention must not see; `None` masks nothing.
+    /// The rows and columns of the neighborhood that attention does not see; `None` for no mask.
     ///
-    /// An even number counts as the odd one above it, and 0 as 1: a token never sees itself.
+    /// An even number counts as the next odd one, and 0 as 1: a token never attends to itself.
     #[serde(alias = "window", deserialize_with = "Option::deserialize")]
     pub neighbor_mask: Option<[usize; 2]>,
-    /// Probability of dropout.
+    /// The probability of dropout, in `[0, 1)`.
     pub dropout: f64,
-    /// Noise on the features in training; `None` for a plain autoencoder.
+    /// The noise on the features in training; `None` for a plain autoencoder.
     #[serde(deserialize_with = "Option::deserialize")]
     pub jitter: Option<Jitter>,
 }
@@ -178,7 +178,7 @@ setters!(DualAdConfig {
     with_jitter: jitter: Option<Jitter>,
 });
 
-/// The names that fields had in the JSON of earlier versions, and the present ones. The same as the aliases above.
+/// The names of fields in the JSON of earlier versions, and their present names: the same as the aliases above.
 const OLD_NAMES: [(&str, &str); 4] = [
     ("head_width", "chunk_width"),
     ("standardise", "standardize"),
@@ -186,17 +186,17 @@ const OLD_NAMES: [(&str, &str); 4] = [
     ("window", "neighbor_mask"),
 ];
 
-/// No dimension of a sensible network comes near it.
-const LARGEST: usize = 1 << 20;
-/// A graph is dropped layer by layer, one inside the other: more would exhaust a thread's stack.
-const MOST_LAYERS: usize = 256;
-/// 64 x 64, for an input of 1024 x 1024: attention's cost is its square.
-const MOST_TOKENS: usize = 4096;
-/// 16 GiB of f32. The paper's largest network has 91 million.
-const MOST_PARAMETERS: f64 = 4_294_967_296.0;
+/// The maximum of a width.
+const MAX_DIM: usize = 1 << 20;
+/// The maximum number of layers. Layers are dropped recursively; more would overflow a thread's stack.
+const MAX_LAYERS: usize = 256;
+/// The maximum number of tokens: 64 x 64, for an input of 1024 x 1024. Attention's cost is quadratic in it.
+const MAX_TOKENS: usize = 4096;
+/// The maximum number of parameters: 16 GiB of f32. The paper's largest network has 91 million.
+const MAX_PARAMETERS: f64 = 4_294_967_296.0;
 
 impl DualAdConfig {
-    /// The paper's configuration for a backbone at 224 x 224: ten of the combinations are the paper's ten models.
+    /// Returns the paper's configuration for a backbone at 224 x 224. The paper has ten models: both variants of five backbones.
     pub fn paper(variant: Variant, backbone: Backbone) -> Self {
         let homogeneous = variant == Variant::Homogeneous;
         Self {
@@ -223,22 +223,22 @@ impl DualAdConfig {
         }
     }
 
-    /// C: channels of a token.
+    /// Returns C, the number of channels of a token.
     pub fn channels(&self) -> usize {
         self.stage_channels.iter().fold(0, |sum, &channels| sum.saturating_add(channels))
     }
 
-    /// N: tokens of an image.
+    /// Returns N, the number of tokens of an image.
     pub fn tokens(&self) -> usize {
         self.grid[0].saturating_mul(self.grid[1])
     }
 
-    /// D: width of the wide-shallow branch.
+    /// Returns D, the width of the wide-shallow branch.
     pub fn wide_width(&self) -> usize {
         self.levels.saturating_mul(self.chunk_width)
     }
 
-    /// Gives the fields of a configuration's JSON their present names, so that two texts can be merged or compared.
+    /// Renames the fields of a configuration's JSON to their present names, so that two JSON values can be merged or compared.
     pub(crate) fn rename_old_fields(config: &mut serde_json::Value) {
         let Some(fields) = config.as_object_mut() else { return };
         for (old, new) in OLD_NAMES {
@@ -254,10 +254,10 @@ impl DualAdConfig {
         self.neighbor_mask.map(|size| NeighborMask { grid: self.grid, size })
     }
 
-    /// Whether this makes a network.
+    /// Checks that every field is in its range and that the fields match each other.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the first field that does not fit.
+    /// [`Error::Config`] for the first field that is not.
     pub fn validate(&self) -> Result<()> {
         let sizes = [
             ("levels", self.levels),
@@ -270,26 +270,28 @@ impl DualAdConfig {
             ("wide_ffn_ratio", self.wide_ffn_ratio),
         ];
         for (field, value) in sizes {
-            let most = if matches!(field, "levels" | "encoder_layers" | "wide_layers") { MOST_LAYERS } else { LARGEST };
-            check(field, &value, (1..=most).contains(&value), || format!("must be from 1 to {most}"))?;
+            let max = if matches!(field, "levels" | "encoder_layers" | "wide_layers") { MAX_LAYERS } else { MAX_DIM };
+            check(field, &value, (1..=max).contains(&value), || format!("must be from 1 to {max}"))?;
         }
         let stages = &self.stage_channels;
-        let in_range = |value: &usize| (1..=LARGEST).contains(value);
+        let in_range = |value: &usize| (1..=MAX_DIM).contains(value);
         check(
             "stage_channels",
             stages,
             !stages.is_empty() && stages.len() <= 64 && stages.iter().all(in_range),
-            || format!("must name 1 to 64 stages, each of 1 to {LARGEST} channels"),
+            || format!("must name 1 to 64 stages, each of 1 to {MAX_DIM} channels"),
         )?;
         check(
             "grid",
             &self.grid,
-            self.grid.iter().all(|side| (1..=256).contains(side)) && self.tokens() <= MOST_TOKENS,
-            || format!("must have 1 to 256 rows and columns, and at most {MOST_TOKENS} tokens"),
+            self.grid.iter().all(|side| (1..=256).contains(side)) && self.tokens() <= MAX_TOKENS,
+            || format!("must have 1 to 256 rows and columns, and at most {MAX_TOKENS} tokens"),
         )?;
         let even = self.narrow_width.is_multiple_of(2);
-        check("narrow_width", &self.narrow_width, even, || "must be even: rows and columns share it".into())?;
-        // Only a branch that attends has heads.
+        check("narrow_width", &self.narrow_width, even, || {
+            "must be even: the position embeddings of rows and columns share it".into()
+        })?;
+        // Only a branch with attention has heads.
         let narrow = (self.branches != Branches::WideShallow, "narrow", self.narrow_width);
         let wide_attends = self.variant == Variant::Homogeneous && self.branches != Branches::NarrowDeep;
         for (attends, what, width) in [narrow, (wide_attends, "wide", self.wide_width())] {
@@ -297,8 +299,8 @@ impl DualAdConfig {
             check("heads", &self.heads, divides, || format!("must divide the {what} width {width}"))?;
         }
         let slots = self.memory_slots;
-        check("memory_slots", &slots, slots != 1 && slots <= LARGEST, || {
-            format!("must be 0 (no memory) or 2 to {LARGEST} (a single slot would be shrunk away)")
+        check("memory_slots", &slots, slots != 1 && slots <= MAX_DIM, || {
+            format!("must be 0 (no memory) or 2 to {MAX_DIM} (a single slot has no effect)")
         })?;
         check("memory_temperature", &self.memory_temperature, (1e-3..=1e3).contains(&self.memory_temperature), || {
             "must be from 0.001 to 1000".into()
@@ -306,7 +308,7 @@ impl DualAdConfig {
         let leaves_something = self.attention_mask().is_none_or(NeighborMask::leaves_keys);
         check("neighbor_mask", &self.neighbor_mask, leaves_something, || {
             format!(
-                "hides the whole grid of {} x {} tokens from some of them; choose a smaller one",
+                "masks the whole grid of {} x {} tokens for some of them; choose a smaller one",
                 self.grid[0], self.grid[1]
             )
         })?;
@@ -317,12 +319,12 @@ impl DualAdConfig {
             check("jitter.scale", &scale, (0.0..=1e6).contains(&scale), || "must be from 0 to 1e6".into())?;
         }
         let parameters = self.largest_products();
-        check("parameters", &format_args!("about {parameters:.1e}"), parameters <= MOST_PARAMETERS, || {
-            format!("the network would have more than {MOST_PARAMETERS}; choose smaller widths or fewer layers")
+        check("parameters", &format_args!("about {parameters:.1e}"), parameters <= MAX_PARAMETERS, || {
+            format!("the network would have more than {MAX_PARAMETERS}; choose smaller widths or fewer layers")
         })
     }
 
-    /// An upper bound of the parameters, in floating point, which does not overflow.
+    /// Returns an upper bound of the number of parameters, in floating point so that it cannot overflow.
     fn largest_products(&self) -> f64 {
         let [d, ffn, levels, heads_width] =
             [self.narrow_width, self.ffn_width, self.levels, self.chunk_width].map(|x| x as f64);
@@ -337,9 +339,8 @@ impl DualAdConfig {
         narrow + ends + 2.0 * wide_layers * per_layer + levels * slots * d
     }
 
-    /// Multiply-accumulates of the reconstruction network for one image: every product of linear layers, attention and
-    /// memory reads. As the paper counts, the wide transformer's positions are projected anew wherever they are added
-    /// (this library projects them once).
+    /// Returns the multiply-accumulates of the reconstruction network for one image: linear layers, attention and memory reads.
+    /// As in the paper, the wide transformer's positions are projected wherever they are added; this library projects them once.
     ///
     /// # Errors
     /// As [`Self::validate`].
@@ -361,7 +362,7 @@ impl DualAdConfig {
             (_, Variant::Heterogeneous) => 2 * n * (c * hidden + (wide_layers - 1) * hidden * hidden + hidden * wide),
             (_, Variant::Homogeneous) => {
                 {
-                    // Added once in an encoder layer (query and key are one), four times in a decoder layer.
+                    // Added once in an encoder layer, where query and key are the same, and four times in a decoder layer.
                     let positions = 5 * wide_layers * n * d * wide;
                     2 * n * c * wide + positions + transformer(wide_layers, wide_layers, wide, hidden)
                 }
@@ -374,7 +375,7 @@ impl DualAdConfig {
         if self.branches != Branches::WideShallow {
             sum += transformer(encoder_layers, levels, d, ffn_width);
         }
-        // The validated sizes are far from filling 128 bits.
+        // With valid sizes, 128 bits cannot overflow.
         Ok(u64::try_from(sum).unwrap_or(u64::MAX))
     }
 }
@@ -387,8 +388,8 @@ fn check(field: &'static str, value: &dyn Debug, holds: bool, reason: impl FnOnc
     if holds { Ok(()) } else { Err(Error::Config { field, value: format!("{value:?}"), reason: reason() }) }
 }
 
-/// The parameters of a backbone as the paper counts them: the whole network, without its classifier for the ResNets and
-/// the ViT, with it for EfficientNet-B4. 0 for the filter bank.
+/// Returns the number of parameters of a backbone as the paper counts it: the whole network, with the classifier for
+/// EfficientNet-B4 and without it for the others. 0 for the filter bank.
 ///
 /// ```
 /// use dualad::backbone_parameter_count;
@@ -405,7 +406,7 @@ pub fn backbone_parameter_count(backbone: Backbone) -> usize {
     }
 }
 
-/// The multiply-accumulates of a backbone up to its last used stage for one image of `[height, width]` pixels. 0 for the
+/// Returns the multiply-accumulates of a backbone up to its last used stage for one image of `[height, width]` pixels. 0 for the
 /// filter bank.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! A network's scores of a test set, and what they are worth.
+//! The evaluation of networks on a test set.
 //!
 //! ```no_run
 //! use dualad::backbones::{Backbone, Weights};
@@ -29,20 +29,20 @@ use crate::features::{Features, TokenSource};
 use crate::metrics::{self, Evaluation, Scored};
 use crate::progress::Progress;
 
-/// Images a network is given at a time.
+/// The number of images in a forward pass.
 const BATCH: usize = 8;
 
-/// An image's scores.
+/// The scores of an image.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ImageScores {
-    /// The largest mean of a 16 x 16 square of the map; larger is more anomalous.
+    /// The image score: the largest mean of a 16 x 16 window of the map. Larger is more anomalous.
     pub image_score: f32,
     /// The anomaly map, `[height, width]` at the input's size.
     pub map: Vec<f32>,
 }
 
-/// Test images with their features and masks: any number of networks can be measured on them.
+/// Test images with their features and masks, to evaluate any number of networks on.
 ///
 /// ```
 /// use dualad::TestSet;
@@ -80,7 +80,7 @@ pub struct ImageScores {
 #[derive(Debug)]
 pub struct TestSet {
     features: Features,
-    /// At the input's size, 1 where there is a defect; `None` for a normal image and an anomalous one without a file.
+    /// The masks at the input's size, with 1 at defects; `None` for a normal image and for an anomalous one without a mask file.
     masks: Vec<Option<Vec<u8>>>,
     height: usize,
     width: usize,
@@ -112,26 +112,27 @@ impl TestSet {
         Ok(Self { features, masks, height, width })
     }
 
-    /// The images, in order.
+    /// Returns the images, in order.
     pub fn samples(&self) -> &[Sample] {
         self.features.samples()
     }
 
-    /// Each image's mask, `[height, width]` with 1 where there is a defect, if it is known and not all zeros by definition.
+    /// Returns the mask of an image, `[height, width]` with 1 at defects. `None` for a normal image and for one without a mask
+    /// file.
     pub fn mask(&self, index: usize) -> Option<&[u8]> {
         self.masks.get(index)?.as_deref()
     }
 
-    /// Rows and columns of maps and masks.
+    /// Returns the rows and columns of maps and masks.
     pub fn size(&self) -> [usize; 2] {
         [self.height, self.width]
     }
 
-    /// Scores every image. `progress` hears how many of how many are done.
+    /// Scores every image. `progress` is called after each batch.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the network is not one for these features, [`Error::Cancelled`], [`Error::Candle`] if its device
-    /// fails, and whatever keeps the features from being had.
+    /// [`Error::InvalidArgument`] if the network does not match the features, [`Error::Cancelled`], [`Error::Candle`] if the
+    /// device fails, and the errors of reading the features.
     pub fn score(
         &self,
         network: &DualAd,
@@ -162,10 +163,10 @@ impl TestSet {
         Ok(scores)
     }
 
-    /// What these scores, one for each image in order, are worth.
+    /// Returns the metrics of these scores, one for each image, in order.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if they are not one for each image, [`Error::Metrics`] if one is not finite.
+    /// [`Error::InvalidArgument`] if their number is not that of the images, [`Error::Metrics`] if a score is not finite.
     pub fn evaluate(&self, scores: &[ImageScores]) -> Result<Evaluation> {
         let (images, found) = (self.samples().len(), scores.len());
         if images != found {

@@ -1,21 +1,75 @@
 //! Visual anomaly detection: one model for all product categories, trained on normal images only.
 //!
-//! DualAD (S. He et al., "DualAD: Exploring Coupled Dual-Branch Networks for Multi-Class Unsupervised Anomaly
-//! Detection", Electronics 2025, 14(3), 594) reconstructs the features of a frozen pretrained backbone; what it cannot
-//! reconstruct is anomalous.
+//! The model is DualAD (S. He et al., "DualAD: Exploring Coupled Dual-Branch Networks for Multi-Class Unsupervised Anomaly
+//! Detection", Electronics 2025, 14(3), 594). A frozen pretrained backbone extracts features from an image, and a network
+//! that has learned the features of normal images reconstructs them. Where the reconstruction fails, the image is anomalous.
+//! `docs/method.md` has the equations.
 //!
-//! 1. [`data`]: files to pixels, `[batch, 3, height, width]`.
-//! 2. [`backbones`]: pixels to tokens, `[batch, tokens, channels]`.
-//! 3. [`DualAd`]: tokens to their reconstruction by the coupled dual-branch network that a [`DualAdConfig`] describes,
-//!    and both to an anomaly map and an image score ([`Scores`]).
-//! 4. [`train`]: what trains it.
-//! 5. [`metrics`]: how well the scores separate normal from anomalous.
-//! 6. [`calibration`]: scores to decisions, by thresholds chosen on known images.
-//! 7. [`detector`]: what an application embeds: one type that inspects images.
-//! 8. [`report`]: what a run found, as a table, JSON, and a page to show.
+//! # The type for each task
+//!
+//! | task | type |
+//! |---|---|
+//! | train a model on a folder of normal images | [`Fit`](fit::Fit), from [`Detector::fit`] |
+//! | save a model, load it, load it from the hub | [`Detector`], [`DetectorBuilder`](detector::DetectorBuilder) |
+//! | inspect an image: a file, its bytes, a camera's buffer | [`Detector::inspect`] takes a [`Request`](detector::Request) and returns an [`Inspection`](detector::Inspection) |
+//! | choose thresholds by images with known labels | [`Detector::calibrate`] with a [`Calibrator`](calibration::Calibrator) |
+//! | continue the training with images of another product | [`Detector::extend`] |
+//! | measure a model on a test set | [`TestSet`] |
+//! | write a report: table, JSON, HTML page | [`Report`](report::Report) |
+//! | change the network or its training | [`Recipe`](recipe::Recipe), [`DualAdConfig`] |
+//! | write an own training loop | [`Trainer`](train::Trainer) on [`Features`](features::Features) |
+//! | use the network alone | [`DualAd`] for training and every device, [`Reconstructor`] for fast inference |
+//!
+//! ```no_run
+//! use dualad::Detector;
+//! use dualad::backbones::{Backbone, Weights};
+//! use dualad::detector::Request;
+//!
+//! // Once: train on a folder of normal images, and save the model.
+//! let fitted = Detector::fit("good-images").backbone(Backbone::ResNet18, Weights::file("resnet18.safetensors")).run()?;
+//! fitted.detector.save("model")?;
+//!
+//! // In the application: load the model and inspect images, from any number of threads.
+//! let detector = Detector::load("model")?;
+//! let inspection = detector.inspect(Request::from("part.png"))?;
+//! println!("score {}: {:?}", inspection.image_score, inspection.verdict);
+//! # Ok::<(), dualad::Error>(())
+//! ```
+//!
+//! # The way of the data
+//!
+//! Each step knows the steps before it and none after it.
+//!
+//! 1. [`data`]: image files to pixels, `[batch, 3, height, width]`.
+//! 2. [`backbones`]: pixels to tokens, `[batch, tokens, channels]`, one token for 16 x 16 pixels. [`features`] keeps the tokens
+//!    of a list of images.
+//! 3. [`DualAd`]: tokens to their reconstruction. [`train`] fits its parameters by a [`recipe`].
+//! 4. [`Scores`]: tokens and reconstruction to an anomaly map and an image score.
+//! 5. [`metrics`]: the scores of labeled images to AUROC, AP, F1 and AUPRO; [`report`] shows them.
+//! 6. [`calibration`]: the scores of labeled images to thresholds, and a score to a decision.
+//! 7. [`detector`]: all of it behind one type.
+//!
+//! # Conventions
+//!
+//! Builders have setters by value and one final method that returns a [`Result`]; values are checked there. A setter `cancel`
+//! takes a [`Cancel`](data::Cancel) that another thread can trigger, and a setter `progress` takes a function. Structs with
+//! public fields have setters `with_<field>`. [`Error::kind`] tells who is at fault for an error.
+//!
+//! # Cargo features
+//!
+//! | feature | default | content |
+//! |---|---|---|
+//! | `train` | yes | training, features of image files, evaluation of test sets |
+//! | `report` | yes | reports of a run |
+//! | `render` | yes | heat maps, PNG files |
+//! | `synthetic` | yes | the generator of synthetic data sets |
+//! | `bmp`, `jpeg`, `png`, `tiff`, `webp` | yes | image formats |
+//! | `hub` | yes | models and weights from the Hugging Face hub; without it the crate has no network code |
+//! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | the devices and libraries of candle |
 
 #[doc(hidden)]
 pub mod bench;
+mod bilinear;
 pub mod calibration;
 mod cdbn;
 mod components;

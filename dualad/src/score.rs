@@ -2,6 +2,7 @@
 
 use candle_core::{D, Device, Result, Tensor};
 
+use crate::bilinear;
 use crate::config::Combination;
 use crate::ops::{combined_errors, squared_errors};
 
@@ -97,9 +98,7 @@ impl Axis {
         for pixel in 0..pixels {
             // PyTorch's align_corners = true: the outermost centres stay where they are.
             let position = pixel as f64 * (cells - 1) as f64 / (pixels - 1) as f64;
-            let first = (position as usize).min(cells - 1);
-            let second = (first + 1).min(cells - 1);
-            let share = position - first as f64;
+            let (first, second, share) = bilinear::tap(position, cells);
             upsample[pixel * cells + first] += 1.0 - share;
             upsample[pixel * cells + second] += share;
         }

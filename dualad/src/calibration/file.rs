@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::file::write_atomically;
 
 /// No calibration comes near it.
-const LARGEST: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// What is read first: of another version, the rest may look different.
 #[derive(Deserialize)]
@@ -50,11 +50,11 @@ impl Calibration {
         let io = |error| Error::Io { action: "read", path: path.into(), error };
         // Opening a pipe, or reading a device, may never end.
         let metadata = std::fs::metadata(path).map_err(io)?;
-        if !metadata.is_file() || metadata.len() > LARGEST {
-            return Err(wrong(&name, &format!("it is not a file of at most {} MiB", LARGEST >> 20)));
+        if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
+            return Err(wrong(&name, &format!("it is not a file of at most {} MiB", MAX_FILE_BYTES >> 20)));
         }
         let mut bytes = Vec::new();
-        std::fs::File::open(path).map_err(io)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+        std::fs::File::open(path).map_err(io)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
         let text = std::str::from_utf8(&bytes);
         Self::from_json(&name, text.map_err(|error| wrong(&name, &format!("it is not UTF-8: {error}")))?)
     }
@@ -67,8 +67,12 @@ impl Calibration {
     /// 16 MiB are refused.
     pub fn from_json(source_name: &str, text: &str) -> Result<Self> {
         let wrong = |reason: String| wrong(source_name, &reason);
-        if text.len() as u64 > LARGEST {
-            return Err(wrong(format!("it has {} bytes, and at most {} MiB are read", text.len(), LARGEST >> 20)));
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return Err(wrong(format!(
+                "it has {} bytes, and at most {} MiB are read",
+                text.len(),
+                MAX_FILE_BYTES >> 20
+            )));
         }
         // Editors on Windows put it there.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);

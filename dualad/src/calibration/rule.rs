@@ -6,7 +6,7 @@ use super::bound;
 use crate::error::{Error, Result};
 
 /// With fewer images of a kind than this, the next few may move the threshold anywhere.
-const FEW: usize = 10;
+const MIN_IMAGES: usize = 10;
 
 /// How a threshold is chosen from the scores of images that are known. Shares are from 0 to 1, and an image whose score
 /// equals the threshold is above it.
@@ -170,9 +170,11 @@ fn choose_f1_max(normal: &[f32], anomalous: &[f32]) -> Option<Choice> {
         }
     }
     let fewest = normal.len().min(anomalous.len());
-    let warning = (fewest < FEW).then(|| {
+    let warning = (fewest < MIN_IMAGES).then(|| {
         let [normal, anomalous] = [normal.len(), anomalous.len()];
-        format!("F1 was measured on {normal} normal and {anomalous} anomalous images; have {FEW} of each at least")
+        format!(
+            "F1 was measured on {normal} normal and {anomalous} anomalous images; have {MIN_IMAGES} of each at least"
+        )
     });
     best.map(|(_, _, threshold)| Choice { threshold, allowed: 0, warning })
 }
@@ -180,8 +182,8 @@ fn choose_f1_max(normal: &[f32], anomalous: &[f32]) -> Option<Choice> {
 fn choose_recall(anomalous: &[f32], share: f64) -> Option<Choice> {
     let found = count_of(share, anomalous.len()).max(1);
     let threshold = *anomalous.iter().nth_back(found - 1)?;
-    let warning = (anomalous.len() < FEW)
-        .then(|| format!("recall was measured on {} anomalous images; have {FEW} at least", anomalous.len()));
+    let warning = (anomalous.len() < MIN_IMAGES)
+        .then(|| format!("recall was measured on {} anomalous images; have {MIN_IMAGES} at least", anomalous.len()));
     Some(Choice { threshold, allowed: 0, warning })
 }
 

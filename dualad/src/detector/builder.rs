@@ -1,4 +1,4 @@
-//! A detector from a folder, the hub or bytes, and back into a folder.
+//! The loading and saving of a detector.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,24 +23,24 @@ use crate::file::sha256_of_file;
 use crate::model::PARAMETERS;
 use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
 
-/// More threads than this are a mistake.
+/// The maximum number of threads of a detector's own pool.
 const MAX_THREADS: usize = 1024;
 
-/// A model's files in memory, such as from `include_bytes!`.
+/// The files of a model in memory, such as from `include_bytes!`.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelBytes<'a> {
-    /// `config.json`.
+    /// The content of `config.json`.
     pub config: &'a [u8],
-    /// `model.safetensors`.
+    /// The content of `model.safetensors`.
     pub parameters: &'a [u8],
-    /// The backbone's weights, a safetensors file; `None` for a backbone that needs none, or where
-    /// [`DetectorBuilder::weights`] says.
+    /// The backbone's weights, a safetensors file. `None` for a backbone without weights, and if [`DetectorBuilder::weights`] is
+    /// called.
     pub backbone: Option<&'a [u8]>,
-    /// `calibration.json`.
+    /// The content of `calibration.json`.
     pub calibration: Option<&'a [u8]>,
 }
 
-/// Where a detector computes, and how.
+/// The settings of a [`Detector`]: device, dtype, threads, weights, thresholds and limits.
 ///
 /// ```no_run
 /// use dualad::Detector;
@@ -127,7 +127,7 @@ impl Default for DetectorBuilder {
             weights: None,
             tiling: Setting::Saved,
             calibration: Setting::Saved,
-            regions: RegionOptions::default().outlines(true),
+            regions: RegionOptions::default().with_outlines(true),
             limits: Limits::default(),
             #[cfg(feature = "hub")]
             hub: None,
@@ -138,13 +138,13 @@ impl Default for DetectorBuilder {
 }
 
 impl DetectorBuilder {
-    /// Where to compute; the CPU unless told otherwise.
+    /// Sets the device. Default: the CPU.
     pub fn device(mut self, device: &Device) -> Self {
         self.device = device.clone();
         self
     }
 
-    /// What to compute in: f32 unless told otherwise. Thresholds belong to the dtype that they were found with.
+    /// Sets the dtype of the computation. Default: f32. Thresholds are valid for the dtype that they were chosen with.
     pub fn dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
@@ -163,20 +163,20 @@ impl DetectorBuilder {
         self
     }
 
-    /// The backbone's weights, and not those that the model's configuration names. They must be the ones that it was trained
-    /// with: their SHA-256 is compared.
+    /// Sets the backbone's weights. Default: those that the model's configuration names. They must be the weights that the model
+    /// was trained with: their SHA-256 is compared.
     pub fn weights(mut self, weights: Weights) -> Self {
         self.weights = Some(weights);
         self
     }
 
-    /// Other tiles than the model was trained on, or none.
+    /// Sets the tiling, or none. Default: the tiling that the model was trained with.
     pub fn tiling(mut self, tiling: Option<Tiling>) -> Self {
         self.tiling = Setting::Given(tiling);
         self
     }
 
-    /// Other thresholds than the model's own, or none. Its own are not looked at, whatever is wrong with them.
+    /// Sets the thresholds, or none. Default: the model's own. With this setting, the model's `calibration.json` is not read.
     ///
     /// ```no_run
     /// use dualad::Detector;
@@ -191,27 +191,27 @@ impl DetectorBuilder {
         self
     }
 
-    /// Which defect regions an [`crate::detector::Inspection`] lists: the 100 most severe ones, with outlines, unless told
-    /// otherwise.
+    /// Sets the selection of defect regions that an [`crate::detector::Inspection`] lists. Default: the 100 most severe, with
+    /// outlines.
     pub fn regions(mut self, options: RegionOptions) -> Self {
         self.regions = options;
         self
     }
 
-    /// The largest images that are accepted.
+    /// Sets the limits for images: file size, pixels and memory.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// The hub's client: its token, whether it is offline, its cache. The environment's unless told otherwise.
+    /// Sets the client for the hub. Default: a client that is configured by environment variables.
     #[cfg(feature = "hub")]
     pub fn hub(mut self, hub: Hub) -> Self {
         self.hub = Some(hub);
         self
     }
 
-    /// The branch, tag or, better, commit of [`Self::from_pretrained`]; `main` unless told otherwise.
+    /// Sets the branch, tag or commit for [`Self::from_pretrained`]. Default: `main`. A commit never changes.
     #[cfg(feature = "hub")]
     pub fn revision(mut self, revision: impl Into<String>) -> Self {
         self.revision = Some(revision.into());
@@ -221,13 +221,13 @@ impl DetectorBuilder {
     /// Loads a saved model's folder.
     ///
     /// # Errors
-    /// As [`Model::load`] and [`Calibration::load`]; [`Error::Backbone`] for weights that cannot be had;
-    /// [`Error::Format`] if they are not those that the model was trained with.
+    /// As [`Model::load`] and [`Calibration::load`]; [`Error::Backbone`] if the weights cannot be loaded, [`Error::Format`] if
+    /// they are not those that the model was trained with; [`Error::InvalidArgument`] for a number of threads out of range.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Detector> {
         let folder = folder.as_ref();
         store::read(folder, CONFIG, || {
             let model = Model::load_once(folder, &Device::Cpu)?;
-            // Absent is one thing, and unreadable another.
+            // A missing file is no thresholds; a file that cannot be read is an error.
             let path = store::find_optional(folder, CALIBRATION).filter(|_| self.calibration.is_saved());
             let calibration = path.map(Calibration::load).transpose()?;
             let included = store::find_optional(folder, BACKBONE).map(Weights::file);
@@ -235,10 +235,10 @@ impl DetectorBuilder {
         })
     }
 
-    /// Fetches a model, `owner/name`, and loads it. All its files are of one commit.
+    /// Fetches a model, `owner/name`, from the hub and loads it. All its files are of one commit.
     ///
     /// # Errors
-    /// [`Error::Backbone`] for what the hub says, and as [`Self::load`].
+    /// [`Error::Backbone`] for errors of the hub, and as [`Self::load`].
     #[cfg(feature = "hub")]
     pub fn from_pretrained(self, repository: &str) -> Result<Detector> {
         let hub = match &self.hub {
@@ -248,12 +248,12 @@ impl DetectorBuilder {
         let file = |name: &str, revision: &str| HubFile::new(repository).filename(name).revision(revision);
         let revision = self.revision.clone().unwrap_or_else(|| "main".into());
         let config = hub.fetch(&file(CONFIG, &revision)).map_err(hub_error)?;
-        // A branch may move between two files.
+        // A branch may move between two requests.
         let commit = config.commit;
         let parameters = hub.fetch(&file(PARAMETERS, &commit)).map_err(hub_error)?;
         let optional = |name: &str| match hub.fetch(&file(name, &commit)) {
             Ok(fetched) => Ok(Some(fetched.path)),
-            // What was not there when the model was fetched is not in the cache.
+            // Offline, a file that the model did not have when it was fetched is not in the cache.
             Err(HubError::NotFound { .. } | HubError::Offline { .. }) => Ok(None),
             Err(error) => Err(hub_error(error)),
         };
@@ -263,13 +263,13 @@ impl DetectorBuilder {
             Setting::Given(_) => None,
             Setting::Saved => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
         };
-        // Not asked for where the configuration says where else they are.
+        // Not fetched if the configuration names another source.
         let source = model.config().weights.source;
         let elsewhere = matches!(source, WeightsSource::None | WeightsSource::Hub | WeightsSource::Synthetic)
             || self.weights.is_some();
         let included = if elsewhere { None } else { optional(BACKBONE)?.map(Weights::file) };
         if !elsewhere && included.is_none() {
-            // A path on somebody else's machine is not opened on this one.
+            // A path of another machine must not be opened on this one.
             let reason = format!("it has no {BACKBONE}, and names no weights on the hub; give them to the builder");
             return Err(Error::model(&name, reason));
         }
@@ -291,7 +291,7 @@ impl DetectorBuilder {
         self.assemble(model, calibration.transpose()?, included, name)
     }
 
-    /// A detector of a model in memory, without thresholds.
+    /// Makes a detector of a model in memory, without thresholds.
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -371,7 +371,7 @@ impl DetectorBuilder {
         })
     }
 
-    /// Where a model's configuration says that its backbone's weights are.
+    /// Returns the source of the backbone's weights that a model's configuration names.
     fn recorded_weights(&self, recorded: &Provenance) -> Weights {
         match recorded.source {
             WeightsSource::File => Weights::file(&recorded.location),
@@ -397,7 +397,7 @@ impl DetectorBuilder {
                 let seed = recorded.location.strip_prefix("seed ").and_then(|seed| seed.parse().ok());
                 seed.map_or_else(Weights::default, Weights::synthetic)
             }
-            // What is missing is said by whoever misses it.
+            // The extractor reports missing weights.
             _ => Weights::default(),
         }
     }
@@ -427,7 +427,7 @@ pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> R
         Some(thresholds) => change.write(CALIBRATION, thresholds.to_json()?.as_bytes())?,
         None => change.remove(CALIBRATION)?,
     }
-    // A model that is there already keeps its card, and what it says of results.
+    // The card of the same model is kept, with its section on results.
     if !Model::load_once(folder, &Device::Cpu).is_ok_and(|model| model.config() == detector.model.config()) {
         detector.model.save_in(&change, "")?;
     }

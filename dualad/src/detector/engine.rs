@@ -1,4 +1,4 @@
-//! From requests to inspections.
+//! The inspection of images.
 
 use std::borrow::Cow;
 
@@ -17,16 +17,16 @@ use crate::features::{pixels, size, tokens};
 use crate::model::Tile;
 use crate::progress::Progress;
 
-/// Inputs that the network is given at a time, and images that are in memory at a time.
+/// The number of inputs in a forward pass, and of images in memory at a time.
 pub(crate) const BATCH: usize = 8;
 
-/// A picture's score and map.
+/// The score and the map of a picture.
 struct Scored {
     image_score: f32,
     map: AnomalyMap,
 }
 
-/// Answers requests in order, a few at a time.
+/// Answers requests in order, a batch at a time.
 pub(crate) fn inspect(
     detector: &Detector,
     requests: &[Request<'_>],
@@ -78,7 +78,7 @@ fn inspection(
     Ok(Inspection { category, width, height, image_score, verdict, regions, regions_left_out, anomaly_map: map })
 }
 
-/// Scores pictures. Where several fail together, each is tried alone: one must not take the others with it.
+/// Scores pictures. If a batch fails, each picture is scored alone, so that one does not fail the others.
 fn score(detector: &Detector, pictures: &[&Picture], cancel: &Cancel) -> Vec<Result<Scored>> {
     if detector.tiling.is_some() {
         return pictures.iter().map(|picture| score_tiled(detector, picture, cancel)).collect();
@@ -102,7 +102,7 @@ fn score_whole(detector: &Detector, pictures: &[&Picture]) -> Result<Vec<Scored>
     Ok(maps.into_iter().zip(scores).map(scored).collect())
 }
 
-/// One picture in tiles.
+/// Scores one picture in tiles.
 fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Result<Scored> {
     let (width, height) = (picture.width(), picture.height());
     let tiles = match &detector.tiling {
@@ -126,7 +126,7 @@ fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Resul
     Ok(Scored { image_score, map: AnomalyMap { width, height, values } })
 }
 
-/// Each picture's map at the input's size, and its image score.
+/// Returns the map of each picture at the input's size, and its image score.
 fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
     if pictures.is_empty() {
         return Ok((Vec::new(), Vec::new()));

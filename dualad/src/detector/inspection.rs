@@ -1,4 +1,4 @@
-//! What a detector found in an image.
+//! The result of an inspection.
 
 #[cfg(feature = "render")]
 use dualad_data::image::{Picture, Preprocess};
@@ -8,25 +8,26 @@ use dualad_data::image_crate::RgbImage;
 use dualad_data::render::{ColorMap, Scale, heat_map};
 use serde::Serialize;
 
+use crate::bilinear;
 use crate::calibration::Verdict;
 use crate::detector::original::{OriginalRegion, Stretch};
 use crate::detector::regions::{RegionOptions, regions};
 use crate::error::Result;
 
-/// How anomalous each place of an image is, raw: from 0 to 1e18, larger is more anomalous. No probability.
+/// The anomaly of each place of an image, from 0 to 1e18. Larger is more anomalous; it is not a probability.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct AnomalyMap {
-    /// Columns.
+    /// The number of columns.
     pub width: usize,
-    /// Rows.
+    /// The number of rows.
     pub height: usize,
-    /// `[height, width]`, row by row.
+    /// The values, `[height, width]`, row by row.
     pub values: Vec<f32>,
 }
 
 impl AnomalyMap {
-    /// The map at another size, such as the original picture's: bilinear, with half-pixel centres.
+    /// Returns the map at another size, such as that of the original picture: bilinear, with half-pixel centers.
     pub fn resized(&self, width: u32, height: u32) -> Self {
         let (across, down) = (axis(self.width, width), axis(self.height, height));
         let mut values = Vec::with_capacity(across.len() * down.len());
@@ -43,7 +44,7 @@ impl AnomalyMap {
     }
 }
 
-/// Regions in pixels of a picture `[width, height]`, and how many more there are.
+/// Returns the regions in pixels of a picture `[width, height]`, and the number of those left out.
 pub(super) fn in_picture(
     map: &AnomalyMap,
     [width, height]: [u32; 2],
@@ -56,18 +57,17 @@ pub(super) fn in_picture(
     Ok((found.regions.iter().map(|region| stretch.to_original(region)).collect(), found.left_out))
 }
 
-/// For each of `pixels` the two cells it lies between, and how near it is to the second.
+/// Returns for each pixel the two cells that it lies between, and the weight of the second.
 fn axis(cells: usize, pixels: u32) -> Vec<(usize, usize, f32)> {
-    let place = |pixel: u32| {
-        let place = (f64::from(pixel) + 0.5) * cells as f64 / f64::from(pixels) - 0.5;
-        let place = place.clamp(0.0, cells.saturating_sub(1) as f64);
-        let first = place as usize;
-        (first, (first + 1).min(cells.saturating_sub(1)), (place - first as f64) as f32)
+    let tap = |pixel: u32| {
+        let position = (f64::from(pixel) + 0.5) * cells as f64 / f64::from(pixels) - 0.5;
+        let (first, second, share) = bilinear::tap(position, cells);
+        (first, second, share as f32)
     };
-    (0..pixels).map(place).collect()
+    (0..pixels).map(tap).collect()
 }
 
-/// What a detector found in an image. As JSON it is everything but the map.
+/// The result of an inspection. Its JSON has everything but the map.
 ///
 /// ```
 /// use dualad::data::image::Picture;
@@ -87,10 +87,10 @@ fn axis(cells: usize, pixels: u32) -> Vec<(usize, usize, f32)> {
 /// # let detector = Detector::builder().from_model(Model::new(network, Backbone::FilterBank, &[1, 2, 3], weights))?;
 /// let picture = Picture::new(80, 60, vec![128; 80 * 60 * 3])?;
 /// let inspection = detector.inspect(Request::from(&picture))?;
-/// // The map is as large as this network's input, and what is drawn as large as the picture.
+/// // The map has the size of this network's input, and the heat map that of the picture.
 /// assert_eq!((inspection.anomaly_map.width, inspection.anomaly_map.height), (64, 64));
 /// assert_eq!(inspection.heat_map(&picture)?.dimensions(), (80, 60));
-/// // A detector without thresholds leaves it to the application what a defect is.
+/// // Without thresholds the application decides which values are a defect.
 /// assert_eq!(inspection.verdict, None);
 /// let everything = inspection.regions_above(0.0, &RegionOptions::default())?;
 /// assert_eq!((everything.len(), everything[0].bounds.width, everything[0].bounds.height), (1, 80, 60));
@@ -99,28 +99,28 @@ fn axis(cells: usize, pixels: u32) -> Vec<(usize, usize, f32)> {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {
-    /// The category that the request named.
+    /// The category of the request.
     pub category: Option<String>,
-    /// Columns of the picture.
+    /// The number of columns of the picture.
     pub width: u32,
-    /// Rows of the picture.
+    /// The number of rows of the picture.
     pub height: u32,
-    /// The largest mean of a 16 x 16 square of the anomaly map: raw, larger is more anomalous.
+    /// The image score: the largest mean of a 16 x 16 window of the anomaly map. Larger is more anomalous.
     pub image_score: f32,
-    /// What the thresholds say of the score; `None` where the detector has none.
+    /// The decision by the thresholds; `None` if the detector has none.
     pub verdict: Option<Verdict>,
-    /// Where the map is at or above the thresholds' region value, in pixels of the picture, the most severe first. None
-    /// where the detector has no thresholds: [`Self::regions_above`].
+    /// The regions where the map reaches the thresholds' region value, in pixels of the picture, the most severe first. Empty if
+    /// the detector has no thresholds; see [`Self::regions_above`].
     pub regions: Vec<OriginalRegion>,
-    /// Less severe ones, beyond the number that the detector lists.
+    /// The number of less severe regions that are not listed.
     pub regions_left_out: usize,
-    /// The map at the size of the network's input (with tiling, at the tiles' scale).
+    /// The map at the size of the network's input; with tiling, at the scale of the tiles.
     #[serde(skip)]
     pub anomaly_map: AnomalyMap,
 }
 
 impl Inspection {
-    /// The regions at or above another value than the thresholds', in pixels of the picture, the most severe first.
+    /// Returns the regions at or above a value of the caller's, in pixels of the picture, the most severe first.
     ///
     /// # Errors
     /// [`crate::Error::InvalidArgument`] for a value that is NaN.
@@ -128,18 +128,18 @@ impl Inspection {
         Ok(in_picture(&self.anomaly_map, [self.width, self.height], value, options)?.0)
     }
 
-    /// The anomaly map at the picture's own size.
+    /// Returns the anomaly map at the size of the picture.
     pub fn map_at_original(&self) -> AnomalyMap {
         self.anomaly_map.resized(self.width, self.height)
     }
 
-    /// The picture with the map's colours over it, of the picture's size.
+    /// Returns the picture, at its own size, under the colors of the map.
     ///
-    /// Colours go from half the threshold to one and a half of it, so that those of two images can be compared; without
-    /// thresholds, from this map's own lowest to its highest value.
+    /// The colors range from half the review threshold to one and a half times the reject threshold, so that images can be
+    /// compared. Without thresholds they range from the map's minimum to its maximum.
     ///
     /// # Errors
-    /// [`crate::Error::Data`] if the picture's memory or the map is at fault.
+    /// [`crate::Error::Data`] if there is not enough memory for the picture, or the map is not finite.
     #[cfg(feature = "render")]
     pub fn heat_map(&self, picture: &Picture) -> Result<RgbImage> {
         let AnomalyMap { width, height, values } = &self.anomaly_map;
@@ -151,7 +151,7 @@ impl Inspection {
         Ok(heat_map(&picture, values, [*height, *width], scale?, ColorMap::Inferno, 0.5)?)
     }
 
-    /// The part of [`Self::heat_map`]'s work that a thumbnail needs: the picture at the network's input size under the map.
+    /// Returns the heat map at the size of the network's input, which is enough for a thumbnail.
     ///
     /// # Errors
     /// As [`Self::heat_map`].

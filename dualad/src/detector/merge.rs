@@ -1,11 +1,12 @@
-//! Maps of tiles that are merged into the map of a picture.
+//! The merging of tiles' maps into the map of a picture.
 
+use crate::bilinear;
 use crate::error::{Error, Result};
 use crate::model::Tile;
 use crate::score::POOL;
 
-/// A map of a whole picture that grows tile by tile: where tiles overlap, their mean, each weighted by how far inside it a
-/// pixel lies.
+/// The map of a picture, accumulated tile by tile. Where tiles overlap it is their weighted mean; a pixel's weight grows with
+/// its distance from the tile's edge.
 #[derive(Debug)]
 pub(crate) struct Merge {
     pub(crate) rows: usize,
@@ -16,7 +17,7 @@ pub(crate) struct Merge {
 }
 
 impl Merge {
-    /// For a picture of this width and height whose first tile has maps of `[rows, columns]`.
+    /// Makes an empty map for a picture of this width and height whose first tile has maps of `[rows, columns]`.
     pub(crate) fn new(width: u32, height: u32, tile: Tile, [rows, columns]: [usize; 2]) -> Result<Self> {
         let scaled = |length: u32, tile: u32, cells: usize| {
             (f64::from(length) / f64::from(tile) * cells as f64).round().max(1.0) as usize
@@ -36,7 +37,7 @@ impl Merge {
         Ok(Self { rows, columns, sums, weights, picture: [width, height] })
     }
 
-    /// Adds a tile's map `[rows, columns]`.
+    /// Adds the map of a tile, `[rows, columns]`.
     pub(crate) fn add(&mut self, tile: Tile, map: &[f32], [rows, columns]: [usize; 2]) {
         let across = spans(tile.x, tile.width, self.picture[0], self.columns, columns);
         let down = spans(tile.y, tile.height, self.picture[1], self.rows, rows);
@@ -50,17 +51,17 @@ impl Merge {
         }
     }
 
-    /// The merged map.
+    /// Returns the merged map.
     pub(crate) fn finish(mut self) -> Vec<f32> {
         for (sum, weight) in self.sums.iter_mut().zip(&self.weights) {
-            // Every pixel's centre lies in a tile.
+            // The center of every pixel lies in a tile.
             *sum = if *weight > 0.0 { *sum / weight } else { 0.0 };
         }
         self.sums
     }
 }
 
-/// The map's cells whose centres lie in a tile: each with its place in the tile's own map, and its weight.
+/// Returns the cells of the map whose centers lie in a tile, each with its position in the tile's map and its weight.
 fn spans(start: u32, length: u32, picture: u32, cells: usize, tile_cells: usize) -> Vec<(usize, f64, f32)> {
     let pixels_per_cell = f64::from(picture) / cells as f64;
     let (start, length) = (f64::from(start), f64::from(length));
@@ -72,29 +73,25 @@ fn spans(start: u32, length: u32, picture: u32, cells: usize, tile_cells: usize)
             return None;
         }
         let place = inside / length * tile_cells as f64 - 0.5;
-        // Never nothing: at the picture's edge there is no other tile.
+        // Above zero, because at the picture's edge there is no other tile.
         let weight = (inside.min(length - inside) / length).max(1e-3);
         Some((cell, place, weight as f32))
     };
     (first..last).filter_map(cell).collect()
 }
 
-/// Bilinear, with the edge's values beyond the edge.
+/// Returns the map's value at a position, bilinear.
 fn sample(map: &[f32], rows: usize, columns: usize, y: f64, x: f64) -> f32 {
-    let axis = |place: f64, cells: usize| {
-        let place = place.clamp(0.0, (cells - 1) as f64);
-        let first = (place as usize).min(cells - 1);
-        (first, (first + 1).min(cells - 1), (place - first as f64) as f32)
-    };
-    let ((top, bottom, below), (left, right, beside)) = (axis(y, rows), axis(x, columns));
+    let ((top, bottom, below), (left, right, beside)) = (bilinear::tap(y, rows), bilinear::tap(x, columns));
+    let (below, beside) = (below as f32, beside as f32);
     let row = |row: usize| map[row * columns + left] * (1.0 - beside) + map[row * columns + right] * beside;
     row(top) * (1.0 - below) + row(bottom) * below
 }
 
-/// The largest mean of a square of the score's size: what a map of one tile gives as its image score.
+/// Returns the largest mean of a window of the score's size: the image score of a map.
 pub(crate) fn pooled_maximum(map: &[f32], rows: usize, columns: usize) -> f32 {
     let (high, wide) = (POOL.min(rows), POOL.min(columns));
-    // Each row's running sums, and then the columns': in f64, where adding and taking away again leaves no trace.
+    // Running sums over rows, then over columns, in f64 so that subtraction leaves no rounding error that matters.
     let mut sums = vec![0.0f64; columns];
     let mut largest = f64::NEG_INFINITY;
     for row in 0..rows {

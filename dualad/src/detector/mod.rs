@@ -1,10 +1,10 @@
-//! What an application embeds: a trained model that is loaded once and asked about images, from many threads, for months.
+//! The use of a trained model in an application: load it once and inspect images from any number of threads.
 //!
-//! - [`Detector`] holds a model; [`DetectorBuilder`] says where it computes and how.
-//! - [`Request`] is one image to look at, [`Inspection`] what was found: score, anomaly map, decision, defect regions.
-//! - [`Detector::fit`] trains one on good images, [`Detector::extend`] teaches it another product.
+//! - [`Detector`] holds a model. [`DetectorBuilder`] sets its device, dtype, threads and thresholds.
+//! - [`Request`] is an image to inspect. [`Inspection`] is the result: score, anomaly map, decision, defect regions.
+//! - `Detector::fit` trains a model on normal images. `Detector::extend` continues its training, such as on another product.
 //!
-//! `docs/embedding.md` goes from `cargo add` to the first decision.
+//! `docs/embedding.md` is a guide from `cargo add` to the first decision.
 
 mod builder;
 mod engine;
@@ -45,8 +45,7 @@ use crate::progress::Progress;
 
 /// A trained model, ready to inspect images.
 ///
-/// It is `Send + Sync`, and a clone shares everything: hand it to as many threads as there are. It keeps nothing of what it
-/// has inspected.
+/// It is `Send + Sync`, and clones share their data: give a clone to each thread. It keeps no state between images.
 ///
 /// An image's scores are the same alone, in any batch and on any thread, to 1e-5 of their size.
 ///
@@ -70,11 +69,11 @@ use crate::progress::Progress;
 /// #     .with_narrow_width(8)
 /// #     .with_chunk_width(8)
 /// #     .with_ffn_width(8);
-/// // Once: train on a folder of good images, and keep the model.
+/// // Once: train on a folder of normal images, and save the model.
 /// let fitted = Detector::fit(images.as_path()).recipe(recipe).run()?;
 /// fitted.detector.save(folder.join("model"))?;
 ///
-/// // In the application: load it, and ask.
+/// // In the application: load the model and inspect images.
 /// let detector = Detector::load(folder.join("model"))?;
 /// let image = images.join("gear/test/good/000.png");
 /// let inspection = detector.inspect(Request::from(&image).category("gear"))?;
@@ -87,9 +86,9 @@ use crate::progress::Progress;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Detector {
-    /// In f32 on the CPU, as it is saved.
+    /// The model in f32 on the CPU, as it is saved.
     pub(crate) model: Arc<Model>,
-    /// Where and in what it computes.
+    /// The network on the detector's device and in its dtype.
     pub(crate) network: Arc<Reconstructor>,
     pub(crate) extractor: Arc<dyn FeatureExtractor>,
     pub(crate) weights: dualad_backbones::Weights,
@@ -102,13 +101,13 @@ pub struct Detector {
 }
 
 impl Detector {
-    /// What to load a model with: device, dtype, threads, weights, limits.
+    /// Returns a builder with the settings of a detector: device, dtype, threads, weights, limits.
     pub fn builder() -> DetectorBuilder {
         DetectorBuilder::default()
     }
 
-    /// Loads a saved model's folder on the CPU. The backbone's weights are those in the folder, else where its
-    /// configuration says: a file, or the hub.
+    /// Loads a saved model's folder on the CPU. The backbone's weights are those in the folder, or else those that the model's
+    /// configuration names: a file, or the hub.
     ///
     /// # Errors
     /// As [`DetectorBuilder::load`].
@@ -125,7 +124,7 @@ impl Detector {
         Self::builder().from_pretrained(repository)
     }
 
-    /// Loads a model from memory, on the CPU: no file system is asked.
+    /// Loads a model from memory on the CPU, without access to the file system.
     ///
     /// # Errors
     /// As [`DetectorBuilder::from_bytes`].
@@ -136,18 +135,18 @@ impl Detector {
     /// Inspects one image.
     ///
     /// # Errors
-    /// [`Error::Data`] for an image that cannot be read or decoded, or is beyond the limits; [`Error::NotFinite`] where the
-    /// device's numbers overflow; [`Error::Candle`] and [`Error::Backbone`] if it fails.
+    /// [`Error::Data`] for an image that cannot be read or decoded, or exceeds the limits; [`Error::NotFinite`] if values
+    /// overflow; [`Error::Candle`] and [`Error::Backbone`] if the device fails.
     pub fn inspect<'a>(&self, request: impl Into<Request<'a>>) -> Result<Inspection> {
         let request = request.into();
         match self.inspect_batch([request]).pop() {
             Some(result) => result,
-            // One request, one answer.
+            // One request has one answer.
             None => Err(Error::NoImages { purpose: "inspect" }),
         }
     }
 
-    /// Inspects images: one answer for each, in order. One that fails has an error; the others are inspected all the same.
+    /// Inspects images. There is one answer for each, in order; an image that fails does not affect the others.
     pub fn inspect_batch<'a, R: Into<Request<'a>>>(
         &self,
         requests: impl IntoIterator<Item = R>,
@@ -155,10 +154,10 @@ impl Detector {
         self.inspect_batch_with(requests, &Cancel::default(), |_| {})
     }
 
-    /// [`Self::inspect_batch`] that can be cancelled, from another thread or from `progress`, which hears how many of how
-    /// many are done. What was not inspected then is [`Error::Cancelled`].
+    /// Inspects images as [`Self::inspect_batch`] does, with a token for cancelling and a function that is called after each
+    /// batch. Images that are not inspected when the work is cancelled are [`Error::Cancelled`].
     ///
-    /// A few images are in memory at a time, however many there are; the answers hold their maps.
+    /// A few images are in memory at a time, however many there are. The answers hold their maps.
     pub fn inspect_batch_with<'a, R: Into<Request<'a>>>(
         &self,
         requests: impl IntoIterator<Item = R>,
@@ -169,7 +168,7 @@ impl Detector {
         engine::inspect(self, &requests, cancel, progress)
     }
 
-    /// The picture that a request is about, as the detector reads it.
+    /// Returns the picture of a request as the detector reads it.
     ///
     /// # Errors
     /// As [`Self::inspect`] for an image that cannot be read.
@@ -177,46 +176,46 @@ impl Detector {
         Ok(request.into().picture(&self.limits)?.into_owned())
     }
 
-    /// Everything about the model but its numbers.
+    /// Returns the model's configuration.
     pub fn config(&self) -> &ModelConfig {
         self.model.config()
     }
 
-    /// The model: its configuration and its network, in f32 on the CPU.
+    /// Returns the model: its configuration and its network, in f32 on the CPU.
     pub fn model(&self) -> &Model {
         &self.model
     }
 
-    /// Returns a builder of the features of images, as this model sees them: with its extractor, preprocessing and limits.
+    /// Returns a builder of the features of images, with this model's extractor, preprocessing and limits.
     #[cfg(feature = "train")]
     pub fn features<'a>(&self, samples: impl IntoIterator<Item = Sample>) -> FeaturesBuilder<'a> {
         Features::of(samples, self.extractor.clone(), self.preprocess.clone()).limits(self.limits)
     }
 
-    /// The products it was trained on.
+    /// Returns the categories that the model was trained on.
     pub fn categories(&self) -> &[String] {
         &self.model.config().categories
     }
 
-    /// The thresholds it decides by, if it has any.
+    /// Returns the thresholds, if the detector has any.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_deref()
     }
 
-    /// The same detector with other thresholds, or none. Nothing else changes, and nothing is loaded.
+    /// Returns the detector with other thresholds, or none. Nothing is loaded.
     #[must_use]
     pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
         self.calibration = calibration.map(Arc::new);
         self
     }
 
-    /// Thresholds from images that are known: each with its category, if it has one, and whether something is wrong with
-    /// what it shows. Images that the model was trained on score lower than others, and do not belong here.
+    /// Chooses thresholds by the scores of images with known labels. The category of each request, if it has one, is that of the
+    /// thresholds. Do not use images that the model was trained on: their scores are too low.
     ///
-    /// `progress` hears how many images are done. The detector stays as it is: [`Self::with_calibration`].
+    /// `progress` is called after each batch. To use the thresholds, call [`Self::with_calibration`].
     ///
     /// # Errors
-    /// That of the first image which cannot be inspected; as [`Calibrator::calibrate`]; [`Error::Cancelled`].
+    /// The error of the first image that cannot be inspected; as [`Calibrator::calibrate`]; [`Error::Cancelled`].
     pub fn calibrate<'a>(
         &self,
         calibrator: &Calibrator,
@@ -252,8 +251,7 @@ impl Detector {
         Ok(scores)
     }
 
-    /// Chooses thresholds for this model from its scores. Those of images whose category is empty count in the pooled
-    /// thresholds alone.
+    /// Chooses thresholds for this model from its scores. Scores with an empty category count in the pooled thresholds alone.
     pub(crate) fn calibrate_scores<'a>(
         &self,
         calibrator: &Calibrator,
@@ -265,35 +263,36 @@ impl Detector {
         Ok(calibration)
     }
 
-    /// Where it computes.
+    /// Returns the device that it computes on.
     pub fn device(&self) -> &Device {
         self.extractor.device()
     }
 
-    /// What it computes in.
+    /// Returns the dtype that it computes in.
     pub fn dtype(&self) -> DType {
         self.extractor.dtype()
     }
 
-    /// Writes the model's folder (`config.json`, `model.safetensors`, `calibration.json` if there are thresholds, the
-    /// card), which is made if it is not there. The backbone's weights stay where they are: [`Self::save_with_backbone`].
+    /// Writes the model's folder and creates it if it is missing: `config.json`, `model.safetensors`, `calibration.json` if
+    /// there are thresholds, and the card. The backbone's weights are not copied; see [`Self::save_with_backbone`].
     ///
     /// # Errors
-    /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite.
+    /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while
+    /// another process writes to the folder.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         builder::save(self, folder.as_ref(), false)
     }
 
-    /// [`Self::save`] with a copy of the backbone's weights, `backbone.safetensors`: all that another machine needs. They
-    /// have a licence of their own.
+    /// Writes the folder as [`Self::save`] does, with a copy of the backbone's weights, `backbone.safetensors`, so that another
+    /// machine needs nothing else. The weights have a license of their own.
     ///
     /// # Errors
-    /// As [`Self::save`]; [`Error::Backbone`] for weights that are no file, or cannot be had any more.
+    /// As [`Self::save`]; [`Error::Backbone`] for weights that are not a file or cannot be loaded any more.
     pub fn save_with_backbone(&self, folder: impl AsRef<Path>) -> Result<()> {
         builder::save(self, folder.as_ref(), true)
     }
 
-    /// Runs in the detector's own threads, if it has some, else in those of the caller.
+    /// Runs `work` in the detector's own threads, if it has any, or else in the caller's.
     pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(work),

@@ -1,11 +1,11 @@
-//! From an anomaly map to the picture that it was made of.
+//! The mapping of regions from an anomaly map to the original picture.
 
 use serde::Serialize;
 
 use super::{Bounds, Region};
 use crate::error::{Error, Result};
 
-/// How a picture became as large as its anomaly map: stretched, each side by its own factor.
+/// The scale from an anomaly map to its picture: a factor for each side.
 ///
 /// ```
 /// use dualad::detector::{RegionOptions, Stretch, regions};
@@ -20,9 +20,9 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
-    /// Columns and rows of the map.
+    /// The columns and rows of the map.
     map: [u32; 2],
-    /// Columns and rows of the picture.
+    /// The columns and rows of the picture.
     original: [u32; 2],
 }
 
@@ -32,23 +32,23 @@ pub struct Stretch {
 pub struct OriginalRegion {
     /// The smallest box of whole pixels that covers it.
     pub bounds: Bounds,
-    /// Pixels, and parts of them.
+    /// The area in pixels, with fractions.
     pub area: f64,
     /// The largest value.
     pub peak: f32,
-    /// The column and the row of the pixel at the centre of where it is.
+    /// The column and row of the pixel at the center of the peak.
     pub peak_at: [u32; 2],
-    /// The mean of the pixels' centres, x and y.
+    /// The mean of the pixels' centers, x and y.
     pub centroid: [f64; 2],
     /// The mean value.
     pub mean: f64,
-    /// [`Region::outline`], x and y.
+    /// The outline, x and y; see [`Region::outline`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outline: Vec<[f64; 2]>,
 }
 
 impl Stretch {
-    /// From a picture's `[height, width]` to its map's.
+    /// Makes the scale from the `[height, width]` of a map to that of its picture.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a side of no pixels or of more than [`u32::MAX`].
@@ -64,7 +64,7 @@ impl Stretch {
         Ok(Self { map: sides("anomaly map", map)?, original: sides("original picture", original)? })
     }
 
-    /// The region in the pixels of the original picture, and none outside of it.
+    /// Returns the region in the pixels of the original picture, clipped to it.
     pub fn to_original(&self, region: &Region) -> OriginalRegion {
         let Bounds { x, y, width, height } = region.bounds;
         let ((x, width), (y, height)) = (self.cover(0, x, width), self.cover(1, y, height));
@@ -84,17 +84,17 @@ impl Stretch {
         }
     }
 
-    /// Start and length of the original's pixels that some of the map's are part of, in whole numbers throughout: a
-    /// rounded factor might cover one too many.
+    /// Returns the start and length of the original's pixels that overlap some of the map's. In integers: a rounded factor could
+    /// cover one pixel too many.
     fn cover(&self, axis: usize, start: u32, length: u32) -> (u32, u32) {
         let [map, original] = [self.map[axis], self.original[axis]].map(u64::from);
-        // Another map's region may lie anywhere.
+        // The region may be of another map, and lie anywhere.
         let [start, end] = [u64::from(start), u64::from(start) + u64::from(length)].map(|at| at.min(map));
         let [start, end] = [start * original / map, (end * original).div_ceil(map)];
         (start as u32, (end - start) as u32)
     }
 
-    /// The original's pixel that holds the centre of a pixel of the map.
+    /// Returns the original's pixel that holds the center of a pixel of the map.
     fn pixel(&self, axis: usize, at: u32) -> u32 {
         let [map, original, at] = [self.map[axis], self.original[axis], at].map(u128::from);
         ((2 * at + 1) * original / (2 * map)).min(original - 1) as u32

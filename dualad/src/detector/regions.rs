@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::outline;
 use crate::components::{self, Run};
 use crate::error::{Error, Result};
+use crate::setters::setters;
 
-/// A box of whole pixels.
+/// A rectangle of whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub struct Bounds {
@@ -14,47 +15,48 @@ pub struct Bounds {
     pub x: u32,
     /// The first row.
     pub y: u32,
-    /// Columns.
+    /// The number of columns.
     pub width: u32,
-    /// Rows.
+    /// The number of rows.
     pub height: u32,
 }
 
 /// A region of the anomaly map at or above the threshold, in the map's pixels.
 ///
-/// Pixel (x, y) reaches from corner (x, y) to corner (x + 1, y + 1).
+/// Pixel (x, y) covers the area from corner (x, y) to corner (x + 1, y + 1).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Region {
-    /// The smallest box around it.
+    /// The smallest rectangle around it.
     pub bounds: Bounds,
-    /// Pixels.
+    /// The number of pixels.
     pub area: u64,
     /// The largest value.
     pub peak: f32,
-    /// The column and the row of the first pixel that has it, in raster order.
+    /// The column and row of the first pixel in raster order with that value.
     pub peak_at: [u32; 2],
-    /// The mean of the pixels' centres, x and y; it need not lie on the region.
+    /// The mean of the pixels' centers, x and y. It may lie outside the region.
     pub centroid: [f64; 2],
     /// The mean value.
     pub mean: f64,
-    /// The corners where the outer border turns, x and y, clockwise as seen in the picture, from the top left corner of
-    /// its first pixel; the last is joined to the first. Where pixels touch at a corner alone it passes that corner twice,
-    /// and holes are inside. Empty unless asked for.
+    /// The corners where the outer border turns, x and y, clockwise in the picture from the top left corner of its first pixel.
+    /// The last corner is connected to the first. Where pixels touch only at a corner, the outline visits that corner twice.
+    /// Holes have no outline. Empty unless [`RegionOptions::outlines`] is set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outline: Vec<[u32; 2]>,
-    /// 1 for the region's pixels and 0 for others of [`Self::bounds`], row by row. Empty unless asked for.
+    /// 1 for the region's pixels and 0 for the others of [`Self::bounds`], row by row. Empty unless [`RegionOptions::masks`] is
+    /// set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mask: Vec<u8>,
 }
 
-/// Which regions are of interest, and what of them.
+/// The selection of regions and of their properties.
 ///
 /// ```
 /// use dualad::detector::{RegionOptions, regions};
 ///
 /// let map = [0.9, 0.0, 0.7, 0.8];
-/// let found = regions(&map, [1, 4], 0.5, &RegionOptions::default().least_area(2).masks(true))?;
+/// let found = regions(&map, [1, 4], 0.5, &RegionOptions::default().with_min_area(2).with_masks(true))?;
 /// assert_eq!((found.regions.len(), found.too_small), (1, 1));
 /// assert_eq!(found.regions[0].mask, [1, 1]);
 /// # Ok::<(), dualad::Error>(())
@@ -62,61 +64,42 @@ pub struct Region {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegionOptions {
-    /// Smaller regions are noise, in pixels; by default none is.
-    pub least_area: u64,
-    /// At most so many regions are described, the most severe ones; by default 100.
-    pub most: usize,
-    /// Whether to trace outlines; by default not.
+    /// The minimum area in pixels. Default: 1.
+    pub min_area: u64,
+    /// The maximum number of regions that are returned, the most severe first. Default: 100.
+    pub max_regions: usize,
+    /// Traces outlines. Default: false.
     pub outlines: bool,
-    /// Whether to cut out masks, which may take as much memory as the map for each region; by default not.
+    /// Returns masks, each as large as its region's bounds. Default: false.
     pub masks: bool,
 }
 
 impl Default for RegionOptions {
     fn default() -> Self {
-        Self { least_area: 1, most: 100, outlines: false, masks: false }
+        Self { min_area: 1, max_regions: 100, outlines: false, masks: false }
     }
 }
 
-impl RegionOptions {
-    /// Leaves out regions of fewer pixels.
-    #[must_use]
-    pub fn least_area(self, least_area: u64) -> Self {
-        Self { least_area, ..self }
-    }
-
-    /// Describes at most so many regions.
-    #[must_use]
-    pub fn most(self, most: usize) -> Self {
-        Self { most, ..self }
-    }
-
-    /// Traces outlines, or does not.
-    #[must_use]
-    pub fn outlines(self, outlines: bool) -> Self {
-        Self { outlines, ..self }
-    }
-
-    /// Cuts out masks, or does not.
-    #[must_use]
-    pub fn masks(self, masks: bool) -> Self {
-        Self { masks, ..self }
-    }
-}
+setters!(RegionOptions {
+    with_min_area: min_area: u64,
+    with_max_regions: max_regions: usize,
+    with_outlines: outlines: bool,
+    with_masks: masks: bool,
+});
 
 /// The regions of a map.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[non_exhaustive]
 pub struct Regions {
-    /// The most severe first: by peak, then by area, then by their first pixels in raster order.
+    /// The regions, the most severe first: by peak, then by area, then by their first pixels in raster order.
     pub regions: Vec<Region>,
-    /// Less severe ones, beyond the number asked for.
+    /// The number of less severe regions beyond [`RegionOptions::max_regions`].
     pub left_out: usize,
-    /// Those of fewer pixels than asked for.
+    /// The number of regions below [`RegionOptions::min_area`].
     pub too_small: usize,
 }
 
-/// The 8-connected regions of pixels at or above the threshold, in a map of `[height, width]` values, row by row.
+/// Returns the 8-connected regions of pixels at or above the threshold in a map of `[height, width]` values, row by row.
 ///
 /// ```
 /// use dualad::detector::{RegionOptions, regions};
@@ -126,8 +109,8 @@ pub struct Regions {
 ///     0.0, 0.9, 0.0, 0.0,
 ///     0.7, 0.0, 0.0, 0.6,
 /// ];
-/// let found = regions(&map, [2, 4], 0.5, &RegionOptions::default().outlines(true))?;
-/// // Pixels that touch at a corner are of one region.
+/// let found = regions(&map, [2, 4], 0.5, &RegionOptions::default().with_outlines(true))?;
+/// // Pixels that touch at a corner are connected.
 /// let worst = &found.regions[0];
 /// assert_eq!((worst.area, worst.peak, worst.peak_at), (2, 0.9, [1, 0]));
 /// assert_eq!((worst.bounds.x, worst.bounds.y, worst.bounds.width, worst.bounds.height), (0, 0, 2, 2));
@@ -136,8 +119,8 @@ pub struct Regions {
 /// ```
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for a map that has not as many values as its sides say or more than [`u32::MAX`], and for values that
-/// are not finite, or a threshold that is NaN: it would be silent about a defect.
+/// [`Error::InvalidArgument`] if the number of values is not `height * width` or exceeds [`u32::MAX`], and for a value that is
+/// not finite or a threshold that is NaN, which would hide a defect.
 pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionOptions) -> Result<Regions> {
     let [height, width] = sides;
     let wrong = |argument: &str, value: String, reason: &str| Err(Error::invalid_argument(argument, value, reason));
@@ -153,7 +136,7 @@ pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionO
         return wrong(&field, map[pixel].to_string(), "must be finite; look at the picture and the model's weights");
     }
     let runs = components::runs(map, width, |_| true, |value| value >= threshold);
-    // Roots come before the rest of their trees, and regions in the order of their first pixels.
+    // Roots come before the other runs of their trees, so regions are in the order of their first pixels.
     let mut totals: Vec<Total> = Vec::new();
     let mut region_of = vec![0u32; runs.len()];
     for (index, run) in runs.iter().enumerate() {
@@ -167,16 +150,16 @@ pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionO
     }
 
     let mut order: Vec<u32> = (0..totals.len() as u32).collect();
-    order.retain(|&region| totals[region as usize].area >= options.least_area);
+    order.retain(|&region| totals[region as usize].area >= options.min_area);
     let too_small = totals.len() - order.len();
     let by_severity = |&a: &u32, &b: &u32| {
         let ([x, y], by_place) = ([a, b].map(|region| &totals[region as usize]), a.cmp(&b));
         y.peak.total_cmp(&x.peak).then(y.area.cmp(&x.area)).then(by_place)
     };
-    let left_out = order.len().saturating_sub(options.most);
+    let left_out = order.len().saturating_sub(options.max_regions);
     if left_out > 0 {
-        order.select_nth_unstable_by(options.most, by_severity);
-        order.truncate(options.most);
+        order.select_nth_unstable_by(options.max_regions, by_severity);
+        order.truncate(options.max_regions);
     }
     order.sort_unstable_by(by_severity);
 
@@ -193,16 +176,16 @@ fn values<'a>(run: &Run, map: &'a [f32], width: usize) -> &'a [f32] {
     &map[row + run.start as usize..row + run.end as usize]
 }
 
-/// What is counted of a region.
+/// The sums over a region.
 #[derive(Debug)]
 struct Total {
-    /// First and last columns, first and last rows.
+    /// The first and last columns, and the first and last rows.
     columns: [u32; 2],
     rows: [u32; 2],
     area: u64,
     peak: f32,
     peak_at: [u32; 2],
-    /// Twice the sums of the pixels' centres.
+    /// Twice the sums of the pixels' centers.
     centres: [u128; 2],
     sum: f64,
 }
@@ -253,7 +236,7 @@ impl Total {
     }
 }
 
-/// The runs of each region in `order`, of `count` regions in all.
+/// Returns the runs of each region in `order`; `count` is the number of all regions.
 fn runs_of(runs: &[Run], region_of: &[u32], order: &[u32], count: usize) -> Vec<Vec<Run>> {
     let mut place = vec![usize::MAX; count];
     for (index, &region) in order.iter().enumerate() {
@@ -268,7 +251,7 @@ fn runs_of(runs: &[Run], region_of: &[u32], order: &[u32], count: usize) -> Vec<
     sorted
 }
 
-/// Adds outlines and masks.
+/// Adds outlines and masks to the regions.
 fn draw(regions: &mut [Region], runs_of: Vec<Vec<Run>>, options: &RegionOptions) {
     for (region, runs) in regions.iter_mut().zip(runs_of) {
         let Bounds { x, y, width, height } = region.bounds;

@@ -1,4 +1,4 @@
-//! What a detector is asked about.
+//! A request to inspect an image.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -8,10 +8,10 @@ use dualad_data::image_crate::{DynamicImage, RgbImage};
 
 use crate::error::{Error, Result};
 
-/// One image, wherever it is, and what it is of, if that is known.
+/// An image to inspect, with its category if that is known.
 ///
-/// Made from whatever an application holds: a path, [`Picture`], `image::DynamicImage`, [`RawImage`] for a camera's buffer, or
-/// a file's bytes ([`Request::encoded`]).
+/// Made from a path, a [`Picture`], an `image::DynamicImage`, a [`RawImage`] for a camera's buffer, or the bytes of an image
+/// file ([`Request::encoded`]).
 ///
 /// ```
 /// use dualad::data::image::{PixelFormat, RawImage};
@@ -39,7 +39,7 @@ enum Image<'a> {
     Raw(RawImage<'a>),
 }
 
-/// Kinds and sizes: a message that holds an image should stay readable.
+/// Prints kinds and sizes, not the pixels.
 impl std::fmt::Debug for Image<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -58,12 +58,12 @@ impl<'a> Request<'a> {
         Self { image, category: None }
     }
 
-    /// A file's content: png, jpg, bmp, tiff or webp. `name` is what errors call it.
+    /// Makes a request for the content of an image file. `name` is its name in errors.
     pub fn encoded(bytes: &'a [u8], name: &'a str) -> Self {
         Self::of(Image::Encoded { bytes, name })
     }
 
-    /// Which product it shows: the thresholds of this category decide. Without effect on the score.
+    /// Sets the category, whose thresholds decide. It does not affect the score.
     #[must_use]
     pub fn category(mut self, name: &'a str) -> Self {
         self.category = Some(name);
@@ -74,7 +74,7 @@ impl<'a> Request<'a> {
         self.category
     }
 
-    /// The picture, read and decoded where it has to be.
+    /// Returns the picture, read and decoded as needed.
     pub(crate) fn picture(&self, limits: &Limits) -> Result<Cow<'a, Picture>> {
         let within = |width: u32, height: u32| {
             let pixels = u64::from(width) * u64::from(height);
@@ -124,7 +124,7 @@ impl<'a> From<&'a std::path::PathBuf> for Request<'a> {
     }
 }
 
-/// A path, as text.
+/// Takes the text as a path.
 impl<'a> From<&'a str> for Request<'a> {
     fn from(path: &'a str) -> Self {
         Self::of(Image::Path(Path::new(path)))

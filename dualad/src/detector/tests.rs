@@ -17,7 +17,7 @@ fn map(rows: &[&str]) -> (Vec<f32>, [usize; 2]) {
 }
 
 fn all() -> RegionOptions {
-    RegionOptions::default().most(usize::MAX).outlines(true).masks(true)
+    RegionOptions::default().with_max_regions(usize::MAX).with_outlines(true).with_masks(true)
 }
 
 fn found(rows: &[&str]) -> Vec<Region> {
@@ -208,12 +208,12 @@ fn the_worst_is_first() {
     );
     let (map, sides) = map(&["3.22.4", "......", "22.3..", "..3..2"]);
     for most in 0..=6 {
-        let some = regions_of(&map, sides, &all().most(most));
+        let some = regions_of(&map, sides, &all().with_max_regions(most));
         assert_eq!((&some.regions[..], some.left_out), (&regions[..most.min(5)], 5usize.saturating_sub(most)));
     }
-    let large = regions_of(&map, sides, &all().least_area(2).most(1));
+    let large = regions_of(&map, sides, &all().with_min_area(2).with_max_regions(1));
     assert_eq!((&large.regions[..], large.left_out, large.too_small), (&regions[1..2], 1, 3));
-    let none = regions_of(&map, sides, &all().least_area(u64::MAX));
+    let none = regions_of(&map, sides, &all().with_min_area(u64::MAX));
     assert_eq!((none.regions.len(), none.left_out, none.too_small), (0, 0, 5));
     let bare = regions_of(&map, sides, &RegionOptions::default());
     assert!(bare.regions.iter().all(|region| region.outline.is_empty() && region.mask.is_empty()));

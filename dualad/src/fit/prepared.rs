@@ -288,7 +288,7 @@ fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, prepr
         preprocess,
         tiling: fit.tiling,
         calibration: None,
-        regions: fit.base.as_ref().map_or(RegionOptions::default().outlines(true), |base| base.regions),
+        regions: fit.base.as_ref().map_or(RegionOptions::default().with_outlines(true), |base| base.regions),
         limits: fit.limits,
         pool: fit.base.as_ref().and_then(|base| base.pool.clone()),
     })

@@ -11,7 +11,7 @@ const SIZE: Size = Size { width: 380.0, height: 240.0 };
 const PLOT: Plot = Plot { left: 34.0, right: 372.0, top: 30.0, bottom: 200.0 };
 const BINS: usize = 32;
 /// What a bar has at least: a single image must be seen among thousands.
-const LEAST: f64 = 1.5;
+const MIN_BAR_HEIGHT: f64 = 1.5;
 
 /// `id` is unique in the page; `shown` names the images in a sentence.
 pub(super) fn histogram(id: &str, shown: &str, images: &[&ImageResult], threshold: Option<f32>) -> String {
@@ -65,7 +65,7 @@ pub(super) fn histogram(id: &str, shown: &str, images: &[&ImageResult], threshol
         for (bin, count) in bins {
             let (from, to) = (origin + bin as f64 * width, origin + (bin + 1) as f64 * width);
             let (left, right) = (x.at(from), x.at(to));
-            let height = (count as f64 * unit).max(LEAST);
+            let height = (count as f64 * unit).max(MIN_BAR_HEIGHT);
             let top = if is_above { zero - height } else { zero };
             let title = format!("{} to {}: {}", score(from), score(to), counted(count, one, many));
             content += &bar(class, [left + 0.5, top], [(right - left - 1.0).max(1.0), height], &title);

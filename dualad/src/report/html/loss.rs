@@ -8,7 +8,7 @@ use crate::report::Reported;
 const SIZE: Size = Size { width: 460.0, height: 240.0 };
 const PLOT: Plot = Plot { left: 44.0, right: 452.0, top: 26.0, bottom: 200.0 };
 /// More points than the chart has pixels would not be seen.
-const MOST: usize = 1200;
+const MAX_POINTS: usize = 1200;
 /// From this ratio of largest to smallest on, a linear axis would show the first epochs and nothing else.
 const WIDE: f64 = 10.0;
 
@@ -43,7 +43,7 @@ pub(super) fn loss(id: &str, loss: &[f64], reported: Reported) -> String {
     let scale = if logarithmic { "mean loss, logarithmic" } else { "mean loss" };
     content += &PLOT.axis_left(&y, 5, scale);
     content += &PLOT.frame();
-    let stride = epochs.len().div_ceil(MOST).max(1);
+    let stride = epochs.len().div_ceil(MAX_POINTS).max(1);
     // The mean of each stretch, and the last epoch itself, which is what is quoted.
     let thinned = epochs.chunks(stride).map(|part| {
         let mean = |of: usize| part.iter().map(|epoch| epoch[of]).sum::<f64>() / part.len() as f64;
