@@ -1,4 +1,4 @@
-//! Feature aggregation (method, section 2): stage maps to stride-16 tokens.
+//! Feature aggregation: stage maps to stride-16 tokens (`docs/method.md`, section 2).
 
 use candle_core::{DType, Tensor};
 
@@ -6,21 +6,20 @@ use crate::error::{Error, Result};
 use crate::input::{check_input_size, is_supported};
 use crate::stage::{Stage, TOKEN_STRIDE};
 
-/// Brings the stage maps of an input of `[height, width]` pixels to stride 16 and puts them side by side:
-/// `[batch, channels_i, rows_i, columns_i]` to tokens `[batch, tokens, channels]`, the grid row by row, the stages'
-/// channels in the order given.
+/// Brings the stage maps `[batch, channels_i, rows_i, columns_i]` of an input of `[height, width]` pixels to stride 16 and
+/// concatenates them over channels, in the order given. Returns tokens `[batch, tokens, channels]`; the grid is read row by row.
 ///
-/// The paper up-samples every map to the finest one's size, concatenates them there and pools the result. Stage by
-/// stage the same numbers are an average pool of kernel 16 / s for a stride s up to 16 and a nearest-neighbour
-/// up-sampling by s / 16 for a larger one, so that the large concatenation never exists. Where a stride over 16 does
-/// not divide the input, the map's last row or column reaches beyond the image and is cut off.
+/// The paper upsamples every map to the size of the finest one, concatenates them and pools the result. For each stage this equals
+/// an average pool of kernel 16 / s for a stride s up to 16, and nearest-neighbor upsampling by s / 16 for a larger one. The
+/// large concatenation is never computed. If a stride over 16 does not divide the input, the map's last row or column reaches beyond
+/// the image and is cut off.
 ///
-/// The result has the maps' dtype; sums are formed in f32.
+/// The result has the maps' dtype. Sums are computed in f32.
 ///
 /// # Errors
-/// [`Error::InputSize`] if a side of the input is not a positive multiple of 16; [`Error::FeatureMap`] if the maps are
-/// not as many as the stages, or one does not have the shape its stage gives for that input, or its stride and 16 do
-/// not divide one another, or the dtypes are not one floating-point dtype.
+/// [`Error::InputSize`] if a side of the input is not a positive multiple of 16. [`Error::FeatureMap`] if the numbers of maps and stages
+/// differ, a map does not have its stage's shape for that input, neither its stride nor 16 divides the other, or the maps do not have
+/// one common floating-point dtype.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -57,7 +56,7 @@ pub fn aggregate(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2])
     plain(maps, stages, [height, width])
 }
 
-/// In candle's operations.
+/// Computes the tokens with candle's operations.
 fn plain(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2]) -> Result<Tensor> {
     let mut tokens = Vec::with_capacity(maps.len());
     for (map, stage) in maps.iter().zip(stages) {
@@ -94,7 +93,7 @@ fn to_token_stride(map: &Tensor, stride: usize, [rows, columns]: [usize; 2]) -> 
         return Ok(map.clone());
     }
     let scale = stride / TOKEN_STRIDE;
-    // Cells are looked up, not repeated: nothing larger than the result is made, whatever the stride.
+    // Cells are gathered, not repeated: no tensor larger than the result is created, whatever the stride.
     let repeat = |count: usize| {
         let cells: Vec<u32> = (0..count).map(|cell| (cell / scale) as u32).collect();
         Tensor::from_vec(cells, count, map.device())

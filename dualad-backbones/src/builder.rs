@@ -13,13 +13,13 @@ use crate::network::choose_stages;
 use crate::stage::Stage;
 use crate::weights::{Provenance, Weights};
 
-/// What to build an extractor from; made by [`Backbone::extractor`].
+/// The builder of a feature extractor. [`Backbone::extractor`] creates it.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
 /// use dualad_backbones::{Backbone, Weights};
 ///
-/// // Rule-made weights stand in for trained ones here.
+/// // Synthetic weights replace trained ones in this example.
 /// let extractor = Backbone::ResNet18.extractor().weights(Weights::synthetic(0)).stages(&[1, 2]).build()?;
 /// let images = Tensor::zeros((1, 3, 32, 64), DType::F32, &Device::Cpu)?;
 /// let maps = extractor.extract(&images)?;
@@ -39,7 +39,7 @@ pub struct ExtractorBuilder {
 }
 
 impl Backbone {
-    /// Starts building an extractor: on the CPU, in f32, with [`Self::default_stages`].
+    /// Creates the builder of an extractor. Defaults: the CPU, f32, and [`Self::default_stages`].
     pub fn extractor(self) -> ExtractorBuilder {
         ExtractorBuilder {
             backbone: self,
@@ -53,36 +53,36 @@ impl Backbone {
 }
 
 impl ExtractorBuilder {
-    /// Which stages to return, by number from 1, ascending. Layers after the last are neither built nor loaded.
+    /// Sets the stages to return, by number from 1, ascending. Layers after the last one are neither built nor loaded.
     #[must_use]
     pub fn stages(mut self, stages: &[usize]) -> Self {
         self.stages = Some(stages.to_vec());
         self
     }
 
-    /// Which weights to load. Every backbone but the filter bank needs some.
+    /// Sets the weights to load. Every backbone except the filter bank needs weights.
     #[must_use]
     pub fn weights(mut self, weights: Weights) -> Self {
         self.weights = weights;
         self
     }
 
-    /// Where to compute.
+    /// Sets the device.
     #[must_use]
     pub fn device(mut self, device: &Device) -> Self {
         self.device = device.clone();
         self
     }
 
-    /// What to compute in: f32, f16 or bf16.
+    /// Sets the dtype: f32, f16 or bf16.
     #[must_use]
     pub fn dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
     }
 
-    /// Compute with candle's own operations, as other devices and dtypes do, where there are faster ones (on the CPU in f32): the
-    /// reference that those are tested against. Results differ by rounding.
+    /// Selects candle's own operations where faster ones exist (on the CPU in f32). Other devices and dtypes always use them. The
+    /// faster ones are tested against them; results differ by rounding.
     #[must_use]
     pub fn plain(mut self) -> Self {
         self.plain = true;
@@ -92,8 +92,7 @@ impl ExtractorBuilder {
     /// Loads and checks the weights, folds the batch norms, and returns the extractor.
     ///
     /// # Errors
-    /// [`Error::Stages`], [`Error::DType`], [`Error::Weights`], `Error::Hub` or [`Error::Candle`]. There is no
-    /// half-loaded extractor.
+    /// [`Error::Stages`], [`Error::DType`], [`Error::Weights`], `Error::Hub` or [`Error::Candle`].
     pub fn build(self) -> Result<Box<dyn FeatureExtractor>> {
         let Self { backbone, stages, weights, device, dtype, plain } = self;
         if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
@@ -119,7 +118,7 @@ impl ExtractorBuilder {
     }
 }
 
-/// A network behind the trait.
+/// A network as a feature extractor.
 #[derive(Debug)]
 struct NetworkExtractor {
     backbone: Backbone,

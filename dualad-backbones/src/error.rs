@@ -1,93 +1,92 @@
-//! Everything that can go wrong, sorted by who is at fault.
+//! The errors of the crate.
 
 use std::path::PathBuf;
 
 use crate::backbone::Backbone;
 use crate::stage::TOKEN_STRIDE;
 
-/// The crate's result.
+/// The result of the crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. Every message names the file, key, field or value at fault and says what to do.
+/// An error of the crate. Every message names the file, key, field or value at fault and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The caller named a backbone that does not exist.
+    /// The backbone's name is unknown.
     #[error("there is no backbone \"{name}\"; choose one of {}", Backbone::ALL.map(Backbone::name).join(", "))]
     UnknownBackbone {
-        /// The name given.
+        /// The given name.
         name: String,
     },
-    /// The caller asked for stages that the backbone does not have.
+    /// The backbone does not have the requested stages, or they do not ascend.
     #[error(
-        "{backbone} has stages {available:?} here, but stages {wanted:?} were asked for; name at least one, \
-         in ascending order and each once"
+        "{backbone} has stages {available:?}, but stages {wanted:?} were requested; name at least one, in ascending order and each once"
     )]
     Stages {
         /// The backbone.
         backbone: &'static str,
-        /// The numbers asked for.
+        /// The requested numbers.
         wanted: Vec<usize>,
-        /// The numbers there are.
+        /// The numbers of the backbone's stages.
         available: Vec<usize>,
     },
-    /// The input's height or width does not fit the token grid.
+    /// The input's height or width is not a positive multiple of the token stride.
     #[error(
         "an input of {height}x{width} pixels (height x width) does not fit: both must be a positive multiple of {TOKEN_STRIDE}; resize it first"
     )]
     InputSize {
-        /// Rows.
+        /// The height in pixels.
         height: usize,
-        /// Columns.
+        /// The width in pixels.
         width: usize,
     },
     /// The input is not an image batch.
     #[error("expected an image batch of shape [batch, 3, height, width] in f16, bf16, f32 or f64, got {found}")]
     InputBatch {
-        /// Shape and dtype of the tensor given.
+        /// The shape and dtype of the given tensor.
         found: String,
     },
     /// The input holds NaN or infinity.
-    #[error("the image batch holds NaN or infinity; check how it was decoded and normalised")]
+    #[error("the image batch holds NaN or infinity; check how it was decoded and normalized")]
     InputNotFinite,
-    /// The maps given to [`crate::aggregate()`] do not belong together.
+    /// A map given to [`crate::aggregate()`] does not fit its stage or the other maps.
     #[error("feature map {index} does not fit: {reason}")]
     FeatureMap {
-        /// Which map, from 0.
+        /// The index of the map, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A dtype that features cannot be computed in.
+    /// Features cannot be computed in the dtype.
     #[error("features can be computed in f32, f16 or bf16, not in {dtype}")]
     DType {
-        /// The dtype asked for.
+        /// The requested dtype.
         dtype: String,
     },
-    /// The weights are at fault.
+    /// The weights cannot be loaded.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The hub, or the way to it, is at fault.
+    /// The weights cannot be downloaded.
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
-    /// The device or candle is at fault.
+    /// The device or candle failed.
     #[error("candle could not compute the features: {0}")]
     Candle(#[from] candle_core::Error),
 }
 
-/// What is wrong with a weight file.
+/// An error of a weight file.
 ///
 /// `source_name` is the file's path, `<bytes>` or `<synthetic>`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
-    /// The backbone needs weights and none were named.
+    /// The backbone needs weights and none were given.
     #[error("{backbone} needs weights: name a safetensors file{}", if *.on_hub { " or take them from the hub" } else { " (the hub has none for it)" })]
     NotGiven {
         /// The backbone.
         backbone: Backbone,
-        /// Whether the hub has some.
+        /// True if the hub has weights for it.
         on_hub: bool,
     },
     /// The file cannot be opened or read.
@@ -95,22 +94,22 @@ pub enum WeightsError {
     Io {
         /// The file.
         path: PathBuf,
-        /// The operating system's word.
+        /// The operating system's error.
         error: std::io::Error,
     },
-    /// The path leads to something else than a file.
+    /// The path leads to a folder or a device.
     #[error("{} is a folder or a device, not a file of weights", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
-    /// What should be a SHA-256 is none.
-    #[error("\"{}\" is no SHA-256; write its 64 hexadecimal digits and nothing else", value.escape_debug())]
+    /// A value is not a SHA-256.
+    #[error("\"{}\" is not a SHA-256; write its 64 hexadecimal digits and nothing else", value.escape_debug())]
     NotADigest {
         /// The value.
         value: String,
     },
-    /// The file is not of its format, or not all of it.
+    /// The file is truncated or of another format.
     #[error(
         "{source_name} is not a complete {format} file ({}); it may be truncated or of another format: delete it, then fetch or convert it again",
         shown(reason)
@@ -118,24 +117,24 @@ pub enum WeightsError {
     Malformed {
         /// The weights.
         source_name: String,
-        /// The format it should have.
+        /// The expected format.
         format: &'static str,
-        /// What the reader found.
+        /// The reader's error.
         reason: String,
     },
-    /// The file's content is not the one that was expected.
+    /// The file does not have the expected SHA-256.
     #[error(
         "{source_name} has SHA-256 {found}, expected {expected}; delete it and fetch it again, or correct the expected value"
     )]
     Sha256 {
         /// The weights.
         source_name: String,
-        /// Expected digest.
+        /// The expected digest.
         expected: String,
         /// The file's digest.
         found: String,
     },
-    /// A tensor that the network needs is not there.
+    /// The file lacks a tensor that the network needs.
     #[error(
         "{source_name} has no tensor \"{}\", which {network} needs ({missing} missing in all); these may be the weights of another network",
         shown(key)
@@ -145,14 +144,14 @@ pub enum WeightsError {
         source_name: String,
         /// The network.
         network: &'static str,
-        /// The first key that is missing.
+        /// The first missing key.
         key: String,
-        /// How many are.
+        /// The number of missing keys.
         missing: usize,
     },
-    /// A tensor is there that the network does not know.
+    /// The file holds a tensor that the network does not know.
     #[error(
-        "{source_name} holds a tensor \"{}\", which {network} does not know ({extra} such in all); these may be the weights of another network, or allow extra keys when loading",
+        "{source_name} holds a tensor \"{}\", which {network} does not know ({extra} unknown in all); these may be the weights of another network, or allow extra keys when loading",
         shown(key)
     )]
     ExtraKey {
@@ -160,12 +159,12 @@ pub enum WeightsError {
         source_name: String,
         /// The network.
         network: &'static str,
-        /// The first key that is too many.
+        /// The first extra key.
         key: String,
-        /// How many are.
+        /// The number of extra keys.
         extra: usize,
     },
-    /// A tensor has another shape than the network's.
+    /// A tensor's shape is not the network's.
     #[error(
         "{source_name}: tensor \"{}\" has shape {found:?}, but the network needs {expected:?}; these may be the weights of another network",
         shown(key)
@@ -175,19 +174,19 @@ pub enum WeightsError {
         source_name: String,
         /// The tensor.
         key: String,
-        /// The shape needed.
+        /// The network's shape.
         expected: Vec<usize>,
-        /// The shape found.
+        /// The tensor's shape.
         found: Vec<usize>,
     },
-    /// A tensor has a dtype that is no floating-point one.
+    /// A tensor's dtype is not a floating-point one.
     #[error("{source_name}: tensor \"{}\" has dtype {found}; convert it to F32, F16, BF16 or F64", shown(key))]
     DType {
         /// The weights.
         source_name: String,
         /// The tensor.
         key: String,
-        /// The dtype found.
+        /// The tensor's dtype.
         found: String,
     },
     /// A tensor holds NaN or infinity.
@@ -201,9 +200,9 @@ pub enum WeightsError {
         /// The tensor.
         key: String,
     },
-    /// A tensor's numbers are finite, but not once its batch norm is folded in, or not in the dtype asked for.
+    /// A tensor's values are finite, but not after its batch norm is folded in, or not in the requested dtype.
     #[error(
-        "{source_name}: tensor \"{}\" becomes NaN or infinite once its batch norm is folded in and it is held in {dtype}; choose f32, or check its batch norm's running_var",
+        "{source_name}: tensor \"{}\" becomes NaN or infinite when its batch norm is folded in and it is converted to {dtype}; choose f32, or check its batch norm's running_var",
         shown(key)
     )]
     Overflow {
@@ -211,12 +210,12 @@ pub enum WeightsError {
         source_name: String,
         /// The tensor.
         key: String,
-        /// The dtype asked for.
+        /// The requested dtype.
         dtype: String,
     },
 }
 
-/// A name out of a file: without control characters, and no longer than a line.
+/// Returns a name from a file, with control characters escaped and cut to 200 characters.
 fn shown(key: &str) -> String {
     let mut shown: String = key.chars().take(200).flat_map(char::escape_debug).collect();
     if key.chars().nth(200).is_some() {

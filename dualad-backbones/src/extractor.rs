@@ -12,12 +12,12 @@ use crate::error::Result;
 use crate::stage::Stage;
 use crate::weights::Provenance;
 
-/// A frozen feature extractor: image batches in, one feature map per requested stage out.
+/// A frozen feature extractor, which computes one feature map per requested stage from an image batch.
 ///
-/// Images are RGB, scaled to `[0, 1]` and normalised with ImageNet's mean and deviation ([`crate::MEAN`],
-/// [`crate::STANDARD_DEVIATION`]), `[batch, 3, height, width]`, both sides multiples of 16.
+/// Images are RGB, `[batch, 3, height, width]`, scaled to `[0, 1]` and normalized with the ImageNet mean and standard deviation
+/// ([`crate::IMAGENET_MEAN`], [`crate::IMAGENET_STD`]). Both sides are multiples of 16.
 ///
-/// Memory grows with the number of pixels; for a vision transformer with its square (every token attends to every other).
+/// Memory grows linearly with the number of pixels, and quadratically for a vision transformer (every token attends to every other).
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -33,42 +33,42 @@ use crate::weights::Provenance;
 /// # Ok::<(), dualad_backbones::Error>(())
 /// ```
 pub trait FeatureExtractor: Debug + Send + Sync {
-    /// Which backbone this is.
+    /// Returns the backbone.
     fn backbone(&self) -> Backbone;
 
-    /// The requested stages, in order: channels and strides of what [`Self::extract`] returns.
+    /// Returns the requested stages, which give the channels and strides of the maps that [`Self::extract`] returns, in that order.
     fn stages(&self) -> &[Stage];
 
-    /// Where maps are computed and returned.
+    /// Returns the device of the maps.
     fn device(&self) -> &Device;
 
-    /// What maps are computed and returned in.
+    /// Returns the dtype of the maps.
     fn dtype(&self) -> DType;
 
-    /// Where the weights came from.
+    /// Returns the record of where the weights come from.
     fn provenance(&self) -> &Provenance;
 
-    /// `[batch, 3, height, width]` to one `[batch, channels, rows, columns]` map per stage, as [`Stage::map_shape`]
-    /// says. The images are brought to [`Self::dtype`] and [`Self::device`] first. No gradient is kept.
+    /// Computes one map `[batch, channels, rows, columns]` per stage from images `[batch, 3, height, width]`. [`Stage::map_shape`] gives
+    /// its shape. The images are converted to [`Self::dtype`] and moved to [`Self::device`] first. No gradient is kept.
     ///
     /// # Errors
     /// [`Error::InputBatch`] or [`Error::InputSize`] if the images' shape or dtype does not fit,
-    /// [`Error::InputNotFinite`] if they hold NaN or infinity (looked for on the CPU only), [`Error::Candle`] if the
-    /// device fails. Normalised images have values from -3 to 3; maps of values beyond 1e6 may not be finite.
+    /// [`Error::InputNotFinite`] if they hold NaN or infinity (checked on the CPU only), [`Error::Candle`] if the
+    /// device fails. Normalized images have values from -3 to 3. For values beyond 1e6, maps may not be finite.
     fn extract(&self, images: &Tensor) -> Result<Vec<Tensor>>;
 
-    /// `[batch, 3, height, width]` to stride-16 tokens `[batch, height / 16 * width / 16, channels]`, the sum of all
-    /// stages' channels wide: what the reconstruction network reads ([`aggregate()`]).
+    /// Computes tokens `[batch, height / 16 * width / 16, channels]` from images `[batch, 3, height, width]`: the maps of all stages,
+    /// brought to stride 16 and concatenated over channels ([`aggregate()`]).
     ///
     /// # Errors
-    /// As [`Self::extract`].
+    /// Those of [`Self::extract`].
     fn tokens(&self, images: &Tensor) -> Result<Tensor> {
         let maps = self.extract(images)?;
         let (_, _, height, width) = images.dims4()?;
         aggregate(&maps, self.stages(), [height, width])
     }
 
-    /// Channels of a token.
+    /// Returns the channels of a token, the sum over all stages.
     fn token_channels(&self) -> usize {
         self.stages().iter().map(|stage| stage.channels).sum()
     }

@@ -1,10 +1,13 @@
-//! Frozen image backbones on [candle](candle_core): the feature maps that visual anomaly detection reads.
+//! Frozen image backbones on [candle](candle_core), which compute feature maps for visual anomaly detection.
 //!
-//! 1. Name a [`Backbone`]: it knows its stages, channels and strides before any weight is loaded.
-//! 2. Build a [`FeatureExtractor`] with [`Backbone::extractor`], from [`Weights`] in a file, in bytes or on the hub.
+//! 1. Choose a [`Backbone`]. Its stages, channels and strides are known before any weights are loaded.
+//! 2. Build a [`FeatureExtractor`] with [`Backbone::extractor`] from [`Weights`]: a file, bytes or a file on the hub.
 //!    [`Backbone::FilterBank`] needs none.
-//! 3. [`FeatureExtractor::extract`] turns `[batch, 3, height, width]` images into one map per stage;
-//!    [`FeatureExtractor::tokens`] also brings the maps to stride 16 and joins them, `[batch, tokens, channels]`.
+//! 3. [`FeatureExtractor::extract`] computes one map per stage from images `[batch, 3, height, width]`.
+//!    [`FeatureExtractor::tokens`] also brings the maps to stride 16 and concatenates them to `[batch, tokens, channels]`.
+//!
+//! The crate depends on no data sets and no detector. Two choices are DualAD's: the default stages
+//! ([`Backbone::default_stages`]) and the token stride ([`TOKEN_STRIDE`]).
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -18,12 +21,12 @@
 //! ```
 //!
 //! # Threads
-//! An extractor is `Send + Sync` and keeps no state between calls. On the CPU its work runs on candle's and rayon's
-//! global thread pools.
+//! An extractor is `Send + Sync`; calls do not affect one another's results. On the CPU it computes on candle's and rayon's global
+//! thread pools.
 //!
 //! # Features
-//! `hub` (default): weights from the Hugging Face hub; without it there is no network code in the build. `cuda`,
-//! `cudnn`, `metal`, `mkl`, `accelerate`: forwarded to candle.
+//! - `hub` (default): weights from the Hugging Face hub. Without it, the crate has no network code.
+//! - `cuda`, `cudnn`, `metal`, `mkl`, `accelerate`: those of candle.
 
 mod aggregate;
 mod backbone;
@@ -59,7 +62,7 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// The ImageNet standard deviation of red, green and blue on the scale `[0, 1]`.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// The README's code, compiled and run.
+/// The README's examples, compiled and run as tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

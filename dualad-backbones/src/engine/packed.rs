@@ -77,7 +77,7 @@ impl PackedOp {
         }
     }
 
-    /// The matrices that it multiplies with.
+    /// Returns the packed matrices.
     fn packed(&mut self) -> Vec<&mut Packed> {
         match self {
             Self::Conv { convolution, .. } => convolution.packed().iter_mut().collect(),
@@ -145,7 +145,7 @@ impl PackedEngine {
     }
 }
 
-/// The number of elements of a value.
+/// Returns the number of elements of a value.
 fn elements(shape: ValueShape, batch: usize) -> usize {
     batch * shape.positions() * shape.channels()
 }
@@ -254,7 +254,7 @@ impl Engine for PackedEngine {
     }
 }
 
-/// The images in a tensor, and their size.
+/// Returns the images in a tensor, and their size.
 fn images<'a>(storage: &'a CpuStorage, layout: &Layout) -> CandleResult<(&'a [f32], MapSize)> {
     let (batch, _, rows, columns) = layout.shape().dims4()?;
     let Some((start, end)) = layout.contiguous_offsets() else {
@@ -263,7 +263,7 @@ fn images<'a>(storage: &'a CpuStorage, layout: &Layout) -> CandleResult<(&'a [f3
     Ok((&storage.as_slice::<f32>()?[start..end], MapSize { batch, rows, columns }))
 }
 
-/// Images `[batch, 3, height, width]` to all maps `[batch, channels, rows, columns]`, one after the other.
+/// The operation from images `[batch, 3, height, width]` to all maps `[batch, channels, rows, columns]`, one after the other.
 struct Maps<'a>(&'a PackedEngine);
 
 impl CustomOp1 for Maps<'_> {
@@ -286,7 +286,8 @@ impl CustomOp1 for Maps<'_> {
     }
 }
 
-/// Images `[batch, 3, height, width]` to tokens `[batch, tokens, channels]`: [`crate::aggregate()`] without planes.
+/// The operation from images `[batch, 3, height, width]` to tokens `[batch, tokens, channels]`. The result is that of
+/// [`crate::aggregate()`], computed from maps whose channels are last.
 struct Tokens<'a> {
     engine: &'a PackedEngine,
     stages: &'a [Stage],

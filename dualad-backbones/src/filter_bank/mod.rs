@@ -1,24 +1,23 @@
-//! A backbone that needs no weights: oriented, multi-scale band-pass energies and local colour statistics.
+//! The filter bank, a backbone without weights: oriented, multi-scale band-pass energies and local color statistics.
 //!
 //! A windowed scattering transform of two orders (Bruna and Mallat, "Invariant Scattering Convolution Networks", IEEE
 //! TPAMI 35(8), 2013) with Morlet wavelets on a Gaussian pyramid (Burt and Adelson, "The Laplacian Pyramid as a Compact
-//! Image Code", IEEE Trans. Communications 31(4), 1983). How it was chosen among some 55 designs, and what the others
-//! reached: `docs/filter-bank.md`.
+//! Image Code", IEEE Trans. Communications 31(4), 1983). `docs/filter-bank.md` compares it with about 55 other designs.
 //!
 //! # Definition
-//! Planes, from the normalised red, green and blue: luminance (r + g + b) / 3, and the opponent colours 4 (r - g) and
+//! The planes are, from normalized red, green and blue: luminance (r + g + b) / 3, and the opponent colors 4 (r - g) and
 //! r + g - 2 b. Each is halved four times (levels 0 to 4) by the taps \[1 3 3 1\] / 8 in both directions. The first order is
-//! the modulus M of four Morlet wavelets at each level ([`morlet`]); the second filters a luminance modulus once more, an
-//! octave coarser. Every border is replicated. Energies pass through f(m) = 2 ln(1 + m / 0.05): 0.05 is about 3 of 255
-//! grey levels, and filters of unit peak response an octave apart see natural images (whose spectra fall as 1 / f)
-//! with about the same energy, so that one knee and one gain serve every scale.
+//! the modulus M of four Morlet wavelets at each level ([`morlet`]). The second order filters a luminance modulus once more, an
+//! octave coarser. Every border is replicated. Energies pass through f(m) = 2 ln(1 + m / 0.05), where 0.05 is about 3 of 255
+//! gray levels. The spectra of natural images fall as 1 / f, so filters of unit peak response have about the same energy in every
+//! octave: one knee and one gain suffice for all scales.
 //!
-//! Stage s of 1, 2, 3 has stride n = 4, 8, 16, and its channels are, in this order,
+//! The stages 1, 2, 3 have stride n = 4, 8, 16. The channels of a stage are, in this order:
 //!
-//! | channels | what |
+//! | channels | content |
 //! |---|---|
 //! | 8 | f(mean of M) in n x n blocks: luminance, levels (0, 1), (2, 3), (3, 4) of the three stages, 4 orientations each |
-//! | 4 | the same levels of the two opponent colours, M's mean over orientations |
+//! | 4 | the same levels of the two opponent colors, M's mean over orientations |
 //! | 3 | the mean of each plane |
 //! | 3 | f(standard deviation) of each plane within the block, at full resolution |
 //! | 32, 16, 16 | 2 f(mean of the second order) for luminance moduli of levels (0, 1), (2), (3), 4 x 4 orientations |
@@ -38,26 +37,26 @@ use crate::weights::Provenance;
 use morlet::{Morlet, ORIENTATIONS};
 use plane::Plane;
 
-/// Channels: 8 + 4 + 3 + 3 of the first order, 16 for every level of the second.
+/// The stages. Their channels are 8 + 4 + 3 + 3 of the first order, and 16 for every level of the second.
 pub(crate) const STAGES: [Stage; 3] =
     [Stage::new(1, 18 + 32, 4), Stage::new(2, 18 + 16, 8), Stage::new(3, 18 + 16, 16)];
 
-/// Levels whose first-order moduli a stage holds.
+/// The levels of each stage's first-order moduli.
 const FIRST_ORDER: [[usize; 2]; 3] = [[0, 1], [2, 3], [3, 4]];
-/// Levels whose luminance moduli a stage holds filtered once more.
+/// The levels of each stage's luminance moduli that are filtered once more.
 const SECOND_ORDER: [&[usize]; 3] = [&[0, 1], &[2], &[3]];
-/// Pyramid level of stride n = 4, 8, 16, at which a stage's plane means are read.
+/// The pyramid level of each stage's plane means, whose stride is the stage's.
 const MEAN_LEVEL: [usize; 3] = [2, 3, 4];
 
 const KNEE: f32 = 0.05;
 const GAIN: f32 = 2.0;
-/// The second order is fainter than the first by about this factor.
+/// The ratio between the first order's energy and the second's, approximately.
 const SECOND_ORDER_GAIN: f32 = 2.0;
 
-/// The weight-free backbone: [`Backbone::FilterBank`] builds one.
+/// The backbone without weights. [`Backbone::FilterBank`] builds one.
 ///
-/// It computes in f32 on the CPU whatever device and dtype are asked for; images are brought there, and maps are brought
-/// to the device and dtype asked for.
+/// It always computes in f32 on the CPU. Images are moved there, and maps are moved to the requested device and converted to the
+/// requested dtype.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -66,7 +65,7 @@ const SECOND_ORDER_GAIN: f32 = 2.0;
 /// let extractor = Backbone::FilterBank.extractor().stages(&[3]).build()?;
 /// let even = Tensor::full(0.5f32, (1, 3, 16, 16), &Device::Cpu)?;
 /// let token = extractor.tokens(&even)?.flatten_all()?.to_vec1::<f32>()?;
-/// // Where nothing changes there are no energies: the mean luminance is all that is left.
+/// // A constant image has no energies: only the mean luminance is not zero.
 /// let rest = [&token[..12], &token[13..]].concat();
 /// assert!((token[12] - 0.5).abs() < 1e-3 && rest.iter().all(|x| x.abs() < 1e-3));
 /// # Ok::<(), dualad_backbones::Error>(())
@@ -85,13 +84,13 @@ impl FilterBank {
         Self { stages, device, dtype, provenance: Provenance::default(), morlet: Morlet::new() }
     }
 
-    /// One image's stage maps, each `[channels, rows, columns]` row-major.
+    /// Computes one image's stage maps, each `[channels, rows, columns]`, row-major.
     fn maps(&self, image: &[f32], [rows, columns]: [usize; 2]) -> Vec<Vec<f32>> {
         let last = self.stages.iter().map(|stage| stage.index).max().unwrap_or(1);
         let pyramids = pyramids(image, [rows, columns], MEAN_LEVEL[last - 1]);
         let levels = FIRST_ORDER[last - 1][1] + 1;
         let jobs: Vec<(usize, usize)> = (0..levels).flat_map(|level| (0..3).map(move |plane| (level, plane))).collect();
-        // [level * 3 + plane]: the modulus of each orientation.
+        // The modulus of each orientation, at index level * 3 + plane.
         let first: Vec<[Plane; ORIENTATIONS]> =
             jobs.par_iter().map(|&(level, plane)| self.morlet.moduli(&pyramids[plane][level])).collect();
         let stages = self.stages.par_iter();
@@ -115,7 +114,7 @@ impl FilterBank {
             append(&mut map, &pyramid[MEAN_LEVEL[index]], |mean| mean);
         }
         for pyramid in pyramids {
-            append(&mut map, &pyramid[0].deviation(n), compress);
+            append(&mut map, &pyramid[0].std(n), compress);
         }
         for &level in SECOND_ORDER[index] {
             for modulus in &first[level * 3] {
@@ -128,7 +127,7 @@ impl FilterBank {
     }
 }
 
-/// The luminance and the two opponent colours, halved up to `last`.
+/// Computes the pyramids of the luminance and of the two opponent colors, with the levels 0 to `last`.
 fn pyramids(image: &[f32], [rows, columns]: [usize; 2], last: usize) -> [Vec<Plane>; 3] {
     let (red, rest) = image.split_at(rows * columns);
     let (green, blue) = rest.split_at(rows * columns);

@@ -1,12 +1,12 @@
-//! Moduli of four Morlet wavelets.
+//! The moduli of four Morlet wavelets.
 //!
-//! With the Gaussian w(x, y) of deviation 1.6 over 7 x 7 taps, scaled to the sum 1, orientation k of 0..4 filters with
+//! Let w(x, y) be the Gaussian of standard deviation 1.6 over 7 x 7 taps, scaled to the sum 1. The filter of orientation k of 0..4 is
 //!
 //! w(x, y) (exp(i p) - c), p = (2 pi / 4) (x cos(pi k / 4) + y sin(pi k / 4)), c = sum of w exp(i p),
 //!
-//! whose response to a constant is zero and whose peak response is about 1. The wavelength is 4 pixels of the plane's own
-//! level. Both w and exp(i p) are products of a function of x and one of y, so that each filter is a horizontal pass and
-//! a vertical one: 98 multiplications a pixel for all four where the two-dimensional kernels take 392.
+//! Its response to a constant is zero and its peak response is about 1. The wavelength is 4 pixels of the plane's own level. Both w
+//! and exp(i p) are products of a function of x and one of y, so each filter is a horizontal and a vertical pass: 98
+//! multiplications per pixel for all four filters instead of 392.
 
 use std::f64::consts::{PI, TAU};
 
@@ -15,27 +15,27 @@ use crate::filter_bank::plane::Plane;
 pub(super) const ORIENTATIONS: usize = 4;
 const RADIUS: usize = 3;
 const TAPS: usize = 2 * RADIUS + 1;
-const DEVIATION: f64 = 1.6;
+const STD: f64 = 1.6;
 const WAVELENGTH: f64 = 4.0;
 
 type Taps = [f32; TAPS];
 
-/// One-dimensional factors of the filters.
+/// The one-dimensional factors of the filters.
 #[derive(Debug)]
 pub(super) struct Morlet {
     gaussian: Taps,
-    /// The Gaussian times cosine and sine at the full frequency (orientation 0 and 2)...
+    /// The Gaussian times cosine and sine at the full frequency (orientations 0 and 2).
     straight: [Taps; 2],
-    /// ...and at its projection on an axis for the diagonals (orientations 1 and 3).
+    /// The Gaussian times cosine and sine at the frequency's projection on an axis (orientations 1 and 3).
     diagonal: [Taps; 2],
-    /// c of the straight and of the diagonal filters (it is real).
+    /// The constant c of the straight and of the diagonal filters. It is real.
     constants: [f32; 2],
 }
 
 impl Morlet {
     pub(super) fn new() -> Self {
         let offset = |tap: usize| tap as f64 - RADIUS as f64;
-        let weights: [f64; TAPS] = std::array::from_fn(|tap| (-offset(tap).powi(2) / (2.0 * DEVIATION.powi(2))).exp());
+        let weights: [f64; TAPS] = std::array::from_fn(|tap| (-offset(tap).powi(2) / (2.0 * STD.powi(2))).exp());
         let sum: f64 = weights.iter().sum();
         let modulated = |frequency: f64, wave: fn(f64) -> f64| -> [f64; TAPS] {
             std::array::from_fn(|tap| weights[tap] / sum * wave(frequency * offset(tap)))
@@ -51,7 +51,7 @@ impl Morlet {
         }
     }
 
-    /// The modulus of each orientation's response, of the plane's own size.
+    /// Returns the modulus of each orientation's response. It has the plane's size.
     pub(super) fn moduli(&self, plane: &Plane) -> [Plane; ORIENTATIONS] {
         let (rows, columns) = (plane.rows(), plane.columns());
         let across = |taps: &Taps| horizontal(plane, taps);
@@ -63,12 +63,12 @@ impl Morlet {
         for row in 0..rows {
             let mut down = |index: usize, passed: &Padded, taps: &Taps| vertical(&mut sums[index], passed, row, taps);
             down(0, &smooth, &self.gaussian);
-            // Orientation 0: waves along x, smooth along y. Orientation 2: the reverse.
+            // Orientation 0 has its wave along x and the Gaussian along y; orientation 2 has them exchanged.
             down(1, &straight[0], &self.gaussian);
             down(2, &straight[1], &self.gaussian);
             down(3, &smooth, &self.straight[0]);
             down(4, &smooth, &self.straight[1]);
-            // Diagonals: products of two waves, (a + ib)(c + id) and, x reversed, (a - ib)(c + id).
+            // The diagonals are products of two waves: (a + ib)(c + id), and (a - ib)(c + id) with x reversed.
             down(5, &diagonal[0], &self.diagonal[0]);
             down(6, &diagonal[1], &self.diagonal[1]);
             down(7, &diagonal[0], &self.diagonal[1]);
@@ -88,7 +88,7 @@ impl Morlet {
     }
 }
 
-/// Rows that were filtered along x, the border's replicated.
+/// Rows that are filtered along x, with the border rows replicated.
 struct Padded {
     columns: usize,
     values: Vec<f32>,
@@ -110,7 +110,7 @@ fn horizontal(plane: &Plane, taps: &Taps) -> Padded {
     Padded { columns, values }
 }
 
-/// One row filtered along y.
+/// Filters one row along y.
 fn vertical(sums: &mut Vec<f32>, passed: &Padded, row: usize, taps: &Taps) {
     sums.clear();
     sums.resize(passed.columns, 0.0);

@@ -1,4 +1,4 @@
-//! One channel of an image and what the filter bank does to it besides filtering.
+//! One channel of an image, and the filter bank's operations on it except the wavelets.
 
 /// `[rows, columns]`, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,13 +26,13 @@ impl Plane {
         &self.values
     }
 
-    /// The row at an index that may lie outside, where the border is replicated.
+    /// Returns the row at an index. Outside the plane the border is replicated.
     pub(super) fn row(&self, index: isize) -> &[f32] {
         let index = index.clamp(0, self.rows as isize - 1) as usize;
         &self.values[index * self.columns..][..self.columns]
     }
 
-    /// The mean of planes of one size.
+    /// Returns the mean of planes of one size.
     pub(super) fn mean(planes: &[Self]) -> Self {
         let Self { rows, columns, .. } = planes[0];
         let share = 1.0 / planes.len() as f32;
@@ -40,7 +40,7 @@ impl Plane {
         Self::new(rows, columns, (0..rows * columns).map(at).collect())
     }
 
-    /// Half the rows and columns (both even), each cell centred between two: taps \[1 3 3 1\] / 8 in both directions.
+    /// Halves the rows and columns (both even) by the taps \[1 3 3 1\] / 8 in both directions. Each cell is centered between two.
     pub(super) fn halve(&self) -> Self {
         let (rows, columns) = (self.rows / 2, self.columns / 2);
         let mut values = Vec::with_capacity(rows * columns);
@@ -60,16 +60,16 @@ impl Plane {
         Self::new(rows, columns, values)
     }
 
-    /// The mean of each `n` x `n` block. `n` divides rows and columns.
+    /// Returns the mean of each `n` x `n` block. `n` divides rows and columns.
     pub(super) fn pool(&self, n: usize) -> Self {
         self.blocks(n, |block| block.sum::<f32>() / (n * n) as f32)
     }
 
-    /// The standard deviation (of a whole population) within each `n` x `n` block. `n` divides rows and columns.
-    pub(super) fn deviation(&self, n: usize) -> Self {
+    /// Returns the population standard deviation of each `n` x `n` block. `n` divides rows and columns.
+    pub(super) fn std(&self, n: usize) -> Self {
         let count = (n * n) as f32;
         self.blocks(n, |block| {
-            // The block's own mean first: the difference of two large sums would not be zero for a constant block.
+            // The block's mean is subtracted first: E(x^2) - E(x)^2 would not be exactly zero for a constant block.
             let mean = block.clone().sum::<f32>() / count;
             (block.map(|value| (value - mean).powi(2)).sum::<f32>() / count).sqrt()
         })

@@ -11,19 +11,19 @@ use crate::hub::error::HubError;
 use crate::hub::name::{is_commit, is_sha256};
 use crate::hub_file::HubFile;
 
-/// A file that is in the cache now.
+/// A file in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fetched {
-    /// Where it lies.
+    /// The file's path in the cache.
     pub path: PathBuf,
-    /// The commit that its revision stood for.
+    /// The commit that its revision named.
     pub commit: String,
-    /// The SHA-256 that the content had when it was fetched; the hub tells it of large files only.
+    /// The SHA-256 of the content when it was fetched, or `None` for a small file, for which the hub gives none.
     pub sha256: Option<String>,
 }
 
-/// Where the hub's cache keeps a file: content under `blobs`, names under `snapshots`, branches under `refs`.
+/// The places of one file in the cache.
 pub(super) struct CacheEntry<'a> {
     cache: &'a Path,
     repo: hf_hub::CacheRepo,
@@ -38,12 +38,12 @@ impl<'a> CacheEntry<'a> {
         Self { cache, repo: Cache::new(cache.into()).repo(repo), folder, file }
     }
 
-    /// The file, if the cache has it for the revision (a branch that was fetched before, or a commit).
+    /// Returns the file if the cache has it for the revision (a branch that was fetched before, or a commit).
     pub(super) fn find(&self) -> Option<Fetched> {
         let commits = [read_line(&self.reference()), Some(self.file.revision.to_ascii_lowercase())];
         commits.into_iter().flatten().filter(|commit| is_commit(commit)).find_map(|commit| {
             let path = self.repo.pointer_path(&commit).join(&self.file.filename);
-            // The snapshot is a link to a blob, and a large file's blob is named by its SHA-256.
+            // The snapshot is a link to a blob. A large file's blob is named by its SHA-256.
             let blob = path.is_file().then(|| std::fs::canonicalize(&path).ok()).flatten();
             let name = blob.as_ref().and_then(|blob| blob.file_name()?.to_str()).unwrap_or_default();
             let sha256 = is_sha256(name).then(|| name.to_owned());
@@ -64,7 +64,7 @@ impl<'a> CacheEntry<'a> {
         self.cache.join(".locks").join(folder).join(format!("{}.lock", metadata.etag))
     }
 
-    /// Gives the content its name under the commit, then says that the revision is that commit.
+    /// Gives the content its name under the commit, then records that the revision names that commit.
     pub(super) fn publish(&self, metadata: &Metadata, blob: &Path) -> Result<Fetched, HubError> {
         let commit = metadata.commit.clone();
         let snapshot = self.repo.pointer_path(&commit);
@@ -82,30 +82,28 @@ impl<'a> CacheEntry<'a> {
         if reference.file_name().is_some_and(|_| !is_commit(&self.file.revision)) {
             let parent = reference.parent().unwrap_or(&self.folder);
             std::fs::create_dir_all(parent).map_err(at(parent))?;
+            remove_obstacle(&reference).map_err(at(&reference))?;
             write_atomically(&reference, commit.as_bytes()).map_err(at(&reference))?;
         }
         Ok(Fetched { path, commit, sha256: metadata.sha256().map(str::to_owned) })
     }
 }
 
-/// A relative link from a snapshot to its blob, as Python's client makes it; where links cannot be made, a copy.
+/// Makes a relative link from a snapshot to its blob, as Python's client does; where links cannot be made, a copy.
 fn link(blob: &Path, path: &Path, folder: &Path) -> std::io::Result<()> {
     let depth = path.parent().and_then(|parent| parent.strip_prefix(folder).ok()).map_or(0, |p| p.components().count());
     let mut target: PathBuf = std::iter::repeat_n("..", depth).collect();
     target.push("blobs");
     target.push(blob.file_name().unwrap_or_default());
-    // A link that points nowhere (its blob was deleted) is in the way of a new one.
-    if path.symlink_metadata().is_ok() && !path.exists() {
-        std::fs::remove_file(path)?;
-    }
+    remove_obstacle(path)?;
     #[cfg(unix)]
     let linked = std::os::unix::fs::symlink(&target, path);
     #[cfg(windows)]
     let linked = std::os::windows::fs::symlink_file(&target, path);
     #[cfg(not(any(unix, windows)))]
     let linked: std::io::Result<()> = Err(std::io::ErrorKind::Unsupported.into());
+    // Another process may have made it meanwhile.
     if linked.is_ok() || path.is_file() {
-        // Made, or made by another process meanwhile.
         return Ok(());
     }
     let mut copy = AtomicFile::create(path)?;
@@ -113,7 +111,15 @@ fn link(blob: &Path, path: &Path, folder: &Path) -> std::io::Result<()> {
     copy.commit()
 }
 
-/// The text of a small file of one line; of nothing but a regular file.
+/// Removes a link whose target was deleted, a pipe or a device: they cannot be replaced.
+fn remove_obstacle(path: &Path) -> std::io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !path.is_file() && !found.is_dir() => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the trimmed text of a regular file of at most 4096 bytes, or `None` if it is empty or cannot be read.
 pub(super) fn read_line(path: &Path) -> Option<String> {
     let file = open_file(path).ok()?;
     let mut text = String::new();

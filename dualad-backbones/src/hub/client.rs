@@ -1,4 +1,4 @@
-//! The hub's protocol: a file's facts, and its bytes from a position on.
+//! The hub's protocol: a file's metadata, and its bytes from a position on.
 
 use std::io::Read;
 use std::time::Duration;
@@ -10,31 +10,31 @@ use crate::hub::error::HubError;
 use crate::hub::name::{is_commit, is_sha256};
 use crate::hub_file::HubFile;
 
-/// Redirects to follow before giving up. The hub sends one to its storage, and one more for a renamed repository.
+/// The maximum number of redirects. The hub sends one to its storage, and one more for a renamed repository.
 const MAX_REDIRECTS: u32 = 5;
 
-/// A day: what is asked for beyond it is as good as for ever, and too much for a clock.
+/// The maximum timeout: one day. A much longer one would overflow the clock.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
-/// What the hub says of a file.
+/// The metadata of a file on the hub.
 #[derive(Debug)]
 pub(super) struct Metadata {
-    /// The commit that the revision stands for.
+    /// The commit that the revision names.
     pub(super) commit: String,
-    /// Names the content. For a large file it is the content's SHA-256.
+    /// The entity tag, which names the content. For a large file it is the content's SHA-256.
     pub(super) etag: String,
-    /// Bytes.
+    /// The size in bytes.
     pub(super) size: u64,
 }
 
 impl Metadata {
-    /// The content's SHA-256, where the hub tells it.
+    /// Returns the content's SHA-256, or `None` for a small file.
     pub(super) fn sha256(&self) -> Option<&str> {
         is_sha256(&self.etag).then_some(self.etag.as_str())
     }
 }
 
-/// Talks to one server.
+/// A client of one server.
 pub(super) struct Client<'a> {
     agent: Agent,
     pub(super) endpoint: &'a str,
@@ -62,7 +62,7 @@ impl<'a> Client<'a> {
             .user_agent(concat!("dualad/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
             .https_only(scheme == Some("https://"))
-            // Redirects are followed here, where it can be seen to whom the token goes.
+            // Redirects are followed by this module, which decides whether the token is sent.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_resolve(Some(timeout))
@@ -70,7 +70,7 @@ impl<'a> Client<'a> {
             .timeout_send_request(Some(timeout))
             .timeout_recv_response(Some(timeout))
             .timeout_per_read(Some(timeout))
-            // Bytes that never become content (endless chunk headers) end here. A long download is several of these.
+            // This ends an answer whose bytes never become content (endless chunk headers). A longer download takes several requests.
             .timeout_recv_body(Some(timeout.saturating_mul(10).min(MAX_WAIT)))
             .build();
         Ok(Self { agent: config.new_agent(), endpoint, timeout, token: token.map(|token| format!("Bearer {token}")) })
@@ -80,7 +80,7 @@ impl<'a> Client<'a> {
         format!("{}/{}/resolve/{}/{}", self.endpoint, file.repo, revision.replace('/', "%2F"), file.filename)
     }
 
-    /// One request, to anywhere; the token goes along only to the hub itself.
+    /// Sends one request to any server. The token is sent only to the hub itself.
     fn send(&self, file: &HubFile, head: bool, url: &str, range: Option<u64>) -> Result<Response<Body>, HubError> {
         let mut request = if head { self.agent.head(url) } else { self.agent.get(url) };
         request = request.header(header::ACCEPT_ENCODING, "identity");
@@ -93,14 +93,13 @@ impl<'a> Client<'a> {
         request.call().map_err(|error| self.unreachable(file, &error))
     }
 
-    /// Asks for the file's facts with `HEAD`. The facts are the hub's own: they stand in its answer, not in that of the
-    /// storage it redirects to.
+    /// Requests the file's metadata with `HEAD`. They are in the hub's own answer, not in that of the storage it redirects to.
     pub(super) fn metadata(&self, file: &HubFile) -> Result<Metadata, HubError> {
         let mut url = self.url(file, &file.revision);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.send(file, true, &url, None)?;
             let status = response.status();
-            // A renamed repository has another place on the same server, whose answer has the facts.
+            // For a renamed repository the hub redirects to another path on the same server, whose answer has the metadata.
             let next = status.is_redirection().then(|| target(&url, &response)).flatten();
             match next.filter(|next| origin(next).eq_ignore_ascii_case(origin(self.endpoint))) {
                 Some(next) if text(&response, "x-repo-commit").is_none() => url = next,
@@ -119,7 +118,7 @@ impl<'a> Client<'a> {
         let commit = wanted(&["x-repo-commit"])?.to_ascii_lowercase();
         let etag = wanted(&["x-linked-etag", "etag"])?;
         let size = wanted(&["x-linked-size", "content-length"])?;
-        // Both become file names.
+        // The entity tag and the commit become file names.
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
         if etag.is_empty() || etag.len() > 128 || !etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err(self.protocol(file, format!("its entity tag is \"{}\"", etag.escape_debug())));
@@ -138,9 +137,9 @@ impl<'a> Client<'a> {
         Ok(Metadata { commit, etag, size })
     }
 
-    /// The file's bytes from `start` on; also whether the server began there (it may begin at 0 instead).
+    /// Requests the file's bytes from `start` on. The second value is false if the server starts at 0 instead.
     pub(super) fn bytes(&self, file: &HubFile, commit: &str, start: u64) -> Result<(impl Read, bool), HubError> {
-        // Of the commit that the facts are of: a branch may have moved on since.
+        // The metadata's commit is requested: a branch may have moved since.
         let mut url = self.url(file, commit);
         let mut start = start;
         for _ in 0..=MAX_REDIRECTS {
@@ -153,7 +152,7 @@ impl<'a> Client<'a> {
             }
             let encoding = text(&response, header::CONTENT_ENCODING.as_str());
             if encoding.as_deref().is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-                return Err(self.protocol(file, "it compresses what was asked for as it is".into()));
+                return Err(self.protocol(file, "it compresses the file although no compression was asked for".into()));
             }
             let continued = match status {
                 StatusCode::OK => start == 0,
@@ -166,7 +165,7 @@ impl<'a> Client<'a> {
                     }
                     true
                 }
-                // What was received in an earlier try is longer than the file is: start over.
+                // The bytes of an earlier attempt are more than the file has: start again.
                 StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => {
                     start = 0;
                     continue;
@@ -205,19 +204,19 @@ fn text(response: &Response<Body>, name: &str) -> Option<String> {
     Some(response.headers().get(name)?.to_str().ok()?.trim().to_owned())
 }
 
-/// Where a redirect leads: an address with a scheme, or a path on the same server.
+/// Returns the address that a redirect leads to: one with a scheme, or a path on the same server.
 fn target(url: &str, response: &Response<Body>) -> Option<String> {
     let location = text(response, header::LOCATION.as_str())?;
     if location.starts_with('/') && !location.starts_with("//") {
         return Some(format!("{}{location}", origin(url)));
     }
     let lower = location.to_ascii_lowercase();
-    // Nobody's password is sent along because a server says so.
+    // An address with user and password is refused: a server must not make this client send credentials.
     let plain = !location.contains(['@', '\\']) && !location.contains(char::is_whitespace);
     ((lower.starts_with("https://") || lower.starts_with("http://")) && plain).then_some(location)
 }
 
-/// `scheme://host:port` of a URL.
+/// Returns `scheme://host:port` of a URL.
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     url[host..].find(['/', '?', '#']).map_or(url, |path| &url[..host + path])

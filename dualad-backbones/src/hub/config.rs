@@ -16,7 +16,7 @@ const DEFAULT_MAX_BYTES: u64 = 8 << 30;
 
 type OnProgress = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
 
-/// A client of the hub: where it asks, where it keeps files, how long it waits.
+/// A client of the hub: the server's address, the cache's folder, the access token and the limits.
 ///
 /// ```no_run
 /// use dualad_backbones::hub::{Hub, terminal_progress};
@@ -40,7 +40,7 @@ pub struct Hub {
 }
 
 impl fmt::Debug for Hub {
-    /// Without the token.
+    /// Omits the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")
             .field("endpoint", &self.endpoint)
@@ -51,18 +51,18 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// As the process's environment says, read once, now.
+    /// Configures the client by the process's environment variables, which are read by this call.
     ///
     /// # Errors
-    /// [`HubError::NoCacheFolder`].
+    /// [`HubError::NoCacheFolder`] if neither `HF_HUB_CACHE` nor `HF_HOME` is set and there is no home folder.
     pub fn from_env() -> Result<Self, HubError> {
         Self::from_variables(|name| std::env::var_os(name))
     }
 
-    /// As the given variables say: [`Self::from_env`] for another environment than the process's.
+    /// Configures the client by the given variables. [`Self::from_env`] takes those of the process.
     ///
     /// # Errors
-    /// [`HubError::NoCacheFolder`].
+    /// [`HubError::NoCacheFolder`] if neither `HF_HUB_CACHE` nor `HF_HOME` is set and there is no home folder.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
         let text = |name: &str| {
             let value = variable(name)?.to_string_lossy().trim().to_owned();
@@ -77,13 +77,13 @@ impl Hub {
         let cache = folder("HF_HUB_CACHE").or_else(|| home.as_ref().map(|home| home.join("hub")));
         let token_file = folder("HF_TOKEN_PATH").or_else(|| home.as_ref().map(|home| home.join("token")));
         let token = text("HF_TOKEN").or_else(|| read_line(&token_file?));
-        // Anything but a plain no: somebody who set it wants no network.
-        let off = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
+        // Any other value means that the user wants no network.
+        let is_off = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "0" | "false" | "no" | "off");
         Ok(Self {
             endpoint: text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.into()),
             cache: cache.ok_or(HubError::NoCacheFolder)?,
             token,
-            offline: text("HF_HUB_OFFLINE").is_some_and(|value| !off(&value)),
+            offline: text("HF_HUB_OFFLINE").is_some_and(|value| !is_off(&value)),
             timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(600),
             max_bytes: DEFAULT_MAX_BYTES,
@@ -91,57 +91,57 @@ impl Hub {
         })
     }
 
-    /// The server's address, `https://huggingface.co` unless told otherwise.
+    /// Sets the server's address. Default: `HF_ENDPOINT`, else `https://huggingface.co`.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = url.into();
         self
     }
 
-    /// The cache's folder (the one that holds `models--owner--name`).
+    /// Sets the cache's folder, which holds folders such as `models--owner--name`.
     #[must_use]
     pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache = folder.into();
         self
     }
 
-    /// The access token, or none.
+    /// Sets the access token. `None` sends no token.
     #[must_use]
     pub fn token(mut self, token: Option<String>) -> Self {
         self.token = token;
         self
     }
 
-    /// Never use the network.
+    /// Forbids the network: only files in the cache are found.
     #[must_use]
     pub fn offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
     }
 
-    /// How long the server may be silent, while connecting, before its answer and between two pieces of a file: 30
-    /// seconds unless told otherwise.
+    /// Sets the time that the server may be silent while connecting, before its answer and between two pieces of a file.
+    /// Default: 30 seconds. At most one day is used.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long to wait while another process fetches the same file: 10 minutes unless told otherwise.
+    /// Sets the time to wait while another process fetches the same file. Default: 10 minutes.
     #[must_use]
     pub fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
-    /// The largest file to fetch: 8 GiB unless told otherwise.
+    /// Sets the maximum size of a file in bytes. Default: 8 GiB.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// Called when a download starts, as it goes on, and once more when it is complete.
+    /// Sets a function that is called when a download starts, while it runs, and when it is complete.
     #[must_use]
     pub fn on_progress(mut self, callback: impl Fn(Progress<'_>) + Send + Sync + 'static) -> Self {
         self.on_progress = Some(Arc::new(callback));
@@ -149,7 +149,7 @@ impl Hub {
     }
 }
 
-/// `~/x` in the home folder, as Python's client reads it.
+/// Replaces a leading `~` by the home folder, as Python's client does.
 fn expand_home(path: PathBuf) -> PathBuf {
     match (path.strip_prefix("~"), std::env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),

@@ -1,4 +1,4 @@
-//! One file's bytes into the cache, in as many tries as it takes.
+//! The download of one file's content into the cache, in several attempts if the connection breaks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,13 +11,13 @@ use crate::hub::client::{Client, Metadata};
 use crate::hub::error::HubError;
 use crate::hub_file::HubFile;
 
-/// Tries in a row that bring less than [`MIN_BYTES`] before giving up.
-const MAX_FRUITLESS_TRIES: u32 = 3;
+/// The number of attempts in a row that receive less than [`MIN_BYTES`] before the download fails.
+const MAX_FRUITLESS_ATTEMPTS: u32 = 3;
 
-/// What a transfer must bring within the client's timeout: a server that trickles is as good as silent.
+/// The bytes that must arrive within the client's timeout. A slower server counts as silent.
 const MIN_BYTES: u64 = 16 << 10;
 
-/// Whether the content is there already and is what it should be. What is not is removed.
+/// Returns whether the cache has the complete content. Content of another size or digest is removed.
 pub(super) fn is_whole(blob: &Path, file: &HubFile, metadata: &Metadata) -> Result<bool, HubError> {
     let cache_error = |error| HubError::Cache { path: blob.into(), error };
     let Ok(found) = std::fs::metadata(blob) else { return Ok(false) };
@@ -38,7 +38,7 @@ pub(super) fn is_whole(blob: &Path, file: &HubFile, metadata: &Metadata) -> Resu
     Ok(sizes_agree)
 }
 
-/// Fetches the content into `<blob>.incomplete`, going on where an earlier try stopped, checks it, and renames it.
+/// Downloads the content into `<blob>.incomplete`, continues where an earlier attempt stopped, checks it, and renames it.
 pub(super) fn download(
     client: &Client<'_>,
     file: &HubFile,
@@ -63,14 +63,14 @@ pub(super) fn download(
     while received < metadata.size {
         let result = append(client, file, metadata, &mut target, &mut received, report, &cache_error);
         if let Err(error) = result {
-            // Only a broken transfer is worth another try; what the server refuses, it will refuse again.
+            // Another attempt helps only if the transfer broke. What the server refuses, it will refuse again.
             if !matches!(error, HubError::Unreachable { .. }) {
                 return Err(error);
             }
-            // Measured against the most there ever was: a server that makes every try start over gets nowhere.
+            // Compared with the maximum so far: a server that restarts every attempt makes no progress.
             fruitless = if received >= most + MIN_BYTES { 0 } else { fruitless + 1 };
             most = most.max(received);
-            if fruitless == MAX_FRUITLESS_TRIES {
+            if fruitless == MAX_FRUITLESS_ATTEMPTS {
                 return Err(error);
             }
         }
@@ -88,7 +88,7 @@ pub(super) fn download(
     std::fs::rename(&partial, blob).map_err(cache_error)
 }
 
-/// One request's worth of bytes at the end of `target`.
+/// Appends the bytes of one request to `target`.
 fn append(
     client: &Client<'_>,
     file: &HubFile,

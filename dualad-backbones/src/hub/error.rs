@@ -3,31 +3,31 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a file could not be had from the hub.
+/// The failure to get a file from the hub.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
     /// Neither `HF_HUB_CACHE` nor `HF_HOME` is set, and there is no home folder.
     #[error("there is no folder for the hub's cache: set HF_HOME to one that can be written")]
     NoCacheFolder,
-    /// The server's address is none.
-    #[error("\"{}\" is no address of a hub (from HF_ENDPOINT, unless the program set it); write https://host, without user and password", endpoint.escape_debug())]
+    /// The server's address is not a valid URL.
+    #[error("\"{}\" is not a valid address of a hub (from HF_ENDPOINT, unless the program set it); write https://host, without user and password", endpoint.escape_debug())]
     Endpoint {
         /// The address.
         endpoint: String,
     },
-    /// The access token cannot be one.
+    /// The access token has invalid characters.
     #[error(
-        "the hub's access token (from HF_TOKEN or its file, unless the program set it) has characters that no token has; check it for spaces and line ends"
+        "the hub's access token (from HF_TOKEN or its file, unless the program set it) has invalid characters; check it for spaces and line breaks"
     )]
     Token,
-    /// A repository, revision or file name that the hub could not have.
+    /// A repository, revision or file name is invalid.
     #[error(
-        "\"{value}\" is no valid {what} on the hub (in {file}); write owner/name, a branch, tag or commit, and a relative path"
+        "\"{value}\" is not a valid {part} on the hub (in {file}); write owner/name, a branch, tag or commit, and a relative path"
     )]
     Name {
-        /// Which part: repository, revision or file name.
-        what: &'static str,
+        /// The part that is invalid: `repository`, `revision` or `file name`.
+        part: &'static str,
         /// The value.
         value: String,
         /// The file asked for, `owner/name@revision/file`.
@@ -41,17 +41,17 @@ pub enum HubError {
         /// The cache's folder.
         cache: PathBuf,
     },
-    /// The server says that there is no such thing.
+    /// The server does not have the file.
     #[error("{file} is not on {endpoint} ({reason}); check the repository, the revision and the file name")]
     NotFound {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
         /// The server.
         endpoint: String,
-        /// The server's word.
+        /// The server's status and error code.
         reason: String,
     },
-    /// The server wants a token, or another one.
+    /// The server requires a token, or another one.
     #[error(
         "{endpoint} refuses {file} (status {status}); set HF_TOKEN to a token that may read it, and accept the repository's terms on its page"
     )]
@@ -72,19 +72,19 @@ pub enum HubError {
         file: String,
         /// The server.
         endpoint: String,
-        /// What the transfer ended with.
+        /// The error of the transfer.
         reason: String,
     },
-    /// The server answers, but not as the hub does.
+    /// The server's answer does not follow the hub's protocol.
     #[error(
-        "{endpoint} does not answer for {file} as the hub does: {reason}; a proxy or login page may stand in between, or HF_ENDPOINT may be wrong"
+        "{endpoint} does not answer for {file} as the hub does: {reason}; a proxy or a login page may answer instead, or HF_ENDPOINT may be wrong"
     )]
     Protocol {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
         /// The server.
         endpoint: String,
-        /// What is wrong with the answer.
+        /// The part of the answer that is wrong.
         reason: String,
     },
     /// The file is larger than allowed.
@@ -92,41 +92,41 @@ pub enum HubError {
     TooLarge {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
-        /// The size that the server declares.
+        /// The size that the server declares, in bytes.
         size: u64,
-        /// The limit.
+        /// The maximum, in bytes.
         limit: u64,
     },
-    /// The received bytes are not the file's.
+    /// The received bytes do not have the expected SHA-256.
     #[error(
-        "what {endpoint} sent for {file} has SHA-256 {found}, expected {expected}; it was thrown away: try again, and distrust the way to the server if that does not help"
+        "{endpoint} sent content for {file} with SHA-256 {found}, expected {expected}; it was deleted: try again, and if that does not help, check the proxies between this machine and the server"
     )]
     Sha256 {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
         /// The server.
         endpoint: String,
-        /// Expected digest.
+        /// The expected digest.
         expected: String,
-        /// Digest of what was received.
+        /// The digest of the received content.
         found: String,
     },
-    /// Another process keeps fetching the same file.
+    /// Another process holds the lock of the same file for too long.
     #[error("another process has been fetching {file} for {} seconds; wait for it, or stop it (it holds {})", waited.as_secs(), lock.display())]
     Locked {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
-        /// The lock.
+        /// The lock file.
         lock: PathBuf,
-        /// How long this one waited.
+        /// The time that this process waited.
         waited: Duration,
     },
-    /// The cache cannot be written.
-    #[error("cannot use the hub's cache at {}: {error}; see that it can be written and has space, or set HF_HOME to another folder", path.display())]
+    /// The cache cannot be read or written.
+    #[error("cannot use the hub's cache at {}: {error}; make sure that it is writable and has space, or set HF_HOME to another folder", path.display())]
     Cache {
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's word.
+        /// The operating system's error.
         error: std::io::Error,
     },
 }

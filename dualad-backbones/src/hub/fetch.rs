@@ -12,10 +12,10 @@ use crate::hub::progress::Progress;
 use crate::hub_file::HubFile;
 
 impl Hub {
-    /// The file's path in the cache; it is fetched first if it is not there.
+    /// Returns the file in the cache, and downloads it first if it is not there.
     ///
-    /// A file that the cache has for the revision is used without asking the server, so a branch that moved on
-    /// is not noticed: pin a commit to be sure of the content.
+    /// If the cache has the file for the revision, the server is not asked. So a branch that has moved is not noticed: name a
+    /// commit to be sure of the content.
     ///
     /// # Errors
     /// Any [`HubError`]. The cache never holds a partial file under its final name.
@@ -46,7 +46,7 @@ impl Hub {
         entry.publish(&metadata, &blob)
     }
 
-    /// Waits for other processes that fetch the same content. Released when dropped.
+    /// Takes the lock of the content; waits while another process holds it. Dropping the file releases it.
     fn lock(&self, entry: &CacheEntry<'_>, metadata: &Metadata) -> Result<std::fs::File, HubError> {
         let path = entry.lock(metadata);
         let cache_error = |error| HubError::Cache { path: path.clone(), error };

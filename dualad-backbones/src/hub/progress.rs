@@ -2,19 +2,20 @@
 
 use crate::hub_file::HubFile;
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Progress<'a> {
     /// The file.
     pub file: &'a HubFile,
-    /// Bytes that are there, those of an earlier, broken-off try included.
+    /// The bytes received so far, including those of an earlier, interrupted attempt.
     pub received: u64,
-    /// Bytes in all.
+    /// The size of the file in bytes.
     pub total: u64,
 }
 
-/// A progress bar on standard error, shown only if that is a terminal: for [`Hub::on_progress`].
+/// Returns a progress bar on standard error for [`Hub::on_progress`](crate::hub::Hub::on_progress). It is shown only if standard
+/// error is a terminal.
 ///
 /// ```no_run
 /// use dualad_backbones::HubFile;

@@ -1,32 +1,32 @@
 //! EfficientNet-B4 (Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
-//! ICML 2019) under timm's key names, in two flavours that differ in padding and batch norm eps.
+//! ICML 2019) under timm's key names, in two variants that differ in padding and batch norm eps.
 
 use dualad_kernels::Activation;
 
 use crate::network::graph::{Builder, Network, Value};
 use crate::network::op::{Conv, Op, Padding, Parameter};
 
-/// What tells the two flavours apart.
+/// The configuration of a variant.
 pub(crate) struct Config {
     name: &'static str,
-    /// TensorFlow's "same" padding, or half the kernel on every side.
+    /// True for TensorFlow's "same" padding, false for half the kernel on every side.
     same_padding: bool,
     norm_eps: f64,
 }
 
-/// Weights trained with TensorFlow and converted: the published configuration's.
+/// The variant of weights trained with TensorFlow. DualAD's published configuration uses it.
 pub(crate) const B4_TF: Config = Config { name: "efficientnet-b4", same_padding: true, norm_eps: 1e-3 };
-/// timm's own training.
+/// The variant of weights trained with timm.
 pub(crate) const B4_TIMM: Config = Config { name: "efficientnet-b4-timm", same_padding: false, norm_eps: 1e-5 };
 
-/// One row of the paper's Table 1 at B4's width 1.4 and depth 1.8.
+/// A row of the paper's Table 1 at B4's width 1.4 and depth 1.8.
 struct Row {
     expansion: usize,
     kernel: usize,
     stride: usize,
     channels: usize,
     repeats: usize,
-    /// Whether a stage's map is read after the last repeat: the last row of each stride.
+    /// True if the row's output is a stage's map: for the last row of each stride.
     ends_stage: bool,
 }
 

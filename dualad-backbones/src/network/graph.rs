@@ -13,24 +13,24 @@ impl Value {
     /// The image batch.
     pub(crate) const IMAGE: Self = Self(0);
 
-    /// Position in a list of values that starts with the image and goes on with every layer's output.
+    /// Returns the index in the list of values: the image, then every layer's output.
     pub(crate) const fn index(self) -> usize {
         self.0
     }
 }
 
-/// An operation and what it reads.
+/// An operation and the values that it reads.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layer {
     /// The operation.
     pub(crate) op: Op,
-    /// What it works on.
+    /// The value that the operation is applied to.
     pub(crate) input: Value,
-    /// What is added to it, of the output's shape.
+    /// The value that is added, of the output's shape.
     pub(crate) residual: Option<Value>,
 }
 
-/// A backbone's layers in the order of execution, and where its stages are read.
+/// A backbone's layers in the order of execution, and the values that are its stages' maps.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Network {
     name: &'static str,
@@ -40,27 +40,27 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The name in the paper's and timm's tables.
+    /// Returns the backbone's name.
     pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
-    /// The layers; layer `i` produces value `i + 1`.
+    /// Returns the layers. Layer `i` computes value `i + 1`.
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.layers
     }
 
-    /// The stages, first to last.
+    /// Returns the stages, first to last.
     pub(crate) fn stages(&self) -> Vec<Stage> {
         self.stages.iter().map(|(stage, _)| *stage).collect()
     }
 
-    /// Which value each stage's map is, in the order of [`Self::stages`].
+    /// Returns the value of each stage's map, in the order of [`Self::stages`].
     pub(crate) fn outputs(&self) -> impl ExactSizeIterator<Item = Value> + '_ {
         self.stages.iter().map(|(_, value)| *value)
     }
 
-    /// For each value, the number of the last layer that reads it; outputs outlive every layer.
+    /// Returns the index of the last layer that reads each value, or `usize::MAX` for the stages' maps.
     pub(crate) fn last_use(&self) -> Vec<usize> {
         let mut last_use = vec![0; self.layers.len() + 1];
         for (index, layer) in self.layers.iter().enumerate() {
@@ -74,33 +74,33 @@ impl Network {
         last_use
     }
 
-    /// Tensors of every layer, then those of the head that DualAD never runs but a whole weight file holds.
+    /// Returns the tensors of every layer, then those of the classification head, which a weight file may hold and which is never run.
     pub(crate) fn parameters(&self) -> Vec<Parameter> {
         let mut parameters: Vec<_> = self.layers.iter().flat_map(|layer| layer.op.parameters()).collect();
         parameters.extend(self.head.iter().cloned());
         parameters
     }
 
-    /// Trainable numbers of the whole network, head included, as `sum(p.numel() for p in model.parameters())`.
+    /// Returns the number of trainable parameters of the whole network, head included.
     pub(crate) fn parameter_count(&self) -> usize {
         self.parameters().iter().filter(|p| p.trainable).map(Parameter::len).sum()
     }
 
-    /// Trainable numbers of the classifier (everything named `fc` or `classifier`) alone.
+    /// Returns the number of trainable parameters of the classifier, whose keys start with `fc.` or `classifier.`.
     pub(crate) fn classifier_parameter_count(&self) -> usize {
         let is_classifier = |p: &&Parameter| p.key.starts_with("fc.") || p.key.starts_with("classifier.");
         self.head.iter().filter(is_classifier).map(Parameter::len).sum()
     }
 
-    /// The part of the network that the given stages (numbers from 1, ascending) need.
+    /// Returns the part of the network that the given stages (numbers from 1, ascending) need.
     ///
     /// # Errors
-    /// [`Error::Stages`] if there is none, one that the backbone does not have, or if they do not ascend.
+    /// [`Error::Stages`] if no stage is given, the backbone does not have one of them, or they do not ascend.
     pub(crate) fn up_to(&self, stages: &[usize]) -> Result<Self> {
         let chosen = choose_stages(&self.stages(), stages, self.name)?;
         let outputs: Vec<_> = self.stages.iter().filter(|(stage, _)| chosen.contains(stage)).cloned().collect();
         let last = outputs.iter().map(|(_, value)| value.index()).max().unwrap_or(0);
-        // Drop what no chosen stage reads: a ViT's token-to-map layers of the stages left out, say.
+        // Drop layers that no chosen stage needs, such as a ViT's token-to-map layers of other stages.
         let mut needed = vec![false; last + 1];
         for (_, value) in &outputs {
             needed[value.index()] = true;
@@ -131,7 +131,7 @@ impl Network {
         Ok(Self { name: self.name, layers, stages, head: Vec::new() })
     }
 
-    /// The shape of every value for an input of `height` x `width` pixels: the image first, then each layer's output.
+    /// Returns the shape of every value for an input of `height` x `width` pixels: the image first, then each layer's output.
     ///
     /// # Errors
     /// [`Error::InputSize`] if a side is not a positive multiple of 16.
@@ -145,10 +145,10 @@ impl Network {
         Ok(shapes)
     }
 
-    /// Multiply-accumulates of one image of `height` x `width` pixels (`u64::MAX` if there are more).
+    /// Returns the multiply-accumulates for one image of `height` x `width` pixels, at most `u64::MAX`.
     ///
     /// # Errors
-    /// As [`Self::shapes`].
+    /// Those of [`Self::shapes`].
     pub(crate) fn multiply_accumulates(&self, height: usize, width: usize) -> Result<u64> {
         let shapes = self.shapes(height, width)?;
         Ok(self
@@ -160,7 +160,7 @@ impl Network {
     }
 }
 
-/// Picks stages by number from those a backbone has.
+/// Selects stages by their numbers.
 pub(crate) fn choose_stages(available: &[Stage], wanted: &[usize], backbone: &'static str) -> Result<Vec<Stage>> {
     let ascending = wanted.windows(2).all(|pair| pair[0] < pair[1]);
     let chosen: Vec<Stage> = available.iter().filter(|stage| wanted.contains(&stage.index)).copied().collect();
@@ -174,7 +174,7 @@ pub(crate) fn choose_stages(available: &[Stage], wanted: &[usize], backbone: &'s
     Ok(chosen)
 }
 
-/// Writes a [`Network`] layer by layer.
+/// Builds a [`Network`] layer by layer.
 #[derive(Debug)]
 pub(crate) struct Builder(Network);
 
@@ -188,7 +188,7 @@ impl Builder {
         Value(self.0.layers.len())
     }
 
-    /// Declares the last value to be the next stage's map.
+    /// Declares a value to be the next stage's map.
     pub(crate) fn stage(&mut self, value: Value, channels: usize, stride: usize) {
         let index = self.0.stages.len() + 1;
         self.0.stages.push((Stage::new(index, channels, stride), value));

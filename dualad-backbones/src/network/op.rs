@@ -2,17 +2,17 @@
 
 use dualad_kernels::Activation;
 
-/// How a convolution's input is extended with zeros.
+/// The extension of a convolution's input with zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Padding {
-    /// So many on every side.
+    /// The same number of zeros on every side.
     Symmetric(usize),
-    /// TensorFlow's "same": the output has ceil(input / stride) cells, and an odd zero goes to the bottom and right.
+    /// TensorFlow's "same" padding: the output has ceil(input / stride) cells, and an odd zero is added at the bottom and right.
     Same,
 }
 
 impl Padding {
-    /// Zeros before and after an axis of `length` cells.
+    /// Returns the zeros before and after an axis of `length` cells.
     pub(crate) const fn amounts(self, length: usize, kernel: usize, stride: usize) -> (usize, usize) {
         match self {
             Self::Symmetric(amount) => (amount, amount),
@@ -25,35 +25,35 @@ impl Padding {
     }
 }
 
-/// A batch norm that loading folds into the convolution before it.
+/// A batch norm, which is folded into the convolution before it when weights are loaded.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BatchNorm {
-    /// Key prefix of `weight`, `bias`, `running_mean` and `running_var`.
+    /// The key prefix of `weight`, `bias`, `running_mean` and `running_var`.
     pub(crate) key: String,
-    /// Added to the variance.
+    /// The constant added to the variance.
     pub(crate) eps: f64,
 }
 
-/// Convolution, bias, optional residual, activation: `act(conv(x) + bias + residual)`.
+/// A convolution with bias, optional residual and activation: `act(conv(x) + bias + residual)`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Conv {
-    /// Key prefix of `weight` (and of `bias`, where there is no batch norm).
+    /// The key prefix of `weight` (and of `bias`, if there is no batch norm).
     pub(crate) key: String,
-    /// Channels of the input.
+    /// The channels of the input.
     pub(crate) in_channels: usize,
-    /// Channels of the output.
+    /// The channels of the output.
     pub(crate) out_channels: usize,
-    /// Side of the square kernel.
+    /// The side of the square kernel.
     pub(crate) kernel: usize,
-    /// Step in both directions.
+    /// The stride in both directions.
     pub(crate) stride: usize,
-    /// Zeros around the input.
+    /// The zeros around the input.
     pub(crate) padding: Padding,
     /// 1, or `in_channels` for a depthwise convolution.
     pub(crate) groups: usize,
-    /// The batch norm to fold in; without one the convolution has a bias of its own.
+    /// The batch norm to fold in. Without one the convolution has a bias.
     pub(crate) norm: Option<BatchNorm>,
-    /// What the sum goes through.
+    /// The activation of the sum.
     pub(crate) activation: Activation,
 }
 
@@ -104,66 +104,66 @@ impl Conv {
 /// One operation of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {
-    /// Convolution with everything that follows it.
+    /// A convolution with its batch norm and activation.
     Conv(Conv),
-    /// Maximum over a window. Its input is never negative (it follows a ReLU), so zeros may stand for padding.
+    /// A max pool. Its input is never negative (it follows a ReLU), so padding with zeros is correct.
     MaxPool {
-        /// Side of the square window.
+        /// The side of the square window.
         kernel: usize,
-        /// Step in both directions.
+        /// The stride in both directions.
         stride: usize,
-        /// Cells around the input.
+        /// The cells added around the input.
         padding: usize,
     },
-    /// Channel gate: `x * sigmoid(expand(silu(reduce(mean(x)))))` (Hu et al., CVPR 2018, with EfficientNet's SiLU).
+    /// A channel gate: `x * sigmoid(expand(silu(reduce(mean(x)))))` (Hu et al., CVPR 2018, with EfficientNet's SiLU).
     SqueezeExcite {
-        /// Key prefix of `conv_reduce` and `conv_expand`.
+        /// The key prefix of `conv_reduce` and `conv_expand`.
         key: String,
-        /// Channels of input and output.
+        /// The channels of input and output.
         channels: usize,
-        /// Channels between the two 1x1 convolutions.
+        /// The channels between the two 1x1 convolutions.
         reduced: usize,
     },
-    /// A map's cells, row by row, behind a class token, plus the position embedding: `[1 + rows * columns, channels]`.
+    /// The class token and a map's cells, row by row, plus the position embedding: `[1 + rows * columns, channels]`.
     ///
-    /// The embedding is learned for a square grid; for any other it is interpolated the way DINO does.
+    /// The position embedding is learned for a square grid. For any other grid it is interpolated as in DINO.
     Embed {
-        /// Channels of a token.
+        /// The channels of a token.
         channels: usize,
-        /// Side of the grid that the position embedding was learned for.
+        /// The side of the grid that the position embedding was learned for.
         grid: usize,
     },
-    /// Layer norm over channels.
+    /// A layer norm over channels.
     LayerNorm {
-        /// Key prefix of `weight` and `bias`.
+        /// The key prefix of `weight` and `bias`.
         key: String,
-        /// Channels of a token.
+        /// The channels of a token.
         channels: usize,
-        /// Added to the variance.
+        /// The constant added to the variance.
         eps: f64,
     },
-    /// `act(x W^T + b) + residual`. (A linear layer's residual is added last, a convolution's before the activation;
-    /// no linear here has both.)
+    /// A linear layer: `act(x W^T + b) + residual`. Unlike a convolution's, its residual is added after the activation; no linear
+    /// layer here has both.
     Linear {
-        /// Key prefix of `weight` and `bias`.
+        /// The key prefix of `weight` and `bias`.
         key: String,
-        /// Channels of the input.
+        /// The channels of the input.
         in_channels: usize,
-        /// Channels of the output.
+        /// The channels of the output.
         out_channels: usize,
-        /// What the product goes through.
+        /// The activation of the product.
         activation: Activation,
     },
-    /// Multi-head self-attention over `[q | k | v]`, which stand side by side in the input's channels.
+    /// Multi-head self-attention. The input's channels are `[q | k | v]`.
     SelfAttention {
-        /// Channels of q, of k, of v and of the output.
+        /// The channels of q, of k, of v and of the output.
         channels: usize,
-        /// Heads.
+        /// The number of heads.
         heads: usize,
     },
-    /// Tokens without their class token, as a map.
+    /// The tokens without the class token, as a map.
     TokensToMap {
-        /// Channels of a token.
+        /// The channels of a token.
         channels: usize,
     },
 }
@@ -171,28 +171,28 @@ pub(crate) enum Op {
 /// The shape of one image's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueShape {
-    /// `[channels, rows, columns]`.
+    /// A map `[channels, rows, columns]`.
     Map {
-        /// Channels.
+        /// The channels.
         channels: usize,
-        /// Rows.
+        /// The rows.
         rows: usize,
-        /// Columns.
+        /// The columns.
         columns: usize,
     },
-    /// `[1 + rows * columns, channels]`: a class token, then the grid row by row.
+    /// Tokens `[1 + rows * columns, channels]`: the class token, then the grid row by row.
     Tokens {
-        /// Channels.
+        /// The channels.
         channels: usize,
-        /// Rows of the grid.
+        /// The rows of the grid.
         rows: usize,
-        /// Columns of the grid.
+        /// The columns of the grid.
         columns: usize,
     },
 }
 
 impl ValueShape {
-    /// Positions: cells of a map, tokens of a token list.
+    /// Returns the number of cells of a map, or of tokens.
     pub(crate) const fn positions(self) -> usize {
         match self {
             Self::Map { rows, columns, .. } => rows.saturating_mul(columns),
@@ -200,7 +200,7 @@ impl ValueShape {
         }
     }
 
-    /// Channels of each position.
+    /// Returns the channels of each cell or token.
     pub(crate) const fn channels(self) -> usize {
         match self {
             Self::Map { channels, .. } | Self::Tokens { channels, .. } => channels,
@@ -211,11 +211,11 @@ impl ValueShape {
 /// A tensor that a weight file must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parameter {
-    /// Its key in the file.
+    /// The key in the file.
     pub(crate) key: String,
-    /// Its shape.
+    /// The shape.
     pub(crate) shape: Vec<usize>,
-    /// False for a batch norm's running statistics, which are not counted as parameters.
+    /// False for the running statistics of a batch norm, which are not counted as parameters.
     pub(crate) trainable: bool,
 }
 
@@ -235,7 +235,7 @@ impl Parameter {
 }
 
 impl Op {
-    /// The tensors of a weight file that this operation is folded from.
+    /// Returns the tensors of a weight file that this operation needs.
     pub(crate) fn parameters(&self) -> Vec<Parameter> {
         match self {
             Self::Conv(conv) => {
@@ -277,7 +277,7 @@ impl Op {
         }
     }
 
-    /// The output's shape for an input of the given shape, or `None` where the two do not go together.
+    /// Returns the output's shape for an input of the given shape, or `None` if the input does not fit the operation.
     pub(crate) fn output_shape(&self, input: ValueShape) -> Option<ValueShape> {
         let window = |length: usize, kernel: usize, stride: usize, padding: Padding| {
             let (before, after) = padding.amounts(length, kernel, stride);
@@ -332,7 +332,7 @@ impl Op {
         })
     }
 
-    /// Multiplications of the operation's products for one image (element-wise work is not counted, as is usual).
+    /// Returns the multiply-accumulates of the operation's products for one image. Element-wise work is not counted, as is usual.
     pub(crate) fn multiply_accumulates(&self, input: ValueShape, output: ValueShape) -> u64 {
         let product =
             |factors: &[usize]| factors.iter().fold(1u64, |product, &factor| product.saturating_mul(factor as u64));

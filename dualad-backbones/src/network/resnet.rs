@@ -6,7 +6,7 @@ use dualad_kernels::Activation;
 use crate::network::graph::{Builder, Network, Value};
 use crate::network::op::{Conv, Op, Parameter};
 
-/// What tells one ResNet from another.
+/// The configuration of a ResNet.
 pub(crate) struct Config {
     name: &'static str,
     depths: [usize; 4],
@@ -16,16 +16,16 @@ pub(crate) struct Config {
 enum Block {
     /// Two 3x3 convolutions.
     Basic,
-    /// 1x1 to `width * 2^stage` channels, 3x3, 1x1 to four times `64 * 2^stage`.
+    /// A 1x1 convolution to `width * 2^stage` channels, a 3x3 one, and a 1x1 one to `4 * 64 * 2^stage` channels (stages from 0).
     Bottleneck { width: usize, stride_on: StrideOn },
 }
 
-/// Which convolution of a stage's first bottleneck halves the map.
+/// The convolution of a stage's first bottleneck that has the stride.
 #[derive(PartialEq)]
 enum StrideOn {
-    /// The 3x3: torchvision's, also called v1.5.
+    /// The 3x3 convolution, as in torchvision; also called v1.5.
     Conv2,
-    /// The first 1x1: as published, also called v1.
+    /// The first 1x1 convolution, as published; also called v1.
     Conv1,
 }
 

@@ -6,15 +6,15 @@ use dualad_kernels::Activation;
 use crate::network::graph::{Builder, Network, Value};
 use crate::network::op::{Conv, Op, Padding, Parameter};
 
-/// Shape of a plain vision transformer.
+/// The configuration of a plain vision transformer.
 pub(crate) struct Config {
     name: &'static str,
     channels: usize,
     heads: usize,
     patch: usize,
-    /// Side of the grid that the position embedding was learned for.
+    /// The side of the grid that the position embedding was learned for.
     grid: usize,
-    /// Blocks of each of the four stages.
+    /// The blocks of each of the four stages.
     depths: [usize; 4],
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn describe(config: &Config) -> Network {
             x = net.push(linear(&format!("{key}.mlp.fc2"), 4 * channels, channels, Activation::Identity), y, Some(x));
             block += 1;
         }
-        // The final norm is not applied to any stage (method, section 2).
+        // The final norm is not applied to any stage (`docs/method.md`, section 2).
         let map = net.push(Op::TokensToMap { channels }, x, None);
         net.stage(map, channels, patch);
     }
@@ -58,11 +58,11 @@ fn linear(key: &str, in_channels: usize, out_channels: usize, activation: Activa
     Op::Linear { key: key.into(), in_channels, out_channels, activation }
 }
 
-/// The position embedding for a grid of `rows` x `columns`, class token first, from the one learned for `grid` x `grid`:
-/// `[1 + rows * columns, channels]`.
+/// Returns the position embedding `[1 + rows * columns, channels]` of a grid of `rows` x `columns`, class token first,
+/// interpolated from the one learned for `grid` x `grid`.
 ///
-/// As DINO's `interpolate_pos_encoding` does: bicubic with a = -0.75, half-pixel centres and clamped borders, at the
-/// *given* scale `(rows + 0.1) / grid`, whose 0.1 DINO adds against rounding and which shifts every coordinate a little.
+/// The interpolation is that of DINO's `interpolate_pos_encoding`: bicubic with a = -0.75, half-pixel centers and clamped borders.
+/// The scale is `(rows + 0.1) / grid`; DINO adds 0.1 against rounding errors, which shifts every coordinate slightly.
 pub(crate) fn position_embedding(
     learned: &[f32],
     channels: usize,
@@ -94,7 +94,7 @@ pub(crate) fn position_embedding(
     embedding
 }
 
-/// For each of `to` cells, the four of `from` cells that it mixes, and how much of each.
+/// Returns, for each of `to` cells, the four of `from` cells that it interpolates, and their weights.
 fn taps(from: usize, to: usize) -> Vec<[(usize, f64); 4]> {
     const A: f64 = -0.75;
     let near = |t: f64| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;

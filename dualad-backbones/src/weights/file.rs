@@ -20,8 +20,8 @@ pub(crate) fn write_file(path: &Path, content: &mut dyn Read) -> Result<(), Weig
     written.map_err(|error| WeightsError::Io { path: path.into(), error })
 }
 
-/// The content of a safetensors file of at most 8 GiB, of which only the first bytes were looked at: that they are a header's, so
-/// that no memory is taken for a file of another kind.
+/// Reads a safetensors file of at most 8 GiB. Only the header's length is checked, so that no memory is taken for a file of another
+/// format.
 ///
 /// ```
 /// use dualad_backbones::WeightsError;
@@ -32,7 +32,8 @@ pub(crate) fn write_file(path: &Path, content: &mut dyn Read) -> Result<(), Weig
 /// ```
 ///
 /// # Errors
-/// [`WeightsError::NotAFile`], [`WeightsError::Io`], [`WeightsError::Malformed`].
+/// [`WeightsError::NotAFile`] for a folder or a device, [`WeightsError::Io`] if the file cannot be read, [`WeightsError::Malformed`]
+/// if it is too large or has no header.
 pub fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>, WeightsError> {
     let path = path.as_ref();
     let io = |error| WeightsError::Io { path: path.into(), error };
@@ -60,12 +61,12 @@ pub fn read_file(path: impl AsRef<Path>) -> Result<Vec<u8>, WeightsError> {
         return Err(io(std::io::ErrorKind::OutOfMemory.into()));
     }
     bytes.extend_from_slice(&header);
-    // As many as there were: whoever adds to it meanwhile is not followed.
+    // Bytes that another process appends meanwhile are not read.
     file.take(length - 8).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }
 
-/// Opens a regular file. Opening anything else may wait for ever (a pipe), and reading it may never end.
+/// Opens a regular file. Opening a pipe may block forever, and reading a device may never end.
 pub(crate) fn open_file(path: &Path) -> Result<File, WeightsError> {
     let io = |error| WeightsError::Io { path: path.into(), error };
     if !std::fs::metadata(path).map_err(io)?.is_file() {

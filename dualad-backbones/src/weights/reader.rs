@@ -1,4 +1,4 @@
-//! Tensors by key, checked before anything is copied.
+//! Readers of tensors by key.
 
 use std::collections::HashSet;
 
@@ -12,15 +12,15 @@ use crate::weights::synthetic;
 
 const FORMAT: &str = "safetensors";
 
-/// Something that parameters can be read from.
+/// A source of parameters.
 pub(crate) trait Reader {
-    /// What to call it in an error.
+    /// Returns the name used in errors.
     fn name(&self) -> &str;
-    /// The parameter's numbers, row-major, all finite.
+    /// Returns the parameter's values, row-major and finite.
     fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError>;
 }
 
-/// The tensors of a safetensors file by key: every shape and dtype is checked before a number is copied.
+/// The tensors of a safetensors file by key. Shape and dtype are checked before values are copied.
 ///
 /// ```
 /// use dualad_backbones::WeightsError;
@@ -36,23 +36,23 @@ pub struct SafetensorsReader<'a> {
 }
 
 impl<'a> SafetensorsReader<'a> {
-    /// Checks the header: every tensor's range lies in the file, and the ranges cover it without gap or overlap.
-    /// `name` is what errors call the file.
+    /// Reads and checks the header: every tensor's range lies in the file, and the ranges cover it without gap or overlap.
+    /// `name` is the file's name in errors.
     ///
     /// # Errors
-    /// [`WeightsError::Malformed`].
+    /// [`WeightsError::Malformed`] if the file is not a complete safetensors file.
     pub fn new(name: &'a str, bytes: &'a [u8]) -> Result<Self, WeightsError> {
         let malformed = |reason: String| WeightsError::Malformed { source_name: name.into(), format: FORMAT, reason };
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
         Ok(Self { name, tensors })
     }
 
-    /// The keys, in no particular order.
+    /// Returns the keys, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.tensors.iter().map(|(key, _)| key)
     }
 
-    /// The tensor's numbers, row-major and all finite, from F32, F16, BF16 or F64.
+    /// Returns the tensor's values, row-major and finite, converted from F32, F16, BF16 or F64.
     ///
     /// # Errors
     /// [`WeightsError::Malformed`] if there is no such tensor, [`WeightsError::Shape`] if it has another shape,
@@ -88,7 +88,7 @@ impl<'a> SafetensorsReader<'a> {
         Ok(values)
     }
 
-    /// Every key that `used` needs is there, and none that `whole` does not know.
+    /// Checks that every key that `used` needs is there, and, unless `allow_extra`, none that `whole` does not know.
     pub(crate) fn check_keys(&self, whole: &Network, used: &Network, allow_extra: bool) -> Result<(), WeightsError> {
         let there: HashSet<&str> = self.tensors.iter().map(|(key, _)| key).collect();
         let network = whole.name();
@@ -101,7 +101,7 @@ impl<'a> SafetensorsReader<'a> {
             return Ok(());
         }
         let known: HashSet<String> = whole.parameters().into_iter().map(|p| p.key).collect();
-        // PyTorch's batch norms count their training batches; nothing needs the count.
+        // PyTorch's batch norms store the number of training batches, which is not needed.
         let extra = |key: &&str| !known.contains(*key) && !key.ends_with(".num_batches_tracked");
         let mut extra: Vec<_> = there.into_iter().filter(extra).collect();
         extra.sort_unstable();
@@ -125,12 +125,12 @@ impl Reader for SafetensorsReader<'_> {
     }
 }
 
-/// Little-endian numbers of `N` bytes each. The bytes need no alignment.
+/// Converts little-endian elements of `N` bytes each. The bytes need no alignment.
 fn elements<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
     bytes.as_chunks::<N>().0.iter().map(|&chunk| convert(chunk)).collect()
 }
 
-/// Numbers by rule instead of from a file.
+/// A reader of values made by rule from a seed.
 pub(crate) struct SyntheticReader {
     pub(crate) seed: u64,
 }

@@ -18,7 +18,7 @@ use crate::weights::fold::{FoldedLayer, fold};
 use crate::weights::provenance::{Provenance, WeightsSource};
 use crate::weights::reader::{SafetensorsReader, SyntheticReader};
 
-/// Which weights to load a backbone with, and how strictly.
+/// The source of a backbone's weights, and the checks when they are loaded.
 ///
 /// ```no_run
 /// use dualad_backbones::{Backbone, Weights};
@@ -47,17 +47,17 @@ enum Source {
     Synthetic(u64),
 }
 
-/// What a load is for.
+/// The networks and the dtype that weights are loaded for.
 struct Wanted<'a> {
-    /// The full network, whose keys a file may hold beyond those needed.
+    /// The whole network. A file may hold any of its keys.
     whole: &'a Network,
-    /// What is needed.
+    /// The part of the network that is run. A file must hold all of its keys.
     used: &'a Network,
-    /// What the weights will be narrowed to.
+    /// The dtype that the weights are converted to.
     dtype: DType,
 }
 
-/// Bytes that are shared, not copied, and not printed.
+/// Bytes that clones share. `Debug` prints their number only.
 #[derive(Clone)]
 struct Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>);
 
@@ -80,32 +80,32 @@ impl From<Source> for Weights {
 }
 
 impl Weights {
-    /// A safetensors file of at most 8 GiB.
+    /// Names a safetensors file of at most 8 GiB.
     ///
-    /// It is read into memory and not mapped: of a mapped file, one that another process shortens meanwhile ends this one.
+    /// It is read into memory, not mapped: if another process shortened a mapped file, reading it would end this process.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Source::File(path.into()).into()
     }
 
-    /// A safetensors file's content: from `include_bytes!`, a `Vec<u8>`, a download of your own.
+    /// Takes the content of a safetensors file, such as from `include_bytes!` or a `Vec<u8>`.
     pub fn bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         Source::Bytes(Bytes(Arc::new(bytes))).into()
     }
 
-    /// The backbone's own repository on the hub ([`Backbone::hub_file`]); the environment decides the rest
+    /// Names the backbone's own file on the hub ([`Backbone::hub_file`]). Environment variables configure the client
     /// ([`crate::hub::Hub::from_env`]).
     #[cfg(feature = "hub")]
     pub fn hub() -> Self {
         Source::Hub { client: None, file: None }.into()
     }
 
-    /// Any file on the hub.
+    /// Names a file on the hub.
     #[cfg(feature = "hub")]
     pub fn hub_file(file: HubFile) -> Self {
         Source::Hub { client: None, file: Some(Box::new(file)) }.into()
     }
 
-    /// Use this client, and not the environment's, for the hub. Without effect on other sources.
+    /// Sets the client of the hub. It has no effect on other sources.
     #[cfg(feature = "hub")]
     #[must_use]
     pub fn with_hub(mut self, hub: Hub) -> Self {
@@ -115,27 +115,27 @@ impl Weights {
         self
     }
 
-    /// Numbers made by a fixed rule from each tensor's name and a seed ([`synthetic`]): good for tests and timing, useless for
-    /// inspection.
+    /// Makes weights by a rule from each tensor's name and a seed ([`crate::weights::synthetic`]), for tests and benchmarks. They
+    /// extract no useful features.
     pub fn synthetic(seed: u64) -> Self {
         Source::Synthetic(seed).into()
     }
 
-    /// Demand this SHA-256 (64 hexadecimal digits) of the whole file. Rule-made weights have none, and are not checked.
+    /// Sets the SHA-256 (64 hexadecimal digits) that the whole file must have. Synthetic weights are not checked.
     #[must_use]
     pub fn sha256(mut self, hex: impl Into<String>) -> Self {
         self.sha256 = Some(hex.into().to_ascii_lowercase());
         self
     }
 
-    /// Load although the file holds tensors that the network does not know. Missing ones are always an error.
+    /// Sets whether the file may hold tensors that the network does not know. Default: false. Missing tensors are always an error.
     #[must_use]
     pub fn allow_extra_keys(mut self, allow: bool) -> Self {
         self.allow_extra_keys = allow;
         self
     }
 
-    /// Reads and folds what `used` needs. `whole` is the full network, whose other keys a file may hold too.
+    /// Reads and folds the weights of `used`. `whole` is the whole network, whose other keys a file may hold too.
     pub(crate) fn load(
         &self,
         backbone: Backbone,
@@ -162,7 +162,7 @@ impl Weights {
                 let (file, fetched) = Self::fetch(backbone, client.as_deref(), file.as_deref())?;
                 let mut provenance = Provenance::new(WeightsSource::Hub, format!("{}/{}", file.repo, file.filename));
                 provenance.revision = Some(fetched.commit);
-                // A large file's name in the cache is its SHA-256: damage since the download is noticed here.
+                // A large file's name in the cache is its SHA-256, so damage since the download is detected.
                 let expected = [file.sha256.as_deref(), fetched.sha256.as_deref()];
                 self.load_file(&fetched.path, &wanted, provenance, &expected)
             }
@@ -173,10 +173,11 @@ impl Weights {
         }
     }
 
-    /// Writes a copy of the file that these weights are read from, under a temporary name first. Nothing in it is checked.
+    /// Writes a copy of the weights' file. Its content is not checked. The copy gets its name when it is complete.
     ///
     /// # Errors
-    /// [`WeightsError::NotGiven`] for weights that are no file, and whatever keeps them from being read or written.
+    /// [`WeightsError::NotGiven`] for synthetic weights and if no weights were given, [`WeightsError::NotAFile`], [`WeightsError::Io`],
+    /// and `Error::Hub` if the file cannot be downloaded.
     pub fn save(&self, backbone: Backbone, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         match &self.source {
@@ -221,7 +222,7 @@ impl Weights {
     ) -> Result<(Vec<FoldedLayer>, Provenance)> {
         let expected: Vec<&str> = digests.iter().copied().chain([self.sha256.as_deref()]).flatten().collect();
         expected.iter().try_for_each(|expected| check_digest(expected))?;
-        // The header first: it is small and tells a file of another kind before all of it is hashed.
+        // The header is checked first: it is small, and a file of another format is refused before all of it is hashed.
         let reader = SafetensorsReader::new(name, bytes)?;
         let found = sha256(bytes);
         for expected in expected {
@@ -241,7 +242,7 @@ fn copy_file(from: &Path, to: &Path) -> Result<()> {
     Ok(write_file(to, &mut open_file(from)?)?)
 }
 
-/// Whether this is a SHA-256 in hexadecimal.
+/// Checks that a value is a SHA-256 in hexadecimal.
 fn check_digest(value: &str) -> Result<(), WeightsError> {
     let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_digest { Ok(()) } else { Err(WeightsError::NotADigest { value: value.chars().take(200).collect() }) }

@@ -1,10 +1,8 @@
-//! Weights (and an input) made by a rule, so that two implementations can compare whole networks without exchanging a
-//! file.
+//! Weights and inputs made by a rule, so that two implementations can compare whole networks without exchanging a file.
 //!
-//! For a tensor named `k` with `n` elements and a seed `s`: `h` is the 64-bit FNV-1a hash of `k`'s bytes, and element
-//! `i` of `0..n` hashes `h + s + (i + 1) * 0x9E3779B97F4A7C15` (modulo 2^64) with splitmix64's mix to a 64-bit `x`.
-//! Then `u = (x >> 11) * 2^-53` is uniform on `[0, 1)` and `v = 2 u - 1` on `[-1, 1)`, and the element is, in f64 and
-//! then rounded to f32,
+//! For a tensor named `k` with `n` elements and a seed `s`, let `h` be the 64-bit FNV-1a hash of `k`'s bytes. For element `i` of
+//! `0..n`, splitmix64's mix of `h + s + (i + 1) * 0x9E3779B97F4A7C15` (modulo 2^64) is a 64-bit `x`. Then
+//! `u = (x >> 11) * 2^-53` is uniform on `[0, 1)` and `v = 2 u - 1` on `[-1, 1)`. The element is computed in f64 and rounded to f32:
 //!
 //! | tensor | value |
 //! |---|---|
@@ -15,10 +13,10 @@
 //! | `input` | 2 v |
 //! | every other | v * sqrt(3 / product of all dimensions but the first) |
 
-/// The tensor named `key`, row-major.
+/// Returns the tensor named `key`, row-major.
 ///
 /// # Panics
-/// As `vec!` does, if there is no memory for so many numbers.
+/// Panics if there is not enough memory, as `vec!` does.
 ///
 /// ```
 /// use dualad_backbones::weights::synthetic;
