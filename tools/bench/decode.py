@@ -1,4 +1,4 @@
-"""Images per second from png files to resized pixels with OpenCV, at 1 and 2 threads: dualad-data/benches/decode.rs's peer.
+"""Images per second from PNG files to resized pixels with OpenCV, at 1 and 2 threads. Compare dualad-data/benches/decode.rs.
 
     .venv/bin/python tools/bench/decode.py FOLDER [REPEATS]
 

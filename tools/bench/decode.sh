@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Decoding and resizing png files, beside OpenCV: both sides in turn, so that a busy machine is busy for both.
+# Decoding and resizing of PNG files by this library and by OpenCV, in turn, so that other load affects both.
 #
 #   tools/bench/decode.sh FOLDER [ROUNDS]
 #
 # PYTHON names an interpreter with opencv-python-headless (tools/reference/requirements.txt). Prints the median images per
-# second of each side at 1 and 2 threads, and their ratio: above 1, this crate is faster.
+# second of both at 1 and 2 threads, and their ratio; above 1, this library is faster.
 set -euo pipefail
 folder=$(realpath "${1:?name a folder of png files}")
 rounds=${2:-5}

@@ -1,13 +1,13 @@
-"""Times this library in turn with the engines that a user could pick instead, in one run, on the same weights and inputs.
+"""Measures this library and other engines that a user could choose, in one run, with the same weights and inputs.
 
     python3 -m venv .venv && .venv/bin/pip install -r tools/bench/requirements-engines.txt
     .venv/bin/python tools/bench/engines.py                     # everything: an hour or more
     .venv/bin/python tools/bench/engines.py --parts resnet34,heterogeneous --batches 1 --engines dualad,onnxruntime,openvino
 
-Weights and inputs are made by the rule of `dualad_backbones::weights::synthetic`; the other engines get them from PyTorch, or as
-an ONNX file that PyTorch exports. Before anything is timed, every engine's output is compared with PyTorch's: one that differs
-is reported and left out. Then the engines take turns, some runs each, round after round, so that a machine whose speed drifts
-is as fast or slow for all of them. Prints a Markdown table; `--json FILE` has every single time.
+Weights and inputs are synthetic (`dualad_backbones::weights::synthetic`); the other engines get them from PyTorch, or as an ONNX
+file that PyTorch exports. First, the output of every engine is compared with PyTorch's; an engine that differs is reported and
+left out. Then the engines run in turn, round after round, so that changes in the machine's speed affect all of them. Prints a
+Markdown table; `--json FILE` writes every single time.
 """
 
 import argparse
@@ -43,7 +43,7 @@ BACKBONES = {
 STAGES = [256, 512, 1024]
 PARTS = ["wide-resnet50-2", "resnet34", "efficientnet-b4", "vit-small-dino", "heterogeneous", "homogeneous", "whole", "step"]
 ENGINES = ["dualad", "candle", "onnxruntime", "openvino", "torch", "torch-compiled", "rten", "tract"]
-# What a result may differ by from PyTorch's, of the largest value. The exported networks differ by less from one another.
+# The largest allowed difference from PyTorch, relative to the largest value. The exported networks differ less from each other.
 TOLERANCE = 1e-3
 
 
@@ -64,7 +64,7 @@ class Backbone(torch.nn.Module):
 
 
 class Reconstruction(torch.nn.Module):
-    """Tokens to image score and anomaly map, by the reference network of the paper's size."""
+    """The reference network at the paper's size: tokens to image scores and anomaly maps."""
 
     def __init__(self, variant, stages):
         super().__init__()
@@ -94,7 +94,7 @@ class Reconstruction(torch.nn.Module):
 
 
 class Whole(torch.nn.Module):
-    """Normalised pixels to image score and anomaly map: backbone, aggregation as in the published code, network."""
+    """Normalized pixels to image scores and anomaly maps: backbone, the aggregation of the published code, and the network."""
 
     def __init__(self):
         super().__init__()
@@ -107,7 +107,7 @@ class Whole(torch.nn.Module):
 
 
 class Worker:
-    """A program that prepares something to time, and times it, as it is told a line at a time."""
+    """A program that prepares and measures a computation; it reads one command from each line of its standard input."""
 
     def __init__(self, command, subject, environment=None):
         self.process = subprocess.Popen(
@@ -136,7 +136,7 @@ class Worker:
 
 
 class Local:
-    """Something to time in this process; `call` returns arrays."""
+    """A computation in this process; `call` returns arrays."""
 
     def __init__(self, call, threads=None):
         self.call, self.threads = call, threads
@@ -163,7 +163,7 @@ class Local:
 
 
 def pictures(folder, size=900, count=8):
-    """Pictures of a plausible size, encoded as png, the same at every run."""
+    """PNG images of a realistic size, the same in every run."""
     import cv2
 
     paths = []
@@ -190,7 +190,7 @@ def decoded(paths):
 
 
 def make(engine, part, batch, threads, folder, options):
-    """One engine ready to compute one part."""
+    """An engine that is ready to compute a part."""
     environment = {"RAYON_NUM_THREADS": str(threads)}
     binary = [options.worker, "--threads", str(threads)]
     if part == "step":
@@ -212,7 +212,7 @@ def make(engine, part, batch, threads, folder, options):
     module, inputs = options.modules[part]
     x = inputs(batch)
     if engine in ("torch", "torch-compiled"):
-        # What an expert would do: fast memory format, no gradients.
+        # The settings of an expert: the fast memory format and no gradients.
         if part in BACKBONES or part == "whole":
             module = module.to(memory_format=torch.channels_last)
             x = x.contiguous(memory_format=torch.channels_last)
@@ -241,7 +241,7 @@ def make(engine, part, batch, threads, folder, options):
 
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
-        # Threads that spin after a run would take the next engine's time.
+        # Threads that spin after a run would slow down the next engine.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
         return Local(lambda: first(session.run(None, {"x": fed()})))
@@ -267,7 +267,7 @@ def compare(part, batch, threads, folder, options):
     for name in options.engines:
         try:
             engine = make(name, part, batch, threads, folder, options)
-        except Exception as error:  # an engine that cannot run this is a result too
+        except Exception as error:  # an engine that cannot run the part is reported
             print(f"{part}, batch {batch}, {threads} threads: {name}: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
             continue
         if engine is not None:
@@ -277,7 +277,7 @@ def compare(part, batch, threads, folder, options):
         expected = engines[reference_name].output()
         for name in list(engines):
             found = engines[name].output()
-            # Our own worker gives image scores of the whole, and elsewhere what PyTorch gives.
+            # For the part "whole", our worker returns only image scores; for other parts, the same outputs as PyTorch.
             error = np.abs(found - expected).max() / np.abs(expected).max() if found.shape == expected.shape else np.inf
             print(f"{part}, batch {batch}: {name} differs by {error:.1e}", file=sys.stderr)
             if not error <= TOLERANCE:
@@ -344,7 +344,7 @@ def main():
         options.pictures = pictures(folder) if "whole" in options.parts else []
         for part, batch, threads in itertools.product(options.parts, map(int, options.batches), map(int, options.threads)):
             if part == "step" and batch != 1:
-                continue  # a training step has a batch of its own, 16
+                continue  # a training step always has a batch of 16
             times = compare(part, batch, threads, folder, options)
             print(row(part, batch, threads, times, options.engines), flush=True)
             results.append({"part": part, "batch": batch, "threads": threads, "ms": times})
@@ -353,7 +353,7 @@ def main():
 
 
 def build(arguments, folder):
-    """Builds a program and says where it is."""
+    """Builds a program and returns its path."""
     command = ["cargo", *arguments, "--message-format", "json"]
     output = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]

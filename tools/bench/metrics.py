@@ -1,4 +1,4 @@
-"""The same metrics with scikit-learn, SciPy and NumPy: dualad/benches/metrics.rs's peer.
+"""The metrics with scikit-learn, SciPy and NumPy. Compare dualad/benches/metrics.rs.
 
     cargo bench --workspace --bench metrics -- --save FOLDER
     .venv/bin/python tools/bench/metrics.py FOLDER [--pooled]
@@ -32,7 +32,7 @@ def ranked(labels, scores):
 
 
 def overlap_weights(masks):
-    """One over the size of its region for every anomalous pixel, and how many regions there are."""
+    """For every anomalous pixel, 1 / (size of its region); and the number of regions."""
     weights, regions = np.zeros(masks.shape), 0
     for mask, weight in zip(masks, weights):
         if not mask.any():

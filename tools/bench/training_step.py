@@ -1,6 +1,6 @@
-"""One training step in PyTorch: noise, forward, loss, backward, clipping, AdamW, at the paper's widths.
+"""One training step in PyTorch at the paper's widths: noise, forward pass, loss, backward pass, clipping and AdamW.
 
-Called by training_step.sh, which times it beside this library's. Prints one JSON object.
+training_step.sh runs it in turn with this library's step. Prints one JSON object.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from network import Network  # noqa: E402
 
 
 class Training(Network):
-    """The reference network with dropout, and PyTorch's fused attention where asked for."""
+    """The reference network with dropout and, if requested, PyTorch's fused attention."""
 
     def __init__(self, config, fused):
         super().__init__(config)
@@ -48,7 +48,7 @@ class Training(Network):
 
 
 def step(stages, narrow=256, heads=8, batch=16, fused=True):
-    """A function that does one training step, and returns the loss."""
+    """Returns a function that runs one training step and returns its loss."""
     torch.manual_seed(0)
     network = Training(
         dict(variant="heterogeneous", stage_channels=stages, grid=[14, 14], window=[7, 7], levels=4,
@@ -56,7 +56,7 @@ def step(stages, narrow=256, heads=8, batch=16, fused=True):
              encoder_layers=4, wide_layers=1, memory_slots=196, dropout=0.1), fused)
     tokens = torch.randn(batch, 196, sum(stages))
     with torch.no_grad():
-        network(tokens[:1])  # makes the parameters
+        network(tokens[:1])  # creates the parameters
     parameters = list(network.parameters.values())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=1e-4)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One training step here and in PyTorch, in turn, at the paper's widths: 448 and 1792 channels, 1 and 2 threads.
+# One training step of this library and of PyTorch, in turn, at the paper's widths: 448 and 1792 channels, 1 and 2 threads.
 #
 #   python3 -m venv .venv && .venv/bin/pip install -r tools/reference/requirements.txt
 #   PYTHON=.venv/bin/python tools/bench/training_step.sh [ROUNDS]

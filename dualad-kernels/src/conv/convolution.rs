@@ -44,7 +44,7 @@ enum Method {
     Winograd(Winograd),
     /// A matrix product whose left rows are read in place, one segment for each cell of the kernel.
     Direct(Packed),
-    /// The same with one segment for each row of the kernel, for inputs of few channels.
+    /// The same method with one segment for each row of the kernel, for inputs of few channels.
     Rows(Packed),
     /// One kernel for each channel.
     Depthwise(Depthwise),

@@ -15,7 +15,8 @@ fn relu_body<const FMA: bool>(x: &mut [f32]) {
 }
 
 vectorized! {
-    /// dy times `scale` where y is above zero, and 0 elsewhere: what reluing (and dropping, which leaves zeros too) does.
+    /// Replaces dy by `scale` * dy where y > 0 and by 0 elsewhere. This is the backward pass of ReLU, and of ReLU with dropout, whose
+    /// dropped elements are 0 too.
     pub fn relu_backward(dy: &mut [f32], y: &[f32], scale: f32) = relu_backward_body
 }
 

@@ -1,5 +1,7 @@
 //! Sums over rows and elements.
 
+use std::ops::Range;
+
 use crate::vectorized::{mul_add, vectorized};
 
 vectorized! {
@@ -17,10 +19,10 @@ fn add_to_columns_body<const FMA: bool>(rows: &[f32], sums: &mut [f32]) {
 }
 
 vectorized! {
-    /// Returns the sum of (y - x)^2 over the columns from `columns[0]` to `columns[1]`, added up in f64, and writes the gradient
-    /// `scale` * (y - x) to these columns of `dy`. Rows begin `stride` elements apart.
+    /// Returns the sum of (y - x)^2 over some columns, added up in f64, and writes the gradient `scale` * (y - x) to these columns of
+    /// `dy`. Rows begin `stride` elements apart.
     pub fn squared_errors(
-        x: &[f32], y: &[f32], dy: &mut [f32], columns: [usize; 2], stride: usize, scale: f32,
+        x: &[f32], y: &[f32], dy: &mut [f32], columns: Range<usize>, stride: usize, scale: f32,
     ) -> f64 = squared_errors_body
 }
 
@@ -29,10 +31,11 @@ fn squared_errors_body<const FMA: bool>(
     x: &[f32],
     y: &[f32],
     dy: &mut [f32],
-    [start, end]: [usize; 2],
+    columns: Range<usize>,
     stride: usize,
     scale: f32,
 ) -> f64 {
+    let Range { start, end } = columns;
     let mut total = 0.0f64;
     let rows = x.chunks_exact(stride).zip(y.chunks_exact(stride)).zip(dy.chunks_exact_mut(stride));
     for ((x, y), dy) in rows {

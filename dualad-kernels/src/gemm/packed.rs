@@ -32,8 +32,8 @@ impl Packed {
     /// Packs `weight`, `[outputs, inputs]` in row-major order.
     ///
     /// # Panics
-    /// If `inputs` is 0 or does not divide the weight's length, if the weight is empty, or if the bias has not one element for each
-    /// output.
+    /// If `inputs` is 0 or does not divide the weight's length, if the weight is empty, or if the bias does not have one element for
+    /// each output.
     pub fn new(isa: Isa, weight: &[f32], inputs: usize, bias: Option<&[f32]>) -> Self {
         assert!(
             inputs > 0 && !weight.is_empty() && weight.len().is_multiple_of(inputs),

@@ -112,7 +112,7 @@ pub fn product(
     });
 }
 
-/// The rows and panels of a product that one task computes.
+/// The part of a product that one task computes: some rows and some panels.
 struct Block<'a> {
     x: &'a [f32],
     rows: Rows,

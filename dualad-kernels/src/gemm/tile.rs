@@ -31,10 +31,10 @@ pub(crate) struct TileEpilogue {
     pub(crate) columns: usize,
     /// True to add the results to the previous content, false to overwrite it.
     pub(crate) accumulate: bool,
-    /// As wide as a panel, or null.
+    /// The bias, as wide as a panel, or null.
     pub(crate) bias: *const f32,
     pub(crate) activation: Activation,
-    /// One pointer for each row, or null.
+    /// The residual, one pointer for each row, or null.
     pub(crate) residuals: *const *const f32,
     /// True to add the residual after the activation, false to add it before.
     pub(crate) residual_last: bool,

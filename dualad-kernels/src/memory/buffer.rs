@@ -45,7 +45,7 @@ impl Buffer {
         Self { memory, length }
     }
 
-    /// The longest length, in elements, that the buffer can have without new memory.
+    /// Returns the longest length, in elements, that the buffer can have without new memory.
     pub fn capacity(&self) -> usize {
         match &self.memory {
             Memory::Lines(lines) => lines.len() * LINE,

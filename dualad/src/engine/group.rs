@@ -320,7 +320,7 @@ impl Group {
         for &stage in shared.stage_channels {
             let scale = (2.0 / (shared.batch_rows as f64 * stage as f64)) as f32;
             let (y, dy) = (&self.values[plan.output], &mut self.gradients[plan.output]);
-            errors.push(kernels::squared_errors(&self.clean, y, dy, [start, start + stage], channels, scale));
+            errors.push(kernels::squared_errors(&self.clean, y, dy, start..start + stage, channels, scale));
             start += stage;
         }
         self.errors = errors;

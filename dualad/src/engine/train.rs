@@ -345,7 +345,7 @@ mod tests {
         let queries = fast.memory_queries(&values);
         assert_eq!(queries.len(), 3);
         assert!(queries.iter().all(|level| level.len() == 20 * 30 * 12 && level.iter().any(|&x| x != 0.0)));
-        // One image alone asks the same.
+        // A single image gives the same queries.
         let alone = fast.memory_queries(&values[..30 * 14]);
         assert!(alone[2].iter().zip(&queries[2]).all(|(a, b)| (a - b).abs() < 1e-5));
     }
