@@ -1,23 +1,23 @@
-//! What a sample says of the rate it was drawn with: the binomial distribution's tail, and bounds by it.
+//! Confidence bounds for a rate by the binomial distribution's tail.
 
 use std::f64::consts::TAU;
 
-/// What is equal but for rounding is equal.
+/// The relative tolerance within which probabilities count as equal.
 const SLACK: f64 = 1.0 + 1e-12;
 
-/// Whether seeing `seen` or fewer of `trials` is as improbable as `1 - confidence` if their rate is `rate`: then the rate
-/// is at most that, with this confidence.
+/// Returns whether a rate of at most `rate` follows, with this confidence, from `seen` of `trials`: whether so few would have a
+/// probability of at most `1 - confidence` at that rate.
 fn shows(seen: u64, trials: u64, rate: f64, confidence: f64) -> bool {
     at_most(seen, trials, rate) <= (1.0 - confidence) * SLACK
 }
 
-/// How many of `trials` may be seen at most for the rate to be at most `rate` with this confidence; `None` if not even none
-/// shows it. Rates and confidences are between 0 and 1.
+/// Returns the maximum number of `trials` that may be seen for the rate to be at most `rate` with this confidence; `None` if
+/// even zero is too many. Rates and confidences are between 0 and 1.
 pub(super) fn allowed(trials: u64, rate: f64, confidence: f64) -> Option<u64> {
     if !shows(0, trials, rate, confidence) {
         return None;
     }
-    // All of them show nothing. The more are seen, the less they show.
+    // Bisection: the fewer are seen, the lower the bound.
     let (mut shown, mut not_shown) = (0, trials);
     while not_shown - shown > 1 {
         let middle = shown + (not_shown - shown) / 2;
@@ -26,16 +26,15 @@ pub(super) fn allowed(trials: u64, rate: f64, confidence: f64) -> Option<u64> {
     Some(shown)
 }
 
-/// The fewest trials of which none shows that the rate is at most `rate`.
+/// Returns the minimum number of trials of which none may be seen for the rate to be at most `rate`.
 pub(super) fn needed(rate: f64, confidence: f64) -> u64 {
     let needed = ((1.0 - confidence).ln() / (-rate).ln_1p()).ceil() as u64;
-    // The quotient may be rounded over a whole number.
+    // Rounding may have moved the quotient above a whole number.
     let fewer = needed.saturating_sub(1);
     if fewer > 0 && shows(0, fewer, rate, confidence) { fewer } else { needed.max(1) }
 }
 
-/// Clopper and Pearson's upper bound: with this confidence, the rate with which `seen` of `trials` came about is at most
-/// this.
+/// Returns Clopper and Pearson's upper bound of the rate, with this confidence, when `seen` of `trials` were seen.
 pub(super) fn upper(seen: u64, trials: u64, confidence: f64) -> f64 {
     if seen >= trials {
         return 1.0;
@@ -44,7 +43,7 @@ pub(super) fn upper(seen: u64, trials: u64, confidence: f64) -> f64 {
         return -((1.0 - confidence).ln() / trials as f64).exp_m1();
     }
     let (mut low, mut high) = (seen as f64 / trials as f64, 1.0);
-    // The interval is halved until no number is in it: 60 times or so, and never 1100.
+    // Bisection to the last bit takes about 60 steps, and never 1100.
     for _ in 0..1100 {
         let middle = low + (high - low) / 2.0;
         if middle <= low || middle >= high {
@@ -55,14 +54,13 @@ pub(super) fn upper(seen: u64, trials: u64, confidence: f64) -> f64 {
     high
 }
 
-/// The probability of at most `seen` of `trials`, each with probability `rate` (between 0 and 1).
+/// Returns the probability of at most `seen` of `trials`, each with probability `rate`, which is between 0 and 1.
 fn at_most(seen: u64, trials: u64, rate: f64) -> f64 {
     if seen >= trials {
         return 1.0;
     }
     let odds = rate / (1.0 - rate);
-    // The smaller tail is summed, from its largest term on, so that nothing is lost to cancellation; terms shrink at least
-    // as fast as they do at the start.
+    // Sums the smaller tail, from its largest term on, to avoid cancellation. Terms shrink at least as fast as at the start.
     let lower = (seen as f64) < trials as f64 * rate;
     let mut at = if lower { seen } else { seen + 1 };
     let mut term = exactly(at, trials, rate);
@@ -80,8 +78,8 @@ fn at_most(seen: u64, trials: u64, rate: f64) -> f64 {
     (if lower { sum } else { 1.0 - sum }).clamp(0.0, 1.0)
 }
 
-/// The probability of exactly `seen` of `trials` (C. Loader, "Fast and Accurate Computation of Binomial Probabilities",
-/// 2000): factorials would overflow, and their logarithms cancel.
+/// Returns the probability of exactly `seen` of `trials` (C. Loader, "Fast and Accurate Computation of Binomial Probabilities",
+/// 2000). Factorials would overflow, and differences of their logarithms would cancel.
 fn exactly(seen: u64, trials: u64, rate: f64) -> f64 {
     let (all, yes, no) = (trials as f64, seen as f64, (trials - seen) as f64);
     if seen == 0 {
@@ -98,7 +96,7 @@ fn exactly(seen: u64, trials: u64, rate: f64) -> f64 {
     (all / (TAU * yes * no)).sqrt() * exponent.exp()
 }
 
-/// `ln n!` less Stirling's formula, for n >= 1.
+/// Returns `ln n!` minus Stirling's formula, for n >= 1.
 fn stirling_error(n: u64) -> f64 {
     let x = n as f64;
     if n <= 16 {
@@ -110,7 +108,7 @@ fn stirling_error(n: u64) -> f64 {
     (1.0 / 12.0 - (1.0 / 360.0 - (1.0 / 1260.0 - 1.0 / 1680.0 / square) / square) / square) / x
 }
 
-/// `x ln(x / mean) + mean - x`, also where both are nearly the same.
+/// Returns `x ln(x / mean) + mean - x`, without cancellation where both are nearly equal.
 fn deviance(x: f64, mean: f64) -> f64 {
     if (x - mean).abs() >= 0.1 * (x + mean) {
         return x * (x / mean).ln() + mean - x;
@@ -118,7 +116,7 @@ fn deviance(x: f64, mean: f64) -> f64 {
     let v = (x - mean) / (x + mean);
     let mut sum = (x - mean) * v;
     let mut term = 2.0 * x * v;
-    // v is below 0.1: ten terms are enough.
+    // v is below 0.1, so ten terms are enough.
     for odd in (3..40).step_by(2) {
         term *= v * v;
         sum += term / f64::from(odd);

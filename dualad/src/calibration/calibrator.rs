@@ -1,4 +1,4 @@
-//! Thresholds for every category, and for all of them together.
+//! The choice of thresholds for every category and for all of them together.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,23 @@ use super::rule::{Choice, Rule};
 use super::{Calibration, FalseAlarms, Method, Thresholds, bound};
 use crate::error::{Error, Result};
 
-/// An image that is known, with its score.
+/// The score of an image with a known label.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored<'a> {
-    /// What it is a picture of.
+    /// The image's category.
     pub category: &'a str,
     /// The image score: finite, and below [`f32::MAX`].
     pub score: f32,
-    /// Whether something is wrong with what it shows.
+    /// The label: `true` for an anomalous image.
     pub anomalous: bool,
 }
 
-/// Chooses thresholds by rules.
+/// The rules that thresholds are chosen by.
 ///
 /// ```
 /// use dualad::calibration::{Calibrator, Decision, Rule, Scored};
 ///
-/// // Of 300 good parts that the network has not seen.
+/// // The scores of 300 normal images that the network was not trained on.
 /// let scores = (0..300).map(|part| Scored { category: "gear", score: part as f32, anomalous: false });
 /// let calibration = Calibrator::new(Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 })
 ///     .review(Rule::FalseAlarmRate { rate: 0.05, confidence: 0.95 })
@@ -30,7 +30,7 @@ pub struct Scored<'a> {
 ///
 /// let thresholds = &calibration.categories["gear"];
 /// assert_eq!(thresholds.decide(299.5)?, Decision::Reject);
-/// // 8 of 300 above the threshold still show, with confidence 0.95, that no more than 5 % of all are.
+/// // With 8 of 300 above the threshold, at most 5 % of all normal images are, with confidence 0.95.
 /// assert_eq!(thresholds.decide(291.5)?, Decision::Review);
 /// assert_eq!(thresholds.decide(291.0)?, Decision::Accept);
 /// assert!(thresholds.reject_method.unwrap().false_alarms.unwrap().rate_at_most <= 0.01);
@@ -42,14 +42,14 @@ pub struct Calibrator {
     review: Option<Rule>,
 }
 
-/// The scores of a category, in ascending order once they are all there.
+/// The scores of a category; in ascending order after [`Scores::sort`].
 #[derive(Debug, Default)]
 struct Scores {
     normal: Vec<f32>,
     anomalous: Vec<f32>,
 }
 
-/// Rejects at most one good part in a hundred, with confidence 0.95, where there are images enough to say so.
+/// Rejects at most 1 % of normal images, with confidence 0.95, if there are enough images to guarantee that.
 impl Default for Calibrator {
     fn default() -> Self {
         Self::new(Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 })
@@ -57,23 +57,23 @@ impl Default for Calibrator {
 }
 
 impl Calibrator {
-    /// Rejects by this rule, and has nothing looked at.
+    /// Makes a calibrator with a rule for rejection and no review band.
     pub fn new(reject: Rule) -> Self {
         Self { reject, review: None }
     }
 
-    /// Has images looked at by this rule. Where it comes to a higher threshold than the rule for rejection, that one is
-    /// used for both.
+    /// Sets the rule for review. If it gives a higher threshold than the rule for rejection, the latter is used for both.
     #[must_use]
     pub fn review(mut self, rule: Rule) -> Self {
         self.review = Some(rule);
         self
     }
 
-    /// The thresholds, for each category that has the images which the rules need, and for all images together. Which
-    /// categories are left out, and why, is among the notices.
+    /// Chooses thresholds for each category that has the images which the rules need, and for all images together. The notices
+    /// name the categories that are left out, and the reason.
     ///
-    /// What a rule promises of the pooled thresholds holds for categories mixed as they are here, and for no single one.
+    /// The guarantee of a rule holds for the pooled thresholds only on the same mixture of categories, and not for a single
+    /// category.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a rule or a score out of range, and if all images together are not what the rules need;
@@ -82,7 +82,7 @@ impl Calibrator {
         self.rules().iter().try_for_each(Rule::validate)?;
         let mut categories = BTreeMap::<&str, Scores>::new();
         for (index, Scored { category, score, anomalous }) in images.into_iter().enumerate() {
-            // A threshold just above the largest number would be none.
+            // The next value above the largest f32 would be infinite.
             if !score.is_finite() || score >= f32::MAX {
                 let field = format!("score of image {index} (category {category:?})");
                 let reason = format!("must be finite and below {:e}", f32::MAX);
@@ -104,7 +104,7 @@ impl Calibrator {
             match self.choose(&scores) {
                 Ok(thresholds) => _ = own.insert(category.to_owned(), thresholds),
                 Err(lacking) => notices
-                    .push(format!("category {category:?} has no {lacking}, and is decided by the pooled thresholds")),
+                    .push(format!("category {category:?} has no {lacking}, so the pooled thresholds decide")),
             }
         }
         pooled.sort();
@@ -122,7 +122,7 @@ impl Calibrator {
         [self.review.unwrap_or(self.reject), self.reject]
     }
 
-    /// The thresholds, or what they would need.
+    /// Returns the thresholds, or the images that they lack.
     fn choose(&self, scores: &Scores) -> Result<Thresholds, &'static str> {
         let Scores { normal, anomalous } = scores;
         let choose = |rule: Rule| -> Result<(Method, Choice), &'static str> {
@@ -136,7 +136,7 @@ impl Calibrator {
         let mut warnings = Vec::new();
         if review.threshold > reject.threshold {
             warnings.push(format!(
-                "the rule for review came to {:?}, above the {:?} from which images are rejected: nothing is left to look at",
+                "the rule for review came to {:?}, above the {:?} from which images are rejected: the review band is empty",
                 review.threshold, reject.threshold
             ));
             review.threshold = reject.threshold;
@@ -161,13 +161,13 @@ impl Calibrator {
 impl Scores {
     fn sort(&mut self) {
         for scores in [&mut self.normal, &mut self.anomalous] {
-            // Zeros are equal, whatever their sign; the rest are numbers.
+            // Zeros of both signs are equal to comparisons; no score is NaN.
             scores.sort_unstable_by(f32::total_cmp);
         }
     }
 }
 
-/// How a threshold was chosen, and what it does to the normal images, in ascending order.
+/// Returns the rule of a threshold and its false alarms on the normal images, which are in ascending order.
 fn method(rule: Rule, normal: &[f32], choice: &Choice) -> Method {
     let images = normal.len() - normal.partition_point(|&score| score < choice.threshold);
     let confidence = rule.confidence();

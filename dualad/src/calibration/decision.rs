@@ -1,18 +1,18 @@
-//! What becomes of an image.
+//! The decision on an image.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// What becomes of an image; later ones are worse.
+/// The decision on an image, in order of severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decision {
-    /// It passes.
+    /// The image is normal.
     Accept,
-    /// Someone has a look.
+    /// A person has to decide.
     Review,
-    /// It is sorted out.
+    /// The image is anomalous.
     Reject,
 }
 
@@ -26,42 +26,42 @@ impl std::fmt::Display for Decision {
     }
 }
 
-/// A decision and what it rests on.
+/// A decision, with the score and the thresholds it was made by.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// What becomes of the image.
+    /// The decision.
     pub decision: Decision,
-    /// The image score it was made on.
+    /// The image score.
     pub score: f32,
-    /// From this score on an image is looked at.
+    /// The image score from which on an image is reviewed.
     pub review: f32,
-    /// From this score on an image is rejected.
+    /// The image score from which on an image is rejected.
     pub reject: f32,
-    /// From this value of the anomaly map on a pixel belongs to a defect.
+    /// The value of the anomaly map from which on a pixel belongs to a defect region.
     pub region: f32,
-    /// Whose thresholds these are.
+    /// The origin of the thresholds.
     pub source: ThresholdSource,
 }
 
-/// Whose thresholds a decision was made by.
+/// The origin of the thresholds of a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ThresholdSource {
-    /// The category's own.
+    /// The thresholds of the image's category.
     Category {
-        /// Its name.
+        /// The category's name.
         name: String,
     },
-    /// Those of all categories together.
+    /// The pooled thresholds of all categories.
     Pooled {
-        /// The category that was named, which has none of its own; `None` if none was named.
+        /// The image's category, which has no thresholds of its own; `None` if the image has no category.
         instead_of: Option<String>,
     },
 }
 
-/// Refuses what compares with nothing: no threshold would ever stop it.
+/// Refuses NaN, which every threshold would accept.
 pub(super) fn check(score: f32) -> Result<()> {
     if score.is_nan() {
         let reason = "cannot be compared with a threshold; look at the picture and the model's weights";

@@ -1,4 +1,4 @@
-//! A calibration on disk: JSON that people edit.
+//! The file of a calibration: JSON that can be edited by hand.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,17 +11,17 @@ use super::{Calibration, FORMAT, Thresholds};
 use crate::error::{Error, Result};
 use crate::file::write_atomically;
 
-/// No calibration comes near it.
+/// The maximum size of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// What is read first: of another version, the rest may look different.
+/// The version of the format, which is read first: other versions may have other fields.
 #[derive(Deserialize)]
 struct Version {
     #[serde(default = "first")]
     format: serde_json::Value,
 }
 
-/// Whoever writes a file by hand need not know of versions.
+/// The default for files written by hand, which may leave the version out.
 fn first() -> serde_json::Value {
     1.into()
 }
@@ -43,12 +43,12 @@ impl Calibration {
     /// ```
     ///
     /// # Errors
-    /// As [`Self::from_json`], also for what is not a file of at most 16 MiB, and [`Error::Io`].
+    /// As [`Self::from_json`]; [`Error::Format`] for a path that is not a file of at most 16 MiB; [`Error::Io`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = path.display().to_string();
         let io = |error| Error::Io { action: "read", path: path.into(), error };
-        // Opening a pipe, or reading a device, may never end.
+        // Opening a pipe may block forever, and reading a device may never end.
         let metadata = std::fs::metadata(path).map_err(io)?;
         if !metadata.is_file() || metadata.len() > MAX_FILE_BYTES {
             return Err(wrong(&name, &format!("it is not a file of at most {} MiB", MAX_FILE_BYTES >> 20)));
@@ -59,12 +59,11 @@ impl Calibration {
         Self::from_json(&name, text.map_err(|error| wrong(&name, &format!("it is not UTF-8: {error}")))?)
     }
 
-    /// Reads a text; errors call it `source_name`.
+    /// Reads JSON. `source_name` is its name in errors.
     ///
     /// # Errors
-    /// [`Error::Format`] for what is no calibration: the message names the field or the place. Fields that there
-    /// are not, categories listed twice, numbers out of range, formats newer than this version's and texts of more than
-    /// 16 MiB are refused.
+    /// [`Error::Format`] for text that is not a valid calibration; the message names the field or the position. Unknown fields,
+    /// categories listed twice, values out of range, newer formats and texts of more than 16 MiB are refused.
     pub fn from_json(source_name: &str, text: &str) -> Result<Self> {
         let wrong = |reason: String| wrong(source_name, &reason);
         if text.len() as u64 > MAX_FILE_BYTES {
@@ -74,9 +73,9 @@ impl Calibration {
                 MAX_FILE_BYTES >> 20
             )));
         }
-        // Editors on Windows put it there.
+        // Some editors on Windows write a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        // A list would be taken for the fields in their order.
+        // serde would read a list as the fields in their order.
         if text.trim_start().starts_with('[') {
             return Err(wrong(r#"it is a list and not a JSON object, such as {"pooled": {"reject": 0.7}}"#.into()));
         }
@@ -93,7 +92,7 @@ impl Calibration {
         let mut json = serde_json::Deserializer::from_str(text);
         let calibration =
             serde_path_to_error::deserialize(&mut json).map_err(|error: serde_path_to_error::Error<_>| {
-                // Errors at the top have no path but a dot.
+                // An error at the top level has the path `.`.
                 match error.path().to_string() {
                     path if path == "." => wrong(error.inner().to_string()),
                     path => wrong(format!("{path}: {}", error.inner())),
@@ -103,7 +102,7 @@ impl Calibration {
         Ok(calibration)
     }
 
-    /// The text that [`Self::from_json`] reads, indented.
+    /// Returns the JSON that [`Self::from_json`] reads, indented.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if a threshold is not finite, or `review` is above `reject`.
@@ -114,7 +113,7 @@ impl Calibration {
         text.map(|text| text + "\n").map_err(unsaid)
     }
 
-    /// Writes a file, to a temporary name that is then changed: an earlier file stays until the new one is complete.
+    /// Writes the file atomically: an earlier file stays until the new one is complete.
     ///
     /// # Errors
     /// As [`Self::to_json`], and [`Error::Io`].
@@ -124,7 +123,7 @@ impl Calibration {
 }
 
 fn wrong(source_name: &str, reason: &str) -> Error {
-    // What is quoted from the file may be long, and may hold what a terminal obeys.
+    // Quoted text may be long, and may hold control characters for a terminal.
     let mut plain = String::new();
     for character in reason.chars().take(1000) {
         if character.is_control() { plain.extend(character.escape_default()) } else { plain.push(character) }
@@ -132,7 +131,7 @@ fn wrong(source_name: &str, reason: &str) -> Error {
     Error::calibration(source_name, plain)
 }
 
-/// A map in which no name is twice: whoever edits the second of two would wonder.
+/// Reads a map and refuses a key that occurs twice, of which one would be ignored silently.
 pub(super) fn distinct<'de, D: Deserializer<'de>>(json: D) -> Result<BTreeMap<String, Thresholds>, D::Error> {
     struct Distinct;
 

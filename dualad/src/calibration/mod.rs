@@ -1,12 +1,12 @@
-//! Scores to decisions: thresholds chosen on images that are known, kept in a file, applied to images that are not. Knows no
-//! network.
+//! Thresholds: chosen by the scores of images with known labels, saved in a file, and applied to new images. This module does
+//! not depend on the network.
 //!
-//! Two thresholds make three bands: below `review` an image is accepted, from `reject` on it is rejected, and between them
-//! someone has a look. A [`Calibrator`] chooses them by [`Rule`]s, for each category and for all together; a
-//! [`Calibration`] is what it finds, as JSON that can be edited by hand.
+//! Two thresholds separate three decisions: an image below `review` is accepted, one from `reject` on is rejected, and one
+//! between them is reviewed by a person. A [`Calibrator`] chooses the thresholds by [`Rule`]s, for each category and for all
+//! categories together. The result is a [`Calibration`], JSON that can be edited by hand.
 //!
-//! What a rule promises holds for images that come about as those it saw: another camera, light or product needs another
-//! calibration. Images that the network was trained on score lower than others; calibrate on images it has not seen.
+//! The guarantees of a rule hold for images from the same source as those it was applied to. Another camera, light or product
+//! needs another calibration. Images that the network was trained on have too low scores; calibrate on other images.
 
 mod bound;
 mod calibrator;
@@ -27,25 +27,25 @@ pub use thresholds::{FalseAlarms, Method, Thresholds};
 
 use crate::error::Result;
 
-/// To be raised when the file changes in a way that older versions cannot read.
+/// The version of the file's format. Raised when older versions of the library cannot read a file.
 const FORMAT: u64 = 1;
 
 fn current_format() -> u64 {
     FORMAT
 }
 
-/// The thresholds of every category, and those of all categories together.
+/// The thresholds of each category, and the pooled thresholds of all categories.
 ///
 /// ```
 /// use dualad::calibration::{Calibration, Decision, ThresholdSource};
 ///
-/// // All that a file has to say.
+/// // A minimal file.
 /// let text = r#"{"categories": {"gear": {"review": 0.4, "reject": 0.7}}, "pooled": {"reject": 0.9}}"#;
 /// let calibration = Calibration::from_json("line-3.json", text)?;
 /// let verdict = calibration.decide(Some("gear"), 0.5)?.unwrap();
 /// assert_eq!(verdict.decision, Decision::Review);
 ///
-/// // A category that it does not know.
+/// // A category without thresholds of its own.
 /// let verdict = calibration.decide(Some("cable"), 0.5)?.unwrap();
 /// assert_eq!(verdict.decision, Decision::Accept);
 /// assert_eq!(verdict.source, ThresholdSource::Pooled { instead_of: Some("cable".into()) });
@@ -55,31 +55,31 @@ fn current_format() -> u64 {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Calibration {
-    /// The version of this format.
+    /// The version of the file's format.
     #[serde(default = "current_format")]
     format: u64,
-    /// SHA-256 of the `model.safetensors` whose scores they were chosen on: a detector of another model refuses them. `None`,
-    /// as in a file written by hand: of no model in particular.
+    /// The SHA-256 of the `model.safetensors` whose scores the thresholds were chosen by. A detector of another model refuses
+    /// them. `None` for a file that is written by hand and for any model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Per category.
+    /// The thresholds of each category.
     #[serde(default, deserialize_with = "file::distinct")]
     pub categories: BTreeMap<String, Thresholds>,
-    /// For images of no category, or of one that is not listed.
+    /// The thresholds for images without a category, or of a category that is not listed.
     #[serde(default)]
     pub pooled: Option<Thresholds>,
-    /// What a reader should know, such as which categories have no thresholds of their own and why.
+    /// Notices for the user, such as of categories without thresholds of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notices: Vec<String>,
 }
 
 impl Calibration {
-    /// A calibration of these thresholds.
+    /// Makes a calibration of these thresholds.
     pub fn new(categories: BTreeMap<String, Thresholds>, pooled: Option<Thresholds>) -> Self {
         Self { format: FORMAT, model: None, categories, pooled, notices: Vec::new() }
     }
 
-    /// Everything that a user should know of these thresholds: the notices, and each threshold's warnings with its category.
+    /// Returns the notices, and the warnings of each threshold with its category.
     pub fn warnings(&self) -> Vec<String> {
         let own = self.categories.iter().flat_map(|(name, thresholds)| {
             thresholds.warnings.iter().map(move |warning| format!("category {name:?}: {warning}"))
@@ -89,7 +89,7 @@ impl Calibration {
         self.notices.iter().cloned().chain(own).chain(pooled).collect()
     }
 
-    /// The thresholds for a category's images, and which they are; `None` if there are none for it.
+    /// Returns the thresholds for a category, and their origin; `None` if there are none.
     pub fn thresholds(&self, category: Option<&str>) -> Option<(&Thresholds, ThresholdSource)> {
         if let Some((name, own)) = category.and_then(|name| self.categories.get_key_value(name)) {
             return Some((own, ThresholdSource::Category { name: name.clone() }));
@@ -98,7 +98,7 @@ impl Calibration {
         self.pooled.as_ref().map(|pooled| (pooled, source))
     }
 
-    /// What becomes of an image, by its category's thresholds or else by the pooled ones; `None` if there are neither.
+    /// Decides on an image by its category's thresholds, or else by the pooled ones; `None` if there are neither.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for a score that is NaN.

@@ -1,17 +1,17 @@
-//! How a threshold is chosen.
+//! The rules for choosing a threshold.
 
 use serde::{Deserialize, Serialize};
 
 use super::bound;
 use crate::error::{Error, Result};
 
-/// With fewer images of a kind than this, the next few may move the threshold anywhere.
+/// The minimum number of images of each label below which a warning is given.
 const MIN_IMAGES: usize = 10;
 
-/// How a threshold is chosen from the scores of images that are known. Shares are from 0 to 1, and an image whose score
-/// equals the threshold is above it.
+/// A rule for choosing a threshold from the scores of images with known labels. An image whose score equals the threshold is
+/// above it.
 ///
-/// The first two need normal images only.
+/// The first two rules need normal images only.
 ///
 /// ```
 /// use dualad::calibration::{Calibrator, Rule, Scored};
@@ -26,48 +26,48 @@ const MIN_IMAGES: usize = 10;
 #[serde(try_from = "Written", tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Rule {
-    /// A quantile of the normal scores: always one of them, and where it falls between two, the higher one.
+    /// A quantile of the normal scores. Between two scores, the higher one.
     Quantile {
-        /// The share of normal images below, from 0 to 1.
+        /// The share of normal images below the threshold, from 0 to 1.
         quantile: f64,
     },
-    /// The lowest threshold of which it is known that few normal images reach it, whatever the distribution of the scores:
-    /// just above the normal score of which so many are higher as [`Self::FalseAlarmRate::rate`] allows for (an order
-    /// statistic as tolerance limit, after Wilks, 1941).
+    /// The smallest threshold whose false-alarm rate is at most `rate` with probability `confidence`, for any distribution of
+    /// the scores: just above an order statistic of the normal scores (Wilks' tolerance limit, 1941).
     ///
-    /// Of `1 - confidence` of all calibrations the true rate is higher. If there are too few normal images to know, the
-    /// threshold is just above the highest of them, and a warning says what holds instead and how many are needed.
+    /// A share of `1 - confidence` of all calibrations has a higher rate. With too few normal images for the guarantee, the
+    /// threshold is just above the highest normal score, and a warning gives the rate that is guaranteed and the number of
+    /// images needed.
     FalseAlarmRate {
-        /// The share of all normal images that may be at or above the threshold, between 0 and 1.
+        /// The maximum share of normal images at or above the threshold, between 0 and 1.
         rate: f64,
-        /// The probability with which it is no more, between 0 and 1.
+        /// The probability of the guarantee, between 0 and 1.
         confidence: f64,
     },
-    /// Where F1 is best for these images, the highest such threshold. Needs normal and anomalous images.
+    /// The highest threshold with the best F1 on these images. Needs normal and anomalous images.
     #[serde(rename = "f1-max")]
     F1Max,
-    /// The highest threshold that so many of these anomalous images reach.
+    /// The highest threshold that a share of the anomalous images reaches. Needs anomalous images.
     Recall {
-        /// Their share, above 0 and at most 1.
+        /// The share, above 0 and at most 1.
         share: f64,
     },
 }
 
-/// A threshold and how much it is worth.
+/// A threshold and its reliability.
 #[derive(Debug)]
 pub(super) struct Choice {
     pub(super) threshold: f32,
-    /// Normal images that the rule let be at or above it. Fewer are where scores are equal, but which threshold it became
-    /// depended on them: to count on these few would promise too much.
+    /// The number of normal images that the rule allows at or above the threshold. Equal scores may leave fewer, but a bound
+    /// computed from fewer would be too low.
     pub(super) allowed: usize,
     pub(super) warning: Option<String>,
 }
 
 impl Rule {
-    /// Whether its numbers are in range.
+    /// Checks that the rule's values are in range.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] that names the first that is not.
+    /// [`Error::InvalidArgument`] for the first that is not.
     pub fn validate(&self) -> Result<()> {
         let check = |field: &str, value: f64, holds: bool, reason: &str| {
             if holds { Ok(()) } else { Err(Error::invalid_argument(field, value, reason)) }
@@ -88,7 +88,7 @@ impl Rule {
         }
     }
 
-    /// The confidence of bounds on the rate of false alarms.
+    /// Returns the confidence of bounds on the false-alarm rate.
     pub(super) fn confidence(&self) -> f64 {
         match *self {
             Self::FalseAlarmRate { confidence, .. } => confidence,
@@ -96,7 +96,7 @@ impl Rule {
         }
     }
 
-    /// What the rule cannot do without and there is none of.
+    /// Returns the images that the rule needs and that are missing.
     pub(super) fn lacks(&self, normal: usize, anomalous: usize) -> Option<&'static str> {
         let (needs_normal, needs_anomalous) = match self {
             Self::Quantile { .. } | Self::FalseAlarmRate { .. } => (true, false),
@@ -110,7 +110,7 @@ impl Rule {
         }
     }
 
-    /// The threshold, from scores in ascending order; `None` if [`Self::lacks`] says what is missing.
+    /// Returns the threshold, from scores in ascending order; `None` if images are missing, see [`Self::lacks`].
     pub(super) fn choose(&self, normal: &[f32], anomalous: &[f32]) -> Option<Choice> {
         if self.lacks(normal.len(), anomalous.len()).is_some() {
             return None;
@@ -142,22 +142,21 @@ fn choose_false_alarm_rate(normal: &[f32], rate: f64, confidence: f64) -> Option
         let instead = bound::upper(0, images, confidence);
         format!(
             "a false-alarm rate of at most {rate} with confidence {confidence} takes {needed} normal images, and there \
-             are {images}: what holds is a rate of at most {instead:.3}"
+             are {images}: the rate is guaranteed to be at most {instead:.3}"
         )
     });
     let allowed = allowed.unwrap_or(0) as usize;
-    // Fewer are allowed than there are.
+    // `allowed` is below the number of images.
     let highest_passed = *normal.iter().nth_back(allowed)?;
-    // What reaches the threshold is above it.
+    // An image at the threshold is above it, so the threshold is the next value up.
     Some(Choice { threshold: highest_passed.next_up(), allowed, warning })
 }
 
 fn choose_f1_max(normal: &[f32], anomalous: &[f32]) -> Option<Choice> {
-    // F1 changes where an anomalous score is passed, and is best at one: in between, a higher threshold has fewer false
-    // alarms at the same recall.
+    // The best F1 is at an anomalous score: between two of them a higher threshold has fewer false alarms and the same recall.
     let mut best: Option<(u128, u128, f32)> = None;
     for (missed, &threshold) in anomalous.iter().enumerate() {
-        // Of equal scores the first one misses the fewest: all of them are found.
+        // Of equal scores, the first one misses the fewest.
         if missed > 0 && anomalous[missed - 1] == threshold {
             continue;
         }
@@ -187,15 +186,15 @@ fn choose_recall(anomalous: &[f32], share: f64) -> Option<Choice> {
     Some(Choice { threshold, allowed: 0, warning })
 }
 
-/// The smallest count that is at least this share of `all`.
+/// Returns the smallest count that is at least this share of `all`.
 fn count_of(share: f64, all: usize) -> usize {
-    // The product may be rounded over a whole number: 0.07 of 100 would be 8.
+    // Rounding may have moved the product above a whole number: 0.07 of 100 would be 8.
     let count = ((share * all as f64).ceil() as usize).min(all);
     let fewer = count.saturating_sub(1);
     if all > 0 && fewer as f64 / all as f64 >= share { fewer } else { count }
 }
 
-/// [`Rule`] as a file says it. With a variant that has fields, even if none: only then are unknown ones noticed.
+/// The JSON form of a [`Rule`]. `F1Max` has an empty list of fields so that unknown fields are refused.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Written {

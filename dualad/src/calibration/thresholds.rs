@@ -1,4 +1,4 @@
-//! The thresholds of one category, and what stands behind them.
+//! The thresholds of one category, and their origin.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::Rule;
 use super::decision::{self, Decision};
 use crate::error::{Error, Result};
 
-/// What separates accepted, looked-at and rejected images.
+/// The thresholds that separate accepted, reviewed and rejected images.
 ///
 /// ```
 /// use dualad::calibration::{Decision, Thresholds};
@@ -19,63 +19,63 @@ use crate::error::{Error, Result};
 /// # Ok::<(), dualad::Error>(())
 /// ```
 ///
-/// In JSON `review` or `reject` is enough, and the other one is the same then; all else may be left out.
+/// In JSON one of `review` and `reject` is enough; the other one is then the same. All other fields are optional.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written")]
 #[non_exhaustive]
 pub struct Thresholds {
-    /// From this image score on someone has a look; at most [`Self::reject`].
+    /// The image score from which on an image is reviewed; at most [`Self::reject`].
     pub review: f32,
-    /// From this image score on an image is rejected.
+    /// The image score from which on an image is rejected.
     pub reject: f32,
-    /// From this value of the anomaly map on a pixel belongs to a defect region; [`Self::review`] where nothing else is said.
+    /// The value of the anomaly map from which on a pixel belongs to a defect region. Default: [`Self::review`].
     pub region: f32,
-    /// How `review` was chosen; `None` if by hand.
+    /// The origin of `review`; `None` if chosen by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub review_method: Option<Method>,
-    /// How `reject` was chosen; `None` if by hand.
+    /// The origin of `reject`; `None` if chosen by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reject_method: Option<Method>,
-    /// Normal images they were chosen on.
+    /// The number of normal images that the thresholds were chosen by.
     pub normal_images: u64,
-    /// Anomalous images they were chosen on.
+    /// The number of anomalous images that the thresholds were chosen by.
     pub anomalous_images: u64,
-    /// Why they are to be used with care: too few images for what was asked.
+    /// Warnings, such as of too few images for a rule's guarantee.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// How a threshold was chosen, and what it does to normal images.
+/// The rule that a threshold was chosen by, and its false alarms.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Method {
     /// The rule.
     pub rule: Rule,
-    /// How many normal images reach the threshold, where there were any to count.
+    /// The false alarms; `None` if there were no normal images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub false_alarms: Option<FalseAlarms>,
 }
 
-/// Normal images at or above a threshold, and what follows for those to come.
+/// The false alarms of a threshold, and a bound on their rate on new images.
 ///
-/// These are the images that the threshold was chosen with. The bound (Clopper and Pearson's) holds nonetheless for
-/// [`Rule::FalseAlarmRate`], for [`Rule::Recall`], which does not look at normal images, and for [`Rule::Quantile`] where no
-/// two images have the same score. For [`Rule::F1Max`] it is too good to be true: measure it on other images.
+/// The false alarms are counted on the images that the threshold was chosen by. The bound (Clopper and Pearson's) is still valid
+/// for [`Rule::FalseAlarmRate`], for [`Rule::Recall`], which does not use normal images, and for [`Rule::Quantile`] if no two
+/// images have the same score. For [`Rule::F1Max`] it is too low; measure the rate on other images.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenFalseAlarms")]
 #[non_exhaustive]
 pub struct FalseAlarms {
-    /// Normal images at or above the threshold.
+    /// The number of normal images at or above the threshold.
     pub images: u64,
-    /// With this confidence, at most this share of all normal images is.
+    /// The upper bound of the share of all normal images at or above the threshold, from 0 to 1.
     pub rate_at_most: f64,
-    /// The confidence, between 0 and 1.
+    /// The confidence of the bound, between 0 and 1.
     pub confidence: f64,
 }
 
 impl Thresholds {
-    /// Thresholds chosen by hand.
+    /// Makes thresholds chosen by hand.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if one is not finite, or `review` is above `reject`.
@@ -94,7 +94,7 @@ impl Thresholds {
         Ok(thresholds)
     }
 
-    /// The band of an image score.
+    /// Decides on an image score.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for a score that is NaN.
@@ -109,7 +109,7 @@ impl Thresholds {
         })
     }
 
-    /// Whether the numbers are thresholds.
+    /// Checks the order and the range of the values.
     pub(super) fn check(&self) -> Result<()> {
         check_finite([("review", self.review), ("reject", self.reject), ("region", self.region)])?;
         if self.review > self.reject {
@@ -150,7 +150,7 @@ impl FalseAlarms {
     }
 }
 
-/// [`Thresholds`] as a file says them.
+/// The JSON form of [`Thresholds`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -172,7 +172,7 @@ impl TryFrom<Written> for Thresholds {
 
     fn try_from(written: Written) -> Result<Self> {
         let Written { review, reject, region, review_method, reject_method, .. } = written;
-        // Before one stands in for another.
+        // Before one is used for another.
         let given = [("review", review), ("reject", reject), ("region", region)];
         check_finite(given.into_iter().filter_map(|(field, value)| Some((field, value?))))?;
         let (Some(review), Some(reject)) = (review.or(reject), reject.or(review)) else {
@@ -187,7 +187,7 @@ impl TryFrom<Written> for Thresholds {
     }
 }
 
-/// [`FalseAlarms`] as a file says them.
+/// The JSON form of [`FalseAlarms`].
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenFalseAlarms {

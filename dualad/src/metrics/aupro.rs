@@ -1,26 +1,26 @@
-//! The area under the mean overlap of regions, exact and over the paper's sampled thresholds.
+//! The area under the curve of mean region overlap (AUPRO): exact, and by the paper's sampled thresholds.
 
 use super::curve::Thinned;
 use super::ranking::Tie;
 use super::{Point, Undefined, order};
 
-/// The false-positive rate up to which the area counts.
+/// The false-positive rate up to which the area is measured.
 const LIMIT: f64 = 0.3;
 
-/// How many thresholds the paper samples.
+/// The number of thresholds that the paper samples.
 pub(super) const THRESHOLDS: u32 = 200;
 
-/// A sum of overlaps in units of 2^-96: an integer, so that it does not depend on the order of the sum, and fine enough
-/// that an `f64` made of it is as good as exact.
+/// A sum of overlaps in units of 2^-96. As an integer it does not depend on the order of the terms, and it is fine enough for an
+/// `f64` without a visible error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Overlap(u128);
 
 impl Overlap {
     pub(super) const ZERO: Self = Self(0);
 
-    /// What so many pixels of a region cover of it.
+    /// Returns the overlap that this number of pixels adds to a region.
     pub(super) fn pixels(count: u64, area: u32) -> Self {
-        // The digits of (2^64 - 1) / area, then 32 bits more of them: u64 divides far faster than u128.
+        // Division by parts: the digits of (2^64 - 1) / area, then 32 more bits. u64 divides far faster than u128.
         let area = u64::from(area.max(1));
         let (whole, rest) = (u64::MAX / area, u64::MAX % area);
         Self(u128::from(count) * ((u128::from(whole) << 32) + u128::from((rest << 32) / area)))
@@ -37,21 +37,21 @@ impl std::ops::AddAssign for Overlap {
     }
 }
 
-/// What has been seen of a set of maps whose pixels come by in descending order.
+/// The state of a sweep over a set of maps, in descending order of scores.
 #[derive(Debug)]
 pub(super) struct Overlaps {
     normal: u64,
     regions: u64,
     overlap: Overlap,
     normal_above: u64,
-    /// Regions times normal pixels.
+    /// The number of regions times the number of normal pixels.
     area: f64,
     curve: Thinned,
-    /// Normal pixels and overlap above each of the paper's thresholds, from the highest.
+    /// The normal pixels and the overlap above each of the paper's thresholds, from the highest.
     samples: Vec<(u64, Overlap)>,
 }
 
-/// What came of it.
+/// The result of a sweep.
 #[derive(Debug)]
 pub(super) struct Aupro {
     pub(super) exact: f64,
@@ -60,13 +60,13 @@ pub(super) struct Aupro {
 }
 
 impl Overlaps {
-    /// Of maps with so many normal pixels and regions, at least one of each.
+    /// Starts a sweep over maps with these numbers of normal pixels and regions, each at least one.
     pub(super) fn new(normal: u64, regions: u64) -> Self {
         let (overlap, curve, samples) = (Overlap::ZERO, Thinned::new(), Vec::new());
         Self { normal, regions, overlap, normal_above: 0, area: 0.0, curve, samples }
     }
 
-    /// The next lower score that something anomalous has, and what its pixels cover of their regions.
+    /// Adds the next lower score of anomalous pixels, with the overlap that its pixels add.
     pub(super) fn step(&mut self, tie: &Tie, overlap: Overlap) {
         self.advance(tie.normal_above, Overlap::ZERO);
         self.curve.push(self.point(tie.rank_above));
@@ -74,7 +74,7 @@ impl Overlaps {
         self.curve.push(self.point(tie.rank));
     }
 
-    /// Goes straight to where so many normal pixels are above, and adds the area below the way, up to the limit.
+    /// Moves to a number of normal pixels above, and adds the area on the way, up to the limit.
     fn advance(&mut self, normal_above: u64, overlap: Overlap) {
         let limit = LIMIT * self.normal as f64;
         let (x0, y0) = (self.normal_above as f64, self.overlap.regions());
@@ -101,12 +101,12 @@ impl Overlaps {
         }
     }
 
-    /// The next lower of the sampled thresholds: so many normal pixels are above it, and what has been stepped over.
+    /// Takes the next lower sampled threshold, with the number of normal pixels above it and of samples at once.
     pub(super) fn sample(&mut self, normal_above: u64) {
         self.samples.push((normal_above, self.overlap));
     }
 
-    /// The areas, once everything was seen; `lowest` is the rank of the lowest score.
+    /// Returns the areas at the end of the sweep; `lowest` is the rank of the lowest score.
     pub(super) fn finish(mut self, lowest: u32) -> Aupro {
         let sampled = self.sampled();
         self.advance(self.normal, Overlap::ZERO);
@@ -115,8 +115,8 @@ impl Overlaps {
         Aupro { exact, sampled, pro: self.curve.finish() }
     }
 
-    /// As the published code has it: the area between the sampled rates under the limit, the lowest taken as 0 and the
-    /// highest as 1.
+    /// Returns the area as the published code computes it: between the sampled rates below the limit, scaled so that the lowest
+    /// is 0 and the highest 1.
     fn sampled(&self) -> Result<f64, Undefined> {
         let rate = |normal_above: u64| normal_above as f64 / self.normal as f64;
         let under: Vec<(f64, f64)> = self
@@ -136,8 +136,8 @@ impl Overlaps {
     }
 }
 
-/// The ranks of the paper's thresholds, from the highest: each a step of a 200th above the one before, the first the lowest
-/// score. What is above a threshold has a smaller rank.
+/// Returns the ranks of the paper's thresholds, from the highest. They are spaced by a 200th of the range, and the last is the
+/// lowest score. Scores above a threshold have smaller ranks.
 pub(super) fn thresholds(lowest: f32, highest: f32) -> impl Iterator<Item = u32> {
     let (lowest, highest) = (f64::from(lowest), f64::from(highest));
     let step = (highest - lowest) / f64::from(THRESHOLDS);

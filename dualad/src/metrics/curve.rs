@@ -1,16 +1,16 @@
-//! A curve kept thin while its points come by in order.
+//! A curve that is thinned as its points are added in order.
 
 use super::Point;
 
-/// How far, in x or in y, a point may be from the last kept one without being kept.
+/// The maximum distance, in x or in y, between kept points.
 const STEP: f64 = 1.0 / 128.0;
 
-/// Keeps every point that is more than [`STEP`] from the last kept one, and the point before it, so that jumps stay where
-/// they are: at most some 500 points of a curve that ascends from `(0, 0)` to `(1, 1)`.
+/// A curve that keeps each point more than [`STEP`] from the last kept one, and the point before it, so that jumps stay in
+/// place: at most about 500 points of a curve from `(0, 0)` to `(1, 1)`.
 #[derive(Debug)]
 pub(super) struct Thinned {
     points: Vec<Point>,
-    /// The last point seen, where it was not kept.
+    /// The last point, if it is not kept.
     skipped: Option<Point>,
 }
 
@@ -30,7 +30,7 @@ impl Thinned {
         }
     }
 
-    /// All that was kept, and the last point.
+    /// Returns the kept points and the last one.
     pub(super) fn finish(mut self) -> Vec<Point> {
         self.points.extend(self.skipped);
         self.points

@@ -1,10 +1,10 @@
-//! What scores and masks cannot be measured.
+//! The errors of scores and masks that cannot be measured.
 
-/// Why a set of images cannot be measured. Images are numbered from 0 in the order given.
+/// An error of a set of images. Images are numbered from 0 in the order given.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A map does not have the pixels that its sides say.
+    /// The number of values of a map is not that of its sides.
     #[error(
         "image {image} (category {category:?}): the anomaly map has {values} values, but height x width is {height} x {width}"
     )]
@@ -13,11 +13,11 @@ pub enum Error {
         image: usize,
         /// Its category.
         category: String,
-        /// Rows.
+        /// The number of rows.
         height: usize,
-        /// Columns.
+        /// The number of columns.
         width: usize,
-        /// Values in the map.
+        /// The number of values in the map.
         values: usize,
     },
     /// A mask has another size than the map.
@@ -29,9 +29,9 @@ pub enum Error {
         image: usize,
         /// Its category.
         category: String,
-        /// Pixels of the mask.
+        /// The number of pixels of the mask.
         mask: usize,
-        /// Pixels of the anomaly map.
+        /// The number of pixels of the anomaly map.
         map: usize,
     },
     /// A map has more pixels than can be counted.
@@ -44,10 +44,10 @@ pub enum Error {
         image: usize,
         /// Its category.
         category: String,
-        /// Its pixels.
+        /// The number of pixels.
         pixels: usize,
     },
-    /// A normal image's mask marks something.
+    /// The mask of a normal image has marked pixels.
     #[error(
         "image {image} (category {category:?}): labelled normal, but its mask marks {pixels} pixels; mend the label or the mask"
     )]
@@ -56,7 +56,7 @@ pub enum Error {
         image: usize,
         /// Its category.
         category: String,
-        /// Marked pixels.
+        /// The number of marked pixels.
         pixels: u64,
     },
     /// An image score is NaN or infinite.

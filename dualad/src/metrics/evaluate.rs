@@ -1,4 +1,4 @@
-//! From scored images to the metrics of every category and of all of them.
+//! The computation of the metrics of every category and of all categories together.
 
 use std::collections::BTreeMap;
 
@@ -9,22 +9,23 @@ use super::ranking::{Ranked, Totals, rank_all};
 use super::sweep::{Contents, Swept, sweep};
 use super::{Curves, Error, Evaluation, Measured, Metric, Metrics, Undefined, Unit, order};
 
-/// Memory for sorting pixels, as a share of the maps' own.
+/// The memory for sorting pixels, as a divisor of the memory of the maps.
 const SORT_SHARE: usize = 4;
 
-/// It need not be less than this.
+/// The minimum memory for sorting pixels, in bytes.
 const SORT_MINIMUM: usize = 1 << 20;
 
-/// Measures how well scores separate normal from anomalous, for each category and for all of them together.
+/// Computes the metrics of scores for each category and for all categories together.
 ///
-/// Takes `n log n` for `n` pixels, and beside the maps less than half of their memory and some MiB, whatever the scores are.
-/// Each thread looks at one mask at a time, which takes some 16 bytes per pixel of that image where every region is a pixel.
+/// Takes `n log n` time for `n` pixels. Beside the maps it needs less than half of their memory and a few MiB, for any scores.
+/// Each thread looks at one mask at a time, which takes up to 28 bytes for each pixel if every region is a single pixel.
 ///
-/// Without images, nothing is defined.
+/// Without images, no metric is defined.
 ///
 /// # Errors
 ///
-/// A map or a mask has another size than the image says, a score is NaN or infinite, or a normal image's mask marks pixels.
+/// For a map or a mask of another size than the image's, a score that is NaN or infinite, and a normal image whose mask marks
+/// pixels.
 ///
 /// ```
 /// use dualad::metrics::{Scored, evaluate};
@@ -56,7 +57,7 @@ pub fn evaluate(images: &[Scored<'_>]) -> Result<Evaluation, Error> {
     evaluate_within(images, (pixels * size_of::<f32>() / SORT_SHARE).max(SORT_MINIMUM))
 }
 
-/// [`evaluate`], with so many bytes for sorting pixels.
+/// Computes the metrics as [`evaluate`] does, with this number of bytes for sorting pixels.
 pub(super) fn evaluate_within(images: &[Scored<'_>], budget: usize) -> Result<Evaluation, Error> {
     for (index, image) in images.iter().enumerate() {
         check_sizes(index, image)?;
@@ -64,7 +65,7 @@ pub(super) fn evaluate_within(images: &[Scored<'_>], budget: usize) -> Result<Ev
     let mut names: BTreeMap<&str, u32> = images.iter().map(|image| (image.category, 0)).collect();
     names.values_mut().zip(0..).for_each(|(number, next)| *number = next);
     let number = |image: &Scored<'_>| names.get(image.category).copied().unwrap_or_default();
-    // Not collected into a Result right away: which error that gives depends on the threads.
+    // Not collected into a Result directly: which of several errors that returns depends on the threads.
     let prepared: Vec<_> =
         images.par_iter().enumerate().map(|(index, image)| Prepared::new(index, image, number(image))).collect();
     let prepared = prepared.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -91,7 +92,7 @@ pub(super) fn evaluate_within(images: &[Scored<'_>], budget: usize) -> Result<Ev
     Ok(Evaluation { categories, mean, pooled })
 }
 
-/// What a set of images holds: a category's, or all of them.
+/// The content of a set of images: of a category, or of all.
 #[derive(Debug, Clone)]
 struct Set {
     images: Totals,
@@ -121,7 +122,7 @@ impl Set {
         self.unmasked |= image.anomalous && image.mask.is_none();
     }
 
-    /// What is in the maps, if that can be measured.
+    /// Returns the content of the maps, if it can be measured.
     fn pixels(&self) -> Result<Contents, Undefined> {
         if self.unmasked {
             return Err(Undefined::NoMask);
@@ -136,7 +137,7 @@ impl Set {
         let mut curves = Curves::default();
         let ranked = both(images, Unit::Image).map(|()| rank_all(scores, images));
         let image = Ranking::new(ranked.as_ref());
-        // A set was swept unless there is a reason.
+        // A set is swept unless a metric is undefined.
         let swept = swept.ok_or(why.unwrap_or(Undefined::NoAnomalous(Unit::Pixel)));
         let pixel = Ranking::new(swept.as_ref().map(|swept| &swept.ranked));
         let aupro = swept.as_ref().map(|swept| &swept.aupro).map_err(|why| *why);
@@ -167,7 +168,7 @@ impl Set {
     }
 }
 
-/// A ranking's metrics, or why there are none.
+/// Returns the metrics of a ranking, or the reason that they are undefined.
 struct Ranking {
     auroc: Metric,
     ap: Metric,
@@ -187,7 +188,7 @@ impl Ranking {
     }
 }
 
-/// Whether there is something of each.
+/// Checks that both labels are present.
 fn both(totals: Totals, unit: Unit) -> Result<(), Undefined> {
     if totals.normal == 0 {
         Err(Undefined::NoNormal(unit))

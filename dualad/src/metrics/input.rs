@@ -1,54 +1,54 @@
-//! What is measured: images with their scores, and what one look at each tells.
+//! The input of the metrics, and its checks.
 
 use std::borrow::Cow;
 
 use super::regions::{Span, spans};
 use super::{Error, order};
 
-/// An image with its scores and what they should have been.
+/// An image with its scores, its label and its mask.
 ///
-/// Nothing is copied: maps and masks are borrowed, and left as they are.
+/// Maps and masks are borrowed, not copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Scored<'a> {
-    /// What the metrics are grouped by.
+    /// The category, by which the metrics are grouped.
     pub category: &'a str,
-    /// The image's label.
+    /// The label: `true` for an anomalous image.
     pub anomalous: bool,
-    /// The image score, finite.
+    /// The image score; it must be finite.
     pub image_score: f32,
-    /// Rows of the anomaly map. Images need not have the same size; without a map, 0.
+    /// The rows of the anomaly map; 0 without a map. Images may differ in size.
     pub height: usize,
-    /// Columns of the anomaly map.
+    /// The columns of the anomaly map.
     pub width: usize,
-    /// The anomaly map, `height * width` finite scores, row by row.
+    /// The anomaly map: `height * width` finite scores, row by row.
     pub map: &'a [f32],
-    /// The mask, as large as the map; what is not 0 is anomalous. A normal image needs none. The pixels of an anomalous
-    /// image whose mask marks nothing (the defect vanished when the mask was resized) count as normal pixels, and the
-    /// image stays anomalous.
+    /// The mask, of the map's size; values other than 0 mark defects. A normal image needs none. If the mask of an anomalous
+    /// image marks nothing, because the defect vanished when the mask was resized, its pixels count as normal and the image as
+    /// anomalous.
     pub mask: Option<&'a [u8]>,
 }
 
-/// An image that can be measured.
+/// An image that has passed the checks.
 #[derive(Debug)]
 pub(super) struct Prepared<'a> {
     pub(super) map: &'a [f32],
     mask: Option<&'a [u8]>,
     width: usize,
     pub(super) category: u32,
-    /// The mask's spans, where keeping them costs next to nothing beside the map.
+    /// The mask's spans, if they need little memory beside the map.
     kept: Option<Vec<Span>>,
     pub(super) anomalous: u64,
     pub(super) regions: u64,
-    /// The lowest and the highest score; infinite in this order where there is no pixel.
+    /// The lowest and the highest score; plus and minus infinity for an image without pixels.
     pub(super) lowest: f32,
     pub(super) highest: f32,
 }
 
-/// Spans are kept for as long as the metrics are computed up to this many per pixel: an eighth of the map's memory. Real
-/// masks need far fewer. Others are made again whenever they are needed.
+/// The minimum number of pixels for each span to keep the spans: they then take at most an eighth of the map's memory. Real
+/// masks have far fewer. Otherwise spans are computed again when they are needed.
 const KEPT_SPANS: usize = 24;
 
-/// Refuses what can be refused without a look at the pixels.
+/// Does the checks that do not look at pixels.
 pub(super) fn check_sizes(index: usize, image: &Scored<'_>) -> Result<(), Error> {
     let category = || image.category.to_owned();
     let &Scored { height, width, .. } = image;
@@ -71,7 +71,7 @@ pub(super) fn check_sizes(index: usize, image: &Scored<'_>) -> Result<(), Error>
 }
 
 impl<'a> Prepared<'a> {
-    /// Looks at every pixel once.
+    /// Checks every pixel.
     pub(super) fn new(index: usize, image: &Scored<'a>, category: u32) -> Result<Self, Error> {
         let category_name = || image.category.to_owned();
         let (mut lowest, mut highest, mut finite) = (f32::INFINITY, f32::NEG_INFINITY, true);
@@ -99,7 +99,7 @@ impl<'a> Prepared<'a> {
         Ok(Self { map, mask, width, category, kept, anomalous, regions, lowest, highest })
     }
 
-    /// The marked pixels.
+    /// Returns the marked pixels.
     pub(super) fn spans(&self) -> Cow<'_, [Span]> {
         match (&self.kept, self.mask) {
             (Some(kept), _) => Cow::Borrowed(kept),
@@ -107,7 +107,7 @@ impl<'a> Prepared<'a> {
         }
     }
 
-    /// Every pixel, as stretches of scores in raster order with the area of their region, which normal ones have not.
+    /// Calls `each` for every run of pixels in raster order: its scores, and for anomalous pixels the area of their region.
     pub(super) fn stretches(&self, mut each: impl FnMut(&'a [f32], Option<u32>)) {
         let mut at = 0;
         for span in self.spans().iter() {
@@ -120,14 +120,14 @@ impl<'a> Prepared<'a> {
         each(self.map.get(at..).unwrap_or_default(), None);
     }
 
-    /// The ranks that lie in a range, in batches, with the area of their pixels' region.
+    /// Calls `each` for the ranks in a range, in batches: the ranks, and for anomalous pixels the area of their region.
     pub(super) fn ranks(&self, range: std::ops::RangeInclusive<u32>, mut each: impl FnMut(&[u32], Option<u32>)) {
         const BATCH: usize = 128;
         let (first, span) = (*range.start(), range.end() - range.start());
         let (mut ranks, mut inside) = ([0; BATCH], [0; BATCH]);
         self.stretches(|scores, area| {
             for scores in scores.chunks(BATCH) {
-                // Many at a time, and scores that are neighbours are alike: most batches have nothing in the range.
+                // In batches, because neighboring scores are alike: most batches have no score in the range.
                 let mut any = 0;
                 for (rank, &score) in ranks.iter_mut().zip(scores) {
                     *rank = order::rank(score);
@@ -136,7 +136,7 @@ impl<'a> Prepared<'a> {
                 if any == 0 {
                     continue;
                 }
-                // No branch on whether a score is in the range: nothing predicts it.
+                // Without a branch on the score, which could not be predicted.
                 let mut filled = 0;
                 for &rank in ranks.iter().take(scores.len()) {
                     inside[filled % BATCH] = rank;
@@ -147,7 +147,7 @@ impl<'a> Prepared<'a> {
         });
     }
 
-    /// How many normal and anomalous pixels have a rank in a range.
+    /// Counts the normal and the anomalous pixels with a rank in a range.
     pub(super) fn count(&self, range: std::ops::RangeInclusive<u32>) -> (usize, usize) {
         let (first, span) = (*range.start(), range.end() - range.start());
         let (mut normal, mut anomalous) = (0, 0);

@@ -1,11 +1,11 @@
-//! Metrics by name, and as JSON.
+//! The metrics by name, and as JSON.
 
 use serde::{Serialize, Serializer};
 
 use super::{Metric, Metrics, Undefined};
 
 impl Metrics {
-    /// Every metric with its name, in the order of the fields. What is undefined, and why:
+    /// Returns every metric with its name, in the order of the fields. To print the undefined ones:
     ///
     /// ```
     /// # let metrics = dualad::metrics::evaluate(&[])?.pooled.metrics;
@@ -30,7 +30,7 @@ impl Metrics {
         .into_iter()
     }
 
-    /// The mean of each metric over the sets in which it has a value.
+    /// Returns the mean of each metric over the sets in which it is defined.
     pub(super) fn mean<'a>(sets: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let mean = |metric: fn(&Self) -> &Metric| {
             let (mut sum, mut count) = (0.0, 0);
@@ -53,7 +53,7 @@ impl Metrics {
     }
 }
 
-/// A map from each metric's name to its value, `null` where it has none.
+/// Writes a map from each metric's name to its value, `null` if it is undefined.
 impl Serialize for Metrics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.iter().map(|(name, metric)| (name, metric.as_ref().ok())))

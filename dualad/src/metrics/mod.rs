@@ -1,12 +1,13 @@
-//! How well scores separate normal from anomalous (method, section 7): image and pixel AUROC, AP, F1-max, AUPRO. Knows no
-//! model: scores, labels and masks in, fractions in `[0, 1]` out.
+//! The metrics of anomaly scores (docs/method.md, section 7): image and pixel AUROC, AP, F1-max and AUPRO, as fractions in `[0,
+//! 1]`. This module takes scores, labels and masks, and does not depend on the network.
 //!
-//! Every metric is exact, ties included, and the same on any number of threads. It is undefined rather than guessed:
+//! Every metric is exact, ties included, and the same with any number of threads. A metric is undefined if images for it are
+//! missing:
 //!
 //! - Image metrics need a normal and an anomalous image, pixel metrics a normal and an anomalous pixel.
-//! - An anomalous image without a mask leaves the pixel metrics of its category, and the pooled ones, undefined. To leave it
-//!   out would measure the pixels of another test set than the images.
-//! - The paper's sampled AUPRO needs two thresholds with different false-positive rates under 0.3.
+//! - An anomalous image without a mask leaves the pixel metrics of its category, and the pooled ones, undefined. Without it they
+//! would measure another test set than the image metrics.
+//! - The paper's sampled AUPRO needs two thresholds with different false-positive rates below 0.3.
 
 mod aupro;
 mod curve;
@@ -30,35 +31,35 @@ pub use error::Error;
 pub use evaluate::evaluate;
 pub use input::Scored;
 
-/// A metric's value as a fraction in `[0, 1]`, or why it has none.
+/// A metric's value as a fraction in `[0, 1]`, or the reason that it is undefined.
 pub type Metric = Result<f64, Undefined>;
 
-/// Why a metric has no value. It is null in JSON and left out of means.
+/// The reason that a metric is undefined. Undefined metrics are null in JSON and left out of means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum Undefined {
-    /// There is no normal image (or pixel).
+    /// No image (or pixel) is normal.
     #[error("no normal {0}")]
     NoNormal(Unit),
-    /// There is no anomalous image (or pixel).
+    /// No image (or pixel) is anomalous.
     #[error("no anomalous {0}")]
     NoAnomalous(Unit),
     /// An anomalous image has no mask.
     #[error("an anomalous image has no mask")]
     NoMask,
-    /// Of the paper's 200 thresholds, no two have different false-positive rates under 0.3: too many normal pixels share the
+    /// No two of the paper's 200 thresholds have different false-positive rates below 0.3: too many normal pixels have the
     /// highest scores.
     #[error("no two of the 200 thresholds have different false-positive rates under 0.3")]
     FewRates,
-    /// No category has a value to take the mean of.
+    /// The metric is undefined in every category.
     #[error("undefined in every category")]
     NoCategory,
 }
 
-/// What is ranked.
+/// The unit that is ranked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unit {
-    /// Whole images, by their image score.
+    /// Whole images, by image score.
     Image,
     /// Pixels, by the anomaly map.
     Pixel,
@@ -77,66 +78,66 @@ impl std::fmt::Display for Unit {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Area under the ROC curve over image scores; ties count half.
+    /// The area under the ROC curve over image scores; ties count half.
     pub image_auroc: Metric,
-    /// Average precision over image scores: precision at each distinct score, weighted by the recall it adds.
+    /// The average precision over image scores: the precision at each distinct score, weighted by the recall it adds.
     pub image_ap: Metric,
     /// The best F1 over all thresholds on the image score.
     pub image_f1_max: Metric,
-    /// Area under the ROC curve over pixels.
+    /// The area under the ROC curve over pixels.
     pub pixel_auroc: Metric,
-    /// Average precision over pixels.
+    /// The average precision over pixels.
     pub pixel_ap: Metric,
     /// The best F1 over all thresholds on the anomaly map.
     pub pixel_f1_max: Metric,
-    /// Area under the mean overlap of 8-connected regions against the false-positive rate up to 0.3, every distinct pixel
-    /// score a threshold.
+    /// The area under the curve of mean overlap of 8-connected regions against the false-positive rate, up to a rate of 0.3,
+    /// with every distinct pixel score as a threshold.
     pub pixel_aupro: Metric,
-    /// The same as the paper's published code computes it: 200 thresholds in even steps from the smallest pixel score towards
-    /// the largest, and the false-positive rates under 0.3 stretched to `[0, 1]`.
+    /// AUPRO as the paper's published code computes it: with 200 evenly spaced thresholds between the lowest and the highest
+    /// pixel score, and the false-positive rates below 0.3 scaled to `[0, 1]`.
     pub pixel_aupro_200: Metric,
 }
 
-/// A point of a curve and the score from which on up something counts as anomalous there.
+/// A point of a curve, and its threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct Point {
-    /// False-positive rate, in `[0, 1]`.
+    /// The false-positive rate, in `[0, 1]`.
     pub x: f64,
-    /// True-positive rate (ROC) or mean region overlap (PRO), in `[0, 1]`.
+    /// The true-positive rate (ROC) or mean region overlap (PRO), in `[0, 1]`.
     pub y: f64,
-    /// The threshold; infinite at the origin.
+    /// The score from which on an image or pixel counts as anomalous; infinite at the origin.
     pub threshold: f32,
 }
 
-/// Curves to draw, from `(0, 0)` to `(1, 1)`, thinned to at most some hundreds of points, with every jump left where it is;
-/// empty where the metric is undefined.
+/// The curves for drawing, from `(0, 0)` to `(1, 1)`, thinned to a few hundred points that keep every jump. Empty if the metric
+/// is undefined.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Curves {
-    /// ROC over image scores.
+    /// The ROC curve over image scores.
     pub image_roc: Vec<Point>,
-    /// ROC over pixels.
+    /// The ROC curve over pixels.
     pub pixel_roc: Vec<Point>,
-    /// Mean region overlap against the false-positive rate, over the whole range of rates.
+    /// The mean region overlap against the false-positive rate, over the whole range of rates.
     pub pixel_pro: Vec<Point>,
 }
 
-/// What was measured on one set of images: a category's, or all categories' together.
+/// The metrics and curves of one set of images: a category, or all categories together.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Measured {
     /// The metrics.
     pub metrics: Metrics,
-    /// Their curves.
+    /// The curves.
     pub curves: Curves,
-    /// The image score at which F1 is best, the highest of them, if defined.
+    /// The highest image score with the best F1; `None` if it is undefined.
     pub image_threshold: Option<f32>,
-    /// The pixel score at which F1 is best, the highest of them, if defined.
+    /// The highest pixel score with the best F1; `None` if it is undefined.
     pub pixel_threshold: Option<f32>,
-    /// Images measured.
+    /// The number of images.
     pub images: usize,
-    /// Anomalous ones among them.
+    /// The number of anomalous images.
     pub anomalous: usize,
 }
 
@@ -144,10 +145,10 @@ pub struct Measured {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// Per category.
+    /// The metrics of each category.
     pub categories: BTreeMap<String, Measured>,
-    /// The plain mean over the categories in which a metric is defined.
+    /// The mean of each metric over the categories in which it is defined.
     pub mean: Metrics,
-    /// Over all categories' scores together: what one threshold for all would see.
+    /// The metrics over the scores of all categories together: the result of one threshold for all.
     pub pooled: Measured,
 }

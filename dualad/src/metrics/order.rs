@@ -1,20 +1,21 @@
-//! Scores as integers in the order in which they are met: descending.
+//! Ranks of scores: integers in descending order of the scores.
 
-/// An integer that is smaller the higher the score, and the same for `0.0` and `-0.0`.
+/// Returns the rank of a score: smaller for a higher score, and the same for `0.0` and `-0.0`.
 #[inline]
 pub(super) fn rank(score: f32) -> u32 {
-    // Adding zero turns -0.0 into 0.0: they compare equal, so they have to tie.
+    // Adding zero turns -0.0 into 0.0: both compare equal, so their ranks must be equal.
     let bits = (score + 0.0).to_bits();
-    // A float's bits ascend with its magnitude: as they are for negative scores, reversed below the sign for the others.
+    // The bits of a float ascend with its magnitude. They are kept for negative scores and reversed, below the sign, for the
+    // others.
     if bits >> 31 == 1 { bits } else { bits ^ 0x7fff_ffff }
 }
 
-/// The score that has a rank.
+/// Returns the score of a rank.
 pub(super) fn score(rank: u32) -> f32 {
     f32::from_bits(if rank >> 31 == 1 { rank } else { rank ^ 0x7fff_ffff })
 }
 
-/// The rank `r` with `rank(score) < r` exactly for the scores above `threshold`.
+/// Returns the rank `r` with `rank(score) < r` exactly for the scores above `threshold`.
 pub(super) fn rank_of_threshold(threshold: f64) -> u32 {
     let nearest = threshold as f32;
     rank(if f64::from(nearest) > threshold { nearest.next_down() } else { nearest })

@@ -1,4 +1,4 @@
-//! Which scores to sort at a time, so that the memory for it stays within a budget whatever the scores are.
+//! The plan of ranges of scores that are sorted one at a time, so that memory stays within a budget for any scores.
 
 use std::ops::RangeInclusive;
 
@@ -7,17 +7,17 @@ use rayon::prelude::*;
 use super::input::Prepared;
 use super::order;
 
-/// Bytes that a pixel takes while it waits to be sorted.
+/// The bytes of memory that each pixel to be sorted takes.
 pub(super) const NORMAL_BYTES: usize = 8;
 pub(super) const ANOMALOUS_BYTES: usize = 12;
 
-/// Ranks are counted by their upper half first, then by the lower half where one upper half is too many.
+/// Ranks are counted by their upper half first, then by the lower half where one upper half exceeds the budget.
 const BITS: u32 = 16;
 
-/// Pixels that one job counts: enough to make its histogram's cost small.
+/// The number of pixels that a job counts, large enough that its histogram costs little.
 const JOB: usize = 1 << 21;
 
-/// Ranges of ranks that ascend, and hold every pixel. Each takes no more than `budget` bytes, or is a single rank.
+/// Returns ascending ranges of ranks that cover every pixel. Each needs at most `budget` bytes, or is a single rank.
 pub(super) fn ranges(images: &[&Prepared<'_>], budget: usize) -> Vec<RangeInclusive<u32>> {
     let budget = budget as u64;
     let mut ranges = Ranges { budget, found: Vec::new(), open: None };
@@ -59,7 +59,7 @@ impl Ranges {
     }
 }
 
-/// The bytes that the pixels of each digit take.
+/// Returns the bytes that the pixels of each digit need.
 fn histogram(
     images: &[&Prepared<'_>],
     digit: impl Fn(u32) -> u16 + Sync,

@@ -1,36 +1,36 @@
-//! AUROC, average precision and the best F1 of scores that come by in descending order.
+//! AUROC, average precision and best F1 from scores in descending order.
 
 use super::curve::Thinned;
 use super::{Point, order};
 
-/// How many there are to rank.
+/// The numbers of items to rank.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Totals {
     pub(super) normal: u64,
     pub(super) anomalous: u64,
 }
 
-/// What share one score: a step of the curves. What is normal alone needs none: it changes no curve's height, so it is
-/// only counted, in the next step's `normal_above`.
+/// The items that share one score: a step of the curves. Scores of normal items alone do not change a curve's height; they are
+/// only counted in the next step's `normal_above`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tie {
     pub(super) rank: u32,
     pub(super) normal: u64,
     pub(super) anomalous: u64,
-    /// Normal ones with a higher score.
+    /// The number of normal items with a higher score.
     pub(super) normal_above: u64,
-    /// The lowest score above; this one, where there is none.
+    /// The next higher score; this one if there is none.
     pub(super) rank_above: u32,
 }
 
-/// What has been seen of a ranking.
+/// The state of a sweep over a ranking.
 #[derive(Debug)]
 pub(super) struct Ranking {
     totals: Totals,
     anomalous_above: u64,
-    /// Pairs of an anomalous and a normal one that are in the right order count two, ties one.
+    /// The pairs of an anomalous and a normal item: two for each in the right order, one for each tie.
     pairs: u128,
-    /// The sum of precisions, weighted by the anomalous ones that each added.
+    /// The sum of precisions, each weighted by the anomalous items that it added.
     precision: f64,
     f1_max: f64,
     f1_rank: u32,
@@ -43,21 +43,21 @@ pub(super) struct Ranked {
     pub(super) auroc: f64,
     pub(super) ap: f64,
     pub(super) f1_max: f64,
-    /// The highest score at which F1 is best.
+    /// The highest score with the best F1.
     pub(super) threshold: f32,
     pub(super) roc: Vec<Point>,
 }
 
 impl Ranking {
-    /// Of `totals`, with at least one of each.
+    /// Starts a sweep over `totals`, each at least one.
     pub(super) fn new(totals: Totals) -> Self {
         Self { totals, anomalous_above: 0, pairs: 0, precision: 0.0, f1_max: -1.0, f1_rank: 0, curve: Thinned::new() }
     }
 
-    /// The next lower score that something anomalous has.
+    /// Adds the next lower score of anomalous items.
     pub(super) fn step(&mut self, tie: &Tie) {
         let Totals { normal, anomalous } = self.totals;
-        // What the tie passes is below it (two) or in it (one).
+        // Normal items below the tie count two, those in it one.
         let twice_passed = u128::from(normal.saturating_sub(tie.normal_above)) * 2;
         self.pairs += u128::from(tie.anomalous) * twice_passed.saturating_sub(u128::from(tie.normal));
 
@@ -81,7 +81,7 @@ impl Ranking {
         }
     }
 
-    /// The metrics, once everything was seen; `lowest` is the rank of the lowest score.
+    /// Returns the metrics at the end of the sweep; `lowest` is the rank of the lowest score.
     pub(super) fn finish(mut self, lowest: u32) -> Ranked {
         let Totals { normal, anomalous } = self.totals;
         self.curve.push(self.point(normal, lowest));
@@ -95,7 +95,7 @@ impl Ranking {
     }
 }
 
-/// The metrics of a list of scores that fits in memory, `(rank, anomalous)`.
+/// Returns the metrics of a list of `(rank, anomalous)` that fits in memory.
 pub(super) fn rank_all(mut scores: Vec<(u32, bool)>, totals: Totals) -> Ranked {
     scores.sort_unstable();
     let mut ranking = Ranking::new(totals);

@@ -1,8 +1,8 @@
-//! One way down the scores of all pixels, for every category and for all of them together.
+//! The sweep down the scores of all pixels, for every category and for all categories together.
 //!
-//! Only anomalous pixels change a curve's height, and few pixels are anomalous. So normal ones are counted as they come by,
-//! and everything else happens where an anomalous pixel is. All sums but those over such steps are of integers, and the
-//! steps come in order: the result does not depend on how many threads gathered and sorted.
+//! Only anomalous pixels change a curve's height, and few pixels are anomalous. So normal pixels are counted, and the other work
+//! is done at anomalous pixels. All sums except those over such steps are of integers, and the steps are in order, so the result
+//! does not depend on the threads that gather and sort.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use super::input::Prepared;
 use super::plan::{self, ANOMALOUS_BYTES, NORMAL_BYTES};
 use super::ranking::{Ranked, Ranking, Tie, Totals};
 
-/// What a set of images holds, as far as it decides what is defined.
+/// The content of a set of images that decides which metrics are defined.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Contents {
     pub(super) pixels: Totals,
@@ -30,7 +30,7 @@ pub(super) struct Swept {
     pub(super) aupro: Aupro,
 }
 
-/// An anomalous pixel. Sorts by rank, then by category.
+/// An anomalous pixel. Its order is by rank, then by category.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Anomalous {
     rank: u32,
@@ -38,7 +38,7 @@ struct Anomalous {
     area: u32,
 }
 
-/// What has been seen of a set: a category, or all of them.
+/// The state of a sweep over a set: a category, or all categories.
 #[derive(Debug, Clone, Copy, Default)]
 struct Seen {
     normal: u64,
@@ -46,14 +46,14 @@ struct Seen {
     rank: u32,
 }
 
-/// What has come of a set that has both normal and anomalous pixels.
+/// The state of a set that has both normal and anomalous pixels.
 #[derive(Debug)]
 struct Curves {
     ranking: Ranking,
     overlaps: Overlaps,
 }
 
-/// The pixels of one category that share a score.
+/// The pixels of one category with the same score.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tied {
     normal: u64,
@@ -74,15 +74,15 @@ impl Tied {
 }
 
 struct Sweep {
-    /// A category each; the last is all of them.
+    /// The sets: each category, and last all of them together.
     seen: Vec<Seen>,
     curves: Vec<Option<Curves>>,
-    /// The sampled thresholds that are still to come, `(rank, set)`, the next one last.
+    /// The remaining sampled thresholds, `(rank, set)`, the next one last.
     thresholds: Vec<(u32, usize)>,
 }
 
-/// The metrics of each set in `contents`: the categories, and as the last one all of them together. A set without contents
-/// is not measured, and has no metrics. Sorts as many pixels at a time as `budget` bytes hold.
+/// Returns the metrics of each set in `contents`: the categories, and last all of them together. A set without contents has no
+/// metrics. Sorts as many pixels at a time as `budget` bytes hold.
 pub(super) fn sweep(images: &[&Prepared<'_>], contents: &[Option<Contents>], budget: usize) -> Vec<Option<Swept>> {
     let mut sweep = Sweep::new(contents);
     let (mut normal, mut anomalous) = (Vec::new(), Vec::new());
@@ -98,8 +98,8 @@ pub(super) fn sweep(images: &[&Prepared<'_>], contents: &[Option<Contents>], bud
     sweep.finish()
 }
 
-/// All pixels with a rank in a range. A normal one is its rank and its category, in one integer: half of what a metric
-/// takes is to sort them.
+/// The pixels with a rank in a range. A normal pixel is its rank and its category in one integer: sorting takes half of the time
+/// of a metric.
 fn gather(
     images: &[&Prepared<'_>],
     range: &RangeInclusive<u32>,
@@ -111,7 +111,7 @@ fn gather(
     let (normals, anomalies) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     let needed = normals.max(normal.capacity()) * NORMAL_BYTES + anomalies.max(anomalous.capacity()) * ANOMALOUS_BYTES;
     if needed > budget {
-        // What earlier ranges needed of the one kind leaves no room for what this one needs of the other.
+        // Frees what earlier ranges needed for one kind, to make room for the other kind.
         (*normal, *anomalous) = (Vec::new(), Vec::new());
     }
     resize(normal, normals);
@@ -137,7 +137,7 @@ fn gather(
     });
 }
 
-/// Sorts in place, a part on each thread: several times as fast as rayon's, which does not use the standard library's sort.
+/// Sorts in place, a part on each thread: several times as fast as rayon's sort, which does not use the standard library's.
 fn sort<T: Ord + Send>(items: &mut [T]) {
     fn parts<T: Ord + Send>(items: &mut [T], threads: usize) {
         if threads < 2 || items.len() < 1 << 14 {
@@ -149,7 +149,7 @@ fn sort<T: Ord + Send>(items: &mut [T]) {
     parts(items, rayon::current_num_threads());
 }
 
-/// Sets the length to exactly what is needed, without a copy.
+/// Reserves exactly the length that is needed, without a copy.
 fn resize<T: Clone + Default>(items: &mut Vec<T>, length: usize) {
     if items.capacity() < length {
         *items = Vec::new();
@@ -183,7 +183,7 @@ impl Sweep {
         Self { seen: vec![Seen::default(); contents.len()], curves, thresholds }
     }
 
-    /// Takes the samples at the thresholds that no pixel from this rank on is above.
+    /// Takes the sampled thresholds that no pixel from this rank on exceeds.
     #[inline]
     fn sample(&mut self, rank: u32) {
         while let Some((_, set)) = self.thresholds.pop_if(|(threshold, _)| *threshold <= rank) {
@@ -193,7 +193,7 @@ impl Sweep {
         }
     }
 
-    /// A set's pixels of the next rank.
+    /// Adds a set's pixels of the next rank.
     fn step(&mut self, rank: u32, set: usize, tied: Tied) {
         let Some(seen) = self.seen.get_mut(set) else { return };
         if tied.anomalous > 0
@@ -208,7 +208,7 @@ impl Sweep {
         seen.rank = rank;
     }
 
-    /// Pixels of all categories with one rank: each category's are together.
+    /// Adds the pixels of all categories with one rank, in groups of a category.
     fn step_all(&mut self, rank: u32, tied: impl Iterator<Item = (usize, Tied)>) {
         self.sample(rank);
         let mut all = Tied::default();
@@ -219,7 +219,7 @@ impl Sweep {
         self.step(rank, self.seen.len().saturating_sub(1), all);
     }
 
-    /// Goes down sorted pixels, all of them below what it has seen.
+    /// Adds sorted pixels, all below the earlier ones.
     fn pass(&mut self, normal: &[u64], anomalous: &[Anomalous]) {
         let mut normal = normal.iter().copied().peekable();
         for tied in anomalous.chunk_by(|a, b| a.rank == b.rank) {
@@ -249,7 +249,7 @@ impl Sweep {
         normal.for_each(|packed| self.pass_normal(packed));
     }
 
-    /// A normal pixel whose score no anomalous one has.
+    /// Adds a normal pixel with a score that no anomalous pixel has.
     #[inline]
     fn pass_normal(&mut self, packed: u64) {
         let (rank, category) = unpack(packed);
@@ -262,7 +262,7 @@ impl Sweep {
         }
     }
 
-    /// All pixels of one rank, however many: nothing to sort, so they are counted where they lie.
+    /// Adds all pixels of one rank, which need no sorting: they are counted in place.
     fn pass_one_rank(&mut self, images: &[&Prepared<'_>], rank: u32) {
         let count = |image: &&Prepared<'_>| {
             let mut tied = Tied::default();

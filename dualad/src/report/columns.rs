@@ -1,22 +1,22 @@
-//! The eight metrics, listed once for every form of the report.
+//! The eight metrics: one list for every form of the report.
 
 use crate::metrics::{Metric, Metrics, Unit};
 
-/// A metric: how it is called, and where its value is.
+/// A metric with its names.
 pub(super) struct Column {
-    /// In JSON.
+    /// The key in JSON.
     pub(super) key: &'static str,
-    /// What is ranked.
+    /// The unit that is ranked.
     pub(super) unit: Unit,
-    /// In a heading below the unit's.
+    /// The name in a heading below the unit's.
     pub(super) name: &'static str,
-    /// In a sentence.
+    /// The explanation in a sentence.
     pub(super) meaning: &'static str,
     metric: fn(&Metrics) -> &Metric,
 }
 
 impl Column {
-    /// The fraction, or why there is none.
+    /// Returns the fraction, or the reason that it is undefined.
     pub(super) fn value(&self, metrics: &Metrics) -> Result<f64, String> {
         match (self.metric)(metrics) {
             Ok(value) if value.is_finite() => Ok(*value),
@@ -25,13 +25,13 @@ impl Column {
         }
     }
 
-    /// The name where nothing around it says what is ranked.
+    /// Returns the name with its unit.
     pub(super) fn full_name(&self) -> String {
         format!("{} {}", self.unit, self.name)
     }
 }
 
-/// In the order of the JSON and of every table.
+/// The metrics, in the order of the JSON and of every table.
 pub(super) const COLUMNS: [Column; 8] = [
     Column {
         key: "image_auroc",
@@ -91,7 +91,7 @@ pub(super) const COLUMNS: [Column; 8] = [
     },
 ];
 
-/// A fraction in percent, as every form for people shows it.
+/// Returns a fraction in percent, as in every form for people.
 pub(super) fn percent(fraction: f64) -> String {
     format!("{:.1}", 100.0 * fraction)
 }

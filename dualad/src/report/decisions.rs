@@ -1,21 +1,21 @@
-//! What the thresholds decide about each image.
+//! The decisions on images by the report's thresholds.
 
 use crate::report::{ImageResult, Report};
 
-/// How a decision compares with the truth.
+/// The comparison of a decision with the label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Anomalous and found.
+    /// An anomalous image at or above the threshold.
     Found,
-    /// Anomalous, but below the threshold.
+    /// An anomalous image below the threshold.
     Missed,
-    /// Normal, but not below the threshold.
+    /// A normal image at or above the threshold.
     FalseAlarm,
-    /// Normal and passed.
+    /// A normal image below the threshold.
     Passed,
 }
 
-/// How many images there are, and how many were called anomalous.
+/// The numbers of images, and of images at or above the threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Counts {
     pub(super) anomalous: usize,
@@ -25,13 +25,13 @@ pub(super) struct Counts {
 }
 
 impl Report {
-    /// The threshold for a category's images.
+    /// Returns the threshold for a category's images.
     pub(super) fn threshold(&self, category: &str) -> Option<f32> {
         let own = self.thresholds.categories.get(category).copied().filter(|threshold| threshold.is_finite());
         own.or_else(|| self.pooled_threshold())
     }
 
-    /// The threshold for all categories.
+    /// Returns the pooled threshold.
     pub(super) fn pooled_threshold(&self) -> Option<f32> {
         self.thresholds.pooled.filter(|threshold| threshold.is_finite())
     }
@@ -58,13 +58,13 @@ pub(super) fn count<'a>(images: impl IntoIterator<Item = &'a ImageResult>, thres
     counts
 }
 
-/// Places of the images whose decision was worst, or nearest to being wrong.
+/// Returns the indices of the images whose decision was most wrong, or closest to being wrong.
 pub(super) fn worst(report: &Report, anomalous: bool, count: usize) -> Vec<usize> {
     let images = report.images.iter().enumerate();
     let images = images.filter(|(_, image)| image.anomalous == anomalous && image.image_score.is_finite());
     let mut ranked: Vec<(f64, usize)> = images
         .map(|(place, image)| {
-            // Without any threshold the scores alone rank.
+            // Without a threshold, images are ranked by score.
             let threshold = report.threshold(&image.category).unwrap_or(0.0);
             let above = f64::from(image.image_score) - f64::from(threshold);
             (if anomalous { above } else { -above }, place)

@@ -1,4 +1,4 @@
-//! A report's fields from a model and its scores.
+//! The fields of a report that come from a model and its scores.
 
 #[cfg(feature = "train")]
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The result as JSON: the stable part first, in its documented order, then what explains it.
+//! The report as JSON: the fields with a fixed order first, then additional ones.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::recipe::Preset;
 use crate::report::columns::COLUMNS;
 use crate::report::{Report, Reported, Seconds, weights};
 
-/// Rises when a reader of the old form would misread the new one.
+/// The version of the format. Raised when readers of the earlier form would misread the new one.
 const FORMAT: u32 = 1;
 
 pub(super) fn json(report: &Report) -> Result<String> {
@@ -90,7 +90,7 @@ struct Document<'a> {
     categories: BTreeMap<&'a str, Values<'a>>,
     mean: Values<'a>,
     pooled: Values<'a>,
-    // What may grow.
+    // Additional fields, of which there may be more in later versions.
     undefined: Undefined<'a>,
     reported_epoch: ReportedEpoch,
     thresholds: ThresholdsOf<'a>,
@@ -99,7 +99,7 @@ struct Document<'a> {
     version: &'static str,
 }
 
-/// A metric's key and why it has no value.
+/// The keys of undefined metrics, and the reasons.
 type Reasons = BTreeMap<&'static str, String>;
 
 #[derive(serde::Serialize)]
@@ -131,7 +131,7 @@ struct Image<'a> {
     image_score: f32,
 }
 
-/// The eight metrics by key, null where undefined.
+/// The eight metrics by key, null if undefined.
 struct Values<'a>(&'a Metrics);
 
 impl Serialize for Values<'_> {
@@ -148,7 +148,7 @@ fn reasons(metrics: &Metrics) -> Reasons {
     COLUMNS.iter().filter_map(|column| Some((column.key, column.value(metrics).err()?))).collect()
 }
 
-/// JSON has no word for NaN and infinity, and null would pass for something that was not measured.
+/// Refuses NaN and infinity. JSON cannot represent them, and null would mean that nothing was measured.
 fn check_finite(report: &Report) -> Result<()> {
     let check = |field: &dyn Fn() -> String, value: f64, look: &str| match value.is_finite() {
         true => Ok(()),

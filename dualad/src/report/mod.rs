@@ -1,4 +1,4 @@
-//! What a run found: a table for a terminal, JSON for programs, and one HTML file to show.
+//! Reports of a run: a table for a terminal, JSON for programs, and an HTML page.
 //!
 //! ```
 //! use dualad::backbones::Backbone;
@@ -19,7 +19,7 @@
 //! }
 //! ```
 //!
-//! [`Report::worst_misses`] and [`Report::worst_false_alarms`] say of which images to add a [`Picture`].
+//! [`Report::worst_misses`] and [`Report::worst_false_alarms`] select the images that deserve a [`Picture`].
 
 mod columns;
 mod decisions;
@@ -46,8 +46,8 @@ use crate::file::write_atomically;
 use crate::metrics::{Evaluation, Measured};
 use crate::recipe::Preset;
 
-/// What a run of training and evaluation found. [`Report::new`] makes one of its metrics; the other fields start empty, and
-/// what is empty is left out of the page.
+/// The results of training and evaluation. [`Report::new`] makes a report of metrics. All other fields start empty, and empty
+/// fields are left out of the page.
 ///
 /// ```
 /// use dualad::data::Label;
@@ -77,81 +77,81 @@ pub struct Report {
     pub variant: Option<Variant>,
     /// The preset that the training's recipe started from.
     pub preset: Option<Preset>,
-    /// The seed of everything random.
+    /// The seed of the run.
     pub seed: u64,
-    /// Epochs trained.
+    /// The number of epochs.
     pub epochs: usize,
-    /// Numbers that the network learned.
+    /// The number of trained parameters.
     pub parameters: usize,
-    /// Images trained on.
+    /// The number of training images.
     pub train_images: usize,
-    /// Images evaluated; [`Report::new`] takes it from the metrics.
+    /// The number of test images; set by [`Report::new`].
     pub test_images: usize,
-    /// Where the time went.
+    /// The time that each part took.
     pub seconds: Seconds,
-    /// Mean training loss of each epoch. Must be finite for JSON.
+    /// The mean training loss of each epoch. JSON needs finite values.
     pub loss: Vec<f64>,
-    /// Which epoch's network the metrics are of.
+    /// The epoch whose network was evaluated.
     pub reported: Reported,
     /// The metrics.
     pub evaluation: Evaluation,
-    /// From which image score on something counts as anomalous; [`Report::new`] takes those of the best F1.
+    /// The thresholds of the image score; [`Report::new`] sets those with the best F1.
     pub thresholds: Thresholds,
-    /// The images evaluated, in any order.
+    /// The test images, in any order.
     pub images: Vec<ImageResult>,
     /// The origin of the backbone's weights.
     pub weights: Option<Provenance>,
-    /// Pictures of the anomalous images that scored lowest, the worst first.
+    /// Pictures of the anomalous images with the lowest scores, the worst first.
     pub misses: Vec<Picture>,
-    /// Pictures of the normal images that scored highest, the worst first.
+    /// Pictures of the normal images with the highest scores, the worst first.
     pub false_alarms: Vec<Picture>,
 }
 
-/// Wall-clock seconds of a run's parts.
+/// The wall-clock seconds of the parts of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
 pub struct Seconds {
-    /// Images to features.
+    /// The time for features.
     pub features: f64,
-    /// Training.
+    /// The time for training.
     pub training: f64,
-    /// Scoring and measuring.
+    /// The time for scoring and metrics.
     pub evaluation: f64,
 }
 
-/// Which epoch's network is reported on.
+/// The epoch whose network is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Reported {
-    /// The last: nothing was chosen by looking at the test set.
+    /// The last epoch, chosen without the test set.
     #[default]
     Last,
-    /// The one that did best on the test set, which makes its metrics better than new images will see. Every form of the
+    /// The epoch with the best metrics on the test set. Its metrics are better than those on new images; every form of the
     /// report says so.
     BestOnTestSet {
-        /// Which, from 1.
+        /// The epoch, from 1.
         epoch: usize,
     },
 }
 
-/// The image score from which on up an image counts as anomalous.
+/// The image scores from which on an image counts as anomalous.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Thresholds {
-    /// By category; one that is not there has the pooled threshold.
+    /// The threshold of each category; other categories have the pooled one.
     pub categories: BTreeMap<String, f32>,
-    /// One for all categories.
+    /// The threshold for all categories.
     pub pooled: Option<f32>,
-    /// How they were chosen, as it follows "thresholds:".
+    /// The rule, as text that follows "thresholds:".
     pub chosen: String,
 }
 
 impl Thresholds {
-    /// Thresholds of one's own, such as a calibration's.
+    /// Makes thresholds, such as a calibration's.
     pub fn new(categories: BTreeMap<String, f32>, pooled: Option<f32>, chosen: impl Into<String>) -> Self {
         Self { categories, pooled, chosen: chosen.into() }
     }
 
-    /// Those at which F1 is best on the very images that were evaluated.
+    /// Returns the thresholds with the best F1 on the evaluated images.
     fn best_f1(evaluation: &Evaluation) -> Self {
         let threshold = |measured: &Measured| measured.image_threshold.filter(|threshold| threshold.is_finite());
         let categories = evaluation.categories.iter();
@@ -160,24 +160,24 @@ impl Thresholds {
     }
 }
 
-/// An evaluated image.
+/// A test image with its score.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ImageResult {
     /// The name of its category.
     pub category: String,
-    /// Its file as shown, relative to the data set.
+    /// The file's name for display, relative to the data set.
     pub path: String,
-    /// The type of its defect, where it has one that has a name.
+    /// The type of its defect, if it has a name.
     pub defect: Option<String>,
-    /// Whether it has a defect.
+    /// The label: `true` for an anomalous image.
     pub anomalous: bool,
-    /// Its score.
+    /// The image score.
     pub image_score: f32,
 }
 
 impl ImageResult {
-    /// An image by what is known about it, and its score.
+    /// Makes a result of an image's properties and its score.
     pub fn new(category: impl Into<String>, path: impl Into<String>, label: &Label, image_score: f32) -> Self {
         let defect = match label {
             Label::Anomalous(defect) if !defect.is_empty() => Some(defect.clone()),
@@ -188,27 +188,27 @@ impl ImageResult {
     }
 }
 
-/// An image to look at.
+/// A picture for the page.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Picture {
-    /// What it shows.
+    /// The image that it shows.
     pub image: ImageResult,
-    /// A PNG file's bytes, such as a strip of the picture, its heat map and its mask's outline.
+    /// The bytes of a PNG file, such as the picture beside its heat map and the outline of its mask.
     pub png: Vec<u8>,
-    /// What to say about it besides the image's name, defect and score; may be empty.
+    /// A note beside the image's name, defect and score; may be empty.
     pub note: String,
 }
 
 impl Picture {
-    /// A picture without a note.
+    /// Makes a picture without a note.
     pub fn new(image: ImageResult, png: Vec<u8>) -> Self {
         Self { image, png, note: String::new() }
     }
 }
 
 impl Report {
-    /// A report of these metrics, whose other fields are to be filled in.
+    /// Makes a report of these metrics. The other fields are for the caller to fill in.
     pub fn new(evaluation: Evaluation) -> Self {
         Self {
             backbone: None,
@@ -231,45 +231,44 @@ impl Report {
         }
     }
 
-    /// Up to `count` places in [`Report::images`]: the anomalous ones that lie furthest below their category's threshold, or,
-    /// where all were found, the least above it. The worst is first; equally bad ones keep their order.
+    /// Returns up to `count` indices into [`Report::images`]: the anomalous images furthest below their category's threshold, or
+    /// closest above it if all are found. The worst is first; equal ones keep their order.
     pub fn worst_misses(&self, count: usize) -> Vec<usize> {
         decisions::worst(self, true, count)
     }
 
-    /// As [`Report::worst_misses`], of the normal images: those furthest above the threshold, or the least below it.
+    /// Returns the same for normal images: those furthest above the threshold, or closest below it.
     pub fn worst_false_alarms(&self, count: usize) -> Vec<usize> {
         decisions::worst(self, false, count)
     }
 
-    /// The metrics as a table of plain text, in percent with one decimal: a row for each category, their mean, and all
-    /// pooled. `-` stands where a metric is undefined, and below the table why. Ends with a line break.
+    /// Returns the metrics as a table of plain text, in percent with one decimal: a row for each category, their mean, and all
+    /// pooled. An undefined metric is `-`, with the reason below the table. Ends with a line break.
     ///
-    /// Nothing but names that are not ASCII themselves makes it so; their control characters are escaped.
+    /// The table is ASCII unless a category name is not; control characters in names are escaped.
     pub fn table(&self) -> String {
         table::table(self)
     }
 
-    /// The result as JSON in one line, `"format": 1`. A metric that is undefined is null, and `"undefined"` says why.
+    /// Returns the report as JSON in one line, `"format": 1`. An undefined metric is null, with the reason in `"undefined"`.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a number that is not finite.
+    /// [`Error::InvalidArgument`] for a value that is not finite.
     pub fn to_json(&self) -> Result<String> {
         json::json(self)
     }
 
-    /// The result as one HTML file that needs nothing else: no network, no script.
+    /// Returns the report as one HTML file without scripts or references to other files.
     ///
-    /// Whatever is given is shown: names are escaped, and a number that is not finite is left out or marked as missing.
+    /// Names are escaped. A value that is not finite is left out or marked as missing.
     pub fn to_html(&self) -> String {
         html::page(self)
     }
 
-    /// Writes `report.json` and `report.html` into a folder, which is made where it is not there. Each file is written to a
-    /// temporary name and renamed.
+    /// Writes `report.json` and `report.html` into a folder and creates it if it is missing. Each file is written atomically.
     ///
     /// # Errors
-    /// As [`Self::to_json`], before anything is written; [`Error::Io`] for what cannot be written.
+    /// As [`Self::to_json`], before anything is written; [`Error::Io`] if a file cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         let json = self.to_json()?;
@@ -278,7 +277,7 @@ impl Report {
         self.save_html(folder.join("report.html"))
     }
 
-    /// Writes the JSON to a file, under a temporary name first.
+    /// Writes the JSON to a file, atomically.
     ///
     /// # Errors
     /// As [`Self::to_json`], and [`Error::Io`].
@@ -286,7 +285,7 @@ impl Report {
         write_atomically(path.as_ref(), self.to_json()?.as_bytes())
     }
 
-    /// Writes the page to a file, under a temporary name first.
+    /// Writes the page to a file, atomically.
     ///
     /// # Errors
     /// [`Error::Io`].

@@ -1,10 +1,10 @@
-//! The metrics for a terminal.
+//! The metrics as a table of text.
 
 use crate::metrics::{Metrics, Unit};
 use crate::report::columns::{COLUMNS, percent};
 use crate::report::{Report, Reported};
 
-/// Between two columns; groups of columns have twice as many.
+/// The gap between two columns. Between groups of columns it is twice as wide.
 const GAP: &str = "  ";
 
 pub(super) fn table(report: &Report) -> String {
@@ -16,7 +16,7 @@ pub(super) fn table(report: &Report) -> String {
     rows.push(Row::new("pooled".into(), &evaluation.pooled.metrics));
 
     let name_width = rows.iter().map(|row| row.name.chars().count()).chain(["category".len()]).max().unwrap_or(0);
-    // No cell is wider than "100.0", but for a metric that is out of its range.
+    // No cell is wider than "100.0", unless a metric is out of its range.
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row.cells[column].len());
         cells.chain([COLUMNS[column].name.len(), "100.0".len()]).max().unwrap_or(0)
@@ -32,7 +32,7 @@ pub(super) fn table(report: &Report) -> String {
         line + "\n"
     };
     let heading = line("category", std::array::from_fn(|column| COLUMNS[column].name));
-    // Each unit is named above its first column's heading, aligned to the right like the numbers.
+    // The unit stands above its first column's heading, right-aligned like the values.
     let mut units = [""; COLUMNS.len()];
     (units[0], units[3]) = ("image", "pixel");
     let rule = "-".repeat(heading.trim_end().chars().count()) + "\n";
@@ -65,7 +65,7 @@ pub(super) fn table(report: &Report) -> String {
 struct Row {
     name: String,
     cells: [String; COLUMNS.len()],
-    /// By column.
+    /// The undefined metrics: column and reason.
     undefined: Vec<(usize, String)>,
 }
 
@@ -82,7 +82,7 @@ impl Row {
         Self { name, cells, undefined }
     }
 
-    /// A line for each reason.
+    /// Returns a line for each reason.
     fn footnotes(&self) -> Vec<String> {
         let mut reasons: Vec<&str> = Vec::new();
         for (_, reason) in &self.undefined {
@@ -98,7 +98,7 @@ impl Row {
     }
 }
 
-/// `image AUROC, AP; pixel AUPRO`, and shorter where nothing is left out.
+/// Returns text such as `image AUROC, AP; pixel AUPRO`, or a shorter form for all metrics.
 fn listed(columns: &[usize]) -> String {
     if columns.len() == COLUMNS.len() {
         return "every metric".into();
@@ -116,7 +116,7 @@ fn listed(columns: &[usize]) -> String {
     [Unit::Image, Unit::Pixel].into_iter().filter_map(group).collect::<Vec<_>>().join("; ")
 }
 
-/// A name that neither moves the cursor nor turns the writing direction.
+/// Returns a name without control characters and without characters that change the writing direction.
 fn printable(name: &str) -> String {
     let mut shown = String::new();
     for character in name.chars() {

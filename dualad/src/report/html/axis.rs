@@ -1,11 +1,11 @@
-//! Values to places on the page.
+//! The mapping of values to positions on the page.
 
-/// What can be drawn: differences of numbers like these cannot overflow.
+/// The range of values that can be drawn: their differences cannot overflow.
 pub(super) fn drawable(value: f64) -> bool {
     value.is_finite() && value.abs() < 1e100
 }
 
-/// One direction of a chart.
+/// An axis of a chart.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Axis {
     low: f64,
@@ -15,20 +15,20 @@ pub(super) struct Axis {
     logarithmic: bool,
 }
 
-/// Where an axis is labelled.
+/// The position and the text of a label.
 pub(super) struct Tick {
     pub(super) value: f64,
     pub(super) label: String,
 }
 
 impl Axis {
-    /// Takes `low` to the place `from`, and `high` to `to`. Both must be [`drawable`].
+    /// Maps `low` to the position `from` and `high` to `to`. Both must be [`drawable`].
     pub(super) fn new([low, high]: [f64; 2], [from, to]: [f64; 2]) -> Self {
         let [low, high] = spread([low, high]);
         Self { low, high, from, to, logarithmic: false }
     }
 
-    /// Equal ratios at equal distances, for values above 0. Starts and ends at 1, 2 or 5 times a power of ten.
+    /// Maps on a logarithmic scale; values must be above 0. The axis starts and ends at 1, 2 or 5 times a power of ten.
     pub(super) fn logarithmic([low, high]: [f64; 2], places: [f64; 2]) -> Self {
         let round = |value: f64, up: bool| {
             let (power, part) = (value.log10().floor(), value.log10().rem_euclid(1.0));
@@ -42,14 +42,14 @@ impl Axis {
         Self { logarithmic: true, ..Self::new([round(low, false), round(high, true)], places) }
     }
 
-    /// The place of a value; of one outside, the nearer end.
+    /// Returns the position of a value, clamped to the axis.
     pub(super) fn at(&self, value: f64) -> f64 {
         let value = if self.logarithmic { value.log10() } else { value };
         let part = ((value - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
         self.from + part * (self.to - self.from)
     }
 
-    /// Round values, about `count` of them.
+    /// Returns about `count` round values.
     pub(super) fn ticks(&self, count: usize) -> Vec<Tick> {
         if self.logarithmic {
             return self.decades();
@@ -65,7 +65,7 @@ impl Axis {
         ticks
             .take_while(|&value| value <= self.high + step * 1e-9)
             .map(|value| {
-                // Minus zero would be labelled as such.
+                // Avoids the label -0.
                 let value = if value.abs() < step * 1e-9 { 0.0 } else { value };
                 let label = if plain { format!("{value:.decimals$}") } else { format!("{value:.1e}") };
                 Tick { value, label }
@@ -73,7 +73,7 @@ impl Axis {
             .collect()
     }
 
-    /// Powers of ten, and between them 2 and 5 where there are few.
+    /// Returns powers of ten, with 2 and 5 between them if there are few.
     fn decades(&self) -> Vec<Tick> {
         let (first, last) = (self.low.floor() as i32, self.high.ceil() as i32);
         let decades = last - first;
@@ -97,7 +97,7 @@ impl Axis {
     }
 }
 
-/// The two ends, moved apart where they are so near that steps between them could not be told apart.
+/// Returns the two ends, moved apart if they are so close that steps between them could not be distinguished.
 pub(super) fn spread([low, high]: [f64; 2]) -> [f64; 2] {
     let size = low.abs().max(high.abs());
     if high - low > size * 1e-9 && high - low > 1e-100 {

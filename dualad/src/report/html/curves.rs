@@ -1,4 +1,4 @@
-//! ROC and PRO.
+//! The ROC and PRO charts.
 
 use super::axis::{Axis, drawable};
 use super::number::percent;
@@ -8,10 +8,10 @@ use crate::report::decisions::Counts;
 
 const SIZE: Size = Size { width: 380.0, height: 240.0 };
 const PLOT: Plot = Plot { left: 34.0, right: 372.0, top: 26.0, bottom: 200.0 };
-/// The false-positive rate up to which AUPRO counts.
+/// The false-positive rate up to which AUPRO is measured.
 const PRO_END: f64 = 0.3;
 
-/// Both ROC curves; the circle is the threshold's place, from what it decides. Empty where neither curve is defined.
+/// Returns the chart of both ROC curves, with a circle at the threshold. Empty if neither curve is defined.
 pub(super) fn roc(id: &str, shown: &str, measured: &Measured, decided: Option<Counts>) -> String {
     let (image, pixel) = (drawn(&measured.curves.image_roc), drawn(&measured.curves.pixel_roc));
     if image.len() < 2 && pixel.len() < 2 {
@@ -42,7 +42,7 @@ pub(super) fn roc(id: &str, shown: &str, measured: &Measured, decided: Option<Co
     chart(SIZE, id, &format!("ROC of {shown}: area {of_image} over images, {of_pixel} over pixels."), &content)
 }
 
-/// The PRO curve, with the area that AUPRO measures. Empty where it is not defined.
+/// Returns the chart of the PRO curve, with the area that AUPRO measures. Empty if it is undefined.
 pub(super) fn pro(id: &str, shown: &str, measured: &Measured) -> String {
     let points = drawn(&measured.curves.pixel_pro);
     if points.len() < 2 {
@@ -52,7 +52,7 @@ pub(super) fn pro(id: &str, shown: &str, measured: &Measured) -> String {
     let mut content = String::new();
     let mut inside: Vec<[f64; 2]> = points.iter().copied().take_while(|point| point[0] <= PRO_END).collect();
     if let (Some(last), Some(next)) = (inside.last().copied(), points.get(inside.len())) {
-        // Up to the very end, between two points.
+        // The end of the area lies between two points.
         let part = (PRO_END - last[0]) / (next[0] - last[0]);
         inside.push([PRO_END, last[1] + part * (next[1] - last[1])]);
     }
@@ -77,7 +77,7 @@ fn area(metric: &Metric) -> String {
     }
 }
 
-/// The points that can be drawn, inside the unit square.
+/// Returns the points inside the unit square.
 fn drawn(points: &[Point]) -> Vec<[f64; 2]> {
     let points = points.iter().filter(|point| drawable(point.x) && drawable(point.y));
     points.map(|point| [point.x.clamp(0.0, 1.0), point.y.clamp(0.0, 1.0)]).collect()

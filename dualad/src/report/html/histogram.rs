@@ -1,4 +1,4 @@
-//! Image scores: normal images above the line, anomalous ones below it, so that neither hides the other.
+//! The histogram of image scores: normal images above the line and anomalous ones below it.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::report::ImageResult;
 const SIZE: Size = Size { width: 380.0, height: 240.0 };
 const PLOT: Plot = Plot { left: 34.0, right: 372.0, top: 30.0, bottom: 200.0 };
 const BINS: usize = 32;
-/// What a bar has at least: a single image must be seen among thousands.
+/// The minimum height of a bar, so that a single image is visible among thousands.
 const MIN_BAR_HEIGHT: f64 = 1.5;
 
-/// `id` is unique in the page; `shown` names the images in a sentence.
+/// Returns the chart. `id` is unique in the page; `shown` names the images in a sentence.
 pub(super) fn histogram(id: &str, shown: &str, images: &[&ImageResult], threshold: Option<f32>) -> String {
     let scores = |anomalous: bool| -> Vec<f64> {
         let images = images.iter().filter(|image| image.anomalous == anomalous);
@@ -25,11 +25,11 @@ pub(super) fn histogram(id: &str, shown: &str, images: &[&ImageResult], threshol
         Some(ends.map_or([score; 2], |[low, high]| [low.min(score), high.max(score)]))
     });
     let Some([low, high]) = ends else { return String::new() };
-    // The threshold is seen even where no score is near.
+    // The threshold is in the range even if no score is near it.
     let (low, high) = threshold.map_or((low, high), |threshold| (low.min(threshold), high.max(threshold)));
     let [low, high] = spread([low, high]);
 
-    // Bins are counted from the threshold, so that none holds scores of both its sides.
+    // Bins start at the threshold, so that none has scores of both sides.
     let width = (high - low) / BINS as f64;
     let origin = threshold.unwrap_or(low);
     let bins = |scores: &[f64]| {
@@ -42,16 +42,16 @@ pub(super) fn histogram(id: &str, shown: &str, images: &[&ImageResult], threshol
     let (above, below) = (bins(&normal), bins(&anomalous));
     let most = |bins: &BTreeMap<i64, usize>| bins.values().copied().max().unwrap_or(0) as f64;
     let (highest, lowest) = (most(&above), most(&below));
-    // Neither side is so low that its label would not fit.
+    // Each side is high enough for its label.
     let room = 0.18 * (highest + lowest);
-    // The first and the last bin reach beyond the scores.
+    // The first and the last bin extend beyond the scores.
     let x = PLOT.x([low - width, high + width]);
     let (up, down) = (highest.max(room), lowest.max(room));
     let y = PLOT.y([-down, up]);
     let (zero, unit) = (y.at(0.0), (PLOT.bottom - PLOT.top) / (up + down));
 
     let mut content = PLOT.axis_below(&x, 5, "image score");
-    // Counts are whole, and there are as many below the line as above it.
+    // Counts are integers, with the same scale above and below the line.
     for tick in y.ticks(5).iter().filter(|tick| tick.value.fract() == 0.0) {
         let place = y.at(tick.value);
         content += &line("grid", [PLOT.left, place], [PLOT.right, place]);
@@ -75,11 +75,11 @@ pub(super) fn histogram(id: &str, shown: &str, images: &[&ImageResult], threshol
     if let Some(threshold) = threshold {
         let place = x.at(threshold);
         content += &line("threshold", [place, PLOT.top - 4.0], [place, PLOT.bottom]);
-        // Kept inside the chart at either end.
+        // Clamped to the chart.
         let middle = place.clamp(PLOT.left + 62.0, PLOT.right - 54.0);
         content += &text("label middle", [middle, PLOT.top - 9.0], &format!("threshold {}", score(threshold)));
     }
-    // Normal images score low and anomalous ones high: these corners are the empty ones.
+    // Normal images have low scores and anomalous ones high scores, so these corners are empty.
     content += &text("label normal end halo", [PLOT.right - 2.0, PLOT.top + 12.0], &format!("{} normal", normal.len()));
     content +=
         &text("label anomalous halo", [PLOT.left + 4.0, PLOT.bottom - 5.0], &format!("{} anomalous", anomalous.len()));

@@ -1,4 +1,4 @@
-//! The training loss by epoch.
+//! The chart of the training loss by epoch.
 
 use super::axis::{Axis, drawable};
 use super::number::significant;
@@ -7,12 +7,12 @@ use crate::report::Reported;
 
 const SIZE: Size = Size { width: 460.0, height: 240.0 };
 const PLOT: Plot = Plot { left: 44.0, right: 452.0, top: 26.0, bottom: 200.0 };
-/// More points than the chart has pixels would not be seen.
+/// The maximum number of points: about the chart's width in pixels.
 const MAX_POINTS: usize = 1200;
-/// From this ratio of largest to smallest on, a linear axis would show the first epochs and nothing else.
+/// The ratio of the largest to the smallest loss from which on the axis is logarithmic.
 const WIDE: f64 = 10.0;
 
-/// Empty where no loss can be drawn.
+/// Returns the chart. Empty if no loss can be drawn.
 pub(super) fn loss(id: &str, loss: &[f64], reported: Reported) -> String {
     let epochs = loss.iter().enumerate().map(|(index, &loss)| [(index + 1) as f64, loss]);
     let epochs: Vec<[f64; 2]> = epochs.filter(|&[_, loss]| drawable(loss)).collect();
@@ -44,7 +44,7 @@ pub(super) fn loss(id: &str, loss: &[f64], reported: Reported) -> String {
     content += &PLOT.axis_left(&y, 5, scale);
     content += &PLOT.frame();
     let stride = epochs.len().div_ceil(MAX_POINTS).max(1);
-    // The mean of each stretch, and the last epoch itself, which is what is quoted.
+    // The mean of each group of epochs, and the last epoch itself, which the text quotes.
     let thinned = epochs.chunks(stride).map(|part| {
         let mean = |of: usize| part.iter().map(|epoch| epoch[of]).sum::<f64>() / part.len() as f64;
         [x.at(mean(0)), y.at(mean(1))]

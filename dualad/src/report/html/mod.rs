@@ -1,5 +1,5 @@
-//! One page that needs nothing else: its style is inline, its charts are SVG, its pictures are data URIs. No script: what
-//! someone called a category must never run.
+//! The HTML page. It needs no other file: its style is inline, its charts are SVG and its pictures are data URIs. It has no
+//! script.
 
 mod axis;
 mod curves;
@@ -21,7 +21,7 @@ use crate::recipe::Preset;
 use crate::report::decisions::{self, Counts};
 use crate::report::{ImageResult, Picture, Report, Reported, Seconds, weights};
 
-/// Whatever the page does not need is forbidden, should something slip through the escaping.
+/// Content security policy: forbids everything that the page does not use, in case of an error in the escaping.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
 
@@ -97,7 +97,7 @@ fn header(report: &Report) -> String {
     )
 }
 
-/// Facts beside the loss.
+/// Returns the facts beside the loss chart.
 fn run(report: &Report) -> String {
     let mut facts = String::new();
     let mut fact = |name: &str, value: String| {
@@ -182,7 +182,7 @@ fn pictures(report: &Report) -> String {
     sections
 }
 
-/// A group of charts for all categories together, and one for each.
+/// Returns a group of charts for all categories together, and one for each category.
 fn charts(report: &Report) -> String {
     let mut images: BTreeMap<&str, Vec<&ImageResult>> = BTreeMap::new();
     for image in &report.images {
@@ -190,7 +190,7 @@ fn charts(report: &Report) -> String {
     }
     let evaluation = &report.evaluation;
     let mut groups = String::new();
-    // Of one category, everything would be there twice.
+    // With one category, both groups would be the same.
     if evaluation.categories.len() != 1 {
         let all: Vec<_> = report.images.iter().collect();
         let threshold = report.pooled_threshold();
@@ -236,7 +236,7 @@ fn group(
     )
 }
 
-/// What the threshold makes of the images, in a sentence, and of each type of defect.
+/// Returns the decisions of the threshold in a sentence, and for each type of defect.
 fn decisions_of(
     measured: &Measured,
     images: &[&ImageResult],
@@ -279,7 +279,7 @@ fn decisions_of(
         counts.anomalous += 1;
         counts.found += usize::from(image.image_score >= threshold);
     }
-    // One type says nothing that the sentence does not.
+    // With one type, the sentence says it all.
     if defects.len() < 2 {
         return text;
     }

@@ -1,13 +1,13 @@
-//! Numbers for reading.
+//! The formatting of values.
 
 use crate::report::columns;
 
-/// `98.4 %`, the space one that no line breaks at.
+/// Returns `98.4 %` with a non-breaking space.
 pub(super) fn percent(fraction: f64) -> String {
     format!("{}\u{202f}%", columns::percent(fraction))
 }
 
-/// `1,234,567`.
+/// Returns `1,234,567`.
 pub(super) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
@@ -20,7 +20,7 @@ pub(super) fn grouped(number: usize) -> String {
     shown
 }
 
-/// Four significant digits: enough to tell scores apart, few enough to read.
+/// Returns four significant digits.
 pub(super) fn score(value: f64) -> String {
     significant(value, 4)
 }
@@ -39,7 +39,7 @@ pub(super) fn significant(value: f64, digits: i32) -> String {
     format!("{value:.*}", (digits - 1 - magnitude).max(0) as usize)
 }
 
-/// `1 h 05 min`, `3 min 20 s`, `4.2 s`.
+/// Returns `1 h 05 min`, `3 min 20 s` or `4.2 s`.
 pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
@@ -49,7 +49,7 @@ pub(super) fn duration(seconds: f64) -> String {
     }
 }
 
-/// `1 image`, `2 images`.
+/// Returns `1 image` or `2 images`.
 pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{}\u{a0}{}", grouped(count), if count == 1 { one } else { many })
 }

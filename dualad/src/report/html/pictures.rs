@@ -1,4 +1,4 @@
-//! Images to look at.
+//! The pictures of the page.
 
 use base64::Engine;
 
@@ -54,7 +54,7 @@ fn figure(report: &Report, Picture { image, png, note }: &Picture) -> String {
     )
 }
 
-/// Width and height as the header states them: a page that knows them does not jump while it loads.
+/// Returns the width and height in a PNG header, so that the page's layout is fixed before the picture is decoded.
 fn size(png: &[u8]) -> Option<(u32, u32)> {
     let header = png.strip_prefix(b"\x89PNG\r\n\x1a\n")?;
     let (_, header) = header.split_at_checked(8)?;

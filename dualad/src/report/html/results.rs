@@ -1,4 +1,4 @@
-//! The metrics as a table, and what they mean.
+//! The table of metrics, and their explanation.
 
 use super::escape::{escape, name};
 use super::number::percent as percent_of;
@@ -6,7 +6,7 @@ use crate::metrics::{Metrics, Unit};
 use crate::report::Report;
 use crate::report::columns::{COLUMNS, percent};
 
-/// The table in a box that scrolls sideways where it does not fit, and its footnotes.
+/// Returns the table, in a box that scrolls sideways if needed, and its footnotes.
 pub(super) fn table(report: &Report) -> String {
     let evaluation = &report.evaluation;
     let mut reasons: Vec<String> = Vec::new();
@@ -55,14 +55,14 @@ pub(super) fn table(report: &Report) -> String {
     )
 }
 
-/// `reasons` takes those that are new.
+/// Returns a row; adds new reasons to `reasons`.
 fn row(heading: &str, metrics: &Metrics, reasons: &mut Vec<String>) -> String {
     let mut row = format!("<tr><th scope=\"row\">{heading}</th>");
     for (index, column) in COLUMNS.iter().enumerate() {
         let group = group(index);
         row += &match column.value(metrics) {
             Ok(value) => {
-                // At its deepest, text over it is still easy to read.
+                // The darkest tint keeps the text readable.
                 let tint = ((1.0 - value) * 44.0).clamp(0.0, 26.0);
                 format!("<td{group} style=\"--tint:{tint:.1}%\">{}</td>", percent(value))
             }
@@ -82,13 +82,13 @@ fn row(heading: &str, metrics: &Metrics, reasons: &mut Vec<String>) -> String {
     row + "</tr>"
 }
 
-/// The attribute of cells in which a group of columns starts.
+/// Returns the attribute of cells that start a group of columns.
 fn group(column: usize) -> &'static str {
     let starts = column == 0 || COLUMNS[column].unit != COLUMNS[column - 1].unit;
     if starts { " class=\"first\"" } else { "" }
 }
 
-/// a, b, ... z, and then numbers; there are but a handful of reasons.
+/// Returns a footnote's mark: a, b, ... z, then numbers.
 fn letter(index: usize) -> String {
     match u8::try_from(index) {
         Ok(index @ 0..26) => char::from(b'a' + index).to_string(),
@@ -104,7 +104,7 @@ fn meanings() -> String {
     format!("<details><summary>What the metrics mean</summary><dl class=\"meanings\">{terms}</dl></details>")
 }
 
-/// The figures that most readers came for.
+/// Returns the main results.
 pub(super) fn highlights(report: &Report) -> String {
     let evaluation = &report.evaluation;
     let categories = evaluation.categories.len();
@@ -117,7 +117,7 @@ pub(super) fn highlights(report: &Report) -> String {
             let defined = measured.filter(|measured| column.value(&measured.metrics).is_ok()).count();
             let over = match defined {
                 0 => column.value(&evaluation.mean).err().map(|reason| escape(&reason)).unwrap_or_default(),
-                // Of one category there is nothing else to say.
+                // With one category, the pooled results are the same.
                 1 if categories == 1 => String::new(),
                 all if all == categories => format!("mean over {all}; pooled {}", shown(&evaluation.pooled.metrics)),
                 some => format!("mean over {some} of {categories}; pooled {}", shown(&evaluation.pooled.metrics)),

@@ -1,9 +1,9 @@
-//! What every chart is made of.
+//! The elements of charts.
 
 use super::axis::Axis;
 use super::escape::escape;
 
-/// A chart's outer size in units of its own; the page scales it to its column.
+/// A chart's outer size in its own units; the page scales it to the column's width.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
     pub(super) width: f64,
@@ -28,7 +28,7 @@ impl Plot {
         Axis::new(ends, [self.bottom, self.top])
     }
 
-    /// Labels and grid lines across, with a title below.
+    /// Returns labels and grid lines of the horizontal axis, with a title below.
     pub(super) fn axis_below(&self, axis: &Axis, count: usize, title: &str) -> String {
         let mut svg = String::new();
         for tick in axis.ticks(count) {
@@ -39,7 +39,7 @@ impl Plot {
         svg + &text("axis end", [self.right, self.bottom + 32.0], title)
     }
 
-    /// Labels and grid lines, with a title above the topmost.
+    /// Returns labels and grid lines of the vertical axis, with a title above.
     pub(super) fn axis_left(&self, axis: &Axis, count: usize, title: &str) -> String {
         let mut svg = String::new();
         for tick in axis.ticks(count) {
@@ -55,7 +55,7 @@ impl Plot {
     }
 }
 
-/// The element around a chart; `title` says in words what it shows.
+/// Returns the element around a chart; `title` describes it in words.
 pub(super) fn chart(size: Size, id: &str, title: &str, content: &str) -> String {
     let Size { width, height } = size;
     let (id, title) = (escape(id), escape(title));
@@ -77,7 +77,7 @@ pub(super) fn circle(class: &str, [x, y]: [f64; 2], radius: f64) -> String {
     format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\"/>")
 }
 
-/// A bar; `title` appears when it is pointed at.
+/// Returns a bar; `title` is its tooltip.
 pub(super) fn bar(class: &str, [x, y]: [f64; 2], [width, height]: [f64; 2], title: &str) -> String {
     let title = escape(title);
     format!(
@@ -86,7 +86,7 @@ pub(super) fn bar(class: &str, [x, y]: [f64; 2], [width, height]: [f64; 2], titl
     )
 }
 
-/// The commands of a path through points, those left out that would not be seen.
+/// Returns the commands of a path through points, without points that would not be visible.
 pub(super) fn through(points: impl IntoIterator<Item = [f64; 2]>) -> String {
     let mut commands = String::new();
     let mut last = String::new();
