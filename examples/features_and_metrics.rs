@@ -9,7 +9,7 @@ use dualad::backbones::Backbone;
 use dualad::data::image::Preprocess;
 use dualad::data::{Dataset, Split};
 use dualad::features::{Features, TokenSource};
-use dualad::metrics::{Scored, evaluate};
+use dualad::metrics::{ScoredImage, evaluate};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let data = Dataset::open(std::env::args().nth(1).ok_or("usage: features_and_metrics DATA")?)?;
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let distances = normal.broadcast_sub(&test.batch(&[index])?)?.sqr()?.sum(2)?;
         maps.push(distances.min(0)?.to_vec1()?);
     }
-    let scored = test.samples().iter().zip(&maps).map(|(sample, map)| Scored {
+    let scored = test.samples().iter().zip(&maps).map(|(sample, map)| ScoredImage {
         category: &sample.category,
         anomalous: sample.label.is_anomalous(),
         image_score: map.iter().copied().fold(0.0, f32::max),

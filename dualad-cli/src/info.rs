@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dualad::calibration::{Calibration, Method, Rule, Thresholds};
+use dualad::calibration::{Calibration, Rule, ThresholdMethod, Thresholds};
 use dualad::candle_core::Device;
 use dualad::{Detector, Model, ModelConfig, ModelFiles};
 use serde::Serialize;
@@ -85,7 +85,7 @@ fn promise(thresholds: &Thresholds) -> Vec<String> {
     sentences
 }
 
-fn sentence(verb: &str, threshold: f32, method: Option<&Method>) -> String {
+fn sentence(verb: &str, threshold: f32, method: Option<&ThresholdMethod>) -> String {
     let Some(method) = method else { return format!("{verb} from {threshold:.4}, set by hand") };
     let rule = match method.rule {
         Rule::Quantile { quantile } => format!("the {quantile} quantile of the good images"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dualad::data::{Cancel, Dataset};
 use dualad::fit::RunFolder;
 use dualad::metrics::Evaluation;
-use dualad::report::{Picture, Report, Reported};
+use dualad::report::{Report, ReportPicture, Reported};
 use dualad::{DualAd, ImageScores, ModelConfig, TestSet};
 
 use crate::common::{CommonArgs, Result, check_replaceable, print};
@@ -74,8 +74,9 @@ impl<'a> Measurement<'a> {
         (report.loss, report.reported) = (training.losses, training.reported);
         let preprocess = config.input.preprocess()?;
         let strips = Strips::new(test_set, &scores, &preprocess)?;
-        let picture =
-            |index: usize| -> Result<Picture> { Ok(Picture::new(report.images[index].clone(), strips.png(index)?)) };
+        let picture = |index: usize| -> Result<ReportPicture> {
+            Ok(ReportPicture::new(report.images[index].clone(), strips.png(index)?))
+        };
         let misses = report.worst_misses(MAX_PICTURES).into_iter().map(picture).collect::<Result<_>>()?;
         let false_alarms = report.worst_false_alarms(MAX_PICTURES).into_iter().map(picture).collect::<Result<_>>()?;
         (report.misses, report.false_alarms) = (misses, false_alarms);

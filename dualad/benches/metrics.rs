@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Parser;
-use dualad::metrics::{Evaluation, Scored, evaluate};
+use dualad::metrics::{Evaluation, ScoredImage, evaluate};
 use dualad::{Random, Stream};
 
 #[path = "../src/metrics/plain.rs"]
@@ -52,10 +52,10 @@ struct Set {
 }
 
 impl Set {
-    fn scored(&self) -> Vec<Scored<'_>> {
+    fn scored(&self) -> Vec<ScoredImage<'_>> {
         let images = self.categories.iter().zip(&self.maps).zip(&self.masks);
         images
-            .map(|((category, map), mask)| Scored {
+            .map(|((category, map), mask)| ScoredImage {
                 category,
                 anomalous: mask.is_some(),
                 image_score: map.iter().copied().fold(f32::NEG_INFINITY, f32::max),
@@ -229,8 +229,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Compares the metrics of one category with the plain implementation.
-fn beside_plain(scored: &[Scored<'_>]) -> Result<(), Box<dyn Error>> {
-    let one: Vec<Scored<'_>> = scored.iter().copied().filter(|image| image.category == scored[0].category).collect();
+fn beside_plain(scored: &[ScoredImage<'_>]) -> Result<(), Box<dyn Error>> {
+    let one: Vec<ScoredImage<'_>> =
+        scored.iter().copied().filter(|image| image.category == scored[0].category).collect();
     let started = Instant::now();
     let evaluation = evaluate(&one)?;
     let fast = started.elapsed().as_secs_f64();
@@ -267,7 +268,7 @@ fn beside_plain(scored: &[Scored<'_>]) -> Result<(), Box<dyn Error>> {
 fn save(
     folder: &Path,
     set: &Set,
-    scored: &[Scored<'_>],
+    scored: &[ScoredImage<'_>],
     evaluation: &Evaluation,
     [seconds, busy]: [f64; 2],
 ) -> Result<(), Box<dyn Error>> {

@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use crate::DualAd;
 use crate::error::{Error, Result};
 use crate::features::{Features, TokenSource};
-use crate::metrics::{self, Evaluation, Scored};
+use crate::metrics::{self, Evaluation, ScoredImage};
 use crate::progress::Progress;
 
 /// The number of images in a forward pass.
@@ -177,8 +177,8 @@ impl TestSet {
             ));
         }
         let images = self.samples().iter().zip(&self.masks).zip(scores);
-        let images: Vec<Scored<'_>> = images
-            .map(|((sample, mask), scores)| Scored {
+        let images: Vec<ScoredImage<'_>> = images
+            .map(|((sample, mask), scores)| ScoredImage {
                 category: &sample.category,
                 anomalous: sample.label.is_anomalous(),
                 image_score: scores.image_score,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dualad::candle_core::Device;
-use dualad::metrics::{Measured, Scored, evaluate};
+use dualad::metrics::{Measured, ScoredImage, evaluate};
 use safetensors::SafeTensors;
 
 use crate::Errors;
@@ -54,10 +54,10 @@ pub(crate) fn check(path: &Path, _device: &Device, _progress: &dyn Fn(&str)) -> 
 }
 
 fn labelled(scores: &[f32], labels: &[u8]) -> Result<Measured> {
-    let images: Vec<Scored<'_>> = scores
+    let images: Vec<ScoredImage<'_>> = scores
         .iter()
         .zip(labels)
-        .map(|(&image_score, &label)| Scored {
+        .map(|(&image_score, &label)| ScoredImage {
             category: "",
             anomalous: label != 0,
             image_score,
@@ -72,8 +72,8 @@ fn labelled(scores: &[f32], labels: &[u8]) -> Result<Measured> {
 
 fn masked(scores: &[f32], masks: &[u8], [height, width]: [usize; 2]) -> Result<Measured> {
     let maps = scores.chunks_exact(height * width).zip(masks.chunks_exact(height * width));
-    let images: Vec<Scored<'_>> = maps
-        .map(|(map, mask)| Scored {
+    let images: Vec<ScoredImage<'_>> = maps
+        .map(|(map, mask)| ScoredImage {
             category: "",
             anomalous: mask.iter().any(|&value| value != 0),
             image_score: 0.0,

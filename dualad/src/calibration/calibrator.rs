@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::rule::{Choice, Rule};
-use super::{Calibration, FalseAlarms, Method, Thresholds, bound};
+use super::{Calibration, FalseAlarms, ThresholdMethod, Thresholds, bound};
 use crate::error::{Error, Result};
 
 /// The score of an image with a known label.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scored<'a> {
+pub struct LabeledScore<'a> {
     /// The image's category.
     pub category: &'a str,
     /// The image score: finite, and below [`f32::MAX`].
@@ -20,10 +20,10 @@ pub struct Scored<'a> {
 /// The rules that thresholds are chosen by.
 ///
 /// ```
-/// use dualad::calibration::{Calibrator, Decision, Rule, Scored};
+/// use dualad::calibration::{Calibrator, Decision, Rule, LabeledScore};
 ///
 /// // The scores of 300 normal images that the network was not trained on.
-/// let scores = (0..300).map(|part| Scored { category: "gear", score: part as f32, anomalous: false });
+/// let scores = (0..300).map(|part| LabeledScore { category: "gear", score: part as f32, anomalous: false });
 /// let calibration = Calibrator::new(Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 })
 ///     .review(Rule::FalseAlarmRate { rate: 0.05, confidence: 0.95 })
 ///     .calibrate(scores)?;
@@ -78,10 +78,10 @@ impl Calibrator {
     /// # Errors
     /// [`Error::InvalidArgument`] for a rule or a score out of range, and if all images together are not what the rules need;
     /// [`Error::NoImages`].
-    pub fn calibrate<'a>(&self, images: impl IntoIterator<Item = Scored<'a>>) -> Result<Calibration> {
+    pub fn calibrate<'a>(&self, images: impl IntoIterator<Item = LabeledScore<'a>>) -> Result<Calibration> {
         self.rules().iter().try_for_each(Rule::validate)?;
         let mut categories = BTreeMap::<&str, Scores>::new();
-        for (index, Scored { category, score, anomalous }) in images.into_iter().enumerate() {
+        for (index, LabeledScore { category, score, anomalous }) in images.into_iter().enumerate() {
             // The next value above the largest f32 would be infinite.
             if !score.is_finite() || score >= f32::MAX {
                 let field = format!("score of image {index} (category {category:?})");
@@ -103,8 +103,9 @@ impl Calibrator {
             pooled.anomalous.extend(&scores.anomalous);
             match self.choose(&scores) {
                 Ok(thresholds) => _ = own.insert(category.to_owned(), thresholds),
-                Err(lacking) => notices
-                    .push(format!("category {category:?} has no {lacking}, so the pooled thresholds decide")),
+                Err(lacking) => {
+                    notices.push(format!("category {category:?} has no {lacking}, so the pooled thresholds decide"))
+                }
             }
         }
         pooled.sort();
@@ -125,7 +126,7 @@ impl Calibrator {
     /// Returns the thresholds, or the images that they lack.
     fn choose(&self, scores: &Scores) -> Result<Thresholds, &'static str> {
         let Scores { normal, anomalous } = scores;
-        let choose = |rule: Rule| -> Result<(Method, Choice), &'static str> {
+        let choose = |rule: Rule| -> Result<(ThresholdMethod, Choice), &'static str> {
             let lacking = rule.lacks(normal.len(), anomalous.len()).unwrap_or("images");
             let choice = rule.choose(normal, anomalous).ok_or(lacking)?;
             Ok((method(rule, normal, &choice), choice))
@@ -168,10 +169,10 @@ impl Scores {
 }
 
 /// Returns the rule of a threshold and its false alarms on the normal images, which are in ascending order.
-fn method(rule: Rule, normal: &[f32], choice: &Choice) -> Method {
+fn method(rule: Rule, normal: &[f32], choice: &Choice) -> ThresholdMethod {
     let images = normal.len() - normal.partition_point(|&score| score < choice.threshold);
     let confidence = rule.confidence();
     let rate_at_most = bound::upper(images.max(choice.allowed) as u64, normal.len() as u64, confidence);
     let false_alarms = FalseAlarms { images: images as u64, rate_at_most, confidence };
-    Method { rule, false_alarms: (!normal.is_empty()).then_some(false_alarms) }
+    ThresholdMethod { rule, false_alarms: (!normal.is_empty()).then_some(false_alarms) }
 }

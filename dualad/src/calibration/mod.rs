@@ -19,11 +19,11 @@ mod thresholds;
 
 use std::collections::BTreeMap;
 
-pub use calibrator::{Calibrator, Scored};
+pub use calibrator::{Calibrator, LabeledScore};
 pub use decision::{Decision, ThresholdSource, Verdict};
 pub use rule::Rule;
 use serde::{Deserialize, Serialize};
-pub use thresholds::{FalseAlarms, Method, Thresholds};
+pub use thresholds::{FalseAlarms, ThresholdMethod, Thresholds};
 
 use crate::error::Result;
 

@@ -14,9 +14,9 @@ const MIN_IMAGES: usize = 10;
 /// The first two rules need normal images only.
 ///
 /// ```
-/// use dualad::calibration::{Calibrator, Rule, Scored};
+/// use dualad::calibration::{Calibrator, Rule, LabeledScore};
 ///
-/// let scores = [0.1, 0.2, 0.3, 0.4, 0.5].map(|score| Scored { category: "gear", score, anomalous: false });
+/// let scores = [0.1, 0.2, 0.3, 0.4, 0.5].map(|score| LabeledScore { category: "gear", score, anomalous: false });
 /// let rule = Rule::Quantile { quantile: 0.5 };
 /// assert_eq!(Calibrator::new(rule).calibrate(scores)?.categories["gear"].reject, 0.3);
 /// assert!(Rule::Recall { share: 1.1 }.validate().is_err());

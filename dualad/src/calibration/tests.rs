@@ -5,20 +5,20 @@ use crate::{Error, Random};
 
 const FALSE_ALARMS: Rule = Rule::FalseAlarmRate { rate: 0.05, confidence: 0.95 };
 
-fn normal(score: f32) -> Scored<'static> {
-    Scored { category: "gear", score, anomalous: false }
+fn normal(score: f32) -> LabeledScore<'static> {
+    LabeledScore { category: "gear", score, anomalous: false }
 }
 
-fn anomalous(score: f32) -> Scored<'static> {
-    Scored { anomalous: true, ..normal(score) }
+fn anomalous(score: f32) -> LabeledScore<'static> {
+    LabeledScore { anomalous: true, ..normal(score) }
 }
 
-fn pooled(rule: Rule, images: &[Scored<'_>]) -> Thresholds {
+fn pooled(rule: Rule, images: &[LabeledScore<'_>]) -> Thresholds {
     Calibrator::new(rule).calibrate(images.iter().copied()).unwrap().pooled.unwrap()
 }
 
 /// 1 to `count`, out of order.
-fn numbers(count: usize) -> Vec<Scored<'static>> {
+fn numbers(count: usize) -> Vec<LabeledScore<'static>> {
     Random::new(1).stream().permutation(count).into_iter().map(|index| normal(index as f32 + 1.0)).collect()
 }
 
@@ -162,7 +162,7 @@ fn labelled_rules_are_the_best_of_all_thresholds() {
         let scores = random.stream().uniform(2 * count);
         let mut images: Vec<_> = scores
             .chunks(2)
-            .map(|pair| Scored { anomalous: pair[1] < 0.4, ..normal((pair[0] * values as f32).floor() - 2.0) })
+            .map(|pair| LabeledScore { anomalous: pair[1] < 0.4, ..normal((pair[0] * values as f32).floor() - 2.0) })
             .collect();
         images[0].anomalous = false;
         images[1].anomalous = true;
@@ -207,7 +207,7 @@ fn labelled_rules_want_more_than_a_few() {
 #[test]
 fn categories_without_the_images_use_the_pooled_thresholds() {
     let gear = (0..20).map(|score| normal(score as f32)).chain((15..30).map(|score| anomalous(score as f32)));
-    let cable = (0..20).map(|score| Scored { category: "cable", score: 100.0 + score as f32, anomalous: false });
+    let cable = (0..20).map(|score| LabeledScore { category: "cable", score: 100.0 + score as f32, anomalous: false });
     let calibrator = Calibrator::new(Rule::Recall { share: 1.0 }).review(Rule::Quantile { quantile: 0.5 });
     let calibration = calibrator.calibrate(gear.chain(cable.clone())).unwrap();
     assert_eq!(calibration.categories.keys().collect::<Vec<_>>(), ["gear"]);
@@ -292,7 +292,7 @@ fn a_calibration_comes_back_as_it_was() {
             let scores = random.stream().uniform(300);
             let images = scores.chunks(3).enumerate().flat_map(|(index, scores)| {
                 let category = ["gear", "plate \u{1b}\"\n", ""][index % 3];
-                scores.iter().map(move |score| Scored {
+                scores.iter().map(move |score| LabeledScore {
                     category,
                     score: score * scale,
                     anomalous: !category.is_empty() && index % 2 == 1,

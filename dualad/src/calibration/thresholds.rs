@@ -32,10 +32,10 @@ pub struct Thresholds {
     pub region: f32,
     /// The origin of `review`; `None` if chosen by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub review_method: Option<Method>,
+    pub review_method: Option<ThresholdMethod>,
     /// The origin of `reject`; `None` if chosen by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reject_method: Option<Method>,
+    pub reject_method: Option<ThresholdMethod>,
     /// The number of normal images that the thresholds were chosen by.
     pub normal_images: u64,
     /// The number of anomalous images that the thresholds were chosen by.
@@ -49,7 +49,7 @@ pub struct Thresholds {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Method {
+pub struct ThresholdMethod {
     /// The rule.
     pub rule: Rule,
     /// The false alarms; `None` if there were no normal images.
@@ -116,7 +116,7 @@ impl Thresholds {
             let reason = format!("must be at most reject, which is {:?}; lower it or raise reject", self.reject);
             return Err(Error::invalid_argument("review", format_args!("{:?}", self.review), reason));
         }
-        [self.review_method, self.reject_method].iter().flatten().try_for_each(Method::check)
+        [self.review_method, self.reject_method].iter().flatten().try_for_each(ThresholdMethod::check)
     }
 }
 
@@ -130,7 +130,7 @@ fn check_finite<'a>(values: impl IntoIterator<Item = (&'a str, f32)>) -> Result<
     }
 }
 
-impl Method {
+impl ThresholdMethod {
     fn check(&self) -> Result<()> {
         self.rule.validate()?;
         self.false_alarms.iter().try_for_each(FalseAlarms::check)
@@ -157,8 +157,8 @@ struct Written {
     review: Option<f32>,
     reject: Option<f32>,
     region: Option<f32>,
-    review_method: Option<Method>,
-    reject_method: Option<Method>,
+    review_method: Option<ThresholdMethod>,
+    reject_method: Option<ThresholdMethod>,
     #[serde(default)]
     normal_images: u64,
     #[serde(default)]

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 pub(crate) const BATCH: usize = 8;
 
 /// The score and the map of a picture.
-struct Scored {
+struct ScoredPicture {
     image_score: f32,
     map: AnomalyMap,
 }
@@ -62,7 +62,7 @@ fn inspection(
     detector: &Detector,
     request: &Request<'_>,
     picture: &Picture,
-    Scored { image_score, map }: Scored,
+    ScoredPicture { image_score, map }: ScoredPicture,
 ) -> Result<Inspection> {
     let category = request.named_category();
     let (width, height) = (picture.width(), picture.height());
@@ -79,7 +79,7 @@ fn inspection(
 }
 
 /// Scores pictures. If a batch fails, each picture is scored alone, so that one does not fail the others.
-fn score(detector: &Detector, pictures: &[&Picture], cancel: &Cancel) -> Vec<Result<Scored>> {
+fn score(detector: &Detector, pictures: &[&Picture], cancel: &Cancel) -> Vec<Result<ScoredPicture>> {
     if detector.tiling.is_some() {
         return pictures.iter().map(|picture| score_tiled(detector, picture, cancel)).collect();
     }
@@ -94,16 +94,18 @@ fn first<T>(values: Vec<T>) -> Result<T> {
     values.into_iter().next().ok_or(Error::NoImages { purpose: "inspect" })
 }
 
-fn score_whole(detector: &Detector, pictures: &[&Picture]) -> Result<Vec<Scored>> {
+fn score_whole(detector: &Detector, pictures: &[&Picture]) -> Result<Vec<ScoredPicture>> {
     let (maps, scores) = forward(detector, pictures)?;
     let [height, width] = size(&detector.preprocess);
-    let scored =
-        |(map, image_score): (Vec<f32>, f32)| Scored { image_score, map: AnomalyMap { width, height, values: map } };
+    let scored = |(map, image_score): (Vec<f32>, f32)| ScoredPicture {
+        image_score,
+        map: AnomalyMap { width, height, values: map },
+    };
     Ok(maps.into_iter().zip(scores).map(scored).collect())
 }
 
 /// Scores one picture in tiles.
-fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Result<Scored> {
+fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Result<ScoredPicture> {
     let (width, height) = (picture.width(), picture.height());
     let tiles = match &detector.tiling {
         Some(tiling) => tiling.tiles(width, height)?,
@@ -123,7 +125,7 @@ fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Resul
     let (height, width) = (merge.rows, merge.columns);
     let values = merge.finish();
     let image_score = pooled_maximum(&values, height, width);
-    Ok(Scored { image_score, map: AnomalyMap { width, height, values } })
+    Ok(ScoredPicture { image_score, map: AnomalyMap { width, height, values } })
 }
 
 /// Returns the map of each picture at the input's size, and its image score.

@@ -36,7 +36,7 @@ use dualad_data::{Cancel, Label};
 use rayon::ThreadPool;
 
 use crate::Reconstructor;
-use crate::calibration::{Calibration, Calibrator, Scored};
+use crate::calibration::{Calibration, Calibrator, LabeledScore};
 use crate::error::{Error, Result};
 #[cfg(feature = "train")]
 use crate::features::{Features, FeaturesBuilder};
@@ -229,7 +229,7 @@ impl Detector {
         let scored = images.map(|((request, label), score)| {
             // An image without a category counts in the pooled thresholds alone, under a name that no category has.
             let category = request.named_category().unwrap_or_default();
-            Scored { category, score, anomalous: label.is_anomalous() }
+            LabeledScore { category, score, anomalous: label.is_anomalous() }
         });
         self.calibrate_scores(calibrator, scored)
     }
@@ -255,7 +255,7 @@ impl Detector {
     pub(crate) fn calibrate_scores<'a>(
         &self,
         calibrator: &Calibrator,
-        scored: impl IntoIterator<Item = Scored<'a>>,
+        scored: impl IntoIterator<Item = LabeledScore<'a>>,
     ) -> Result<Calibration> {
         let mut calibration = calibrator.calibrate(scored)?;
         calibration.categories.remove("");

@@ -7,7 +7,7 @@ use dualad_backbones::FeatureExtractor;
 use dualad_data::Sample;
 use dualad_data::image::{Picture, Preprocess};
 
-use crate::calibration::Scored;
+use crate::calibration::LabeledScore;
 use crate::detector::{Detector, RegionOptions, Request};
 use crate::error::{Error, Result};
 use crate::features::{Features, FeaturesBuilder, PictureTokens, TokenSource};
@@ -182,7 +182,8 @@ impl PreparedFit {
             None => Vec::new(),
         };
         if !held_out.is_empty() {
-            let scored = held_out.iter().map(|(category, score)| Scored { category, score: *score, anomalous: false });
+            let scored =
+                held_out.iter().map(|(category, score)| LabeledScore { category, score: *score, anomalous: false });
             let calibration = detector.calibrate_scores(&fit.calibrator, scored)?;
             notices.extend(calibration.warnings());
             detector = detector.with_calibration(Some(calibration));

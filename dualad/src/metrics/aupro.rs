@@ -101,7 +101,7 @@ impl Overlaps {
         }
     }
 
-    /// Takes the next lower sampled threshold, with the number of normal pixels above it and of samples at once.
+    /// Adds a sample at the next lower of the paper's thresholds, with this number of normal pixels above it.
     pub(super) fn sample(&mut self, normal_above: u64) {
         self.samples.push((normal_above, self.overlap));
     }

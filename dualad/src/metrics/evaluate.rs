@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::input::{Prepared, Scored, check_sizes};
+use super::input::{Prepared, ScoredImage, check_sizes};
 use super::ranking::{Ranked, Totals, rank_all};
 use super::sweep::{Contents, Swept, sweep};
 use super::{Curves, Error, Evaluation, Measured, Metric, Metrics, Undefined, Unit, order};
@@ -28,9 +28,9 @@ const SORT_MINIMUM: usize = 1 << 20;
 /// pixels.
 ///
 /// ```
-/// use dualad::metrics::{Scored, evaluate};
+/// use dualad::metrics::{ScoredImage, evaluate};
 ///
-/// let normal = Scored {
+/// let normal = ScoredImage {
 ///     category: "bottle",
 ///     anomalous: false,
 ///     image_score: 0.3,
@@ -39,7 +39,7 @@ const SORT_MINIMUM: usize = 1 << 20;
 ///     map: &[0.1, 0.2, 0.1, 0.3, 0.2, 0.1],
 ///     mask: None,
 /// };
-/// let broken = Scored {
+/// let broken = ScoredImage {
 ///     anomalous: true,
 ///     image_score: 0.8,
 ///     map: &[0.1, 0.7, 0.8, 0.1, 0.2, 0.6],
@@ -52,19 +52,19 @@ const SORT_MINIMUM: usize = 1 << 20;
 /// assert_eq!(bottle.pixel_aupro, Ok(1.0));
 /// # Ok::<(), dualad::metrics::Error>(())
 /// ```
-pub fn evaluate(images: &[Scored<'_>]) -> Result<Evaluation, Error> {
+pub fn evaluate(images: &[ScoredImage<'_>]) -> Result<Evaluation, Error> {
     let pixels: usize = images.iter().map(|image| image.map.len()).sum();
     evaluate_within(images, (pixels * size_of::<f32>() / SORT_SHARE).max(SORT_MINIMUM))
 }
 
 /// Computes the metrics as [`evaluate`] does, with this number of bytes for sorting pixels.
-pub(super) fn evaluate_within(images: &[Scored<'_>], budget: usize) -> Result<Evaluation, Error> {
+pub(super) fn evaluate_within(images: &[ScoredImage<'_>], budget: usize) -> Result<Evaluation, Error> {
     for (index, image) in images.iter().enumerate() {
         check_sizes(index, image)?;
     }
     let mut names: BTreeMap<&str, u32> = images.iter().map(|image| (image.category, 0)).collect();
     names.values_mut().zip(0..).for_each(|(number, next)| *number = next);
-    let number = |image: &Scored<'_>| names.get(image.category).copied().unwrap_or_default();
+    let number = |image: &ScoredImage<'_>| names.get(image.category).copied().unwrap_or_default();
     // Not collected into a Result directly: which of several errors that returns depends on the threads.
     let prepared: Vec<_> =
         images.par_iter().enumerate().map(|(index, image)| Prepared::new(index, image, number(image))).collect();
@@ -110,7 +110,7 @@ impl Default for Set {
 }
 
 impl Set {
-    fn add(&mut self, image: &Scored<'_>, prepared: &Prepared<'_>) {
+    fn add(&mut self, image: &ScoredImage<'_>, prepared: &Prepared<'_>) {
         *(if image.anomalous { &mut self.images.anomalous } else { &mut self.images.normal }) += 1;
         self.scores.push((order::rank(image.image_score), image.anomalous));
         let Contents { pixels, regions, lowest, highest } = &mut self.contents;

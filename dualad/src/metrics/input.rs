@@ -9,7 +9,7 @@ use super::{Error, order};
 ///
 /// Maps and masks are borrowed, not copied.
 #[derive(Debug, Clone, Copy)]
-pub struct Scored<'a> {
+pub struct ScoredImage<'a> {
     /// The category, by which the metrics are grouped.
     pub category: &'a str,
     /// The label: `true` for an anomalous image.
@@ -49,9 +49,9 @@ pub(super) struct Prepared<'a> {
 const KEPT_SPANS: usize = 24;
 
 /// Does the checks that do not look at pixels.
-pub(super) fn check_sizes(index: usize, image: &Scored<'_>) -> Result<(), Error> {
+pub(super) fn check_sizes(index: usize, image: &ScoredImage<'_>) -> Result<(), Error> {
     let category = || image.category.to_owned();
-    let &Scored { height, width, .. } = image;
+    let &ScoredImage { height, width, .. } = image;
     let values = image.map.len();
     if height.checked_mul(width) != Some(values) {
         return Err(Error::MapSize { image: index, category: category(), height, width, values });
@@ -72,7 +72,7 @@ pub(super) fn check_sizes(index: usize, image: &Scored<'_>) -> Result<(), Error>
 
 impl<'a> Prepared<'a> {
     /// Checks every pixel.
-    pub(super) fn new(index: usize, image: &Scored<'a>, category: u32) -> Result<Self, Error> {
+    pub(super) fn new(index: usize, image: &ScoredImage<'a>, category: u32) -> Result<Self, Error> {
         let category_name = || image.category.to_owned();
         let (mut lowest, mut highest, mut finite) = (f32::INFINITY, f32::NEG_INFINITY, true);
         for &score in image.map {
@@ -95,7 +95,7 @@ impl<'a> Prepared<'a> {
             spans.shrink_to_fit();
             spans
         });
-        let &Scored { map, mask, width, .. } = image;
+        let &ScoredImage { map, mask, width, .. } = image;
         Ok(Self { map, mask, width, category, kept, anomalous, regions, lowest, highest })
     }
 

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 pub use error::Error;
 pub use evaluate::evaluate;
-pub use input::Scored;
+pub use input::ScoredImage;
 
 /// A metric's value as a fraction in `[0, 1]`, or the reason that it is undefined.
 pub type Metric = Result<f64, Undefined>;

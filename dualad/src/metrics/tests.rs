@@ -3,9 +3,9 @@
 use proptest::prelude::*;
 
 use super::evaluate::evaluate_within;
-use super::{Error, Evaluation, Measured, Metric, Metrics, Scored, Undefined, Unit, evaluate, plain, regions};
+use super::{Error, Evaluation, Measured, Metric, Metrics, ScoredImage, Undefined, Unit, evaluate, plain, regions};
 
-/// An image that owns what [`Scored`] borrows.
+/// An image that owns what [`ScoredImage`] borrows.
 #[derive(Debug, Clone)]
 struct Image {
     category: &'static str,
@@ -17,8 +17,8 @@ struct Image {
 }
 
 impl Image {
-    fn scored(&self) -> Scored<'_> {
-        Scored {
+    fn scored(&self) -> ScoredImage<'_> {
+        ScoredImage {
             category: self.category,
             anomalous: self.anomalous,
             image_score: self.image_score,
@@ -348,7 +348,7 @@ fn scores_that_have_no_order_are_refused() {
 #[test]
 fn sizes_and_labels_that_contradict_are_refused() {
     let map = [1.0; 6];
-    let scored = Scored {
+    let scored = ScoredImage {
         category: "a",
         anomalous: true,
         image_score: 0.0,
@@ -358,16 +358,19 @@ fn sizes_and_labels_that_contradict_are_refused() {
         mask: Some(&[1; 6]),
     };
     assert!(evaluate(&[scored]).is_ok());
-    assert!(matches!(evaluate(&[Scored { width: 2, ..scored }]), Err(Error::MapSize { values: 6, .. })));
+    assert!(matches!(evaluate(&[ScoredImage { width: 2, ..scored }]), Err(Error::MapSize { values: 6, .. })));
     assert!(matches!(
-        evaluate(&[Scored { width: usize::MAX, height: 2, ..scored }]),
+        evaluate(&[ScoredImage { width: usize::MAX, height: 2, ..scored }]),
         Err(Error::MapSize { height: 2, .. })
     ));
     assert!(matches!(
-        evaluate(&[scored, Scored { mask: Some(&[1; 5]), ..scored }]),
+        evaluate(&[scored, ScoredImage { mask: Some(&[1; 5]), ..scored }]),
         Err(Error::MaskSize { image: 1, mask: 5, map: 6, .. })
     ));
-    assert!(matches!(evaluate(&[Scored { anomalous: false, ..scored }]), Err(Error::MarkedNormal { pixels: 6, .. })));
+    assert!(matches!(
+        evaluate(&[ScoredImage { anomalous: false, ..scored }]),
+        Err(Error::MarkedNormal { pixels: 6, .. })
+    ));
 }
 
 #[test]

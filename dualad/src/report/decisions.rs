@@ -4,7 +4,7 @@ use crate::report::{ImageResult, Report};
 
 /// The comparison of a decision with the label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Outcome {
     /// An anomalous image at or above the threshold.
     Found,
     /// An anomalous image below the threshold.
@@ -37,12 +37,12 @@ impl Report {
     }
 }
 
-pub(super) fn verdict(image: &ImageResult, threshold: f32) -> Verdict {
+pub(super) fn verdict(image: &ImageResult, threshold: f32) -> Outcome {
     match (image.anomalous, image.image_score >= threshold) {
-        (true, true) => Verdict::Found,
-        (true, false) => Verdict::Missed,
-        (false, true) => Verdict::FalseAlarm,
-        (false, false) => Verdict::Passed,
+        (true, true) => Outcome::Found,
+        (true, false) => Outcome::Missed,
+        (false, true) => Outcome::FalseAlarm,
+        (false, false) => Outcome::Passed,
     }
 }
 
@@ -52,8 +52,8 @@ pub(super) fn count<'a>(images: impl IntoIterator<Item = &'a ImageResult>, thres
         let verdict = verdict(image, threshold);
         counts.anomalous += usize::from(image.anomalous);
         counts.normal += usize::from(!image.anomalous);
-        counts.found += usize::from(verdict == Verdict::Found);
-        counts.false_alarms += usize::from(verdict == Verdict::FalseAlarm);
+        counts.found += usize::from(verdict == Outcome::Found);
+        counts.false_alarms += usize::from(verdict == Outcome::FalseAlarm);
     }
     counts
 }

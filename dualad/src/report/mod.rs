@@ -19,7 +19,7 @@
 //! }
 //! ```
 //!
-//! [`Report::worst_misses`] and [`Report::worst_false_alarms`] select the images that deserve a [`Picture`].
+//! [`Report::worst_misses`] and [`Report::worst_false_alarms`] select the images that deserve a [`ReportPicture`].
 
 mod columns;
 mod decisions;
@@ -51,13 +51,13 @@ use crate::recipe::Preset;
 ///
 /// ```
 /// use dualad::data::Label;
-/// use dualad::metrics::{Scored, evaluate};
+/// use dualad::metrics::{ScoredImage, evaluate};
 /// use dualad::report::{ImageResult, Report};
 ///
 /// # let (category, height, width) = ("gear", 1, 2);
 /// # let map = &[0.1, 0.9];
-/// let good = Scored { category, anomalous: false, image_score: 0.21, height, width, map, mask: None };
-/// let bad = Scored { anomalous: true, image_score: 0.64, mask: Some(&[0, 1]), ..good };
+/// let good = ScoredImage { category, anomalous: false, image_score: 0.21, height, width, map, mask: None };
+/// let bad = ScoredImage { anomalous: true, image_score: 0.64, mask: Some(&[0, 1]), ..good };
 /// let mut report = Report::new(evaluate(&[good, bad])?);
 /// let scratch = Label::Anomalous("scratch".into());
 /// report.images.push(ImageResult::new("gear", "gear/test/good/000.png", &Label::Normal, 0.21));
@@ -96,15 +96,15 @@ pub struct Report {
     /// The metrics.
     pub evaluation: Evaluation,
     /// The thresholds of the image score; [`Report::new`] sets those with the best F1.
-    pub thresholds: Thresholds,
+    pub thresholds: ReportThresholds,
     /// The test images, in any order.
     pub images: Vec<ImageResult>,
     /// The origin of the backbone's weights.
     pub weights: Option<Provenance>,
     /// Pictures of the anomalous images with the lowest scores, the worst first.
-    pub misses: Vec<Picture>,
+    pub misses: Vec<ReportPicture>,
     /// Pictures of the normal images with the highest scores, the worst first.
-    pub false_alarms: Vec<Picture>,
+    pub false_alarms: Vec<ReportPicture>,
 }
 
 /// The wall-clock seconds of the parts of a run.
@@ -136,7 +136,7 @@ pub enum Reported {
 /// The image scores from which on an image counts as anomalous.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
-pub struct Thresholds {
+pub struct ReportThresholds {
     /// The threshold of each category; other categories have the pooled one.
     pub categories: BTreeMap<String, f32>,
     /// The threshold for all categories.
@@ -145,7 +145,7 @@ pub struct Thresholds {
     pub chosen: String,
 }
 
-impl Thresholds {
+impl ReportThresholds {
     /// Makes thresholds, such as a calibration's.
     pub fn new(categories: BTreeMap<String, f32>, pooled: Option<f32>, chosen: impl Into<String>) -> Self {
         Self { categories, pooled, chosen: chosen.into() }
@@ -191,7 +191,7 @@ impl ImageResult {
 /// A picture for the page.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Picture {
+pub struct ReportPicture {
     /// The image that it shows.
     pub image: ImageResult,
     /// The bytes of a PNG file, such as the picture beside its heat map and the outline of its mask.
@@ -200,7 +200,7 @@ pub struct Picture {
     pub note: String,
 }
 
-impl Picture {
+impl ReportPicture {
     /// Makes a picture without a note.
     pub fn new(image: ImageResult, png: Vec<u8>) -> Self {
         Self { image, png, note: String::new() }
@@ -222,7 +222,7 @@ impl Report {
             seconds: Seconds::default(),
             loss: Vec::new(),
             reported: Reported::default(),
-            thresholds: Thresholds::best_f1(&evaluation),
+            thresholds: ReportThresholds::best_f1(&evaluation),
             evaluation,
             images: Vec::new(),
             weights: None,

@@ -212,10 +212,10 @@ fn names_cannot_move_the_cursor() {
 fn the_page_shows_what_was_found() {
     let mut report = report(&categories());
     let miss = report.worst_misses(1)[0];
-    let mut picture = Picture::new(report.images[miss].clone(), PNG.to_vec());
+    let mut picture = ReportPicture::new(report.images[miss].clone(), PNG.to_vec());
     picture.note = "a note".into();
     report.misses.push(picture);
-    report.false_alarms.push(Picture::new(report.images[0].clone(), b"GIF89a".to_vec()));
+    report.false_alarms.push(ReportPicture::new(report.images[0].clone(), b"GIF89a".to_vec()));
     let page = report.to_html();
     // Of its own, base64 may hold two slashes, but not in this picture.
     check_page(&page);
@@ -241,7 +241,7 @@ fn the_page_escapes_whatever_it_is_given() {
     let mut weights = Provenance::default();
     weights.location = evil.into();
     report.weights = Some(weights);
-    let mut picture = Picture::new(report.images[7].clone(), PNG.to_vec());
+    let mut picture = ReportPicture::new(report.images[7].clone(), PNG.to_vec());
     picture.note = evil.into();
     report.misses = vec![picture];
     let page = report.to_html();
@@ -261,7 +261,7 @@ fn the_page_stands_odd_runs() {
     broken.thresholds.pooled = Some(f32::NAN);
     (broken.images[0].image_score, broken.images[1].image_score) = (f32::NAN, f32::NEG_INFINITY);
     (broken.images[2].image_score, broken.images[3].image_score) = (f32::MAX, f32::MIN);
-    broken.misses.push(Picture::new(broken.images[0].clone(), PNG[..20].to_vec()));
+    broken.misses.push(ReportPicture::new(broken.images[0].clone(), PNG[..20].to_vec()));
     broken.evaluation.mean.image_auroc = Ok(f64::NAN);
     for measured in broken.evaluation.categories.values_mut() {
         for point in &mut measured.curves.image_roc {
@@ -300,7 +300,7 @@ fn the_worst_are_those_furthest_on_the_wrong_side() {
     let mut report = report(&[Made::new("a", 1, &[("x", 1)], 3.0), Made::new("b", 1, &[("x", 1)], 3.0)]);
     let image = |category: &str, label: &Label, score| ImageResult::new(category, "p", label, score);
     let defect = Label::Anomalous("x".into());
-    report.thresholds = Thresholds::new([("a".into(), 0.5)].into(), Some(10.0), "by hand");
+    report.thresholds = ReportThresholds::new([("a".into(), 0.5)].into(), Some(10.0), "by hand");
     report.images = vec![
         image("a", &defect, 0.4),
         image("a", &Label::Normal, 0.1),

@@ -19,7 +19,7 @@ use crate::config::Variant;
 use crate::metrics::{Measured, Metric};
 use crate::recipe::Preset;
 use crate::report::decisions::{self, Counts};
-use crate::report::{ImageResult, Picture, Report, Reported, Seconds, weights};
+use crate::report::{ImageResult, Report, ReportPicture, Reported, Seconds, weights};
 
 /// Content security policy: forbids everything that the page does not use, in case of an error in the escaping.
 const POLICY: &str =
@@ -158,7 +158,7 @@ fn run(report: &Report) -> String {
 }
 
 fn pictures(report: &Report) -> String {
-    let galleries: [(&str, &str, &[Picture], &str); 2] = [
+    let galleries: [(&str, &str, &[ReportPicture], &str); 2] = [
         (
             "misses",
             "Worst misses",

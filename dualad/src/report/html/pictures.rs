@@ -4,22 +4,22 @@ use base64::Engine;
 
 use super::escape::{escape, name};
 use super::number::score;
-use crate::report::decisions::{Verdict, verdict};
-use crate::report::{Picture, Report};
+use crate::report::decisions::{Outcome, verdict};
+use crate::report::{Report, ReportPicture};
 
-pub(super) fn gallery(report: &Report, pictures: &[Picture]) -> String {
+pub(super) fn gallery(report: &Report, pictures: &[ReportPicture]) -> String {
     let figures: String = pictures.iter().map(|picture| figure(report, picture)).collect();
     format!("<div class=\"gallery\">{figures}</div>")
 }
 
-fn figure(report: &Report, Picture { image, png, note }: &Picture) -> String {
+fn figure(report: &Report, ReportPicture { image, png, note }: &ReportPicture) -> String {
     let threshold = report.threshold(&image.category);
     let verdict = threshold.map(|threshold| verdict(image, threshold));
     let (class, said) = match verdict {
-        Some(Verdict::Missed) => ("wrong", "missed"),
-        Some(Verdict::FalseAlarm) => ("wrong", "false alarm"),
-        Some(Verdict::Found) => ("right", "found"),
-        Some(Verdict::Passed) => ("right", "passed"),
+        Some(Outcome::Missed) => ("wrong", "missed"),
+        Some(Outcome::FalseAlarm) => ("wrong", "false alarm"),
+        Some(Outcome::Found) => ("right", "found"),
+        Some(Outcome::Passed) => ("right", "passed"),
         None => ("open", "no threshold"),
     };
     let truth = match (&image.defect, image.anomalous) {
