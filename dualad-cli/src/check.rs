@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let bar = Bar::new("checking the data set");
     let check = dataset.check().cancel(&cancel).headers_only(args.headers_only);
-    let report = check.run_with(|done, total| bar.set(done, total)).map_err(dualad::Error::from)?;
+    let report = check.progress(|done, total| bar.set(done, total)).run().map_err(dualad::Error::from)?;
     drop(bar);
     let outcome = outcome(&dataset, &args.data, &report.findings);
     args.json.write(&outcome)?;

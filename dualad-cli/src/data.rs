@@ -58,7 +58,7 @@ impl DataArgs {
             return Ok(());
         }
         let bar = Bar::new("checking the data set");
-        let report = dataset.check().cancel(cancel).run_with(|done, total| bar.set(done, total));
+        let report = dataset.check().cancel(cancel).progress(|done, total| bar.set(done, total)).run();
         drop(bar);
         let report = report.map_err(dualad::Error::from)?.into_result()?;
         for finding in report.findings.iter().take(MAX_FINDINGS) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Ends work early, from any thread. Clones share one flag.
+/// A flag that ends work early, from any thread. Clones share the flag.
 ///
 /// ```
 /// let cancel = dualad_data::Cancel::default();
@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Cancels; for good.
+    /// Cancels the work. This cannot be undone.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether it was cancelled.
+    /// Returns whether the work was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }

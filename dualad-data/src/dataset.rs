@@ -1,4 +1,4 @@
-//! What a dataset is, whatever its layout on disk.
+//! A dataset, whatever its layout on disk.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::image::MaskRule;
 use crate::layout::{self, Layout};
 use crate::sample::{Category, Sample, Split};
 
-/// Images on disk, read from any known [`Layout`]. Opening one lists folders and decodes nothing.
+/// A dataset on disk in a known [`Layout`]. Opening it lists folders and decodes nothing.
 ///
 /// ```no_run
 /// use dualad_data::{Dataset, Split};
@@ -25,26 +25,30 @@ use crate::sample::{Category, Sample, Split};
 pub struct Dataset {
     /// The folder.
     pub root: PathBuf,
-    /// How it is laid out.
+    /// The layout.
     pub layout: Layout,
-    /// By name.
+    /// The categories, sorted by name.
     pub categories: Vec<Category>,
-    /// What looked wrong while the folders were read, such as a mask without an image; part of every [`Dataset::check`].
+    /// Faults that were noticed while the folders were listed, such as a mask without an image. [`Dataset::check`] includes
+    /// them.
     pub findings: Vec<Finding>,
 }
 
 impl Dataset {
-    /// Reads a folder, whose layout is recognized.
+    /// Opens a folder and detects its layout.
+    ///
+    /// # Errors
+    /// The errors of [`Layout::detect`] and [`Self::open_as`].
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         Self::open_as(Layout::detect(root)?, root)
     }
 
-    /// [`Self::open`], and where that finds no dataset, a folder that holds nothing but a folder of images for each product:
-    /// each is read as a category of its own.
+    /// Opens a folder like [`Self::open`]. If that finds no dataset and the folder contains only folders of images, each of
+    /// these becomes a category.
     ///
     /// # Errors
-    /// As [`Self::open`] of the folder, or of the first product that cannot be read.
+    /// The error of [`Self::open`] for the folder, or for the first of the folders in it that cannot be read.
     pub fn open_products(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         let error = match Self::open(root) {
@@ -56,13 +60,13 @@ impl Dataset {
         let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         products.retain(|path| !hidden(path));
         products.sort();
-        // Images beside the folders would belong to none of them.
+        // Images beside the folders would belong to no category.
         if products.is_empty() || products.iter().any(|path| !path.is_dir()) {
             return Err(error);
         }
         let mut all = Self { root: root.into(), layout: Layout::Folder, categories: Vec::new(), findings: Vec::new() };
         for product in products {
-            // What is wrong with one of them says more than that the whole is no dataset.
+            // An error of one folder is more precise than the error of the whole.
             let Self { categories, findings, .. } = Self::open_as(Layout::Folder, product)?;
             all.categories.extend(categories);
             all.findings.extend(findings);
@@ -70,14 +74,21 @@ impl Dataset {
         Ok(all)
     }
 
-    /// Reads a folder of this layout.
+    /// Opens a folder of this layout.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] if the folder does not have this layout, [`Error::Table`] if the table of VisA is invalid, [`Error::Io`]
+    /// if a folder cannot be listed.
     pub fn open_as(layout: Layout, root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         let (categories, findings) = layout::read(layout, root)?;
         Ok(Self { root: root.into(), layout, categories, findings })
     }
 
-    /// Keeps these categories, in this order, and their findings; a name that is given twice counts once.
+    /// Keeps these categories and their findings, in this order. A repeated name counts once.
+    ///
+    /// # Errors
+    /// [`Error::UnknownCategory`] for a name that the dataset does not have, [`Error::Value`] for an empty list.
     pub fn select<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self> {
         let mut kept = Vec::with_capacity(names.len());
         if names.is_empty() {
@@ -100,7 +111,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// Reads all masks by this rule, and not by the layout's own.
+    /// Sets the mask rule of all samples, instead of that of the layout.
     #[must_use]
     pub fn mask_rule(mut self, rule: MaskRule) -> Self {
         for sample in self.categories.iter_mut().flat_map(|category| &mut category.samples) {
@@ -109,7 +120,7 @@ impl Dataset {
         self
     }
 
-    /// The images of one split, category after category.
+    /// Returns the images of one split, category after category.
     pub fn samples(&self, split: Split) -> impl Iterator<Item = &Sample> {
         self.categories.iter().flat_map(|category| &category.samples).filter(move |sample| sample.split == split)
     }

@@ -1,18 +1,18 @@
-//! What a check finds, and how bad it is.
+//! The findings of a check and their severity.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::text::{one_line, shown};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// Good to know.
+    /// Information.
     Note,
-    /// Training works, but what comes out may not mean what it seems to.
+    /// Training works, but the results may be misleading.
     Warning,
-    /// Training or evaluation would stop at it.
+    /// Training or evaluation would fail.
     Fatal,
 }
 
@@ -26,50 +26,50 @@ impl fmt::Display for Severity {
     }
 }
 
-/// What kind of thing was found.
+/// The kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// Fatal: a file of 0 bytes.
+    /// Fatal: a file has 0 bytes.
     EmptyFile,
-    /// Fatal: a file that is missing, damaged, too large, or of a kind that is not read.
+    /// Fatal: a file is missing, damaged, too large, or of a kind that is not read.
     Unreadable,
     /// Fatal: a mask and its image differ in size.
     MaskSize,
-    /// Fatal: a category has no normal images to learn from.
+    /// Fatal: a category has no normal training images.
     NoNormalImages,
-    /// Warning: an anomalous image has no mask, and no part in what is measured per pixel.
+    /// Warning: an anomalous image has no mask. It is left out of the pixel metrics.
     MissingMask,
     /// Warning: a mask has no image.
     UnpairedMask,
-    /// Warning: more than one mask fits an image, or more than one image a mask.
+    /// Warning: an image has several possible masks, or a mask several possible images.
     AmbiguousMask,
-    /// Warning: an anomalous image's mask marks no pixel.
+    /// Warning: the mask of an anomalous image marks no pixel.
     EmptyMask,
-    /// Warning: a mask has values between black and white, which its rule takes for one of the two.
+    /// Warning: a mask has values between black and white. Its [`MaskRule`](crate::MaskRule) maps them to one of the two.
     GrayMask,
-    /// Warning: an anomalous image's mask marks nearly all of it.
+    /// Warning: the mask of an anomalous image marks nearly all pixels.
     FullMask,
-    /// Warning: the same picture, pixel for pixel, is used for training and for testing, or a table names it twice.
+    /// Warning: a training image and a test image have the same pixels, or a table names an image twice.
     Duplicate,
-    /// Warning: the same picture, pixel for pixel, is a normal and an anomalous test image.
+    /// Warning: a normal and an anomalous test image have the same pixels.
     Contradiction,
-    /// Warning: a type of defect has a name that may be meant for normal images, or a table's label is none of VisA's.
+    /// Warning: the name of a defect type may stand for normal images, or the label in a table is not one of VisA's.
     UnclearLabel,
-    /// Warning: masks that lie among the images, and are taken for some.
+    /// Warning: masks lie among the images and are read as images.
     MaskAmongImages,
-    /// Warning: images where the dataset's layout has none, and that are not used.
+    /// Warning: images lie where the layout has none. They are not used.
     LeftOut,
-    /// Note: a category's images differ in size.
+    /// Note: the images of a category differ in size.
     MixedSizes,
-    /// Note: a category has test images, but no normal ones, without which nothing can be told apart.
+    /// Note: a category has test images, but no normal ones. Its AUROC and average precision are undefined.
     NoNormalTests,
-    /// Note: an image is turned by its EXIF orientation, its mask is not, and their sizes do not tell which way it was drawn.
+    /// Note: EXIF rotates or flips an image but not its mask, and their sizes do not show whether the mask matches.
     RotatedImage,
 }
 
 impl FindingKind {
-    /// How bad it is.
+    /// Returns the severity.
     pub fn severity(self) -> Severity {
         match self {
             Self::EmptyFile | Self::Unreadable | Self::MaskSize | Self::NoNormalImages => Severity::Fatal,
@@ -81,18 +81,17 @@ impl FindingKind {
     }
 }
 
-/// One thing that is wrong. Prints as one line: severity, file, what it is; control characters in names are
-/// escaped.
+/// A fault of a dataset. Displays as one line: severity, file, message. Control characters in names are escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What kind of thing.
+    /// The kind.
     pub kind: FindingKind,
-    /// The category it belongs to; empty for what lies beside all categories.
+    /// The category; empty for a fault outside of all categories.
     pub category: String,
     /// The file or folder at fault.
     pub path: PathBuf,
-    /// What is wrong with it, and what to do.
+    /// The fault and its remedy.
     pub what: String,
 }
 
@@ -101,7 +100,7 @@ impl Finding {
         Self { kind, category: category.into(), path: path.into(), what }
     }
 
-    /// How bad it is.
+    /// Returns the severity.
     pub fn severity(&self) -> Severity {
         self.kind.severity()
     }
@@ -109,7 +108,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An error's own message names the file already.
+        // The message of an error names the file.
         match self.kind {
             FindingKind::EmptyFile | FindingKind::Unreadable | FindingKind::MaskSize => {
                 write!(f, "{}: {}", self.severity(), one_line(&self.what))

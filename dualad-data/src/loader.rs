@@ -1,4 +1,4 @@
-//! Images on disk become batches.
+//! The loader, which reads images from disk in batches.
 
 use std::sync::Arc;
 
@@ -9,40 +9,40 @@ use crate::parallel::{Ordered, thread_count};
 use crate::random::Random;
 use crate::sample::Sample;
 
-/// What one bad image does to the rest.
+/// The reaction to an image that cannot be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnError {
-    /// The loader ends with its error.
+    /// The epoch ends with the error.
     #[default]
     Stop,
-    /// It is left out, the next image takes its place, and [`Batches::skipped`] names it.
+    /// The next image takes its place, and [`Batches::skipped`] returns the error.
     Skip,
 }
 
-/// Images of one size, ready for a network.
+/// A batch of images of one size, the input of a network.
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Batch {
-    /// What the images are, in order.
+    /// The samples, in order.
     pub samples: Vec<Sample>,
-    /// Where each stands in the list that the loader was given.
+    /// The index of each image in the samples of the loader.
     pub indices: Vec<usize>,
-    /// Width and height of each before it was resized.
+    /// The width and height of each image before it was resized.
     pub sizes: Vec<(u32, u32)>,
-    /// Normalized values, `[batch, 3, height, width]`.
+    /// The normalized values, `[batch, 3, height, width]`.
     pub pixels: Vec<f32>,
-    /// 1 where there is a defect, `[batch, height, width]`; if [`Loader::masks`] asked for them.
+    /// The masks, `[batch, height, width]`, with 1 for a defective pixel. `None` unless [`Loader::masks`] is set.
     pub masks: Option<Vec<u8>>,
-    /// Whether each image's mask is known: a normal image's is (all 0), that of an anomalous one without a file is not (and
-    /// reads 0), and none is where [`Loader::masks`] did not ask for them.
+    /// For each image, `true` if its mask is known. The mask of a normal image is known: it is all 0. The mask of an anomalous
+    /// image without mask files is unknown, and its values are 0. Unless [`Loader::masks`] is set, all are `false`.
     pub mask_known: Vec<bool>,
-    /// Rows.
+    /// The height of the images in pixels.
     pub height: usize,
-    /// Columns.
+    /// The width of the images in pixels.
     pub width: usize,
 }
 
-/// The images' files, and no pixels.
+/// Formats the files of the images, without their pixels.
 impl std::fmt::Debug for Batch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Batch({}x{}, ", self.width, self.height)?;
@@ -52,21 +52,21 @@ impl std::fmt::Debug for Batch {
 }
 
 impl Batch {
-    /// How many images.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.samples.len()
     }
 
-    /// Whether there are none; a loader gives no such batch.
+    /// Returns whether there are no images. A loader returns no such batch.
     pub fn is_empty(&self) -> bool {
         self.samples.is_empty()
     }
 }
 
-/// Reads, decodes, resizes and normalizes images on several threads.
+/// A loader that reads, decodes, resizes and normalizes images on several threads.
 ///
-/// The order depends on the seed and the epoch alone, never on the threads. Memory is bounded: besides the batch in the making there
-/// are at most [`Loader::prefetch`] resized images, and one decoded image per thread.
+/// The order of the images depends on the seed and the epoch, not on the threads. Memory holds the current batch, at most
+/// [`Loader::prefetch`] resized images, and one decoded image for each thread.
 ///
 /// ```no_run
 /// use dualad_data::image::Preprocess;
@@ -99,7 +99,7 @@ pub struct Loader {
     on_error: OnError,
 }
 
-/// What every thread needs.
+/// The settings that all threads share.
 #[derive(Debug, Clone)]
 struct Job {
     samples: Arc<[Sample]>,
@@ -109,16 +109,17 @@ struct Job {
     cancel: Cancel,
 }
 
-/// One image, ready.
+/// One image, resized and normalized.
 struct Ready {
     pixels: Vec<f32>,
     size: (u32, u32),
-    /// `None` where there is nothing to mark, or where masks were not asked for.
+    /// `None` for an image without masks, and if masks are not requested.
     mask: Option<Mask>,
 }
 
 impl Loader {
-    /// In the order given, 16 a batch, the last one perhaps smaller, on every core.
+    /// Creates a loader that keeps the order of the samples, returns batches of 16 images (the last may be smaller) and uses
+    /// all cores.
     pub fn new(samples: impl IntoIterator<Item = Sample>, preprocess: Preprocess) -> Self {
         let (samples, cancel) = (samples.into_iter().collect(), Cancel::default());
         let job = Job { samples, preprocess, limits: Limits::default(), masks: false, cancel };
@@ -126,67 +127,67 @@ impl Loader {
         Self { job, batch_size: 16, drop_last, shuffle, threads: 0, prefetch, on_error: OnError::Stop }
     }
 
-    /// Sets how many images are in a batch; 0 counts as 1.
+    /// Sets the number of images in a batch. 0 counts as 1.
     pub fn batch_size(mut self, images: usize) -> Self {
         self.batch_size = images.max(1);
         self
     }
 
-    /// Leaves out a last batch that is not full. Default: it is kept.
+    /// Sets whether a last batch that is not full is dropped. Default: it is kept.
     pub fn drop_last(mut self, drop: bool) -> Self {
         self.drop_last = drop;
         self
     }
 
-    /// Shuffles, anew each epoch, by this seed.
+    /// Sets the seed for shuffling the images, with a new order in each epoch. Default: no shuffling.
     pub fn shuffle(mut self, seed: u64) -> Self {
         self.shuffle = Some(seed);
         self
     }
 
-    /// Reads masks too.
+    /// Sets whether masks are read. Default: they are not.
     pub fn masks(mut self, masks: bool) -> Self {
         self.job.masks = masks;
         self
     }
 
-    /// Sets the number of threads; 0, the default, is one for each core.
+    /// Sets the number of threads. 0, the default, means one for each core.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Sets how many images may be in work or wait for a batch. Default: a batch, and two for each thread.
+    /// Sets the number of images that may be loading or waiting for a batch. Default: one batch, plus two for each thread.
     pub fn prefetch(mut self, images: usize) -> Self {
         self.prefetch = Some(images.max(1));
         self
     }
 
-    /// Sets how large images may be.
+    /// Sets the limits for decoding an image.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.job.limits = limits;
         self
     }
 
-    /// Sets what one bad image does to the rest.
+    /// Sets the reaction to an image that cannot be loaded. Default: [`OnError::Stop`].
     pub fn on_error(mut self, on_error: OnError) -> Self {
         self.on_error = on_error;
         self
     }
 
-    /// Lets another thread end every epoch of this loader, with [`Error::Cancelled`].
+    /// Sets the handle that ends every epoch of this loader with [`Error::Cancelled`].
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
         self.job.cancel = cancel.clone();
         self
     }
 
-    /// How many images an epoch has.
+    /// Returns the number of images of an epoch.
     pub fn images(&self) -> usize {
         self.job.samples.len()
     }
 
-    /// Starts an epoch: its number shuffles, where shuffling was asked for. Dropping it stops its threads, each after
-    /// the image that it is at.
+    /// Starts an epoch. Its number selects the order if shuffling is on. Dropping the result stops the threads, each after
+    /// its current image.
     pub fn batches(&self, epoch: u64) -> Batches {
         let count = self.job.samples.len();
         let order: Arc<[usize]> = match self.shuffle {
@@ -213,6 +214,7 @@ impl Loader {
 }
 
 impl Job {
+    /// Loads one image.
     fn ready(&self, index: usize) -> Result<Ready> {
         let sample = &self.samples[index];
         self.cancel.check()?;
@@ -231,7 +233,7 @@ impl Job {
     }
 }
 
-/// One epoch of a [`Loader`]: its batches, or the error that ended it.
+/// The batches of one epoch of a [`Loader`]. An error ends the epoch.
 pub struct Batches {
     job: Job,
     order: Arc<[usize]>,
@@ -252,12 +254,12 @@ impl std::fmt::Debug for Batches {
 }
 
 impl Batches {
-    /// The bad images that were left out so far, in order.
+    /// Returns the errors of the images that were skipped so far, in order.
     pub fn skipped(&self) -> &[Error] {
         &self.skipped
     }
 
-    /// The next image that can be used. `None` after the last.
+    /// Returns the next image that was loaded, and `None` after the last.
     fn image(&mut self) -> Option<Result<(usize, Ready)>> {
         loop {
             let index = *self.order.get(self.taken)?;
@@ -273,7 +275,7 @@ impl Batches {
                 Some(Err(error)) => return Some(Err(error)),
                 None => {
                     let path = self.job.samples[index].path.clone();
-                    let reason = "a thread that loads images, perhaps this one, ended early".into();
+                    let reason = "a thread that loads images stopped unexpectedly, perhaps at this one".into();
                     return Some(Err(Error::Decode { path, reason }));
                 }
             }

@@ -1,14 +1,14 @@
-//! Work on many threads whose results come in order, a bounded number of them ahead of who takes them.
+//! Ordered parallel map with bounded look-ahead.
 //!
-//! rayon's pools have no such bound: their iterators either finish before the first result can be taken, or give results
-//! in any order.
+//! rayon has no such bound: its iterators either finish before the first result can be read, or return results in any
+//! order.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Results of `work(0), work(1), ..`, in this order.
+/// The results of `work(0), work(1), ..`, in this order, computed on several threads.
 pub(crate) struct Ordered<T> {
     shared: Arc<Shared<T>>,
     threads: Vec<JoinHandle<()>>,
@@ -16,37 +16,37 @@ pub(crate) struct Ordered<T> {
 
 struct Shared<T> {
     state: Mutex<State<T>>,
-    /// A result is there that may be the next.
+    /// Signals that the next result may be available.
     filled: Condvar,
-    /// There is room for one more.
+    /// Signals that another index may be started.
     taken: Condvar,
 }
 
 struct State<T> {
-    /// The next index to work on.
+    /// The next index to start.
     next: usize,
-    /// One slot for each index that was started and not taken, the oldest first.
+    /// One slot for each index that was started and whose result was not read yet, in order.
     slots: VecDeque<Option<T>>,
     stopped: bool,
     running: usize,
 }
 
 impl<T> Shared<T> {
-    /// No code that can panic runs under the lock, so a poisoned one holds a good state.
+    /// Locks the state. No code that can panic runs under the lock, so the state of a poisoned lock is valid.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// As many threads as were asked for; for 0, as many as the machine has cores.
+/// Returns the number of threads to start: `wanted`, or one for each core if that is 0.
 pub(crate) fn thread_count(wanted: usize) -> usize {
     let threads = if wanted > 0 { wanted } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    // More than any machine has: a larger number is a mistake that would exhaust the system's threads.
+    // A larger number is a mistake. It would exhaust the threads of the system.
     threads.min(1024)
 }
 
 impl<T: Send + 'static> Ordered<T> {
-    /// Starts `threads` threads. At most `window` results are in work or waiting to be taken at any time.
+    /// Starts `threads` threads. At most `window` results are being computed or waiting to be read at any time.
     pub(crate) fn start<F>(count: usize, threads: usize, window: usize, work: F) -> std::io::Result<Self>
     where
         F: Fn(usize) -> T + Send + Sync + 'static,
@@ -66,7 +66,7 @@ impl<T: Send + 'static> Ordered<T> {
                 Ok(thread) => this.threads.push(thread),
                 Err(error) => {
                     this.shared.lock().running -= 1;
-                    // Fewer threads than asked for still do all of the work.
+                    // Fewer threads than requested still do all of the work.
                     if this.threads.is_empty() {
                         return Err(error);
                     }
@@ -78,6 +78,7 @@ impl<T: Send + 'static> Ordered<T> {
 }
 
 impl<T> Shared<T> {
+    /// The work of one thread.
     fn run(&self, count: usize, window: usize, work: &(dyn Fn(usize) -> T + Send + Sync)) {
         let mut state = self.lock();
         loop {
@@ -94,7 +95,7 @@ impl<T> Shared<T> {
             let result = catch_unwind(AssertUnwindSafe(|| work(index)));
             state = self.lock();
             let Ok(result) = result else {
-                // The slot stays empty: whoever waits for it must not wait for ever.
+                // The slot stays empty. The reader must not wait for it.
                 state.stopped = true;
                 break;
             };
@@ -116,7 +117,7 @@ impl<T> Shared<T> {
 impl<T> Iterator for Ordered<T> {
     type Item = T;
 
-    /// The next result; `None` after the last, and where the work ended early.
+    /// Returns the next result, and `None` after the last and after a panic of the work.
     fn next(&mut self) -> Option<T> {
         let mut state = self.shared.lock();
         loop {
@@ -135,12 +136,12 @@ impl<T> Iterator for Ordered<T> {
 }
 
 impl<T> Drop for Ordered<T> {
-    /// Stops: each thread ends the one piece of work that it is at, and no other begins.
+    /// Stops the threads, each after its current index.
     fn drop(&mut self) {
         self.shared.lock().stopped = true;
         self.shared.taken.notify_all();
         for thread in self.threads.drain(..) {
-            // The work's panics were caught.
+            // Panics of the work were caught.
             let _ = thread.join();
         }
     }

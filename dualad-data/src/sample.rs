@@ -5,44 +5,44 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::image::{Limits, Mask, MaskRule};
 
-/// What an image is used for.
+/// The use of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Split {
-    /// Learn what is normal from it.
+    /// Training.
     Train,
-    /// Score it.
+    /// Testing.
     Test,
 }
 
-/// What is known about an image.
+/// The label of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Label {
-    /// Without a defect.
+    /// No defect.
     Normal,
-    /// With a defect of this type: the name of its folder, or of its label in a table.
+    /// A defect of this type: the name of its folder, or its label in a table.
     Anomalous(String),
 }
 
 impl Label {
-    /// Whether there is a defect.
+    /// Returns whether there is a defect.
     pub fn is_anomalous(&self) -> bool {
         matches!(self, Self::Anomalous(_))
     }
 }
 
-/// One image and what belongs to it.
+/// An image with its label and masks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sample {
-    /// The image.
+    /// The path of the image.
     pub path: PathBuf,
-    /// The name of its category.
+    /// The name of the category.
     pub category: String,
-    /// What it is used for.
+    /// The use of the image.
     pub split: Split,
-    /// What is known about it.
+    /// The label.
     pub label: Label,
-    /// The masks of its defects. Most datasets have one file for each anomalous image, MVTec LOCO has one for each defect:
+    /// The masks of the defects. Most datasets have one file for each anomalous image, MVTec LOCO has one for each defect:
     /// a pixel is defective if any of them marks it. Empty for an image without masks.
     pub masks: Vec<PathBuf>,
     /// The mask values that mark a defect.
@@ -50,19 +50,19 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A sample of one's own: a test image without a mask until told otherwise.
+    /// Creates a sample without masks. [`masks`](Self::masks) can be set afterwards.
     pub fn new(path: impl Into<PathBuf>, category: impl Into<String>, split: Split, label: Label) -> Self {
         let (path, category) = (path.into(), category.into());
         Self { path, category, split, label, masks: Vec::new(), mask_rule: MaskRule::White }
     }
 
-    /// The masks that count: all [`masks`](Self::masks) of an anomalous image, none of a normal one.
+    /// Returns the masks that count: all [`masks`](Self::masks) of an anomalous image, none of a normal one.
     pub fn defect_masks(&self) -> &[PathBuf] {
         if self.label.is_anomalous() { &self.masks } else { &[] }
     }
 
-    /// Reads the [`defect_masks`](Self::defect_masks) and joins them: a pixel is set if any of them marks it. `None` if there
-    /// are none. `size` is the width and height of the image.
+    /// Reads the [`defect_masks`](Self::defect_masks) and joins them: a pixel is defective if any of them marks it. Returns
+    /// `None` if there are none. `size` is the width and height of the image.
     ///
     /// # Errors
     /// The errors of [`Mask::read`], and [`Error::MaskSize`] if a mask has another size than the image.
@@ -79,6 +79,7 @@ impl Sample {
         Ok(all)
     }
 
+    /// Checks that a mask has the size of the image.
     pub(crate) fn check_mask_size(&self, mask: &Path, mask_size: (u32, u32), image_size: (u32, u32)) -> Result<()> {
         if mask_size == image_size {
             return Ok(());
@@ -87,14 +88,14 @@ impl Sample {
     }
 }
 
-/// One kind of object or texture.
+/// A product category: one kind of object or texture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Category {
-    /// Its name; a name that is not UTF-8 has its foreign bytes replaced.
+    /// The name. Bytes that are not UTF-8 are replaced.
     pub name: String,
-    /// Where its files are.
+    /// The folder of its files.
     pub folder: PathBuf,
-    /// Its images: training before test, and by name within each folder.
+    /// The images: training before test, sorted by name within each folder.
     pub samples: Vec<Sample>,
 }

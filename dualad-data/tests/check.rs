@@ -67,7 +67,7 @@ fn unreadable_masks_are_fatal() {
 #[test]
 fn images_over_the_limits_are_fatal() {
     let tree = sound();
-    let report = Dataset::open(tree.root()).unwrap().check().limits(Limits::default().pixels(199)).run().unwrap();
+    let report = Dataset::open(tree.root()).unwrap().check().limits(Limits::default().with_pixels(199)).run().unwrap();
     assert_eq!(report.findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable).count(), 5);
     assert!(report.findings[0].what.contains("199"), "{}", report.findings[0]);
 }
@@ -110,7 +110,7 @@ fn empty_masks_are_a_warning_by_the_masks_rule() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/000_mask.png", 20, 10, 1);
     let line = only(&tree, FindingKind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
-    assert!(line.contains("255 alone") && line.contains("largest value is 1") && line.contains("NonZero"), "{line}");
+    assert!(line.contains("only 255") && line.contains("largest value is 1") && line.contains("NonZero"), "{line}");
     let dataset = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
     assert_eq!(dataset.check().run().unwrap().findings, []);
 }
@@ -244,11 +244,11 @@ fn a_check_tells_how_far_it_is_and_can_be_cancelled() {
     let tree = sound();
     let dataset = Dataset::open(tree.root()).unwrap();
     let mut seen = Vec::new();
-    dataset.check().run_with(|done, all| seen.push((done, all))).unwrap();
+    dataset.check().progress(|done, all| seen.push((done, all))).run().unwrap();
     assert_eq!(seen, [(1, 4), (2, 4), (3, 4), (4, 4)]);
 
     let cancel = Cancel::default();
-    let result = dataset.check().cancel(&cancel).run_with(|_, _| cancel.cancel());
+    let result = dataset.check().cancel(&cancel).progress(|_, _| cancel.cancel()).run();
     assert!(matches!(result, Err(Error::Cancelled)));
 }
 

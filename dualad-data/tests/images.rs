@@ -358,12 +358,12 @@ fn a_bomb_is_an_error_before_it_is_decoded() {
 fn limits_are_the_callers() {
     let tree = Tree::new();
     let path = tree.picture("a.png", 20, 10, 0);
-    assert!(Picture::read(&path, &Limits::default().pixels(200)).is_ok());
-    let pixels = Picture::read(&path, &Limits::default().pixels(199)).unwrap_err();
+    assert!(Picture::read(&path, &Limits::default().with_pixels(200)).is_ok());
+    let pixels = Picture::read(&path, &Limits::default().with_pixels(199)).unwrap_err();
     assert!(matches!(pixels, Error::TooLarge { unit: "pixels", found: 200, limit: 199, .. }), "{pixels}");
-    let memory = Picture::read(&path, &Limits::default().memory(599)).unwrap_err();
+    let memory = Picture::read(&path, &Limits::default().with_memory(599)).unwrap_err();
     assert!(matches!(memory, Error::TooLarge { unit: "bytes of memory to decode", limit: 599, .. }), "{memory}");
-    let bytes = Picture::read(&path, &Limits::default().file_bytes(20)).unwrap_err();
+    let bytes = Picture::read(&path, &Limits::default().with_file_bytes(20)).unwrap_err();
     assert!(matches!(bytes, Error::TooLarge { unit: "bytes", limit: 20, .. }), "{bytes}");
 }
 

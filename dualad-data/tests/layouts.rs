@@ -293,7 +293,7 @@ fn names_that_may_mean_normal_images_are_findings() {
         touch(&tree, &[&format!("c/test/{name}/2.png")]);
         let dataset = Dataset::open(tree.root()).unwrap();
         assert_eq!(kinds(&dataset), [(FindingKind::UnclearLabel, format!("c/test/{name}"))]);
-        assert!(dataset.findings[0].what.contains("lie in test/good"), "{}", dataset.findings[0]);
+        assert!(dataset.findings[0].what.contains("belong in test/good"), "{}", dataset.findings[0]);
     }
     let tree = Tree::new();
     let table =
@@ -302,7 +302,7 @@ fn names_that_may_mean_normal_images_are_findings() {
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset), vec![(FindingKind::UnclearLabel, "split_csv/1cls.csv".into()); 2]);
     assert!(
-        dataset.findings[0].what.contains("line 8") && dataset.findings[0].what.contains("write normal or anomaly")
+        dataset.findings[0].what.contains("line 8") && dataset.findings[0].what.contains("normal or anomaly")
     );
 }
 
@@ -323,7 +323,7 @@ fn repeated_lines_are_named_and_shared_masks_of_normal_images_are_not() {
     tree.write("split_csv/1cls.csv", format!("{VISA}{line}{normal}"));
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset), [(FindingKind::Duplicate, "pcb1/Data/Images/Anomaly/000.JPG".into())]);
-    assert!(dataset.findings[0].what.contains("line 2 and again in line 8"), "{}", dataset.findings[0]);
+    assert!(dataset.findings[0].what.contains("line 2 and in line 8"), "{}", dataset.findings[0]);
 }
 
 const VISA: &str = "object,split,label,image,mask

@@ -58,7 +58,7 @@ fn decoding_takes_no_more_than_its_limit_counts() {
     ];
     for (kind, stored, bytes) in files {
         // As much as the image itself has is never enough.
-        let limits = Limits::default().memory(u64::from(WIDTH * HEIGHT) * stored);
+        let limits = Limits::default().with_memory(u64::from(WIDTH * HEIGHT) * stored);
         let error = Picture::decode(&bytes, kind, &limits).unwrap_err();
         let Error::TooLarge { found: counted, .. } = error else { panic!("{kind}: {error}") };
         forget_peak();

@@ -261,7 +261,9 @@ fn limits_and_damage_are_errors_for_unusual_kinds_too() {
     let bytes = palette.bytes(false, false);
     let limits = Limits::default();
     assert!(Picture::decode(&bytes, "a.tif", &limits).is_ok());
-    for (limits, unit) in [(limits.pixels(63), "pixels"), (limits.memory(64 * 3), "bytes of memory to decode")] {
+    for (limits, unit) in
+        [(limits.with_pixels(63), "pixels"), (limits.with_memory(64 * 3), "bytes of memory to decode")]
+    {
         let error = Picture::decode(&bytes, "a.tif", &limits).unwrap_err();
         assert!(matches!(error, Error::TooLarge { unit: found, .. } if found == unit), "{error}");
     }

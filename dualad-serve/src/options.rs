@@ -97,7 +97,7 @@ impl Options {
 
     /// Returns the image limits to load the detector with, so that no image beyond [`Self::max_pixels`] is decoded.
     pub fn image_limits(&self) -> Limits {
-        Limits::default().file_bytes(self.max_body_bytes).pixels(self.max_pixels)
+        Limits::default().with_file_bytes(self.max_body_bytes).with_pixels(self.max_pixels)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

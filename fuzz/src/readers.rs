@@ -144,7 +144,7 @@ pub fn layout(data: &[u8]) {
 /// Decodes an image and a mask.
 pub fn image(data: &[u8]) {
     // Low limits keep the target fast: decoded images are resized, too.
-    let limits = Limits::default().pixels(1 << 20).memory(64 << 20);
+    let limits = Limits::default().with_pixels(1 << 20).with_memory(64 << 20);
     if let Ok(picture) = Picture::decode(data, "fuzzed", &limits) {
         assert_eq!(picture.pixels().len(), 3 * picture.width() as usize * picture.height() as usize);
         let pixels =

@@ -1,4 +1,4 @@
-//! What is wrong with categories and between images, though each image may be sound.
+//! The checks of categories and of images against each other.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -9,9 +9,10 @@ use crate::dataset::Dataset;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Sample, Split};
 
-/// How many sizes of images a finding names.
+/// The number of image sizes that a finding lists.
 const MAX_SIZES: usize = 5;
 
+/// Reports categories without normal images to train on or to test on.
 pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Finding>) {
     for category in &dataset.categories {
         if !category.samples.iter().any(|sample| sample.split == Split::Train && !sample.label.is_anomalous()) {
@@ -22,8 +23,7 @@ pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Findin
         let mut tests = category.samples.iter().filter(|sample| sample.split == Split::Test).peekable();
         if tests.peek().is_some() && tests.all(|sample| sample.label.is_anomalous()) {
             let what = format!(
-                "category \"{}\" has test images, but no normal ones, without which how well defects are told apart \
-                 cannot be measured",
+                "category \"{}\" has test images, but no normal ones; its AUROC and average precision are undefined",
                 category.name
             );
             findings.push(Finding::new(FindingKind::NoNormalTests, &category.name, &category.folder, what));
@@ -31,6 +31,7 @@ pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Findin
     }
 }
 
+/// Reports categories whose images differ in size.
 pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], inspected: &[Inspected], findings: &mut Vec<Finding>) {
     type Size = (u32, u32);
     let mut by_category = BTreeMap::<&str, BTreeMap<Size, (usize, &Path)>>::new();
@@ -62,7 +63,7 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], inspected: &[In
             String::new()
         };
         let what = format!(
-            "category \"{name}\" has images of {} sizes (width x height): {}{rest}; all are resized alike",
+            "category \"{name}\" has images of {} sizes (width x height): {}{rest}; all are resized to one size",
             sizes.len(),
             listed.join(", ")
         );
@@ -70,6 +71,7 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], inspected: &[In
     }
 }
 
+/// Reports images with the same pixels in training and testing, or with contradicting labels.
 pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: &mut Vec<Finding>) {
     let of = |split| samples.iter().zip(inspected).filter(move |(sample, _)| sample.split == split);
     let mut trained = HashMap::<[u8; 32], &Path>::new();
@@ -89,15 +91,15 @@ pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: 
             && let Some(path) = inspected.digest.and_then(|digest| normal.get(&digest))
         {
             let what = format!(
-                "this test image of the type \"{kind}\" is the same picture as the normal one {}; remove the one that is \
-                 wrong",
+                "this test image of the type \"{kind}\" has the same pixels as the normal one {}; remove the one with the \
+                 wrong label",
                 path.display()
             );
             findings.push(Finding::new(FindingKind::Contradiction, &sample.category, &sample.path, what));
         }
         if let Some(path) = inspected.digest.and_then(|digest| trained.get(&digest)) {
             let what =
-                format!("this test image is the same picture as the training image {}; remove one", path.display());
+                format!("this test image has the same pixels as the training image {}; remove one", path.display());
             findings.push(Finding::new(FindingKind::Duplicate, &sample.category, &sample.path, what));
         }
     }

@@ -1,4 +1,4 @@
-//! What is wrong with a dataset, said before training starts.
+//! The check of a dataset before training.
 
 mod dataset;
 mod report;
@@ -15,21 +15,20 @@ use crate::sample::Sample;
 pub use report::Report;
 use sample::Inspected;
 
-/// A check of every file of a dataset: each image and mask is decoded once. What damage that finds is told at
-/// [`crate::image::Picture::read`].
+/// A check of all files of a dataset. Each image and mask is decoded once. [`Picture::read`](crate::image::Picture::read)
+/// documents the damage that decoding finds.
 ///
 /// ```no_run
 /// use dualad_data::{Dataset, Severity};
 ///
 /// let dataset = Dataset::open("mvtec")?;
-/// let report = dataset.check().threads(4).run()?;
+/// let report = dataset.check().threads(4).progress(|done, total| eprintln!("{done} of {total}")).run()?;
 /// for finding in report.findings.iter().filter(|finding| finding.severity() >= Severity::Warning) {
 ///     eprintln!("{finding}");
 /// }
 /// report.into_result()?;
 /// # Ok::<(), dualad_data::Error>(())
 /// ```
-#[derive(Debug, Clone)]
 #[must_use = "a check does nothing until it is run"]
 pub struct Check<'a> {
     dataset: &'a Dataset,
@@ -37,46 +36,60 @@ pub struct Check<'a> {
     threads: usize,
     headers_only: bool,
     cancel: Cancel,
+    progress: Box<dyn FnMut(usize, usize) + Send + 'a>,
+}
+
+impl std::fmt::Debug for Check<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Check").field("dataset", &self.dataset.root).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Check<'a> {
-    pub(crate) fn new(dataset: &'a Dataset) -> Self {
-        Self { dataset, limits: Limits::default(), threads: 0, headers_only: false, cancel: Cancel::default() }
+    /// Creates a check that decodes every file, on all cores.
+    pub fn of(dataset: &'a Dataset) -> Self {
+        let (limits, cancel, progress) = (Limits::default(), Cancel::default(), Box::new(|_, _| ()));
+        Self { dataset, limits, threads: 0, headers_only: false, cancel, progress }
     }
 
-    /// Sets how large images may be.
+    /// Sets the limits for decoding an image.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets the number of threads; 0, the default, is one for each core.
+    /// Sets the number of threads. 0, the default, means one for each core.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Reads headers, and decodes nothing: many times as fast. It finds what is missing, empty, too large, no image, or of
-    /// the wrong size. It does not find damage after the header, kinds of images that are not read, the same picture in
-    /// training and testing, and anything about what masks mark.
+    /// Restricts the check to the headers of the files, which is many times as fast.
+    ///
+    /// The check then finds files that are missing, empty, too large, not an image, or of the wrong size. It does not find
+    /// damage after the header, unsupported kinds of images, duplicate images, and faults in the content of masks.
     pub fn headers_only(mut self, headers_only: bool) -> Self {
         self.headers_only = headers_only;
         self
     }
 
-    /// Lets another thread end the check early, with [`Error::Cancelled`].
+    /// Sets the handle that ends the check with [`Error::Cancelled`].
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
         self.cancel = cancel.clone();
         self
     }
 
-    /// Looks at every file. Faults of the dataset are in the report; an error means that there is none.
-    pub fn run(self) -> Result<Report> {
-        self.run_with(|_, _| ())
+    /// Sets a function that is called after each image with the number of finished images and of all images.
+    pub fn progress(mut self, progress: impl FnMut(usize, usize) + Send + 'a) -> Self {
+        self.progress = Box::new(progress);
+        self
     }
 
-    /// [`Check::run`], telling after each image how many are done, and how many there are.
-    pub fn run_with(self, mut progress: impl FnMut(usize, usize)) -> Result<Report> {
+    /// Checks all files. Faults of the dataset are findings of the report, not errors.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`], and [`Error::Io`] if no thread can be started.
+    pub fn run(mut self) -> Result<Report> {
         let samples: Arc<[Sample]> = self.dataset.categories.iter().flat_map(|c| c.samples.iter().cloned()).collect();
         let threads = thread_count(self.threads);
         let work = {
@@ -98,9 +111,9 @@ impl<'a> Check<'a> {
             }
             inspected.push(next.ok_or_else(|| Error::Decode {
                 path: sample.path.clone(),
-                reason: "a thread that checks images, perhaps this one, ended early".into(),
+                reason: "a thread that checks images stopped unexpectedly, perhaps at this one".into(),
             })?);
-            progress(done + 1, samples.len());
+            (self.progress)(done + 1, samples.len());
         }
 
         let mut findings = self.dataset.findings.clone();
@@ -114,13 +127,8 @@ impl<'a> Check<'a> {
 }
 
 impl Dataset {
-    /// A check of every file, to be run before training starts.
+    /// Returns a check of all files, to be run before training.
     pub fn check(&self) -> Check<'_> {
-        Check::new(self)
-    }
-
-    /// [`Dataset::check`] with its defaults.
-    pub fn checked(&self) -> Result<Report> {
-        self.check().run()
+        Check::of(self)
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::finding::{Finding, Severity};
 
-/// All that a check found.
+/// The findings of a check.
 ///
 /// ```
 /// use dualad_data::{Dataset, FindingKind};
@@ -13,7 +13,7 @@ use crate::finding::{Finding, Severity};
 /// # let categories = vec![Category::Plate];
 /// # let options = Options { size: 32, train: 2, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
 /// # synthetic::write(&folder, &options, |_done, _total| {})?;
-/// // A transfer that broke off.
+/// // An interrupted transfer.
 /// std::fs::write(folder.join("plate/train/good/001.png"), "")?;
 /// let report = Dataset::open(&folder)?.check().run()?;
 /// assert_eq!((report.images, report.findings[0].kind), (6, FindingKind::EmptyFile));
@@ -25,19 +25,22 @@ use crate::finding::{Finding, Severity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The worst first; by file among equals.
+    /// The findings, the most severe first, then by path.
     pub findings: Vec<Finding>,
-    /// How many images were looked at.
+    /// The number of images checked.
     pub images: usize,
 }
 
 impl Report {
-    /// Whether training must not start.
+    /// Returns whether a finding is fatal.
     pub fn is_fatal(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity() == Severity::Fatal)
     }
 
-    /// The report, or, if anything in it is fatal, an error that lists all that is.
+    /// Returns the report, unless a finding is fatal.
+    ///
+    /// # Errors
+    /// [`Error::Dataset`] with all fatal findings.
     pub fn into_result(self) -> Result<Self> {
         if !self.is_fatal() {
             return Ok(self);

@@ -1,4 +1,4 @@
-//! What is wrong with one image and its masks.
+//! The checks of one image and its masks.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::image::levels::MaskValues;
 use crate::image::{Limits, Mask, MaskRule, Picture};
 use crate::sample::Sample;
 
-/// What one sample's files turned out to be.
+/// The results for one sample.
 #[derive(Default)]
 pub(super) struct Inspected {
     pub(super) size: Option<(u32, u32)>,
@@ -20,7 +20,7 @@ pub(super) struct Inspected {
     pub(super) findings: Vec<Finding>,
 }
 
-/// Decodes everything.
+/// Checks the image and its masks by decoding them.
 pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
     let mut inspected = Inspected::default();
     match Picture::read(&sample.path, limits) {
@@ -41,22 +41,22 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
             Err(error) => inspected.findings.push(error_finding(&sample.category, path, &error)),
         }
     }
-    if let Some(what) = turned(sample, &masks, &inspected, limits) {
+    if let Some(what) = rotated(sample, &masks, &inspected, limits) {
         inspected.findings.push(Finding::new(FindingKind::RotatedImage, &sample.category, &sample.path, what));
     }
     if let [(path, first, _), rest @ ..] = &mut masks[..] {
         let mut all = first.clone();
         rest.iter().for_each(|(_, mask, _)| all.add(mask));
         let marked = all.pixels().iter().filter(|&&pixel| pixel != 0).count();
-        if marked as f64 > NEARLY_ALL * all.pixels().len() as f64 {
+        if marked as f64 > MAX_MARKED_SHARE * all.pixels().len() as f64 {
             let what = format!(
-                "this mask marks {:.0} % of its image; white is the defect, and black what is sound",
+                "this mask marks {:.0} % of its image; white marks the defect, black the rest",
                 100.0 * marked as f64 / all.pixels().len() as f64
             );
             inspected.findings.push(Finding::new(FindingKind::FullMask, &sample.category, path, what));
         }
     }
-    // One of several may mark nothing, if another does.
+    // One of several masks may be empty if another is not.
     let empty = masks.len() == sample.defect_masks().len() && masks.iter().all(|(_, mask, _)| mask.is_empty());
     for (index, (path, _, values)) in masks.iter().enumerate() {
         let found = if empty { (index == 0).then(|| empty_mask(sample, values)) } else { gray_mask(sample, values) };
@@ -65,11 +65,11 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
     inspected
 }
 
-/// The share of an image that no defect covers.
-const NEARLY_ALL: f64 = 0.95;
+/// The share of marked pixels above which a mask is reported.
+const MAX_MARKED_SHARE: f64 = 0.95;
 
-/// Whether the image is turned, and the mask may have been drawn on it before.
-fn turned(
+/// Describes an image that EXIF rotates or flips, if its mask may have been drawn on the stored pixels.
+fn rotated(
     sample: &Sample,
     masks: &[(&Path, Mask, MaskValues)],
     inspected: &Inspected,
@@ -78,7 +78,7 @@ fn turned(
     let ((mask, ..), (width, height)) = (masks.first()?, inspected.size?);
     let is = |path| orientation(path, limits).unwrap_or(Orientation::NoTransforms);
     let found = is(&sample.path);
-    // A mask of the upright size was drawn on the upright image, where the sizes differ.
+    // If the sizes differ, a mask of the upright size was drawn on the upright image.
     if found == Orientation::NoTransforms
         || is(mask) != Orientation::NoTransforms
         || found.to_exif() > 4 && width != height
@@ -87,12 +87,12 @@ fn turned(
     }
     let found = found.to_exif();
     Some(format!(
-        "its EXIF orientation ({found}) turns it, and its mask has none; make sure that {} was drawn on the upright image",
+        "EXIF orientation {found} rotates or flips it, and its mask has none; make sure that {} was drawn on the upright image",
         mask.display()
     ))
 }
 
-/// Reads headers alone.
+/// Checks the image and its masks by their headers.
 pub(super) fn headers(sample: &Sample, limits: &Limits) -> Inspected {
     let mut inspected = Inspected::default();
     match size(&sample.path, limits) {
@@ -108,26 +108,30 @@ pub(super) fn headers(sample: &Sample, limits: &Limits) -> Inspected {
     inspected
 }
 
+/// Adds a finding for an anomalous image without masks.
 fn missing_mask(sample: &Sample, inspected: &mut Inspected) {
     if sample.label.is_anomalous() && sample.defect_masks().is_empty() {
-        let what = "this anomalous image has no mask; it counts for images alone, not for pixels".to_string();
+        let what =
+            "this anomalous image has no mask; it counts in the image metrics, not in the pixel metrics".to_string();
         inspected.findings.push(Finding::new(FindingKind::MissingMask, &sample.category, &sample.path, what));
     }
 }
 
+/// Checks the size of a mask, if the size of the image is known.
 fn fits(sample: &Sample, mask: &Path, mask_size: (u32, u32), image_size: Option<(u32, u32)>) -> Result<()> {
     image_size.map_or(Ok(()), |image_size| sample.check_mask_size(mask, mask_size, image_size))
 }
 
+/// Describes a mask that marks nothing.
 fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
     let what = if values.largest == 0 {
-        "this mask of an anomalous image is black; draw the defect, or remove the mask, and the image counts for images \
-         alone"
+        "this mask of an anomalous image is black; draw the defect, or remove the mask: then the image counts in the \
+         image metrics only"
             .to_string()
     } else {
         format!(
-            "this mask of an anomalous image marks nothing: {} alone does ({:?}), and its largest value is {}; save it in \
-             black and white, or read the dataset's masks by {:?}",
+            "this mask of an anomalous image marks nothing: only {} marks a defect ({:?}), and its largest value is {}; save it \
+             in black and white, or read the dataset's masks by {:?}",
             values.white,
             sample.mask_rule,
             values.largest,
@@ -137,6 +141,7 @@ fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
     (FindingKind::EmptyMask, what)
 }
 
+/// Describes a mask with values between black and white, if they matter.
 fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, String)> {
     let pixels = match values.gray {
         0 => return None,
@@ -145,16 +150,15 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
     };
     let what = match sample.mask_rule {
         MaskRule::White => format!(
-            "{pixels} neither 0 nor {}, and so no defect by its rule ({:?}); save it in black and white without loss \
-             (png), or read the dataset's masks by {:?}",
+            "{pixels} neither 0 nor {}, which the rule {:?} takes for normal; save it in black and white as png, or read the dataset's masks by {:?}",
             values.white,
             sample.mask_rule,
             MaskRule::NonZero
         ),
-        // Any value but 0 is as it should be, unless a compression made it up.
+        // Values other than 0 are correct unless the compression produced them.
         MaskRule::NonZero if values.lossy => format!(
-            "{pixels} neither 0 nor {}, and so a defect by its rule ({:?}), but lossy compression makes such values up beside every \
-             edge; save it without loss (png)",
+            "{pixels} neither 0 nor {}, which the rule {:?} takes for a defect, but lossy compression produces such values at \
+             every edge; save it as png",
             values.white, sample.mask_rule
         ),
         MaskRule::NonZero => return None,
@@ -162,7 +166,7 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
     Some((FindingKind::GrayMask, what))
 }
 
-/// Returns the finding that an error of a file amounts to.
+/// Converts the error of a file to a finding.
 fn error_finding(category: &str, path: &Path, error: &Error) -> Finding {
     let kind = match error {
         Error::EmptyFile { .. } => FindingKind::EmptyFile,

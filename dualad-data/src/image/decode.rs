@@ -1,4 +1,4 @@
-//! Bytes that nobody vouches for become pictures, within limits.
+//! The decoding of untrusted image files, within limits.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
@@ -13,34 +13,42 @@ use super::jpeg;
 use super::levels::{Levels, MaskValues};
 use super::limits::{Limits, MEMORY};
 use super::mask_rule::MaskRule;
-use super::memory::{buffer, lies_across, peak};
+use super::memory::{buffer, peak, swaps_sides};
 use super::raster::{Mask, Picture};
 #[cfg(feature = "tiff")]
 use super::tiff;
 use crate::error::{Error, Result};
 
-/// What a picture and a mask need at least for a pixel, in bytes.
+/// The bytes of a pixel of a picture and of a mask.
 const PICTURE: u64 = 3;
 const MASK: u64 = 1;
 
 impl Picture {
-    /// Reads png, jpg, bmp, tiff or webp, recognized by content and not by name.
+    /// Reads a png, jpg, bmp, tiff or webp file. The content decides the format, not the name.
     ///
-    /// Gray becomes RGB, a palette its colors, 16 bits are rounded to 8, alpha is dropped (as OpenCV does), EXIF
-    /// orientation is applied. Of several frames or pages, the first counts.
+    /// Gray and palette images become RGB, 16 bits are rounded to 8, alpha is dropped (like in OpenCV), and the EXIF
+    /// orientation is applied. Of several frames or pages, the first is read.
     ///
     /// # Damage
-    /// A png's pixels are guarded by checksums: any damage to them is an error; metadata that is damaged is passed over. A
-    /// jpeg has none: codes that end before the image does, scans or restarts that are missing, and codes that cannot be are
-    /// errors, but of single wrong bytes some three quarters give other codes that can be, and so a picture that is
-    /// wrong from there on; so do zeros in place of the rest of the codes. Tiff, bmp and webp are not guarded either, unless
-    /// a compression of theirs is; a tiff whose strips or tiles reach beyond its end is an error.
+    /// Png protects pixels by checksums: any damage to them is an error. Damaged metadata is ignored.
+    ///
+    /// Jpeg has no checksums. Truncated data, missing scans or restarts, and invalid codes are errors. But about three
+    /// quarters of single wrong bytes give other valid codes, and then a picture that is wrong from there on. So do zeros in
+    /// place of the remaining data.
+    ///
+    /// Tiff, bmp and webp have no checksums either, apart from some compressions. A tiff whose strips or tiles extend beyond
+    /// the end of the file is an error.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::EmptyFile`] for the file; [`Error::Decode`] for a file that is damaged or not an image,
+    /// [`Error::Unsupported`] for a kind of image that is not read, [`Error::FormatDisabled`] for a format that is left out
+    /// of the build, [`Error::TooLarge`] for an image beyond the limits.
     pub fn read(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         let path = path.as_ref();
         Self::decode(&read(path, limits)?, path, limits)
     }
 
-    /// Reads the width and height of the upright image from the file's header. Nothing is decoded.
+    /// Reads the width and height of the upright image from the header of a file. Nothing is decoded.
     ///
     /// # Errors
     /// The errors of [`Picture::read`], as far as the header shows them.
@@ -48,48 +56,58 @@ impl Picture {
         size(path.as_ref(), limits)
     }
 
-    /// [`Picture::read`] from memory. `name` is what errors call it.
+    /// Decodes a picture like [`Picture::read`], from memory. `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// The errors of [`Picture::read`], without those of reading a file.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         decode(bytes, name.as_ref(), limits, PICTURE)?.into_picture()
     }
 }
 
 impl Mask {
-    /// Reads a mask, of every kind that [`Picture::read`] takes. Of a colored one, the brightest channel counts.
+    /// Reads a mask in any format of [`Picture::read`]. In a color image, the brightest channel counts.
+    ///
+    /// # Errors
+    /// The errors of [`Picture::read`].
     pub fn read(path: impl AsRef<Path>, rule: MaskRule, limits: &Limits) -> Result<Self> {
         let path = path.as_ref();
         Self::decode(&read(path, limits)?, path, rule, limits)
     }
 
-    /// [`Mask::read`] from memory. `name` is what errors call it.
+    /// Decodes a mask like [`Mask::read`], from memory. `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// The errors of [`Picture::decode`].
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>, rule: MaskRule, limits: &Limits) -> Result<Self> {
         Ok(decode(bytes, name.as_ref(), limits, MASK)?.into_mask(rule)?.0)
     }
 
-    /// [`Mask::read`], and what values it has.
+    /// Reads a mask and a summary of its values.
     pub(crate) fn read_values(path: &Path, rule: MaskRule, limits: &Limits) -> Result<(Self, MaskValues)> {
         decode(&read(path, limits)?, path, limits, MASK)?.into_mask(rule)
     }
 }
 
-/// An upright image's width and height, from its file's header alone.
+/// Reads the width and height of an upright image from the header of a file.
 pub(crate) fn size(path: &Path, limits: &Limits) -> Result<(u32, u32)> {
     let (size, orientation) = stored(path, limits)?;
     limits.check_pixels(path, size)?;
-    Ok(if lies_across(orientation) { (size.1, size.0) } else { size })
+    Ok(if swaps_sides(orientation) { (size.1, size.0) } else { size })
 }
 
-/// How an image has to be turned, from its file's header alone.
+/// Reads the orientation of an image from the header of a file.
 pub(crate) fn orientation_of(path: &Path, limits: &Limits) -> Result<Orientation> {
     Ok(stored(path, limits)?.1)
 }
 
-/// The size that a file's header tells, and how the image is turned.
+/// Reads the stored size and the orientation from the header of a file.
 fn stored(path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
     let file = open(path, limits)?;
     guarded(path, || header(BufReader::new(file), path, limits))
 }
 
+/// Reads the stored size and the orientation.
 fn header(mut file: BufReader<File>, path: &Path, limits: &Limits) -> Result<((u32, u32), Orientation)> {
     let start = file.fill_buf().map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
     match format(start, path)? {
@@ -104,14 +122,14 @@ fn header(mut file: BufReader<File>, path: &Path, limits: &Limits) -> Result<((u
     }
 }
 
-/// Opens a file. Folders, pipes and devices are refused before: reading one may never end.
+/// Opens a file. Folders, pipes and devices are refused first, because reading them may never end.
 fn open(path: &Path, limits: &Limits) -> Result<File> {
     let io = |error| Error::Io { action: "read", path: path.into(), error };
     let metadata = std::fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
         return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file")));
     }
-    // Files of the kernel claim this length, and reading one may never end.
+    // Files of the kernel have this length, and reading one may never end.
     if metadata.len() == 0 {
         return Err(Error::EmptyFile { path: path.into() });
     }
@@ -122,28 +140,28 @@ fn open(path: &Path, limits: &Limits) -> Result<File> {
     File::open(path).map_err(io)
 }
 
-/// A file's content.
+/// Reads the content of a file.
 pub(crate) fn read(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let io = |error| Error::Io { action: "read", path: path.into(), error };
     let file = open(path, limits)?;
-    // The length is the file system's word, and may be a sparse file's: memory is asked for, not taken for granted.
+    // The file may be sparse and larger than the memory, so the allocation must be able to fail.
     let mut bytes = Vec::new();
     let length = file.metadata().map_err(io)?.len().min(limits.file_bytes);
     let length = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(1);
     bytes.try_reserve_exact(length).map_err(|_| io(std::io::ErrorKind::OutOfMemory.into()))?;
-    // The file may have grown since.
+    // The file may have grown meanwhile.
     file.take(limits.file_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
     let (found, limit) = (bytes.len() as u64, limits.file_bytes);
     if found > limit { Err(Error::TooLarge { path: path.into(), unit: "bytes", found, limit }) } else { Ok(bytes) }
 }
 
-/// The decoders are meant not to panic, whatever the bytes; where one does, it is one bad image and not the end.
+/// Turns a panic of a decoder into an error of the image. Decoders should not panic, but the input is untrusted.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Error::Decode { path: path.into(), reason: "the decoder gave up on it".into() }))
+        .unwrap_or_else(|_| Err(Error::Decode { path: path.into(), reason: "the decoder failed unexpectedly".into() }))
 }
 
-/// `room` is how many bytes the caller needs for a pixel.
+/// Decodes an image. `room` is the number of bytes that the caller needs for a pixel.
 fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Result<Levels> {
     if bytes.is_empty() {
         return Err(Error::EmptyFile { path: path.into() });
@@ -172,6 +190,7 @@ fn format(start: &[u8], path: &Path) -> Result<ImageFormat> {
     if is_enabled { Ok(format) } else { Err(Error::FormatDisabled { path: path.into(), feature }) }
 }
 
+/// Guesses a format of this crate, whether it is enabled or not.
 fn guess(start: &[u8], path: &Path) -> Result<ImageFormat> {
     // BigTIFF, which `image` does not recognize.
     if start.starts_with(b"II\x2b\0") || start.starts_with(b"MM\0\x2b") {
@@ -192,7 +211,7 @@ fn guess(start: &[u8], path: &Path) -> Result<ImageFormat> {
     }
 }
 
-/// A decoder of the `image` crate.
+/// Creates a decoder of the `image` crate.
 fn other<'a>(
     file: impl BufRead + Seek + 'a,
     format: ImageFormat,
@@ -203,13 +222,14 @@ fn other<'a>(
     allowed.max_alloc = Some(limits.memory);
     let mut reader = ImageReader::with_format(file, format);
     reader.limits(allowed);
-    reader.into_decoder().map_err(|error| of_image(path, limits, error))
+    reader.into_decoder().map_err(|error| image_error(path, limits, error))
 }
 
-fn of_image(path: &Path, limits: &Limits, error: ImageError) -> Error {
+/// Converts an error of the `image` crate.
+fn image_error(path: &Path, limits: &Limits, error: ImageError) -> Error {
     match error {
         ImageError::Unsupported(error) => Error::Unsupported { path: path.into(), reason: error.to_string() },
-        // It does not say how much more.
+        // The error does not include the amount.
         ImageError::Limits(_) => {
             let found = limits.memory.saturating_add(1);
             Error::TooLarge { path: path.into(), unit: MEMORY, found, limit: limits.memory }
@@ -218,6 +238,7 @@ fn of_image(path: &Path, limits: &Limits, error: ImageError) -> Error {
     }
 }
 
+/// Decodes a file with the `image` crate.
 fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits, room: u64) -> Result<Levels> {
     let of_kind = |error: Error| match error {
         #[cfg(feature = "tiff")]
@@ -240,7 +261,7 @@ fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits,
         ColorType::Rgb16 => (3, true),
         ColorType::Rgba16 => (4, true),
         _ => {
-            let reason = "its samples are floating-point numbers, whose range nothing tells".into();
+            let reason = "its samples are floating-point values of unknown range".into();
             return Err(Error::Unsupported { path: path.into(), reason });
         }
     };
@@ -248,16 +269,16 @@ fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits,
     let stored = decoder.total_bytes();
     let own = stored.max(pixels * room);
     let working = match format {
-        // The decoder unpacks into a buffer of its own, of four samples where there are four inks.
+        // The decoder unpacks into its own buffer, of four samples for CMYK.
         ImageFormat::Tiff => stored.max(pixels * if deep { 8 } else { 4 }),
-        // Planes of color and alpha, or a frame on a canvas.
+        // Color and alpha planes, or a frame on a canvas.
         ImageFormat::WebP => pixels * 9,
         _ => 0,
     };
     limits.check_memory(path, peak(pixels, own, working, room, orientation))?;
     let total = usize::try_from(stored).unwrap_or(usize::MAX);
     let mut levels = buffer(path, own, total)?;
-    decoder.read_image(&mut levels).map_err(|error| of_kind(of_image(path, limits, error)))?;
+    decoder.read_image(&mut levels).map_err(|error| of_kind(image_error(path, limits, error)))?;
     Ok(Levels {
         width,
         height,
@@ -269,7 +290,7 @@ fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits,
     })
 }
 
-/// Whether a webp file has a frame of the lossy kind: its chunks each tell their length, after a header of 12 bytes.
+/// Returns whether a webp file has a lossy frame. After a header of 12 bytes, it consists of chunks with their lengths.
 fn is_lossy(webp: &[u8]) -> bool {
     let mut rest = webp.get(12..).unwrap_or_default();
     while let [a, b, c, d, l0, l1, l2, l3, content @ ..] = rest {
@@ -277,7 +298,7 @@ fn is_lossy(webp: &[u8]) -> bool {
         match &[*a, *b, *c, *d] {
             b"VP8 " => return true,
             b"VP8L" => return false,
-            // A frame of an animation has chunks of its own after 16 bytes.
+            // A frame of an animation contains chunks after 16 bytes.
             b"ANMF" => rest = content.get(16..).unwrap_or_default(),
             _ => rest = content.get(length.saturating_add(length & 1)..).unwrap_or_default(),
         }
@@ -285,7 +306,7 @@ fn is_lossy(webp: &[u8]) -> bool {
     false
 }
 
-/// Metadata that cannot be read is no reason to refuse the pixels.
+/// Reads the orientation. Invalid metadata does not prevent decoding.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
@@ -295,7 +316,7 @@ mod tests {
     use super::is_lossy;
 
     #[test]
-    fn lossy_webp_is_told_by_its_chunks() {
+    fn lossy_webp_is_detected_by_its_chunks() {
         let chunk = |name: &[u8; 4], content: &[u8]| {
             let mut chunk = [name, &(content.len() as u32).to_le_bytes()[..], content].concat();
             chunk.resize(chunk.len().next_multiple_of(2), 0);

@@ -1,6 +1,6 @@
-//! The markers of a JPEG file: what they show of damage, without decoding.
+//! The markers of a JPEG file, which show some damage without decoding.
 
-/// What is wrong with a file, as far as its markers tell.
+/// Returns the damage that the markers of a file show.
 #[cfg(feature = "tiff")]
 pub(super) fn damage(bytes: &[u8]) -> Option<&'static str> {
     match walk(bytes) {
@@ -9,27 +9,28 @@ pub(super) fn damage(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// What the markers tell of a file, from its start to the end of its first image.
+/// The content of the markers, from the start of a file to the end of its first image.
 pub(super) struct Walk {
-    /// Where the end-of-image marker stands.
+    /// The position of the end-of-image marker.
     pub(super) end: usize,
-    /// Whether the first scan has all components of a frame that is not progressive.
+    /// `true` if the first scan of a sequential frame has all components.
     pub(super) in_one: bool,
-    /// Whether the decoder can be held against [`BEYOND`] in the last scan.
+    /// `true` if [`BEYOND`] can detect missing codes in the last scan.
     pub(super) guarded: bool,
 }
 
+/// The result of [`walk`].
 pub(super) enum Walked {
     Whole(Walk),
-    /// Something else where a scan should be: the decoder has the better words for it.
+    /// There is something other than a scan. The decoder has a better message for it.
     Unknown,
     Damaged(&'static str),
 }
 
 const CUT_OFF: Walked = Walked::Damaged("it ends in the middle of the image");
 
-/// What follows the last code: 128 ones, which are no code (ITU T.81, annex C, leaves the code of all ones out). A decoder
-/// that needs more than the file has would fill it up with zeros, which are codes.
+/// Bytes to append after the last code: 128 one bits, which are not a valid code (ITU T.81, annex C, reserves the code of
+/// all ones). Without them, a decoder continues a truncated file with zeros, which are valid codes.
 pub(super) const BEYOND: [u8; 34] = {
     let mut ones = [0; 34];
     let mut at = 0;
@@ -41,19 +42,19 @@ pub(super) const BEYOND: [u8; 34] = {
     ones
 };
 
-/// A component of the frame.
+/// A color component of the frame.
 struct Component {
     id: u8,
     across: u64,
     down: u64,
-    /// For each coefficient, how many of its lower bits are still missing; [`NEVER`] before any came.
+    /// For each coefficient, the number of its low bits that are missing; [`NONE_READ`] before the first scan of it.
     missing: [u8; 64],
 }
 
-const NEVER: u8 = u8::MAX;
+const NONE_READ: u8 = u8::MAX;
 
-/// Walks from segment to segment (ITU T.81, annex B), and through the codes of each scan to the marker that ends it.
-/// Segments tell their length: a thumbnail in one of them has an end of its own.
+/// Walks through the segments (ITU T.81, annex B) and the codes of each scan. A segment starts with its length, so the
+/// markers of a thumbnail inside a segment are skipped.
 pub(super) fn walk(bytes: &[u8]) -> Walked {
     let (mut position, mut frame, mut size, mut interval) = (2, 0, (0, 0), 0);
     let mut components = Vec::<Component>::new();
@@ -62,12 +63,12 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
         match (*marker, rest) {
             (0xd9, _) if scans > 0 => {
                 if components.iter().any(|component| component.missing.iter().any(|&bits| bits > 0)) {
-                    return Walked::Damaged("scans are missing, without which it is blurred or has not all its colors");
+                    return Walked::Damaged("scans are missing: it would be blurred or lack colors");
                 }
-                // The decoder looks for what follows a progressive frame's first scan right behind its codes.
+                // The decoder expects the next scan directly after the codes of the first scan of a progressive frame.
                 return Walked::Whole(Walk { end: position, in_one, guarded: scans > 1 || frame != PROGRESSIVE });
             }
-            // Bytes that fill up, and markers without a length.
+            // Fill bytes, and markers without a length.
             (0xff, _) => position += 1,
             (0x01 | 0xd0..=0xd9, _) => position += 2,
             (marker, [high, low, segment @ ..]) => {
@@ -81,7 +82,7 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
                         let all = all.take(segment.get(5).copied().unwrap_or(0).into());
                         let new = |&[id, sampling, _]: &[u8; 3]| {
                             let (across, down) = (u64::from(sampling >> 4).max(1), u64::from(sampling & 15).max(1));
-                            Component { id, across, down, missing: [NEVER; 64] }
+                            Component { id, across, down, missing: [NONE_READ; 64] }
                         };
                         components = all.map(new).collect();
                     }
@@ -110,7 +111,7 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
                         scans += 1;
                         let restarts = codes(bytes, &mut position);
                         if interval > 0 && restarts < units.div_ceil(interval).saturating_sub(1) {
-                            return Walked::Damaged("it has fewer restart intervals than its size takes");
+                            return Walked::Damaged("it has fewer restart intervals than its size needs");
                         }
                     }
                     _ => {}
@@ -122,24 +123,24 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
     if scans > 0 || position >= bytes.len() { CUT_OFF } else { Walked::Unknown }
 }
 
-/// The marker of a progressive frame; the two before it are those of sequential ones.
+/// The marker of a progressive frame. The two markers before it are those of sequential frames.
 const PROGRESSIVE: u8 = 0xc2;
 
-/// How many units a scan of these components has between its restarts (ITU T.81, A.2).
+/// Returns the number of coded units of a scan of these components (ITU T.81, A.2). Restart intervals count them.
 fn units((width, height): (u64, u64), components: &[Component], ids: &[u8]) -> u64 {
-    let most = |of: fn(&Component) -> u64| components.iter().map(of).max().unwrap_or(1);
-    let (most_across, most_down) = (most(|component| component.across), most(|component| component.down));
+    let max = |of: fn(&Component) -> u64| components.iter().map(of).max().unwrap_or(1);
+    let (max_across, max_down) = (max(|component| component.across), max(|component| component.down));
     match (ids, components.iter().find(|component| ids.first() == Some(&component.id))) {
         ([_], Some(alone)) if components.len() > 1 => {
-            (width * alone.across).div_ceil(8 * most_across) * (height * alone.down).div_ceil(8 * most_down)
+            (width * alone.across).div_ceil(8 * max_across) * (height * alone.down).div_ceil(8 * max_down)
         }
-        // One component alone is not interleaved, whatever sampling it names.
+        // A single component is not interleaved, whatever its sampling factors.
         ([_], _) => width.div_ceil(8) * height.div_ceil(8),
-        _ => width.div_ceil(8 * most_across) * height.div_ceil(8 * most_down),
+        _ => width.div_ceil(8 * max_across) * height.div_ceil(8 * max_down),
     }
 }
 
-/// Goes to the marker that ends a scan, or to the end of the file, and counts the restarts on the way.
+/// Moves to the marker that ends a scan, or to the end of the file, and counts the restarts.
 fn codes(bytes: &[u8], position: &mut usize) -> u64 {
     let mut restarts = 0;
     while let Some(found) = bytes.get(*position..).and_then(|rest| rest.iter().position(|&byte| byte == 0xff)) {

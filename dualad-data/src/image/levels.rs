@@ -1,4 +1,4 @@
-//! What a decoder gives becomes a picture or a mask, in the memory that it is in.
+//! The conversion of decoded levels to a picture or a mask, in place.
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
@@ -7,40 +7,41 @@ use super::mask_rule::MaskRule;
 use super::raster::{Mask, Picture};
 use crate::error::Result;
 
-/// An image as it is stored.
+/// A decoded image, not yet rotated.
 pub(super) struct Levels {
     pub(super) width: u32,
     pub(super) height: u32,
     /// 1 (gray), 2 (and alpha), 3 (RGB) or 4 (and alpha).
     pub(super) channels: usize,
-    /// Whether a level has 16 bits, in the machine's byte order.
+    /// `true` for levels of 16 bits, in native byte order.
     pub(super) deep: bool,
     pub(super) bytes: Vec<u8>,
     pub(super) orientation: Orientation,
-    /// Whether its compression changes levels.
+    /// `true` for lossy compression.
     pub(super) lossy: bool,
 }
 
-/// What values a mask has.
+/// A summary of the values of a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MaskValues {
+    /// The largest value.
     pub(crate) largest: u16,
-    /// Full white at the mask's depth.
+    /// The value of white at the depth of the mask.
     pub(crate) white: u16,
-    /// How many pixels are neither 0 nor white.
+    /// The number of pixels that are neither 0 nor white.
     pub(crate) gray: usize,
-    /// Whether the file's compression made some of them up.
+    /// `true` for lossy compression, which may have produced some of them.
     pub(crate) lossy: bool,
 }
 
 impl Levels {
-    /// Gray becomes RGB, 16 bits are rounded to 8, alpha is dropped.
+    /// Converts gray to RGB, rounds 16 bits to 8, and drops alpha.
     pub(super) fn into_picture(mut self) -> Result<Picture> {
         if self.deep {
             let count = self.bytes.len() / 2;
             for index in 0..count {
                 let level = u32::from(u16::from_ne_bytes([self.bytes[2 * index], self.bytes[2 * index + 1]]));
-                // 65535 / 255 = 257, and half of it rounds up. At most 255.
+                // 65535 / 255 = 257, and 128 rounds. The result is at most 255.
                 self.bytes[index] = ((level + 128) / 257) as u8;
             }
             self.bytes.truncate(count);
@@ -54,7 +55,7 @@ impl Levels {
         }
         if colors == 1 {
             self.bytes.resize(pixels * 3, 0);
-            // From the end, where nothing is left to read.
+            // Backwards, so that no level is overwritten before it is read.
             for pixel in (0..pixels).rev() {
                 let level = self.bytes[pixel];
                 self.bytes[3 * pixel..3 * pixel + 3].fill(level);
@@ -70,8 +71,8 @@ impl Levels {
         Picture::new(image.width(), image.height(), image.into_bytes())
     }
 
-    /// The rule counts at the file's own depth: rounded to 8 bits, a faint value would be 0 and a bright one white. Of
-    /// several colors, the brightest counts.
+    /// Applies the rule at the depth of the file: after rounding to 8 bits, a small value would be 0 and a large one white.
+    /// The brightest color channel counts.
     pub(super) fn into_mask(mut self, rule: MaskRule) -> Result<(Mask, MaskValues)> {
         let (samples, colors) = (self.channels, if self.channels < 3 { 1 } else { 3 });
         let white = if self.deep { u16::MAX } else { u16::from(u8::MAX) };

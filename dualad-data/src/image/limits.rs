@@ -1,16 +1,15 @@
-//! How large an image may be.
+//! Limits on the size of images.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
-/// What an error calls [`Limits::memory`].
+/// The unit of [`Limits::memory`] in errors.
 pub(super) const MEMORY: &str = "bytes of memory to decode";
 
-/// How large a file may be, the image in it, and what decoding it takes. All are checked before anything of that size is
-/// allocated.
+/// Limits for decoding an image. They are checked before memory is allocated.
 ///
-/// What reads images on several threads takes up to `file_bytes` and `memory` on each.
+/// A function that reads images on several threads may use `file_bytes` and `memory` on each thread.
 ///
 /// ```
 /// use dualad_data::Error;
@@ -20,26 +19,26 @@ pub(super) const MEMORY: &str = "bytes of memory to decode";
 /// # let mut file = std::io::Cursor::new(Vec::new());
 /// # RgbImage::new(60, 40).write_to(&mut file, ImageFormat::Png).unwrap();
 /// # let png = file.into_inner();
-/// // A file of 60 x 40 pixels.
+/// // An image of 60 x 40 pixels.
 /// let picture = Picture::decode(&png, "part.png", &Limits::default())?;
 /// assert_eq!((picture.width(), picture.height()), (60, 40));
 ///
-/// let error = Picture::decode(&png, "part.png", &Limits::default().pixels(1000)).unwrap_err();
+/// let error = Picture::decode(&png, "part.png", &Limits::default().with_pixels(1000)).unwrap_err();
 /// assert!(matches!(error, Error::TooLarge { unit: "pixels", found: 2400, limit: 1000, .. }));
 /// # Ok::<(), dualad_data::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes on disk. Default: 256 MiB.
+    /// The largest file in bytes. Default: 256 MiB.
     pub file_bytes: u64,
-    /// Width times height. Default: 100 million.
+    /// The largest number of pixels: width times height. Default: 100 million.
     pub pixels: u64,
-    /// Bytes in memory that decoding takes at its peak, besides the file's own: the image as it is stored, what the decoder
-    /// works with, and a second copy where EXIF turns the image. Default: 1 GiB.
+    /// The peak memory of decoding in bytes, in addition to the file: the decoded image, the buffers of the decoder, and a
+    /// second copy if EXIF rotates the image. Default: 1 GiB.
     ///
-    /// 100 million pixels of 8-bit RGB take 300 MB, 600 MB turned, and 900 MB as a progressive jpeg; of 16-bit RGB they
-    /// take 600 MB as png and 1.2 GB as tiff, which is more than the default.
+    /// 100 million pixels of 8-bit RGB take 300 MB, 600 MB if rotated, and 900 MB as a progressive jpeg. In 16-bit RGB they
+    /// take 600 MB as png, and 1.2 GB as tiff, which exceeds the default.
     pub memory: u64,
 }
 
@@ -50,33 +49,33 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Sets the largest file, in bytes.
+    /// Sets [`file_bytes`](Self::file_bytes).
     #[must_use]
-    pub fn file_bytes(mut self, bytes: u64) -> Self {
+    pub fn with_file_bytes(mut self, bytes: u64) -> Self {
         self.file_bytes = bytes;
         self
     }
 
-    /// Sets the largest image, in pixels.
+    /// Sets [`pixels`](Self::pixels).
     #[must_use]
-    pub fn pixels(mut self, pixels: u64) -> Self {
+    pub fn with_pixels(mut self, pixels: u64) -> Self {
         self.pixels = pixels;
         self
     }
 
-    /// Sets what decoding one image may take, in bytes.
+    /// Sets [`memory`](Self::memory).
     #[must_use]
-    pub fn memory(mut self, bytes: u64) -> Self {
+    pub fn with_memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
     }
 
-    /// Whether an image of so many pixels is within the limits: for images that were decoded elsewhere.
+    /// Returns whether an image of this many pixels is within the limits. For images that another library decoded.
     pub fn allows_pixels(&self, pixels: u64) -> bool {
         pixels <= self.pixels
     }
 
-    /// Whether an image of this size may be decoded.
+    /// Checks the size of an image, and returns its number of pixels.
     pub(super) fn check_pixels(&self, path: &Path, (width, height): (u32, u32)) -> Result<u64> {
         let found = u64::from(width) * u64::from(height);
         if found == 0 {
@@ -88,7 +87,7 @@ impl Limits {
         Ok(found)
     }
 
-    /// Whether so many bytes may be allocated.
+    /// Checks the peak memory of decoding.
     pub(super) fn check_memory(&self, path: &Path, found: u64) -> Result<()> {
         if found > self.memory {
             return Err(Error::TooLarge { path: path.into(), unit: MEMORY, found, limit: self.memory });

@@ -1,16 +1,16 @@
 //! The mask values that mark a defect.
 
-/// Which values of a mask mark a defect.
+/// The mask values that mark a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MaskRule {
-    /// 255 alone, or 65535 in a mask of 16 bits (MVTec AD).
+    /// Only 255, or 65535 in a mask of 16 bits (MVTec AD).
     White,
-    /// Everything but 0 (VisA).
+    /// Every value except 0 (VisA).
     NonZero,
 }
 
 impl MaskRule {
-    /// Whether this value marks a defect.
+    /// Returns whether this value of an 8-bit mask marks a defect.
     #[inline]
     pub fn marks(self, value: u8) -> bool {
         match self {

@@ -1,4 +1,4 @@
-//! Memory for decoded images, checked and allocated without aborting.
+//! The memory of decoding: its peak, and buffers whose allocation can fail.
 
 use std::path::Path;
 
@@ -6,20 +6,21 @@ use image::metadata::Orientation;
 
 use crate::error::{Error, Result};
 
-pub(super) fn lies_across(orientation: Orientation) -> bool {
+/// Returns whether an orientation exchanges width and height.
+pub(super) fn swaps_sides(orientation: Orientation) -> bool {
     orientation.to_exif() > 4
 }
 
-/// What decoding takes at its peak: at first its own buffer and the decoder's memory, and then, where the image is
-/// turned, what is turned and what it becomes.
+/// Returns the peak memory of decoding in bytes: first the output buffer and the memory of the decoder, then, if the image
+/// is rotated, the original and the rotated image. `room` is the number of bytes that the caller needs for a pixel.
 pub(super) fn peak(pixels: u64, own: u64, working: u64, room: u64, orientation: Orientation) -> u64 {
-    // Rows in work, tables, and what else does not grow with the image.
-    const SMALL: u64 = 1 << 20;
-    let turned = if lies_across(orientation) { pixels.saturating_mul(2 * room) } else { 0 };
-    own.saturating_add(working).max(turned).saturating_add(SMALL)
+    // Row buffers, tables, and other memory that does not grow with the image.
+    const FIXED: u64 = 1 << 20;
+    let rotated = if swaps_sides(orientation) { pixels.saturating_mul(2 * room) } else { 0 };
+    own.saturating_add(working).max(rotated).saturating_add(FIXED)
 }
 
-/// `length` zeros, with room for `own` bytes.
+/// Allocates `length` zeros, with capacity for `own` bytes.
 pub(super) fn buffer(path: &Path, own: u64, length: usize) -> Result<Vec<u8>> {
     let mut buffer = Vec::new();
     let room = usize::try_from(own).unwrap_or(usize::MAX);

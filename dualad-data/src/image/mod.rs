@@ -1,4 +1,4 @@
-//! From a file to the numbers that a network takes: decode, resize, normalize.
+//! Images: decoding, resizing and normalizing, from a file to the input of a network.
 //!
 //! ```no_run
 //! use dualad_data::image::{Limits, Picture, Preprocess};
@@ -10,7 +10,7 @@
 //! # Ok::<(), dualad_data::Error>(())
 //! ```
 
-/// Of [`crate::image_crate`], for pictures from elsewhere and for [`crate::render`].
+/// Types of [`crate::image_crate`], for images from other sources and for drawing.
 #[doc(no_inline)]
 pub use image::{GrayImage, Rgb, RgbImage};
 

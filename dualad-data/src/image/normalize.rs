@@ -1,11 +1,11 @@
-//! Levels to the numbers that ImageNet networks were trained on.
+//! The normalization of levels.
 
-/// Mean of ImageNet's images, red, green and blue, on `[0, 1]`.
+/// The mean of the images of ImageNet for red, green and blue, on `[0, 1]`.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// Standard deviation of ImageNet's images, red, green and blue, on `[0, 1]`.
+/// The standard deviation of the images of ImageNet for red, green and blue, on `[0, 1]`.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// What every level of every channel becomes: the same rounding as the formula's, at the price of a load.
+/// The normalized value of every level of every channel. Lookups round like the formula.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Table([[f32; 256]; 3]);
 
@@ -14,7 +14,7 @@ impl Table {
         Self(std::array::from_fn(|c| std::array::from_fn(|level| (level as f32 / 255.0 - mean[c]) / std[c])))
     }
 
-    /// `[height, width, 3]` to `[3, height, width]`.
+    /// Normalizes `[height, width, 3]` to `[3, height, width]`.
     pub(crate) fn apply(&self, rgb: &[u8], out: &mut [f32]) {
         for (channel, plane) in out.chunks_exact_mut((rgb.len() / 3).max(1)).enumerate().take(3) {
             let table = &self.0[channel];

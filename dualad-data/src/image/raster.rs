@@ -23,7 +23,7 @@ pub struct Picture {
     pixels: Vec<u8>,
 }
 
-/// Which pixels are defective: 1 for those, 0 for the others.
+/// A mask of an image: 1 for a defective pixel, 0 for the others.
 ///
 /// ```
 /// use dualad_data::image::{GrayImage, Mask};
@@ -43,7 +43,7 @@ pub struct Mask {
 
 macro_rules! raster {
     ($type:ident, $channels:expr, $what:literal) => {
-        /// The size alone: a message that holds an image should stay readable.
+        /// Formats the size only, to keep messages readable.
         impl std::fmt::Debug for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}({}x{})", stringify!($type), self.width, self.height)
@@ -51,7 +51,10 @@ macro_rules! raster {
         }
 
         impl $type {
-            #[doc = concat!("Takes pixels row by row: ", $what, ".")]
+            #[doc = concat!("Creates an image of pixels in row-major order: ", $what, ".")]
+            ///
+            /// # Errors
+            /// [`Error::Value`] if the number of pixels does not match the size, or is 0.
             pub fn new(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self> {
                 let expected = u64::from(width) * u64::from(height) * $channels;
                 if expected == 0 || pixels.len() as u64 != expected {
@@ -64,17 +67,17 @@ macro_rules! raster {
                 Ok(Self { width, height, pixels })
             }
 
-            /// Columns, at least 1.
+            /// Returns the width in pixels, at least 1.
             pub fn width(&self) -> u32 {
                 self.width
             }
 
-            /// Rows, at least 1.
+            /// Returns the height in pixels, at least 1.
             pub fn height(&self) -> u32 {
                 self.height
             }
 
-            #[doc = concat!("Row by row: ", $what, ".")]
+            #[doc = concat!("Returns the pixels in row-major order: ", $what, ".")]
             pub fn pixels(&self) -> &[u8] {
                 &self.pixels
             }
@@ -86,12 +89,12 @@ raster!(Picture, 3, "`[height, width, 3]`, red first");
 raster!(Mask, 1, "`[height, width]`");
 
 impl Mask {
-    /// Whether no pixel is defective.
+    /// Returns whether no pixel is defective.
     pub fn is_empty(&self) -> bool {
         self.pixels.iter().all(|&pixel| pixel == 0)
     }
 
-    /// Marks what the other marks too; both are of one size.
+    /// Adds the defective pixels of another mask of the same size.
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, other) in self.pixels.iter_mut().zip(&other.pixels) {
             *mine |= other;
@@ -99,32 +102,32 @@ impl Mask {
     }
 }
 
-/// For [`crate::render`], and for everything else that takes the `image` crate's pictures. Nothing is copied.
+/// Converts a picture for the `image` crate, without a copy.
 impl From<Picture> for RgbImage {
     fn from(picture: Picture) -> Self {
         let (width, height) = (picture.width, picture.height);
-        // The lengths agree by `Picture`'s construction: an empty picture never comes about.
+        // `Picture::new` checks the length, so this never returns the default.
         Self::from_raw(width, height, picture.pixels).unwrap_or_default()
     }
 }
 
-/// For pictures from a camera or another decoder. Nothing is copied.
+/// Converts an image of the `image` crate, without a copy.
 ///
 /// # Errors
-/// [`Error::Value`] for a picture without pixels.
+/// [`Error::Value`] for an image without pixels.
 impl TryFrom<RgbImage> for Picture {
     type Error = Error;
 
     fn try_from(image: RgbImage) -> Result<Self> {
         let (width, height) = image.dimensions();
         let mut pixels = image.into_raw();
-        // The buffer may be longer than the picture.
+        // The buffer may be longer than the image.
         pixels.truncate(width as usize * height as usize * 3);
         Self::new(width, height, pixels)
     }
 }
 
-/// A mask as a picture: 255 on the defect, as [`crate::render::outline`] takes it.
+/// Converts a mask to a gray image: 255 for a defective pixel.
 impl From<Mask> for image::GrayImage {
     fn from(mut mask: Mask) -> Self {
         for pixel in &mut mask.pixels {

@@ -1,24 +1,24 @@
-//! Pictures that no file holds: a camera's buffer, another library's image.
+//! Images in memory: the buffer of a camera, the image of another library.
 
 use image::DynamicImage;
 
 use super::raster::Picture;
 use crate::error::{Error, Result};
 
-/// What a pixel's bytes are.
+/// The bytes of a pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PixelFormat {
     /// Red, green, blue.
     Rgb8,
-    /// Blue, green, red: OpenCV's order, and many cameras'.
+    /// Blue, green, red: the order of OpenCV and of many cameras.
     Bgr8,
-    /// One level.
+    /// One gray level.
     Gray8,
 }
 
 impl PixelFormat {
-    /// Bytes of a pixel.
+    /// Returns the number of bytes of a pixel.
     pub fn bytes(self) -> usize {
         match self {
             Self::Rgb8 | Self::Bgr8 => 3,
@@ -27,7 +27,7 @@ impl PixelFormat {
     }
 }
 
-/// Pixels in somebody else's memory, row by row, with a gap after each row where there is one.
+/// An image in borrowed memory, row by row, with an optional gap after each row.
 ///
 /// ```
 /// use dualad_data::image::{PixelFormat, Picture, RawImage};
@@ -50,7 +50,7 @@ pub struct RawImage<'a> {
     format: PixelFormat,
 }
 
-/// The size alone: a message that holds an image should stay readable.
+/// Formats the size and the format only, to keep messages readable.
 impl std::fmt::Debug for RawImage<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RawImage({}x{} {:?}, stride {})", self.width, self.height, self.format, self.stride)
@@ -58,19 +58,19 @@ impl std::fmt::Debug for RawImage<'_> {
 }
 
 impl<'a> RawImage<'a> {
-    /// Rows without gaps. The buffer may be longer than the image.
+    /// Creates an image whose rows have no gaps. The buffer may be longer than the image.
     ///
     /// # Errors
-    /// [`Error::Value`] for no pixels, and for a buffer that is too short for them.
+    /// [`Error::Value`] if the width or height is 0, or the buffer is too short.
     pub fn new(pixels: &'a [u8], width: u32, height: u32, format: PixelFormat) -> Result<Self> {
         let stride = (width as usize).saturating_mul(format.bytes());
         Self { pixels, width, height, stride, format }.checked()
     }
 
-    /// Bytes from a row's start to the next one's.
+    /// Sets the number of bytes from the start of a row to the start of the next.
     ///
     /// # Errors
-    /// [`Error::Value`] if a row is longer than that, or the buffer too short.
+    /// [`Error::Value`] if a row is longer than that, or the buffer is too short.
     pub fn stride(self, bytes: usize) -> Result<Self> {
         Self { stride: bytes, ..self }.checked()
     }
@@ -99,20 +99,20 @@ impl<'a> RawImage<'a> {
         }
     }
 
-    /// Columns.
+    /// Returns the width in pixels.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Rows.
+    /// Returns the height in pixels.
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// A copy as RGB.
+    /// Copies the image to an RGB picture.
     ///
     /// # Errors
-    /// [`Error::Value`] if there is no memory for it.
+    /// [`Error::Value`] if the memory for it cannot be allocated.
     pub fn to_picture(&self) -> Result<Picture> {
         let row = self.width as usize * self.format.bytes();
         let mut rgb = Vec::new();
@@ -120,7 +120,7 @@ impl<'a> RawImage<'a> {
         rgb.try_reserve_exact(bytes).map_err(|_| Error::Value {
             field: "size",
             value: format!("{}x{}", self.width, self.height),
-            reason: "there is no memory for as many pixels".into(),
+            reason: "the memory for this many pixels cannot be allocated".into(),
         })?;
         for row in self.pixels.chunks(self.stride).take(self.height as usize).filter_map(|chunk| chunk.get(..row)) {
             match self.format {
@@ -133,10 +133,11 @@ impl<'a> RawImage<'a> {
     }
 }
 
-/// As [`Picture::read`] would read it from a file: gray becomes RGB, 16 bits are rounded to 8, alpha is dropped. A copy.
+/// Copies an image of the `image` crate, with the conversions of [`Picture::read`]: gray becomes RGB, 16 bits are rounded to
+/// 8, alpha is dropped.
 ///
 /// # Errors
-/// [`Error::Value`] for a picture without pixels.
+/// [`Error::Value`] for an image without pixels.
 impl TryFrom<&DynamicImage> for Picture {
     type Error = Error;
 
@@ -162,7 +163,7 @@ mod tests {
                 let mut buffer = Vec::new();
                 for y in 0..height {
                     buffer.extend((0..width).flat_map(|x| order.map(|channel| color(x, y)[channel])));
-                    // The last row needs no gap.
+                    // The last row has no gap.
                     buffer.extend(vec![99; if y + 1 < height { gap } else { 0 }]);
                 }
                 let raw = RawImage::new(&buffer, width, height, format).unwrap();
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn a_buffer_that_does_not_match_the_size_is_an_error() {
         let raw = |width, height, format| RawImage::new(&[0; 24], width, height, format);
         assert!(raw(4, 2, PixelFormat::Rgb8).is_ok());
         for (width, height, format) in [
@@ -190,9 +191,9 @@ mod tests {
         assert!(raw(24, 1, PixelFormat::Gray8).unwrap().stride(usize::MAX).is_ok());
     }
 
-    /// An application that decodes on its own gets the scores that a path would have got.
+    /// An application that decodes images itself gets the same scores as for a file.
     #[test]
-    fn other_libraries_images_are_read_as_files_are() {
+    fn an_image_in_memory_equals_its_file() {
         let deep = |x: u32, y: u32| [(x * 9001) as u16, (y * 7919 + 200) as u16, (x * y * 333) as u16];
         let images = [
             DynamicImage::ImageRgb16(ImageBuffer::from_fn(9, 7, |x, y| Rgb(deep(x, y)))),

@@ -1,4 +1,4 @@
-//! Pictures and masks of a network's size.
+//! Resizing to the input size of a network.
 
 use std::sync::Arc;
 
@@ -10,30 +10,30 @@ use super::normalize::{IMAGENET_MEAN, IMAGENET_STD, Table};
 use super::raster::{Mask, Picture};
 use crate::error::{Error, Result};
 
-/// How pictures are resampled. Masks always take the nearest pixel.
+/// The resampling filter of pictures. Masks always use the nearest pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Filter {
-    /// 2x2 taps with half-pixel centers, as OpenCV's `INTER_LINEAR` within one level. When it shrinks, most pixels of a
-    /// large picture have no say: this is what the paper does.
+    /// Bilinear with 2x2 taps and half-pixel centers: OpenCV's `INTER_LINEAR`, to within one level. When a large picture is
+    /// reduced, most of its pixels have no influence. The paper uses this filter.
     #[default]
     Bilinear,
-    /// A triangle as wide as a pixel of the result, as Pillow's `BILINEAR`: when it shrinks, every pixel has its say.
+    /// Bilinear with antialiasing: Pillow's `BILINEAR`. When a picture is reduced, every pixel has an influence.
     Antialiased,
 }
 
-/// What happens to a picture of another aspect ratio.
+/// The handling of pictures with another aspect ratio than the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum AspectRatio {
-    /// It is stretched.
+    /// The picture is stretched.
     #[default]
     Stretch,
-    /// It keeps its aspect ratio, and this color fills what is left above and below, or left and right.
+    /// The picture keeps its aspect ratio. This color fills the rest, above and below or left and right.
     Letterbox([u8; 3]),
 }
 
-/// Where a picture lies in its resized version.
+/// The area that a picture covers in the result, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Placement {
@@ -41,13 +41,13 @@ pub struct Placement {
     pub x: u32,
     /// The first row.
     pub y: u32,
-    /// Columns.
+    /// The width.
     pub width: u32,
-    /// Rows.
+    /// The height.
     pub height: u32,
 }
 
-/// Turns pictures into a network's input, and their masks into targets of the same size.
+/// The preprocessing: converts pictures to the input of a network, and masks to the same size.
 ///
 /// ```
 /// use dualad_data::image::{AspectRatio, Filter, Picture, Preprocess};
@@ -68,15 +68,18 @@ pub struct Preprocess {
     table: Arc<Table>,
 }
 
-/// The longest side that a result may have: far beyond any network, and small enough that no size overflows.
-const LARGEST_SIDE: u32 = 1 << 14;
+/// The longest side of a result. Larger than the input of any network, and small enough that no size overflows.
+const MAX_SIDE: u32 = 1 << 14;
 
 impl Preprocess {
-    /// To this size: bilinear, stretched, normalized as ImageNet.
+    /// Creates a preprocessing to this size in pixels: bilinear, stretched, normalized by the statistics of ImageNet.
+    ///
+    /// # Errors
+    /// [`Error::Value`] for a side of 0 or of more than 16384 pixels.
     pub fn new(height: u32, width: u32) -> Result<Self> {
         for (field, value) in [("height", height), ("width", width)] {
-            if value == 0 || value > LARGEST_SIDE {
-                let reason = format!("choose 1 to {LARGEST_SIDE} pixels");
+            if value == 0 || value > MAX_SIDE {
+                let reason = format!("choose 1 to {MAX_SIDE} pixels");
                 return Err(Error::Value { field, value: value.to_string(), reason });
             }
         }
@@ -84,45 +87,49 @@ impl Preprocess {
         Ok(Self { height, width, filter: Filter::default(), aspect_ratio: AspectRatio::default(), table })
     }
 
-    /// Sets how pictures are resampled.
+    /// Sets the resampling filter.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
     }
 
-    /// Sets what happens to other aspect ratios.
+    /// Sets the handling of other aspect ratios.
     #[must_use]
     pub fn aspect_ratio(mut self, aspect_ratio: AspectRatio) -> Self {
         self.aspect_ratio = aspect_ratio;
         self
     }
 
-    /// Sets what is subtracted from each channel (on `[0, 1]`), and what it is then divided by.
+    /// Sets the normalization: the mean that is subtracted from each channel on `[0, 1]`, and the standard deviation that it
+    /// is divided by.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if a mean is not finite, or a standard deviation is not finite and above 0.
     pub fn normalize(mut self, mean: [f32; 3], std: [f32; 3]) -> Result<Self> {
         if !mean.iter().all(|value| value.is_finite()) {
-            let reason = "choose finite numbers".into();
+            let reason = "choose finite values".into();
             return Err(Error::Value { field: "mean", value: format!("{mean:?}"), reason });
         }
         if !std.iter().all(|value| value.is_normal() && *value > 0.0) {
-            let reason = "choose finite numbers above 0".into();
+            let reason = "choose finite values above 0".into();
             return Err(Error::Value { field: "std", value: format!("{std:?}"), reason });
         }
         self.table = Arc::new(Table::new(mean, std));
         Ok(self)
     }
 
-    /// Rows of the result.
+    /// Returns the height of the result in pixels.
     pub fn height(&self) -> u32 {
         self.height
     }
 
-    /// Columns of the result.
+    /// Returns the width of the result in pixels.
     pub fn width(&self) -> u32 {
         self.width
     }
 
-    /// Where a picture of this size comes to lie.
+    /// Returns the area that a picture of this size covers in the result.
     pub fn placement(&self, width: u32, height: u32) -> Placement {
         match self.aspect_ratio {
             AspectRatio::Stretch => Placement { x: 0, y: 0, width: self.width, height: self.height },
@@ -136,7 +143,10 @@ impl Preprocess {
         }
     }
 
-    /// The resized picture.
+    /// Resizes a picture.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the resizing fails. The checks of the sizes prevent that.
     pub fn picture(&self, picture: &Picture) -> Result<Picture> {
         let place = self.placement(picture.width(), picture.height());
         let resized = resize(picture, place.width, place.height, self.filter)?;
@@ -150,7 +160,10 @@ impl Preprocess {
         Picture::new(self.width, self.height, pixels)
     }
 
-    /// The network's input, `[3, height, width]`.
+    /// Returns the input of the network: the resized and normalized picture, `[3, height, width]`.
+    ///
+    /// # Errors
+    /// Those of [`Self::picture`].
     pub fn pixels(&self, picture: &Picture) -> Result<Vec<f32>> {
         let resized = self.picture(picture)?;
         let mut pixels = vec![0.0; resized.pixels().len()];
@@ -158,7 +171,10 @@ impl Preprocess {
         Ok(pixels)
     }
 
-    /// The resized mask, exactly as OpenCV's `INTER_NEAREST`. What a letterbox adds is 0.
+    /// Resizes a mask, exactly like OpenCV's `INTER_NEAREST`. The fill of a letterbox is 0.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the resizing fails. The checks of the sizes prevent that.
     pub fn mask(&self, mask: &Mask) -> Result<Mask> {
         let place = self.placement(mask.width(), mask.height());
         let (columns, rows) = (nearest(mask.width(), place.width), nearest(mask.height(), place.height));
@@ -169,6 +185,7 @@ impl Preprocess {
         Mask::new(self.width, self.height, self.place(place, &resized, canvas, 1))
     }
 
+    /// Copies a resized image into its area of the canvas.
     fn place(&self, place: Placement, resized: &[u8], mut canvas: Vec<u8>, channels: usize) -> Vec<u8> {
         let (stride, line) = (self.width as usize * channels, place.width as usize * channels);
         let start = place.y as usize * stride + place.x as usize * channels;
@@ -179,18 +196,18 @@ impl Preprocess {
     }
 }
 
+/// Resizes the pixels of a picture.
 fn resize(picture: &Picture, width: u32, height: u32, filter: Filter) -> Result<Vec<u8>> {
     if (picture.width(), picture.height()) == (width, height) {
         return Ok(picture.pixels().to_vec());
     }
-    // Neither can happen: sizes are checked by `Picture` and `Preprocess`, and the pixel types are equal.
+    // These errors cannot happen: `Picture` and `Preprocess` check the sizes, and the pixel types are equal.
     let unexpected = |error: &dyn std::error::Error| Error::Value {
         field: "size",
         value: format!("{width}x{height} (width x height)"),
         reason: format!("a picture of {}x{} did not resize: {error}", picture.width(), picture.height()),
     };
-    // Typed, because the untyped call compiles every kernel for 13 kinds of pixels: minutes of compiler time for code that
-    // never runs.
+    // The typed call compiles the kernels for one pixel type. The untyped one compiles them for 13, which takes minutes.
     let source = TypedImageRef::<U8x3>::from_buffer(picture.width(), picture.height(), picture.pixels());
     let source = source.map_err(|error| unexpected(&error))?;
     let mut pixels = vec![0; width as usize * height as usize * 3];
@@ -204,8 +221,8 @@ fn resize(picture: &Picture, width: u32, height: u32, filter: Filter) -> Result<
     Ok(pixels)
 }
 
-/// The source of every position, as OpenCV computes it: with no half-pixel shift, and in this order of divisions, which
-/// decides where a position falls on the border between two pixels.
+/// Returns the source of every position like OpenCV: without a half-pixel shift, and with this order of divisions, which
+/// decides positions on the border between two pixels.
 fn nearest(source: u32, target: u32) -> Vec<usize> {
     let step = 1.0 / (f64::from(target) / f64::from(source));
     (0..target).map(|i| ((f64::from(i) * step).floor() as usize).min(source as usize - 1)).collect()

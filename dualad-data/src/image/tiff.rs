@@ -1,4 +1,4 @@
-//! The kinds of TIFF that the `image` crate leaves out: palettes, YCbCr, 2 and 4 bits, and gray with more samples.
+//! The kinds of TIFF that the `image` crate does not read: palettes, YCbCr, 2 and 4 bits, and gray with extra samples.
 
 use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
@@ -21,13 +21,13 @@ const YCBCR: u16 = 6;
 /// The compression of Technical Note 2.
 const JPEG: u16 = 7;
 
-/// What the first page's tags say of its samples.
+/// The format of the samples, by the tags of the first page.
 #[derive(Clone, Copy)]
 struct SampleFormat {
     photometric: u16,
     bits: u16,
     samples: u16,
-    /// Unsigned, signed, floating-point: 1, 2, 3.
+    /// 1 for unsigned, 2 for signed, 3 for floating-point.
     format: u16,
     compression: u16,
     planar: bool,
@@ -54,7 +54,7 @@ impl SampleFormat {
         }
     }
 
-    /// Whether this file's decoder takes it.
+    /// Returns whether [`decode`] reads it.
     fn is_read(self) -> bool {
         let gray = matches!(self.photometric, WHITE_IS_ZERO | BLACK_IS_ZERO);
         let unsigned = self.format == 1 && !(self.planar && self.samples > 1);
@@ -93,6 +93,7 @@ impl std::fmt::Display for SampleFormat {
     }
 }
 
+/// Reads the stored size and the orientation.
 pub(super) fn size(file: impl BufRead + Seek, path: &Path) -> Result<((u32, u32), Orientation)> {
     let error = |error: TiffError| Error::Decode { path: path.into(), reason: error.to_string() };
     let mut decoder = Decoder::new(file).map_err(error)?;
@@ -100,12 +101,12 @@ pub(super) fn size(file: impl BufRead + Seek, path: &Path) -> Result<((u32, u32)
     Ok((size, SampleFormat::of(&mut decoder).orientation))
 }
 
-/// The kind of a file, for messages.
+/// Describes the format of a file, for messages.
 pub(super) fn kind(bytes: &[u8]) -> Option<String> {
     Some(SampleFormat::of(&mut Decoder::new(Cursor::new(bytes)).ok()?).to_string())
 }
 
-/// `None` for what the `image` crate reads, or has the words for.
+/// Decodes a file. Returns `None` if the `image` crate should read it, or report it.
 pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Option<Result<Levels>> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
     let kind = SampleFormat::of(&mut decoder);
@@ -115,7 +116,7 @@ pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> O
     kind.is_read().then(|| decode_kind(kind, decoder, bytes, path, limits, room))
 }
 
-/// What the file lacks of the strips or tiles that it names: a decoder of jpeg fills in gray for it.
+/// Returns the damage of strips or tiles. A jpeg decoder would fill missing parts with gray.
 fn missing(decoder: &mut Decoder<Cursor<&[u8]>>, bytes: &[u8], kind: SampleFormat) -> Option<String> {
     let mut of = |tag| decoder.find_tag_unsigned_vec::<u64>(tag).ok().flatten();
     for (offsets, counts, what) in
@@ -139,13 +140,12 @@ fn missing(decoder: &mut Decoder<Cursor<&[u8]>>, bytes: &[u8], kind: SampleForma
     None
 }
 
-/// The `tiff` crate ends LZW at its end code alone, and libtiff where the samples are complete.
+/// Rewords the error of LZW data without an end code. The `tiff` crate needs the code; libtiff stops at the last sample.
 pub(super) fn of_lzw(error: Error) -> Error {
     match error {
         Error::Decode { path, reason } if reason.contains("no lzw end code") => {
             let reason =
-                "it is a tiff whose LZW data has no end code, which this decoder does not read, though others \
-                          may if it is not damaged"
+                "its LZW data has no end code, which this decoder requires; if it is not damaged, other programs can read it"
                     .into();
             Error::Unsupported { path, reason }
         }
@@ -153,6 +153,7 @@ pub(super) fn of_lzw(error: Error) -> Error {
     }
 }
 
+/// Decodes a file whose format [`SampleFormat::is_read`].
 fn decode_kind(
     kind: SampleFormat,
     mut decoder: Decoder<Cursor<&[u8]>>,
@@ -174,7 +175,7 @@ fn decode_kind(
     };
     let (width, height) = decoder.dimensions().map_err(of_tiff)?;
     let pixels = limits.check_pixels(path, (width, height))?;
-    // At most what the decoder gives, what it unpacks it from, and our own. A palette's file is copied.
+    // The output of the decoder, its unpacked input, and the output of this function. A file with a palette is copied.
     let sample = u64::from(kind.bits.div_ceil(8));
     let stored = pixels * sample * u64::from(kind.samples);
     let channels = if matches!(kind.photometric, PALETTE | YCBCR) { 3 } else { 1 };
@@ -185,9 +186,9 @@ fn decode_kind(
     let mut palette = Vec::new();
     let decoded = if kind.photometric == PALETTE {
         palette = colors(decoder.get_tag_u16_vec(Tag::ColorMap).map_err(of_tiff)?, kind.bits).ok_or_else(|| {
-            Error::Decode { path: path.into(), reason: "its palette has not three values for each index".into() }
+            Error::Decode { path: path.into(), reason: "its palette does not have three values for each index".into() }
         })?;
-        // The decoder refuses palettes, and reads the same samples as gray.
+        // The decoder refuses palettes, but reads the same samples as gray.
         let mut gray = bytes.to_vec();
         set_gray(&mut gray);
         let decoder = Decoder::new(Cursor::new(gray)).map_err(of_tiff)?;
@@ -209,7 +210,7 @@ fn decode_kind(
         match kind.photometric {
             PALETTE => {
                 for (pixel, index) in line.chunks_exact_mut(3).zip(unpack(stored, kind.bits)) {
-                    // As many colors as there are indices.
+                    // The palette has a color for every index.
                     pixel.copy_from_slice(&palette.get(usize::from(index)).copied().unwrap_or_default());
                 }
             }
@@ -219,7 +220,7 @@ fn decode_kind(
                 }
             }
             _ if kind.bits < 8 => {
-                // 3 or 15 is white: 255 is a multiple of both.
+                // White is 3 or 15, and 255 is a multiple of both.
                 let step = 255 / ((1u16 << kind.bits) - 1) as u8;
                 for (level, value) in line.iter_mut().zip(unpack(stored, kind.bits)) {
                     *level = value * step;
@@ -237,6 +238,7 @@ fn decode_kind(
     Ok(Levels { width, height, channels, deep, bytes: levels, orientation, lossy })
 }
 
+/// Converts limits for the decoder.
 fn within(limits: &Limits) -> tiff::decoder::Limits {
     let bytes = usize::try_from(limits.memory).unwrap_or(usize::MAX);
     let mut within = tiff::decoder::Limits::default();
@@ -244,13 +246,14 @@ fn within(limits: &Limits) -> tiff::decoder::Limits {
     within
 }
 
-/// Values of fewer than 9 bits, the first in a byte's highest bits.
+/// Returns values of at most 8 bits, the first in the highest bits of a byte.
 fn unpack(row: &[u8], bits: u16) -> impl Iterator<Item = u8> + '_ {
     let (each, mask) = (8 / bits, (0xffu16 >> (8 - bits)) as u8);
     row.iter().flat_map(move |&byte| (1..=each).map(move |place| (byte >> (8 - place * bits)) & mask))
 }
 
-/// A palette's reds, then its greens, then its blues, of 16 bits; some programs write 8, and some 8 and a byte of 0.
+/// Converts a palette: all reds, then all greens, then all blues, in 16 bits. Some programs write 8 bits, or 8 bits and a
+/// zero byte.
 fn colors(map: Vec<u16>, bits: u16) -> Option<Vec<[u8; 3]>> {
     let count = 1 << bits;
     let (red, rest) = map.split_at_checked(count)?;
@@ -265,14 +268,14 @@ fn colors(map: Vec<u16>, bits: u16) -> Option<Vec<[u8; 3]>> {
     (blue.len() == count).then(|| red.iter().zip(green).zip(blue).map(|((&r, &g), &b)| [r, g, b].map(level)).collect())
 }
 
-/// ITU-R BT.601, full range, as JPEG and the TIFF standard's default have it.
+/// Converts YCbCr to RGB by ITU-R BT.601 with full range, the default of JPEG and of TIFF.
 fn rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
     // The casts saturate.
     [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb].map(|level| (level + 0.5) as u8)
 }
 
-/// Sets the first page's photometric interpretation to gray, in place; leaves anything that is no TIFF as it is.
+/// Sets the photometric interpretation of the first page to gray, in place. Other files stay unchanged.
 fn set_gray(bytes: &mut [u8]) {
     let little = bytes.first() == Some(&b'I');
     let number = |at: usize, length: usize, bytes: &[u8]| -> Option<usize> {
@@ -280,7 +283,7 @@ fn set_gray(bytes: &mut [u8]) {
         let fold = |number: usize, byte: &u8| number << 8 | usize::from(*byte);
         Some(if little { part.iter().rev().fold(0, fold) } else { part.iter().fold(0, fold) })
     };
-    // Offsets of 4 bytes and entries of 12, or, in a BigTIFF, of 8 and of 20.
+    // TIFF has offsets of 4 bytes and entries of 12, BigTIFF offsets of 8 and entries of 20.
     let big = number(2, 2, bytes) == Some(43);
     let (offset, counts, entry) = if big { ((8, 8), 8, 20) } else { ((4, 4), 2, 12) };
     let Some(directory) = number(offset.0, offset.1, bytes) else { return };
@@ -288,7 +291,7 @@ fn set_gray(bytes: &mut [u8]) {
     for index in 0..count.min(1 << 16) {
         let at = directory.saturating_add(counts + index * entry);
         if number(at, 2, bytes) == Some(usize::from(Tag::PhotometricInterpretation.to_u16())) {
-            // The value, of 2 bytes, stands where an offset would.
+            // The value of 2 bytes takes the place of an offset.
             let value = at + if big { 12 } else { 8 };
             let gray = if little { BLACK_IS_ZERO.to_le_bytes() } else { BLACK_IS_ZERO.to_be_bytes() };
             if let Some(place) = bytes.get_mut(value..value + 2) {

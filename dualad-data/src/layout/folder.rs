@@ -1,4 +1,4 @@
-//! One's own images: a folder of normal ones, and perhaps some to test with.
+//! The layout of a plain folder: normal images, and optionally test images.
 
 use std::path::Path;
 
@@ -14,11 +14,11 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let normal = recognize::only(root, recognize::plain(root)?)?;
     let name = display_name(root);
     let mut left_out = LeftOut { top: root, category: &name, findings };
-    let advice = format!("normal images are those in {} itself; move them there, or away", normal.display());
+    let advice = format!("the normal images are those in {}; move these there, or elsewhere", normal.display());
     let is_read = |folder: &Path| {
         normal.starts_with(folder) || [mvtec::TEST, mvtec::TRUTH].iter().any(|name| folder == root.join(name))
     };
-    // From the root down to the normal images: each folder may have others beside the one that leads there.
+    // Each folder from the root to the normal images may have other folders in it.
     for folder in normal.ancestors().take_while(|folder| folder.starts_with(root)) {
         let inner = list(folder)?.folders;
         left_out.folders(inner.iter().filter(|inner| !is_read(&inner.path)), &advice);

@@ -1,4 +1,4 @@
-//! Images where no reader looks. A user put them there for something: they are named, and not passed over.
+//! Findings for images in places that no reader reads. The user has put them there for a reason.
 
 use std::path::Path;
 
@@ -6,26 +6,26 @@ use super::listing::{Folder, list};
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 
-/// How deep below a folder that is not read images are looked for: as deep as any layout has them.
+/// The depth to which a folder that is not read is searched for images: the depth of the deepest layout.
 const DEPTH: usize = 4;
 
-/// Who hears of images that are not read: the findings of one category, or, without a name, of the dataset.
+/// The collector of findings for unused images of a category, or of the dataset if `category` is empty.
 pub(crate) struct LeftOut<'a> {
-    /// The folder that is read; what a link into it holds is not lost.
+    /// The folder that is read. Links to folders in it need no finding.
     pub(crate) top: &'a Path,
     pub(crate) category: &'a str,
     pub(crate) findings: &'a mut Vec<Finding>,
 }
 
 impl LeftOut<'_> {
-    /// `count` images that lie loose in a folder.
+    /// Reports `count` images directly in a folder.
     pub(crate) fn loose(&mut self, folder: &Path, count: usize, advice: &str) {
         if count > 0 {
             self.add(folder, format!("{} left out: {advice}", images(count, "in it")));
         }
     }
 
-    /// Those of these folders that hold images, themselves or further down.
+    /// Reports the folders that have images in them or in their subfolders.
     pub(crate) fn folders<'f>(&mut self, folders: impl IntoIterator<Item = &'f Folder>, advice: &str) {
         for folder in folders {
             match below(&folder.path, self.top, DEPTH) {
@@ -49,7 +49,7 @@ fn images(count: usize, place: &str) -> String {
     if count == 1 { format!("1 image {place} is") } else { format!("{count} images {place} are") }
 }
 
-/// How many images are in a folder and below it.
+/// Returns the number of images in a folder and its subfolders.
 fn below(folder: &Path, top: &Path, depth: usize) -> Result<usize> {
     if is_link_within(folder, top) {
         return Ok(0);
@@ -64,8 +64,8 @@ fn below(folder: &Path, top: &Path, depth: usize) -> Result<usize> {
     Ok(count)
 }
 
-/// Whether a link on the way leads back into the dataset, or to a folder around it: what is there is read, or named, where
-/// it really is.
+/// Returns whether a folder is reached by a link into the dataset or to a parent of it. Its images are read or reported in
+/// their real place.
 fn is_link_within(folder: &Path, top: &Path) -> bool {
     let (Ok(target), Ok(real)) = (folder.canonicalize(), top.canonicalize()) else { return false };
     let direct = folder.strip_prefix(top).map(|rest| real.join(rest));

@@ -1,4 +1,4 @@
-//! One folder's content, sorted. No reader goes deeper than its layout does, so a loop of links cannot hold it.
+//! The sorted content of a folder. Readers search to a fixed depth, so loops of links end.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -7,18 +7,20 @@ use crate::error::{Error, Result};
 
 const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
 
+/// A folder in a listing.
 pub(crate) struct Folder {
     pub(crate) name: OsString,
     pub(crate) path: PathBuf,
 }
 
+/// The folders and images directly in a folder.
 #[derive(Default)]
 pub(crate) struct Listing {
     pub(crate) folders: Vec<Folder>,
     pub(crate) images: Vec<PathBuf>,
 }
 
-/// Folders and image files, each sorted by name; a link that leads nowhere counts as a file, so that a check names it.
+/// Lists folders and image files, each sorted by name. A broken link counts as a file, so that a check reports it.
 pub(crate) fn list(folder: &Path) -> Result<Listing> {
     let io = |error| Error::Io { action: "list", path: folder.into(), error };
     let mut listing = Listing::default();
@@ -29,7 +31,7 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
             continue;
         }
         let path = entry.path();
-        // What the entry itself says spares a look at every one of a million files; a link has to be followed.
+        // The type in the entry avoids a system call for each of a million files. Links have to be followed.
         let kind = entry.file_type().map_err(io)?;
         if kind.is_dir() || kind.is_symlink() && path.is_dir() {
             listing.folders.push(Folder { name, path });
@@ -42,7 +44,7 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
     Ok(listing)
 }
 
-/// [`list`], and nothing for a folder that does not exist.
+/// Lists a folder like [`list`]. A folder that does not exist is empty.
 pub(crate) fn list_if_there(folder: &Path) -> Result<Listing> {
     if folder.is_dir() { list(folder) } else { Ok(Listing::default()) }
 }
@@ -56,12 +58,12 @@ fn name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
 }
 
-/// A file's name without its extension.
+/// Returns the name of a file without its extension.
 pub(crate) fn stem(path: &Path) -> &OsStr {
     path.file_stem().unwrap_or_default()
 }
 
-/// A folder's name for people. A relative root such as `.` or `..` gets the name of the folder that it stands for.
+/// Returns the name of a folder for display. A path such as `.` or `..` gets the name of the folder it refers to.
 pub(crate) fn display_name(folder: &Path) -> String {
     let name = folder.file_name().map(OsStr::to_os_string);
     let name = name.or_else(|| folder.canonicalize().ok().and_then(|path| path.file_name().map(OsStr::to_os_string)));

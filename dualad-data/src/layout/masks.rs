@@ -1,4 +1,4 @@
-//! Which mask belongs to which image: found by stem, as an image's place in a listing says nothing about its mask's.
+//! The assignment of masks to images by their stems. Positions in listings do not correspond.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,13 +10,14 @@ use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
 use crate::sample::Sample;
 
-/// The masks of one type of defect.
+/// The masks of one defect type.
 pub(crate) struct Masks {
     by_stem: BTreeMap<OsString, Vec<MaskFile>>,
-    /// MVTec LOCO has a folder of masks for each image.
+    /// The folders of masks, one for each image (MVTec LOCO), and whether an image uses it.
     folders: Vec<(Folder, bool)>,
 }
 
+/// A mask file and the image that uses it.
 struct MaskFile {
     path: PathBuf,
     image: Option<PathBuf>,
@@ -31,16 +32,16 @@ impl Masks {
         Self { by_stem, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
     }
 
-    /// Gives an image its mask `<stem>_mask.*`, or else `<stem>.*`, or else all of the folder `<stem>`. Two files that fit
-    /// are named, and the first by name is taken.
+    /// Assigns the mask `<stem>_mask.*` to an image, or else `<stem>.*`, or else all masks of the folder `<stem>`. If several
+    /// files match, the first by name is used, and a finding reports the others.
     pub(crate) fn pair(&mut self, sample: &mut Sample, findings: &mut Vec<Finding>) -> Result<()> {
         let mut with_suffix = stem(&sample.path).to_os_string();
         with_suffix.push("_mask");
         let keys = [with_suffix.as_os_str(), stem(&sample.path)];
         if keys.iter().all(|&key| self.by_stem.contains_key(key)) {
-            // The one without the suffix fits no other image: it is not to be called unpaired too.
+            // The mask without the suffix matches no other image. It is reported here, and not as unpaired.
             for mask in self.by_stem.get_mut(stem(&sample.path)).into_iter().flatten() {
-                let what = format!("{} fits it too, and is not used", mask.path.display());
+                let what = format!("{} matches it too, and is not used", mask.path.display());
                 findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
                 mask.image = Some(sample.path.clone());
             }
@@ -55,7 +56,7 @@ impl Masks {
         let mut ambiguous =
             |what| findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
         if several {
-            ambiguous(format!("several masks have its stem; {} is taken", mask.path.display()));
+            ambiguous(format!("several masks have its stem; {} is used", mask.path.display()));
         }
         match &mask.image {
             Some(other) => ambiguous(format!(
@@ -69,7 +70,7 @@ impl Masks {
         Ok(())
     }
 
-    /// Each mask of such a folder marks one defect, by a gray value that tells its type.
+    /// Assigns a folder of masks. Each of its masks marks one defect, with a gray value that encodes the type.
     fn pair_folder(&mut self, sample: &mut Sample) -> Result<()> {
         let Some((folder, used)) = self.folders.iter_mut().find(|(folder, _)| folder.name == stem(&sample.path)) else {
             return Ok(());
@@ -83,7 +84,7 @@ impl Masks {
         Ok(())
     }
 
-    /// Names what no image took. `images` is where those would have to be.
+    /// Reports masks without an image. `images` is the place where the images should be.
     pub(crate) fn report_unpaired(self, category: &str, images: &str, findings: &mut Vec<Finding>) {
         let mut add = |path: &Path, what| findings.push(Finding::new(FindingKind::UnpairedMask, category, path, what));
         for mask in self.by_stem.into_values().flatten().filter(|mask| mask.image.is_none()) {

@@ -1,4 +1,4 @@
-//! How datasets lie on disk. Each reader lists folders, and nothing else: what is in the files is [`crate::Check`]'s job.
+//! The layouts of datasets on disk. The readers only list folders: [`crate::Check`] reads the files.
 
 mod folder;
 mod left_out;
@@ -17,46 +17,46 @@ use crate::sample::Category;
 use names::GOOD;
 use recognize::FolderKind;
 
-/// How a dataset lies on disk.
+/// The layout of a dataset on disk.
 ///
-/// Hidden files and files without an image's extension (png, jpg, jpeg, bmp, tif, tiff, webp; in any case) are passed
-/// over. Everything is sorted by name, byte by byte, on every platform. Images in a place that the layout does not read
-/// are findings ([`crate::FindingKind::LeftOut`], [`crate::FindingKind::UnpairedMask`]), and never passed over.
+/// Hidden files and files without an image extension (png, jpg, jpeg, bmp, tif, tiff, webp, in upper or lower case) are
+/// ignored. Everything is sorted by name, byte by byte, on every platform. Images in a place where the layout has none are
+/// findings ([`crate::FindingKind::LeftOut`], [`crate::FindingKind::UnpairedMask`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {
     /// MVTec AD, or any folder like it: `<category>/train/good`, `<category>/test/<type>` and
-    /// `<category>/ground_truth/<type>/<stem>_mask.png` (or `<stem>.png`, or, as in MVTec LOCO, a folder `<stem>` whose
-    /// masks count together, by any value but 0). The root may be one category itself.
+    /// `<category>/ground_truth/<type>/<stem>_mask.png`. The mask may also be `<stem>.png`, or, as in MVTec LOCO, all masks
+    /// of a folder `<stem>`, in which every value except 0 marks a defect. The root may be a category itself.
     Mvtec,
-    /// VisA: `split_csv/1cls.csv` names every image and mask.
+    /// VisA: `split_csv/1cls.csv` lists every image and mask.
     ///
     /// Its first line names the columns, in any order: `object` (the category), `split` (`train` or `test`), `label`
-    /// (`normal` or `anomaly`; anything else is a type of defect, and a finding), `image` and `mask` (paths relative to the
-    /// root, with `/`; a mask may be empty). Further columns are passed over, as are the masks of normal images.
+    /// (`normal` or `anomaly`; any other value is a defect type, and a finding), `image` and `mask` (paths relative to the
+    /// root, with `/`; the mask may be empty). Other columns and the masks of normal images are ignored.
     Visa,
-    /// Normal images in one folder (the root itself, its `train`, `train/good` or `good`), and, if there is a `test`
-    /// folder, test images in `test/good` and `test/<type>`, their masks in `ground_truth` as in MVTec AD.
+    /// A plain folder: normal images in the root, its `train`, `train/good` or `good`. Test images are optional: they lie in
+    /// `test/good` and `test/<type>`, and their masks in `ground_truth`, as in MVTec AD.
     Folder,
 }
 
 impl Layout {
-    /// Recognises the layout of a folder, by the first of these that holds:
+    /// Detects the layout of a folder by the first of these rules that applies:
     ///
-    /// 1. It has `split_csv/1cls.csv`: [`Layout::Visa`].
-    /// 2. Sub-folders of it have images in `train/good`: [`Layout::Mvtec`], each of them a category, as is each other
-    ///    one with images in `train` or `test`.
-    /// 3. Its own `train/good` has images: [`Layout::Mvtec`] of one category.
-    /// 4. Images lie in it, its `train` or its `good`: [`Layout::Folder`].
-    /// 5. Sub-folders, or else its own `train` and `test`, have images without any in `train/good`: [`Layout::Mvtec`]
-    ///    with nothing to learn from, to test on.
-    /// 6. A sub-folder, or else the folder, has an empty `train/good`: [`Layout::Mvtec`].
+    /// 1. The folder has `split_csv/1cls.csv`: [`Layout::Visa`].
+    /// 2. Subfolders have images in `train/good`: [`Layout::Mvtec`]. These subfolders are categories, and so are other
+    ///    subfolders with images in `train` or `test`.
+    /// 3. The folder has images in `train/good`: [`Layout::Mvtec`] with one category.
+    /// 4. The folder, its `train` or its `good` has images: [`Layout::Folder`].
+    /// 5. Subfolders, or else the folder, have images in `train` or `test`, but none in `train/good`: [`Layout::Mvtec`]
+    ///    without training images.
+    /// 6. A subfolder, or else the folder, has an empty `train/good`: [`Layout::Mvtec`].
     ///
-    /// Empty `train` and `test` folders say nothing.
+    /// Empty `train` and `test` folders are ignored.
     ///
     /// # Errors
-    /// [`Error::Layout`] where none holds, where both the folder and its sub-folders are categories by 2 and 3 or by 5,
-    /// and where more than one folder of 4 has images.
+    /// [`Error::Layout`] if no rule applies, if both the folder and its subfolders are categories by rules 2 and 3 or by rule
+    /// 5, and if several folders of rule 4 have images. [`Error::Io`] if a folder cannot be listed.
     ///
     /// ```no_run
     /// use dualad_data::Layout;
@@ -78,6 +78,7 @@ impl Layout {
     }
 }
 
+/// Describes a folder that has no known layout.
 fn nothing(entries: &listing::Listing) -> String {
     if entries.folders.iter().any(|folder| folder.path.join("Data/Images").is_dir()) {
         return format!("it looks like VisA without its {}; VisA's archive has that file", visa::TABLE);
@@ -87,7 +88,7 @@ fn nothing(entries: &listing::Listing) -> String {
     );
     let has_images =
         |folder: &&listing::Folder| listing::list(&folder.path).is_ok_and(|inner| !inner.images.is_empty());
-    // Which of them is the normal one cannot be told: to name one would be to guess.
+    // The folder of normal images is unknown, so all are listed.
     let folders: Vec<_> =
         entries.folders.iter().filter(has_images).map(|folder| folder.name.to_string_lossy()).collect();
     if !folders.is_empty() {

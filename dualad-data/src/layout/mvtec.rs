@@ -15,6 +15,7 @@ const TRAIN: &str = "train";
 pub(crate) const TEST: &str = "test";
 pub(crate) const TRUTH: &str = "ground_truth";
 
+/// Reads the categories of a folder.
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let listing = list(root)?;
     let names = match recognize::folder(root, &listing, Vec::new())? {
@@ -24,11 +25,11 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     };
     let is_category = |folder: &&Folder| names.contains(&folder.name);
     let mut left_out = LeftOut { top: root, category: "", findings };
-    let advice = "beside folders of categories, nothing says what they are; move them away";
+    let advice = "they belong to no category; move them away";
     left_out.loose(root, listing.images.len(), advice);
     let others = listing.folders.iter().filter(|folder| !is_category(folder));
     let advice =
-        format!("it is no category, as it has no images in {TRAIN}/{GOOD}; move it away, or open it by itself");
+        format!("it is not a category, because it has no images in {TRAIN}/{GOOD}; move it away, or open it by itself");
     left_out.folders(others, &advice);
     let categories = listing.folders.iter().filter(is_category);
     categories.map(|folder| read_category(&folder.path, findings)).collect()
@@ -39,13 +40,13 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     let listing = list(folder)?;
     let train = list_if_there(&folder.join(TRAIN))?;
     let mut left_out = LeftOut { top: folder, category: &name, findings };
-    let advice = format!("normal images lie in {TRAIN}/{GOOD}, those to test with in {TEST}/{GOOD} and {TEST}/<type>");
+    let advice = format!("normal images belong in {TRAIN}/{GOOD}, test images in {TEST}/{GOOD} and {TEST}/<type>");
     left_out.loose(folder, listing.images.len(), &advice);
     left_out.folders(
         listing.folders.iter().filter(|inner| ![TRAIN, TEST, TRUTH].iter().any(|n| inner.name == *n)),
         &advice,
     );
-    let advice = format!("training takes those in {TRAIN}/{GOOD} alone");
+    let advice = format!("training reads only {TRAIN}/{GOOD}");
     left_out.loose(&folder.join(TRAIN), train.images.len(), &advice);
     let mut samples = Vec::new();
     for kind in &train.folders {
@@ -63,18 +64,18 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     Ok(Category { name, folder: folder.into(), samples })
 }
 
-/// The images of `test/<type>`, with their masks from `ground_truth/<type>`.
+/// Reads the images of `test/<type>` with their masks from `ground_truth/<type>`.
 pub(crate) fn test_samples(folder: &Path, category: &str, findings: &mut Vec<Finding>) -> Result<Vec<Sample>> {
     let (test, truth) = (folder.join(TEST), folder.join(TRUTH));
     let listing = list_if_there(&test)?;
     let mut left_out = LeftOut { top: folder, category, findings };
-    let advice = format!("nothing says what they are; sort them into {TEST}/{GOOD} and {TEST}/<type of defect>");
+    let advice = format!("their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<defect type>");
     left_out.loose(&test, listing.images.len(), &advice);
     let mut samples = Vec::new();
     for kind in &listing.folders {
         let inner = list(&kind.path)?;
         let mut left_out = LeftOut { top: folder, category, findings };
-        left_out.folders(&inner.folders, &format!("images of {TEST}/<type> lie in that folder itself"));
+        left_out.folders(&inner.folders, &format!("images of {TEST}/<type> belong directly in that folder"));
         masks_among(&inner.images, &kind.path, category, findings);
         if kind.name == GOOD {
             let images = inner.images.into_iter();
@@ -83,7 +84,7 @@ pub(crate) fn test_samples(folder: &Path, category: &str, findings: &mut Vec<Fin
         }
         let name = kind.name.to_string_lossy();
         if may_be_normal(&name) && !inner.images.is_empty() {
-            let what = format!("its images count as defects of the type \"{name}\"; normal ones lie in {TEST}/{GOOD}");
+            let what = format!("its images count as defects of type \"{name}\"; normal ones belong in {TEST}/{GOOD}");
             findings.push(Finding::new(FindingKind::UnclearLabel, category, &kind.path, what));
         }
         let label = Label::Anomalous(name.clone().into_owned());
@@ -99,13 +100,13 @@ pub(crate) fn test_samples(folder: &Path, category: &str, findings: &mut Vec<Fin
     Ok(samples)
 }
 
-/// Names masks that lie loose, those of a type that has no test images at all, and those of normal images.
+/// Reports masks directly in the folder, masks of types without test images, and masks of normal images.
 fn unused_truth(truth: &Path, types: &[Folder], category: &str, findings: &mut Vec<Finding>) -> Result<()> {
     let listing = list_if_there(truth)?;
     if !listing.images.is_empty() {
         let what = format!(
-            "{} not used, as nothing says of which type they are: masks lie in {TRUTH}/<type>/<stem>_mask.png \
-             where their images lie in {TEST}/<type>/<stem>.png",
+            "{} not used, because their types are unknown: the mask of {TEST}/<type>/<stem>.png belongs in \
+             {TRUTH}/<type>/<stem>_mask.png",
             match listing.images.len() {
                 1 => "1 mask in it is".to_string(),
                 masks => format!("{masks} masks in it are"),
@@ -115,7 +116,7 @@ fn unused_truth(truth: &Path, types: &[Folder], category: &str, findings: &mut V
     }
     for kind in &listing.folders {
         if kind.name == GOOD {
-            let advice = "normal images have no defects, so that masks of theirs are not read";
+            let advice = "normal images have no defects, so their masks are not read";
             LeftOut { top: truth, category, findings }.folders([kind], advice);
         } else if !types.iter().any(|known| known.name == kind.name) {
             let images = format!("{TEST}/{}", kind.name.to_string_lossy());

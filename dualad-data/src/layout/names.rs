@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use super::listing;
 use crate::finding::{Finding, FindingKind};
 
-/// The folder of normal images, wherever types of defects have folders.
+/// The name of the folder of normal images, beside the folders of defect types.
 pub(crate) const GOOD: &str = "good";
 
-/// Whether a name is one that people give to normal images, and no reader takes as such.
+/// Returns whether a name other than [`GOOD`] probably stands for normal images.
 pub(super) fn may_be_normal(name: &str) -> bool {
     const NAMES: [&str; 14] = [
         GOOD,
@@ -32,7 +32,7 @@ pub(super) fn may_be_normal(name: &str) -> bool {
     name != GOOD && NAMES.contains(&letters.as_str())
 }
 
-/// Names masks that lie beside their images (`x_mask.png` beside `x.png`), and so pass for images.
+/// Reports masks that lie beside their images (`x_mask.png` beside `x.png`) and are read as images.
 pub(super) fn masks_among(images: &[PathBuf], folder: &Path, category: &str, findings: &mut Vec<Finding>) {
     let stems: BTreeSet<_> = images.iter().map(|path| listing::stem(path)).collect();
     let mut masks = images.iter().filter(|path| {
@@ -43,7 +43,7 @@ pub(super) fn masks_among(images: &[PathBuf], folder: &Path, category: &str, fin
         let name = first.file_name().unwrap_or_default().to_string_lossy();
         let count = 1 + masks.count();
         let what = format!(
-            "{count} of its images {} by name the mask of another ({name}), and yet taken for an image; move masks to \
+            "{count} of its images {} by name the mask of another ({name}), but read as an image; move masks to \
              ground_truth/<type>",
             if count == 1 { "is" } else { "are each" }
         );

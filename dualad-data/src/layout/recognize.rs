@@ -1,4 +1,4 @@
-//! What a folder is, by what is in it and by nothing else: the one place where layouts are told apart.
+//! The detection of layouts, by the content of a folder.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,34 +7,35 @@ use super::listing::{Listing, list_if_there};
 use super::names::GOOD;
 use crate::error::{Error, Result};
 
-/// What a folder can be read as, besides VisA.
+/// The kind of a folder, apart from VisA.
 #[derive(Debug, PartialEq)]
 pub(crate) enum FolderKind {
     /// One category of MVTec AD.
     Category,
-    /// Folders with a category each; their names.
+    /// A folder of categories; their names.
     Categories(Vec<OsString>),
-    /// A plain folder of normal images: the one that has them.
+    /// A plain folder; the path of its normal images.
     Plain(PathBuf),
     /// None of these.
     Nothing,
 }
 
-/// Names that a category's own folders have: one of these is a category itself only if it is a complete one.
+/// The names of folders inside a category. A folder of such a name is a category only if it is complete.
 const RESERVED: [&str; 4] = ["train", "test", "ground_truth", GOOD];
 
-/// How much speaks for a folder's being a category.
+/// The evidence that a folder is a category, from weak to strong.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 enum Evidence {
     None,
     /// An empty `train/good`.
-    Hollow,
+    Empty,
     /// Images somewhere in `train` or `test`.
     Partial,
     /// Images in `train/good`.
     Complete,
 }
 
+/// Returns the evidence that a folder is a category.
 fn evidence(folder: &Path) -> Result<Evidence> {
     let (train, test) = (folder.join("train"), folder.join("test"));
     let good = train.join(GOOD);
@@ -52,16 +53,16 @@ fn evidence(folder: &Path) -> Result<Evidence> {
             }
         }
     }
-    Ok(if good.is_dir() { Evidence::Hollow } else { Evidence::None })
+    Ok(if good.is_dir() { Evidence::Empty } else { Evidence::None })
 }
 
-/// The rules that [`super::Layout::detect`] documents. Two readings of which neither is the better are an error. `plain`
-/// is [`plain`]'s, or nothing where categories are asked for.
+/// Returns the kind of a folder by the rules of [`super::Layout::detect`]. `plain` is the result of [`plain`], or empty if
+/// only categories are wanted. A folder with two equally good readings is an error.
 pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)>) -> Result<FolderKind> {
     let own = evidence(root)?;
     let mut folders = Vec::new();
     for folder in &listing.folders {
-        // A folder that may not be read is no category; the reader names it.
+        // A folder that cannot be listed is not a category. The reader reports it.
         let found = evidence(&folder.path).unwrap_or(Evidence::None);
         if found == Evidence::Complete
             || found > Evidence::None && !RESERVED.iter().any(|reserved| folder.name == *reserved)
@@ -74,8 +75,8 @@ pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)
     let both = || {
         let names: Vec<_> = folders.iter().take(3).map(|(name, _)| name.to_string_lossy()).collect();
         let reason = format!(
-            "it is a category by its own train or test folder, and it holds categories ({}{}): open the one that is \
-             meant, or move the other away",
+            "it is a category by its own train or test folder, and it holds categories ({}{}): open one of them, or move \
+             the other away",
             names.join(", "),
             if folders.len() > names.len() { ", .." } else { "" }
         );
@@ -89,13 +90,13 @@ pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)
         (Evidence::Partial, Evidence::Partial) => Err(both()),
         (_, Evidence::Partial) => Ok(categories()),
         (Evidence::Partial, _) => Ok(FolderKind::Category),
-        (_, Evidence::Hollow) => Ok(categories()),
-        (Evidence::Hollow, _) => Ok(FolderKind::Category),
+        (_, Evidence::Empty) => Ok(categories()),
+        (Evidence::Empty, _) => Ok(FolderKind::Category),
         (Evidence::None, Evidence::None) => Ok(FolderKind::Nothing),
     }
 }
 
-/// The folders that may hold a plain folder's normal images, and how many they hold.
+/// Returns the folders that may hold the normal images of a plain folder, with their numbers of images.
 pub(crate) fn plain(root: &Path) -> Result<Vec<(PathBuf, usize)>> {
     let mut found = Vec::new();
     for folder in [root.to_path_buf(), root.join("train"), root.join("train").join(GOOD), root.join(GOOD)] {
@@ -107,11 +108,11 @@ pub(crate) fn plain(root: &Path) -> Result<Vec<(PathBuf, usize)>> {
     Ok(found)
 }
 
-/// The one folder that holds the normal images.
+/// Returns the only folder that holds normal images.
 pub(crate) fn only(root: &Path, found: Vec<(PathBuf, usize)>) -> Result<PathBuf> {
     let reason = if found.len() > 1 {
         let list: Vec<String> = found.iter().map(|(path, count)| format!("{} has {count}", path.display())).collect();
-        format!("images that may be the normal ones lie in several folders ({}); keep them in one", list.join(", "))
+        format!("several folders may hold the normal images ({}); keep them in one", list.join(", "))
     } else {
         "there are no images in it, nor in its train, train/good or good".into()
     };

@@ -1,4 +1,4 @@
-//! VisA (Zou et al., ECCV 2022): a table says which image is for what.
+//! VisA (Zou et al., ECCV 2022): a table lists the images with their use and label.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -11,12 +11,13 @@ use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
 use crate::sample::{Category, Label, Sample, Split};
 
-/// The one-class split: every normal image that is not for testing is for training.
+/// The table of the one-class split: normal images for training, the others for testing.
 pub(crate) const TABLE: &str = "split_csv/1cls.csv";
 
-/// VisA's own has 800 KiB.
-const LARGEST_TABLE: u64 = 64 << 20;
+/// The largest table in bytes. VisA's table has 800 KiB.
+const MAX_TABLE_BYTES: u64 = 64 << 20;
 
+/// Reads the categories of the table.
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = root.join(TABLE);
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
@@ -31,11 +32,11 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             _ => at(line, "it is not a table of comma-separated values".into()),
         }
     };
-    // Opening a pipe, or reading a device, may never end.
+    // Opening a pipe or reading a device may never end.
     let metadata =
         std::fs::metadata(&table).map_err(|error| Error::Io { action: "read", path: table.clone(), error })?;
-    if !metadata.is_file() || metadata.len() > LARGEST_TABLE {
-        let reason = format!("its {} is not a file of at most {} MiB", table.display(), LARGEST_TABLE >> 20);
+    if !metadata.is_file() || metadata.len() > MAX_TABLE_BYTES {
+        let reason = format!("its {} is not a file of at most {} MiB", table.display(), MAX_TABLE_BYTES >> 20);
         return Err(Error::Layout { path: root.into(), reason });
     }
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&table).map_err(of_csv)?;
@@ -62,8 +63,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         };
         if !matches!(label, "normal" | "anomaly" | "") && unclear.insert((object.to_string(), label.to_string())) {
             let what = format!(
-                "line {line}: column label is \"{label}\", which counts as a type of defect; write normal or anomaly, in \
-                 lower case, where that is meant"
+                "line {line}: column label is \"{label}\", which counts as a defect type; if normal or anomaly is meant, write \
+                 it in lower case"
             );
             findings.push(Finding::new(FindingKind::UnclearLabel, object, &table, what));
         }
@@ -75,14 +76,15 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         if split == Split::Train && label.is_anomalous() {
             return Err(at(
                 line,
-                "columns split and label say an anomalous image is for training; normal ones alone are".into(),
+                "columns split and label name an anomalous image for training; only normal images can be trained on"
+                    .into(),
             ));
         }
         let path =
             |column, value| path_within(root, value).map_err(|reason| at(line, format!("column {column} {reason}")));
         let mut sample = Sample::new(path("image", image)?, object, split, label);
         if let Some(first) = lines.insert(sample.path.clone(), line) {
-            let what = format!("{TABLE} names it in line {first} and again in line {line}; remove one");
+            let what = format!("{TABLE} lists it in line {first} and in line {line}; remove one");
             findings.push(Finding::new(FindingKind::Duplicate, object, &sample.path, what));
         }
         sample.mask_rule = MaskRule::NonZero;
@@ -100,22 +102,22 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     categories.collect()
 }
 
-/// A path that the table names: relative to the root, `/` between its parts, and not out of the root.
+/// Returns the path of a table entry: relative to the root, with `/` between its parts, and inside the root.
 fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
     if value.is_empty() {
         return Err("is empty; fill it in".into());
     }
     if !Path::new(value).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(format!("is \"{value}\"; name what lies within the dataset's folder"));
+        return Err(format!("is \"{value}\"; name a file inside the folder of the dataset"));
     }
     Ok(value.split('/').fold(root.to_path_buf(), |path, part| path.join(part)))
 }
 
-/// Finds masks that the table does not name, by stem, and names those that belong to no image.
+/// Finds masks that the table does not list, by their stems, and reports masks without an image.
 fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Vec<Finding>) -> Result<()> {
     let named: BTreeSet<PathBuf> = samples.iter().flat_map(|sample| sample.masks.iter().cloned()).collect();
     let mut images = BTreeMap::<PathBuf, PathBuf>::new();
-    // Tables of other hands name one black mask for all normal images.
+    // Some tables list one black mask for all normal images.
     for sample in samples.iter().filter(|sample| sample.label.is_anomalous()) {
         let [mask, ..] = &sample.masks[..] else { continue };
         if let Some(other) = images.insert(mask.clone(), sample.path.clone()).filter(|other| *other != sample.path) {
@@ -134,13 +136,13 @@ fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Ve
     not_in_table(&data.join("Images"), name, samples, findings)
 }
 
-/// Names the folders with images that the table does not.
+/// Reports folders with images that the table does not list.
 fn not_in_table(images: &Path, name: &str, samples: &[Sample], findings: &mut Vec<Finding>) -> Result<()> {
     let named: BTreeSet<&Path> = samples.iter().map(|sample| sample.path.as_path()).collect();
     for folder in list_if_there(images)?.folders {
         let all = list_if_there(&folder.path)?.images;
         let count = all.iter().filter(|image| !named.contains(image.as_path())).count();
-        let advice = format!("{TABLE} does not name them; add lines for them, or move them away");
+        let advice = format!("{TABLE} does not list them; add lines for them, or move them away");
         LeftOut { top: images, category: name, findings }.loose(&folder.path, count, &advice);
     }
     Ok(())

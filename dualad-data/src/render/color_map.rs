@@ -1,24 +1,24 @@
-//! Color maps in which equal steps look equal.
+//! Perceptually uniform color maps.
 //!
-//! Nathaniel J. Smith, Stefan van der Walt and (viridis) Eric Firing drew them for matplotlib and gave them to the public
-//! domain (CC0): <https://bids.github.io/colormap/>. Of their 256 colors every eighth or so is kept; interpolating
-//! between them comes within 2 of 255 of the others.
+//! The color maps of matplotlib by Nathaniel J. Smith, Stefan van der Walt and (viridis) Eric Firing, in the public domain
+//! (CC0): <https://bids.github.io/colormap/>. About every eighth of their 256 colors is kept. Interpolation reproduces the
+//! others to within 2 of 255.
 
 use image::Rgb;
 
-/// From the lowest score to the highest. Lightness rises all the way, so that a gray print keeps the order.
+/// A color map from the lowest score to the highest. Lightness increases monotonically, so a gray print keeps the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ColorMap {
-    /// Black, purple, red, yellow: a hot spot glows.
+    /// Black, purple, red, yellow.
     #[default]
     Inferno,
-    /// Blue, green, yellow: normal regions stay visible under it.
+    /// Blue, green, yellow. Normal regions stay visible below it.
     Viridis,
 }
 
 impl ColorMap {
-    /// The color at a position from 0 to 1; positions outside have that of the nearer end, and NaN that of 0.
+    /// Returns the color at a position from 0 to 1. Positions outside are clamped, and NaN counts as 0.
     pub fn color(self, position: f32) -> Rgb<u8> {
         let table = match self {
             Self::Inferno => &INFERNO,
@@ -26,7 +26,7 @@ impl ColorMap {
         };
         let last = table.len() - 1;
         let place = position.clamp(0.0, 1.0) * last as f32;
-        // A cast takes NaN to 0.
+        // The cast converts NaN to 0.
         let (index, part) = (place as usize, place.fract().max(0.0));
         let (from, to) = (table[index], table[(index + 1).min(last)]);
         let mix = |from: u8, to: u8| (f32::from(from) + (f32::from(to) - f32::from(from)) * part).round() as u8;

@@ -1,16 +1,16 @@
-//! Pictures from pictures: outlines, rows and columns.
+//! Outlines, and pictures in rows and columns.
 
 use image::{GrayImage, Rgb, RgbImage};
 
-use super::error::RenderError;
-use crate::error::Result;
+use crate::error::{RenderError, Result};
 
-/// Pixels between two pictures, and what is seen there.
+/// The gap between two pictures in pixels.
 const GAP: u32 = 8;
-const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
+/// The color of the gap.
+const BACKGROUND: Rgb<u8> = Rgb([255, 255, 255]);
 
-/// Draws the contour of a mask: its own pixels (any but 0) that have one of their four neighbors outside it. Outside the
-/// picture is outside the mask.
+/// Draws the outline of a mask: its pixels (of any value except 0) with at least one of their four neighbors outside the
+/// mask. Pixels outside the picture are outside the mask.
 ///
 /// ```
 /// use dualad_data::image_crate::{GrayImage, Luma, Rgb, RgbImage};
@@ -27,12 +27,12 @@ const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 /// ```
 ///
 /// # Errors
-/// [`RenderError::Size`] where the two differ in size.
+/// [`RenderError::Size`] if the image and the mask differ in size.
 pub fn outline(image: &mut RgbImage, mask: &GrayImage, color: Rgb<u8>) -> Result<()> {
     if image.dimensions() != mask.dimensions() {
         return Err(RenderError::Size { mask: mask.dimensions(), image: image.dimensions() }.into());
     }
-    // An index below 0 wraps to one that lies outside too.
+    // An index below 0 wraps to one outside the picture.
     let inside = |x: u32, y: u32| mask.get_pixel_checked(x, y).is_some_and(|pixel| pixel.0 != [0]);
     for (x, y, pixel) in image.enumerate_pixels_mut() {
         let enclosed = || {
@@ -48,7 +48,7 @@ pub fn outline(image: &mut RgbImage, mask: &GrayImage, color: Rgb<u8>) -> Result
     Ok(())
 }
 
-/// The pictures side by side with a white gap of 8 pixels; lower ones are centerd.
+/// Joins pictures side by side, with a white gap of 8 pixels. Lower pictures are centered vertically.
 ///
 /// ```
 /// use dualad_data::image_crate::RgbImage;
@@ -60,7 +60,7 @@ pub fn outline(image: &mut RgbImage, mask: &GrayImage, color: Rgb<u8>) -> Result
 /// ```
 ///
 /// # Errors
-/// [`RenderError::Argument`] for no picture and for more pixels than an image can have.
+/// [`RenderError::Argument`] for an empty list, and for a result of more than 2^30 pixels.
 pub fn strip(images: &[&RgbImage]) -> Result<RgbImage> {
     let sizes = || images.iter().map(|image| image.dimensions());
     let (width, height) = (total(sizes().map(|(width, _)| width))?, sizes().map(|(_, height)| height).max());
@@ -73,7 +73,7 @@ pub fn strip(images: &[&RgbImage]) -> Result<RgbImage> {
     Ok(strip)
 }
 
-/// The pictures from top to bottom with a white gap of 8 pixels; narrower ones are centerd.
+/// Joins pictures from top to bottom, with a white gap of 8 pixels. Narrower pictures are centered horizontally.
 ///
 /// ```
 /// use dualad_data::image_crate::RgbImage;
@@ -85,7 +85,7 @@ pub fn strip(images: &[&RgbImage]) -> Result<RgbImage> {
 /// ```
 ///
 /// # Errors
-/// As [`strip`]'s.
+/// The errors of [`strip`].
 pub fn stack(images: &[&RgbImage]) -> Result<RgbImage> {
     let sizes = || images.iter().map(|image| image.dimensions());
     let (width, height) = (sizes().map(|(width, _)| width).max(), total(sizes().map(|(_, height)| height))?);
@@ -98,30 +98,32 @@ pub fn stack(images: &[&RgbImage]) -> Result<RgbImage> {
     Ok(stack)
 }
 
-/// The sides and the gaps between them.
+/// Returns the sum of the sides and of the gaps between them.
 fn total(sides: impl Iterator<Item = u32>) -> Result<u32, RenderError> {
     let sum = sides.map(u64::from).reduce(|sum, side| sum + u64::from(GAP) + side);
     let Some(sum) = sum else {
         let advice = "give at least one picture";
         return Err(RenderError::Argument { argument: "the list of pictures", value: "empty".to_owned(), advice });
     };
-    // A picture's gap must fit after it too, where the next one would start.
+    // The loops add a gap after the last picture too.
     if sum > u64::from(u32::MAX - GAP) { Err(too_large(format!("{sum} pixels long"))) } else { Ok(sum as u32) }
 }
 
+/// Creates a blank picture.
 fn canvas(width: u32, height: u32) -> Result<RgbImage, RenderError> {
-    // Far more than a screen shows, and far less than an allocation that aborts.
-    const MOST: u64 = 1 << 30;
-    if u64::from(width) * u64::from(height) > MOST {
+    // Larger than any screen, and small enough to be allocated.
+    const MAX_PIXELS: u64 = 1 << 30;
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(too_large(format!("{width} x {height} pixels")));
     }
-    Ok(RgbImage::from_pixel(width, height, PAPER))
+    Ok(RgbImage::from_pixel(width, height, BACKGROUND))
 }
 
 fn too_large(value: String) -> RenderError {
     RenderError::Argument { argument: "the joined picture", value, advice: "join fewer or smaller pictures" }
 }
 
+/// Copies a picture to a position of the canvas.
 fn paste(canvas: &mut RgbImage, image: &RgbImage, left: u32, top: u32) {
     for (x, y, pixel) in image.enumerate_pixels() {
         if let Some(place) = canvas.get_pixel_mut_checked(left + x, top + y) {

@@ -1,15 +1,14 @@
-//! An anomaly map drawn over its image.
+//! Heat maps.
 
 use std::ops::Range;
 
 use image::{Rgb, RgbImage};
 
 use super::color_map::ColorMap;
-use super::error::RenderError;
-use crate::error::Result;
+use crate::error::{RenderError, Result};
 use crate::image::Preprocess;
 
-/// The scores at the two ends of the color map. Fix one for a whole set: only then do equal colors mean equal scores.
+/// The scores at the two ends of the color map. With one scale for a set of images, equal colors mean equal scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     low: f32,
@@ -17,10 +16,10 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// From `low`, and anything below it, to `high`, and anything above it.
+    /// Creates a scale from `low` to `high`. Scores outside are clamped.
     ///
     /// # Errors
-    /// [`RenderError::Argument`] unless both are finite and `low` is not above `high`.
+    /// [`RenderError::Argument`] if one is not finite, or `low` is above `high`.
     pub fn new(low: f32, high: f32) -> Result<Self> {
         if !(low.is_finite() && high.is_finite() && low <= high) {
             let advice = "both ends must be finite, the lower first";
@@ -30,12 +29,11 @@ impl Scale {
         Ok(Self { low, high })
     }
 
-    /// Between two percentiles, 0 to 100, of all the values of a set of maps together.
-    ///
-    /// A value between two ranks is interpolated. Every value is copied once.
+    /// Creates a scale between two percentiles, 0 to 100, of the values of all maps together. Values between two ranks are
+    /// interpolated.
     ///
     /// # Errors
-    /// [`RenderError::Argument`] for percentiles out of order or range and for a set without values,
+    /// [`RenderError::Argument`] for percentiles out of order or out of range and for a set without values,
     /// [`RenderError::NotFinite`] for a value that is not finite.
     pub fn over<'a>(maps: impl IntoIterator<Item = &'a [f32]>, low: f32, high: f32) -> Result<Self> {
         if !(0.0 <= low && low <= high && high <= 100.0) {
@@ -62,21 +60,21 @@ impl Scale {
             (f64::from(lower) * (1.0 - part) + f64::from(upper) * part) as f32
         };
         let (low, high) = (percentile(low), percentile(high));
-        // Rounding may cross two ends that are all but equal.
+        // Rounding may exchange two nearly equal ends.
         Self::new(low, high.max(low))
     }
 
-    /// The score at and below which everything has the lowest color.
+    /// Returns the score of the lowest color.
     pub fn low(self) -> f32 {
         self.low
     }
 
-    /// The score at and above which everything has the highest color.
+    /// Returns the score of the highest color.
     pub fn high(self) -> f32 {
         self.high
     }
 
-    /// Where a score lies: 0 up to the low end, 1 from the high end on.
+    /// Returns the position of a score in the color map, from 0 (at most the low end) to 1 (at least the high end).
     pub fn position(self, score: f32) -> f32 {
         if score <= self.low {
             0.0
@@ -90,12 +88,13 @@ impl Scale {
     }
 }
 
-/// The image with the map's colors over it: of the image's size, each pixel `1 - opacity` image and `opacity` color.
+/// Draws the colors of a map over its image. Each pixel is `1 - opacity` of the image and `opacity` of the color. The result
+/// has the size of the image.
 ///
-/// `map` is row-major `[rows, columns]`; of another size than the image, it is resized bilinearly with half-pixel centers.
-/// `opacity` is 0 (the image alone) to 1 (the map alone).
+/// `map` is row-major, `[rows, columns]`. It is resized to the image bilinearly, with half-pixel centers. `opacity` is 0 (only
+/// the image) to 1 (only the map).
 ///
-/// A map of a letterboxed input covers the padding too: that one takes [`heat_map_placed`].
+/// The map of a letterboxed input covers the padding too: see [`heat_map_placed`].
 ///
 /// ```
 /// use dualad_data::image_crate::{Rgb, RgbImage};
@@ -110,8 +109,8 @@ impl Scale {
 /// ```
 ///
 /// # Errors
-/// [`RenderError`] for a map of another length than its shape says, for values that are not finite, and for an opacity
-/// out of range.
+/// [`RenderError::MapShape`] if the shape does not match the map, [`RenderError::NotFinite`] for a value that is not finite,
+/// [`RenderError::Argument`] for an opacity out of range.
 pub fn heat_map(
     image: &RgbImage,
     map: &[f32],
@@ -124,13 +123,13 @@ pub fn heat_map(
     draw(image, map, shape, whole, scale, colors, opacity)
 }
 
-/// [`heat_map`] of a map that covers the whole input to which `preprocess` brought the image: what lies over the padding of
-/// a letterbox is cropped away. Cells that are partly padding have no say where others are near.
+/// Draws a heat map like [`heat_map`], of a map that covers the whole input of `preprocess`. The padding of a letterbox is
+/// cropped. Cells that are partly padding have no influence if others are near.
 ///
-/// The arguments are [`heat_map`]'s, in its order, with `preprocess` after the map and its shape.
+/// The arguments are those of [`heat_map`], with `preprocess` after the shape.
 ///
 /// # Errors
-/// As [`heat_map`]'s.
+/// The errors of [`heat_map`].
 pub fn heat_map_placed(
     image: &RgbImage,
     map: &[f32],
@@ -150,7 +149,7 @@ pub fn heat_map_placed(
     draw(image, map, shape, [down, across], scale, colors, opacity)
 }
 
-/// `parts` are the parts of the map's rows and columns that lie over the image.
+/// Draws a heat map. `parts` are the ranges of the rows and columns of the map, from 0 to 1, that cover the image.
 fn draw(
     image: &RgbImage,
     map: &[f32],
@@ -165,7 +164,7 @@ fn draw(
     }
     check_finite(map, 0)?;
     if !(0.0..=1.0).contains(&opacity) {
-        let advice = "choose 0 (the image alone) to 1 (the map alone)";
+        let advice = "choose 0 (only the image) to 1 (only the map)";
         return Err(RenderError::Argument { argument: "the opacity", value: opacity.to_string(), advice }.into());
     }
     let [down, across] = parts;
@@ -189,30 +188,30 @@ fn check_finite(map: &[f32], index: usize) -> Result<(), RenderError> {
     }
 }
 
-/// Written so that neither a difference of two large numbers overflows nor two equal ones come out different.
+/// Interpolates. Differences of large values do not overflow, and two equal values give the same value.
 fn mix(a: f32, b: f32, t: f32) -> f32 {
     if a == b { a } else { a * (1.0 - t) + b * t }
 }
 
 /// Bilinear sampling along one axis.
 struct Axis {
-    /// Where the image begins, in cells, and how many of them a pixel is.
+    /// The start of the image and the size of a pixel, in cells.
     start: f64,
     step: f64,
-    /// The first and the last cell that count.
+    /// The first and the last cell with an influence.
     cells: [usize; 2],
 }
 
 impl Axis {
     fn new(count: usize, part: Range<f64>, pixels: u32) -> Self {
         let (start, end) = (part.start * count as f64, part.end * count as f64);
-        // Rounding must not lose a cell that ends where the image does.
+        // Rounding must not drop a cell that ends at the border of the image.
         let (first, last) = ((start - 1e-9).ceil().max(0.0) as usize, (end + 1e-9).floor() as usize);
         let cells = if first < last { [first, (last - 1).min(count - 1)] } else { [0, count - 1] };
         Self { start, step: (end - start) / f64::from(pixels.max(1)), cells }
     }
 
-    /// The two cells around a pixel's center and the share of the second.
+    /// Returns the two cells around the center of a pixel, and the weight of the second.
     fn at(&self, pixel: u32) -> (usize, usize, f32) {
         let [lowest, highest] = self.cells;
         let center = self.start + (f64::from(pixel) + 0.5) * self.step - 0.5;

@@ -1,4 +1,4 @@
-//! Anomaly maps as pictures: heat maps over the image, outlines of masks, strips side by side, PNG files.
+//! Drawing: heat maps of anomaly maps, outlines of masks, pictures side by side, PNG files.
 //!
 //! ```
 //! use dualad_data::render::{self, ColorMap, Scale};
@@ -6,7 +6,7 @@
 //!
 //! let image = RgbImage::from_pixel(64, 64, Rgb([120, 120, 120]));
 //! let map: Vec<f32> = (0..14 * 14).map(|token| token as f32).collect();
-//! // One scale for every picture of a set, or their colors could not be compared.
+//! // One scale for all pictures of a set makes their colors comparable.
 //! let scale = Scale::over([map.as_slice()], 1.0, 99.5)?;
 //! let heat = render::heat_map(&image, &map, [14, 14], scale, ColorMap::Inferno, 0.5)?;
 //!
@@ -21,12 +21,11 @@
 
 mod color_map;
 mod compose;
-pub(crate) mod error;
 mod heat_map;
 pub(crate) mod png;
 
+pub use crate::error::RenderError;
 pub use color_map::ColorMap;
 pub use compose::{outline, stack, strip};
-pub use error::RenderError;
 pub use heat_map::{Scale, heat_map, heat_map_placed};
 pub use png::save_png;

@@ -1,4 +1,4 @@
-//! PNG files that are either whole or not there.
+//! PNG files.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -6,11 +6,10 @@ use std::path::Path;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ImageBuffer, ImageEncoder, PixelWithColorType};
 
-use super::error::RenderError;
-use crate::error::{Error, Result};
+use crate::error::{Error, RenderError, Result};
 
-/// Writes a picture of 8 bits a channel as PNG, to a temporary name beside the file that is then renamed. Where the path is
-/// a link, the file that it leads to is replaced, and the link stays.
+/// Writes a picture with 8 bits per channel as a PNG file. The file is complete or unchanged: the picture is written under a
+/// temporary name in the same folder and renamed. If the path is a link, its target is replaced.
 ///
 /// ```
 /// use dualad_data::image::{Limits, Picture};
@@ -26,15 +25,15 @@ use crate::error::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// [`Error::Io`] where the disk refuses, [`RenderError::NotAFile`] for a folder, a device, a pipe, and a link that leads
-/// nowhere, [`RenderError::Encode`] for a picture without pixels.
+/// [`Error::Io`] if the file cannot be written, [`RenderError::NotAFile`] for a folder, a device, a pipe, and a broken link,
+/// [`RenderError::Encode`] for a picture without pixels.
 pub fn save_png<P>(path: &Path, image: &ImageBuffer<P, Vec<u8>>) -> Result<()>
 where
     P: PixelWithColorType<Subpixel = u8>,
 {
     let bytes = encode_png(path, image)?;
     dualad_store::write_atomically(path, &bytes).map_err(|error| {
-        // A folder, a device, a pipe, or a link that leads nowhere.
+        // A folder, a device, a pipe, or a broken link.
         if error.kind() == ErrorKind::InvalidInput && path.file_name().is_some() {
             return RenderError::NotAFile { path: path.to_owned() }.into();
         }
@@ -42,13 +41,13 @@ where
     })
 }
 
-/// The file's content; `path` is for the error.
+/// Encodes a picture. `path` is for the error.
 pub(crate) fn encode_png<P>(path: &Path, image: &ImageBuffer<P, Vec<u8>>) -> Result<Vec<u8>>
 where
     P: PixelWithColorType<Subpixel = u8>,
 {
     let mut bytes = Vec::new();
-    // Slower compression makes photographs hardly smaller, and takes ten times as long.
+    // Better compression takes ten times as long, and makes photographs hardly smaller.
     let encoder = PngEncoder::new_with_quality(&mut bytes, CompressionType::Fast, FilterType::Adaptive);
     let (width, height) = image.dimensions();
     // The buffer may be longer than the picture.

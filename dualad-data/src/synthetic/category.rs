@@ -1,8 +1,11 @@
 //! The product categories and their defects.
 
 use std::fmt;
+use std::str::FromStr;
 
-/// What is pictured.
+use crate::error::SyntheticError;
+
+/// A product category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Category {
@@ -12,7 +15,7 @@ pub enum Category {
     Board,
     /// A plain-woven cloth.
     Fabric,
-    /// A turned gear wheel, at any angle.
+    /// A machined gear wheel, at any angle.
     Gear,
     /// A brushed metal plate.
     Plate,
@@ -22,7 +25,7 @@ impl Category {
     /// Every category, by name.
     pub const ALL: [Self; 5] = [Self::Blister, Self::Board, Self::Fabric, Self::Gear, Self::Plate];
 
-    /// The name of its folder.
+    /// Returns the name, which is that of its folder.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Blister => "blister",
@@ -33,7 +36,7 @@ impl Category {
         }
     }
 
-    /// The defects that it can have, by name.
+    /// Returns the defects that it can have, by name.
     pub const fn defects(self) -> &'static [Defect] {
         match self {
             Self::Blister => &[Defect::Dent, Defect::Missing, Defect::Swapped],
@@ -51,24 +54,24 @@ impl fmt::Display for Category {
     }
 }
 
-/// What is wrong with a part.
+/// A type of defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Defect {
     /// A bowl or a bump pressed into the surface.
     Dent,
-    /// A part that is not there: a tablet, a component, a thread, a tooth.
+    /// A missing part: a tablet, a component, a thread, a tooth.
     Missing,
     /// A bright or dark line.
     Scratch,
     /// A blot of oil, water or rust.
     Stain,
-    /// Another part than there should be: another tablet, two components exchanged, a thread of another color.
+    /// A wrong part: another tablet, two exchanged components, a thread of another color.
     Swapped,
 }
 
 impl Defect {
-    /// The name of its folder.
+    /// Returns the name, which is that of its folder.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dent => "dent",
@@ -83,5 +86,17 @@ impl Defect {
 impl fmt::Display for Defect {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Category {
+    type Err = SyntheticError;
+
+    fn from_str(name: &str) -> Result<Self, SyntheticError> {
+        let found = Self::ALL.into_iter().find(|category| category.name() == name);
+        found.ok_or_else(|| SyntheticError::UnknownCategory {
+            name: name.to_owned(),
+            available: Self::ALL.map(Self::name).join(", "),
+        })
     }
 }

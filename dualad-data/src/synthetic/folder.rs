@@ -1,4 +1,4 @@
-//! The folder that takes a dataset: what in it may be replaced, and how it is without losing anything on the way.
+//! The folder of a generated dataset, which is replaced as a whole and without loss of other files.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,23 +9,21 @@ use std::path::{Path, PathBuf};
 use dualad_store::{UNFINISHED, is_unfinished, sha256_of_file};
 use rayon::prelude::*;
 
-use super::error::SyntheticError;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SyntheticError};
 
-/// The file that tells a folder of ours: hidden, of a name that nobody else gives, and with a first line that says so. The
-/// lines after it name every other file, so that one that was added is found, and, once the dataset is complete, the file's
-/// SHA-256 before a tab, so that one that was changed is found too.
+/// The marker file of a generated dataset. After its first line, it lists every other file, which shows added files. Once
+/// the dataset is complete, the SHA-256 and a tab precede each name, which shows changed files.
 const MARKER: &str = ".dualad-synthetic";
 const FIRST_LINE: &str = "A generated dataset: dualad may replace this folder. Its files:";
-/// 100 000 pictures of a few categories take a few MiB.
-const LARGEST_MARKER: u64 = 256 << 20;
+/// The largest marker file in bytes. 100 000 pictures of a few categories take a few MiB.
+const MAX_MARKER_BYTES: u64 = 256 << 20;
 
-/// A dataset's folder and the two beside it that take what is half done.
+/// The folder of a dataset, and two folders beside it for unfinished changes.
 pub(super) struct DatasetFolder {
     folder: PathBuf,
-    /// Where the new dataset grows.
+    /// The folder of the unfinished dataset.
     pub(super) partial: PathBuf,
-    /// Where the one that is replaced waits until the new one is in place.
+    /// The folder of the replaced dataset, until the new one is in place.
     old: PathBuf,
 }
 
@@ -44,15 +42,15 @@ impl DatasetFolder {
         Ok(Self { folder: folder.to_owned(), partial: beside(UNFINISHED, ""), old: beside(".", ".old") })
     }
 
-    /// Fails, and changes nothing, if any of the three folders holds what is not ours. Puts back what an interrupted call
-    /// had moved away, and removes the rest of what it left.
+    /// Restores the dataset that an interrupted call had moved, and removes its other files. Fails without any change if one
+    /// of the three folders contains foreign files.
     pub(super) fn prepare(&self) -> Result<()> {
-        if let Some(found) = stranger(&self.folder, false)? {
+        if let Some(found) = foreign_file(&self.folder, false)? {
             return Err(SyntheticError::FolderInUse { folder: self.folder.clone(), found }.into());
         }
         for (leftover, growing) in [(&self.partial, true), (&self.old, false)] {
-            if stranger(leftover, growing)?.is_some() {
-                let advice = "it is not from this generator, and a dataset is written there first; move it away";
+            if foreign_file(leftover, growing)?.is_some() {
+                let advice = "it is not from this generator, which writes the dataset there first; move it away";
                 return Err(SyntheticError::NotAFolder { path: leftover.clone(), advice }.into());
             }
         }
@@ -69,7 +67,7 @@ impl DatasetFolder {
         Ok(())
     }
 
-    /// Makes the folder in which the dataset grows; told as ours before anything else is in it.
+    /// Creates the folder of the unfinished dataset, with the marker as its first file.
     pub(super) fn begin<'a>(&self, files: impl Iterator<Item = &'a str>) -> Result<()> {
         create(&self.partial)?;
         let mut text = format!("{FIRST_LINE}\n");
@@ -81,7 +79,7 @@ impl DatasetFolder {
         fs::write(&marker, text).map_err(io("write", &marker))
     }
 
-    /// Writes down what the files hold.
+    /// Writes the digests of the files to the marker.
     pub(super) fn seal(&self, files: &[&str]) -> Result<()> {
         let sums = files.par_iter().map(|file| Ok(format!("{}\t{file}\n", sum(&self.partial.join(file))?)));
         let text = format!("{FIRST_LINE}\n{}", sums.collect::<Result<String>>()?);
@@ -89,7 +87,7 @@ impl DatasetFolder {
         dualad_store::write_atomically(&marker, text.as_bytes()).map_err(io("write", &marker))
     }
 
-    /// Moves the finished dataset to its place, and one that was there out of the way until that is done.
+    /// Moves the finished dataset to its place. An existing dataset is moved away first, and removed afterwards.
     pub(super) fn finish(&self) -> Result<()> {
         let replaces = exists(&self.folder)?;
         if replaces {
@@ -97,28 +95,28 @@ impl DatasetFolder {
         }
         if let Err(error) = fs::rename(&self.partial, &self.folder) {
             if replaces {
-                // Where this fails too, the next call puts it back.
+                // If this fails too, the next call restores it.
                 let _ = fs::rename(&self.old, &self.folder);
             }
             return Err(io("write", &self.folder)(error));
         }
         if replaces {
-            // The dataset is in place: that an old one cannot be removed is no failure. The next call tries again.
+            // The new dataset is in place, so this error is ignored. The next call tries again.
             let _ = fs::remove_dir_all(&self.old);
         }
         Ok(())
     }
 
-    /// Removes what was drawn before an error.
+    /// Removes the unfinished dataset after an error.
     pub(super) fn abandon(&self) {
-        // The first error says more than one about cleaning up.
+        // The first error is more useful than one of the cleanup.
         let _ = fs::remove_dir_all(&self.partial);
     }
 }
 
-/// The first thing in a folder that this generator did not write, relative to the folder; nothing where there is no folder.
-/// While a dataset grows, the marker may be half written.
-fn stranger(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
+/// Returns the first foreign file or folder in a folder, relative to it. A folder that does not exist has none. In an
+/// unfinished dataset (`growing`), the marker may be incomplete.
+fn foreign_file(folder: &Path, growing: bool) -> Result<Option<PathBuf>> {
     match fs::symlink_metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io("read", folder)(error)),
@@ -162,13 +160,12 @@ fn sum(path: &Path) -> Result<String> {
     sha256_of_file(path).map_err(io("read", path))
 }
 
-/// The files that a folder's marker names, each with its sum where that is known, and the marker; `None` where there is no
-/// marker of ours.
+/// Returns the files that the marker lists, with their digests if known, and the marker. `None` without a valid marker.
 fn listed(folder: &Path) -> Result<Option<HashMap<PathBuf, Option<String>>>> {
     let marker = folder.join(MARKER);
-    // Reading a pipe, or what a link leads to, may never end.
+    // Reading a pipe or the target of a link may never end.
     match fs::symlink_metadata(&marker) {
-        Ok(found) if found.is_file() && found.len() <= LARGEST_MARKER => {}
+        Ok(found) if found.is_file() && found.len() <= MAX_MARKER_BYTES => {}
         Ok(_) => return Ok(None),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io("read", &marker)(error)),
@@ -185,6 +182,7 @@ fn listed(folder: &Path) -> Result<Option<HashMap<PathBuf, Option<String>>>> {
     Ok(Some(files.chain([(marker, None)]).collect()))
 }
 
+/// Returns whether a file, folder or link exists.
 fn exists(path: &Path) -> Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -193,10 +191,12 @@ fn exists(path: &Path) -> Result<bool> {
     }
 }
 
+/// Creates a folder and its parents.
 pub(super) fn create(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(io("create", folder))
 }
 
+/// Converts an error of the operating system.
 pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |error| Error::Io { action, path, error }

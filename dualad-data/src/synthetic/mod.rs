@@ -1,11 +1,11 @@
-//! Small datasets that look like industrial inspection, drawn from a seed.
+//! A generator of small synthetic datasets that look like industrial inspection.
 //!
 //! Five categories: two textures ([`Category::Fabric`], [`Category::Plate`]) and three objects ([`Category::Blister`],
-//! [`Category::Board`], [`Category::Gear`]). Every picture has its own pose, light, exposure, texture and sensor noise, so
-//! that comparing pixels with a mean picture finds little. A picture with a defect is its own normal picture, drawn once
-//! more with the defect: the mask is exactly where the two differ.
+//! [`Category::Board`], [`Category::Gear`]). Pose, light, exposure, texture and sensor noise vary between pictures, so a
+//! comparison with a mean picture finds few defects. A picture with a defect is drawn twice, without and with the defect. The
+//! mask marks the pixels that differ.
 //!
-//! [`write()`] makes a folder in the layout of MVTec AD, [`render()`] a single picture.
+//! [`write()`] creates a folder in the layout of MVTec AD, [`render()`] a single picture.
 //!
 //! ```
 //! use dualad_data::synthetic::{self, Category, Defect, Options};
@@ -25,7 +25,6 @@
 mod blister;
 mod board;
 mod category;
-pub(crate) mod error;
 mod fabric;
 mod folder;
 mod gear;
@@ -38,7 +37,7 @@ mod scene;
 mod shape;
 mod write;
 
+pub use crate::error::SyntheticError;
 pub use category::{Category, Defect};
-pub use error::SyntheticError;
 pub use picture::{SIZES, THRESHOLD, render};
 pub use write::{Options, Summary, write};

@@ -3,32 +3,32 @@
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 use super::category::{Category, Defect};
-use super::error::SyntheticError;
 use super::noise::{self, hash};
 use super::scene::{Flaw, Scene};
 use super::shape::{length, minus};
 use super::{blister, board, fabric, gear, plate};
-use crate::error::Result;
+use crate::error::{Result, SyntheticError};
 use crate::random::{Random, Sequence};
 
-/// Sides that a picture can have, in pixels.
+/// The valid sides of a picture in pixels.
 pub const SIZES: std::ops::RangeInclusive<u32> = 32..=4096;
 
-/// The smallest change, in gray levels of 255 in any channel, that counts as a defect's and is kept.
+/// The smallest change of a defect, in levels of 0 to 255 in any channel. Smaller changes are removed from the picture.
 pub const THRESHOLD: u8 = 4;
 
-/// Deviation of the sensor's noise, in gray levels.
+/// The standard deviation of the sensor noise, in levels.
 const SENSOR_NOISE: f32 = 1.4;
 
-/// The share of a picture's pixels that a defect is meant to change, and how often one is drawn anew to get there.
+/// The wanted share of pixels that a defect changes.
 const SHARE: std::ops::Range<f32> = 0.003..0.05;
-const DRAWS: u32 = 8;
+/// The number of attempts to draw a defect with this share.
+const MAX_ATTEMPTS: u32 = 8;
 
-/// Picture `index` of a category and its mask (255 on the defect, 0 elsewhere), both `size` x `size`.
+/// Draws picture `index` of a category and its mask (255 on the defect, 0 elsewhere), both `size` x `size`.
 ///
-/// The mask is 255 exactly where the picture differs from the same picture without the defect, which is
-/// `render(category, seed, index, None, size)`; changes below [`THRESHOLD`] are left out of the picture. Defects cover
-/// mostly 0.3 % to 5 % of the picture. The same arguments give the same bytes on the same machine.
+/// The mask is 255 exactly where the picture differs from the picture without the defect,
+/// `render(category, seed, index, None, size)`. Changes below [`THRESHOLD`] are removed. Most defects cover 0.3 % to 5 % of
+/// the picture. Equal arguments give equal bytes on the same machine.
 ///
 /// ```
 /// use dualad_data::synthetic::{Category, Defect, render};
@@ -44,7 +44,8 @@ const DRAWS: u32 = 8;
 /// ```
 ///
 /// # Errors
-/// [`SyntheticError`] for a size outside [`SIZES`] and a defect that the category does not have.
+/// [`SyntheticError::Option`] for a size outside [`SIZES`], [`SyntheticError::Defect`] for a defect that the category does not
+/// have.
 pub fn render(
     category: Category,
     seed: u64,
@@ -59,17 +60,19 @@ pub fn render(
     let normal = draw(category, seed, &name, None, None, size);
     let Some(defect) = defect else { return Ok((normal, GrayImage::new(size, size))) };
     if !category.defects().contains(&defect) {
-        return Err(SyntheticError::Defect { category, defect }.into());
+        let available: Vec<_> = category.defects().iter().map(|defect| defect.name()).collect();
+        let (category, defect, available) = (category.name(), defect.name(), available.join(", "));
+        return Err(SyntheticError::Defect { category, defect, available }.into());
     }
     let pixels = (size * size) as f32;
     let mut best: Option<(f32, RgbImage, GrayImage)> = None;
-    for attempt in 0..DRAWS {
+    for attempt in 0..MAX_ATTEMPTS {
         let flaw = Flaw { defect, random: random(seed, &format!("{name}/{defect}/{attempt}")) };
         let mut image = draw(category, seed, &name, Some(flaw), Some(&normal), size);
         let mask = compare(&normal, &mut image);
         let share = mask.pixels().filter(|pixel| pixel.0 != [0]).count() as f32 / pixels;
         let off = (SHARE.start - share).max(share - SHARE.end).max(0.0);
-        // One without any change is no defect at all: anything else is nearer.
+        // A defect without any change is the worst result.
         let off = if share == 0.0 { f32::MAX } else { off };
         if best.as_ref().is_none_or(|(least, ..)| off < *least) {
             best = Some((off, image, mask));
@@ -81,7 +84,7 @@ pub fn render(
     Ok(best.map_or_else(|| (normal, GrayImage::new(size, size)), |(_, image, mask)| (image, mask)))
 }
 
-/// Returns the random values of a name.
+/// Returns the sequence of random values of a name.
 fn random(seed: u64, name: &str) -> Sequence {
     Random::new(seed).named(name).sequence()
 }
@@ -91,7 +94,7 @@ pub(super) fn size_error(size: u32) -> SyntheticError {
     SyntheticError::Option { option: "size", value: size.to_string(), advice }
 }
 
-/// `normal` is the picture without the flaw, to be kept where the flaw does not reach.
+/// Draws a picture. `normal` is the picture without the flaw. It is copied outside the reach of the flaw.
 fn draw(
     category: Category,
     seed: u64,
@@ -111,6 +114,7 @@ fn draw(
     }
 }
 
+/// Renders a scene with sensor noise.
 fn photograph(scene: &impl Scene, normal: Option<&RgbImage>, grain: u32, size: u32) -> RgbImage {
     let pixel = 2.0 / size as f32;
     let kept = normal.zip(scene.reach(pixel));
@@ -122,7 +126,7 @@ fn photograph(scene: &impl Scene, normal: Option<&RgbImage>, grain: u32, size: u
             return *normal.get_pixel(column, row);
         }
         let (x, y) = (column as i32, row as i32);
-        // Most of the noise is in brightness, as demosaicing leaves it.
+        // Most of the noise is in brightness, as after demosaicing.
         let shared = noise::normal(x, y, grain);
         let mut channel = 0;
         Rgb(scene.shade(at, pixel).map(|light| {
@@ -135,7 +139,7 @@ fn photograph(scene: &impl Scene, normal: Option<&RgbImage>, grain: u32, size: u
     })
 }
 
-/// The mask of what changed by [`THRESHOLD`] or more; the rest of `changed` is put back.
+/// Returns the mask of changes of at least [`THRESHOLD`], and removes smaller changes from `changed`.
 fn compare(normal: &RgbImage, changed: &mut RgbImage) -> GrayImage {
     let mut mask = GrayImage::new(normal.width(), normal.height());
     for ((before, after), mask) in normal.pixels().zip(changed.pixels_mut()).zip(mask.pixels_mut()) {
@@ -154,10 +158,10 @@ mod tests {
     use super::super::shape::Color;
     use super::*;
 
-    /// Scenes that do not say how far their flaw reaches.
-    struct Anywhere<'a, S>(&'a S);
+    /// A scene of unknown reach.
+    struct UnknownReach<'a, S>(&'a S);
 
-    impl<S: Scene> Scene for Anywhere<'_, S> {
+    impl<S: Scene> Scene for UnknownReach<'_, S> {
         fn shade(&self, at: Point, pixel: f32) -> Color {
             self.0.shade(at, pixel)
         }
@@ -168,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flaw_changes_nothing_where_it_does_not_reach() {
+    fn a_flaw_changes_nothing_outside_its_reach() {
         fn check<S: Scene>(new: impl Fn(&mut Sequence, Option<Flaw>) -> S, category: Category) {
             for (size, seed) in [(32, 0), (90, 1), (90, 2), (90, 3), (90, 4), (90, 5)] {
                 let normal = photograph(&new(&mut random(seed, "scene"), None), None, 7, size);
@@ -177,7 +181,7 @@ mod tests {
                     let scene = new(&mut random(seed, "scene"), Some(flaw));
                     let part = photograph(&scene, Some(&normal), 7, size);
                     assert!(
-                        part == photograph(&Anywhere(&scene), Some(&normal), 7, size),
+                        part == photograph(&UnknownReach(&scene), Some(&normal), 7, size),
                         "{category} {defect} {size}"
                     );
                 }

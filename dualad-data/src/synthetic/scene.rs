@@ -5,16 +5,16 @@ use super::noise::Point;
 use super::shape::Color;
 use crate::random::Sequence;
 
-/// Something that can be looked at.
+/// A scene that can be drawn.
 pub(super) trait Scene {
-    /// The light from a point, linear, with the sides of a pixel in the point's units.
+    /// Returns the linear light from a point. `pixel` is the side of a pixel in the units of the point.
     fn shade(&self, at: Point, pixel: f32) -> Color;
 
-    /// A circle outside which its flaw changes nothing, where that is known: its middle and radius.
+    /// Returns the center and radius of a circle that contains all changes by the flaw, if it is known.
     fn reach(&self, pixel: f32) -> Option<(Point, f32)>;
 }
 
-/// A defect to draw, and the random numbers that shape it: never those of the scene, which stays as it is.
+/// A defect to draw, with its own random values. The random values of the scene stay the same.
 pub(super) struct Flaw {
     pub(super) defect: Defect,
     pub(super) random: Sequence,

@@ -1,4 +1,4 @@
-//! A dataset's folder, in the layout of MVTec AD.
+//! Writing a dataset in the layout of MVTec AD.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,39 +8,38 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::category::{Category, Defect};
-use super::error::SyntheticError;
 use super::folder::{DatasetFolder, create, io};
 use super::picture::{SIZES, render, size_error};
 #[cfg(doc)]
 use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Result, SyntheticError};
 use crate::render::png::encode_png;
 
-/// The most pictures in one folder: their names have three digits or a few more.
-const MOST: usize = 100_000;
+/// The largest number of pictures in a folder.
+const MAX_PICTURES: usize = 100_000;
 
-/// For people, as MVTec AD has one of this name.
+/// The description for people. MVTec AD has a file of the same name.
 const README: &str = "readme.txt";
 
-/// What to generate.
+/// The options of [`write`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Another seed gives other pictures throughout.
+    /// The seed of all pictures.
     pub seed: u64,
-    /// Sides of the pictures in pixels, within [`SIZES`].
+    /// The side of the pictures in pixels, within [`SIZES`].
     pub size: u32,
-    /// Normal pictures to train on, for each category; at least 1.
+    /// The number of training pictures for each category, at least 1.
     pub train: usize,
-    /// Normal pictures to test on, for each category.
+    /// The number of normal test pictures for each category.
     pub test_good: usize,
-    /// Pictures of each of a category's defects.
+    /// The number of test pictures for each defect of a category.
     pub test_per_defect: usize,
-    /// What is pictured: at least one category, each once.
+    /// The categories: at least one, without repetition.
     pub categories: Vec<Category>,
 }
 
 impl Default for Options {
-    /// Every category at 224 pixels: 40 normal pictures to train on, 10 to test on, 6 of each defect.
+    /// Returns all categories at 224 pixels: 40 training pictures, 10 normal test pictures, 6 pictures of each defect.
     fn default() -> Self {
         let categories = Category::ALL.to_vec();
         Self { seed: 0, size: 224, train: 40, test_good: 10, test_per_defect: 6, categories }
@@ -55,8 +54,8 @@ impl Options {
         let counts =
             [("train", self.train, 1), ("test_good", self.test_good, 0), ("test_per_defect", self.test_per_defect, 0)];
         for (option, count, least) in counts {
-            if !(least..=MOST).contains(&count) {
-                let advice = format!("choose {least} to {MOST}");
+            if !(least..=MAX_PICTURES).contains(&count) {
+                let advice = format!("choose {least} to {MAX_PICTURES}");
                 return Err(SyntheticError::Option { option, value: count.to_string(), advice });
             }
         }
@@ -69,11 +68,11 @@ impl Options {
         Ok(())
     }
 
-    /// Every picture, in the order of the folder.
+    /// Lists all pictures in the order of the folder.
     fn plan(&self) -> Vec<Job> {
         let mut jobs = Vec::new();
         for &category in &self.categories {
-            // One run of numbers for a category: no two of its pictures share their scene.
+            // The index is unique within the category, so no two pictures share a scene.
             let mut index = 0;
             let mut add = |folder: String, defect: Option<Defect>, count: usize| {
                 for number in 0..count {
@@ -109,7 +108,7 @@ impl Options {
     }
 }
 
-/// One picture to draw, and where it goes in the folder.
+/// A picture to draw, with its files.
 struct Job {
     category: Category,
     index: usize,
@@ -124,27 +123,27 @@ impl Job {
     }
 }
 
-/// What was written.
+/// The result of [`write`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The dataset's folder.
+    /// The folder of the dataset.
     pub folder: PathBuf,
-    /// The categories in it.
+    /// The categories.
     pub categories: Vec<Category>,
-    /// Normal pictures to train on, of all categories together.
+    /// The number of training pictures in all categories.
     pub train: usize,
-    /// Normal pictures to test on.
+    /// The number of normal test pictures in all categories.
     pub test_good: usize,
-    /// Pictures with a defect, each with its mask.
+    /// The number of test pictures with a defect and a mask.
     pub test_defective: usize,
 }
 
 /// Writes a dataset: `<category>/train/good/000.png`, `<category>/test/good/000.png`, `<category>/test/<defect>/000.png`
-/// and `<category>/ground_truth/<defect>/000_mask.png`, and a `readme.txt` that says what was asked for.
+/// and `<category>/ground_truth/<defect>/000_mask.png`, and a `readme.txt` with the options.
 ///
-/// The same options give the same bytes on any number of threads. `progress` hears how many pictures of how many are
-/// there, in order, from the threads that draw them.
+/// Equal options give equal bytes on any number of threads. `progress` is called after each picture with the number of
+/// finished pictures and of all pictures, from the threads that draw them.
 ///
 /// ```
 /// use dualad_data::synthetic::{self, Category, Options};
@@ -159,15 +158,15 @@ pub struct Summary {
 /// # Ok::<(), dualad_data::Error>(())
 /// ```
 ///
-/// The folder appears once everything is in it: it is written beside its place as `.dualad-unfinished-<name>` and renamed. A
-/// folder that holds only what an earlier call wrote, unchanged by its SHA-256, is replaced, and waits as `.<name>.old` for the moment that takes. What
-/// an interrupted call left is removed, or, if it was interrupted in that moment, put back. Two calls at once must not share
-/// a folder: that is not supported, and not noticed.
+/// The dataset is written to a folder `.dualad-unfinished-<name>` beside its place, which is renamed when it is complete. A
+/// folder that contains only the unchanged files of an earlier call (by SHA-256) is replaced. During the replacement it has
+/// the name `.<name>.old`. The next call removes what an interrupted call left, or restores the replaced folder. Concurrent
+/// calls for one folder are not supported and not detected.
 ///
 /// # Errors
-/// [`SyntheticError`] for options out of range and for a folder that holds anything else or what was changed since; [`Error::Io`] where the disk
-/// refuses. In all of them `folder` is as it was, unless the disk refuses to have it back: then it is `.<name>.old`, which
-/// the next call puts back.
+/// [`SyntheticError`] for options out of range, and for a folder with other or changed files; [`Error::Io`] if a file cannot
+/// be written. `folder` is then unchanged. If even that fails, its content is in `.<name>.old`, and the next call restores
+/// it.
 pub fn write(folder: &Path, options: &Options, progress: impl FnMut(usize, usize) + Send) -> Result<Summary> {
     options.check()?;
     let place = DatasetFolder::new(folder)?;
@@ -192,7 +191,7 @@ pub fn write(folder: &Path, options: &Options, progress: impl FnMut(usize, usize
     })
 }
 
-/// Draws everything into a folder.
+/// Draws all pictures into a folder.
 fn fill(partial: &Path, options: &Options, jobs: &[Job], progress: impl FnMut(usize, usize) + Send) -> Result<()> {
     let readme = partial.join(README);
     fs::write(&readme, options.readme()).map_err(io("write", &readme))?;
@@ -203,8 +202,7 @@ fn fill(partial: &Path, options: &Options, jobs: &[Job], progress: impl FnMut(us
     let progress = Mutex::new((progress, 0));
     jobs.par_iter().try_for_each(|job| {
         let (image, mask) = render(job.category, options.seed, job.index, job.defect, options.size)?;
-        // Without a temporary name and without waiting for the disk: the whole folder gets its name at the end, and what a
-        // power cut takes can be drawn again.
+        // Atomic writes are not needed: the folder is renamed at the end, and lost pictures can be drawn again.
         let save = |file: &str, bytes: Vec<u8>| {
             let path = partial.join(file);
             fs::write(&path, bytes).map_err(io("write", &path))

@@ -1,69 +1,78 @@
-//! Everything that can go wrong, sorted by who is at fault.
+//! The errors of this crate, by who is at fault.
+
+#[cfg(feature = "render")]
+mod render;
+#[cfg(feature = "synthetic")]
+mod synthetic;
 
 use std::path::{Path, PathBuf};
 
 use crate::finding::Finding;
 use crate::text::{one_line, shown};
+#[cfg(feature = "render")]
+pub use render::RenderError;
+#[cfg(feature = "synthetic")]
+pub use synthetic::SyntheticError;
 
-/// The crate's result.
+/// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong. Every message names the file, field or value at fault and says what to do.
+/// An error of this crate. Every message names the file, field or value at fault and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file or folder cannot be read or written.
     #[error("cannot {action} {}: {error}", shown(path))]
     Io {
-        /// What was tried, such as `read` or `write`.
+        /// The operation, such as `read` or `write`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's word.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// A request for synthetic pictures is at fault, or the folder that is to take them.
+    /// The arguments of the generator are invalid, or the folder that it writes to.
     #[cfg(feature = "synthetic")]
     #[error(transparent)]
-    Synthetic(#[from] crate::synthetic::error::SyntheticError),
-    /// The material for a picture is at fault.
+    Synthetic(#[from] SyntheticError),
+    /// The arguments of a drawing function are invalid.
     #[cfg(feature = "render")]
     #[error(transparent)]
-    Render(#[from] crate::render::error::RenderError),
-    /// The caller gave a value that cannot be used.
+    Render(#[from] RenderError),
+    /// The caller gave an invalid value.
     #[error("{field} cannot be {value}: {reason}")]
     Value {
         /// The option.
         field: &'static str,
-        /// What was given.
+        /// The value given.
         value: String,
-        /// Why not, and what can be.
+        /// The reason, and the valid values.
         reason: String,
     },
-    /// A folder is not laid out in a way that is known.
+    /// A folder has no known layout.
     #[error("{} is not a dataset that can be read: {}", shown(path), one_line(reason))]
     Layout {
         /// The folder.
         path: PathBuf,
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
-    /// A category was asked for that the dataset does not have.
+    /// The dataset does not have the requested category.
     #[error("there is no category \"{name}\"; choose from {available}")]
     UnknownCategory {
         /// The name given.
         name: String,
-        /// The names there are.
+        /// The names of the dataset's categories.
         available: String,
     },
-    /// A table that describes a dataset is at fault.
+    /// A table that describes a dataset is invalid.
     #[error("{}, line {line}: {}", shown(path), one_line(reason))]
     Table {
         /// The file.
         path: PathBuf,
         /// The line, from 1.
         line: u64,
-        /// The column and what is wrong with it.
+        /// The column and its fault.
         reason: String,
     },
     /// An image file has no content.
@@ -72,35 +81,35 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A file is no image, or a damaged one.
+    /// A file is not an image, or the image is damaged.
     #[error("cannot decode {}: {}; fetch it again or remove it", shown(path), one_line(reason))]
     Decode {
         /// The file.
         path: PathBuf,
-        /// The decoder's word.
+        /// The message of the decoder.
         reason: String,
     },
-    /// An image is of a kind that this crate does not read.
+    /// This crate does not read this kind of image.
     #[error("cannot read {}: {}; convert it to png", shown(path), one_line(reason))]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// The kind.
+        /// The kind of image.
         reason: String,
     },
-    /// An image has a format that was left out of the build.
+    /// The format of an image was left out of the build.
     #[error(
-        "cannot read {}: it is a {feature} file, and this build of dualad-data lacks the feature `{feature}`; enable it, or convert \
-        the file",
+        "cannot read {}: it is a {feature} file, and this build of dualad-data lacks the feature `{feature}`; enable it, \
+         or convert the file",
         shown(path)
     )]
     FormatDisabled {
         /// The file.
         path: PathBuf,
-        /// The Cargo feature of its format.
+        /// The Cargo feature of the format.
         feature: &'static str,
     },
-    /// An image is larger than the caller's limits.
+    /// An image exceeds the limits of the caller.
     #[error(
         "{} is too large: {found} {unit}, but the limit is {limit}; shrink it, or raise the limit if the file can be trusted",
         shown(path)
@@ -110,12 +119,12 @@ pub enum Error {
         path: PathBuf,
         /// The exceeded unit, such as `pixels`.
         unit: &'static str,
-        /// How many it has; one more than the limit where a decoder says only that it is too many.
+        /// The amount in the file; the limit plus one if the decoder does not report the amount.
         found: u64,
-        /// How many are allowed.
+        /// The largest amount allowed.
         limit: u64,
     },
-    /// A mask does not fit its image.
+    /// A mask and its image differ in size.
     #[error(
         "the mask {} is {}x{} pixels, but its image {} is {}x{} (width x height); a mask needs its image's size",
         shown(mask), mask_size.0, mask_size.1, shown(image), image_size.0, image_size.1
@@ -123,17 +132,17 @@ pub enum Error {
     MaskSize {
         /// The mask.
         mask: PathBuf,
-        /// The mask's width and height.
+        /// The width and height of the mask.
         mask_size: (u32, u32),
         /// The image.
         image: PathBuf,
-        /// The image's width and height.
+        /// The width and height of the image.
         image_size: (u32, u32),
     },
-    /// A check found what training must not start with. Holds every such finding, not the first alone.
+    /// A check found faults that prevent training. Holds all of them, not only the first.
     #[error("the dataset has {} fatal {}:{}", findings.len(), if findings.len() == 1 { "fault" } else { "faults" }, list(findings))]
     Dataset {
-        /// What was found.
+        /// The fatal findings.
         findings: Vec<Finding>,
     },
     /// The caller cancelled the work.
@@ -145,7 +154,7 @@ fn list(findings: &[Finding]) -> String {
     findings.iter().map(|finding| format!("\n  {finding}")).collect()
 }
 
-/// An error's words where this path stands before them.
+/// Returns the message of an error, without the path if it is `known` to the reader.
 pub(crate) fn without_path(error: &Error, known: &Path) -> String {
     match error {
         Error::Io { action, path, error } if path == known => format!("cannot {action} it: {error}"),

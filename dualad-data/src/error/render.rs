@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::text::shown;
 
-/// What is wrong with the material for a picture.
+/// An error of [`crate::render`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RenderError {
-    /// The map's shape and its number of values disagree, or it is empty.
+    /// The map is empty, or its shape and its number of values disagree.
     #[error(
         "the anomaly map has {found} values, but its shape is {rows} x {columns} (rows x columns); give one value \
          for each cell, and at least one"
@@ -21,12 +21,12 @@ pub enum RenderError {
         /// Values given.
         found: usize,
     },
-    /// A value of a map that is not finite.
+    /// A map has a value that is not finite.
     #[error("value {index} of anomaly map {map} is {value}; a map must be finite, so look at what computed it")]
     NotFinite {
-        /// Which map, from 0.
+        /// The index of the map, from 0.
         map: usize,
-        /// Which value, from 0 and row by row.
+        /// The index of the value in the row-major map, from 0.
         index: usize,
         /// The value.
         value: f32,
@@ -34,14 +34,14 @@ pub enum RenderError {
     /// An argument is out of range.
     #[error("{argument} cannot be {value}: {advice}")]
     Argument {
-        /// Which.
+        /// The argument.
         argument: &'static str,
-        /// What was given.
+        /// The value given.
         value: String,
-        /// What it can be.
+        /// The valid values.
         advice: &'static str,
     },
-    /// Two pictures that belong together differ in size.
+    /// A mask and its image differ in size.
     #[error("the mask is {} x {} pixels and the image {} x {} (width x height); resize one to the other",
         mask.0, mask.1, image.0, image.1)]
     Size {
@@ -50,7 +50,7 @@ pub enum RenderError {
         /// Width and height of the image.
         image: (u32, u32),
     },
-    /// A picture's path is taken by what is no file, and is not replaced.
+    /// The path of a picture names something other than a file, which is not replaced.
     #[error(
         "{} is a folder, a device or a link that leads nowhere; name another file, or remove it yourself",
         shown(path)
@@ -62,9 +62,9 @@ pub enum RenderError {
     /// The picture cannot be encoded.
     #[error("the picture for {} cannot be encoded as PNG: {error}", shown(path))]
     Encode {
-        /// The file that was to be.
+        /// The file.
         path: PathBuf,
-        /// The encoder's word.
+        /// The error of the encoder.
         error: image::ImageError,
     },
 }
