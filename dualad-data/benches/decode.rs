@@ -1,8 +1,9 @@
-//! Images per second from png files to resized pixels, at 1 and 2 threads. `tools/bench/decode.sh` runs it beside OpenCV.
+//! The number of png files that are decoded and resized per second, with 1 and 2 threads. `tools/bench/decode.sh` compares it
+//! with OpenCV.
 //!
 //!     cargo bench -p dualad-data --bench decode -- FOLDER [REPEATS]
 //!
-//! Without a folder (or the variable DUALAD_BENCH_IMAGES), it says so and does nothing.
+//! Without a folder (or the variable DUALAD_BENCH_IMAGES), it does nothing.
 
 #![allow(clippy::print_stdout)]
 
@@ -46,7 +47,7 @@ fn main() {
         for _ in 0..repeats {
             let started = Instant::now();
             std::thread::scope(|scope| {
-                // Alternate files, as the Python side: all of them once, on however many threads.
+                // Threads take alternate files, like the Python script.
                 for first in 0..threads {
                     let own: Vec<PathBuf> = files.iter().skip(first).step_by(threads).cloned().collect();
                     let preprocess = &preprocess;

@@ -1,4 +1,4 @@
-//! Draws what the generator makes, one category a column: a normal picture, a defective one, the same with its outline.
+//! Draws a contact sheet of the generator: a normal picture, a defective one, and its outline for each category.
 //!
 //! ```sh
 //! cargo run -p dualad-data --example contact_sheet -- parts.png
@@ -52,7 +52,7 @@ fn overview() -> Result<RgbImage, Box<dyn Error>> {
         (Category::Gear, Defect::Missing, 4),
         (Category::Plate, Defect::Scratch, 5),
     ];
-    // Drawn large and shrunk: averaging takes the sensor's noise, of which a PNG file would mostly consist.
+    // Large pictures are reduced: averaging removes the sensor noise, which would dominate the size of the PNG file.
     let small = |image: &RgbImage| resize(image, 104, 104, FilterType::Triangle);
     let mut columns = Vec::new();
     for (category, defect, index) in shown {

@@ -1,14 +1,14 @@
-//! Datasets of industrial inspection, from files on disk to numbers, and back to pictures. Knows no network.
+//! Datasets of industrial inspection: reading, checking, loading, drawing and generating. This crate knows no network.
 //!
-//! [`Dataset::open`] reads MVTec AD, VisA, and folders of one's own; [`Dataset::check`] says what is wrong with the files
-//! before training starts; a [`Loader`] decodes, resizes and normalizes them in parallel:
+//! [`Dataset::open`] reads MVTec AD, VisA and your own folders. [`Dataset::check`] reports faults of the files before training.
+//! A [`Loader`] decodes, resizes and normalizes images in parallel:
 //!
 //! ```no_run
 //! use dualad_data::image::Preprocess;
 //! use dualad_data::{Dataset, Loader, Split};
 //!
 //! let dataset = Dataset::open("mvtec")?;
-//! let report = dataset.check().run()?.into_result()?; // an error that lists every fatal fault
+//! let report = dataset.check().run()?.into_result()?; // the error lists all fatal faults
 //! for finding in &report.findings {
 //!     eprintln!("{finding}");
 //! }
@@ -22,6 +22,18 @@
 //! }
 //! # Ok::<(), dualad_data::Error>(())
 //! ```
+//!
+//! # Cargo features
+//!
+//! All are on by default, and the crate builds without any of them.
+//!
+//! | feature | content |
+//! |---|---|
+//! | `bmp`, `jpeg`, `png`, `tiff`, `webp` | reading this image format; `tiff` includes `jpeg` |
+//! | `render` | heat maps, outlines and PNG files; includes `png` |
+//! | `synthetic` | the generator of synthetic datasets; includes `render` |
+//!
+//! Reading a file of a format that is left out returns [`Error::FormatDisabled`].
 
 mod cancel;
 mod check;

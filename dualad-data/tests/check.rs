@@ -1,4 +1,4 @@
-//! Every kind of fault is found, named and weighed, and the fatal ones are listed together.
+//! Every kind of finding, with its severity and file.
 
 mod support;
 
@@ -6,7 +6,7 @@ use dualad_data::image::Limits;
 use dualad_data::{Cancel, Dataset, Error, FindingKind, MaskRule, Report, Severity};
 use support::Tree;
 
-/// Two normal images to train on, one to test with, and one with a defect and its mask.
+/// A dataset without faults: two training images, a normal test image, and a defective one with its mask.
 fn sound() -> Tree {
     let tree = Tree::new();
     tree.picture("c/train/good/000.png", 20, 10, 1);
@@ -21,7 +21,7 @@ fn check(tree: &Tree) -> Report {
     Dataset::open(tree.root()).unwrap().check().threads(2).run().unwrap()
 }
 
-/// The one finding, of this kind and weight, at this file.
+/// Checks that there is one finding, of this kind and severity and for this file, and returns its text.
 fn only(tree: &Tree, kind: FindingKind, severity: Severity, file: &str) -> String {
     let report = check(tree);
     let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
@@ -36,7 +36,7 @@ fn only(tree: &Tree, kind: FindingKind, severity: Severity, file: &str) -> Strin
 }
 
 #[test]
-fn a_sound_dataset_has_no_findings() {
+fn a_dataset_without_faults_has_no_findings() {
     let report = check(&sound());
     assert_eq!((report.findings.len(), report.images), (0, 4), "{:?}", report.findings);
 }
@@ -106,7 +106,7 @@ fn unpaired_masks_are_a_warning() {
 }
 
 #[test]
-fn empty_masks_are_a_warning_by_the_masks_rule() {
+fn masks_that_are_empty_by_their_rule_are_a_warning() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/000_mask.png", 20, 10, 1);
     let line = only(&tree, FindingKind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
@@ -118,7 +118,7 @@ fn empty_masks_are_a_warning_by_the_masks_rule() {
 #[test]
 fn duplicates_are_found_by_content() {
     let tree = sound();
-    // The same picture in another format and under another name.
+    // The same pixels in another format and under another name.
     tree.picture("c/test/good/other.bmp", 20, 10, 2);
     let line = only(&tree, FindingKind::Duplicate, Severity::Warning, "c/test/good/other.bmp");
     assert!(line.contains(&tree.path("c/train/good/001.png").display().to_string()), "{line}");
@@ -132,7 +132,7 @@ fn mixed_sizes_are_a_note() {
     for part in ["\"c\"", "4 of 20x10 (such as train/good/000.png)", "1 of 30x10 (test/good/wide.png)"] {
         assert!(line.contains(part), "{part}: {line}");
     }
-    // Each category by itself, with as many sizes as a line holds.
+    // Each category is reported by itself, with a limited number of sizes.
     for width in 1..8 {
         tree.picture(&format!("d/train/good/{width}.png"), width, 10, width);
     }
@@ -155,11 +155,11 @@ fn masks_that_are_not_black_and_white_are_a_warning() {
     assert!(line.contains("10 pixels") && line.contains("NonZero"), "{line}");
     mask([255, 255, 0, 0]);
     assert_eq!(check(&tree).findings, []);
-    // Values of their own are what the other rule is for ...
+    // The rule for nonzero values accepts them ...
     mask([254, 255, 0, 3]);
     let by_any = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
     assert_eq!(by_any.check().run().unwrap().findings, []);
-    // ... but not those that a jpeg makes up.
+    // ... except in a jpeg, whose compression produces them.
     std::fs::remove_file(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
     let image = image::GrayImage::from_fn(20, 10, |x, _| image::Luma([if x < 7 { 255 } else { 0 }]));
     image.save(tree.path("c/ground_truth/cut/000_mask.jpg")).unwrap();
@@ -184,7 +184,7 @@ fn the_masks_of_one_image_are_checked_together() {
 }
 
 #[test]
-fn headers_alone_tell_sizes_and_what_is_no_image() {
+fn headers_show_sizes_and_files_that_are_not_images() {
     let tree = sound();
     tree.write("c/train/good/a.png", "");
     tree.write("c/train/good/b.png", "words");
@@ -218,7 +218,7 @@ fn headers_alone_tell_sizes_and_what_is_no_image() {
 }
 
 #[test]
-fn all_fatal_findings_are_listed_and_nothing_else() {
+fn an_error_lists_exactly_the_fatal_findings() {
     let tree = sound();
     tree.write("c/train/good/a.png", "");
     tree.write("c/train/good/b.png", "words");
@@ -240,7 +240,7 @@ fn all_fatal_findings_are_listed_and_nothing_else() {
 }
 
 #[test]
-fn a_check_tells_how_far_it_is_and_can_be_cancelled() {
+fn a_check_reports_progress_and_can_be_cancelled() {
     let tree = sound();
     let dataset = Dataset::open(tree.root()).unwrap();
     let mut seen = Vec::new();
@@ -263,7 +263,7 @@ fn threads_do_not_change_a_report() {
 }
 
 #[test]
-fn the_same_picture_normal_and_defective_is_a_contradiction() {
+fn equal_normal_and_anomalous_images_are_a_contradiction() {
     let tree = sound();
     tree.picture("c/test/good/other.bmp", 20, 10, 4);
     let line = only(&tree, FindingKind::Contradiction, Severity::Warning, "c/test/cut/000.png");
@@ -271,14 +271,14 @@ fn the_same_picture_normal_and_defective_is_a_contradiction() {
 }
 
 #[test]
-fn test_images_without_normal_ones_are_a_note() {
+fn a_test_set_without_normal_images_is_a_note() {
     let tree = sound();
     std::fs::remove_dir_all(tree.path("c/test/good")).unwrap();
     only(&tree, FindingKind::NoNormalTests, Severity::Note, "c");
 }
 
 #[test]
-fn masks_that_mark_nearly_everything_are_a_warning() {
+fn masks_that_mark_nearly_all_pixels_are_a_warning() {
     let tree = sound();
     image::GrayImage::from_fn(20, 10, |x, y| image::Luma([if x < 19 || y < 2 { 255 } else { 0 }]))
         .save(tree.path("c/ground_truth/cut/000_mask.png"))
@@ -288,12 +288,12 @@ fn masks_that_mark_nearly_everything_are_a_warning() {
 }
 
 #[test]
-fn an_image_that_exif_turns_beside_a_mask_that_it_does_not_is_a_note() {
+fn an_image_rotated_by_exif_with_a_mask_that_is_not_is_a_note() {
     let tree = sound();
     std::fs::remove_file(tree.path("c/test/cut/000.png")).unwrap();
     let path = tree.picture("c/test/cut/000.jpg", 20, 10, 4);
     assert_eq!(check(&tree).findings, []);
-    // Upside down, as a segment right after the first marker says.
+    // A segment after the first marker rotates the image by 180 degrees.
     let exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0";
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.splice(2..2, *exif);
@@ -306,7 +306,7 @@ fn an_image_that_exif_turns_beside_a_mask_that_it_does_not_is_a_note() {
 
 #[cfg(unix)]
 #[test]
-fn a_finding_is_one_line_whatever_a_file_is_called() {
+fn a_finding_is_one_line_for_any_file_name() {
     let tree = sound();
     tree.write("c/train/good/a\nfatal: b\u{1b}[2J\u{2028}.png", "words");
     let report = check(&tree);

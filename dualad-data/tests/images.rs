@@ -1,4 +1,4 @@
-//! Every kind of image file decodes to the right levels; every broken one is an error that names it.
+//! Decoding of every kind of image file, and the errors for damaged files.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn rgb() -> ImageBuffer<Rgb<u8>, Vec<u8>> {
 }
 
 #[test]
-fn lossless_formats_give_their_levels() {
+fn lossless_formats_decode_exactly() {
     let expected = rgb();
     for format in [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
         let picture = decode(&encode(expected.clone(), format));
@@ -41,7 +41,7 @@ fn lossless_formats_give_their_levels() {
 }
 
 #[test]
-fn jpeg_gives_about_its_levels() {
+fn jpeg_decodes_approximately() {
     let gray = ImageBuffer::from_pixel(16, 16, Rgb([90u8, 120, 200]));
     let picture = decode(&encode(gray, ImageFormat::Jpeg));
     for pixel in picture.pixels().chunks(3) {
@@ -53,7 +53,7 @@ fn jpeg_gives_about_its_levels() {
 }
 
 #[test]
-fn grey_becomes_rgb() {
+fn gray_becomes_rgb() {
     for format in [ImageFormat::Png, ImageFormat::Tiff, ImageFormat::Bmp] {
         let gray = ImageBuffer::from_fn(4, 2, |x, y| Luma([(x * 50 + y) as u8]));
         let picture = decode(&encode(gray.clone(), format));
@@ -66,7 +66,7 @@ fn grey_becomes_rgb() {
 
 #[test]
 fn sixteen_bits_are_rounded_to_eight() {
-    // 65535 / 255 = 257: 128 is half a level and rounds up.
+    // 65535 / 255 = 257, and 128 is half a level, which rounds up.
     let levels = [0u16, 127, 129, 257, 40_000, 65_535];
     let expected = [0u8, 0, 1, 1, 156, 255];
     for format in [ImageFormat::Png, ImageFormat::Tiff] {
@@ -98,7 +98,7 @@ fn a_palette_becomes_its_colors() {
 }
 
 #[test]
-fn few_bits_are_spread_over_all_levels() {
+fn levels_of_few_bits_are_scaled_to_eight() {
     let one = png(4, 1, ColorType::Grayscale, BitDepth::One, &[], &[0b0101_0000]);
     assert_eq!(decode(&one).pixels(), [0, 0, 0, 255, 255, 255, 0, 0, 0, 255, 255, 255]);
     let four = png(2, 1, ColorType::Grayscale, BitDepth::Four, &[], &[0x0f]);
@@ -125,7 +125,7 @@ fn oriented(orientation: u8) -> Vec<u8> {
 
 #[test]
 fn exif_orientation_is_applied() {
-    // Where the stored first row's start (red) and end (green) belong: JEITA CP-3451, tag 274.
+    // The upright corners of the start (red) and the end (green) of the first stored row: JEITA CP-3451, tag 274.
     let corners = [
         ("tl", "tr"),
         ("tr", "tl"),
@@ -147,7 +147,7 @@ fn exif_orientation_is_applied() {
             assert!(pixel[channel] > 200, "orientation {orientation}: {pixel:?} at {corner}");
         }
     }
-    // Nonsense is no reason to refuse the pixels.
+    // An invalid orientation is ignored.
     assert_eq!(decode(&oriented(77)).width(), 32);
 }
 
@@ -157,7 +157,7 @@ fn orientation_in_png_and_webp_is_applied() {
     use image::codecs::{png::PngEncoder, webp::WebPEncoder};
 
     let image = rgb();
-    // A quarter turn to the right, in a TIFF directory of one entry, as both formats hold it.
+    // A rotation by 90 degrees, in a TIFF directory with one entry, as in both formats.
     let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
     let (mut png, mut webp) = (Vec::new(), Vec::new());
     let mut encoder = PngEncoder::new(&mut png);
@@ -176,7 +176,7 @@ fn orientation_in_png_and_webp_is_applied() {
 
 #[test]
 fn a_bmps_palette_becomes_its_colors() {
-    // A BITMAPINFOHEADER of 8 bits, four colors (blue first), rows from the bottom up, of 4 bytes each.
+    // A BITMAPINFOHEADER with 8 bits, four colors (blue first), and rows of 4 bytes from the bottom up.
     let mut bytes = b"BM".to_vec();
     for number in [14 + 40 + 16 + 8, 0, 14 + 40 + 16, 40, 3, 2u32] {
         bytes.extend(number.to_le_bytes());
@@ -192,7 +192,7 @@ fn a_bmps_palette_becomes_its_colors() {
 }
 
 #[test]
-fn damaged_jpeg_codes_are_errors_where_browsers_show_grey() {
+fn damaged_jpeg_codes_are_errors() {
     let image = ImageBuffer::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, (x * 4) as u8, (y * 4) as u8]));
     let bytes = encode(image, ImageFormat::Jpeg);
     let scan = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14;
@@ -217,9 +217,9 @@ fn damaged_jpeg_codes_are_errors_where_browsers_show_grey() {
     assert!(shown > 0, "none of {found} errors is one that another decoder passes over");
 }
 
-/// Decoders fill up what is missing with gray, and an end marker behind it makes it look whole.
+/// Decoders fill missing parts with gray, and an end marker hides the damage.
 #[test]
-fn jpeg_codes_that_end_before_the_image_does_are_errors() {
+fn truncated_jpeg_codes_are_errors() {
     for (width, height) in [(64, 64), (200, 120)] {
         let image = ImageBuffer::from_fn(width, height, |x, y| Rgb([(x * y) as u8, (x * 4) as u8, (y * 4) as u8]));
         let bytes = encode(image, ImageFormat::Jpeg);
@@ -237,14 +237,14 @@ fn jpeg_codes_that_end_before_the_image_does_are_errors() {
         let mut last = bytes[..end - 4].to_vec();
         last.extend([0xff, 0xd9]);
         assert!(matches!(error(&last), Error::Decode { .. }));
-        // A height and a width that the codes do not fill.
+        // A height and a width for which the codes are too short.
         let frame = marker(0xc0);
         for (at, value) in [(frame + 5, 2 * height as u16), (frame + 7, 2 * width as u16)] {
             let mut larger = bytes.clone();
             larger[at..at + 2].copy_from_slice(&value.to_be_bytes());
             assert!(matches!(error(&larger), Error::Decode { .. }));
         }
-        // Restarts that are asked for and are not there.
+        // Missing restarts.
         let mut restarts = bytes.clone();
         restarts.splice(2..2, [0xff, 0xdd, 0, 4, 0, 1]);
         assert!(error(&restarts).to_string().contains("restart"));
@@ -253,8 +253,8 @@ fn jpeg_codes_that_end_before_the_image_does_are_errors() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn files_that_claim_no_length_are_not_read() {
-    // One of the kernel's that ends; others wait for what may never come.
+fn files_of_length_zero_are_not_read() {
+    // A file of the kernel. Reading others may never end.
     let error = Picture::read("/proc/self/status", &Limits::default()).unwrap_err();
     assert!(matches!(error, Error::EmptyFile { .. }), "{error}");
 }
@@ -269,14 +269,14 @@ fn cmyk_becomes_rgb() {
 }
 
 #[test]
-fn the_first_frame_of_an_animation_counts() {
+fn the_first_frame_of_an_animation_is_read() {
     let picture = Picture::read(fixture("animated.webp"), &Limits::default()).unwrap();
     assert_eq!((picture.width(), picture.height()), (8, 8));
     assert_eq!(picture.pixels()[..3], [200, 30, 30]);
 }
 
 #[test]
-fn content_and_not_the_name_says_what_a_file_is() {
+fn the_format_is_detected_by_content() {
     let tree = Tree::new();
     let path = tree.write("really.jpg", encode(rgb(), ImageFormat::Png));
     assert_eq!(Picture::read(path, &Limits::default()).unwrap().width(), 5);
@@ -295,12 +295,12 @@ fn odd_sizes_decode() {
 }
 
 #[test]
-fn broken_files_are_named_and_do_not_panic() {
+fn errors_name_damaged_files_and_nothing_panics() {
     assert!(matches!(error(b""), Error::EmptyFile { .. }));
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP] {
         let bytes = encode(ImageBuffer::from_fn(40, 30, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])), format);
         for end in 1..bytes.len() {
-            // A decoder may make do without the last bytes, as jpeg's does; it must not panic on any.
+            // A decoder may not need the last bytes, like that of jpeg, but must not panic.
             let result = Picture::decode(&bytes[..end], "cut", &Limits::default());
             if end < bytes.len() / 3 {
                 assert!(result.is_err(), "{format:?} cut to {end} of {} bytes", bytes.len());
@@ -329,14 +329,14 @@ fn a_truncated_file_is_an_error() {
 }
 
 #[test]
-fn what_follows_a_jpeg_does_no_harm() {
+fn bytes_after_the_end_of_a_jpeg_are_ignored() {
     let mut bytes = encode(rgb(), ImageFormat::Jpeg);
     bytes.extend(b"a camera's own data");
     assert_eq!(decode(&bytes).width(), 5);
 }
 
 #[test]
-fn a_bomb_is_an_error_before_it_is_decoded() {
+fn a_decompression_bomb_is_an_error_before_decoding() {
     let mut bomb = Vec::new();
     let mut encoder = png::Encoder::new(&mut bomb, 50_000, 50_000);
     encoder.set_color(ColorType::Rgb);
@@ -347,7 +347,7 @@ fn a_bomb_is_an_error_before_it_is_decoded() {
     let Error::TooLarge { unit, found, limit, .. } = &error else { panic!("{error}") };
     assert_eq!((*unit, *found, *limit), ("pixels", 2_500_000_000, 100_000_000));
 
-    // A bmp's header may claim as much.
+    // The header of a bmp may declare as many pixels.
     let mut bmp = encode(rgb(), ImageFormat::Bmp);
     bmp[18..22].copy_from_slice(&60_000i32.to_le_bytes());
     bmp[22..26].copy_from_slice(&60_000i32.to_le_bytes());
@@ -355,7 +355,7 @@ fn a_bomb_is_an_error_before_it_is_decoded() {
 }
 
 #[test]
-fn limits_are_the_callers() {
+fn the_limits_of_the_caller_apply() {
     let tree = Tree::new();
     let path = tree.picture("a.png", 20, 10, 0);
     assert!(Picture::read(&path, &Limits::default().with_pixels(200)).is_ok());
@@ -368,11 +368,11 @@ fn limits_are_the_callers() {
 }
 
 #[test]
-fn what_is_not_a_file_is_refused() {
+fn only_regular_files_are_read() {
     let tree = Tree::new();
     let mut paths = vec![tree.root().to_path_buf(), tree.path("missing.png")];
     if cfg!(unix) {
-        // Reading it would never end.
+        // Reading this file never ends.
         paths.push("/dev/zero".into());
     }
     for path in paths {
@@ -390,7 +390,7 @@ fn floating_point_samples_are_refused() {
 }
 
 #[test]
-fn masks_follow_their_rule() {
+fn masks_are_read_by_their_rule() {
     let mask = |bytes: &[u8], rule| Mask::decode(bytes, "mask", rule, &Limits::default()).unwrap().pixels().to_vec();
     let levels = [0, 1, 128, 254, 255];
     let gray = png(5, 1, ColorType::Grayscale, BitDepth::Eight, &[], &levels);
@@ -403,7 +403,7 @@ fn masks_follow_their_rule() {
     assert_eq!(mask(&bits, MaskRule::White), [0, 1]);
     let sixteen = png(2, 1, ColorType::Grayscale, BitDepth::Sixteen, &[], &[0, 0, 255, 255]);
     assert_eq!(mask(&sixteen, MaskRule::White), [0, 1]);
-    // At their own depth: 1 and 128 of 65535 are not 0, and 65534 is not white.
+    // The rule applies at the depth of the file: 1 and 128 of 65535 are not 0, and 65534 is not white.
     let deep = [0, 0, 0, 1, 0, 128, 255, 254, 255, 255];
     let deep = png(5, 1, ColorType::Grayscale, BitDepth::Sixteen, &[], &deep);
     assert_eq!(mask(&deep, MaskRule::White), [0, 0, 0, 0, 1]);
@@ -411,7 +411,7 @@ fn masks_follow_their_rule() {
 }
 
 #[test]
-fn pixels_must_fit_the_size() {
+fn pixels_must_match_the_size() {
     assert!(Picture::new(2, 2, vec![0; 12]).is_ok());
     assert!(matches!(Picture::new(2, 2, vec![0; 11]), Err(Error::Value { field: "pixels", .. })));
     assert!(Picture::new(0, 2, vec![]).is_err());
@@ -419,14 +419,14 @@ fn pixels_must_fit_the_size() {
 }
 
 #[test]
-fn pictures_become_those_of_the_image_crate_and_back() {
+fn pictures_convert_to_the_image_crate_and_back() {
     let image = rgb();
     let picture = Picture::try_from(image.clone()).unwrap();
     assert_eq!((picture.width(), picture.height(), picture.pixels()), (5, 3, image.as_raw().as_slice()));
     assert_eq!(dualad_data::image::RgbImage::from(picture), image);
     let error = Picture::try_from(image::RgbImage::new(0, 4)).unwrap_err();
     assert!(matches!(error, Error::Value { .. }), "{error}");
-    // A buffer may be longer than its picture.
+    // A buffer may be longer than its image.
     let long = image::RgbImage::from_raw(1, 1, vec![1, 2, 3, 4, 5]).unwrap();
     assert_eq!(Picture::try_from(long).unwrap().pixels(), [1, 2, 3]);
     let mask = image::GrayImage::from(Mask::new(2, 1, vec![1, 0]).unwrap());

@@ -15,7 +15,7 @@ fn relative(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/")
 }
 
-/// Readers list and do not decode, so any bytes will do.
+/// Creates files with any content: readers only list them.
 fn touch(tree: &Tree, names: &[&str]) {
     for name in names {
         tree.write(name, "x");
@@ -126,7 +126,7 @@ fn masks_pair_by_stem_and_not_by_position() {
 }
 
 #[test]
-fn what_is_left_out_is_said() {
+fn unused_images_are_findings() {
     let tree = Tree::new();
     touch(&tree, &["c/train/good/0.png", "c/train/bad/0.png", "c/test/0.png", "c/test/good/1.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
@@ -168,7 +168,7 @@ fn empty_and_stray_folders_beside_categories_change_nothing() {
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!((dataset.layout, names(&dataset)), (Layout::Mvtec, ["a", "b", "c"].map(String::from).into()));
     assert_eq!(dataset.findings, []);
-    // Images in them are named, and change nothing either.
+    // Images in them are findings, and change nothing else.
     touch(
         &tree,
         &["test/good/1.png", "train/2.png", "good/3.png", "loose.jpg", "empty/deep/deeper/4.png", "loose.txt"],
@@ -180,7 +180,7 @@ fn empty_and_stray_folders_beside_categories_change_nothing() {
 }
 
 #[test]
-fn a_plain_folder_stays_one_whatever_lies_below_it() {
+fn folders_below_a_plain_folder_do_not_change_its_layout() {
     let tree = Tree::new();
     touch(&tree, &["parts/0.png", "parts/old/test/good/1.png", "parts/old/2.png", "parts/test/good/3.png"]);
     touch(&tree, &["parts/raw/a/4.png", "parts/test/good/more/5.png"]);
@@ -195,12 +195,12 @@ fn a_plain_folder_stays_one_whatever_lies_below_it() {
 }
 
 #[test]
-fn what_can_be_read_in_two_ways_is_an_error() {
+fn an_ambiguous_layout_is_an_error() {
     let cases: [(&[&str], &[&str]); 5] = [
         // Two folders of normal images.
         (&["0.png", "good/1.png", "good/2.png"], &["has 1", "good has 2"]),
         (&["train/0.png", "good/1.png"], &["train has 1", "good has 1"]),
-        // A category that holds one.
+        // A category that contains a category.
         (&["train/good/0.png", "bottle/train/good/0.png"], &["bottle"]),
         (&["test/cut/0.png", "bottle/test/cut/0.png"], &["bottle"]),
         (
@@ -229,7 +229,7 @@ fn what_can_be_read_in_two_ways_is_an_error() {
 }
 
 #[test]
-fn loose_and_nested_images_of_a_category_are_named() {
+fn images_outside_the_layout_of_a_category_are_findings() {
     let tree = Tree::new();
     touch(&tree, &["c/0.png", "c/train/1.png", "c/train/good/2.png", "c/train/good/more/3.png", "c/test/4.png"]);
     touch(&tree, &["c/test/cut/5.png", "c/test/cut/more/6.png", "c/validation/good/7.png", "c/train/bad/deep/8.png"]);
@@ -242,7 +242,7 @@ fn loose_and_nested_images_of_a_category_are_named() {
 }
 
 #[test]
-fn several_masks_of_an_image_lie_in_a_folder_of_its_stem() {
+fn a_folder_of_the_stem_holds_several_masks_of_an_image() {
     let tree = Tree::new();
     touch(&tree, &["c/train/good/0.png", "c/test/cut/000.png", "c/test/cut/001.png", "c/test/cut/002.png"]);
     touch(
@@ -257,7 +257,7 @@ fn several_masks_of_an_image_lie_in_a_folder_of_its_stem() {
     let at = |name: &str| format!("c/ground_truth/cut/{name}");
     let expected = [vec![at("000/000.png"), at("000/001.png")], vec![], vec![at("002_mask.png")]];
     assert_eq!(masks.collect::<Vec<_>>(), expected);
-    // There, a value tells the type of the defect.
+    // In these masks, the value encodes the defect type.
     assert_eq!(samples[0].mask_rule, MaskRule::NonZero);
     assert_eq!(samples[2].mask_rule, MaskRule::White);
     assert_eq!(kinds(&dataset), [at("001"), at("007")].map(|path| (FindingKind::UnpairedMask, path)));
@@ -267,7 +267,7 @@ fn several_masks_of_an_image_lie_in_a_folder_of_its_stem() {
 }
 
 #[test]
-fn ground_truth_that_is_laid_out_otherwise_is_named() {
+fn ground_truth_outside_the_layout_is_a_finding() {
     let tree = Tree::new();
     touch(&tree, &["c/train/good/0.png", "c/test/cut/000.png", "c/ground_truth/000_mask.png", "c/ground_truth/1.png"]);
     touch(&tree, &["c/ground_truth/good/000_mask.png", "c/ground_truth/c/cut/000.png", "c/test/good/0.png"]);
@@ -301,13 +301,11 @@ fn names_that_may_mean_normal_images_are_findings() {
     tree.write("split_csv/1cls.csv", table);
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset), vec![(FindingKind::UnclearLabel, "split_csv/1cls.csv".into()); 2]);
-    assert!(
-        dataset.findings[0].what.contains("line 8") && dataset.findings[0].what.contains("normal or anomaly")
-    );
+    assert!(dataset.findings[0].what.contains("line 8") && dataset.findings[0].what.contains("normal or anomaly"));
 }
 
 #[test]
-fn masks_that_lie_among_images_are_named() {
+fn masks_among_images_are_findings() {
     let tree = Tree::new();
     touch(&tree, &["parts/a.png", "parts/a_mask.png", "parts/b.png", "parts/face_mask.png"]);
     let dataset = Dataset::open(tree.root().join("parts")).unwrap();
@@ -316,7 +314,7 @@ fn masks_that_lie_among_images_are_named() {
 }
 
 #[test]
-fn repeated_lines_are_named_and_shared_masks_of_normal_images_are_not() {
+fn repeated_lines_are_findings_and_shared_masks_of_normal_images_are_not() {
     let tree = Tree::new();
     let line = "pcb1,test,anomaly,pcb1/Data/Images/Anomaly/000.JPG,pcb1/Data/Masks/Anomaly/000.png\n";
     let normal = "pcb1,test,normal,pcb1/x.JPG,pcb1/black.png\npcb1,test,normal,pcb1/y.JPG,pcb1/black.png\n";
@@ -357,12 +355,12 @@ fn visa_is_read_from_its_table() {
         .samples(Split::Test)
         .flat_map(|sample| sample.masks.iter().map(|mask| relative(tree.root(), mask)))
         .collect();
-    // The second is not in the table: found by its stem.
+    // The second mask is not in the table, and is found by its stem.
     assert_eq!(masks, ["candle/Data/Masks/Anomaly/007.png", "pcb1/Data/Masks/Anomaly/000.png"]);
     assert!(dataset.samples(Split::Test).all(|sample| sample.mask_rule == MaskRule::NonZero));
     let unpaired = ["candle/Data/Masks/Anomaly/006.png", "pcb1/Data/Masks/Anomaly/055.png"];
     assert_eq!(kinds(&dataset), unpaired.map(|path| (FindingKind::UnpairedMask, path.to_string())));
-    // Images that the table does not name.
+    // Images that the table does not list.
     touch(&tree, &["pcb1/Data/Images/Normal/0000.JPG", "pcb1/Data/Images/Normal/0009.JPG"]);
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset)[1], (FindingKind::LeftOut, "pcb1/Data/Images/Normal".into()));
@@ -370,7 +368,7 @@ fn visa_is_read_from_its_table() {
 }
 
 #[test]
-fn columns_may_stand_in_any_order() {
+fn columns_may_be_in_any_order() {
     let tree = Tree::new();
     tree.write("split_csv/1cls.csv", "\u{feff}Mask,image, label,split,object,more\r\n,a/b.png,normal,train,a,x\r\n");
     let dataset = Dataset::open(tree.root()).unwrap();
@@ -378,7 +376,7 @@ fn columns_may_stand_in_any_order() {
 }
 
 #[test]
-fn a_wrong_table_is_named_with_its_line() {
+fn an_invalid_table_is_an_error_with_the_line() {
     let header = "object,split,label,image,mask\n";
     let cases: [(String, u64, &str); 9] = [
         ("object,split,label,image\n".into(), 1, "column \"mask\""),
@@ -405,7 +403,7 @@ fn a_wrong_table_is_named_with_its_line() {
 }
 
 #[test]
-fn a_folder_that_is_no_dataset_says_what_is_missing() {
+fn the_error_for_a_folder_that_is_not_a_dataset_names_what_is_missing() {
     let tree = Tree::new();
     touch(&tree, &["notes/readme.txt"]);
     let error = Dataset::open(tree.root()).unwrap_err();
@@ -417,7 +415,7 @@ fn a_folder_that_is_no_dataset_says_what_is_missing() {
     assert!(matches!(Dataset::open_as(Layout::Visa, tree.root()), Err(Error::Io { .. })));
     assert!(matches!(Dataset::open(tree.root().join("gone")), Err(Error::Io { .. })));
 
-    // Pictures one folder further down: all are named, and none is called the normal one.
+    // Images in subfolders: the error lists all of them, and calls none of them the normal one.
     touch(&tree, &["notes/0.png", "broken/1.png", "ok/2.png"]);
     let message = Dataset::open(tree.root()).unwrap_err().to_string();
     assert!(message.contains("in broken, notes, ok: move the normal ones to train/good"), "{message}");
@@ -427,7 +425,7 @@ fn a_folder_that_is_no_dataset_says_what_is_missing() {
 }
 
 #[test]
-fn categories_are_selected_in_the_order_asked_for() {
+fn categories_are_selected_in_the_given_order() {
     let tree = Tree::new();
     touch(&tree, &["a/train/good/0.png", "b/train/good/0.png", "c/train/good/0.png", "a/ground_truth/x/0_mask.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
@@ -449,7 +447,7 @@ fn masks_can_be_read_by_another_rule() {
 
 #[cfg(unix)]
 #[test]
-fn loops_of_links_and_foreign_names_do_no_harm() {
+fn loops_of_links_and_names_that_are_not_utf8_are_read() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
@@ -470,7 +468,7 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     std::fs::write(c.join("ground_truth").join(foreign).join(OsStr::from_bytes(b"\xfb_mask.png")), "x").unwrap();
 
     let dataset = Dataset::open(tree.root()).unwrap();
-    // Links back into the dataset hide nothing, and are not findings. A link that leads nowhere stays in, so that the check names it.
+    // Links into the dataset are not findings. A broken link is listed, so that the check reports it.
     assert_eq!(dataset.samples(Split::Train).count(), 2);
     let odd = dataset.samples(Split::Test).find(|sample| sample.label.is_anomalous()).unwrap();
     assert_eq!(odd.masks.len(), 1);
@@ -480,10 +478,10 @@ fn loops_of_links_and_foreign_names_do_no_harm() {
     assert!(report.into_result().unwrap_err().to_string().contains("broken.png"));
 }
 
-/// Root may read every folder, and then the finding is another, of the same form.
+/// The root user can read every folder, which gives another finding of the same form.
 #[cfg(unix)]
 #[test]
-fn messages_are_one_line_and_name_a_place_once() {
+fn messages_are_one_line_and_name_a_path_once() {
     use std::os::unix::fs::PermissionsExt;
 
     let tree = Tree::new();
@@ -503,7 +501,7 @@ fn messages_are_one_line_and_name_a_place_once() {
 
 #[cfg(unix)]
 #[test]
-fn two_names_that_read_alike_are_an_error() {
+fn two_names_that_display_equally_are_an_error() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 

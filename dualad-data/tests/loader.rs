@@ -1,4 +1,4 @@
-//! Batches are the same on any number of threads, bounded, cancellable, and clear about bad images.
+//! The loader: equal batches on any number of threads, bounded memory, cancellation, and invalid images.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn indices(batches: &[Batch]) -> Vec<usize> {
 }
 
 #[test]
-fn batches_hold_what_a_plain_loop_would() {
+fn batches_equal_those_of_a_plain_loop() {
     let tree = Tree::new();
     let samples = samples(&tree, 11);
     let batches = all(&Loader::new(samples.clone(), preprocess()).batch_size(4), 0);
@@ -69,7 +69,7 @@ fn threads_and_prefetch_change_nothing() {
 }
 
 #[test]
-fn shuffling_depends_on_seed_and_epoch_alone() {
+fn shuffling_depends_only_on_seed_and_epoch() {
     let tree = Tree::new();
     let samples = samples(&tree, 23);
     let order = |seed, epoch| indices(&all(&Loader::new(samples.clone(), preprocess()).shuffle(seed), epoch));
@@ -98,7 +98,7 @@ fn the_last_batch_can_be_dropped() {
 }
 
 #[test]
-fn a_bad_image_stops_or_is_skipped_and_is_named() {
+fn an_invalid_image_stops_the_epoch_or_is_skipped() {
     let tree = Tree::new();
     let samples = samples(&tree, 10);
     tree.write("003.png", "");
@@ -125,7 +125,7 @@ fn a_bad_image_stops_or_is_skipped_and_is_named() {
 }
 
 #[test]
-fn only_bad_images_give_no_batch() {
+fn invalid_images_alone_give_no_batch() {
     let tree = Tree::new();
     let sample = |i| Sample::new(tree.write(&format!("{i}.png"), ""), "c", Split::Train, Label::Normal);
     let loader = Loader::new((0..3).map(sample), preprocess()).on_error(OnError::Skip);
@@ -135,7 +135,7 @@ fn only_bad_images_give_no_batch() {
 }
 
 #[test]
-fn masks_come_with_their_images() {
+fn masks_are_loaded_with_their_images() {
     let tree = Tree::new();
     tree.picture("c/train/good/0.png", 16, 8, 0);
     for name in ["c/test/cut/0.png", "c/test/cut/1.png", "c/test/good/0.png"] {
@@ -158,7 +158,7 @@ fn masks_come_with_their_images() {
     let two = all(&Loader::new([two], preprocess()).masks(true), 0);
     let joined: Vec<u8> = half.iter().enumerate().map(|(i, &mark)| if i == 8 * 16 - 1 { 1 } else { mark }).collect();
     assert_eq!((two[0].mask_known.as_slice(), two[0].masks.as_deref()), (&[true][..], Some(&joined[..])));
-    // Without `masks`, none is known.
+    // Without `masks`, no mask is known.
     assert_eq!(all(&loader.clone().masks(false), 0)[0].mask_known, [false; 3]);
 
     tree.mask("c/ground_truth/cut/1_mask.png", 8, 16, 255);
@@ -168,7 +168,7 @@ fn masks_come_with_their_images() {
 }
 
 #[test]
-fn a_cancelled_loader_says_so_and_ends() {
+fn a_cancelled_loader_returns_the_error_and_ends() {
     let tree = Tree::new();
     let cancel = Cancel::default();
     let loader = Loader::new(samples(&tree, 20), preprocess()).batch_size(2).cancel(&cancel).on_error(OnError::Skip);
@@ -195,19 +195,19 @@ fn a_dropped_loader_stops_promptly() {
         }
         let started = Instant::now();
         drop(batches);
-        // One image each, with room for a busy machine; all 10 000 would take minutes.
+        // Each thread finishes one image. All 10 000 would take minutes; the limit allows for a busy machine.
         assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
 
 #[test]
-fn no_more_is_loaded_than_the_window_holds() {
+fn look_ahead_is_bounded() {
     let tree = Tree::new();
     let samples = samples(&tree, 40);
     let mut batches = Loader::new(samples.clone(), preprocess()).batch_size(2).threads(3).prefetch(4).batches(0);
     batches.next().unwrap().unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    // Two taken and four ahead: the files after those were not opened, so their loss shows, and not before.
+    // Two images are read and four are ahead. Later files are not open yet, so removing them causes errors.
     for sample in &samples[6..] {
         std::fs::remove_file(&sample.path).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What decoding takes is what its limit counts: measured by the system, where it does.
+//! The memory of decoding stays within its limit, as measured by the system.
 
 mod support;
 
@@ -8,11 +8,11 @@ use dualad_data::Error;
 use dualad_data::image::{Limits, Picture};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
 
-/// So large that the allocator asks the system for each buffer anew, and does not reuse what was freed.
+/// A size for which the allocator requests each buffer from the system, and does not reuse freed memory.
 const WIDTH: u32 = 4500;
 const HEIGHT: u32 = 3000;
 
-/// The most memory that the process has held since it was last asked, in bytes.
+/// Returns the peak memory of the process since [`forget_peak`], in bytes.
 fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -29,7 +29,7 @@ fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A jpeg with an APP1 segment that says: a quarter turn.
+/// Adds an APP1 segment with a rotation by 90 degrees.
 fn turned(jpeg: &[u8]) -> Vec<u8> {
     let mut exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06".to_vec();
     exif.resize(2 + 0x22, 0);
@@ -38,7 +38,7 @@ fn turned(jpeg: &[u8]) -> Vec<u8> {
 
 #[test]
 #[allow(clippy::print_stderr)] // A test that did nothing must say so.
-fn decoding_takes_no_more_than_its_limit_counts() {
+fn decoding_stays_within_its_memory_limit() {
     if forget_peak().is_none() || peak().is_none() {
         return eprintln!("skipped: this system does not tell how much memory a process held");
     }
@@ -57,7 +57,7 @@ fn decoding_takes_no_more_than_its_limit_counts() {
         ("jpeg", 3, jpeg),
     ];
     for (kind, stored, bytes) in files {
-        // As much as the image itself has is never enough.
+        // The size of the image is never enough.
         let limits = Limits::default().with_memory(u64::from(WIDTH * HEIGHT) * stored);
         let error = Picture::decode(&bytes, kind, &limits).unwrap_err();
         let Error::TooLarge { found: counted, .. } = error else { panic!("{kind}: {error}") };
@@ -68,7 +68,7 @@ fn decoding_takes_no_more_than_its_limit_counts() {
         assert_eq!(u64::from(picture.width()) * u64::from(picture.height()), u64::from(WIDTH * HEIGHT));
         println!("{kind}: {} KiB taken, {} KiB counted", taken >> 10, counted >> 10);
         assert!(taken <= counted, "{kind}: {taken} bytes taken, {counted} counted");
-        // Nor far less: a limit that refuses what would fit helps nobody. WebP's worst case is twice a plain one's.
+        // The estimate must not be far too high either. The worst case of WebP is twice that of others.
         assert!(3 * taken >= counted, "{kind}: {taken} bytes taken, {counted} counted");
     }
 }

@@ -1,4 +1,4 @@
-//! Real datasets, where they are at hand.
+//! Tests with real datasets, if they are available.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn shared(name: &str) -> Option<std::path::PathBuf> {
 }
 
 #[test]
-fn mvtec_categories_are_complete_and_sound() {
+fn mvtec_categories_are_complete_and_have_no_faults() {
     let Some(root) = shared("data") else { return };
     let dataset = Dataset::open(root).unwrap();
     assert_eq!(dataset.layout, Layout::Mvtec);

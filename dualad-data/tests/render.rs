@@ -26,7 +26,7 @@ fn lightness(Rgb(color): Rgb<u8>) -> f32 {
 }
 
 #[test]
-fn color_maps_rise_evenly() {
+fn lightness_of_color_maps_increases_evenly() {
     for map in MAPS {
         let levels: Vec<f32> = (0..=256).map(|step| lightness(map.color(step as f32 / 256.0))).collect();
         // One gray level of rounding is about 0.4.
@@ -41,7 +41,7 @@ fn color_maps_rise_evenly() {
         assert_eq!(map.color(f32::INFINITY), map.color(1.0));
         assert_eq!(map.color(-1.0), map.color(0.0));
     }
-    // Ends and middle of matplotlib's own tables.
+    // The ends and the middle of the tables of matplotlib.
     assert_eq!(ColorMap::Inferno.color(1.0), Rgb([252, 255, 164]));
     assert_eq!(ColorMap::Viridis.color(0.0), Rgb([68, 1, 84]));
     assert_eq!(ColorMap::Viridis.color(0.5), Rgb([33, 144, 140]));
@@ -75,7 +75,7 @@ fn maps_are_sampled_at_pixel_centers() {
     for (x, y, &pixel) in heat.enumerate_pixels() {
         assert_eq!(pixel, ColorMap::Inferno.color((y * 6 + x) as f32 / 23.0));
     }
-    // Two cells over six pixels: at the middles of the cells, pixels 1 and 4, their own values.
+    // Two cells over six pixels. Pixels 1 and 4 are the centers of the cells.
     let heat = heat_map(&noisy(6, 1), &[0.0, 1.0], [1, 2], Scale::new(0.0, 1.0).unwrap(), ColorMap::Viridis, 1.0);
     let shares = [0.0, 0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0];
     for (pixel, share) in heat.unwrap().pixels().zip(shares) {
@@ -85,13 +85,13 @@ fn maps_are_sampled_at_pixel_centers() {
 }
 
 #[test]
-fn a_letterboxed_map_lies_where_its_picture_does() {
+fn a_letterboxed_map_is_aligned_with_its_picture() {
     let (scale, colors) = (Scale::new(0.0, 40.0).unwrap(), ColorMap::Viridis);
-    // Pictures wide and tall, and the rows and columns of a 32 x 32 input that are not padding.
+    // Wide and tall pictures, and the rows and columns of a 32 x 32 input without padding.
     for (width, height, rows, columns) in [(40, 20, 8..24, 0..32), (10, 40, 0..32, 12..20), (64, 64, 0..32, 0..32)] {
         let image = noisy(width, height);
         let preprocess = Preprocess::new(32, 32).unwrap().aspect_ratio(AspectRatio::Letterbox([0; 3]));
-        // Padding scores high, as it may: nothing like it was learnt.
+        // The padding has high scores, because the network has not learned it.
         let value = |row: usize, column: usize| {
             if rows.contains(&row) && columns.contains(&column) { (row + column / 2) as f32 } else { 1e6 }
         };
@@ -106,7 +106,7 @@ fn a_letterboxed_map_lies_where_its_picture_does() {
         let placed = heat_map_placed(&image, &map, [32, 32], &stretch, scale, colors, 0.7).unwrap();
         assert_eq!(placed, heat_map(&image, &map, [32, 32], scale, colors, 0.7).unwrap());
     }
-    // Coarser than the placement: cells 0 to 3 of a 4 x 4 map over a band as thin as one of them.
+    // A coarse map: the picture covers a band as thin as a cell of the 4 x 4 map.
     let preprocess = Preprocess::new(64, 64).unwrap().aspect_ratio(AspectRatio::Letterbox([0; 3]));
     let map: Vec<f32> = (0..16).map(|i| (i / 4) as f32).collect();
     let heat = heat_map_placed(&noisy(64, 2), &map, [4, 4], &preprocess, Scale::new(0.0, 3.0).unwrap(), colors, 1.0);
@@ -143,7 +143,7 @@ fn scales_clamp_and_take_percentiles() {
 }
 
 #[test]
-fn bad_maps_are_errors() {
+fn invalid_maps_are_errors() {
     let (image, scale) = (noisy(8, 8), Scale::new(0.0, 1.0).unwrap());
     let heat = |map: &[f32], shape, opacity| heat_map(&image, map, shape, scale, ColorMap::Inferno, opacity);
     for (length, shape) in [(5, [2, 3]), (0, [0, 0]), (0, [0, 7]), (4, [usize::MAX, 2]), (4, [2, usize::MAX / 2 + 3])] {
@@ -221,7 +221,7 @@ fn strips_keep_every_picture() {
 }
 
 #[test]
-fn png_files_are_whole_or_not_there() {
+fn png_files_are_complete_or_absent() {
     let folder = tempfile::tempdir().unwrap();
     let (path, image) = (folder.path().join("a.png"), noisy(19, 7));
     save_png(&path, &RgbImage::new(3, 3)).unwrap();
@@ -234,7 +234,7 @@ fn png_files_are_whole_or_not_there() {
 
     let error = save_png(&folder.path().join("nowhere/a.png"), &image).unwrap_err();
     assert!(matches!(&error, Error::Io { action: "write", .. }) && error.to_string().contains("nowhere"), "{error}");
-    // A folder in its place: the temporary file goes.
+    // A folder has the name. The temporary file is removed.
     fs::create_dir(folder.path().join("b.png")).unwrap();
     assert!(save_png(&folder.path().join("b.png"), &image).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
@@ -246,7 +246,7 @@ fn png_files_are_whole_or_not_there() {
 
 #[cfg(unix)]
 #[test]
-fn a_picture_replaces_no_device_and_no_link() {
+fn a_picture_does_not_replace_a_device_or_a_link() {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 

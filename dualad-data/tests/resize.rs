@@ -1,4 +1,4 @@
-//! Resizing is OpenCV's, by OpenCV's own results and by a plain implementation, on odd sizes too.
+//! Resizing, compared with results of OpenCV and with a plain implementation.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn largest_difference(a: &[u8], b: &[u8]) -> u8 {
 }
 
 #[test]
-fn opencv_gives_the_same() {
+fn results_equal_those_of_opencv() {
     let fixture: serde_json::Value = serde_json::from_slice(&std::fs::read(fixture("resize.json")).unwrap()).unwrap();
     let cases = fixture["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 6);
@@ -49,7 +49,7 @@ fn opencv_gives_the_same() {
 }
 
 #[test]
-fn golden_pictures_resize_alike() {
+fn results_equal_the_golden_pictures() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/goldens/metrics.safetensors");
     let Ok(bytes) = std::fs::read(path) else {
         eprintln!("skipped: the goldens are not there");
@@ -65,7 +65,7 @@ fn golden_pictures_resize_alike() {
     assert_eq!(resized_mask(&tensor("resize.mask"), (101, 75), 64, 48), tensor("resize.nearest_64x48"));
 }
 
-/// Two taps per axis, half-pixel centers, the border repeated.
+/// Bilinear resizing with two taps per axis, half-pixel centers and a repeated border.
 fn plain(picture: &Picture, width: u32, height: u32) -> Vec<f64> {
     let taps = |i: u32, source: u32, target: u32| {
         let last = f64::from(source - 1);
@@ -93,7 +93,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn bilinear_is_within_a_level_of_the_plain_one(
+    fn bilinear_is_within_a_level_of_the_plain_form(
         (width, height, levels) in (1u32..70, 1u32..70).prop_flat_map(|(w, h)| {
             (Just(w), Just(h), proptest::collection::vec(any::<u8>(), (w * h * 3) as usize))
         }),
@@ -105,13 +105,13 @@ proptest! {
         let expected = plain(&picture, target_width, target_height);
         prop_assert_eq!(got.len(), expected.len());
         for (got, expected) in got.iter().zip(&expected) {
-            // Rows and columns are rounded one after the other: half a level each, and their weights' rounding.
+            // Rows and columns are rounded separately, by half a level each, and so are the weights.
             prop_assert!((f64::from(*got) - expected).abs() <= 1.05, "{} is not {}", got, expected);
         }
     }
 
     #[test]
-    fn every_option_gives_the_size_asked_for(
+    fn every_option_gives_the_requested_size(
         width in 1u32..50, height in 1u32..50, target_width in 1u32..40, target_height in 1u32..40,
         antialiased: bool, letterbox: bool,
     ) {
@@ -154,8 +154,8 @@ fn a_letterbox_keeps_the_aspect_ratio() {
 }
 
 #[test]
-fn antialiasing_lets_every_pixel_have_its_say() {
-    // Stripes one pixel wide: plain bilinear sees some of them, the average is gray.
+fn antialiasing_uses_every_pixel() {
+    // Stripes of one pixel. Plain bilinear samples some of them, and the average is gray.
     let levels = (0..64u32 * 64).flat_map(|i| [if i % 64 % 4 == 0 { 255u8 } else { 0 }; 3]).collect();
     let picture = Picture::new(64, 64, levels).unwrap();
     let smooth = Preprocess::new(4, 4).unwrap().filter(Filter::Antialiased).picture(&picture).unwrap();
@@ -176,7 +176,7 @@ fn pixels_are_normalized_plane_by_plane() {
 }
 
 #[test]
-fn values_that_cannot_be_are_refused() {
+fn invalid_values_are_errors() {
     for (height, width, wrong) in [(0, 224, "height"), (224, 0, "width"), (224, u32::MAX, "width")] {
         let error = Preprocess::new(height, width).unwrap_err();
         assert!(matches!(&error, Error::Value { field, .. } if *field == wrong), "{error}");

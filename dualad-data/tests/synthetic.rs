@@ -1,4 +1,4 @@
-//! The generator: the same bytes, exact masks, the folder's promises, and whether a detector can be told from a broken one.
+//! The generator: equal bytes, exact masks, safe replacement of folders, and defects that a detector can find.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,7 +49,7 @@ fn same_seed_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn layout_is_mvtecs_and_progress_counts_up() {
+fn the_layout_is_that_of_mvtec_and_progress_counts_up() {
     let folder = tempfile::tempdir().unwrap();
     let mut heard = Vec::new();
     let options = small();
@@ -79,7 +79,7 @@ fn layout_is_mvtecs_and_progress_counts_up() {
 }
 
 #[test]
-fn masks_are_what_changed() {
+fn masks_mark_the_changed_pixels() {
     for size in [32, 33, 47, 224] {
         for category in Category::ALL {
             let (good, mask) = render(category, 3, 5, None, size).unwrap();
@@ -114,7 +114,7 @@ fn defects_are_small_to_medium() {
 }
 
 #[test]
-fn requests_out_of_range_are_named() {
+fn options_out_of_range_are_errors() {
     let message = |result: Result<(RgbImage, GrayImage), Error>| result.unwrap_err().to_string();
     for size in [0, 31, 4097, u32::MAX] {
         let message = message(render(Category::Gear, 0, 0, None, size));
@@ -144,7 +144,7 @@ fn requests_out_of_range_are_named() {
 }
 
 #[test]
-fn a_folder_of_somebody_elses_is_left_alone() {
+fn a_folder_with_foreign_files_is_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
     fs::create_dir_all(set.join("gear")).unwrap();
@@ -154,7 +154,7 @@ fn a_folder_of_somebody_elses_is_left_alone() {
     assert!(error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(fs::read(set.join("gear/notes.txt")).unwrap(), b"mine");
 
-    // An empty one is taken, one of ours is replaced, and one of ours with a stranger in it is not.
+    // An empty folder is used, a generated dataset is replaced, and one with a foreign file is not.
     fs::remove_file(set.join("gear/notes.txt")).unwrap();
     write(&set, &small(), |_, _| {}).unwrap();
     let first = files(&set);
@@ -170,10 +170,10 @@ fn a_folder_of_somebody_elses_is_left_alone() {
 }
 
 #[test]
-fn leftovers_go_and_failures_leave_nothing() {
+fn leftovers_are_removed_and_failures_leave_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
-    // An interrupted call leaves its temporary folder, the list in it first.
+    // An interrupted call leaves its unfinished folder with the marker.
     write(&set, &small(), |_, _| {}).unwrap();
     let whole = files(&set);
     let partial = folder.path().join(".dualad-unfinished-set");
@@ -183,14 +183,14 @@ fn leftovers_go_and_failures_leave_nothing() {
     assert_eq!(files(&set), whole);
     assert!(!partial.exists());
 
-    // Somebody else's folder of that name is not removed.
+    // A foreign folder of that name is not removed.
     fs::create_dir(&partial).unwrap();
     fs::write(partial.join("mine"), "mine").unwrap();
     let error = write(&set, &small(), |_, _| {}).unwrap_err();
     assert!(matches!(error, Error::Synthetic(SyntheticError::NotAFolder { .. })), "{error}");
     assert!(partial.join("mine").exists());
 
-    // A file in the place of a folder: as unwritable as it gets, for root too.
+    // A file in the place of a folder prevents writing, for the root user too.
     let file = folder.path().join("file");
     fs::write(&file, "mine").unwrap();
     let error = write(&file, &small(), |_, _| {}).unwrap_err();
@@ -203,27 +203,27 @@ fn leftovers_go_and_failures_leave_nothing() {
 }
 
 #[test]
-fn a_dataset_that_an_interrupted_call_moved_away_is_put_back() {
+fn a_dataset_that_an_interrupted_call_moved_is_restored() {
     let folder = tempfile::tempdir().unwrap();
     let (set, old, partial) =
         (folder.path().join("set"), folder.path().join(".set.old"), folder.path().join(".dualad-unfinished-set"));
     let options = Options { categories: vec![Category::Plate], ..small() };
     write(&set, &options, |_, _| {}).unwrap();
     let whole = files(&set);
-    // Between its two renames a call leaves the dataset that was there as the old one alone. A stranger among what it left
-    // makes the next call fail: nothing may be lost.
+    // Between its two renames, a call leaves only the old dataset. A foreign file in it makes the next call fail without a
+    // loss.
     fs::rename(&set, &old).unwrap();
     fs::create_dir(&partial).unwrap();
     fs::write(partial.join("mine"), "mine").unwrap();
     assert!(write(&set, &Options { seed: 5, ..options.clone() }, |_, _| {}).is_err());
     assert_eq!(files(&old), whole);
-    // A call that fails later leaves it in its place.
+    // A call that fails later leaves it in place.
     fs::remove_dir_all(&partial).unwrap();
     let stopped = std::panic::catch_unwind(|| write(&set, &options, |_, _| panic!("as good as a crash")));
     assert!(stopped.is_err());
     assert_eq!(files(&set), whole);
     assert!(!old.exists());
-    // Nor is an old one in the way that could not be removed.
+    // An old dataset that could not be removed does not prevent a call.
     write(&old, &options, |_, _| {}).unwrap();
     write(&set, &Options { seed: 5, ..options }, |_, _| {}).unwrap();
     assert_ne!(files(&set), whole);
@@ -247,29 +247,29 @@ fn a_dataset_that_was_edited_is_not_replaced() {
         "{error}"
     );
     assert_eq!(fs::read(&path).unwrap(), bytes);
-    // One that is gone is no loss.
+    // A removed file does not prevent the replacement.
     fs::remove_file(&path).unwrap();
     write(&set, &small(), |_, _| {}).unwrap();
     assert!(path.exists());
 }
 
 #[test]
-fn a_folder_is_told_by_its_marker_and_not_by_words() {
+fn a_dataset_is_recognized_by_its_marker() {
     let folder = tempfile::tempdir().unwrap();
     let (set, partial) = (folder.path().join("set"), folder.path().join(".dualad-unfinished-set"));
     write(&set, &small(), |_, _| {}).unwrap();
     let readme = fs::read(set.join("readme.txt")).unwrap();
-    // Somebody's notes on what the generator made, in a folder of the temporary's name.
+    // Foreign notes in a folder of the name of the unfinished dataset.
     fs::create_dir(&partial).unwrap();
     fs::write(partial.join("readme.txt"), &readme).unwrap();
     fs::write(partial.join("notes.txt"), "mine").unwrap();
     assert!(write(&set, &small(), |_, _| {}).is_err());
     assert_eq!(fs::read(partial.join("notes.txt")).unwrap(), b"mine");
-    // Nor does a marker vouch for files that it does not name.
+    // Files that the marker does not list are foreign.
     fs::copy(set.join(".dualad-synthetic"), partial.join(".dualad-synthetic")).unwrap();
     assert!(write(&set, &small(), |_, _| {}).is_err());
     assert_eq!(fs::read(partial.join("notes.txt")).unwrap(), b"mine");
-    // What a call leaves that is killed at any moment: half a picture, or part of the marker alone.
+    // A killed call leaves half a picture, or a part of the marker.
     fs::remove_file(partial.join("notes.txt")).unwrap();
     fs::create_dir_all(partial.join("gear/train/good")).unwrap();
     fs::write(partial.join("gear/train/good/001.png"), "half").unwrap();
@@ -292,7 +292,7 @@ fn pipes_do_not_block() {
         fs::create_dir(&set).unwrap();
         let made = std::process::Command::new("mkfifo").arg(set.join(name)).status();
         assert!(made.is_ok_and(|status| status.success()));
-        // Reading either would wait for a writer for ever.
+        // Reading either pipe would wait forever for a writer.
         let error = write(&set, &small(), |_, _| {}).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
         let image = set.join("train.png");
@@ -301,7 +301,7 @@ fn pipes_do_not_block() {
     }
 }
 
-/// For every 16 x 16 block: colors, spreads and mean gradients at the scales 1, 2 and 4, but nothing of where it is.
+/// Describes every 16 x 16 block by its colors, standard deviations and mean gradients at the scales 1, 2 and 4.
 fn describe(image: &RgbImage) -> Vec<Vec<f32>> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     let at = |x: usize, y: usize| image.get_pixel(x as u32, y as u32).0.map(f32::from);
@@ -313,7 +313,7 @@ fn describe(image: &RgbImage) -> Vec<Vec<f32>> {
                 let level = |x: usize, y: usize| at((left + x).min(width - 1), (top + y).min(height - 1))[channel];
                 let mean = (0..256).map(|i| level(i % 16, i / 16)).sum::<f32>() / 256.0;
                 let spread = (0..256).map(|i| (level(i % 16, i / 16) - mean).powi(2)).sum::<f32>() / 256.0;
-                // The light changes from picture to picture: brightness says little.
+                // The light varies between pictures, so brightness has little information.
                 values.extend([0.25 * mean, spread.sqrt()]);
                 for scale in [1, 2, 4] {
                     let mut energy = [0.0; 2];
@@ -330,7 +330,7 @@ fn describe(image: &RgbImage) -> Vec<Vec<f32>> {
     blocks
 }
 
-/// The share of pairs in which the defective picture has the higher score.
+/// Returns the share of pairs in which the defective picture has the higher score.
 fn auroc(good: &[f32], bad: &[f32]) -> f32 {
     let pair = |(good, bad): (f32, f32)| if bad > good { 1.0 } else { 0.5 * f32::from(u8::from(bad == good)) };
     let pairs = good.iter().flat_map(|&good| bad.iter().map(move |&bad| (good, bad)));
@@ -338,7 +338,7 @@ fn auroc(good: &[f32], bad: &[f32]) -> f32 {
 }
 
 #[test]
-fn a_detector_beats_chance_and_a_broken_one_does_not() {
+fn a_detector_is_better_than_chance_and_random_scores_are_not() {
     use rayon::prelude::*;
     let (train, good, bad) = (30, 12, 24);
     let mean = |image: &RgbImage| image.as_raw().iter().map(|&level| f32::from(level)).sum::<f32>();
@@ -366,7 +366,7 @@ fn a_detector_beats_chance_and_a_broken_one_does_not() {
         working.push(auroc(&all(&goods), &all(&bads)));
         let all = |images: &[RgbImage]| -> Vec<f32> { images.iter().map(mean).collect() };
         bright.push(auroc(&all(&goods), &all(&bads)));
-        // Scores that know nothing: a hash of the place in the list.
+        // Random scores: a hash of the index.
         let noise = |from: usize, count: usize| -> Vec<f32> {
             (from..from + count).map(|i| ((i as u32 + 1).wrapping_mul(2_654_435_761) >> 8) as f32).collect()
         };
@@ -375,7 +375,7 @@ fn a_detector_beats_chance_and_a_broken_one_does_not() {
     let average = |scores: &[f32]| scores.iter().sum::<f32>() / scores.len() as f32;
     println!("working {working:.2?}, bright {bright:.2?}, random {random:.2?}");
     assert!(average(&working) > 0.85 && working.iter().all(|&area| area > 0.75), "{working:?}");
-    // Nor is it easy throughout.
+    // Not all defects are easy to find.
     assert!(average(&working) < 0.97, "{working:?}");
     for (name, broken) in [("brightness", &bright), ("random", &random)] {
         assert!((0.35..=0.65).contains(&average(broken)), "{name}: {broken:?}");
@@ -384,7 +384,7 @@ fn a_detector_beats_chance_and_a_broken_one_does_not() {
 
 #[test]
 fn test_good_looks_like_train() {
-    // No global statistic tells the two apart: they come from one run of scenes.
+    // No global statistic distinguishes the two, because their scenes come from one sequence.
     let folder = tempfile::tempdir().unwrap();
     let set = folder.path().join("set");
     let options = Options { size: 32, train: 40, test_good: 40, test_per_defect: 0, ..Options::default() };
@@ -404,7 +404,7 @@ fn test_good_looks_like_train() {
         for statistic in 0..2 {
             let column = |rows: &[[f32; 2]]| rows.iter().map(|row| row[statistic]).collect::<Vec<_>>();
             let area = auroc(&column(&train), &column(&test));
-            // Three deviations of 40 against 40 are 0.19.
+            // Three standard deviations for 40 against 40 pictures are 0.19.
             assert!((area - 0.5).abs() < 0.2, "{category}, statistic {statistic}: {area}");
         }
     }

@@ -1,5 +1,4 @@
-//! TIFF has more kinds than any other format: those that cameras and scanners write decode to the right levels, and the
-//! message names those that do not.
+//! The kinds of TIFF: those of cameras and scanners decode exactly, and an error describes the others.
 
 mod support;
 
@@ -9,7 +8,7 @@ use dualad_data::image::{Limits, Mask, Picture};
 use dualad_data::{Error, MaskRule};
 use support::fixture;
 
-/// The tags and samples of an uncompressed picture of one strip.
+/// The tags and samples of an uncompressed image with one strip.
 #[derive(Clone)]
 struct Tiff {
     width: u16,
@@ -30,12 +29,12 @@ impl Tiff {
         Self { width, height, photometric, bits, samples, format, orientation, planar, palette, data }
     }
 
-    /// The file, in either byte order, as TIFF or as BigTIFF.
+    /// Returns the file in either byte order, as TIFF or as BigTIFF.
     fn bytes(&self, little: bool, big: bool) -> Vec<u8> {
         let number = |value: u64, length: usize| -> Vec<u8> {
             if little { value.to_le_bytes()[..length].to_vec() } else { value.to_be_bytes()[8 - length..].to_vec() }
         };
-        // A plane for each sample has a strip for each; here they share one.
+        // Planar images have a strip for each plane. Here they share one.
         let strips = if self.planar == 2 { self.samples.into() } else { 1 };
         let mut tags = vec![
             (256, vec![self.width]),
@@ -64,7 +63,7 @@ impl Tiff {
         let mut after = Vec::new();
         let mut entries = number(tags.len() as u64, count);
         let start = header + directory;
-        // The samples first, then values that do not fit their entry.
+        // The samples, followed by values that are longer than their entry.
         after.extend(&self.data);
         after.resize(after.len().next_multiple_of(2), 0);
         for (tag, mut values) in tags {
@@ -115,7 +114,7 @@ fn gray(levels: &[u8]) -> Vec<u8> {
 
 #[test]
 fn palettes_become_their_colors() {
-    // Reds, greens, blues of 16 bits; 0x80ff is 128.5 of 255, all but a little.
+    // Reds, greens and blues of 16 bits. 0x80ff is slightly less than 128.5 of 255.
     let palette = vec![0, 0xffff, 0x0101, 0x80ff, 0x0202, 0, 0xffff, 0, 0x0303, 0, 0, 0xffff];
     let colors = [[0u8, 2, 3], [255, 0, 0], [1, 255, 0], [128, 0, 255]];
     let two = Tiff { palette, ..Tiff::new(5, 2, 3, 2, 1, &[0b00_01_10_11, 0b01_000000, 0b11_11_00_00, 0]) };
@@ -128,7 +127,7 @@ fn palettes_become_their_colors() {
     // Some programs write the palette in 8 bits.
     let shallow = Tiff { palette: ramp.iter().map(|value| value / 257).collect(), ..eight.clone() };
     assert_eq!(shallow.picture(), eight.picture());
-    // And some in 8 bits with a byte of 0 after.
+    // Others write 8 bits and a zero byte.
     let shifted = Tiff { palette: ramp.iter().map(|value| value / 257 * 256).collect(), ..eight.clone() };
     assert_eq!(shifted.picture(), eight.picture());
     let short = Tiff { palette: vec![0; 30], ..eight };
@@ -137,14 +136,14 @@ fn palettes_become_their_colors() {
 }
 
 #[test]
-fn few_bits_are_spread_over_all_levels() {
+fn levels_of_few_bits_are_scaled_to_eight() {
     let four = Tiff::new(3, 2, 1, 4, 1, &[0x0f, 0x50, 0xa1, 0xf0]);
     assert_eq!(four.picture().pixels(), gray(&[0, 255, 85, 170, 17, 255]));
     let two = Tiff::new(5, 1, 1, 2, 1, &[0b00_01_10_11, 0b10_000000]);
     assert_eq!(two.picture().pixels(), gray(&[0, 85, 170, 255, 170]));
     let one = Tiff::new(10, 1, 1, 1, 1, &[0b0101_0000, 0b0100_0000]);
     assert_eq!(one.picture().pixels(), gray(&[0, 255, 0, 255, 0, 0, 0, 0, 0, 255]));
-    // White is 0: as scanners write it.
+    // Scanners write 0 for white.
     for (bits, inverted) in [(1, one), (2, two), (4, four)] {
         let expected: Vec<u8> = inverted.picture().pixels().iter().map(|level| 255 - level).collect();
         assert_eq!(Tiff { photometric: 0, ..inverted }.picture().pixels(), expected, "{bits} bits");
@@ -159,7 +158,7 @@ fn ycbcr_becomes_rgb() {
     for (found, expected) in picture.pixels().chunks(3).zip(expected) {
         assert!(found.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 1), "{found:?} {expected:?}");
     }
-    // As jpeg, with color at every other pixel.
+    // Jpeg data with color at every second pixel.
     let picture = Picture::read(fixture("ycbcr_jpeg.tif"), &Limits::default()).unwrap();
     assert_eq!((picture.width(), picture.height()), (32, 16));
     for (x, expected) in [(3, [200u8, 40, 30]), (28, [20, 60, 210])] {
@@ -169,7 +168,7 @@ fn ycbcr_becomes_rgb() {
 }
 
 #[test]
-fn further_samples_of_grey_are_dropped() {
+fn extra_samples_of_gray_are_dropped() {
     let eight = Tiff::new(2, 2, 1, 8, 2, &[10, 0, 20, 255, 30, 7, 40, 9]);
     assert_eq!(eight.picture().pixels(), gray(&[10, 20, 30, 40]));
     let sixteen = |little: bool| {
@@ -183,7 +182,7 @@ fn further_samples_of_grey_are_dropped() {
 
 #[test]
 fn orientation_is_applied() {
-    // Of the two rows 1 2 3 and 4 5 6: as JEITA CP-3451 defines the eight ways for them to lie.
+    // The eight orientations of JEITA CP-3451, for the two rows 1 2 3 and 4 5 6.
     let ways: [(usize, [u8; 6]); 8] = [
         (3, [1, 2, 3, 4, 5, 6]),
         (3, [3, 2, 1, 6, 5, 4]),
@@ -209,7 +208,7 @@ fn orientation_is_applied() {
 }
 
 #[test]
-fn kinds_that_are_not_read_are_named() {
+fn errors_describe_kinds_that_are_not_read() {
     let twelve = Tiff::new(2, 1, 1, 12, 1, &[0; 3]).error();
     assert!(twelve.contains("gray tiff of 1 x 12 bits") && twelve.contains("convert it to png"), "{twelve}");
     let float = Tiff { format: 3, ..Tiff::new(1, 1, 1, 32, 1, &[0; 4]) }.error();
@@ -222,14 +221,14 @@ fn kinds_that_are_not_read_are_named() {
 }
 
 #[test]
-fn a_file_that_ends_before_its_strips_do_is_damaged() {
-    // The directory stands before the samples, so that the rest can be read.
+fn a_file_with_truncated_strips_is_damaged() {
+    // The directory precedes the samples, so the header can be read.
     let bytes = std::fs::read(fixture("ycbcr_jpeg.tif")).unwrap();
     let short = Tiff { data: vec![9; 4096], ..Tiff::new(64, 64, 1, 8, 1, &[]) }.bytes(true, false);
     let directory = usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
     for (bytes, at) in [(bytes, directory), (short, 8)] {
         Picture::decode(&bytes, "a.tif", &Limits::default()).unwrap();
-        // The first page's number of bytes, one too many and far too many.
+        // The number of bytes of the first page, one too many and far too many.
         let count = usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
         let entry = (0..count).map(|index| at + 2 + 12 * index).find(|&entry| bytes[entry..entry + 2] == [0x17, 1]);
         let value = entry.unwrap() + 8;
@@ -243,8 +242,8 @@ fn a_file_that_ends_before_its_strips_do_is_damaged() {
 }
 
 #[test]
-fn lzw_that_has_no_end_code_is_called_unread() {
-    // The codes of 9 bits for "clear" and 3, 4, 5, and none that ends: of 4 pixels, one short.
+fn lzw_without_an_end_code_is_unsupported() {
+    // Codes of 9 bits for "clear", 3, 4 and 5, without an end code. One of the 4 pixels is missing.
     let codes = [256u64, 3, 4, 5].iter().fold(0, |bits, code| bits << 9 | code) << 28;
     let plain = Tiff::new(4, 1, 1, 8, 1, &codes.to_be_bytes()[..5]).bytes(true, false);
     let mut bytes = plain.clone();
@@ -256,7 +255,7 @@ fn lzw_that_has_no_end_code_is_called_unread() {
 }
 
 #[test]
-fn limits_and_damage_are_errors_for_unusual_kinds_too() {
+fn limits_and_damage_are_errors_for_all_kinds() {
     let palette = Tiff { palette: vec![7; 12], ..Tiff::new(8, 8, 3, 2, 1, &[0x1b; 16]) };
     let bytes = palette.bytes(false, false);
     let limits = Limits::default();
@@ -275,7 +274,7 @@ fn limits_and_damage_are_errors_for_unusual_kinds_too() {
             let _ = Picture::decode(&damaged, "damaged.tif", &limits);
         }
     }
-    // Other readers agree that what is written above is TIFF.
+    // The `image` crate reads the file written above.
     let gray = Tiff::new(2, 1, 1, 8, 1, &[3, 4]).bytes(false, false);
     assert_eq!(image::ImageReader::new(Cursor::new(gray)).with_guessed_format().unwrap().decode().unwrap().width(), 2);
 }

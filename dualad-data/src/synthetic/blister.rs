@@ -1,4 +1,4 @@
-//! A blister pack: tablets under clear domes on foil, each turned as it fell.
+//! A blister pack: tablets at any angle, under clear domes on foil.
 
 use std::f32::consts::PI;
 
@@ -12,7 +12,7 @@ use crate::random::Sequence;
 
 const COLUMNS: usize = 3;
 const ROWS: usize = 4;
-/// Between the middles of two pockets, along a row and from row to row.
+/// The distance between the centers of two pockets, along a row and between rows.
 const PITCH: Point = [0.56, 0.45];
 const POCKET: f32 = 0.205;
 const TABLET: f32 = 0.155;
@@ -34,7 +34,7 @@ struct Tablet {
     lies: Pose,
 }
 
-/// How hard damage marks it.
+/// The strength of damage.
 const STRENGTH: f32 = 1.8;
 
 pub(super) struct Blister {
@@ -42,7 +42,7 @@ pub(super) struct Blister {
     pose: Pose,
     table: Color,
     seed: u32,
-    /// By pocket, row by row; nothing in an empty one.
+    /// The tablets of the pockets, row by row. `None` for an empty pocket.
     tablets: Vec<Option<Tablet>>,
     mark: Option<Mark>,
 }
@@ -86,13 +86,13 @@ impl Blister {
     }
 }
 
-/// Of a pocket.
+/// Returns the center of a pocket.
 fn middle(pocket: usize) -> Point {
     let from = |index: usize, count: usize| index as f32 - 0.5 * (count - 1) as f32;
     [from(pocket % COLUMNS, COLUMNS) * PITCH[0], from(pocket / COLUMNS, ROWS) * PITCH[1]]
 }
 
-/// The nearest pocket to a point.
+/// Returns the pocket nearest to a point.
 fn nearest([x, y]: Point) -> usize {
     let index = |x: f32, pitch: f32, count: usize| {
         (x / pitch + 0.5 * (count - 1) as f32).round().clamp(0.0, (count - 1) as f32) as usize
@@ -101,7 +101,7 @@ fn nearest([x, y]: Point) -> usize {
 }
 
 impl Tablet {
-    /// Signed distance to the outline, and the slope of the top.
+    /// Returns the signed distance to the outline, and the slope of the top.
     fn form(&self, q: Point) -> (f32, Point) {
         let (distance, from, radius) = match self.shape {
             TabletShape::Round => (length(q) - TABLET, q, TABLET),
@@ -139,7 +139,7 @@ impl Scene for Blister {
         let relief = self.pose.turn_out(relief);
         let lit = |slope: Point| self.light.shade([slope[0] + relief[0], slope[1] + relief[1]]);
 
-        // Foil: sealed with a fine diamond pattern, and never quite flat.
+        // The foil has a fine diamond pattern, and is slightly uneven.
         let (s, t) = ((p[0] + p[1]) * 44.0, (p[0] - p[1]) * 44.0);
         let emboss = [0.10 * (s.cos() + t.cos()), 0.10 * (s.cos() - t.cos())];
         let warp = 0.16 * noise([p[0] * 2.5, p[1] * 2.5], self.seed);
@@ -153,7 +153,7 @@ impl Scene for Blister {
         let far = length(q);
         let dome = cover(far - POCKET, pixel);
         if dome > 0.0 {
-            // Smooth foil at the bottom of the pocket, in the shade of its wall.
+            // The bottom of the pocket is smooth foil, shaded by the wall.
             let away = [q[0] / far.max(1e-6), q[1] / far.max(1e-6)];
             let wall = step(0.6 * POCKET, POCKET, far);
             let facing = self.pose.turn_out(away);
@@ -171,7 +171,7 @@ impl Scene for Blister {
                 let chalk = 1.0 + 0.03 * fractal([part[0] * 50.0, part[1] * 50.0], 2, self.seed ^ pocket as u32);
                 within = over(within, scale(tablet.color, lit(slope) * chalk), cover(outline, pixel));
             }
-            // The clear dome: a bright rim towards the lamp, a faint one away from it, and the lamp itself.
+            // The clear dome has a bright rim towards the lamp, a faint rim opposite, and a reflection of the lamp.
             let round = [0.9 * q[0] / POCKET, 0.9 * q[1] / POCKET];
             let spot = 0.35 * glint(self.pose.turn_out(round), 45.0);
             let crescent = step(0.80 * POCKET, 0.93 * POCKET, far) * step(POCKET, 0.95 * POCKET, far);

@@ -1,4 +1,4 @@
-//! A small circuit board on a dark mat: always the same layout, each part placed a little differently.
+//! A small circuit board on a dark mat. The layout is fixed, and the parts are placed slightly differently.
 
 use std::f32::consts::FRAC_PI_2;
 
@@ -21,7 +21,7 @@ enum Component {
 }
 
 impl Component {
-    /// Half sides of the body.
+    /// Returns half of the sides of the body.
     fn half(self) -> Point {
         match self {
             Self::Resistor | Self::Capacitor | Self::Diode => [0.135, 0.072],
@@ -31,7 +31,7 @@ impl Component {
         }
     }
 
-    /// Shares its footprint, and so its place, with the two others.
+    /// Returns whether it is one of the three components with the same footprint.
     fn small(self) -> bool {
         matches!(self, Self::Resistor | Self::Capacitor | Self::Diode)
     }
@@ -55,7 +55,7 @@ const PARTS: [(Component, Point, f32); 14] = [
     (Component::Capacitor, [0.55, 0.27], 0.0),
 ];
 
-/// Copper under the mask.
+/// The copper traces below the solder mask.
 const TRACES: [(Point, Point); 15] = [
     ([-0.45, 0.60], [-0.33, 0.60]),
     ([-0.06, 0.60], [0.03, 0.60]),
@@ -78,24 +78,25 @@ const VIAS: [Point; 7] =
     [[-0.42, 0.30], [0.30, 0.06], [0.14, 0.34], [-0.50, -0.34], [0.30, -0.34], [-0.26, 0.38], [0.80, 0.20]];
 
 const HALF: Point = [0.93, 0.86];
-/// What a scratch lays bare: the copper of the board, and what is under a part's paint.
+/// The color of copper, which a scratch of the board exposes.
 const COPPER: Color = [0.62, 0.36, 0.20];
+/// The color below the paint of a part, which a scratch of the part exposes.
 const BODY: Color = [0.30, 0.29, 0.28];
 const SOLDER: Color = [0.46, 0.47, 0.48];
 const SILK: Color = [0.62, 0.64, 0.60];
 const DIRT: [Color; 1] = [[0.4, 0.35, 0.25]];
 
 struct Part {
-    /// What the footprint is for, and what is on it; nothing where the part is missing.
+    /// The component of the footprint. `body` is the mounted component, or `None` if it is missing.
     footprint: Component,
     body: Option<Component>,
-    /// Of the footprint, and of the body upon it.
+    /// The pose of the footprint. `lies` is the pose of the body on it.
     place: Pose,
     lies: Pose,
     shade: f32,
 }
 
-/// How hard damage marks it.
+/// The strength of damage.
 const STRENGTH: f32 = 1.2;
 
 pub(super) struct Board {
@@ -136,7 +137,7 @@ impl Board {
         board
     }
 
-    /// Puts two small parts of different kinds in each other's place.
+    /// Exchanges two small components of different kinds.
     fn swap(&mut self, random: &mut Sequence) {
         let small: Vec<usize> = (0..PARTS.len()).filter(|&index| PARTS[index].0.small()).collect();
         let one = small[random.below(small.len())];
@@ -159,13 +160,13 @@ impl Board {
 }
 
 impl Part {
-    /// Whether a point may be on the part, on its pads or in its shadow.
+    /// Returns whether a point may be on the part, on its pads or in its shadow.
     fn near(&self, p: Point) -> bool {
         let half = self.footprint.half();
         self.place.near(p, half[0].max(half[1]) + 0.13)
     }
 
-    /// The bare footprint: silk screen and solder.
+    /// Paints the footprint: silk screen and solder.
     fn print(&self, under: Color, p: Point, pixel: f32) -> Color {
         if !self.near(p) {
             return under;
@@ -175,7 +176,7 @@ impl Part {
             Component::Can => length(q) - half[0] - 0.025,
             _ => rounded_box(q, [half[0] + 0.035, half[1] + 0.035], 0.02),
         };
-        // Chips have no frame: their legs take the room.
+        // Chips have legs instead of a frame.
         let line = if self.footprint == Component::Chip { f32::INFINITY } else { frame.abs() - 0.006 };
         let color = over(under, SILK, 0.8 * cover(line, pixel));
         let pad = match self.footprint {
@@ -192,7 +193,7 @@ impl Part {
         over(color, scale(SOLDER, 0.8 * swell), cover(pad, pixel))
     }
 
-    /// Signed distance to the body, and the point in its frame.
+    /// Returns the signed distance to the body, and the point in the frame of the body.
     fn body(&self, kind: Component, p: Point) -> (f32, Point) {
         let q = self.lies.to_part(self.place.to_part(p));
         let half = kind.half();
@@ -205,7 +206,7 @@ impl Part {
         (distance, q)
     }
 
-    /// The body's own color at a point in its frame.
+    /// Returns the color of the body at a point in its frame.
     fn color(&self, kind: Component, q: Point, pixel: f32, seed: u32) -> Color {
         let half = kind.half();
         let ends = cover(0.66 * half[0] - q[0].abs(), pixel);
@@ -278,7 +279,7 @@ impl Scene for Board {
             let body = cover(distance, pixel);
             if body > 0.0 {
                 top = over(top, part.color(kind, q, pixel, self.seed), body);
-                // A rounded edge, leaning the way that the nearest side faces.
+                // A rounded edge, with the normal of the nearest side.
                 let half = kind.half();
                 let lean = 0.8 * step(-0.03, 0.0, distance);
                 let side = if kind == Component::Can {

@@ -1,4 +1,4 @@
-//! A plain-woven cloth, all over the picture.
+//! A plain-woven cloth that fills the picture.
 
 use std::f32::consts::PI;
 
@@ -10,7 +10,7 @@ use super::scene::{Flaw, Scene};
 use super::shape::{Color, Pose, scale, times};
 use crate::random::Sequence;
 
-/// Threads from edge to edge of the picture.
+/// The number of threads across the picture.
 const THREADS: f32 = 26.0;
 const WARP: Color = [0.15, 0.20, 0.30];
 const WEFT: Color = [0.27, 0.31, 0.37];
@@ -18,7 +18,7 @@ const BEHIND: Color = [0.02, 0.022, 0.028];
 const DIRT: [Color; 3] = [[0.45, 0.33, 0.2], [0.35, 0.4, 0.45], [0.6, 0.5, 0.25]];
 const WRONG: [Color; 3] = [[0.38, 0.10, 0.07], [0.07, 0.08, 0.10], [0.50, 0.42, 0.22]];
 
-/// How hard damage marks it.
+/// The strength of damage.
 const STRENGTH: f32 = 1.5;
 
 pub(super) struct Fabric {
@@ -29,12 +29,12 @@ pub(super) struct Fabric {
     thread: Option<Thread>,
 }
 
-/// What is wrong with the weft between two columns of warp.
+/// A defect of the weft between two columns of warp.
 struct Thread {
     row: i32,
     columns: std::ops::Range<f32>,
     rows: i32,
-    /// The color that the thread has instead; none where it is missing.
+    /// The color of a wrong thread, or `None` for a missing thread.
     color: Option<Color>,
 }
 
@@ -61,7 +61,8 @@ impl Fabric {
         fabric
     }
 
-    /// Columns of warp and rows of weft, counted from a corner far outside; the cloth is drawn a little out of square.
+    /// Returns the column of warp and the row of weft at a point, counted from a corner far outside. The cloth is slightly
+    /// distorted.
     fn threads(&self, at: Point) -> Point {
         let [x, y] = self.pose.to_part(at);
         let drawn = |layer: u32| 0.018 * noise([x * 1.7, y * 1.7], self.seed.wrapping_add(layer));
@@ -69,7 +70,7 @@ impl Fabric {
     }
 }
 
-/// A thread seen from above: across it from -1 to 1, how high it is (-1 under to 1 over), and its own shade.
+/// A thread at a point: the position across it (-1 to 1), its height (-1 for under, 1 for over), its color, and its width.
 struct Strand {
     across: f32,
     height: f32,
@@ -96,12 +97,12 @@ impl Scene for Fabric {
         let (across_warp, across_weft) = (2.0 * (u - column) - 1.0, 2.0 * (v - row) - 1.0);
         let (column, row) = (column as i32, row as i32);
         let parity = if (column + row) % 2 == 0 { 1.0 } else { -1.0 };
-        // Yarn is uneven from thread to thread and along each.
+        // Yarn varies between threads and along each thread.
         let yarn = |index: i32, along: f32, layer: u32| {
             1.0 + 0.13 * lattice(index, 0, self.seed ^ layer)
                 + 0.12 * noise([along * 0.35, index as f32 * 7.0], self.seed ^ (layer + 1))
         };
-        // Twisted fibers run along a thread, at an angle.
+        // Twisted fibers run along the thread at an angle.
         let fiber = |along: f32, across: f32, layer: u32| {
             1.0 + 0.16 * noise([along * 2.2 + across, across * 2.5], self.seed ^ layer)
         };

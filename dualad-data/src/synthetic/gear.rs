@@ -1,4 +1,4 @@
-//! A turned and blackened gear wheel that lies anywhere, at any angle, on a plain mat.
+//! A machined, blackened gear wheel at any place and angle on a plain mat.
 
 use std::f32::consts::{PI, TAU};
 
@@ -11,15 +11,19 @@ use super::shape::{Color, Pose, cover, length, over, rounded_box, scale, times};
 use crate::random::Sequence;
 
 const TEETH: f32 = 16.0;
-/// Radii of the root circle, the bore, the circle of the holes, and a hole; and how far a tooth stands out.
+/// The radius of the root circle.
 const ROOT: f32 = 0.80;
+/// The radius of the bore.
 const BORE: f32 = 0.20;
+/// The radius of the circle of the holes.
 const HOLES: f32 = 0.50;
+/// The radius of a hole.
 const HOLE: f32 = 0.115;
+/// The height of a tooth.
 const TOOTH: f32 = 0.16;
 const RUST: [Color; 3] = [[0.45, 0.17, 0.05], [0.35, 0.13, 0.05], [0.2, 0.16, 0.12]];
 
-/// How hard damage marks it.
+/// The strength of damage.
 const STRENGTH: f32 = 1.4;
 
 pub(super) struct Gear {
@@ -28,7 +32,7 @@ pub(super) struct Gear {
     mat: f32,
     seed: u32,
     mark: Option<Mark>,
-    /// The tooth that broke off, how many with it, and how much is left of it.
+    /// The first broken tooth, the number of broken teeth, and the share of their height that is left.
     broken: Option<(f32, f32, f32)>,
 }
 
@@ -54,14 +58,14 @@ impl Gear {
         gear
     }
 
-    /// Signed distance to the wheel's outline, and the direction that its nearest side faces.
+    /// Returns the signed distance to the outline of the wheel, and the normal of its nearest side.
     fn outline(&self, p: Point) -> (f32, Point) {
         let out = length(p);
         let turn = (p[1].atan2(p[0]) / TAU).rem_euclid(1.0) * TEETH;
         let tooth = turn.round();
         let angle = tooth * TAU / TEETH;
         let (along, across) = ([angle.cos(), angle.sin()], [-angle.sin(), angle.cos()]);
-        // In the tooth's own frame: outwards from the root circle, and off its middle.
+        // The frame of the tooth: outwards from the root circle, and sideways from its center.
         let (up, off) = (p[0] * along[0] + p[1] * along[1] - ROOT, p[0] * across[0] + p[1] * across[1]);
         let top = match self.broken {
             // A jagged stump.
@@ -81,7 +85,7 @@ impl Gear {
         }
     }
 
-    /// How much of the blackening is gone where a tooth broke off: all of it, a little way in.
+    /// Returns the share of the blackening that is missing, from 0 to 1, at a broken tooth.
     fn fracture(&self, p: Point) -> f32 {
         let Some((first, teeth, left)) = self.broken else { return 0.0 };
         let tooth = ((p[1].atan2(p[0]) / TAU).rem_euclid(1.0) * TEETH).round();
@@ -92,7 +96,7 @@ impl Gear {
         step(-0.07, -0.03, length(p) - ROOT - TOOTH * left + rough)
     }
 
-    /// Signed distance to the nearest opening, negative within metal, and the direction away from its middle.
+    /// Returns the signed distance to the nearest opening (negative inside the metal), and the direction away from its center.
     fn openings(&self, p: Point) -> (f32, Point) {
         let out = length(p);
         let keyway = rounded_box([p[0] - BORE, p[1]], [0.09, 0.055], 0.01);
@@ -117,7 +121,7 @@ impl Scene for Gear {
     fn shade(&self, at: Point, pixel: f32) -> Color {
         let p = self.pose.to_part(at);
         let lamp = self.light.across();
-        // The wheel's own thickness keeps the lamp from the mat behind it.
+        // The wheel casts a shadow on the mat.
         let shaded = self.pose.to_part([at[0] + 0.055 * lamp[0], at[1] + 0.055 * lamp[1]]);
         let solid = |p: Point| self.outline(p).0.max(self.openings(p).0);
         let far = length(p);
@@ -136,7 +140,7 @@ impl Scene for Gear {
         if inside > 0.0 {
             let (relief, tint) = damage(self.mark.as_ref(), p, pixel);
             let outward = direction(p);
-            // Edges are broken by a chamfer: outwards at the rim, inwards at openings. A hub stands proud of the face.
+            // Edges have a chamfer: outwards at the rim, inwards at openings. A hub stands out of the face.
             let chamfer = |distance: f32| 0.9 * step(-0.035, -0.010, distance);
             let hub = 0.8 * step(0.30, 0.315, far) * step(0.345, 0.33, far);
             let ridge = hub - 0.7 * step(0.70, 0.715, far) * step(0.745, 0.73, far);
@@ -146,7 +150,7 @@ impl Scene for Gear {
                 outward[axis] * ridge + faces[axis] * rim + away[axis] * hole + relief[axis]
             });
             let slope = self.pose.turn_out(slope);
-            // Turning leaves rings, and rings reflect the lamp as two opposite fans.
+            // Machining leaves rings, which reflect the lamp as two opposite fans.
             let ring =
                 0.6 * noise([far * 60.0, outward[0] * 1.5], self.seed) + 0.4 * noise([far * 120.0, 0.0], self.seed ^ 1);
             let facing = self.pose.turn_out(outward);

@@ -1,20 +1,20 @@
-//! The lamp and the camera's exposure: they change from picture to picture.
+//! The lamp and the exposure of the camera, which vary between pictures.
 
 use super::noise::Point;
 use super::shape::Color;
 use crate::random::Sequence;
 
 pub(super) struct Light {
-    /// Towards the lamp, of length 1; z towards the camera.
+    /// The unit vector towards the lamp. z points to the camera.
     direction: [f32; 3],
     exposure: f32,
-    /// How the light falls off over the picture.
+    /// The gradient of the brightness over the picture.
     tilt: Point,
     balance: Color,
 }
 
 impl Light {
-    /// A lamp up on the left, where most inspection stations have it, give or take half a radian.
+    /// Creates a lamp at the upper left, with a variation of half a radian.
     pub(super) fn new(random: &mut Sequence) -> Self {
         let azimuth = -2.2 + random.range(-0.5, 0.5);
         let elevation: f32 = random.range(0.75, 1.0);
@@ -29,26 +29,26 @@ impl Light {
         }
     }
 
-    /// Towards the lamp within the picture.
+    /// Returns the direction of the lamp in the plane of the picture.
     pub(super) fn across(&self) -> Point {
         [self.direction[0], self.direction[1]]
     }
 
-    /// How bright a matt surface of this slope is, beside a level one.
+    /// Returns the brightness of a matte surface of this slope, relative to a flat one.
     pub(super) fn shade(&self, [x, y]: Point) -> f32 {
         let [lx, ly, lz] = self.direction;
         ((lz - x * lx - y * ly) / (lz * (1.0 + x * x + y * y).sqrt())).max(0.0)
     }
 
-    /// A glossy reflection of the lamp, 0 to 1, sharper with a higher `gloss`.
+    /// Returns the glossy reflection of the lamp, 0 to 1. A higher `gloss` makes it sharper.
     pub(super) fn glint(&self, [x, y]: Point, gloss: f32) -> f32 {
         let [lx, ly, lz] = self.direction;
-        // The surface that mirrors the lamp into the camera leans half way towards it.
+        // The half vector: a surface with this normal reflects the lamp into the camera.
         let half = [-lx / (1.0 + lz) - x, -ly / (1.0 + lz) - y];
         (-gloss * (half[0] * half[0] + half[1] * half[1])).exp()
     }
 
-    /// What reaches the sensor from a point.
+    /// Returns the light that reaches the sensor from a point.
     pub(super) fn expose(&self, color: Color, at: Point) -> Color {
         let gain = self.exposure * (1.0 + self.tilt[0] * at[0] + self.tilt[1] * at[1]);
         std::array::from_fn(|channel| color[channel] * gain * self.balance[channel])

@@ -1,4 +1,4 @@
-//! Damage to a surface: scratches, dents and stains, as slopes and tints that a part's own shading takes in.
+//! Damage to a surface: scratches, dents and stains, as slopes and tints for the shading of a part.
 
 use std::f32::consts::{PI, TAU};
 
@@ -8,17 +8,17 @@ use super::shape::{Color, length, minus};
 use crate::random::Sequence;
 
 pub(super) enum Mark {
-    /// A bent line: `tint` in its groove, a burr on one side of it.
+    /// A bent line with a groove of color `tint` and a burr on one side.
     Scratch { from: Point, along: Point, reach: f32, bend: f32, width: f32, tint: f32, burr: f32, seed: u32 },
-    /// A bowl, or a bump where `depth` is negative.
+    /// A bowl, or a bump if `depth` is negative.
     Dent { center: Point, along: Point, radii: Point, depth: f32, seed: u32 },
     /// A blot with a tide mark.
     Stain { center: Point, radius: f32, tint: Color, seed: u32 },
 }
 
 impl Mark {
-    /// A scratch through, or a dent or stain at, `center`. `tints` are the colors that dirt has on this material, and
-    /// `strength` is how hard it takes damage: 1 is a plate's. Other kinds are not damage to a surface and give none.
+    /// Creates a scratch, dent or stain at `center`. `tints` are the colors of dirt on the material. `strength` scales the
+    /// damage, with 1 for a metal plate. Other defects are not damage to a surface and give `None`.
     pub(super) fn new(
         defect: Defect,
         random: &mut Sequence,
@@ -81,12 +81,12 @@ impl Mark {
         }
     }
 
-    /// What the damage multiplies the surface's color with.
+    /// Returns the factor of the color of the surface.
     pub(super) fn tint(&self, at: Point, pixel: f32) -> Color {
         match self {
             Self::Scratch { width, tint, .. } => {
                 let Some((offset, depth)) = self.groove(at, pixel) else { return [1.0; 3] };
-                // A line finer than a pixel covers only its share of it.
+                // A line thinner than a pixel covers only a part of it.
                 let (broad, share) = (width.max(0.7 * pixel), (width / (0.7 * pixel)).min(1.0));
                 [mix(1.0, *tint, depth * share * (-(offset / broad).powi(2)).exp()); 3]
             }
@@ -111,22 +111,22 @@ impl Mark {
         }
     }
 
-    /// A circle outside which it changes nothing: its middle and radius.
+    /// Returns the center and radius of a circle that contains all changes.
     pub(super) fn reach(&self, pixel: f32) -> (Point, f32) {
         match self {
             Self::Scratch { from, along, reach, bend, width, .. } => {
                 let half = 0.5 * reach;
                 let middle = [from[0] + half * along[0], from[1] + half * along[1]];
-                // Its bend, its wandering, and its width as `groove` has them.
+                // The bend, the noise, and the width, as in `groove`.
                 (middle, half + 0.25 * bend.abs() * reach + 0.02 + 3.0 * width.max(pixel))
             }
-            // The noise in its outline adds less than a third.
+            // The noise of the outline adds less than a third.
             Self::Dent { center, radii, .. } => (*center, 1.34 * radii[0]),
             Self::Stain { center, radius, .. } => (*center, 2.0 * radius),
         }
     }
 
-    /// How much of a coating is gone, 0 to 1: in the groove of a scratch, and where a dent was struck.
+    /// Returns the share of a coating that is missing, 0 to 1, in the groove of a scratch and in a dent.
     pub(super) fn bare(&self, at: Point, pixel: f32) -> f32 {
         match self {
             Self::Scratch { width, .. } => {
@@ -142,7 +142,7 @@ impl Mark {
         }
     }
 
-    /// The offset from the middle of a scratch and how deep it is there; none far from it.
+    /// Returns the offset from the center line of a scratch and its depth there. `None` far from the scratch.
     fn groove(&self, at: Point, pixel: f32) -> Option<(f32, f32)> {
         let Self::Scratch { from, along, reach, bend, width, seed, .. } = self else { return None };
         let p = minus(at, *from);
@@ -155,13 +155,13 @@ impl Mark {
         if offset.abs() > 3.0 * width.max(pixel) {
             return None;
         }
-        // It starts and ends shallow, and the tool skips.
+        // The scratch is shallow at both ends, and uneven.
         let depth = (PI * t).sin().sqrt() * (0.8 + 0.35 * noise([t * 14.0, 3.0], *seed)).clamp(0.25, 1.0);
         Some((offset, depth))
     }
 }
 
-/// The damage of a part, if there is any: its slope and tint at a point.
+/// Returns the slope and tint of the damage at a point, if there is damage.
 pub(super) fn damage(mark: Option<&Mark>, at: Point, pixel: f32) -> (Point, Color) {
     mark.map_or(([0.0; 2], [1.0; 3]), |mark| (mark.relief(at, pixel), mark.tint(at, pixel)))
 }

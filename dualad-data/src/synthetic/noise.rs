@@ -1,9 +1,9 @@
-//! Smooth random fields, the same for the same seed wherever they are asked.
+//! Smooth random fields with random access.
 
-/// A point of the picture or of a part: x to the right, y down, the picture from -1 to 1.
+/// A point of the picture or of a part: x to the right, y down. The picture covers -1 to 1.
 pub(super) type Point = [f32; 2];
 
-/// 32 unrelated bits for a lattice point (the finalizer of Appleby's MurmurHash3, public domain).
+/// Returns 32 pseudorandom bits for a lattice point (the finalizer of Appleby's MurmurHash3, public domain).
 pub(super) fn hash(x: i32, y: i32, seed: u32) -> u32 {
     let mut h = (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77) ^ seed;
     h ^= h >> 16;
@@ -13,24 +13,24 @@ pub(super) fn hash(x: i32, y: i32, seed: u32) -> u32 {
     h ^ (h >> 16)
 }
 
-/// Uniform on `[-1, 1)` for a lattice point.
+/// Returns a value that is uniform on `[-1, 1)` for a lattice point.
 pub(super) fn lattice(x: i32, y: i32, seed: u32) -> f32 {
     (hash(x, y, seed) >> 8) as f32 * (2.0 / (1 << 24) as f32) - 1.0
 }
 
-/// About normal, of mean 0 and deviation 1: the sum of four bytes.
+/// Returns an approximately standard normal value for a lattice point: the scaled sum of four bytes.
 pub(super) fn normal(x: i32, y: i32, seed: u32) -> f32 {
     let sum: u32 = hash(x, y, seed).to_le_bytes().into_iter().map(u32::from).sum();
     (sum as f32 - 510.0) / 147.8
 }
 
-/// As `f32::floor`, which without SSE 4.1 is a call; asked for a hundred times a pixel, that shows.
+/// Rounds down. `f32::floor` is a function call without SSE 4.1, which is slow a hundred times per pixel.
 fn floor(x: f32) -> i32 {
     let towards_zero = x as i32;
     towards_zero.saturating_sub(i32::from(x < towards_zero as f32))
 }
 
-/// Value noise in -1 to 1 whose lattice has a spacing of 1.
+/// Returns value noise from -1 to 1 on a lattice of spacing 1.
 pub(super) fn noise([x, y]: Point, seed: u32) -> f32 {
     let (column, row) = (floor(x), floor(y));
     let ease = |t: f32| t * t * (3.0 - 2.0 * t);
@@ -39,7 +39,7 @@ pub(super) fn noise([x, y]: Point, seed: u32) -> f32 {
     mix(mix(at(0, 0), at(1, 0), right), mix(at(0, 1), at(1, 1), right), down)
 }
 
-/// `octaves` of noise, each of twice the frequency and half the amplitude; about -1 to 1.
+/// Returns the sum of octaves of noise, each with twice the frequency and half the amplitude; about -1 to 1.
 pub(super) fn fractal(point: Point, octaves: u32, seed: u32) -> f32 {
     let (mut sum, mut amplitude, mut frequency) = (0.0, 0.5, 1.0);
     for octave in 0..octaves {
@@ -50,11 +50,12 @@ pub(super) fn fractal(point: Point, octaves: u32, seed: u32) -> f32 {
     sum
 }
 
+/// Interpolates linearly.
 pub(super) fn mix(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
-/// 0 up to `low`, 1 from `high` on, smooth between.
+/// Returns 0 below `low`, 1 above `high`, and a smooth transition between.
 pub(super) fn step(low: f32, high: f32, x: f32) -> f32 {
     let t = ((x - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)

@@ -1,4 +1,4 @@
-//! A brushed metal plate, all over the picture.
+//! A brushed metal plate that fills the picture.
 
 use super::light::Light;
 use super::mark::{Mark, damage};
@@ -7,13 +7,13 @@ use super::scene::{Flaw, Scene};
 use super::shape::{Color, Pose, scale, times};
 use crate::random::Sequence;
 
-/// How hard damage marks it.
+/// The strength of damage.
 const STRENGTH: f32 = 0.8;
 
 pub(super) struct Plate {
     light: Light,
     pose: Pose,
-    /// The broad reflection of the lamp that brushing draws out: its middle and direction.
+    /// The position of the broad reflection of the lamp on the brushed surface. `lean` is its direction.
     band: f32,
     lean: f32,
     coarse: f32,

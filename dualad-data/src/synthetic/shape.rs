@@ -1,4 +1,4 @@
-//! Where things are and what covers them: poses, signed distances (negative inside) and antialiased edges.
+//! Poses, signed distances (negative inside) and antialiased edges.
 
 use super::noise::{Point, mix};
 use crate::random::Sequence;
@@ -6,7 +6,7 @@ use crate::random::Sequence;
 /// A linear RGB color, 0 to 1.
 pub(super) type Color = [f32; 3];
 
-/// How a part lies in the picture.
+/// The pose of a part in an outer frame.
 pub(super) struct Pose {
     shift: Point,
     cosine: f32,
@@ -15,39 +15,39 @@ pub(super) struct Pose {
 }
 
 impl Pose {
-    /// `angle` in radians.
+    /// Creates a pose. `angle` is in radians.
     pub(super) fn new(shift: Point, angle: f32, scale: f32) -> Self {
         Self { shift, cosine: angle.cos(), sine: angle.sin(), scale }
     }
 
-    /// Off by up to `shift`, `angle` radians and the fraction `scale`.
+    /// Draws a random pose with up to `shift`, `angle` radians and a scale of 1 ± `scale`.
     pub(super) fn jitter(random: &mut Sequence, shift: f32, angle: f32, scale: f32) -> Self {
         let mut off = |by: f32| random.range(-by, by);
         Self::new([off(shift), off(shift)], off(angle), 1.0 + off(scale))
     }
 
-    /// From the outer frame to the part's own.
+    /// Maps a point of the outer frame to the frame of the part.
     pub(super) fn to_part(&self, [x, y]: Point) -> Point {
         self.turn_in([(x - self.shift[0]) / self.scale, (y - self.shift[1]) / self.scale])
     }
 
-    /// A circle of the part's frame in the outer one.
+    /// Maps a circle of the frame of the part to the outer frame.
     pub(super) fn circle_out(&self, (middle, radius): (Point, f32)) -> (Point, f32) {
         let [x, y] = self.turn_out(middle);
         ([x * self.scale + self.shift[0], y * self.scale + self.shift[1]], radius * self.scale)
     }
 
-    /// Whether a point of the outer frame is within a square of this half side about the part.
+    /// Returns whether a point of the outer frame is in a square of this half side around the part.
     pub(super) fn near(&self, point: Point, half: f32) -> bool {
         (point[0] - self.shift[0]).abs().max((point[1] - self.shift[1]).abs()) < half
     }
 
-    /// A direction from the outer frame to the part's own.
+    /// Maps a direction of the outer frame to the frame of the part.
     pub(super) fn turn_in(&self, [x, y]: Point) -> Point {
         [self.cosine * x + self.sine * y, self.cosine * y - self.sine * x]
     }
 
-    /// A direction from the part's frame to the outer one.
+    /// Maps a direction of the frame of the part to the outer frame.
     pub(super) fn turn_out(&self, [x, y]: Point) -> Point {
         [self.cosine * x - self.sine * y, self.cosine * y + self.sine * x]
     }
@@ -61,7 +61,7 @@ pub(super) fn minus(a: Point, b: Point) -> Point {
     [a[0] - b[0], a[1] - b[1]]
 }
 
-/// A box of half sides `half` with corners of the given radius.
+/// Returns the signed distance to a box of half sides `half` with rounded corners.
 pub(super) fn rounded_box([x, y]: Point, half: Point, radius: f32) -> f32 {
     let (x, y) = (x.abs() - half[0] + radius, y.abs() - half[1] + radius);
     length([x.max(0.0), y.max(0.0)]) + x.max(y).min(0.0) - radius
@@ -71,7 +71,7 @@ pub(super) fn segment(point: Point, from: Point, to: Point) -> f32 {
     segment_square(point, from, to).sqrt()
 }
 
-/// The square of the distance to a line segment.
+/// Returns the squared distance to a line segment.
 pub(super) fn segment_square(point: Point, from: Point, to: Point) -> f32 {
     let (along, p) = (minus(to, from), minus(point, from));
     let square = along[0] * along[0] + along[1] * along[1];
@@ -80,7 +80,7 @@ pub(super) fn segment_square(point: Point, from: Point, to: Point) -> f32 {
     off[0] * off[0] + off[1] * off[1]
 }
 
-/// How much of a pixel lies inside a shape: 0 to 1 over about one pixel.
+/// Returns the share of a pixel inside a shape, 0 to 1, by the signed distance of its center.
 pub(super) fn cover(distance: f32, pixel: f32) -> f32 {
     (0.5 - distance / pixel).clamp(0.0, 1.0)
 }

@@ -1,4 +1,4 @@
-//! Files that tests need, made where they are needed.
+//! Files for tests.
 
 #![allow(dead_code)] // Each test program uses its own part.
 
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::{ImageBuffer, ImageFormat, Luma, Rgb};
 
-/// A folder that vanishes, and files in it.
+/// A temporary folder of test files.
 pub(crate) struct Tree(tempfile::TempDir);
 
 impl Tree {
@@ -30,7 +30,7 @@ impl Tree {
         path
     }
 
-    /// A picture that differs from those of other seeds, in the format that the name's extension says.
+    /// Writes a picture that depends on the seed, in the format of the extension.
     pub(crate) fn picture(&self, name: &str, width: u32, height: u32, seed: u32) -> PathBuf {
         let path = self.path(name);
         let image = ImageBuffer::from_fn(width, height, |x, y| {
@@ -42,7 +42,7 @@ impl Tree {
         path
     }
 
-    /// A mask of which the left half has this value.
+    /// Writes a mask whose left half has this value.
     pub(crate) fn mask(&self, name: &str, width: u32, height: u32, value: u8) -> PathBuf {
         let path = self.path(name);
         let image = ImageBuffer::from_fn(width, height, |x, _| Luma([if x < width.div_ceil(2) { value } else { 0 }]));
@@ -59,7 +59,7 @@ impl Tree {
     }
 }
 
-/// A png file of any color type and depth, rows as the format packs them.
+/// Returns a png file of any color type and depth. `data` holds packed rows.
 pub(crate) fn png(
     width: u32,
     height: u32,
@@ -79,7 +79,7 @@ pub(crate) fn png(
     bytes
 }
 
-/// A fixture of this crate.
+/// Returns the path of a fixture.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
