@@ -1,4 +1,4 @@
-//! Every layout is recognized and read in the same order everywhere; masks belong to images by stem.
+//! Detection and reading of every layout, and the assignment of masks.
 
 mod support;
 

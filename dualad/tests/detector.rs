@@ -197,7 +197,7 @@ fn an_invalid_image_fails_alone() {
 
     let saved = tempfile::tempdir().unwrap();
     detector.save(saved.path()).unwrap();
-    let strict = Detector::builder().limits(Limits::default().pixels(1000)).load(saved.path()).unwrap();
+    let strict = Detector::builder().limits(Limits::default().with_pixels(1000)).load(saved.path()).unwrap();
     let picture = Picture::new(100, 100, vec![0; 30_000]).unwrap();
     assert!(strict.inspect(&picture).is_err() && strict.inspect(&images[0]).is_err());
     assert!(detector.inspect(&picture).is_ok());

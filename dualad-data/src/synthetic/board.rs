@@ -37,7 +37,7 @@ impl Component {
     }
 }
 
-/// Component, place, and quarter turns.
+/// The parts: component, position, and number of quarter turns.
 const PARTS: [(Component, Point, f32); 14] = [
     (Component::Chip, [-0.10, -0.08], 0.0),
     (Component::Can, [0.58, -0.52], 0.0),
