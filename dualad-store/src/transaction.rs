@@ -279,7 +279,7 @@ mod tests {
     /// A folder with two files, and a change to them that was committed and never completed.
     fn interrupted() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        for (name, content) in [("a", "old"), ("b", "old"), ("other", "not the change's")] {
+        for (name, content) in [("a", "old"), ("b", "old"), ("other", "of another writer")] {
             fs::write(folder.path().join(name), content).unwrap();
         }
         let change = Transaction::begin(folder.path()).unwrap();
@@ -310,15 +310,15 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_commit_is_read_from_where_it_is_and_then_completed() {
+    fn an_interrupted_commit_is_read_and_then_completed() {
         let folder = interrupted();
         let path = |name| find(folder.path(), name);
         assert_eq!(fs::read_to_string(path("a")).unwrap(), "new");
         assert!(!path("b").exists() && find_optional(folder.path(), "b").is_none());
         assert_eq!(find_optional(folder.path(), "c"), Some(path("c")));
         assert_eq!(find_optional(folder.path(), "other"), Some(folder.path().join("other")));
-        assert_eq!(fs::read_to_string(path("other")).unwrap(), "not the change's");
-        let completed = [pair("a", "new"), pair("c", "new"), pair("other", "not the change's")];
+        assert_eq!(fs::read_to_string(path("other")).unwrap(), "of another writer");
+        let completed = [pair("a", "new"), pair("c", "new"), pair("other", "of another writer")];
         // A reader that may write completes it, and so does the next writer.
         let read = read(folder.path(), "a", || Ok::<_, Error>(files(folder.path()))).unwrap();
         assert_eq!(read, completed);
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_under_a_files_name_stays() {
+    fn a_folder_with_the_name_of_a_file_stays() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("a")).unwrap();
         let change = Transaction::begin(folder.path()).unwrap();

@@ -4,10 +4,10 @@ use crate::error::{Error, Result};
 use crate::random::Stream;
 use crate::recipe::Augmentation;
 
-/// Whether inputs of this size can be augmented.
+/// Checks that inputs of this size can be augmented.
 ///
 /// # Errors
-/// [`Error::Config`] for quarter turns of what is not square.
+/// [`Error::Config`] for quarter turns of an input that is not square.
 pub(crate) fn check_augmentation(augmentation: Augmentation, [rows, columns]: [usize; 2]) -> Result<()> {
     if augmentation.quarter_turns && rows != columns {
         let reason = format!("an input of {columns} x {rows} pixels is not square");
@@ -16,7 +16,7 @@ pub(crate) fn check_augmentation(augmentation: Augmentation, [rows, columns]: [u
     Ok(())
 }
 
-/// An image's planes `[3, rows, columns]`, as the stream says for its number.
+/// Returns the augmented pixels `[3, rows, columns]` of an image. The stream draws the augmentation by the index of the image.
 pub(crate) fn augment(
     augmentation: Augmentation,
     pixels: &[f32],
@@ -28,7 +28,7 @@ pub(crate) fn augment(
     let (horizontal, vertical) =
         (augmentation.flip_horizontal && horizontal >> 31 == 1, augmentation.flip_vertical && vertical >> 31 == 1);
     let turns = if augmentation.quarter_turns { turns >> 30 } else { 0 };
-    // Where the number at a place comes from: the turns undone, then the mirrors. (Turned, rows and columns are as many.)
+    // The source of a pixel: undo the rotation, then the mirroring. Only square images are rotated.
     let source = |mut row: usize, mut column: usize| {
         for _ in 0..turns {
             (row, column) = (column, rows - 1 - row);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn every_symmetry_that_is_asked_for_comes_up_and_no_other() {
+    fn all_requested_symmetries_occur_and_no_other() {
         let all = |horizontal, vertical, turns| Augmentation {
             flip_horizontal: horizontal,
             flip_vertical: vertical,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_and_turns_are_what_they_are_called() {
+    fn flips_and_quarter_turns_move_the_pixels() {
         let first = |augmentation: Augmentation, size| {
             let mut made = variants(augmentation, size);
             made.retain(|pixels| pixels[0] != 0);

@@ -1,17 +1,16 @@
-//! A folder of features, so that a frozen backbone sees each image once, whatever number of runs.
+//! A cache of features on disk, so that a frozen backbone computes each image once, over any number of runs.
 //!
-//! One file an image, named by the SHA-256 of all that its content depends on: the image's bytes, how it is
-//! preprocessed, the backbone, its stages, its weights, and the versions of this format and of this library. Nothing is
-//! ever looked up by path or time, so that no entry can be stale.
+//! There is one file for each image. Its name is the SHA-256 of everything that its content depends on: the bytes of the image, the
+//! preprocessing, the backbone, its stages, its weights, and the versions of this format and of the library. Entries are not looked up
+//! by path or time, so no entry can be stale.
 //!
-//! # Why files are read and not mapped
-//! A file that shrinks while it is mapped ends the process (SIGBUS), and nothing that a process can do by itself
-//! prevents another from shrinking it. A read of a shrunken file is an error like any other: the entry is made anew. What a
-//! map would save, one copy of what the page cache holds, is less than a hundredth of a training step.
+//! # Files are read, not mapped
+//! If another process shortens a mapped file, the system ends this process (SIGBUS). A read of a shortened file is an error, and the
+//! entry is computed again. A map would save one copy from the page cache, which takes less than a hundredth of a training step.
 //!
-//! # What an entry looks like
-//! Little-endian: magic (8 bytes), key (32), kind of number (4: 0 for f32, 1 for f16), tokens (4), channels (4), CRC-32 of
-//! all else (4); then `[tokens, channels]` numbers. The length follows from the header. Every read checks all of it.
+//! # Format of an entry
+//! Little-endian: magic (8 bytes), key (32), type (4: 0 for f32, 1 for f16), tokens (4), channels (4), CRC-32 of everything else (4);
+//! then the values, `[tokens, channels]`. The length follows from the header. Every read checks all of it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -26,27 +25,27 @@ use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"DualADf1";
 const HEADER: usize = 56;
-/// Where the header holds the checksum.
+/// The position of the checksum in the header.
 const CHECKSUM: std::ops::Range<usize> = 52..56;
-/// Temporary files that nobody can still be writing.
+/// The age after which an unfinished file is abandoned.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
-/// Tells backup programs that this folder need not be kept (<https://bford.info/cachedir/>).
+/// Marks the folder for backup programs as one to skip (<https://bford.info/cachedir/>).
 const TAG: &str =
     "Signature: 8a477f597d28d172789f06886806bc55\n# Features of images, kept by dualad. Delete it at any time.\n";
 
-/// What the features in a cache are kept as.
+/// The type of the features in a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum FeatureType {
-    /// As computed: a run with a cache gives the same bits as one without.
+    /// f32, as computed. A run with a cache gives the same bits as one without.
     #[default]
     F32,
-    /// Half the space. An image with a feature that f16 cannot hold (beyond 65504) is kept in f32.
+    /// f16, half the size. An image with a feature beyond the range of f16 (65504) is kept in f32.
     F16,
 }
 
-/// A folder of features that any number of runs, also at once, may share.
+/// A folder of features. Several runs may use it at the same time.
 ///
 /// ```
 /// use dualad::features::{FeatureCache, FeatureType};
@@ -63,15 +62,15 @@ pub struct FeatureCache {
     feature_type: FeatureType,
 }
 
-/// The name of an entry.
+/// The digest that names an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key(pub(crate) [u8; 32]);
 
 impl FeatureCache {
-    /// The folder, made if it is not there. Temporary files that runs left in it more than a day ago are removed.
+    /// Opens a folder, which is created if it does not exist. Removes unfinished files that are older than a day.
     ///
     /// # Errors
-    /// [`Error::Cache`] if it cannot be made or written.
+    /// [`Error::Cache`] if it cannot be created or written.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         let cache = Self { folder: folder.into(), feature_type: FeatureType::default() };
         let partial = cache.partial();
@@ -84,7 +83,7 @@ impl FeatureCache {
             let age = entry.metadata().and_then(|metadata| metadata.modified());
             let age = age.map(|modified| SystemTime::now().duration_since(modified).unwrap_or_default());
             if age.is_ok_and(|age| age > ABANDONED) {
-                // Another process may have been faster.
+                // Another process may have removed it.
                 let _ = std::fs::remove_file(entry.path());
             }
         }
@@ -99,14 +98,14 @@ impl FeatureCache {
         set.or_else(|| Some(dirs::cache_dir()?.join("dualad")))
     }
 
-    /// Sets what features are kept as. Those of the other type are others: they stay, and are not used.
+    /// Sets the type of the features. Features of the other type stay and are not used.
     #[must_use]
     pub fn feature_type(mut self, feature_type: FeatureType) -> Self {
         self.feature_type = feature_type;
         self
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -119,51 +118,51 @@ impl FeatureCache {
         Error::Cache { folder: self.folder.clone(), error }
     }
 
-    /// Where files are until they are complete.
+    /// Returns the folder of unfinished files.
     fn partial(&self) -> PathBuf {
         self.folder.join("features").join("partial")
     }
 
-    /// 256 folders: some file systems are slow with many files in one.
+    /// Returns the path of an entry, in one of 256 folders: some file systems are slow with many files in a folder.
     fn path(&self, key: Key) -> PathBuf {
         let name = hex(&key.0);
         let (folder, _) = name.split_at(2);
         self.folder.join("features").join(folder).join(format!("{name}.features"))
     }
 
-    /// Whether an entry seems sound: its header and its length are. [`Self::read`] looks at the rest.
+    /// Returns whether an entry exists with a valid header and length. [`Self::read`] also checks its content.
     pub(crate) fn has(&self, key: Key, shape: [usize; 2]) -> bool {
         self.open_entry(key, shape).is_some()
     }
 
-    /// The entry's file after its header, the kind of its numbers, its checksum and the header.
+    /// Opens an entry. Returns the file after its header, the type of its features, and the header.
     fn open_entry(&self, key: Key, [tokens, channels]: [usize; 2]) -> Option<(File, FeatureType, [u8; HEADER])> {
         let path = self.path(key);
-        // Opening a pipe may never end.
+        // Opening a pipe may block forever.
         if !std::fs::metadata(&path).ok()?.is_file() {
             return None;
         }
         let mut file = File::open(&path).ok()?;
         let mut header = [0; HEADER];
         file.read_exact(&mut header).ok()?;
-        let feature_type = match number(&header, 40) {
+        let feature_type = match read_u32(&header, 40) {
             0 => FeatureType::F32,
             1 => FeatureType::F16,
             _ => return None,
         };
         let is_ours = header.starts_with(MAGIC)
             && header[8..40] == key.0
-            && [number(&header, 44), number(&header, 48)] == [tokens, channels].map(|count| count as u32);
+            && [read_u32(&header, 44), read_u32(&header, 48)] == [tokens, channels].map(|count| count as u32);
         let length = HEADER + tokens * channels * feature_type.bytes();
         (is_ours && file.metadata().ok()?.len() == length as u64).then_some((file, feature_type, header))
     }
 
-    /// An entry's `[tokens, channels]`; `None` if there is none, or it is damaged in any way.
+    /// Reads an entry of `[tokens, channels]` into `values`. Returns `None` if it does not exist or is damaged.
     pub(crate) fn read(&self, key: Key, shape: [usize; 2], values: &mut [f32]) -> Option<()> {
         let (mut file, feature_type, header) = self.open_entry(key, shape)?;
         let mut bytes = vec![0; values.len() * feature_type.bytes()];
         file.read_exact(&mut bytes).ok()?;
-        if checksum(&header, &bytes) != number(&header, CHECKSUM.start) {
+        if checksum(&header, &bytes) != read_u32(&header, CHECKSUM.start) {
             return None;
         }
         match feature_type {
@@ -173,9 +172,9 @@ impl FeatureCache {
         Some(())
     }
 
-    /// Keeps `[tokens, channels]` under a temporary name, then under its own.
+    /// Writes an entry of `[tokens, channels]`.
     ///
-    /// It is not forced to the disk: what a power failure leaves half written is noticed, and made anew.
+    /// It does not wait for the disk: an entry that a power failure damages is detected and computed again.
     pub(crate) fn write(&self, key: Key, [tokens, channels]: [usize; 2], values: &[f32]) -> Result<()> {
         let (feature_type, payload) = self.encode(values);
         let mut header = [0; HEADER];
@@ -201,7 +200,7 @@ impl FeatureCache {
         write().map_err(|error| self.error(error))
     }
 
-    /// What [`Self::read`] will make of these numbers.
+    /// Rounds values as a write and a read would.
     pub(crate) fn rounded(&self, values: &mut [f32]) {
         if self.feature_type == FeatureType::F16 && fits_f16(values) {
             values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32());
@@ -234,13 +233,13 @@ fn decode<const N: usize>(bytes: &[u8], values: &mut [f32], convert: impl Fn([u8
     values.iter_mut().zip(bytes.as_chunks::<N>().0).for_each(|(value, &bytes)| *value = convert(bytes));
 }
 
-fn number(header: &[u8; HEADER], start: usize) -> u32 {
+fn read_u32(header: &[u8; HEADER], start: usize) -> u32 {
     let mut bytes = [0; 4];
     bytes.copy_from_slice(&header[start..start + 4]);
     u32::from_le_bytes(bytes)
 }
 
-/// Over the header without its own checksum, and the numbers.
+/// Returns the CRC-32 of the header without its checksum, and of the values.
 fn checksum(header: &[u8; HEADER], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&header[..CHECKSUM.start]);
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_comes_back_as_it_was() {
+    fn an_entry_is_read_as_written() {
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache::open(folder.path()).unwrap();
         let key = Key([7; 32]);
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_is_named_with_the_way_out() {
+    fn a_folder_that_cannot_be_created_is_named_with_advice() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_files_are_removed_and_others_left() {
+    fn abandoned_files_are_removed_and_others_stay() {
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache::open(folder.path()).unwrap();
         let (old, new) = (cache.partial().join("old"), cache.partial().join("new"));

@@ -346,7 +346,7 @@ mod tests {
     use crate::features::cache::FeatureType;
     use crate::testing::dataset;
 
-    /// The filter bank, counting the images it is given, and multiplying what it makes of them.
+    /// The filter bank, which counts its images and multiplies its features by a factor.
     #[derive(Debug)]
     struct Counting {
         inner: Box<dyn FeatureExtractor>,
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn cached_remembered_and_recomputed_features_are_the_same_bits() {
+    fn features_from_cache_memory_and_recomputation_are_the_same_bits() {
         let folder = tempfile::tempdir().unwrap();
         let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
         let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!((values(&remembered), extractor.count()), (expected.clone(), 4));
         assert_eq!(remembered.identity(), cached.identity());
 
-        // Memory for one image and a half: the rest is computed at each use, one image at a time.
+        // Memory for one and a half images: the others are computed at each use, one at a time.
         let image = 4 * 16 * 118;
         let partly = builder(&dataset, &extractor).memory(image + image / 2).compute().unwrap();
         assert_eq!(extractor.count(), 1);
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn augmented_images_bypass_what_is_kept() {
+    fn augmented_images_bypass_the_cache() {
         let folder = tempfile::tempdir().unwrap();
         let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
         let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
@@ -451,31 +451,31 @@ mod tests {
         assert_ne!(first, plain);
         assert_eq!(augmented(flip, "epoch 0"), first);
         assert_ne!(augmented(flip, "epoch 1"), first);
-        // An image's is its own, in whatever batch.
+        // The augmentation of an image does not depend on the batch.
         let stream = crate::Random::new(1).named("epoch 0");
         let alone: Vec<f32> = features.augmented(&[2], flip, stream).unwrap().flatten_all().unwrap().to_vec1().unwrap();
         assert_eq!(alone, first[2 * alone.len()..3 * alone.len()]);
         assert!(features.augmented(&[4], flip, stream).unwrap_err().to_string().contains("there are 4 images"));
-        // And what is kept is of the images as they are.
+        // The cache holds the features of the images without augmentation.
         assert_eq!(values(&features), plain);
-        // Without any of it, the numbers are those that are kept.
+        // Without augmentation, the features are those in the cache.
         assert_eq!(augmented(Augmentation::default(), "epoch 0"), plain);
     }
 
     #[test]
-    fn an_entry_that_goes_bad_during_a_run_is_made_anew() {
+    fn an_entry_that_is_lost_during_a_run_is_computed_again() {
         let folder = tempfile::tempdir().unwrap();
         let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
         let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
         let features = builder(&dataset, &extractor).cache(cache).compute().unwrap();
         let expected = values(&features);
         extractor.count();
-        // All of it is gone.
+        // The cache is deleted.
         fs::remove_dir_all(folder.path().join("cache")).unwrap();
         assert_eq!((values(&features), extractor.count()), (expected.clone(), 4));
-        // The folder is not made again under a run's feet: nothing could be kept, and everything was there.
+        // The run does not create the folder again, so the features are computed at each use.
         assert_eq!((values(&features), extractor.count()), (expected, 4));
-        // Unless the image is another by now.
+        // An image that has changed is an error.
         let path = &features.samples()[2].path;
         fs::copy(&features.samples()[0].path, path).unwrap();
         let error = features.batch(&[2]).unwrap_err().to_string();
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_decides_the_features_is_part_of_their_name() {
+    fn the_key_covers_everything_that_features_depend_on() {
         let folder = tempfile::tempdir().unwrap();
         let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
         let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
@@ -505,7 +505,7 @@ mod tests {
         assert_eq!(compute(with(preprocess(64).normalize([0.5; 3], [0.5; 3]).unwrap(), &cache)), 4);
         assert_eq!(compute(with(preprocess(64), &cache.clone().feature_type(FeatureType::F16))), 4);
         assert_eq!(compute(with(preprocess(64), &cache)), 0);
-        // Not the image's path.
+        // The path of the image is not part of the key.
         let moved = folder.path().join("moved.png");
         fs::copy(&dataset.samples(Split::Train).next().unwrap().path, &moved).unwrap();
         let moved = Sample::new(moved, "gear", Split::Train, Label::Normal);
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_run_keeps_what_it_has() {
+    fn a_cancelled_run_keeps_the_features_so_far() {
         let folder = tempfile::tempdir().unwrap();
         let (dataset, extractor) = (dataset(folder.path()), Counting::new(1.0));
         let cache = FeatureCache::open(folder.path().join("cache")).unwrap();
@@ -546,7 +546,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn an_image_that_cannot_be_read_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let extractor = Counting::new(1.0);
         let compute = |path: &Path| {

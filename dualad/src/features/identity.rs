@@ -11,18 +11,18 @@ use crate::features::cache::{FeatureCache, FeatureType};
 /// The version of the extractors' values: raised when they change within a version of the library.
 const VALUES_VERSION: u32 = 2;
 
-/// What a list of images' tokens depend on.
+/// Everything that the tokens of a list of images depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The backbone, its stages, its weights, the preprocessing, and the versions: one line each, name and value.
+    /// The backbone, its stages and weights, the preprocessing and the versions, as pairs of a name and a value.
     pub extraction: Vec<(String, String)>,
-    /// For each image, the first half of its file's SHA-256 in hexadecimal, and a name to call it by.
+    /// For each image, the first half of its file's SHA-256 in hexadecimal, and its name in messages.
     pub images: Vec<(String, String)>,
 }
 
-/// What features depend on besides the image, by name.
+/// Returns everything that features depend on besides the image, as pairs of a name and a value.
 pub(crate) fn extraction(
     extractor: &dyn FeatureExtractor,
     preprocess: &Preprocess,
@@ -35,9 +35,7 @@ pub(crate) fn extraction(
         FeatureType::F32 => "f32",
         FeatureType::F16 => "f16",
     };
-    // The table of levels is long, and of no interest to a reader.
-    let normalisation = hex(&Sha256::digest(format!("{preprocess:?}"))[..8]);
-    let size = format!("{} x {} ({normalisation})", preprocess.height(), preprocess.width());
+    let size = format!("{} x {} ({})", preprocess.height(), preprocess.width(), preprocess_digest(preprocess));
     let version = format!("{} ({VALUES_VERSION})", env!("CARGO_PKG_VERSION"));
     let device = format!("{:?}", extractor.device().location());
     let device = device.split(' ').next().unwrap_or_default().to_lowercase();
@@ -51,4 +49,23 @@ pub(crate) fn extraction(
         ("dualad", version),
     ];
     fields.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// Returns the first half of the SHA-256 of a description of the preprocessing, in hexadecimal. Checkpoints and caches hold it: the
+/// description of a preprocessing must never change.
+fn preprocess_digest(preprocess: &Preprocess) -> String {
+    // The first checkpoints were written with another name of this field.
+    let description = format!("{preprocess:?}").replacen("aspect_ratio: ", "fit: ", 1);
+    hex(&Sha256::digest(description)[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checkpoints and caches of earlier versions hold this digest.
+    #[test]
+    fn the_digest_of_the_default_preprocessing_does_not_change() {
+        assert_eq!(preprocess_digest(&Preprocess::new(224, 224).unwrap()), "07d21801a3b05c11");
+    }
 }

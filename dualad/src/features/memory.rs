@@ -1,6 +1,6 @@
 //! The memory that features may take.
 
-/// Half of the memory that can be had without swapping, where the system says.
+/// Returns half of the available memory in bytes, or 4 GiB if the system does not tell it.
 pub(crate) fn available_memory() -> u64 {
     const UNKNOWN: u64 = 4 << 30;
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();

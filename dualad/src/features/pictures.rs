@@ -18,7 +18,7 @@ const BATCH: usize = 8;
 /// The tokens of pictures, in memory.
 #[derive(Debug)]
 pub(crate) struct PictureTokens {
-    /// `[inputs][tokens * channels]`.
+    /// The values of each picture, `[tokens, channels]`.
     values: Vec<Box<[f32]>>,
     shape: [usize; 2],
     identity: Identity,
@@ -52,7 +52,7 @@ impl PictureTokens {
             // The memory of earlier pictures is no longer available.
             if available_memory() < (inputs.len() * each * size_of::<f32>()) as u64 {
                 let reason =
-                    "their features do not fit into memory; train on a folder with a feature cache, or on fewer";
+                    "the features do not fit into memory; train on a folder with a feature cache, or on fewer images";
                 let value = format_args!("{} long", self.values.len() + inputs.len());
                 return Err(Error::invalid_argument("the list of images", value, reason));
             }

@@ -7,28 +7,27 @@ use crate::features::identity::Identity;
 use crate::random::Stream;
 use crate::recipe::Augmentation;
 
-/// Images' tokens by number: what a [`crate::train::Trainer`] learns from.
+/// The tokens of images, by index. A trainer and a test set read them.
 pub trait TokenSource: std::fmt::Debug + Send + Sync {
-    /// How many images there are.
+    /// Returns the number of images.
     fn images(&self) -> usize;
 
-    /// The tokens of these images in this order, `[indices, tokens, channels]`, in f32 on the CPU.
+    /// Returns the tokens of images, `[indices, tokens, channels]` in f32 on the CPU.
     ///
     /// # Errors
-    /// Whatever keeps them from being had.
+    /// Those of the source.
     fn batch(&self, indices: &[usize]) -> Result<Tensor>;
 
-    /// The same of images that are augmented, each as `stream` says for its number: computed anew, whatever is kept.
+    /// Returns the tokens of augmented images, `[indices, tokens, channels]`. `stream` draws the augmentation of each image by its index.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] where the images cannot be had (which is what sources do that do not say otherwise) or not be augmented
-    /// like that; whatever else keeps them from being had.
+    /// [`Error::InvalidArgument`] if the source has no images (the default) or cannot augment them like that, and those of the source.
     fn augmented(&self, indices: &[usize], augmentation: Augmentation, stream: Stream) -> Result<Tensor> {
         let _ = (indices, stream);
-        let reason = "these tokens are kept, and the images that they are of are not; train on a folder";
+        let reason = "the source has tokens only, without their images; train on a folder";
         Err(Error::invalid_argument("augmentation", format_args!("{augmentation:?}"), reason))
     }
 
-    /// What tells these tokens from others: a checkpoint keeps it, and a resumed run must have the same.
+    /// Returns the identity of the tokens. A checkpoint holds it, and a resumed run must have the same.
     fn identity(&self) -> &Identity;
 }

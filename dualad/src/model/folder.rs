@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_comes_back_as_it_was() {
+    fn a_model_is_loaded_as_saved() {
         let folder = tempfile::tempdir().unwrap();
         let saved = model();
         saved.save(folder.path(), "It was not.").unwrap();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_model_is_named() {
+    fn a_folder_without_a_valid_model_is_named() {
         let folder = tempfile::tempdir().unwrap();
         assert!(load_error(folder.path()).contains("it has no config.json"));
         model().save(folder.path(), "").unwrap();
@@ -292,7 +292,7 @@ mod tests {
             std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
             assert!(load_error(folder.path()).contains(word), "{word}");
         }
-        // The numbers of another model.
+        // The parameters of another model.
         std::fs::write(&path, &text).unwrap();
         let other = DualAd::new(small(), &Random::new(1), &Device::Cpu).unwrap();
         other.save(folder.path().join(PARAMETERS)).unwrap();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_of_the_model_that_was_here_do_not_stay_with_another() {
+    fn thresholds_of_another_model_are_moved_away() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let save = |seed: u64| {
@@ -313,7 +313,7 @@ mod tests {
         for written in [r#"{"pooled": {"reject": 5}}"#, "no JSON"] {
             save(0);
             std::fs::write(path(CALIBRATION), written).unwrap();
-            // The same model, such as with another card.
+            // The same model, for example with another card.
             save(0);
             assert_eq!(std::fs::read_to_string(path(CALIBRATION)).unwrap(), written);
             save(1);

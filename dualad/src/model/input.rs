@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_cannot_be_is_refused() {
+    fn an_invalid_input_is_refused() {
         let mut input = Input::of_grid([3, 4]);
         input.standard_deviation[1] = 0.0;
         assert!(matches!(input.preprocess(), Err(crate::Error::Data(_))));

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiles_cover_the_picture_and_overlap_as_asked() {
+    fn tiles_cover_the_picture_and_overlap_at_least_as_requested() {
         for (width, height) in [(1, 1), (64, 64), (65, 64), (100, 333), (64, 1000), (1000, 17)] {
             for overlap in [0.0, 0.25, 0.9] {
                 let tiling = Tiling::new(64).unwrap().overlap(overlap).unwrap();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_is_the_pictures_part() {
+    fn a_cut_has_the_pixels_of_its_tile() {
         let pixels: Vec<u8> = (0..7 * 5 * 3).map(|value| value as u8).collect();
         let picture = Picture::new(7, 5, pixels).unwrap();
         let part = Tile { x: 2, y: 1, width: 3, height: 2 }.cut(&picture).unwrap();

@@ -1,9 +1,9 @@
-//! What training images may be turned into: mirror images and quarter turns, where a product may lie like that.
+//! Mirroring and rotation of training images.
 
 use serde::{Deserialize, Serialize};
 
-/// What is done to a training image, drawn anew in every epoch. The method does nothing (section 5), and neither does the default:
-/// an image's features are then computed once and kept. With any of it they are computed at every step.
+/// The augmentation of training images, drawn anew in every epoch. The paper uses none (docs/method.md, section 1), and neither does the
+/// default: features are then computed once and kept. With augmentation, they are computed at every step.
 ///
 /// ```
 /// use dualad::backbones::Backbone;
@@ -20,16 +20,16 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct Augmentation {
-    /// Half of the images are mirrored left to right.
+    /// Mirrors half of the images left to right.
     pub flip_horizontal: bool,
-    /// Half of the images are mirrored top to bottom.
+    /// Mirrors half of the images top to bottom.
     pub flip_vertical: bool,
-    /// Images are turned by 0, 1, 2 or 3 quarters, each as likely; only square inputs can be.
+    /// Rotates images by 0, 90, 180 or 270 degrees, with equal probability. The input must be square.
     pub quarter_turns: bool,
 }
 
 impl Augmentation {
-    /// Whether every image stays as it is.
+    /// Returns whether images are not augmented.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }

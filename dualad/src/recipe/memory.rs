@@ -1,67 +1,65 @@
-//! The memory modules' first slots, and how they are read during training.
+//! The initialization and the schedule of the memory modules.
 
 use serde::{Deserialize, Serialize};
 
-/// How the memory modules start, and are read during training. Without effect on a network without memory.
+/// The initialization and the schedule of the memory modules during training. No effect on a network without memory.
 ///
-/// Shares are of the run's steps.
+/// A module blends its query and its readout: query + share * (readout - query). The share is 0 before [`Self::start`], rises to 1 over
+/// [`Self::ramp`], and stays 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct MemoryConfig {
-    /// Where the slots come from.
+    /// The origin of the initial slots.
     pub init: MemoryInit,
-    /// After which share of the steps the memory joins in. Until then it passes on what it is asked; slots from data are
-    /// taken at that moment.
+    /// The fraction of the run's steps before the share rises, from 0 to 1. Slots from data are computed at that step.
     pub start: f64,
-    /// Over which share of the steps what it passes on goes from what it is asked to what it reads.
+    /// The fraction of the run's steps over which the share rises from 0 to 1; `start + ramp` is at most 1.
     pub ramp: f64,
-    /// What the memory is read at in the first step; it then goes, on a straight line of its logarithm, to the network's
-    /// own [`crate::DualAdConfig::memory_temperature`]. `None`: it is that all the time.
+    /// The softmax temperature of the first step, from 0.001 to 1000. Its logarithm then goes linearly to that of the network's
+    /// [`crate::DualAdConfig::memory_temperature`]. With `None`, the network's temperature is used in all steps.
     #[serde(deserialize_with = "Option::deserialize")]
     pub temperature_start: Option<f64>,
-    /// The share of the steps after which the temperature has arrived.
+    /// The fraction of the run's steps after which the temperature is the network's, from 0 to 1.
     pub anneal: f64,
 }
 
-/// Where a memory's first slots come from.
+/// The origin of a memory module's initial slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum MemoryInit {
-    /// Drawn at random, as the paper does: directions that no feature may ever have.
+    /// Random unit vectors, as in the paper.
     Drawn,
-    /// Some of what the network asks about training images.
+    /// A sample of the queries of training images.
     Sample,
-    /// What stands for all that the network asks about training images: k-means by cosine.
+    /// The centers of the queries of training images, by k-means with the cosine similarity.
     KMeans,
 }
 
 impl MemoryConfig {
-    /// The paper's: drawn, there from the first step on, read at one temperature.
+    /// Returns the paper's configuration: random slots, a share of 1 from the first step on, and a constant temperature.
     pub fn paper() -> Self {
         Self { init: MemoryInit::Drawn, start: 0.0, ramp: 0.0, temperature_start: None, anneal: 0.0 }
     }
-}
 
-impl MemoryConfig {
-    /// The step before which the memory joins in.
+    /// Returns the first step (from 0) with a share above 0, of `total` steps.
     pub fn first_step(&self, total: u64) -> u64 {
         (self.start * total as f64).round() as u64
     }
 
-    /// What the memory passes on in step `step` (from 0) of `total`: 0 what it is asked, 1 what it reads.
+    /// Returns the share of the readout in step `step` (from 0) of `total`, from 0 to 1.
     pub fn share(&self, step: u64, total: u64) -> f64 {
         let first = self.first_step(total);
         if step < first {
             return 0.0;
         }
         let ramp = self.ramp * total as f64;
-        // The first step with a memory already has some of it.
+        // The first step of the ramp has a share above 0.
         ((step - first + 1) as f64 / ramp.max(1.0)).min(1.0)
     }
 
-    /// What the memory is read at in step `step` (from 0) of `total`, where the network's own temperature is `last`.
+    /// Returns the softmax temperature of step `step` (from 0) of `total`. `last` is the network's own.
     pub fn temperature(&self, last: f64, step: u64, total: u64) -> f64 {
         let Some(first) = self.temperature_start else { return last };
         let arrived = self.anneal * total as f64;
@@ -78,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_temperature_goes_from_the_first_to_the_last() {
+    fn the_temperature_is_interpolated_on_a_log_scale() {
         let memory = MemoryConfig { temperature_start: Some(1.0), anneal: 0.5, ..MemoryConfig::paper() };
         let at = |step| memory.temperature(0.01, step, 100);
         assert_eq!((at(0), at(50), at(99)), (1.0, 0.01, 0.01));
@@ -90,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_joins_in_when_it_is_told_to() {
+    fn the_share_rises_after_the_start() {
         let memory = MemoryConfig { start: 0.3, ramp: 0.2, ..MemoryConfig::paper() };
         let at = |step| memory.share(step, 100);
         assert_eq!(

@@ -12,7 +12,7 @@ use crate::recipe::memory::{MemoryConfig, MemoryInit};
 use crate::recipe::schedule::{Curve, Schedule};
 use crate::recipe::train_config::{Precision, TrainConfig};
 
-/// The network and how to train it: all that decides a run, besides its images.
+/// The configuration of the network and of its training. With the images, it determines a run.
 ///
 /// ```
 /// use dualad::backbones::Backbone;
@@ -22,7 +22,7 @@ use crate::recipe::train_config::{Precision, TrainConfig};
 /// let recipe = Recipe::paper(Variant::Heterogeneous, Backbone::WideResNet50x2);
 /// assert_eq!((recipe.train.epochs, recipe.train.batch_size), (1200, 16));
 ///
-/// // A file of one's own names what differs.
+/// // JSON names the fields that differ.
 /// let recipe = recipe.with_json("mine.json", r#"{"train": {"epochs": 20, "optimizer": {"learning_rate": 1e-3}}}"#)?;
 /// assert_eq!((recipe.train.epochs, recipe.train.optimizer.learning_rate), (20, 1e-3));
 /// let error = recipe.with_json("mine.json", r#"{"train": {"epoch": 20}}"#).unwrap_err();
@@ -35,12 +35,12 @@ use crate::recipe::train_config::{Precision, TrainConfig};
 pub struct Recipe {
     /// The network.
     pub network: DualAdConfig,
-    /// How it is trained.
+    /// The training.
     pub train: TrainConfig,
 }
 
 impl Recipe {
-    /// The paper's, to the letter (method, sections 4 and 5).
+    /// Returns the paper's recipe (docs/method.md, sections 4 and 5).
     pub fn paper(variant: Variant, backbone: Backbone) -> Self {
         Self {
             network: DualAdConfig::paper(variant, backbone),
@@ -57,8 +57,8 @@ impl Recipe {
         }
     }
 
-    /// A useful model in minutes on a CPU: a narrow network on standardised features, less noise, larger steps, a schedule
-    /// that ends, and a memory that joins once there is something to remember. The choices and their reasons: `docs/training.md`.
+    /// Returns a recipe for a useful model in minutes on a CPU: a narrow network on standardized features, less noise, a larger learning
+    /// rate with a cosine schedule, and a memory that starts from data. `docs/training.md` gives the reasons.
     pub fn fast(variant: Variant, backbone: Backbone) -> Self {
         let network = DualAdConfig::paper(variant, backbone);
         let jitter = network.jitter.map(|jitter| Jitter { scale: 1.0, ..jitter });
@@ -94,11 +94,11 @@ impl Recipe {
         }
     }
 
-    /// The same with what a JSON object names: fields that it does not name stay, a field that there is not is an error.
-    /// `null` takes a value out where a field may have none.
+    /// Returns the recipe with the fields that a JSON object names. Other fields stay, and an unknown field is an error. `null` removes an
+    /// optional value.
     ///
     /// # Errors
-    /// [`Error::Format`] that names `source_name` and the field or the place in the text.
+    /// [`Error::Format`], which names `source_name` and the field or the position in the text.
     pub fn with_json(&self, source_name: &str, text: &str) -> Result<Self> {
         let wrong = |reason: String| Error::recipe(source_name, reason);
         let no_json = |error: serde_json::Error| wrong(error.to_string());
@@ -107,7 +107,7 @@ impl Recipe {
         if !named.is_object() {
             return Err(wrong(r#"it must be an object, such as {"train": {"epochs": 20}}"#.into()));
         }
-        // A name of an earlier version would stand beside today's, and the field would be there twice.
+        // Otherwise the old and the new name of a field would both be present.
         if let Some(network) = named.get_mut("network") {
             DualAdConfig::rename_old_fields(network);
         }
@@ -115,10 +115,10 @@ impl Recipe {
         serde_path_to_error::deserialize(whole).map_err(|error| wrong(error.to_string()))
     }
 
-    /// Whether this can be trained.
+    /// Checks that every field is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the first field that is out of range.
+    /// [`Error::Config`] for the first field that is not.
     pub fn validate(&self) -> Result<()> {
         self.network.validate()?;
         self.train.optimizer.validate()?;
@@ -133,21 +133,16 @@ impl Recipe {
         for (field, share) in shares {
             check(field, share.to_string(), (0.0..=1.0).contains(&share), "must be from 0 to 1")?;
         }
-        // At the end the network is what it will be used as.
+        // The share must be 1 at the end of the run, as it is in the trained network.
         let joined = memory.start + memory.ramp;
-        check(
-            "memory.ramp",
-            memory.ramp.to_string(),
-            joined <= 1.0,
-            "must leave off before the run does, with memory.start",
-        )?;
+        check("memory.ramp", memory.ramp.to_string(), joined <= 1.0, "must be at most 1 together with memory.start")?;
         let start = memory.temperature_start.unwrap_or(1.0);
         let in_range = (1e-3..=1e3).contains(&start);
         check("memory.temperature_start", start.to_string(), in_range, "must be from 0.001 to 1000")
     }
 }
 
-/// Puts what `new` names into `old`, object by object. An object that says of which kind it is replaces the other.
+/// Replaces the fields of `old` that `new` names, recursively. An object with another `kind` replaces the whole object.
 fn merge(old: &mut Value, new: Value) {
     match (old, new) {
         (Value::Object(old), Value::Object(new)) if !new.contains_key("kind") || old.get("kind") == new.get("kind") => {
@@ -182,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn json_changes_what_it_names() {
+    fn json_changes_the_fields_that_it_names() {
         let text = r#"{"network": {"jitter": null, "neighbor_mask": [3, 3]},
                        "train": {"schedule": {"curve": {"kind": "one-cycle", "rise": 0.2}}, "memory": {"init": "k-means"}}}"#;
         let recipe = paper().with_json("a.json", text).unwrap();
@@ -193,13 +188,13 @@ mod tests {
         assert_eq!(recipe, expected);
         let earlier = text.replace("neighbor_mask", "window");
         assert_eq!(paper().with_json("a.json", &earlier).unwrap(), expected);
-        // A kind that was there already keeps what is not named.
+        // An object of the same kind keeps its other fields.
         let recipe = paper().with_json("a.json", r#"{"network": {"jitter": {"scale": 1.0}}}"#).unwrap();
         assert_eq!(recipe.network.jitter.unwrap().scale, 1.0);
     }
 
     #[test]
-    fn json_that_is_none_names_the_fault() {
+    fn an_error_in_the_json_is_named() {
         for (text, word) in [
             ("", "line 1"),
             ("[]", "object"),
@@ -215,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_trained_is_named() {
+    fn a_field_out_of_range_is_named() {
         for (text, field) in [
             (r#"{"train": {"epochs": 0}}"#, "epochs"),
             (r#"{"train": {"batch_size": 0}}"#, "batch_size"),

@@ -1,10 +1,10 @@
-//! The learning rate over a run.
+//! The schedule of the learning rate.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// How the learning rate goes over a run, as a factor of [`crate::recipe::AdamWConfig::learning_rate`].
+/// The schedule of the learning rate, as a factor of [`crate::recipe::AdamWConfig::learning_rate`].
 ///
 /// ```
 /// use dualad::recipe::{Curve, Schedule};
@@ -24,10 +24,10 @@ use crate::error::{Error, Result};
 pub struct Schedule {
     /// The curve after the warm-up.
     pub curve: Curve,
-    /// Steps in which the factor first rises from near 0 to 1.
+    /// The number of steps in which the factor rises linearly from near 0 to 1.
     #[serde(default)]
     pub warmup_steps: u64,
-    /// The factor never falls below it after the warm-up; from 0 to 1.
+    /// The lowest factor after the warm-up, from 0 to 1.
     #[serde(default)]
     pub floor: f64,
 }
@@ -37,53 +37,53 @@ pub struct Schedule {
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Curve {
-    /// 1 all the time.
+    /// A constant factor of 1.
     Constant,
-    /// 1 up to the end of an epoch, `factor` from then on.
+    /// A factor of 1 up to the end of an epoch, and `factor` after it.
     Step {
-        /// Epochs at full rate, counted from the run's start.
+        /// The number of epochs with a factor of 1, counted from the start of the run.
         after_epoch: u64,
-        /// The factor after them.
+        /// The factor of later epochs, from 0 to 1.
         factor: f64,
     },
-    /// From 1 to the floor on a straight line.
+    /// A linear decay from 1 to the floor.
     Linear,
-    /// From 1 to the floor on half a cosine (Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts).
+    /// A cosine decay from 1 to the floor (Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts).
     Cosine,
-    /// From a 25th to 1 on half a cosine, then from 1 to the floor on another (Smith and Topin, "Super-Convergence", 2019).
+    /// A cosine rise from 1/25 to 1, and a cosine decay to the floor (Smith and Topin, "Super-Convergence", 2019).
     OneCycle {
-        /// The share of the steps that the rise takes.
+        /// The fraction of the steps that the rise takes; at least 0 and below 1.
         rise: f64,
     },
 }
 
-/// Where one cycle starts.
+/// The first factor of [`Curve::OneCycle`].
 const ONE_CYCLE_START: f64 = 1.0 / 25.0;
 
 impl Schedule {
-    /// Without warm-up, down to 0.
+    /// Returns a schedule without warm-up and with a floor of 0.
     pub fn new(curve: Curve) -> Self {
         Self { curve, warmup_steps: 0, floor: 0.0 }
     }
 
-    /// The same with a warm-up.
+    /// Sets the number of warm-up steps.
     #[must_use]
     pub fn warmup(mut self, steps: u64) -> Self {
         self.warmup_steps = steps;
         self
     }
 
-    /// The same with a floor.
+    /// Sets the floor.
     #[must_use]
     pub fn floor(mut self, floor: f64) -> Self {
         self.floor = floor;
         self
     }
 
-    /// Whether this is a schedule.
+    /// Checks that every field is in its range.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the first field that is out of range.
+    /// [`Error::Config`] for the first field that is not.
     pub fn validate(&self) -> Result<()> {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let (field, value, reason) = match self.curve {
@@ -97,12 +97,12 @@ impl Schedule {
         Err(Error::Config { field, value: value.to_string(), reason: reason.into() })
     }
 
-    /// The factor of step `step` (from 0) of `total`, where an epoch has `steps_per_epoch`.
+    /// Returns the factor of step `step` (from 0) of `total` steps, with `steps_per_epoch` steps in an epoch.
     pub fn factor(&self, step: u64, total: u64, steps_per_epoch: u64) -> f64 {
         if step < self.warmup_steps {
             return (step + 1) as f64 / self.warmup_steps as f64;
         }
-        // From 0 at the first step after the warm-up to just under 1 at the last.
+        // From 0 at the first step after the warm-up to just below 1 at the last step.
         let left = total.saturating_sub(self.warmup_steps).max(1);
         let progress = ((step - self.warmup_steps) as f64 / left as f64).min(1.0);
         let falling = |share: f64| self.floor + (1.0 - self.floor) * share;
@@ -141,7 +141,7 @@ mod tests {
     ];
 
     #[test]
-    fn each_curve_starts_and_ends_where_it_should() {
+    fn each_curve_has_its_start_middle_and_end() {
         let ends = |curve| {
             let schedule = Schedule::new(curve).floor(0.05);
             [0, 500, 999].map(|step| schedule.factor(step, 1000, 100))
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_named() {
+    fn a_field_out_of_range_is_named() {
         for (schedule, field) in [
             (Schedule::new(Curve::Cosine).floor(1.5), "floor"),
             (Schedule::new(Curve::Cosine).floor(f64::NAN), "floor"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn json_says_what_it_holds_and_refuses_the_rest() {
+    fn json_round_trips_and_refuses_unknown_fields() {
         for curve in CURVES {
             let schedule = Schedule::new(curve).warmup(7).floor(0.01);
             let text = serde_json::to_string(&schedule).unwrap();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     proptest! {
-        /// Any numbers give a factor that a rate can be multiplied by.
+        /// Any steps give a factor from 0 to 1.
         #[test]
         fn a_factor_is_from_0_to_1(
             step in any::<u64>(), total in any::<u64>(), epoch in any::<u64>(), warmup in 0u64..1000, floor in 0.0..=1.0f64,

@@ -7,39 +7,39 @@ use crate::recipe::augmentation::Augmentation;
 use crate::recipe::memory::MemoryConfig;
 use crate::recipe::schedule::Schedule;
 
-/// How a network is trained.
+/// The configuration of the training of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TrainConfig {
-    /// Passes over the training images.
+    /// The number of passes over the training images; from 1 to 1,000,000.
     pub epochs: u64,
-    /// Images a step; an epoch's last step may have fewer.
+    /// The number of images of a step; from 1 to 65,536. The last step of an epoch may have fewer.
     pub batch_size: usize,
-    /// Seed of the first weights, the order of the images, the noise and the dropout.
+    /// The seed of the initial weights, the order of the images, the noise and the dropout.
     pub seed: u64,
-    /// The optimiser.
+    /// The constants of the optimizer.
     pub optimizer: AdamWConfig,
-    /// The learning rate over the run.
+    /// The schedule of the learning rate.
     pub schedule: Schedule,
-    /// How the memory starts, and is read meanwhile.
+    /// The initialization and the schedule of the memory.
     pub memory: MemoryConfig,
-    /// What is done to training images.
+    /// The augmentation of training images.
     #[serde(default)]
     pub augmentation: Augmentation,
-    /// What steps compute in.
+    /// The precision of the steps.
     #[serde(default)]
     pub precision: Precision,
 }
 
-/// What training steps compute in. Parameters, moments and the loss are f32 always.
+/// The precision of training steps. Parameters, moments and the loss are always f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Precision {
-    /// 32 bits.
+    /// f32.
     #[default]
     F32,
-    /// 16 bits with the range of f32, on devices that multiply them faster. A CPU does not, and refuses it.
+    /// bf16, for GPUs that multiply it faster. A CPU does not, and a run on a CPU refuses it.
     Bf16,
 }

@@ -1,10 +1,9 @@
-//! A run on disk, so that it can go on: one file, whole or not there.
+//! The checkpoint of a run: one safetensors file.
 //!
-//! A safetensors file of every parameter and its two moments, with all else as JSON in its metadata: what belongs
-//! together cannot come apart. It is written to a temporary name, forced to the disk and renamed: until then the one
-//! before it is there, and whatever ends the process in between, one of the two is.
+//! It holds every parameter with its two moments, and the rest of the state as JSON in its metadata. The file is replaced atomically: a
+//! process that is killed leaves the old checkpoint or the new one.
 //!
-//! Numbers whose bits matter are not in the JSON as decimals.
+//! The JSON stores floating-point values as their bits, because decimals may be read one bit off.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -24,23 +23,23 @@ use crate::features::Identity;
 use crate::recipe::Recipe;
 use crate::train::step::StepperState;
 
-/// To be raised when what a checkpoint holds changes.
+/// The version of the format. Raised when the content of a checkpoint changes.
 const FORMAT: u64 = 2;
-/// The metadata's key.
+/// The key of the JSON in the metadata.
 const KEY: &str = "dualad-checkpoint";
 
-/// Everything that the rest of a run depends on.
+/// The state that the rest of a run depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkpoint {
     pub(crate) stepper: StepperState,
     pub(crate) run: Run,
 }
 
-/// All but the tensors.
+/// The state without the tensors.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
     format: u64,
-    /// CRC-32 of the tensors, in the order of their names.
+    /// The CRC-32 of the tensors, in the order of their names.
     checksum: u32,
     steps: u64,
     pub(crate) recipe: Value,
@@ -48,24 +47,24 @@ pub(crate) struct Run {
     pub(crate) position: Position,
 }
 
-/// Where a run stands.
+/// The position in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
-    /// Epochs finished.
+    /// The number of finished epochs.
     pub(crate) epoch: u64,
-    /// Steps taken in the epoch that has begun.
+    /// The number of steps taken in the current epoch.
     pub(crate) step_in_epoch: u64,
-    /// Steps taken.
+    /// The number of steps taken.
     pub(crate) step: u64,
-    /// The state of noise and dropout.
+    /// The state of the random generator of noise and dropout.
     pub(crate) random: Random,
     /// The mean loss of every finished epoch.
     pub(crate) losses: Vec<Bits>,
-    /// The sum of the losses of the epoch that has begun, each times its images.
+    /// The sum over the steps of the current epoch of the loss times the number of images.
     pub(crate) epoch_sum: Bits,
-    /// Of the log's line that has begun: the sum of its losses, their number, its images, the largest norm, and when.
+    /// The sums of the current line of the log.
     pub(crate) line: Line,
-    /// Seconds trained.
+    /// The training time in seconds.
     pub(crate) seconds: f64,
 }
 
@@ -85,7 +84,7 @@ impl Position {
     }
 }
 
-/// What a log line will be made of.
+/// The sums over the steps of a line of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) loss: Bits,
@@ -95,7 +94,7 @@ pub(crate) struct Line {
     pub(crate) seconds: f64,
 }
 
-/// A number by its bits: decimals may be read one bit off.
+/// The bits of a floating-point value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Bits(u64);
@@ -112,9 +111,9 @@ impl From<Bits> for f64 {
     }
 }
 
-/// A recipe as it is in a checkpoint.
+/// Returns a recipe as the JSON value that a checkpoint holds.
 pub(crate) fn recipe_value(recipe: &Recipe) -> Result<Value> {
-    // Through text, as the checkpoint's: the same decimals then give the same numbers.
+    // Converted through text, as in a checkpoint, so that equal values have equal JSON.
     let wrong = |error: serde_json::Error| Error::recipe("the recipe", error.to_string());
     serde_json::from_str(&serde_json::to_string(recipe).map_err(wrong)?).map_err(wrong)
 }
@@ -132,7 +131,7 @@ impl Checkpoint {
         Ok(Self { stepper, run })
     }
 
-    /// Writes the file. The one before it stays until this one is complete.
+    /// Writes the file. Until it is complete, the old file stays.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let io = |error| Error::Io { action: "write", path: path.into(), error };
         let StepperState { parameters, first_moment, second_moment, .. } = &self.stepper;
@@ -149,7 +148,7 @@ impl Checkpoint {
         let run = Run { checksum: hasher.finalize(), ..self.run.clone() };
         let run = serde_json::to_string(&run).map_err(|error| io(error.into()))?;
         let checksum = crc32fast::hash(run.as_bytes());
-        // One entry: several would be written in any order, and the same checkpoint would not be the same bytes.
+        // One entry, because several would be written in any order, and equal checkpoints would differ in their bytes.
         let metadata = HashMap::from([(KEY.to_owned(), format!("{run}\n{checksum}"))]);
         let bytes = safetensors::serialize(&tensors, Some(metadata));
         let bytes = bytes.map_err(|error| io(std::io::Error::other(error)))?;
@@ -163,7 +162,7 @@ impl Checkpoint {
         write().map_err(io)
     }
 
-    /// Reads the file and checks all of it.
+    /// Reads the file and checks its format, its checksums and its tensors.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let wrong = |reason: String| Error::checkpoint(path, reason);
         let damaged = |what: &str| wrong(format!("{what}; the file is damaged: start the run anew without it"));
@@ -180,9 +179,9 @@ impl Checkpoint {
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
         let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
         let text = text.ok_or_else(|| wrong("it is no checkpoint; name the folder of an earlier run".into()))?;
-        // The text, and its CRC-32 on a line of its own.
+        // The last line is the CRC-32 of the text before it.
         let (text, checksum) = text.rsplit_once('\n').unwrap_or((text, ""));
-        // The version first: of another one, the rest may look different.
+        // The version first: other versions may have other fields.
         let value: Value = serde_json::from_str(text).map_err(|error| damaged(&error.to_string()))?;
         match value.get("format").and_then(Value::as_u64) {
             Some(FORMAT) => {}
@@ -197,7 +196,7 @@ impl Checkpoint {
             _ => return Err(damaged("it has no format")),
         }
         if checksum != crc32fast::hash(text.as_bytes()).to_string() {
-            return Err(damaged("what it says of the run does not have its checksum"));
+            return Err(damaged("the checksum of its metadata is wrong"));
         }
         let run: Run = serde_json::from_value(value).map_err(|error| damaged(&error.to_string()))?;
         let file = SafeTensors::deserialize(&bytes).map_err(malformed)?;
@@ -208,13 +207,13 @@ impl Checkpoint {
             hasher.update(view.data());
         }
         if hasher.finalize() != run.checksum {
-            return Err(damaged("its checksum is not that of its numbers"));
+            return Err(damaged("the checksum of its tensors is wrong"));
         }
         let mut groups = HashMap::<&str, BTreeMap<String, Tensor>>::new();
         for (key, view) in &views {
             let (group, name) = key.split_once('/').ok_or_else(|| damaged("a tensor has no group"))?;
             if view.dtype() != Dtype::F32 {
-                return Err(damaged(&format!("tensor \"{}\" is not of f32", key.escape_debug())));
+                return Err(damaged(&format!("tensor \"{}\" is not in f32", key.escape_debug())));
             }
             let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
             let tensor = Tensor::from_vec(values, view.shape(), &Device::Cpu)?;
@@ -225,7 +224,7 @@ impl Checkpoint {
         Ok(Self { stepper: StepperState { parameters, first_moment, second_moment, steps: run.steps }, run })
     }
 
-    /// Whether this is a checkpoint of that run, or the first thing in which it is not.
+    /// Checks that the checkpoint belongs to that run; the error names the first difference.
     pub(crate) fn check(&self, path: &Path, recipe: &Recipe, identity: &Identity) -> Result<()> {
         let differs = |field: String, found: String, wanted: String| {
             Err(Error::CheckpointMismatch { path: path.into(), field, found, wanted })
@@ -258,7 +257,7 @@ impl Checkpoint {
     }
 }
 
-/// The first field in which two values differ: its path, and both.
+/// Returns the path of the first field in which two values differ, and its two values.
 fn difference(path: &str, found: &Value, wanted: &Value) -> Option<(String, String, String)> {
     let named = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match (found, wanted) {
@@ -273,6 +272,7 @@ fn difference(path: &str, found: &Value, wanted: &Value) -> Option<(String, Stri
     }
 }
 
+/// Returns the name of an unfinished checkpoint of earlier versions.
 fn old_unfinished(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -292,7 +292,7 @@ mod tests {
     fn recipe() -> Recipe {
         let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
         recipe.network = small();
-        // Decimals that a careless reader gets wrong by a bit.
+        // A value whose decimals an inexact reader gets wrong by one bit.
         recipe.train.optimizer.learning_rate = 0.1 + 0.2;
         recipe
     }
@@ -340,16 +340,16 @@ mod tests {
             assert_eq!(bits(one), bits(other));
         }
         loaded.check(&path, &recipe(), &identity()).unwrap();
-        // Nothing else is left in the folder.
+        // No other file stays in the folder.
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        // Saved again, it is the same file.
+        // A second save writes the same bytes.
         let before = std::fs::read(&path).unwrap();
         loaded.save(&path).unwrap();
         assert!(std::fs::read(&path).unwrap() == before, "saved again, it is another file");
     }
 
     #[test]
-    fn what_a_killed_writer_leaves_harms_nothing() {
+    fn unfinished_files_of_killed_writers_do_no_harm() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         checkpoint().save(&path).unwrap();
@@ -377,7 +377,7 @@ mod tests {
             changed[at] ^= 1;
             broken.push(changed);
         }
-        // Every digit of what it says of the run: numbers that would still be numbers.
+        // Change each digit of the metadata, so that it stays valid JSON.
         let header = 8 + usize::try_from(u64::from_le_bytes(*whole.first_chunk().unwrap())).unwrap();
         for at in (8..header).filter(|&at| whole[at].is_ascii_digit()) {
             let mut changed = whole.clone();
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_said_to_be_one() {
+    fn a_newer_format_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint.safetensors");
         let metadata = HashMap::from([(KEY.to_owned(), r#"{"format": 3}"#.to_owned())]);

@@ -1,4 +1,4 @@
-//! A training step on the CPU without a graph: [`crate::engine`]'s loss and gradient, and AdamW over one flat vector.
+//! A training step on the CPU without a graph: the loss and gradient of [`crate::engine`], and AdamW on one flat vector.
 
 use candle_core::{DType, Tensor};
 use dualad_kernels::{adamw, are_finite, sum_squares};
@@ -11,10 +11,10 @@ use crate::train::step::{StepReport, Stepper, StepperState};
 use crate::train::step_constants::StepConstants;
 use crate::{DualAd, DualAdConfig, Random};
 
-/// Parameters that a task of the optimiser works on. It fixes the order of the norm's sum.
+/// The number of parameters of an optimizer task. It determines the order of summation of the norm.
 const CHUNK: usize = 1 << 15;
 
-/// [`crate::train::step::PlainStepper`]'s equal for networks that [`Self::covers`].
+/// A fast stepper for the networks that [`Self::covers`].
 #[derive(Debug)]
 pub(crate) struct CpuStepper {
     network: TrainingEngine,
@@ -25,16 +25,15 @@ pub(crate) struct CpuStepper {
 }
 
 impl CpuStepper {
-    /// Whether it can train such a network.
+    /// Returns whether this stepper can train a network of the configuration.
     pub(crate) fn covers(config: &DualAdConfig) -> bool {
         TrainingEngine::can_train(config)
     }
 
-    /// Trains a copy of the network.
+    /// Returns a stepper that trains a copy of the network.
     ///
     /// # Errors
-    /// [`Error::Config`] if a constant of the optimiser is out of its range, [`Error::Candle`] if the parameters cannot be
-    /// read.
+    /// [`Error::Config`] if a constant of the optimizer is out of its range, [`Error::Candle`] if the parameters cannot be read.
     pub(crate) fn new(network: &DualAd, optimizer: AdamWConfig) -> Result<Self> {
         optimizer.validate()?;
         let network = TrainingEngine::new(network)?;
@@ -114,7 +113,7 @@ impl Stepper for CpuStepper {
 
     fn restore(&mut self, state: &StepperState) -> Result<()> {
         let config = self.network.config().clone();
-        // Checks names, shapes and dtypes, and takes the standardisation over.
+        // Checks names, shapes and dtypes, and copies the statistics of the standardization.
         let network = TrainingEngine::new(&DualAd::from_parameters(config, state.parameters.clone())?)?;
         let (first_moment, second_moment) =
             (network.flatten(&state.first_moment)?, network.flatten(&state.second_moment)?);
@@ -133,7 +132,6 @@ impl Stepper for CpuStepper {
     }
 }
 
-/// By name: what the two steppers must agree in.
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -145,15 +143,15 @@ mod tests {
 
     fn steppers(seed: u64, optimizer: AdamWConfig) -> (PlainStepper, CpuStepper) {
         let config = small();
-        let (mean, deviation) = (vec![0.5; config.channels()], vec![2.0; config.channels()]);
+        let (mean, std) = (vec![0.5; config.channels()], vec![2.0; config.channels()]);
         let network = DualAd::new(config, &Random::new(seed), &Device::Cpu).unwrap();
-        let network = network.with_standardization(&mean, &deviation).unwrap();
+        let network = network.with_standardization(&mean, &std).unwrap();
         (PlainStepper::new(&network, optimizer).unwrap(), CpuStepper::new(&network, optimizer).unwrap())
     }
 
     #[test]
-    fn steps_are_those_of_the_plain_form() {
-        // Epsilon keeps the sign of a gradient that is nothing but rounding from deciding a step.
+    fn steps_equal_those_of_the_plain_stepper() {
+        // With a small epsilon, the sign of a gradient of pure rounding error would determine a step.
         let optimizer = AdamWConfig { learning_rate: 1e-2, eps: 1e-3, weight_decay: 0.1, ..AdamWConfig::default() };
         let (mut plain, mut fast) = steppers(0, optimizer);
         let (mut random, mut again) = (Random::new(7), Random::new(7));
@@ -180,8 +178,8 @@ mod tests {
         ] {
             assert!(plain.keys().eq(fast.keys()), "{what}");
             for (name, plain) in plain {
-                let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-                let (plain, fast) = (numbers(plain), numbers(&fast[name]));
+                let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                let (plain, fast) = (values(plain), values(&fast[name]));
                 let largest = plain.iter().fold(1e-4f32, |largest, x| largest.max(x.abs()));
                 for (plain, fast) in plain.iter().zip(&fast) {
                     assert!((plain - fast).abs() <= 1e-3 * largest, "{what} {name}: {plain} {fast}");
@@ -191,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_state_goes_on_with_the_same_bits() {
+    fn a_restored_state_continues_with_the_same_bits() {
         let batches: Vec<Tensor> = (0..6).map(|seed| tokens(&small(), 3, seed)).collect();
         let (mut whole, mut random) = (steppers(0, AdamWConfig::default()).1, Random::new(7));
         for batch in &batches[..3] {
@@ -203,7 +201,7 @@ mod tests {
             (reports, stepper.state().unwrap())
         };
         let (reports, last) = run(&mut whole, random);
-        // Of another seed: nothing of it must remain.
+        // A network of another seed: the restore must replace all of it.
         let mut resumed = steppers(1, AdamWConfig::default()).1;
         resumed.restore(&state).unwrap();
         let (resumed_reports, resumed_last) = run(&mut resumed, random_state);
@@ -219,14 +217,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_learned_from_changes_nothing() {
+    fn tokens_that_are_refused_change_nothing() {
         let (_, mut fast) = steppers(0, AdamWConfig::default());
         let before = fast.state().unwrap();
         let config = small();
         let shape = (1, config.tokens(), config.channels());
         for value in [f32::NAN, f32::INFINITY, 1e30] {
             let tokens = Tensor::full(value, shape, &Device::Cpu).unwrap();
-            // A constant is not disturbed: vary it.
+            // Constant tokens get no noise: vary them.
             let varied = (tokens * tokens_like(&shape)).unwrap();
             assert!(fast.step(&varied, &mut Random::new(0)).is_err(), "{value}");
         }

@@ -1,4 +1,4 @@
-//! What training does over time, a JSON object a line, for programs and plots.
+//! The log of a run: one JSON object per line.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// A line of the log: what was found since the line before it.
+/// A line of the log, for the steps since the line before.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LogLine {
-    /// Steps taken, of all epochs together.
+    /// The number of steps taken, over all epochs.
     pub step: u64,
-    /// The epoch of the last of them, from 1.
+    /// The epoch of the last step, from 1.
     pub epoch: u64,
     /// The mean loss of the line's steps.
     pub loss: f64,
-    /// The last step's learning rate.
+    /// The learning rate of the last step.
     pub learning_rate: f64,
-    /// The largest norm of the line's gradients, before clipping.
+    /// The largest norm of the gradients before clipping.
     pub gradient_norm: f64,
-    /// Images a second over the line's steps.
+    /// The number of images per second.
     pub images_per_second: f64,
-    /// Seconds trained since the run's start, pauses between resumed parts left out.
+    /// The training time since the start of the run in seconds, without the pauses before resumptions.
     pub seconds: f64,
 }
 
@@ -36,11 +36,11 @@ pub(crate) struct TrainLog {
 }
 
 impl TrainLog {
-    /// Opens the log of a run that has taken `steps` steps: lines of later ones, and half a line, are cut off.
+    /// Opens the log of a run that has taken `steps` steps. Removes the lines of later steps and an incomplete line.
     pub(crate) fn open(path: &Path, steps: u64) -> Result<Self> {
         let io = |action| move |error| Error::Io { action, path: path.into(), error };
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            // Opening a pipe may never end.
+            // Opening a pipe may block forever.
             return Err(io("write")(std::io::Error::other("it is not a regular file")));
         }
         let options = File::options().create(true).truncate(false).read(true).write(true).open(path);
@@ -55,12 +55,12 @@ impl TrainLog {
         let io = |error| Error::Io { action: "write", path: self.path.clone(), error };
         let mut text = serde_json::to_string(line).map_err(|error| io(error.into()))?;
         text.push('\n');
-        // At once: a line is there whole or, where the process or the disk ends in it, cut off on resuming.
+        // One write for each line. If it is interrupted, the next `open` removes the incomplete line.
         self.file.write_all(text.as_bytes()).map_err(io)
     }
 }
 
-/// How many bytes are lines of the first `steps` steps.
+/// Returns the length in bytes of the lines of the first `steps` steps.
 fn kept(file: &File, steps: u64) -> std::io::Result<u64> {
     let (mut reader, mut line, mut kept) = (BufReader::new(file), Vec::new(), 0);
     loop {
@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn a_resumed_log_goes_on_where_the_checkpoint_is() {
+    fn a_resumed_log_continues_after_the_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train.jsonl");
         let mut log = TrainLog::open(&path, 0).unwrap();
         for step in [10, 20, 30] {
             log.write(&line(step)).unwrap();
         }
-        // Killed in the middle of a line.
+        // A killed process left half a line.
         File::options().append(true).open(&path).unwrap().write_all(b"{\"step\": 40, \"ep").unwrap();
         let mut log = TrainLog::open(&path, 20).unwrap();
         log.write(&line(25)).unwrap();
@@ -112,13 +112,13 @@ mod tests {
         // A checkpoint between two lines.
         TrainLog::open(&path, 22).unwrap().write(&line(30)).unwrap();
         assert_eq!(steps(&path), [10, 20, 30]);
-        // A run that starts anew.
+        // A new run.
         TrainLog::open(&path, 0).unwrap().write(&line(1)).unwrap();
         assert_eq!(steps(&path), [1]);
     }
 
     #[test]
-    fn a_folder_in_its_place_is_an_error() {
+    fn a_folder_of_that_name_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let error = TrainLog::open(folder.path(), 0).unwrap_err().to_string();
         assert!(error.contains(&folder.path().display().to_string()), "{error}");

@@ -1,8 +1,7 @@
-//! Memory slots taken from what the network asks about training images.
+//! Initial memory slots from the queries of training images.
 //!
-//! Drawn slots point anywhere: to what is asked they are all about equally far, every read is their mean, and nothing
-//! passes until hundreds of epochs have spread them. Slots taken from the questions are near some and far from others
-//! from their first step on.
+//! Random slots are nearly equidistant from any query, so every read returns their mean and carries no signal for hundreds of epochs.
+//! Slots from queries are near some queries and far from others from the first step on.
 
 use candle_core::Tensor;
 
@@ -14,14 +13,14 @@ use crate::train::k_means::k_means;
 use crate::train::step::Stepper;
 use crate::{Random, random::Stream};
 
-/// Images whose tokens' questions are looked at.
+/// The number of images whose queries are used.
 const IMAGES: usize = 96;
-/// Images that pass through the network at a time.
+/// The number of images that pass through the network at a time.
 const BATCH: usize = 8;
-/// Rounds of k-means.
-const ROUNDS: usize = 10;
+/// The number of iterations of k-means.
+const ITERATIONS: usize = 10;
 
-/// Replaces a stepper's slots, and forgets their gradients' moments.
+/// Replaces the slots of a stepper and sets their moments to 0.
 pub(crate) fn from_data(
     stepper: &mut dyn Stepper,
     config: &DualAdConfig,
@@ -56,10 +55,10 @@ pub(crate) fn from_data(
     stepper.restore(&state)
 }
 
-/// `slots` of the rows `[.., width]`, or of what stands for them.
+/// Returns `slots` rows: a sample of `rows` `[rows, width]`, or their centers.
 fn choose(init: MemoryInit, rows: &[f32], width: usize, slots: usize, stream: Stream) -> Vec<f32> {
-    let rounds = if init == MemoryInit::KMeans { ROUNDS } else { 0 };
-    k_means(rows, width, slots, rounds, stream)
+    let iterations = if init == MemoryInit::KMeans { ITERATIONS } else { 0 };
+    k_means(rows, width, slots, iterations, stream)
 }
 
 #[cfg(test)]
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn sampled_slots_are_what_was_asked_and_nothing_else_changes() {
+    fn sampled_slots_are_queries_and_nothing_else_changes() {
         let (mut stepper, tokens) = (stepper(), RandomTokens::new(&small(), 5));
         let asked = stepper.memory_queries(&tokens.batch(&[0, 1, 2, 3, 4]).unwrap()).unwrap();
         let mut before = stepper.state().unwrap();
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn k_means_gives_other_slots_and_the_same_each_time() {
+    fn k_means_slots_depend_on_the_seed_only() {
         let tokens = RandomTokens::new(&small(), 5);
         let slots = |init, seed| {
             let mut stepper = stepper();

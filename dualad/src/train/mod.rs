@@ -1,10 +1,10 @@
-//! Training: images to features, once; features to a network.
+//! The training of a network on features.
 //!
 //! 1. A [`crate::recipe::Recipe`] configures the network and its training.
-//! 2. [`crate::features::Features`] computes each image's tokens once.
-//! 3. A [`Trainer`] trains on them, with a checkpoint that an interrupted run goes on from.
+//! 2. [`crate::features::Features`] computes the tokens of the training images once.
+//! 3. A [`Trainer`] trains on them. An interrupted run resumes from its checkpoint.
 //!
-//! `docs/training.md` shows it from the command line.
+//! `docs/training.md` describes training from the command line.
 
 mod builder;
 mod checkpoint;

@@ -1,5 +1,5 @@
-//! Each channel's mean and deviation over the training images, for a network that standardises, and what its error usually
-//! is, for one that standardises those.
+//! The mean and standard std of each channel over the training images, and the scale of each channel's error. Networks that
+//! standardize features or errors use them.
 
 use candle_core::DType;
 use dualad_data::Cancel;
@@ -8,15 +8,15 @@ use crate::error::Result;
 use crate::features::TokenSource;
 use crate::{DualAd, Random};
 
-/// Images read at a time. No effect on the numbers.
+/// The number of images that are read at a time. The results do not depend on it.
 const IMAGES: usize = 16;
-/// Images on which errors are measured: more change the mean by little.
+/// The number of images on which errors are measured: more would change the mean little.
 const ERROR_IMAGES: usize = 128;
-/// A deviation below this share of its stage's own is raised to it: a channel that was all but constant in training would
-/// otherwise drown the others at the first image in which it is not.
-const LEAST: f64 = 1e-3;
+/// The smallest standard std of a channel, as a fraction of its stage's. A channel that is almost constant in training would
+/// otherwise dominate the error of an image in which it varies.
+const MIN_STD: f64 = 1e-3;
 
-/// Mean and deviation of each channel, `[channels]`, by f64 sums in the order of the images.
+/// Returns the mean and the standard std of each channel, `[channels]`, from f64 sums in the order of the images.
 pub(crate) fn measure(
     tokens: &dyn TokenSource,
     stage_channels: &[usize],
@@ -36,10 +36,10 @@ pub(crate) fn measure(
     }
     let mean = moments.iter().map(|moments| moments.mean as f32).collect();
     let variances: Vec<f64> = moments.iter().map(Moments::variance).collect();
-    Ok((mean, deviations(&variances, stage_channels)))
+    Ok((mean, stds(&variances, stage_channels)))
 }
 
-/// The root mean square of each channel's error on some of the images, `[channels]`.
+/// Returns the root mean square of each channel's error on some of the images, `[channels]`.
 pub(crate) fn measure_errors(network: &DualAd, tokens: &dyn TokenSource, random: &Random) -> Result<Vec<f32>> {
     let stage_channels = &network.config().stage_channels;
     let mut squares = vec![0.0; network.config().channels()];
@@ -54,25 +54,25 @@ pub(crate) fn measure_errors(network: &DualAd, tokens: &dyn TokenSource, random:
     }
     let count = (images.len() * network.config().tokens()).max(1) as f64;
     let means: Vec<f64> = squares.iter().map(|sum| sum / count).collect();
-    Ok(deviations(&means, stage_channels))
+    Ok(stds(&means, stage_channels))
 }
 
-/// The roots of variances, none of them vanishing beside the others of its stage.
-fn deviations(variances: &[f64], stage_channels: &[usize]) -> Vec<f32> {
-    let mut deviations = Vec::with_capacity(variances.len());
+/// Returns the square roots of variances, limited from below by [`MIN_STD`] times their stage's.
+fn stds(variances: &[f64], stage_channels: &[usize]) -> Vec<f32> {
+    let mut stds = Vec::with_capacity(variances.len());
     let mut rest = variances;
     for &count in stage_channels {
         let (stage, others) = rest.split_at(count.min(rest.len()));
         rest = others;
         let typical = (stage.iter().sum::<f64>() / stage.len().max(1) as f64).sqrt();
-        // A stage that never varies has no scale of its own.
-        let least = if typical * LEAST >= f64::from(f32::MIN_POSITIVE) { typical * LEAST } else { 1.0 };
-        deviations.extend(stage.iter().map(|variance| variance.sqrt().max(least) as f32));
+        // A constant stage has no scale: 1 leaves its values unchanged.
+        let least = if typical * MIN_STD >= f64::from(f32::MIN_POSITIVE) { typical * MIN_STD } else { 1.0 };
+        stds.extend(stage.iter().map(|variance| variance.sqrt().max(least) as f32));
     }
-    deviations
+    stds
 }
 
-/// Welford's running mean and sum of squares about it ("Note on a Method for Calculating Corrected Sums of Squares and
+/// The running mean and sum of squared differences from it, by Welford ("Note on a Method for Calculating Corrected Sums of Squares and
 /// Products", Technometrics 4(3), 1962).
 #[derive(Debug, Clone, Default)]
 struct Moments {
@@ -84,9 +84,9 @@ struct Moments {
 impl Moments {
     fn add(&mut self, value: f64) {
         self.count += 1.0;
-        let off = value - self.mean;
-        self.mean += off / self.count;
-        self.squares += off * (value - self.mean);
+        let difference = value - self.mean;
+        self.mean += difference / self.count;
+        self.squares += difference * (value - self.mean);
     }
 
     fn variance(&self) -> f64 {
@@ -105,7 +105,7 @@ mod tests {
     #[derive(Debug)]
     struct Values(Vec<[f32; 4]>, Identity);
 
-    /// Two tokens an image.
+    /// Each image has two tokens.
     impl TokenSource for Values {
         fn images(&self) -> usize {
             self.0.len() / 2
@@ -123,25 +123,24 @@ mod tests {
     }
 
     #[test]
-    fn means_and_deviations_are_those_of_all_tokens() {
-        // Channel 0 around a million: f32 sums would lose all of it. Channel 1 is constant, channel 2 nearly.
+    fn means_and_stds_are_those_of_all_tokens() {
+        // Channel 0 varies around a million: f32 sums would lose the variation. Channel 1 is constant, channel 2 almost.
         let tokens = (0..100).map(|i| {
             let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
             [1e6 + sign, 3.0, 1e-9 * sign, 5.0 * sign]
         });
-        let (mean, deviation) =
-            measure(&Values(tokens.collect(), Identity::default()), &[2, 2], &Cancel::default()).unwrap();
+        let (mean, std) = measure(&Values(tokens.collect(), Identity::default()), &[2, 2], &Cancel::default()).unwrap();
         assert_eq!(mean[..2], [1e6, 3.0]);
-        assert!((deviation[0] - 1.0).abs() < 1e-6 && (deviation[3] - 5.0).abs() < 1e-6, "{deviation:?}");
-        // Raised to a thousandth of their stage's.
-        assert!((deviation[1] - 1e-3 * 0.5f32.sqrt()).abs() < 1e-6, "{deviation:?}");
-        assert!((deviation[2] - 5e-3 * 0.5f32.sqrt()).abs() < 1e-6, "{deviation:?}");
+        assert!((std[0] - 1.0).abs() < 1e-6 && (std[3] - 5.0).abs() < 1e-6, "{std:?}");
+        // Raised to a thousandth of their stage's standard std.
+        assert!((std[1] - 1e-3 * 0.5f32.sqrt()).abs() < 1e-6, "{std:?}");
+        assert!((std[2] - 5e-3 * 0.5f32.sqrt()).abs() < 1e-6, "{std:?}");
     }
 
     #[test]
-    fn a_stage_that_never_varies_is_left_at_its_scale() {
+    fn a_constant_stage_has_a_std_of_one() {
         let still = Values(vec![[2.0, 2.0, 0.0, 0.0]; 4], Identity::default());
-        let (mean, deviation) = measure(&still, &[2, 2], &Cancel::default()).unwrap();
-        assert_eq!((mean, deviation), (vec![2.0, 2.0, 0.0, 0.0], vec![1.0; 4]));
+        let (mean, std) = measure(&still, &[2, 2], &Cancel::default()).unwrap();
+        assert_eq!((mean, std), (vec![2.0, 2.0, 0.0, 0.0], vec![1.0; 4]));
     }
 }

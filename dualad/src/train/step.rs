@@ -1,7 +1,7 @@
-//! What takes a training step: noise, forward, loss, backward, optimiser.
+//! A training step: noise, forward pass, loss, backward pass, optimizer.
 //!
-//! A [`Stepper`] is all that the trainer knows of a network while it learns. [`PlainStepper`] is candle's autograd with
-//! [`AdamW`]; a faster one must give the same losses, gradients and parameters within rounding.
+//! The trainer knows the network through [`Stepper`] only. [`PlainStepper`] uses candle's autograd and [`AdamW`]. A faster stepper must
+//! give the same losses, gradients and parameters within rounding.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -13,7 +13,7 @@ use crate::recipe::AdamWConfig;
 use crate::train::AdamW;
 use crate::{DualAd, Random};
 
-/// What a step found.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct StepReport {
     /// The loss before the step; finite.
@@ -22,69 +22,68 @@ pub(crate) struct StepReport {
     pub(crate) gradient_norm: f64,
 }
 
-/// Everything that later steps depend on, but for the random state and what [`Stepper::set_learning_rate`] and
-/// [`Stepper::set_memory_temperature`] set.
+/// The state that later steps depend on, without the random state, the learning rate and the memory's schedule.
 #[derive(Debug, Clone)]
 pub(crate) struct StepperState {
-    /// Every parameter of [`DualAd::parameters`], those that are not trained included. Copies.
+    /// Copies of all parameters of [`DualAd::parameters`], also of those that are not trained.
     pub(crate) parameters: BTreeMap<String, Tensor>,
-    /// The mean of gradients of every trained parameter.
+    /// The first moment of every trained parameter.
     pub(crate) first_moment: BTreeMap<String, Tensor>,
-    /// The mean of squared gradients of every trained parameter.
+    /// The second moment of every trained parameter.
     pub(crate) second_moment: BTreeMap<String, Tensor>,
-    /// Steps taken.
+    /// The number of steps taken.
     pub(crate) steps: u64,
 }
 
-/// Takes training steps on a network of its own.
+/// A network that is trained step by step.
 pub(crate) trait Stepper: Debug + Send {
-    /// One step on raw tokens, `[batch, tokens, channels]` in f32. `random` gives the noise and the dropout; after a
-    /// restore of [`StepperState`] and of `random` the same steps give the same bits.
+    /// Takes a step on tokens, `[batch, tokens, channels]` in f32. `random` gives the noise and the dropout. With a restored
+    /// [`StepperState`] and a restored `random`, the same steps give the same bits.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`], [`Error::NotFinite`]; [`Error::Training`] if the loss or the gradients' norm is not
-    /// finite. No parameter was changed then.
+    /// [`Error::InvalidArgument`] for tokens of another shape or dtype, [`Error::NotFinite`] for tokens that are not finite,
+    /// [`Error::Training`] if the loss or the norm of the gradients is not finite. The parameters are unchanged then.
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport>;
 
-    /// The step size from the next step on.
+    /// Sets the learning rate of the next steps.
     fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()>;
 
-    /// What the memory is read at from the next step on, and in [`Stepper::network`].
+    /// Sets the softmax temperature of the memory for the next steps and for [`Stepper::network`].
     fn set_memory_temperature(&mut self, temperature: f64) -> Result<()>;
 
-    /// What the memory passes on from the next step on: 0 what it was asked, 1 (at the start, and in
-    /// [`Stepper::network`]) what it read.
+    /// Sets the share of the next steps: the blend between the memory's query (0) and its readout (1, the default and the value in
+    /// [`Stepper::network`]).
     fn set_memory_share(&mut self, share: f64) -> Result<()>;
 
-    /// What each memory module would be asked about raw tokens `[batch, tokens, channels]`: `[batch * tokens, d]` each.
+    /// Returns the queries of each memory module for tokens `[batch, tokens, channels]`: `[batch * tokens, d]` each.
     fn memory_queries(&mut self, tokens: &Tensor) -> Result<Vec<Vec<f32>>>;
 
-    /// A copy of the state.
+    /// Returns a copy of the state.
     fn state(&self) -> Result<StepperState>;
 
-    /// Goes on from a state, which must be that of a network of the same configuration.
+    /// Replaces the state by that of a network of the same configuration.
     ///
     /// # Errors
-    /// [`Error::Parameter`] for the first tensor that is missing, too many, or of another shape or dtype.
+    /// [`Error::Parameter`] for a tensor that is missing, unknown, or of another shape or dtype.
     fn restore(&mut self, state: &StepperState) -> Result<()>;
 
-    /// The network as it stands, frozen: later steps do not change it.
+    /// Returns a frozen copy of the network, which later steps do not change.
     fn network(&self) -> Result<DualAd>;
 }
 
-/// candle's autograd and [`AdamW`], on any device.
+/// A stepper with candle's autograd and [`AdamW`], on any device.
 #[derive(Debug)]
 pub(crate) struct PlainStepper {
     network: DualAd,
     optimizer: AdamW,
     device: Device,
     memory_share: f64,
-    /// What the network computes in; its variables, the loss and the optimiser are f32.
+    /// The dtype of the forward and backward pass. The variables, the loss and the optimizer are f32.
     dtype: DType,
 }
 
 impl PlainStepper {
-    /// Trains a copy of the network.
+    /// Returns a stepper that trains a copy of the network.
     pub(crate) fn new(network: &DualAd, config: AdamWConfig) -> Result<Self> {
         let network = network.trainable()?;
         let device = network.parameters().values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
@@ -92,7 +91,7 @@ impl PlainStepper {
         Ok(Self { network, optimizer, device, memory_share: 1.0, dtype: DType::F32 })
     }
 
-    /// Steps that compute in another dtype from here on.
+    /// Sets the dtype of the forward and backward pass.
     pub(crate) fn computing_in(self, dtype: DType) -> Self {
         Self { dtype, ..self }
     }
@@ -112,7 +111,7 @@ impl Stepper for PlainStepper {
             return Err(Error::Training {
                 step: self.optimizer.steps() + 1,
                 reason: format!(
-                    "the loss is {value}; look at the features' scale, and lower the learning rate or clip more"
+                    "the loss is {value}; check the scale of the features, and lower the learning rate or the clipping norm"
                 ),
             });
         }
@@ -141,7 +140,7 @@ impl Stepper for PlainStepper {
     }
 
     fn state(&self) -> Result<StepperState> {
-        // A variable changes in place: what is kept must be a copy.
+        // Variables change in place: the state must hold copies.
         let copies = self
             .network
             .parameters()
@@ -179,14 +178,14 @@ mod tests {
 
     fn stepper(seed: u64) -> PlainStepper {
         let config = small();
-        let (mean, deviation) = (vec![0.5; config.channels()], vec![2.0; config.channels()]);
+        let (mean, std) = (vec![0.5; config.channels()], vec![2.0; config.channels()]);
         let network = DualAd::new(config, &Random::new(seed), &Device::Cpu).unwrap();
-        let network = network.with_standardization(&mean, &deviation).unwrap();
+        let network = network.with_standardization(&mean, &std).unwrap();
         PlainStepper::new(&network, AdamWConfig { learning_rate: 1e-2, ..AdamWConfig::default() }).unwrap()
     }
 
     #[test]
-    fn a_restored_state_goes_on_with_the_same_bits() {
+    fn a_restored_state_continues_with_the_same_bits() {
         let batches: Vec<Tensor> = (0..6).map(|seed| tokens(&small(), 3, seed)).collect();
         let (mut whole, mut random) = (stepper(0), Random::new(7));
         for batch in &batches[..3] {
@@ -201,7 +200,7 @@ mod tests {
             (reports, stepper.state().unwrap())
         };
         let (reports, last) = run(&mut whole, random);
-        // Of another seed: nothing of it must remain.
+        // A network of another seed: the restore must replace all of it.
         let mut resumed = stepper(1);
         resumed.restore(&state).unwrap();
         let (resumed_reports, resumed_last) = run(&mut resumed, random_state);
@@ -215,13 +214,13 @@ mod tests {
             assert_eq!(bits(one), bits(other));
         }
         assert_eq!(resumed.network().unwrap().config().memory_temperature, 0.25);
-        // The state of step 3 is a copy: it did not move with the steps after it.
+        // The state of step 3 is a copy: later steps did not change it.
         assert_ne!(bits(&state.parameters), bits(&last.parameters));
     }
 
-    /// Mixed precision learns what f32 does, but for rounding; its variables, moments and loss stay f32.
+    /// Mixed precision gives the losses of f32 within rounding. Its variables, moments and loss stay f32.
     #[test]
-    fn steps_in_bf16_are_those_in_f32_but_for_rounding() {
+    fn steps_in_bf16_equal_those_in_f32_within_rounding() {
         let batch = tokens(&small(), 4, 1);
         let losses = |mut stepper: PlainStepper| {
             let mut random = Random::new(7);
@@ -229,7 +228,7 @@ mod tests {
             let state = stepper.state().unwrap();
             let f32s = [&state.parameters, &state.first_moment, &state.second_moment];
             assert!(f32s.iter().all(|tensors| tensors.values().all(|tensor| tensor.dtype() == DType::F32)));
-            // Every variable has moved: each has had a gradient.
+            // A second moment of 0 shows a variable without a gradient.
             let moved = |square: &Tensor| square.max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0;
             let still: Vec<&String> =
                 state.second_moment.iter().filter(|(_, square)| !moved(square)).map(|(name, _)| name).collect();
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_stays_as_it_is() {
+    fn later_steps_do_not_change_a_snapshot() {
         let mut stepper = stepper(0);
         let before = stepper.network().unwrap();
         let kept = bits(before.parameters());
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_does_not_fit_is_named_and_changes_nothing() {
+    fn a_missing_tensor_is_named_and_changes_nothing() {
         let mut stepper = stepper(0);
         let state = stepper.state().unwrap();
         let name = "memory_modules.0.weight";
@@ -278,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_not_finite_stops_with_its_step() {
+    fn a_loss_that_is_not_finite_is_an_error_with_the_step() {
         let mut stepper = stepper(0);
         let huge = (tokens(&small(), 2, 1) * 1e30).unwrap();
         let error = stepper.step(&huge, &mut Random::new(0)).unwrap_err();

@@ -38,7 +38,7 @@ fn recipe() -> Recipe {
     }
 }
 
-/// 7 images: 3 steps an epoch, the last of one image.
+/// Returns the tokens of 7 images: 3 steps per epoch, the last of one image.
 fn source() -> RandomTokens {
     RandomTokens::new(&small(), 7)
 }
@@ -48,7 +48,7 @@ fn new(source: &RandomTokens) -> Trainer<'_> {
 }
 
 #[test]
-fn an_augmented_run_resumes_to_the_same_bits_and_others_refuse_it() {
+fn an_augmented_run_resumes_to_the_same_bits_and_another_recipe_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let parts = dataset(folder.path());
     let extractor = dualad_backbones::Backbone::FilterBank.extractor().build().unwrap().into();
@@ -89,7 +89,7 @@ fn an_augmented_run_resumes_to_the_same_bits_and_others_refuse_it() {
     let mut resumed = Trainer::builder(augmented.clone(), &features).checkpoint(&path).resume().unwrap();
     resumed.run().unwrap();
     assert_eq!(resumed.losses(), whole);
-    // Tokens without their images cannot be augmented, and a CPU does not compute in bf16.
+    // Tokens without images cannot be augmented, and a CPU refuses bf16.
     let source = source();
     let mut other = recipe();
     other.train.augmentation = augmented.train.augmentation;
@@ -139,14 +139,14 @@ fn a_run_interrupted_after_any_step_and_resumed_has_the_same_bits() {
         assert!(matches!(result, Err(Error::Cancelled)));
         trainer = builder().resume().unwrap();
     }
-    // The log has a line for each epoch's end, as that of a run in one go.
+    // The log has a line at the end of each epoch, as without interruptions.
     let lines = std::fs::read_to_string(&log).unwrap();
     let lines: Vec<LogLine> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().map(|line| (line.step, line.epoch)).collect::<Vec<_>>(), [(3, 1), (6, 2), (9, 3)]);
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bits_and_another_others() {
+fn the_bits_depend_on_the_seed() {
     let source = source();
     let run = |seed| {
         let mut recipe = recipe();
@@ -160,7 +160,7 @@ fn the_same_seed_gives_the_same_bits_and_another_others() {
 }
 
 #[test]
-fn a_run_in_parts_is_the_run() {
+fn a_run_in_parts_equals_a_run_at_once() {
     let source = source();
     let (mut whole, mut parts) = (new(&source), new(&source));
     whole.run().unwrap();
@@ -201,7 +201,7 @@ fn every_image_is_seen_once_an_epoch_in_another_order() {
 }
 
 #[test]
-fn training_reduces_the_loss_and_says_where_it_stands() {
+fn training_reduces_the_loss_and_reports_progress() {
     let source = source();
     let mut recipe = recipe();
     recipe.train.epochs = 40;
