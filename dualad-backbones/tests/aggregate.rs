@@ -1,4 +1,4 @@
-//! The stage-by-stage aggregation equals the paper's up-sample, concatenate and pool.
+//! The aggregation, stage by stage, equals the paper's upsampling, concatenation and pooling.
 
 #![allow(clippy::print_stdout)]
 
@@ -6,15 +6,15 @@ use candle_core::{DType, Device, Tensor};
 use dualad_backbones::{Backbone, Error, Stage, TOKEN_STRIDE, aggregate};
 use proptest::prelude::*;
 
-/// Deterministic numbers of both signs.
+/// Returns a map of deterministic values of both signs.
 fn map(batch: usize, [channels, rows, columns]: [usize; 3], seed: u64) -> Tensor {
     let values = dualad_backbones::weights::synthetic::tensor("input", &[batch, channels, rows, columns], seed);
     Tensor::from_vec(values, (batch, channels, rows, columns), &Device::Cpu).unwrap()
 }
 
-/// The paper's way, cell by cell in f64: every map to the finest of (its stride, 16) by nearest up-sampling, channels side
-/// by side, then an average pool to stride 16.
-fn textbook(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2]) -> Vec<f64> {
+/// Computes the paper's definition in f64: nearest upsampling of every map to the finest stride (at most 16), concatenation over
+/// channels, and an average pool to stride 16.
+fn definition(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2]) -> Vec<f64> {
     let finest = stages[0].stride.min(TOKEN_STRIDE);
     let [rows, columns] = [height / finest, width / finest];
     let kernel = TOKEN_STRIDE / finest;
@@ -59,8 +59,8 @@ fn textbook(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2]) -> V
 
 proptest! {
     #[test]
-    fn equals_the_textbook(
-        // First used stage of each backbone, and how many stages are used.
+    fn equals_the_definition(
+        // The first used stage of the backbone, and the number of used stages.
         backbone in prop::sample::select(vec![
             Backbone::ResNet18, Backbone::EfficientNetB4, Backbone::VitSmallDino, Backbone::FilterBank,
         ]),
@@ -71,7 +71,7 @@ proptest! {
         let stages = backbone.stages();
         let first = first.min(stages.len() - 1);
         let last = (first + used).min(stages.len());
-        // Shallow copies of the real stages keep the slow textbook quick.
+        // Stages with few channels keep the slow definition fast.
         let stages: Vec<Stage> = stages[first..last]
             .iter()
             .enumerate()
@@ -86,7 +86,7 @@ proptest! {
         let tokens = aggregate(&maps, &stages, size).unwrap();
         let channels: usize = stages.iter().map(|stage| stage.channels).sum();
         prop_assert_eq!(tokens.dims(), [batch, token_rows * token_columns, channels]);
-        let expected = textbook(&maps, &stages, size);
+        let expected = definition(&maps, &stages, size);
         let found: Vec<f32> = tokens.flatten_all().unwrap().to_vec1().unwrap();
         for (found, expected) in found.iter().zip(&expected) {
             prop_assert!((f64::from(*found) - expected).abs() <= 1e-6, "{} {}", found, expected);
@@ -95,10 +95,10 @@ proptest! {
 }
 
 #[test]
-fn half_precision_sums_are_formed_in_f32() {
+fn half_precision_sums_are_computed_in_f32() {
     let stages = [Backbone::ResNet18.stages()[0]];
     let stage = stages[0];
-    // In f16, adding sixteen 3000s one after the other loses digits.
+    // A sum of 16 values of 3001 loses digits in f16.
     let map = Tensor::full(3001f32, (1, stage.channels, 8, 8), &Device::Cpu).unwrap().to_dtype(DType::F16).unwrap();
     let tokens = aggregate(&[map], &stages, [32, 32]).unwrap();
     assert_eq!(tokens.dtype(), DType::F16);
@@ -107,7 +107,7 @@ fn half_precision_sums_are_formed_in_f32() {
 }
 
 #[test]
-fn maps_that_do_not_belong_together_are_refused() {
+fn maps_that_do_not_fit_are_refused() {
     let stages = Backbone::ResNet18.default_stages();
     let size = [32, 48];
     let good: Vec<Tensor> = stages.iter().map(|stage| map(2, stage.map_shape(size[0], size[1]), 0)).collect();
@@ -134,9 +134,9 @@ fn maps_that_do_not_belong_together_are_refused() {
     assert!(matches!(aggregate(&good, &stages, [0, 48]), Err(Error::InputSize { .. })));
 }
 
-/// One cell over the whole image, whatever the stride: nothing of the stride's size is made.
+/// Memory does not grow with the stride: the map has one cell for the whole image.
 #[test]
-fn enormous_strides_cost_nothing() {
+fn enormous_strides_need_no_memory() {
     for stride in [1 << 20, 1 << 40, 1 << 63, usize::MAX - 15] {
         let map = Tensor::full(2f32, (1, 1, 1, 1), &Device::Cpu).unwrap();
         let tokens = aggregate(&[map], &[Stage::new(1, 1, stride)], [32, 48]).unwrap();
@@ -153,7 +153,7 @@ fn devices_agree() {
         for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 8e-3)] {
             let maps = stages.iter().map(|stage| map(2, stage.map_shape(height, width), 3).to_dtype(dtype).unwrap());
             let maps: Vec<Tensor> = maps.collect();
-            let expected = textbook(
+            let expected = definition(
                 &maps.iter().map(|map| map.to_dtype(DType::F32).unwrap()).collect::<Vec<_>>(),
                 &stages,
                 [height, width],

@@ -1,4 +1,4 @@
-//! The CPU's engine against candle's operations, over sizes and batches of every kind.
+//! The CPU's engine against candle's operations, for many sizes and batches.
 
 use candle_core::{Device, Tensor};
 use dualad_backbones::weights::synthetic;
@@ -9,20 +9,20 @@ fn images(batch: usize, [height, width]: [usize; 2], seed: u64) -> Tensor {
     Tensor::from_vec(synthetic::tensor("input", &shape, seed), &shape, &Device::Cpu).unwrap()
 }
 
-fn numbers(tensor: &Tensor) -> Vec<f32> {
+fn values(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn assert_near(found: &Tensor, expected: &Tensor, what: &str) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
-    let (found, expected) = (numbers(found), numbers(expected));
+    let (found, expected) = (values(found), values(expected));
     let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
-        assert!((found - expected).abs() <= 1e-4 * largest, "{what}, number {index}: {found}, not {expected}");
+        assert!((found - expected).abs() <= 1e-4 * largest, "{what}, element {index}: {found}, not {expected}");
     }
 }
 
-/// Maps of every stage, and tokens.
+/// Compares the maps of every stage, and the tokens.
 fn check(backbone: Backbone, cases: &[(usize, [usize; 2])]) {
     let builder = || {
         let stages: Vec<usize> = backbone.stages().iter().map(|stage| stage.index).collect();
@@ -38,13 +38,13 @@ fn check(backbone: Backbone, cases: &[(usize, [usize; 2])]) {
             assert_near(found, expected, &format!("{what}, stage {}", stage.index));
         }
         assert_near(&fast.tokens(&images).unwrap(), &plain.tokens(&images).unwrap(), &what);
-        // A part of a larger tensor, which does not begin where its memory does.
+        // A part of a larger tensor, with an offset into its memory.
         let several = Tensor::cat(&[&images, &images], 0).unwrap().narrow(0, batch, batch).unwrap();
         assert_near(&fast.extract(&several).unwrap()[0], &expected[0], &format!("{what}, narrowed"));
     }
 }
 
-/// Maps of odd rows and columns, one cell, more squares than fit a group, several images.
+/// Batches and sizes: one cell, odd rows and columns, more Winograd tiles than a group holds, several images.
 const CASES: &[(usize, [usize; 2])] = &[(1, [16, 16]), (1, [32, 80]), (3, [48, 32]), (2, [112, 144])];
 
 #[test]
@@ -58,7 +58,7 @@ fn resnets_equal_candles_operations() {
 
 #[test]
 fn efficientnets_equal_candles_operations() {
-    // Small: candle's depthwise convolutions take their time.
+    // Small sizes: candle's depthwise convolutions are slow.
     check(Backbone::EfficientNetB4, &CASES[..3]);
     check(Backbone::EfficientNetB4Timm, &[(2, [48, 80])]);
 }

@@ -1,5 +1,5 @@
-//! The filter bank against its definition in f64 (`tools/reference/filter_bank.py` wrote the fixture), and what must hold
-//! of any image.
+//! The filter bank against its definition in f64 (`tools/reference/filter_bank.py` writes the fixture), and properties that hold for
+//! every image.
 
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::{Backbone, FeatureExtractor};
@@ -39,7 +39,7 @@ fn tensor([rows, columns]: [usize; 2], value: impl Fn(usize, usize, usize) -> f6
     Tensor::from_vec(values, (1, 3, rows, columns), &Device::Cpu).unwrap()
 }
 
-/// The fixture's input.
+/// Returns the fixture's input.
 fn waves(size: [usize; 2]) -> Tensor {
     tensor(size, |c, i, j| {
         let (c, i, j) = (c as f64 + 1.0, i as f64, j as f64);
@@ -76,8 +76,8 @@ fn equals_its_definition() {
 /// Channels 12 to 14 of every stage are means; all others are energies.
 #[test]
 fn a_constant_image_has_means_and_no_energy() {
-    let colour = [0.7, -1.3, 2.1];
-    let maps = bank().extract(&tensor([48, 32], |c, _, _| colour[c])).unwrap();
+    let color = [0.7, -1.3, 2.1];
+    let maps = bank().extract(&tensor([48, 32], |c, _, _| color[c])).unwrap();
     let expected = [(0.7 - 1.3 + 2.1) / 3.0, 4.0 * (0.7 + 1.3), 0.7 - 1.3 - 4.2];
     for map in maps {
         let cells: usize = map.dims()[2..].iter().product();
@@ -88,16 +88,16 @@ fn a_constant_image_has_means_and_no_energy() {
     }
 }
 
-/// Turning an image a quarter turns the orientations k into k + 2, and nothing else.
+/// Rotating an image by 90 degrees turns orientation k into k + 2 and changes nothing else.
 #[test]
-fn orientations_turn_with_the_image() {
+fn orientations_rotate_with_the_image() {
     let size = 64;
     let image = |i: usize, j: usize| (0.9 * i as f64 + 0.1 * j as f64).sin() + (0.003 * (i * j) as f64).cos();
     let straight = bank().extract(&tensor([size, size], |_, i, j| image(i, j))).unwrap();
-    let turned = bank().extract(&tensor([size, size], |_, i, j| image(j, size - 1 - i))).unwrap();
-    for (straight, turned) in straight.iter().zip(&turned) {
+    let rotated = bank().extract(&tensor([size, size], |_, i, j| image(j, size - 1 - i))).unwrap();
+    for (straight, rotated) in straight.iter().zip(&rotated) {
         let side = straight.dims()[2];
-        let (a, b) = (values(straight), values(turned));
+        let (a, b) = (values(straight), values(rotated));
         for level in 0..2 {
             for k in 0..4 {
                 for i in 0..side {
@@ -112,9 +112,9 @@ fn orientations_turn_with_the_image() {
     }
 }
 
-/// Vertical stripes have their energy in orientation 0 (waves along x), horizontal ones in orientation 2.
+/// The energy of vertical stripes is in orientation 0 (waves along x), that of horizontal ones in orientation 2.
 #[test]
-fn stripes_are_told_apart() {
+fn stripes_are_distinguished() {
     let energy = |image: Tensor| -> Vec<f32> {
         let map = bank().extract(&image).unwrap().swap_remove(0);
         let cells: usize = map.dims()[2..].iter().product();
@@ -130,7 +130,7 @@ fn stripes_are_told_apart() {
 }
 
 #[test]
-fn stages_alone_are_the_stages_of_all() {
+fn some_stages_equal_those_of_all() {
     let image = waves([48, 64]);
     let all = bank().extract(&image).unwrap();
     for stages in [vec![1], vec![2], vec![3], vec![1, 2], vec![1, 3]] {
@@ -144,7 +144,7 @@ fn stages_alone_are_the_stages_of_all() {
 }
 
 #[test]
-fn half_precision_maps_are_the_rounded_ones() {
+fn half_precision_maps_are_rounded_f32_maps() {
     let image = waves([32, 32]);
     let exact = bank().extract(&image).unwrap();
     for dtype in [DType::F16, DType::BF16] {
@@ -159,7 +159,7 @@ fn half_precision_maps_are_the_rounded_ones() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Any size: shapes as declared, finite, and an image alone gives the bits that it gives in a batch.
+    /// For any size, maps have the declared shapes and are finite, and an image has the same bits alone and in a batch.
     #[test]
     fn any_size_and_any_batch(rows in 1usize..5, columns in 1usize..5, seed in any::<u64>()) {
         let (rows, columns) = (rows * 16, columns * 16);

@@ -1,4 +1,4 @@
-//! The hub's client against a server on the loopback that speaks the hub's protocol.
+//! Tests of the hub's client against a local server that implements the hub's protocol.
 
 #![cfg(feature = "hub")]
 
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 const PATH: &str = "owner/name/resolve/main/model.safetensors";
 
-/// Longer than one network packet, and no two parts of it alike.
+/// Content longer than one network packet, without repetition.
 fn content() -> Vec<u8> {
     (0..300_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }
@@ -45,7 +45,7 @@ impl Setup {
         self.hub().fetch(&file()).map(|fetched| std::fs::read(fetched.path).unwrap())
     }
 
-    /// Files that lie in the cache under their final names.
+    /// Returns the names of the files in the cache's `blobs`.
     fn blobs(&self) -> Vec<String> {
         names(&self.cache.path().join("models--owner--name/blobs"))
     }
@@ -62,7 +62,7 @@ fn hub(endpoint: &str, cache: &Path) -> Hub {
 }
 
 #[test]
-fn a_file_comes_through_the_redirect_into_the_cache_that_python_shares() {
+fn a_file_is_downloaded_through_the_redirect_into_the_layout_of_pythons_cache() {
     let setup = Setup::new(Fault::None);
     let fetched = setup.hub().fetch(&file()).unwrap();
     assert_eq!(std::fs::read(&fetched.path).unwrap(), content());
@@ -94,7 +94,7 @@ fn the_cache_is_used_first_and_without_the_server() {
 }
 
 #[test]
-fn offline_without_the_file_asks_nobody() {
+fn offline_without_the_file_sends_no_request() {
     let setup = Setup::new(Fault::None);
     let error = setup.hub().offline(true).fetch(&file()).unwrap_err();
     assert!(matches!(error, HubError::Offline { .. }), "{error}");
@@ -116,7 +116,7 @@ fn the_token_goes_to_the_hub_and_not_to_the_storage() {
     assert!(!format!("{hub:?}").contains("hf_secret"));
 }
 
-/// The same host under another port is somebody else.
+/// The same host with another port is another server.
 #[test]
 fn the_token_does_not_go_to_another_port() {
     let setup = Setup::new(Fault::SameHost);
@@ -127,7 +127,7 @@ fn the_token_does_not_go_to_another_port() {
 }
 
 #[test]
-fn addresses_and_tokens_that_are_none_are_named_and_passwords_kept() {
+fn invalid_addresses_and_tokens_are_errors_that_show_no_password() {
     let cache = tempfile::tempdir().unwrap();
     for endpoint in
         ["huggingface.co", "", "/", "https://", "https:///x", "http://u:secret@host", "file:///etc", "http://a b"]
@@ -142,13 +142,13 @@ fn addresses_and_tokens_that_are_none_are_named_and_passwords_kept() {
 }
 
 #[test]
-fn a_timeout_without_end_is_a_day() {
+fn an_infinite_timeout_is_limited_to_a_day() {
     let setup = Setup::new(Fault::None);
     setup.hub().timeout(Duration::MAX).lock_timeout(Duration::MAX).fetch(&file()).unwrap();
 }
 
 #[test]
-fn the_bytes_are_those_of_the_commit() {
+fn the_content_of_the_commit_is_requested() {
     let setup = Setup::new(Fault::None);
     setup.fetch().unwrap();
     let get = setup.server.requests().into_iter().find(|request| request.method == "GET").unwrap();
@@ -156,8 +156,8 @@ fn the_bytes_are_those_of_the_commit() {
 }
 
 #[test]
-fn a_pinned_commit_is_that_commit() {
-    // In either case of letters, and then from the cache.
+fn a_pinned_commit_is_downloaded_and_no_other() {
+    // A commit in upper case is found in the cache.
     let setup = Setup::new(Fault::None);
     let pinned = file().revision(COMMIT.to_uppercase());
     let error = setup.hub().fetch(&file().revision("f".repeat(40))).unwrap_err();
@@ -173,7 +173,7 @@ fn a_pinned_commit_is_that_commit() {
 }
 
 #[test]
-fn a_damaged_blob_is_fetched_again_where_the_hub_is_asked_and_noticed_where_it_is_loaded() {
+fn a_damaged_blob_is_an_error_when_loaded_and_is_downloaded_again_when_fetched() {
     let bytes = support::serialize(&support::resnet18_stage1());
     let path = "timm/resnet18.tv_in1k/resolve/main/model.safetensors";
     let server = HubServer::start(path, bytes.clone(), Fault::None);
@@ -196,9 +196,9 @@ fn a_damaged_blob_is_fetched_again_where_the_hub_is_asked_and_noticed_where_it_i
     assert_eq!(std::fs::read(again.path).unwrap(), bytes);
 }
 
-/// Different files of one revision at once: each has a lock of its own, but they share the revision's reference.
+/// Different files of one revision at once: each has its own lock, but they share the revision's reference.
 #[test]
-fn many_files_at_once_do_not_disturb_one_another() {
+fn files_can_be_downloaded_at_the_same_time() {
     let cache = tempfile::tempdir().unwrap();
     let servers: Vec<HubServer> = (0..8)
         .map(|index| {
@@ -220,10 +220,10 @@ fn many_files_at_once_do_not_disturb_one_another() {
     assert_eq!(names(&cache.path().join("models--owner--name/refs")), ["main"]);
 }
 
-/// What waits for ever when it is opened or read is neither a reference nor a token nor a weight file.
+/// Opening a pipe or reading a device may block forever.
 #[cfg(unix)]
 #[test]
-fn pipes_and_devices_are_not_waited_for() {
+fn pipes_and_devices_are_not_opened() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -240,12 +240,12 @@ fn pipes_and_devices_are_not_waited_for() {
 }
 
 #[test]
-fn progress_runs_from_nothing_to_all() {
+fn progress_increases_from_zero_to_the_size() {
     let setup = Setup::new(Fault::None);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
     let bar = terminal_progress();
-    let hub = setup.hub().on_progress(move |progress| {
+    let hub = setup.hub().progress(move |progress| {
         assert_eq!(progress.total, 1_200_000);
         log.lock().unwrap().push(progress.received);
         bar(progress);
@@ -257,7 +257,7 @@ fn progress_runs_from_nothing_to_all() {
 }
 
 #[test]
-fn a_dropped_connection_is_taken_up_where_it_ended() {
+fn an_interrupted_download_continues_where_it_stopped() {
     let setup = Setup::new(Fault::Drop { answers: 2, after: 200_000 });
     assert!(setup.fetch().unwrap() == content());
     let ranges: Vec<Option<String>> = setup
@@ -271,7 +271,7 @@ fn a_dropped_connection_is_taken_up_where_it_ended() {
 }
 
 #[test]
-fn what_a_broken_off_try_received_is_kept_for_the_next() {
+fn the_bytes_of_a_failed_download_are_kept_for_the_next() {
     let setup = Setup::new(Fault::HangAfter(10_000));
     let error = setup.fetch().unwrap_err();
     assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
@@ -290,14 +290,14 @@ fn what_a_broken_off_try_received_is_kept_for_the_next() {
 }
 
 #[test]
-fn a_storage_without_ranges_is_read_from_the_start_again() {
+fn a_storage_without_ranges_is_read_again_from_the_start() {
     let setup = Setup::new(Fault::NoRanges { after: 700_000 });
     assert!(setup.fetch().unwrap() == content());
     assert_eq!(setup.server.downloads(), 2);
 }
 
 #[test]
-fn a_partial_file_that_is_too_long_is_thrown_away() {
+fn a_partial_file_that_is_too_long_is_discarded() {
     let setup = Setup::new(Fault::None);
     let blobs = setup.cache.path().join("models--owner--name/blobs");
     std::fs::create_dir_all(&blobs).unwrap();
@@ -331,7 +331,7 @@ fn a_branch_with_a_slash_is_one_part_of_the_path() {
     hub(&server.url(), cache.path()).offline(true).fetch(&wanted).unwrap();
 }
 
-/// Fetches with a fault, asserts that nothing got its final name, and returns the error.
+/// Fetches with a fault, checks that no file got its final name, and returns the error.
 fn fails(fault: Fault) -> HubError {
     let started = Instant::now();
     let setup = Setup::new(fault.clone());
@@ -390,7 +390,7 @@ fails! {
     more_than_declared: Fault::Longer => HubError::Protocol { .. },
 }
 
-/// The redirect's own body is never read.
+/// The redirect's own body is not read.
 #[test]
 fn a_redirect_whose_body_never_ends_is_followed() {
     assert!(Setup::new(Fault::EndlessRedirect).fetch().unwrap() == content());
@@ -412,7 +412,7 @@ fn no_server_at_all() {
 }
 
 #[test]
-fn an_expected_sha256_is_demanded() {
+fn another_sha256_than_expected_is_an_error() {
     let setup = Setup::new(Fault::None);
     setup.hub().fetch(&file().sha256(sha256(&content()).to_uppercase())).unwrap();
     let setup = Setup::new(Fault::None);
@@ -421,7 +421,7 @@ fn an_expected_sha256_is_demanded() {
 }
 
 #[test]
-fn names_that_lead_out_are_refused_before_anything_is_asked() {
+fn invalid_names_are_refused_before_any_request() {
     let setup = Setup::new(Fault::None);
     let wrong = [
         HubFile::new("../../etc"),
@@ -449,7 +449,7 @@ fn names_that_lead_out_are_refused_before_anything_is_asked() {
 }
 
 #[test]
-fn two_at_once_download_once() {
+fn two_callers_download_a_file_once() {
     let setup = Setup::new(Fault::None);
     std::thread::scope(|scope| {
         for thread in [scope.spawn(|| setup.fetch()), scope.spawn(|| setup.fetch())] {
@@ -491,7 +491,7 @@ fn a_deleted_blob_is_fetched_again() {
 }
 
 #[test]
-fn the_environments_variables_decide() {
+fn environment_variables_configure_the_client() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), "hf_from_file\n").unwrap();
     let home = folder.path().display().to_string();
@@ -527,9 +527,9 @@ fn the_environments_variables_decide() {
     assert!(format!("{:?}", nowhere.unwrap()).contains("https://huggingface.co"));
 }
 
-/// The process's own environment, read by a process of its own: this test's binary, once more.
+/// Runs this test again in a child process, to read the child's environment.
 #[test]
-fn from_env_reads_the_processs_environment() {
+fn from_env_reads_the_environment() {
     const CHILD: &str = "DUALAD_TEST_HUB_CHILD";
     if std::env::var_os(CHILD).is_some() {
         println!("fetched {}", Hub::from_env().unwrap().fetch(&file()).unwrap().path.display());
@@ -537,7 +537,7 @@ fn from_env_reads_the_processs_environment() {
     }
     let setup = Setup::new(Fault::None);
     let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "from_env_reads_the_processs_environment", "--nocapture"])
+        .args(["--exact", "from_env_reads_the_environment", "--nocapture"])
         .env(CHILD, "1")
         .env("HF_HOME", setup.cache.path())
         .env("HF_ENDPOINT", setup.server.url())
@@ -551,7 +551,7 @@ fn from_env_reads_the_processs_environment() {
 }
 
 #[test]
-fn a_backbone_loads_from_its_own_repository_and_records_where_from() {
+fn a_backbone_loads_from_its_own_repository_and_records_it() {
     let bytes = support::serialize(&support::resnet18_stage1());
     let path = "timm/resnet18.tv_in1k/resolve/main/model.safetensors";
     let server = HubServer::start(path, bytes.clone(), Fault::Drop { answers: 1, after: 10_000 });
@@ -559,7 +559,7 @@ fn a_backbone_loads_from_its_own_repository_and_records_where_from() {
     let received = Arc::new(AtomicU64::new(0));
     let seen = received.clone();
     let client =
-        hub(&server.url(), cache.path()).on_progress(move |progress| seen.store(progress.received, Ordering::Relaxed));
+        hub(&server.url(), cache.path()).progress(move |progress| seen.store(progress.received, Ordering::Relaxed));
     let weights = || Weights::hub().with_hub(client.clone());
     let builder = Backbone::ResNet18.extractor().stages(&[1]);
     let extractor = builder.clone().weights(weights()).build().unwrap();
@@ -570,17 +570,17 @@ fn a_backbone_loads_from_its_own_repository_and_records_where_from() {
     assert_eq!(provenance.revision.as_deref(), Some(COMMIT));
     assert_eq!(provenance.sha256.as_deref(), Some(&*sha256(&bytes)));
 
-    // What a saved model records is enough to have the same weights again, and only those.
+    // The provenance is enough to load the same weights again, and no others.
     let pinned = HubFile::new("timm/resnet18.tv_in1k").revision(COMMIT).sha256(sha256(&bytes));
     builder.clone().weights(Weights::hub_file(pinned).with_hub(client.clone())).build().unwrap();
     let other = HubFile::new("timm/resnet18.tv_in1k").revision(COMMIT).sha256("0".repeat(64));
     let error = builder.weights(Weights::hub_file(other).with_hub(client.clone())).build().unwrap_err();
     assert!(matches!(error, Error::Weights(dualad_backbones::WeightsError::Sha256 { .. })), "{error}");
 
-    // No network, no file: an error of the hub's, and no half-loaded model.
+    // Offline, and the file is not in the cache.
     let error = Backbone::ResNet34.extractor().weights(weights().with_hub(client.offline(true))).build().unwrap_err();
     assert!(matches!(error, Error::Hub(HubError::Offline { .. })), "{error}");
-    // The hub has none of the v1 kind.
+    // The hub has no weights of ResNet-50 v1.
     let error = Backbone::ResNet50V1.extractor().weights(Weights::hub()).build().unwrap_err();
     assert!(error.to_string().contains("the hub has none"), "{error}");
 }

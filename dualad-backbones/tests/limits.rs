@@ -1,4 +1,4 @@
-//! Sizes and values beyond reason are errors or saturate: they neither panic nor take memory.
+//! Enormous sizes and values that are not finite are errors or saturate. They do not panic and allocate no memory.
 
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::{Backbone, Error, Stage};
@@ -23,7 +23,7 @@ fn counting_saturates() {
 }
 
 #[test]
-fn stages_that_are_not_there_are_refused_by_name() {
+fn unknown_stages_are_refused() {
     for wanted in [&[][..], &[0], &[5], &[2, 1], &[1, 1], &[1, 2, 3, 4, 5]] {
         let count = Backbone::ResNet18.multiply_accumulates(wanted, [32, 32]);
         assert!(matches!(count, Err(Error::Stages { .. })), "{wanted:?}");
@@ -33,7 +33,7 @@ fn stages_that_are_not_there_are_refused_by_name() {
 }
 
 #[test]
-fn batches_that_are_not_there_are_refused() {
+fn enormous_broadcast_batches_are_refused() {
     let bank = Backbone::FilterBank.extractor().build().unwrap();
     let pixel = Tensor::zeros((1, 3, 16, 16), DType::F32, &Device::Cpu).unwrap();
     for batch in [1usize << 40, 1 << 62] {

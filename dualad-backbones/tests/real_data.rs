@@ -1,4 +1,4 @@
-//! Real weights on real images. The material is not part of the repository; without it these tests say so and pass.
+//! Tests with trained weights and real images. They are not part of the repository; without them the tests are skipped.
 
 mod support;
 
@@ -8,7 +8,7 @@ use candle_core::{D, DType, Device, Tensor};
 use dualad_backbones::{Backbone, FeatureExtractor, IMAGENET_MEAN, IMAGENET_STD, Weights};
 use support::shared;
 
-/// `[3, 224, 224]`, normalised.
+/// Reads an image as `[3, 224, 224]`, normalized.
 fn image(path: &Path) -> Tensor {
     let pixels = image::open(path).unwrap().to_rgb8();
     let (width, height) = (pixels.width() as usize, pixels.height() as usize);
@@ -32,7 +32,7 @@ fn batch(paths: &[PathBuf]) -> Tensor {
     Tensor::stack(&paths.iter().map(|path| image(path)).collect::<Vec<_>>(), 0).unwrap()
 }
 
-/// What a loaded backbone must show: finite maps, hardly a dead channel, and tokens that tell products apart.
+/// Checks that maps are finite, that few channels are constant, and that tokens distinguish products.
 fn check(extractor: &dyn FeatureExtractor) {
     let Some(data) = shared("data") else { return };
     let categories = ["bottle", "screw", "wood", "metal_plate"];
@@ -42,12 +42,12 @@ fn check(extractor: &dyn FeatureExtractor) {
     for (map, stage) in extractor.extract(&images).unwrap().iter().zip(extractor.stages()) {
         let map = map.to_dtype(DType::F32).unwrap();
         let channels = map.transpose(0, 1).unwrap().flatten_from(1).unwrap();
-        let deviations: Vec<f32> = channels.var(1).unwrap().sqrt().unwrap().to_vec1().unwrap();
-        assert!(deviations.iter().all(|deviation| deviation.is_finite()), "stage {}", stage.index);
-        let alive = deviations.iter().filter(|&&deviation| deviation > 1e-3).count();
+        let stds: Vec<f32> = channels.var(1).unwrap().sqrt().unwrap().to_vec1().unwrap();
+        assert!(stds.iter().all(|std| std.is_finite()), "stage {}", stage.index);
+        let alive = stds.iter().filter(|&&std| std > 1e-3).count();
         assert!(10 * alive >= 9 * stage.channels, "stage {}: {alive} of {} channels", stage.index, stage.channels);
     }
-    // Mean tokens: every image's nearest other one is of its own category.
+    // By mean tokens, the nearest other image of every image is of its own category.
     let tokens = extractor.tokens(&images).unwrap().to_dtype(DType::F32).unwrap().mean(1).unwrap();
     let norms = tokens.sqr().unwrap().sum_keepdim(1).unwrap().sqrt().unwrap();
     let tokens = tokens.broadcast_div(&norms).unwrap();
@@ -75,7 +75,6 @@ fn resnet50_v1_gives_features_from_its_half_precision_file() {
     check(&*Backbone::ResNet50V1.extractor().weights(weights).build().unwrap());
 }
 
-/// Winograd's convolutions and all else, on weights and images that are real.
 #[test]
 fn the_cpus_engine_equals_candles_operations_on_real_weights() {
     for (backbone, file) in [
@@ -113,7 +112,6 @@ fn real_weights_hold_in_half_precision() {
     }
 }
 
-/// Layers that the file does not have are missed by name.
 #[test]
 fn a_file_that_ends_after_stage_3_has_no_stage_4() {
     let Some(weights) = weights("resnet18_to_layer3.safetensors") else { return };
@@ -121,14 +119,14 @@ fn a_file_that_ends_after_stage_3_has_no_stage_4() {
     assert!(error.to_string().contains("\"layer4.0."), "{error}");
 }
 
-/// The filter bank separates real defects: nearest-neighbour distance of tokens to normal ones, nothing learned.
+/// The score is the distance of a token to the nearest token of normal images, without training.
 #[test]
 fn the_filter_bank_separates_real_defects() {
     let Some(data) = shared("data") else { return };
     let bank = Backbone::FilterBank.extractor().build().unwrap();
     check(&*bank);
     let tokens = |paths: &[PathBuf]| bank.tokens(&batch(paths)).unwrap();
-    for (category, least) in [("bottle", 0.95), ("metal_plate", 0.95)] {
+    for (category, min) in [("bottle", 0.95), ("metal_plate", 0.95)] {
         let root = data.join(category);
         let normal = tokens(&paths(&root.join("train/good"))[..30]);
         let normal = normal.flatten_to(1).unwrap();
@@ -141,7 +139,7 @@ fn the_filter_bank_separates_real_defects() {
                 for image in 0..path.len() {
                     let test = test.get(image).unwrap();
                     let products = test.matmul(&normal.t().unwrap()).unwrap();
-                    // |x - y|^2 less |x|^2, smallest over y; then the farthest token of the image.
+                    // The minimum over y of |x - y|^2 - |x|^2; then the maximum over the image's tokens.
                     let nearest = (squares.broadcast_sub(&(products * 2.0).unwrap())).unwrap().min(D::Minus1).unwrap();
                     let distance = (nearest + test.sqr().unwrap().sum(1).unwrap()).unwrap();
                     into.push(distance.max(0).unwrap().to_scalar::<f32>().unwrap());
@@ -162,6 +160,6 @@ fn the_filter_bank_separates_real_defects() {
             .sum();
         let auroc = right / (bad.len() * good.len()) as f64;
         println!("{category}: image AUROC {auroc:.3} of {} normal and {} anomalous images", good.len(), bad.len());
-        assert!(auroc > least, "{category}: image AUROC {auroc:.3}");
+        assert!(auroc > min, "{category}: image AUROC {auroc:.3}");
     }
 }

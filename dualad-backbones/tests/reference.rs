@@ -1,5 +1,5 @@
-//! Every network, every stage and the aggregated tokens against torchvision and timm
-//! (`tools/reference/backbones.py` wrote the fixture), with weights and inputs made by rule.
+//! Every network, every stage and the aggregated tokens against torchvision and timm, with synthetic weights and inputs
+//! (`tools/reference/backbones.py` writes the fixture).
 
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::weights::synthetic;
@@ -37,7 +37,7 @@ struct Summary {
 }
 
 impl Summary {
-    /// The largest error of the samples, the mean and the deviation, relative to the samples' largest magnitude.
+    /// Returns the largest error of the samples, the mean and the standard deviation, relative to the samples' largest magnitude.
     fn error(&self, tensor: &Tensor) -> f64 {
         assert_eq!(tensor.dims(), self.shape);
         let values: Vec<f32> = tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap();
@@ -66,7 +66,7 @@ fn extractor(backbone: Backbone, seed: u64, dtype: DType) -> Box<dyn FeatureExtr
     builder.build().unwrap()
 }
 
-/// Every stage's and the tokens' error, named, of one backbone.
+/// Returns the error of every stage and of the tokens of a backbone, with a name for each.
 fn errors(backbone: Backbone, dtype: DType) -> Vec<(String, f64)> {
     let fixture = fixture();
     let model = &fixture.models[backbone.name()];
@@ -125,7 +125,7 @@ fn every_network_has_a_fixture_and_the_references_parameter_count() {
     }
 }
 
-/// One of each kind: half precision has 11 bits of mantissa (f16) or 8 (bf16), and a dozen layers round.
+/// f16 has 11 bits of mantissa, bf16 has 8, and every layer rounds. One network of each kind is enough.
 #[test]
 fn half_precision_stays_near_f32() {
     for backbone in [Backbone::ResNet18, Backbone::EfficientNetB4, Backbone::VitSmallDino] {

@@ -1,4 +1,4 @@
-//! Good weight files load; every kind of broken one is its own error, and never a panic.
+//! Valid weight files load. Every kind of invalid file has its own error, and none is a panic.
 
 mod support;
 
@@ -39,7 +39,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[test]
-fn a_file_bytes_and_the_rule_give_the_same_features() {
+fn a_file_bytes_and_synthetic_weights_give_the_same_features() {
     let file = resnet18_stage1();
     let expected = features(&*build(Weights::synthetic(SEED)).unwrap());
     let bytes = serialize(&file);
@@ -58,15 +58,15 @@ fn a_file_bytes_and_the_rule_give_the_same_features() {
 }
 
 fn sha256sum(path: &std::path::Path) -> String {
-    dualad_store::sha256_of_file(path.as_ref()).unwrap()
+    dualad_store::sha256_of_file(path).unwrap()
 }
 
 #[test]
-fn sha256_is_the_published_one() {
+fn sha256_is_that_of_its_standard() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("abc");
     std::fs::write(&path, "abc").unwrap();
-    // FIPS 180-4's example.
+    // The example of FIPS 180-4.
     assert_eq!(sha256sum(&path), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
@@ -90,9 +90,9 @@ fn every_floating_point_dtype_loads() {
 }
 
 #[test]
-fn a_whole_networks_file_serves_its_first_stage() {
+fn a_whole_networks_file_loads_for_its_first_stage() {
     let mut file = resnet18_stage1();
-    // What a whole file holds beyond stage 1, batch norms' counters included.
+    // Tensors that a whole file holds beyond stage 1, and a batch norm's counter.
     file.insert("layer4.1.conv2.weight".into(), Raw::f32(&[1], &[0.0]));
     file.insert("fc.bias".into(), Raw::f32(&[1], &[0.0]));
     let counter = Raw { dtype: Dtype::I64, shape: vec![], bytes: vec![0; 8] };
@@ -192,16 +192,16 @@ fn another_sha256_is_refused() {
 }
 
 #[test]
-fn what_is_no_sha256_is_refused() {
+fn an_invalid_sha256_is_refused() {
     for wrong in ["", "abc", "abc  model.safetensors\n", &"g".repeat(64), &"0".repeat(65)] {
         let error = weights_error(build(Weights::bytes(serialize(&resnet18_stage1())).sha256(wrong)));
         assert!(matches!(error, WeightsError::NotADigest { .. }), "{wrong:?}: {error}");
     }
 }
 
-/// Names out of a file cannot write to the terminal, nor fill it.
+/// Names from a file cannot control the terminal, nor fill it.
 #[test]
-fn keys_are_shown_without_control_characters_and_cut() {
+fn keys_in_errors_are_escaped_and_cut() {
     let mut file = resnet18_stage1();
     file.insert(format!("\u{1b}]0;title\u{7}{}", "x".repeat(3000)), Raw::f32(&[1], &[0.0]));
     let text = error(&file).to_string();
@@ -218,7 +218,7 @@ fn no_weights_and_no_such_file_say_what_to_do() {
 }
 
 #[test]
-fn what_is_no_safetensors_file_is_malformed() {
+fn other_files_than_safetensors_are_malformed() {
     let folder = tempfile::tempdir().unwrap();
     let good = serialize(&resnet18_stage1());
     let header = |json: &str, data: usize| {
@@ -239,7 +239,7 @@ fn what_is_no_safetensors_file_is_malformed() {
         ("a page of HTML", b"<!DOCTYPE html><html><body>Sign in</body></html>".to_vec()),
         ("a zip, as PyTorch writes", b"PK\x03\x04\x00\x00\x08\x08 archive/data.pkl".to_vec()),
         ("a pickle", b"\x80\x02}q\x00(X\x06\x00\x00\x00conv1q\x01".to_vec()),
-        ("a header that is no JSON", header("{\"conv1.weight\":", 0)),
+        ("a header that is not JSON", header("{\"conv1.weight\":", 0)),
         ("a header that is a list", header("[1, 2]", 0)),
         (
             "2^62 elements",
@@ -272,7 +272,7 @@ fn what_is_no_safetensors_file_is_malformed() {
 }
 
 #[test]
-fn extractors_may_cross_threads() {
+fn an_extractor_can_be_used_by_many_threads() {
     let extractor = build(Weights::synthetic(SEED)).unwrap();
     let expected = features(&*extractor);
     std::thread::scope(|scope| {
@@ -286,7 +286,7 @@ fn extractors_may_cross_threads() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever happens to a file's bytes: an error or features, never a panic.
+    /// A damaged file gives an error or features, never a panic.
     #[test]
     fn damaged_files_never_panic(
         cut in 0usize..700_000,

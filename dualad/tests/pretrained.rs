@@ -140,8 +140,7 @@ fn a_path_in_a_fetched_model_is_not_opened() {
     let folder = tempfile::tempdir().unwrap();
     let secret = folder.path().join("secret.safetensors");
     std::fs::write(&secret, "not theirs").unwrap();
-    let mut weights = Provenance::default();
-    (weights.source, weights.location) = (WeightsSource::File, secret.display().to_string());
+    let weights = Provenance::default().with_source(WeightsSource::File).with_location(secret.display().to_string());
     let published = Model::new(model().network().clone(), Backbone::ResNet18, &[1, 2, 3], weights);
     published.save(folder.path().join("repository"), "").unwrap();
     let server = Server::start(folder.path().join("repository"));

@@ -22,7 +22,7 @@ type OnProgress = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
 /// use dualad_backbones::hub::{Hub, terminal_progress};
 /// use dualad_backbones::{Backbone, Weights};
 ///
-/// let hub = Hub::from_env()?.on_progress(terminal_progress());
+/// let hub = Hub::from_env()?.progress(terminal_progress());
 /// let weights = Weights::hub().with_hub(hub);
 /// let extractor = Backbone::WideResNet50x2.extractor().weights(weights).build()?;
 /// # Ok::<(), dualad_backbones::Error>(())
@@ -36,7 +36,7 @@ pub struct Hub {
     pub(super) timeout: Duration,
     pub(super) lock_timeout: Duration,
     pub(super) max_bytes: u64,
-    pub(super) on_progress: Option<OnProgress>,
+    pub(super) progress: Option<OnProgress>,
 }
 
 impl fmt::Debug for Hub {
@@ -87,7 +87,7 @@ impl Hub {
             timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(600),
             max_bytes: DEFAULT_MAX_BYTES,
-            on_progress: None,
+            progress: None,
         })
     }
 
@@ -143,8 +143,8 @@ impl Hub {
 
     /// Sets a function that is called when a download starts, while it runs, and when it is complete.
     #[must_use]
-    pub fn on_progress(mut self, callback: impl Fn(Progress<'_>) + Send + Sync + 'static) -> Self {
-        self.on_progress = Some(Arc::new(callback));
+    pub fn progress(mut self, callback: impl Fn(Progress<'_>) + Send + Sync + 'static) -> Self {
+        self.progress = Some(Arc::new(callback));
         self
     }
 }

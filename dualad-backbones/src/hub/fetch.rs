@@ -37,7 +37,7 @@ impl Hub {
         let blob = entry.blob(&metadata);
         if !download::is_whole(&blob, file, &metadata)? {
             let report = |received| {
-                if let Some(callback) = &self.on_progress {
+                if let Some(callback) = &self.progress {
                     callback(Progress { file, received, total: metadata.size });
                 }
             };

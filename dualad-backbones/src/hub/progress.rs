@@ -14,14 +14,14 @@ pub struct Progress<'a> {
     pub total: u64,
 }
 
-/// Returns a progress bar on standard error for [`Hub::on_progress`](crate::hub::Hub::on_progress). It is shown only if standard
+/// Returns a progress bar on standard error for [`Hub::progress`](crate::hub::Hub::progress). It is shown only if standard
 /// error is a terminal.
 ///
 /// ```no_run
 /// use dualad_backbones::HubFile;
 /// use dualad_backbones::hub::{Hub, HubError, terminal_progress};
 ///
-/// let hub = Hub::from_env()?.on_progress(terminal_progress());
+/// let hub = Hub::from_env()?.progress(terminal_progress());
 /// let fetched = hub.fetch(&HubFile::new("timm/resnet18.tv_in1k"))?;
 /// assert!(fetched.path.is_file());
 /// # Ok::<(), HubError>(())

@@ -60,6 +60,34 @@ impl Provenance {
     pub(crate) fn new(source: WeightsSource, location: String) -> Self {
         Self { source, location, revision: None, sha256: None }
     }
+
+    /// Sets the kind of source.
+    #[must_use]
+    pub fn with_source(mut self, source: WeightsSource) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Sets the location.
+    #[must_use]
+    pub fn with_location(mut self, location: impl Into<String>) -> Self {
+        self.location = location.into();
+        self
+    }
+
+    /// Sets the commit on the hub.
+    #[must_use]
+    pub fn with_revision(mut self, revision: Option<String>) -> Self {
+        self.revision = revision;
+        self
+    }
+
+    /// Sets the SHA-256.
+    #[must_use]
+    pub fn with_sha256(mut self, sha256: Option<String>) -> Self {
+        self.sha256 = sha256;
+        self
+    }
 }
 
 #[cfg(test)]

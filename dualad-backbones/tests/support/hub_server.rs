@@ -1,7 +1,7 @@
-//! A server on the loopback that speaks the hub's protocol, and breaks it on request.
+//! A local server that implements the hub's protocol, and violates it on request.
 //!
-//! As the real one does, it answers for a file with its facts and a redirect to storage, which here is a second
-//! listener under another host name.
+//! Like the real one, it answers a request for a file with its metadata and a redirect to storage, which is a second listener with
+//! another host name.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,50 +14,50 @@ use sha2::{Digest, Sha256};
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// How a file is served.
+/// The fault of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fault {
     None,
-    /// The first so many answers of the storage end after so many bytes.
+    /// The first `answers` answers of the storage end after `after` bytes.
     Drop {
         answers: usize,
         after: usize,
     },
-    /// The storage's answers end right after their headers, always.
+    /// All answers of the storage end after their headers.
     AlwaysDrop,
-    /// The storage knows no ranges: every answer begins at byte 0, and the first ends early.
+    /// The storage ignores ranges: every answer starts at byte 0, and the first ends early.
     NoRanges {
         after: usize,
     },
-    /// The storage sends something else of the same length.
+    /// The storage sends other content of the same length.
     OtherBytes,
-    /// The file was cut short on the server: the entity tag is still the whole one's.
+    /// The file is truncated on the server, but the entity tag is that of the whole file.
     CutShort(usize),
-    /// The storage sends more than the hub declared.
+    /// The storage sends more bytes than the hub declared.
     Longer,
-    /// The storage says nothing after so many bytes.
+    /// The storage is silent after this number of bytes.
     HangAfter(usize),
-    /// The storage sends a byte now and then.
+    /// The storage sends one byte every 50 ms.
     Trickle,
-    /// The hub accepts the connection and says nothing.
+    /// The hub accepts the connection and is silent.
     Hang,
-    /// The hub closes the connection at once.
+    /// The hub closes the connection immediately.
     Close,
-    /// A status of the hub, with its error code.
+    /// The hub answers with a status and an error code.
     Status(u16, &'static str),
-    /// A login page instead of the hub.
+    /// A login page answers instead of the hub.
     Html,
-    /// The answer's header is this instead.
+    /// A header of the hub's answer has this value; empty removes it.
     Header(&'static str, &'static str),
     /// The repository was renamed: the hub redirects to another path first.
     Renamed,
-    /// The hub redirects to itself for ever.
+    /// The hub redirects to itself forever.
     Loop,
-    /// The hub serves the file itself, without storage (small files).
+    /// The hub sends the content itself, without storage, as it does for small files.
     Direct,
-    /// As above, and says that it is empty.
+    /// The hub sends an empty file itself.
     Empty,
-    /// The redirect to storage leads to the hub's host under another port.
+    /// The storage has the hub's host name and another port.
     SameHost,
     /// The redirect to storage has a body that never ends.
     EndlessRedirect,
@@ -65,7 +65,7 @@ pub(crate) enum Fault {
     EndlessChunk,
     /// The storage compresses.
     Compressed,
-    /// Without a range, the storage sends a little and ends; with one, it starts over and sends nothing.
+    /// The storage sends 20 kB to a request without a range, and nothing, from byte 0, to one with a range.
     StartsOver,
 }
 
@@ -92,7 +92,7 @@ pub(crate) struct HubServer {
 }
 
 impl HubServer {
-    /// Serves `content` as `/{path}`, `path` being `owner/name/resolve/revision/file`.
+    /// Serves `content` as `/{path}`, where `path` is `owner/name/resolve/revision/file`.
     pub(crate) fn start(path: &str, content: Vec<u8>, fault: Fault) -> Self {
         let hub = TcpListener::bind("127.0.0.1:0").unwrap();
         let storage = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -136,7 +136,7 @@ impl HubServer {
 impl Drop for HubServer {
     fn drop(&mut self) {
         self.state.stopped.store(true, Ordering::Relaxed);
-        // Wakes the listeners so that they see it.
+        // A connection wakes each listener, which then stops.
         for address in [self.address, self.state.storage] {
             let _ = TcpStream::connect(address);
         }
@@ -147,7 +147,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// One request, one answer, then the connection ends: what breaks off is then plain to see.
+/// Answers one request, then closes the connection.
 fn serve(state: &State, mut stream: TcpStream, to_storage: bool) {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
@@ -197,7 +197,7 @@ fn hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Res
     }
     let path =
         if state.fault == Fault::Renamed { state.path.replacen("/old/", "/new/", 1) } else { state.path.clone() };
-    // The facts are asked of the revision, the bytes of the commit that it stands for.
+    // The metadata are requested for the revision, the content for the commit that it names.
     let by_commit = path.split("/resolve/").next().map(|repo| format!("{repo}/resolve/{COMMIT}/"));
     let is_known = request.path == path || by_commit.is_some_and(|prefix| request.path.starts_with(&prefix));
     if !is_known {
@@ -240,7 +240,7 @@ fn hub(state: &State, request: &Request, stream: &mut TcpStream) -> std::io::Res
     head(stream, "302 Found", &headers)
 }
 
-/// Until the client hangs up, at most for some seconds.
+/// Sends until the client closes the connection, at most for 30 seconds.
 fn endlessly(stream: &mut TcpStream, bytes: &[u8]) -> std::io::Result<()> {
     for _ in 0..600 {
         stream.write_all(bytes)?;
@@ -280,7 +280,7 @@ fn storage(state: &State, request: &Request, stream: &mut TcpStream) -> std::io:
         let range = format!("bytes {start}-{}/{}", content.len() - 1, content.len());
         head(stream, "206 Partial Content", &[length, ("Content-Range", range)])?;
     } else if state.fault == Fault::Longer {
-        // Without a length the body ends where the connection does.
+        // Without a length, the end of the connection is the end of the body.
         head(stream, "200 OK", &[])?;
     } else {
         head(stream, "200 OK", &[length])?;

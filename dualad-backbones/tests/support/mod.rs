@@ -1,4 +1,4 @@
-//! Weight files made by rule, for tests that need real bytes.
+//! Synthetic weight files.
 
 #![allow(dead_code, clippy::print_stderr)]
 
@@ -10,7 +10,7 @@ use dualad_backbones::weights::synthetic;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-/// A tensor as a file holds it.
+/// A tensor of a file.
 #[derive(Clone)]
 pub(crate) struct Raw {
     pub(crate) dtype: Dtype,
@@ -34,7 +34,7 @@ pub(crate) type File = BTreeMap<String, Raw>;
 
 pub(crate) const SEED: u64 = 7;
 
-/// What stage 1 of ResNet-18 needs: 157,000 numbers, so that every test can afford a file of its own.
+/// Returns the weights of stage 1 of ResNet-18: 157,000 values, small enough for every test to write a file of its own.
 pub(crate) fn resnet18_stage1() -> File {
     let tensors = Backbone::ResNet18.tensors(&[1]).unwrap().into_iter();
     tensors.map(|(key, shape)| (key.clone(), Raw::f32(&shape, &synthetic::tensor(&key, &shape, SEED)))).collect()
@@ -47,7 +47,7 @@ pub(crate) fn serialize(file: &File) -> Vec<u8> {
     safetensors::serialize(views, None).unwrap()
 }
 
-/// The evaluation material beside the checkout, if this checkout has it.
+/// Returns a folder of the evaluation material beside the checkout, or `None` if there is none.
 pub(crate) fn shared(folder: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared").join(folder);
     if path.is_dir() {
