@@ -281,7 +281,7 @@ def compare(part, batch, threads, folder, options):
             error = np.abs(found - expected).max() / np.abs(expected).max() if found.shape == expected.shape else np.inf
             print(f"{part}, batch {batch}: {name} differs by {error:.1e}", file=sys.stderr)
             if not error <= TOLERANCE:
-                print(f"  LEFT OUT: other numbers are not to be compared", file=sys.stderr)
+                print(f"  LEFT OUT: its results differ, so its times are not comparable", file=sys.stderr)
                 engines.pop(name).close()
     times = {name: [] for name in engines}
     counts = {}
