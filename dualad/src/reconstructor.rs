@@ -6,7 +6,7 @@ use dualad_kernels::{Isa, are_finite, in_pool};
 use crate::engine::InferenceEngine;
 use crate::error::{Error, Result};
 use crate::ops::with_values;
-use crate::score::Enlargement;
+use crate::score::Upsampling;
 use crate::{DualAd, DualAdConfig, Scores};
 
 /// The inference form of a network.
@@ -40,7 +40,7 @@ use crate::{DualAd, DualAdConfig, Scores};
 pub struct Reconstructor {
     network: DualAd,
     engine: Option<InferenceEngine>,
-    enlargement: Enlargement,
+    upsampling: Upsampling,
 }
 
 impl DualAd {
@@ -64,8 +64,8 @@ impl Reconstructor {
         } else {
             network.frozen(network.dtype(), &network.device())?
         };
-        let enlargement = Enlargement::new(network.config().grid, &network.device())?;
-        Ok(Self { network, engine, enlargement })
+        let upsampling = Upsampling::new(network.config().grid, &network.device())?;
+        Ok(Self { network, engine, upsampling })
     }
 
     /// The configuration of the network.
@@ -111,7 +111,7 @@ impl Reconstructor {
         let errors = self.with_tokens(tokens, |tokens| engine.errors(tokens))?;
         let [rows, columns] = self.config().grid;
         let map = Tensor::from_vec(errors, (tokens.dim(0)?, rows, columns), &Device::Cpu)?;
-        Ok(self.enlargement.scores(&map)?)
+        Ok(self.upsampling.scores(&map)?)
     }
 
     /// Checks the tokens and calls `f` with their values, on a thread of the current pool.

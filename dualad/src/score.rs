@@ -1,4 +1,6 @@
-//! From a reconstruction to scores (method, section 6), and to the loss (section 5).
+//! The scores (docs/method.md, section 6) and the loss (section 5) of a reconstruction.
+//!
+//! a_s = sqrt(mean over the channels of stage s of (r_s - x_s)^2); A = product over s of a_s, upsampled
 
 use candle_core::{D, Device, Result, Tensor};
 
@@ -6,33 +8,34 @@ use crate::bilinear;
 use crate::config::Combination;
 use crate::ops::{combined_errors, squared_errors};
 
-/// Side of the square whose mean anomaly is largest gives the image score, in pixels.
+/// The side of the average pool of the image score, in pixels.
 pub(crate) const POOL: usize = 16;
-/// Pixels of a token's side.
+/// The side of a token, in pixels.
 const STRIDE: usize = 16;
 
-/// Larger anomalies are all as large: beyond it, products of stages would be infinite, and their mixtures NaN.
-pub(crate) const LARGEST: f64 = 1e18;
+/// The limit of every error and partial product: beyond it, a product of stages could be infinite, and its upsampling NaN.
+pub(crate) const MAX_ERROR: f64 = 1e18;
 
-/// How anomalous images are, and where.
+/// The anomaly maps and image scores of a batch.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Scores {
-    /// `[batch, 1, rows, columns]` at the input's size, from 0 to 1e18: larger is more anomalous. Raw, not a probability.
+    /// The anomaly of each pixel, `[batch, 1, height, width]` at the input's size, from 0 to 1e18. Larger is more anomalous; not a
+    /// probability.
     pub anomaly_map: Tensor,
-    /// `[batch]`: the largest mean of a 16 x 16 square of the map.
+    /// The anomaly of each image, `[batch]`: the largest mean of a square of 16 x 16 pixels of the map.
     pub image_score: Tensor,
 }
 
-/// Sum over stages of the mean squared error between `[batch, tokens, channels]` tokens.
+/// Returns the sum over stages of the mean squared error between tokens `[batch, tokens, channels]`, a scalar.
 pub(crate) fn reconstruction_loss(clean: &Tensor, reconstruction: &Tensor, stage_channels: &[usize]) -> Result<Tensor> {
     let errors = squared_errors(clean, reconstruction, stage_channels)?;
     let mut means = errors.iter().map(Tensor::mean_all);
-    let Some(first) = means.next() else { candle_core::bail!("a loss of no stages") };
+    let Some(first) = means.next() else { candle_core::bail!("a loss needs at least one stage") };
     means.try_fold(first?, |sum, mean| sum + mean?)
 }
 
-/// The product (or sum) over stages of the root mean squared error, up-sampled, and its largest pooled mean.
+/// Returns the scores of clean tokens and their reconstruction, `[batch, rows * columns, channels]`.
 pub(crate) fn score(
     clean: &Tensor,
     reconstruction: &Tensor,
@@ -42,18 +45,18 @@ pub(crate) fn score(
 ) -> Result<Scores> {
     let batch = clean.dim(0)?;
     let (clean, reconstruction) = (clean.detach(), reconstruction.detach());
-    let tokens = combined_errors(&clean, &reconstruction, stage_channels, combination, LARGEST)?;
-    Enlargement::new([rows, columns], clean.device())?.scores(&tokens.reshape((batch, rows, columns))?)
+    let tokens = combined_errors(&clean, &reconstruction, stage_channels, combination, MAX_ERROR)?;
+    Upsampling::new([rows, columns], clean.device())?.scores(&tokens.reshape((batch, rows, columns))?)
 }
 
-/// From a value for each token to a map for each pixel: matrices for the rows and the columns.
+/// The upsampling of token values to pixels and the pooling of the image score, as products with a matrix for each axis.
 #[derive(Debug, Clone)]
-pub(crate) struct Enlargement {
+pub(crate) struct Upsampling {
     upsample: [Tensor; 2],
     pool: [Tensor; 2],
 }
 
-impl Enlargement {
+impl Upsampling {
     pub(crate) fn new([rows, columns]: [usize; 2], device: &Device) -> Result<Self> {
         let (vertical, horizontal) = (Axis::new(rows), Axis::new(columns));
         let tensor = |matrix: &Matrix| Tensor::from_slice(&matrix.values, (matrix.rows, matrix.columns), device);
@@ -66,26 +69,27 @@ impl Enlargement {
         })
     }
 
-    /// `[batch, rows, columns]` to maps and image scores.
+    /// Returns the scores of token values `[batch, rows, columns]`.
     pub(crate) fn scores(&self, map: &Tensor) -> Result<Scores> {
         let apply = |[vertical, horizontal]: &[Tensor; 2]| vertical.broadcast_matmul(map)?.broadcast_matmul(horizontal);
         let anomaly_map = apply(&self.upsample)?.unsqueeze(1)?;
-        // Up-sampling and pooling are both linear and separable: pooled straight from the tokens, the full-size pooled map
-        // costs next to nothing.
+        // Upsampling and pooling are linear and separable, so one matrix per axis does both: far cheaper than to pool the
+        // upsampled map.
         let pooled = apply(&self.pool)?;
         let image_score = pooled.flatten_from(1)?.max(D::Minus1)?;
         Ok(Scores { anomaly_map, image_score })
     }
 }
 
-/// A linear map from token cells to pixels along one axis.
+/// A linear map along one axis, `[rows, columns]` row by row.
 struct Matrix {
     rows: usize,
     columns: usize,
     values: Vec<f32>,
 }
 
-/// Bilinear up-sampling by [`STRIDE`] with aligned corners, and the same followed by the mean of [`POOL`] pixels.
+/// The matrices of one axis: bilinear upsampling by [`STRIDE`] with aligned corners, and the same followed by the mean of [`POOL`]
+/// pixels.
 struct Axis {
     upsample: Matrix,
     pool: Matrix,
@@ -96,7 +100,7 @@ impl Axis {
         let pixels = cells * STRIDE;
         let mut upsample = vec![0.0f64; pixels * cells];
         for pixel in 0..pixels {
-            // PyTorch's align_corners = true: the outermost centres stay where they are.
+            // Aligned corners: the centers of the outermost cells and pixels coincide.
             let position = pixel as f64 * (cells - 1) as f64 / (pixels - 1) as f64;
             let (first, second, share) = bilinear::tap(position, cells);
             upsample[pixel * cells + first] += 1.0 - share;
@@ -125,9 +129,9 @@ mod tests {
     use super::*;
     use crate::Random;
 
-    /// The method's words, cell by cell: up-sample each map, then average every 16 x 16 square of it.
+    /// Compares with the definition, pixel by pixel: upsample each map, then average every square of 16 x 16 pixels.
     #[test]
-    fn equals_the_textbook() {
+    fn scores_equal_the_definition() {
         for (rows, columns) in [(1, 1), (1, 4), (3, 2), (5, 8), (14, 14)] {
             let stages = [2, 3];
             let shape = (2, rows * columns, 5);

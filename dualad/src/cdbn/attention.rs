@@ -1,4 +1,4 @@
-//! Multi-head attention (docs/method.md, section 4): projections around the softmax attention of [`crate::ops`], which applies the
+//! Multi-head attention (docs/method.md, section 4.4): projections around the softmax attention of [`crate::ops`], which applies the
 //! neighbor mask.
 
 use candle_core::{Result, Tensor};

@@ -1,4 +1,4 @@
-//! The encoder and decoder layers of both branches (docs/method.md, section 4): transformer layers that normalize after each
+//! The encoder and decoder layers of both branches (docs/method.md, section 4.4): transformer layers that normalize after each
 //! residual sum ("post-norm").
 
 use candle_core::{Result, Tensor};
@@ -27,7 +27,7 @@ impl LayerNorm {
     }
 }
 
-/// Linear, ReLU, dropout, linear, dropout.
+/// The feed-forward network: linear, ReLU, dropout, linear, dropout.
 #[derive(Debug, Clone)]
 struct FeedForward {
     fc1: Linear,
@@ -61,7 +61,9 @@ pub(super) struct LayerSizes {
     pub(super) mask: Option<NeighborMask>,
 }
 
-/// x <- LN(x + MHA(x + pos, x + pos, x)); x <- LN(x + FFN(x)).
+/// An encoder layer.
+///
+/// x = LN(x + MHA(x + pos, x + pos, x)); x = LN(x + FFN(x))
 #[derive(Debug, Clone)]
 pub(super) struct EncoderLayer {
     attention: MultiHeadAttention,
@@ -81,15 +83,17 @@ impl EncoderLayer {
         })
     }
 
-    /// `x` `[batch, tokens, channels]`, `position` `[1, tokens, channels]`.
+    /// Maps `x`, `[batch, tokens, channels]`, to the same shape. `position` is `[1, tokens, channels]`.
     pub(super) fn forward(&self, x: &Tensor, position: &Tensor, dropout: &mut Dropout<'_>) -> Result<Tensor> {
-        let placed = x.broadcast_add(position)?;
-        let x = self.norms[0].forward(&(x + self.attention.forward(&placed, &placed, x, dropout)?)?)?;
+        let with_position = x.broadcast_add(position)?;
+        let x = self.norms[0].forward(&(x + self.attention.forward(&with_position, &with_position, x, dropout)?)?)?;
         self.norms[1].forward(&(&x + self.ffn.forward(&x, dropout)?)?)
     }
 }
 
-/// x <- LN(x + MHA1(x + pos, z + pos, z)); x <- LN(x + MHA2(x + pos, p + pos, p)); x <- LN(x + FFN(x)).
+/// A decoder layer, with the query x, the previous layer's output p and the encoder's output z.
+///
+/// x = LN(x + MHA_1(x + pos, z + pos, z)); x = LN(x + MHA_2(x + pos, p + pos, p)); x = LN(x + FFN(x))
 #[derive(Debug, Clone)]
 pub(super) struct DecoderLayer {
     over_encoded: MultiHeadAttention,
@@ -111,7 +115,8 @@ impl DecoderLayer {
         })
     }
 
-    /// Query `x`, `previous` p and `encoded` z, all `[batch, tokens, channels]`; `position` `[1, tokens, channels]`.
+    /// Maps `x` to the same shape. `x`, `previous` (p) and `encoded` (z) are `[batch, tokens, channels]`; `position` is
+    /// `[1, tokens, channels]`.
     pub(super) fn forward(
         &self,
         x: &Tensor,
@@ -120,11 +125,11 @@ impl DecoderLayer {
         position: &Tensor,
         dropout: &mut Dropout<'_>,
     ) -> Result<Tensor> {
-        let place = |x: &Tensor| x.broadcast_add(position);
-        let read = self.over_encoded.forward(&place(x)?, &place(encoded)?, encoded, dropout)?;
-        let x = self.norms[0].forward(&(x + read)?)?;
-        let read = self.over_previous.forward(&place(&x)?, &place(previous)?, previous, dropout)?;
-        let x = self.norms[1].forward(&(&x + read)?)?;
+        let with_position = |x: &Tensor| x.broadcast_add(position);
+        let attended = self.over_encoded.forward(&with_position(x)?, &with_position(encoded)?, encoded, dropout)?;
+        let x = self.norms[0].forward(&(x + attended)?)?;
+        let attended = self.over_previous.forward(&with_position(&x)?, &with_position(previous)?, previous, dropout)?;
+        let x = self.norms[1].forward(&(&x + attended)?)?;
         self.norms[2].forward(&(&x + self.ffn.forward(&x, dropout)?)?)
     }
 }

@@ -1,31 +1,32 @@
-//! The memory module: what leaves it is always a mix of what it has learned from normal features.
+//! The memory module (docs/method.md, section 4.2): its output is a convex combination of slots that it has learned from normal
+//! features.
 
 use candle_core::{Result, Tensor};
 
 use crate::cdbn::scope::{Init, Scope};
 use crate::ops;
 
-/// A dictionary of `slots` vectors, read by cosine ([`crate::ops::memory_read`]).
+/// A dictionary of slots, read by cosine similarity ([`crate::ops::memory_read`]).
 #[derive(Debug, Clone)]
-pub(crate) struct MemoryModule {
-    /// `[slots, d]`.
+pub(super) struct MemoryModule {
+    /// `[slots, d]`, not normalized.
     slots: Tensor,
     temperature: f64,
-    /// What is passed on: 0 what was asked, 1 what was read, mixed in between. Below 1 only while training starts.
-    pub(crate) share: f64,
+    /// The blend between the query (0) and the readout (1, the default). Below 1 only at the start of training.
+    pub(super) share: f64,
 }
 
 impl MemoryModule {
-    pub(crate) fn new(slots: usize, width: usize, temperature: f64, scope: &Scope<'_>) -> crate::Result<Self> {
+    pub(super) fn new(slots: usize, width: usize, temperature: f64, scope: &Scope<'_>) -> crate::Result<Self> {
         Ok(Self { slots: scope.get("weight", &[slots, width], Init::UnitRows)?, temperature, share: 1.0 })
     }
 
-    /// `[batch, tokens, d]` to the same.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// Reads the memory for each token of `[batch, tokens, d]`; the result has the same shape.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if self.share <= 0.0 {
             return Ok(x.clone());
         }
-        let read = ops::memory_read(x, &self.slots, self.temperature)?;
-        if self.share >= 1.0 { Ok(read) } else { (read * self.share)? + (x * (1.0 - self.share))? }
+        let readout = ops::memory_read(x, &self.slots, self.temperature)?;
+        if self.share >= 1.0 { Ok(readout) } else { (readout * self.share)? + (x * (1.0 - self.share))? }
     }
 }

@@ -1,4 +1,6 @@
-//! The narrow-deep network (NDN): a transformer of the narrow width, one decoder layer for each level.
+//! The narrow-deep network (NDN; docs/method.md, section 4.3): a transformer of width d, with one decoder layer per level.
+//!
+//! z = psi_E(m_1 + ... + m_L); output i = psi_D,i(m_i, output i - 1, z)
 
 use candle_core::{Result, Tensor};
 
@@ -7,7 +9,7 @@ use crate::cdbn::layers::{DecoderLayer, EncoderLayer, LayerSizes};
 use crate::cdbn::scope::Scope;
 use crate::config::DualAdConfig;
 
-/// psi_E and psi_D of the paper.
+/// The encoder psi_E and the decoder psi_D.
 #[derive(Debug, Clone)]
 pub(super) struct NarrowDeep {
     encoder: Vec<EncoderLayer>,
@@ -33,16 +35,15 @@ impl NarrowDeep {
         })
     }
 
-    /// The levels m_1 .. m_L, each `[batch, tokens, d]`, to as many outputs; `position` `[1, tokens, d]`.
+    /// Maps the levels m_1 .. m_L, each `[batch, tokens, d]`, to one output per level. `position` is `[1, tokens, d]`.
     pub(super) fn forward(
         &self,
         levels: &[Tensor],
         position: &Tensor,
         dropout: &mut Dropout<'_>,
     ) -> Result<Vec<Tensor>> {
-        let mut levels_left = levels.iter();
-        let Some(first) = levels_left.next() else { return Ok(Vec::new()) };
-        let mut encoded = levels_left.try_fold(first.clone(), |sum, level| sum + level)?;
+        let Some((first, others)) = levels.split_first() else { return Ok(Vec::new()) };
+        let mut encoded = others.iter().try_fold(first.clone(), |sum, level| sum + level)?;
         for layer in &self.encoder {
             encoded = layer.forward(&encoded, position, dropout)?;
         }

@@ -1,7 +1,7 @@
-//! A network's parameters by name: listing, loading, saving.
+//! Loading and saving a network's parameters.
 //!
-//! Names are the published checkpoint's. A checkpoint repeats the position embedding (and Ho's projection of it) under every
-//! layer's `abs_pos_embed`, prefixes the network's keys with `reconstruction.`, and holds the backbone beside it.
+//! The names are those of the published checkpoints. A published checkpoint repeats the position embedding (and Ho's projection of
+//! it) under the `abs_pos_embed` of every layer, adds the prefix `reconstruction.`, and also contains the backbone.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,10 +19,11 @@ use crate::error::{Error, Result};
 use crate::file::check_file;
 
 const NETWORK: &str = "DualAD's reconstruction network";
-/// What the published code's checkpoints hold the parameters under.
+/// The key of the parameters in a published checkpoint.
 const PUBLISHED_KEY: &str = "state_dict";
 
-/// The name under which the network knows a checkpoint's key, or `None` for a key of the backbone's.
+/// Returns the network's name for a checkpoint's key, or `None` for a key of the backbone. `narrow` is true if the network has a
+/// narrow-deep branch.
 fn own_name(key: &str, narrow: bool) -> Option<String> {
     let mut name = key.strip_prefix("module.").unwrap_or(key);
     if name.starts_with("backbone.") || name.starts_with("neck.") {
@@ -45,7 +46,7 @@ fn own_name(key: &str, narrow: bool) -> Option<String> {
     })
 }
 
-/// Every parameter wanted, each read once by `read` from the first key that stands for it.
+/// Reads every parameter of the network once, with `read`, from the first of the keys that map to it.
 fn collect(
     config: &DualAdConfig,
     source_name: &str,
@@ -80,12 +81,13 @@ fn collect(
 }
 
 impl DualAd {
-    /// A network for inference from a safetensors file's content, in f32.
+    /// Loads a network for inference from the content of a safetensors file, in f32.
     ///
-    /// `source_name` is what errors call it. Keys may be the network's own or those of a published checkpoint.
+    /// Errors name the content `source_name`. The keys are the network's own or those of a published checkpoint.
     ///
     /// # Errors
-    /// [`Error::Config`], [`Error::Weights`] for whatever is wrong with the content, [`Error::Candle`].
+    /// [`Error::Config`] if the configuration is not valid, [`Error::Weights`] if the content cannot be read or does not fit the
+    /// network, [`Error::Candle`] if the device fails.
     pub fn from_safetensors(config: DualAdConfig, source_name: &str, bytes: &[u8], device: &Device) -> Result<Self> {
         let reader = SafetensorsReader::new(source_name, bytes)?;
         let keys = reader.keys().map(str::to_owned).collect();
@@ -94,7 +96,7 @@ impl DualAd {
         Self::from_parameters(config, tensors)
     }
 
-    /// A network for inference from a safetensors file, in f32.
+    /// Loads a network for inference from a safetensors file, in f32.
     ///
     /// # Errors
     /// As [`Self::from_safetensors`], also if the file cannot be read.
@@ -103,9 +105,10 @@ impl DualAd {
         Self::from_safetensors(config, &path.display().to_string(), &read_file(path)?, device)
     }
 
-    /// A network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32. Nothing in it
-    /// is executed, but a file made to harm can take much memory or end the process: convert checkpoints from
-    /// strangers to safetensors elsewhere, and [`Self::load`] those.
+    /// Loads a network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32.
+    ///
+    /// Code in the checkpoint is not executed, but a malicious file can use much memory or end the process. Convert checkpoints from
+    /// untrusted sources to safetensors in a sandbox, and use [`Self::load`].
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -117,12 +120,12 @@ impl DualAd {
             let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
             WeightsError::Malformed { source_name: source_name.clone(), format: "PyTorch", reason }
         };
-        // The published checkpoints hold the parameters beside the epoch; a bare state dict has them at the top.
+        // A published checkpoint has the parameters under a key; a bare state dict has them at the top.
         let open = |key| guarded(|| PthTensors::new(path, key));
         let file = open(Some(PUBLISHED_KEY)).or_else(|_| open(None)).map_err(malformed)?;
         let read = |key: &str, shape: &[usize]| {
             let source_name = source_name.clone();
-            // The declared shape is checked before anything is read: it decides how much memory is taken.
+            // The declared shape is checked first: it decides how much memory the read takes.
             let info = file.tensor_infos().get(key);
             let found = info.map(|info| info.layout.dims().to_vec()).unwrap_or_default();
             if found != shape {
@@ -148,7 +151,7 @@ impl DualAd {
         Self::from_parameters(config, tensors)
     }
 
-    /// The parameters as a safetensors file's content, in f32: what [`Self::from_safetensors`] reads.
+    /// Returns the parameters as the content of a safetensors file, in f32, for [`Self::from_safetensors`].
     ///
     /// # Errors
     /// [`Error::Parameter`] if one is not finite, [`Error::Candle`] if they cannot be read.
@@ -168,16 +171,16 @@ impl DualAd {
         safetensors::serialize(tensors.iter(), None).map_err(|error| Error::Candle(candle_core::Error::wrap(error)))
     }
 
-    /// Writes the parameters as a safetensors file that [`Self::load`] reads, in f32, under a temporary name first.
+    /// Writes the parameters to a safetensors file, in f32, for [`Self::load`]. The file is written under a temporary name and renamed.
     ///
     /// # Errors
-    /// As [`Self::to_safetensors`] (an earlier file stays as it is), [`Error::Io`] if the file cannot be written.
+    /// As [`Self::to_safetensors`], and [`Error::Io`] if the file cannot be written. An existing file then stays unchanged.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         crate::file::write_atomically(path.as_ref(), &self.to_safetensors()?)
     }
 }
 
-/// candle's pickle reader panics on some malformed files; here that is an error like any other.
+/// Turns a panic of candle's pickle reader, which some malformed files cause, into an error.
 fn guarded<T>(read: impl FnOnce() -> candle_core::Result<T>) -> candle_core::Result<T> {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
     result.unwrap_or_else(|_| Err(candle_core::Error::Msg("its pickle is malformed".into())))
@@ -188,7 +191,7 @@ mod tests {
     use super::own_name;
 
     #[test]
-    fn a_published_checkpoints_keys_are_understood() {
+    fn published_keys_map_to_names_of_the_network() {
         let narrow = |key| own_name(key, true);
         let name = |text: &str| Some(text.to_owned());
         assert_eq!(narrow("backbone.layer1.0.conv1.weight"), None);
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(own_name("proj_decoder.layers.1.abs_pos_embed.0.row_embed", false), wide_row);
         let projection = name("proj_encoder.layers.0.abs_pos_embed.1.bias");
         assert_eq!(narrow("proj_decoder.layers.1.abs_pos_embed.1.bias"), projection);
-        // What only looks like one keeps its name, and is then one too many.
+        // Similar keys of other layers keep their name; loading then refuses them.
         for odd in ["other.layers.0.abs_pos_embed.row_embed", "encoder.layers.x.abs_pos_embed.row_embed"] {
             assert_eq!(narrow(odd), name(odd));
         }

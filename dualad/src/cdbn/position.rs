@@ -1,13 +1,13 @@
-//! The learned position embedding: a column's half, then a row's half (method, section 4).
+//! The learned position embedding (docs/method.md, section 4.4): d/2 channels for the column, then d/2 for the row.
 
 use candle_core::{Result, Tensor};
 
 use crate::cdbn::scope::{Init, Scope};
 use crate::config::DualAdConfig;
 
-/// Position embeddings, one for each token, shared by all layers of the narrow-deep branch.
+/// The position embedding of the narrow-deep branch, shared by its layers.
 #[derive(Debug, Clone)]
-pub(crate) struct PositionEmbedding {
+pub(super) struct PositionEmbedding {
     /// `[rows, d / 2]`.
     row: Tensor,
     /// `[columns, d / 2]`.
@@ -15,7 +15,7 @@ pub(crate) struct PositionEmbedding {
 }
 
 impl PositionEmbedding {
-    pub(crate) fn new(config: &DualAdConfig, scope: &Scope<'_>) -> crate::Result<Self> {
+    pub(super) fn new(config: &DualAdConfig, scope: &Scope<'_>) -> crate::Result<Self> {
         let half = config.narrow_width / 2;
         let [rows, columns] = config.grid;
         Ok(Self {
@@ -24,8 +24,8 @@ impl PositionEmbedding {
         })
     }
 
-    /// `[1, tokens, d]`.
-    pub(crate) fn tokens(&self) -> Result<Tensor> {
+    /// Returns the embedding of every token, `[1, tokens, d]`.
+    pub(super) fn tokens(&self) -> Result<Tensor> {
         let (rows, half) = self.row.dims2()?;
         let columns = self.column.dim(0)?;
         let column = self.column.unsqueeze(0)?.broadcast_as((rows, columns, half))?;

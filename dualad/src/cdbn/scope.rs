@@ -1,4 +1,6 @@
-//! How a network gets its parameters: by name, shape and initial distribution, from whatever has them.
+//! The source of a network's parameters: the layers ask it for each tensor by name, shape and initial distribution.
+//!
+//! One description of the layers thus serves to initialize a network, to build one from loaded tensors, and to list the parameters.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,14 +18,14 @@ pub struct ParameterShape {
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Whether training changes it: all but a standardisation's mean and deviation.
+    /// True if training changes the parameter: false for the statistics of the standardization only.
     pub trained: bool,
 }
 
-/// A parameter's distribution at the start of training (method, section 4).
+/// The distribution of a parameter's values at the start of training (docs/method.md, section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Init {
-    /// Uniform within sqrt(6 / (fan in + fan out)) of zero (Glorot and Bengio, AISTATS 2010).
+pub(super) enum Init {
+    /// Uniform on [-b, b) with b = sqrt(6 / (fan in + fan out)) (Glorot and Bengio, AISTATS 2010).
     Xavier,
     Zeros,
     Ones,
@@ -36,7 +38,8 @@ pub(crate) enum Init {
 }
 
 impl Init {
-    pub(crate) fn values(self, shape: &[usize], random: &Random, name: &str) -> Vec<f32> {
+    /// Returns the values of a parameter. They depend on the seed and the name only.
+    pub(super) fn values(self, shape: &[usize], random: &Random, name: &str) -> Vec<f32> {
         let count = shape.iter().product();
         let stream = random.named(name);
         match self {
@@ -53,7 +56,7 @@ impl Init {
                 let mut values = stream.normal(count);
                 for row in values.chunks_mut(shape.last().copied().unwrap_or(1).max(1)) {
                     let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-                    // A row of zeros has no direction.
+                    // A row of zeros has no direction: ones stand in.
                     row.iter_mut().for_each(|x| *x = if norm > 0.0 { (f64::from(*x) / norm) as f32 } else { 1.0 });
                 }
                 values
@@ -62,49 +65,52 @@ impl Init {
     }
 }
 
-/// What has parameters.
-pub(crate) trait Source {
+/// A source of parameters.
+pub(super) trait Source {
+    /// Returns a parameter to train.
     fn get(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor>;
 
-    /// What is kept with the parameters and not trained.
+    /// Returns a parameter that training does not change.
     fn constant(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         self.get(name, shape, init)
     }
 }
 
-/// A place among the parameters' names.
+/// A prefix of parameter names in a source.
 #[derive(Clone)]
-pub(crate) struct Scope<'a> {
+pub(super) struct Scope<'a> {
     source: &'a RefCell<dyn Source + 'a>,
     prefix: String,
 }
 
 impl<'a> Scope<'a> {
-    pub(crate) fn root(source: &'a RefCell<dyn Source + 'a>) -> Self {
+    /// Returns the scope with an empty prefix.
+    pub(super) fn root(source: &'a RefCell<dyn Source + 'a>) -> Self {
         Self { source, prefix: String::new() }
     }
 
-    /// The scope named `part` in this one.
-    pub(crate) fn pp(&self, part: impl std::fmt::Display) -> Self {
+    /// Returns the scope with `part` appended to the prefix. The name is that of candle's `VarBuilder::pp`.
+    pub(super) fn pp(&self, part: impl std::fmt::Display) -> Self {
         Self { source: self.source, prefix: format!("{}{part}.", self.prefix) }
     }
 
-    pub(crate) fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+    /// Returns a parameter to train.
+    pub(super) fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         self.source.borrow_mut().get(&format!("{}{name}", self.prefix), shape, init)
     }
 
-    /// What is kept with the parameters and not trained.
-    pub(crate) fn constant(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+    /// Returns a parameter that training does not change.
+    pub(super) fn constant(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         self.source.borrow_mut().constant(&format!("{}{name}", self.prefix), shape, init)
     }
 }
 
-/// Makes new variables.
-pub(crate) struct Initializer<'a> {
-    pub(crate) random: Random,
-    pub(crate) device: &'a Device,
-    pub(crate) variables: BTreeMap<String, Var>,
-    pub(crate) constants: BTreeMap<String, Tensor>,
+/// The source of a new network: draws initial values.
+pub(super) struct Initializer<'a> {
+    pub(super) random: Random,
+    pub(super) device: &'a Device,
+    pub(super) variables: BTreeMap<String, Var>,
+    pub(super) constants: BTreeMap<String, Tensor>,
 }
 
 impl Source for Initializer<'_> {
@@ -122,8 +128,8 @@ impl Source for Initializer<'_> {
     }
 }
 
-/// Hands out tensors that are already there and have been checked.
-pub(crate) struct Existing<'a>(pub(crate) &'a BTreeMap<String, Tensor>);
+/// The source of a loaded network: returns tensors that were checked before.
+pub(super) struct Existing<'a>(pub(super) &'a BTreeMap<String, Tensor>);
 
 impl Source for Existing<'_> {
     fn get(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {
@@ -137,9 +143,9 @@ impl Source for Existing<'_> {
     }
 }
 
-/// Writes down what is asked for, and hands out tensors that take no memory.
+/// The source that lists parameters: records each request and returns a tensor that takes no memory.
 #[derive(Default)]
-pub(crate) struct Recorder(pub(crate) Vec<ParameterShape>);
+pub(super) struct Recorder(pub(super) Vec<ParameterShape>);
 
 impl Source for Recorder {
     fn get(&mut self, name: &str, shape: &[usize], _init: Init) -> Result<Tensor> {

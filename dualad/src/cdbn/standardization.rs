@@ -1,4 +1,4 @@
-//! The standardization of features and errors, by statistics of the training set (docs/method.md, section 5; not in the paper).
+//! The standardization of features and errors, by statistics of the training set (docs/method.md, section 8).
 //!
 //! The scales of raw feature channels differ by orders of magnitude, and the mean squared error is dominated by the largest. The
 //! paper trains on raw features for 1,200 epochs; a short training on standardized features reaches all channels.

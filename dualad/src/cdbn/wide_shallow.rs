@@ -1,4 +1,4 @@
-//! The wide-shallow network (WSN): delta_E from features to the wide width, delta_D back.
+//! The wide-shallow network (WSN; docs/method.md, section 4.1): delta_E from C to D channels, delta_D back.
 
 use candle_core::{Result, Tensor};
 
@@ -8,31 +8,31 @@ use crate::cdbn::linear::Linear;
 use crate::cdbn::scope::{Init, Scope};
 use crate::config::{Branches, DualAdConfig, Variant};
 
-/// delta_E and delta_D of the paper.
+/// The encoder delta_E and the decoder delta_D.
 #[derive(Debug, Clone)]
 pub(super) enum WideShallow {
-    /// He: two MLPs.
+    /// Heterogeneous (He): two MLPs.
     Mlp { encoder: Mlp, decoder: Mlp },
-    /// Ho: two transformers.
+    /// Homogeneous (Ho): two transformers.
     Transformer(Box<WideTransformer>),
-    /// Two linear projections: what is left where the narrow-deep branch stands alone.
+    /// Two linear projections, for the narrow-deep branch alone.
     Projections { encoder: Linear, decoder: Linear },
 }
 
-/// Linear layers with ReLUs between them.
+/// Linear layers with ReLU between them.
 #[derive(Debug, Clone)]
 pub(super) struct Mlp(Vec<Linear>);
 
-/// Encoder layers, then decoder layers whose queries are learned.
+/// Encoder layers, and decoder layers with learned queries.
 #[derive(Debug, Clone)]
 pub(super) struct WideTransformer {
-    entry: Linear,
+    input_projection: Linear,
     encoder: Vec<EncoderLayer>,
-    /// `[tokens, D]` for each decoder layer.
+    /// One `[tokens, D]` per decoder layer.
     queries: Vec<Tensor>,
     decoder: Vec<DecoderLayer>,
-    exit: Linear,
-    /// From the narrow position embedding to the wide one.
+    output_projection: Linear,
+    /// The projection of the position embedding from d to D channels.
     position: Linear,
 }
 
@@ -40,15 +40,15 @@ impl WideShallow {
     pub(super) fn new(config: &DualAdConfig, scope: &Scope<'_>) -> crate::Result<Self> {
         let (channels, wide) = (config.channels(), config.wide_width());
         let hidden = wide * config.wide_ffn_ratio;
-        let (entry, exit) = (scope.pp("in_proj"), scope.pp("out_proj"));
+        let (in_proj, out_proj) = (scope.pp("in_proj"), scope.pp("out_proj"));
         Ok(match (config.branches, config.variant) {
             (Branches::NarrowDeep, _) => Self::Projections {
-                encoder: Linear::new(channels, wide, &entry)?,
-                decoder: Linear::new(wide, channels, &exit)?,
+                encoder: Linear::new(channels, wide, &in_proj)?,
+                decoder: Linear::new(wide, channels, &out_proj)?,
             },
             (_, Variant::Heterogeneous) => Self::Mlp {
-                encoder: Mlp::new(channels, hidden, config.wide_layers, wide, &entry)?,
-                decoder: Mlp::new(wide, hidden, config.wide_layers, channels, &exit)?,
+                encoder: Mlp::new(channels, hidden, config.wide_layers, wide, &in_proj)?,
+                decoder: Mlp::new(wide, hidden, config.wide_layers, channels, &out_proj)?,
             },
             (_, Variant::Homogeneous) => {
                 let sizes = LayerSizes { channels: wide, hidden, heads: config.heads, mask: config.attention_mask() };
@@ -61,26 +61,27 @@ impl WideShallow {
                 let encoder_layer = |i: usize| EncoderLayer::new(sizes, &encoder.pp("layers").pp(i));
                 let decoder_layer = |i: usize| DecoderLayer::new(sizes, &decoder.pp("layers").pp(i));
                 Self::Transformer(Box::new(WideTransformer {
-                    entry: Linear::new(channels, wide, &entry)?,
+                    input_projection: Linear::new(channels, wide, &in_proj)?,
                     encoder: layers.clone().map(encoder_layer).collect::<crate::Result<_>>()?,
                     queries: layers.clone().map(query).collect::<crate::Result<_>>()?,
                     decoder: layers.map(decoder_layer).collect::<crate::Result<_>>()?,
-                    exit: Linear::new(wide, channels, &exit)?,
-                    // Every wide layer of a published checkpoint has a copy of the embedding and of this projection.
+                    output_projection: Linear::new(wide, channels, &out_proj)?,
+                    // A published checkpoint has a copy of the embedding and of this projection under every wide layer.
                     position: Linear::new(config.narrow_width, wide, &encoder.pp("layers.0.abs_pos_embed.1"))?,
                 }))
             }
         })
     }
 
-    /// delta_E: `[batch, tokens, C]` to `[batch, tokens, D]`; `position` is the narrow one, `[1, tokens, d]`.
+    /// Applies delta_E to `[batch, tokens, C]`; the result is `[batch, tokens, D]`. `position` is the narrow branch's embedding,
+    /// `[1, tokens, d]`.
     pub(super) fn encode(&self, x: &Tensor, position: Option<&Tensor>, dropout: &mut Dropout<'_>) -> Result<Tensor> {
         match self {
             Self::Mlp { encoder, .. } => encoder.forward(x),
             Self::Projections { encoder, .. } => encoder.forward(x),
             Self::Transformer(transformer) => {
                 let position = transformer.position(position)?;
-                let mut x = transformer.entry.forward(x)?;
+                let mut x = transformer.input_projection.forward(x)?;
                 for layer in &transformer.encoder {
                     x = layer.forward(&x, &position, dropout)?;
                 }
@@ -89,7 +90,7 @@ impl WideShallow {
         }
     }
 
-    /// delta_D: `[batch, tokens, D]` to `[batch, tokens, C]`.
+    /// Applies delta_D to `[batch, tokens, D]`; the result is `[batch, tokens, C]`.
     pub(super) fn decode(&self, x: &Tensor, position: Option<&Tensor>, dropout: &mut Dropout<'_>) -> Result<Tensor> {
         match self {
             Self::Mlp { decoder, .. } => decoder.forward(x),
@@ -101,25 +102,33 @@ impl WideShallow {
                     let query = query.unsqueeze(0)?.broadcast_as(x.shape())?;
                     previous = layer.forward(&query, &previous, x, &position, dropout)?;
                 }
-                transformer.exit.forward(&previous)
+                transformer.output_projection.forward(&previous)
             }
         }
     }
 }
 
 impl WideTransformer {
+    /// Projects the narrow branch's position embedding to `[1, tokens, D]`.
     fn position(&self, narrow: Option<&Tensor>) -> Result<Tensor> {
-        let narrow = narrow.ok_or_else(|| candle_core::Error::Msg("the wide transformer needs positions".into()))?;
+        let narrow =
+            narrow.ok_or_else(|| candle_core::Error::Msg("the wide transformer needs a position embedding".into()))?;
         self.position.forward(narrow)
     }
 }
 
 impl Mlp {
-    /// Layers 0, 2, 4, ... : the numbers between belong to the ReLUs.
-    fn new(from: usize, hidden: usize, hidden_layers: usize, to: usize, scope: &Scope<'_>) -> crate::Result<Self> {
-        let mut widths = vec![from];
+    /// The layers are named 0, 2, 4, ..., as in the published checkpoint, which counts the ReLUs too.
+    fn new(
+        inputs: usize,
+        hidden: usize,
+        hidden_layers: usize,
+        outputs: usize,
+        scope: &Scope<'_>,
+    ) -> crate::Result<Self> {
+        let mut widths = vec![inputs];
         widths.extend(std::iter::repeat_n(hidden, hidden_layers));
-        widths.push(to);
+        widths.push(outputs);
         let layers = widths.windows(2).enumerate().map(|(i, pair)| Linear::new(pair[0], pair[1], &scope.pp(2 * i)));
         Ok(Self(layers.collect::<crate::Result<_>>()?))
     }

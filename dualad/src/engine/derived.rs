@@ -2,7 +2,7 @@
 
 use crate::config::DualAdConfig;
 use crate::engine::plan::{Plan, Table};
-use crate::ops::matrix::{Shape, multiply_into};
+use crate::ops::matrix::{MatrixShape, multiply_into};
 use crate::ops::memory_read::unit_rows;
 
 /// The values derived from a network's parameters. [`Self::update`] computes them again after the parameters have changed.
@@ -54,11 +54,11 @@ impl Derived {
             y.chunks_exact_mut(columns).for_each(|row| row.copy_from_slice(&parameters[bias..bias + columns]));
             multiply_into(
                 y,
-                Shape::strided(tokens, placed, columns),
+                MatrixShape::strided(tokens, placed, columns),
                 true,
                 1.0,
-                (x, Shape::dense(tokens, width)),
-                (&parameters[weight..weight + placed * width], Shape::dense(placed, width).transposed()),
+                (x, MatrixShape::dense(tokens, width)),
+                (&parameters[weight..weight + placed * width], MatrixShape::dense(placed, width).transposed()),
             );
         };
         let wide = config.wide_width();

@@ -10,7 +10,7 @@ use crate::config::DualAdConfig;
 use crate::engine::derived::Derived;
 use crate::engine::group::Group;
 use crate::engine::plan::{Bias, Linear, Plan, Step};
-use crate::ops::matrix::{Shape, multiply_into};
+use crate::ops::matrix::{MatrixShape, multiply_into};
 use crate::ops::memory_read::slot_gradient;
 
 /// The most rows of a linear layer's dW that a task computes. Smaller tasks spend their time re-packing the inputs.
@@ -105,23 +105,23 @@ fn through_tables(source: &GradientSource<'_>, gradient: &mut [f32], table_gradi
         let bias = &mut gradient[table.bias..table.bias + table.columns];
         bias.fill(0.0);
         add_to_columns(d_table, bias);
-        let placed = Shape::strided(tokens, table.placed, table.columns);
+        let placed = MatrixShape::strided(tokens, table.placed, table.columns);
         let weight = table.weight..table.weight + table.placed * d;
         multiply_into(
             &mut gradient[weight.clone()],
-            Shape::dense(table.placed, d),
+            MatrixShape::dense(table.placed, d),
             true,
             1.0,
             (d_table, placed.transposed()),
-            (&derived.position, Shape::dense(tokens, d)),
+            (&derived.position, MatrixShape::dense(tokens, d)),
         );
         multiply_into(
             &mut d_position,
-            Shape::dense(tokens, d),
+            MatrixShape::dense(tokens, d),
             true,
             1.0,
             (d_table, placed),
-            (&parameters[weight], Shape::dense(table.placed, d)),
+            (&parameters[weight], MatrixShape::dense(table.placed, d)),
         );
     }
     if let Some([row, column]) = plan.position {

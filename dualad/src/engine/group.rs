@@ -8,7 +8,7 @@ use dualad_kernels::{
 use crate::config::{Jitter, JitterKind};
 use crate::engine::derived::Derived;
 use crate::engine::plan::{AddNorm, Attention, Bias, Input, Linear, LinearActivation, Memory, Plan, Step, View};
-use crate::ops::matrix::{Shape, multiply_into};
+use crate::ops::matrix::{MatrixShape, multiply_into};
 use crate::ops::memory_read::{MemoryRead, Scratch as MemoryScratch};
 use crate::random::{Stream, unit};
 
@@ -199,11 +199,11 @@ impl Group {
         let weights = &shared.parameters[weight..weight + y.columns * x.columns];
         multiply_into(
             &mut out,
-            Shape::dense(self.rows, y.columns),
+            MatrixShape::dense(self.rows, y.columns),
             true,
             1.0,
             (part(&self.values[x.value], &x), self.shape(shared.plan, &x)),
-            (weights, Shape::dense(y.columns, x.columns).transposed()),
+            (weights, MatrixShape::dense(y.columns, x.columns).transposed()),
         );
         if activation != LinearActivation::Identity {
             relu(&mut out);
@@ -218,8 +218,8 @@ impl Group {
     }
 
     /// Returns the layout of a view's rows in its value.
-    fn shape(&self, plan: &Plan, view: &View) -> Shape {
-        Shape::strided(self.rows, view.columns, plan.columns[view.value])
+    fn shape(&self, plan: &Plan, view: &View) -> MatrixShape {
+        MatrixShape::strided(self.rows, view.columns, plan.columns[view.value])
     }
 
     /// Returns the sizes of the attention over an image's tokens.
@@ -354,8 +354,8 @@ impl Group {
                 shape,
                 x.accumulate,
                 1.0,
-                (&dy, Shape::dense(self.rows, y.columns)),
-                (weights, Shape::dense(y.columns, x.view.columns)),
+                (&dy, MatrixShape::dense(self.rows, y.columns)),
+                (weights, MatrixShape::dense(y.columns, x.view.columns)),
             );
         }
         self.gradients[y.value] = dy;
@@ -468,10 +468,10 @@ impl Group {
         gradient: &mut [f32],
     ) {
         let (x, y) = (step.x.view, step.y);
-        let dy = Shape::strided(self.rows, outputs.len(), y.columns).transposed();
+        let dy = MatrixShape::strided(self.rows, outputs.len(), y.columns).transposed();
         multiply_into(
             gradient,
-            Shape::dense(outputs.len(), x.columns),
+            MatrixShape::dense(outputs.len(), x.columns),
             add,
             1.0,
             (&self.gradients[y.value][outputs.start..], dy),

@@ -10,7 +10,7 @@ use crate::engine::layout::ParameterLayout;
 use crate::engine::packed_step::{PackedStep, Pass, ROWS};
 use crate::engine::plan::Plan;
 use crate::error::Result;
-use crate::score::LARGEST;
+use crate::score::MAX_ERROR;
 
 /// A network with its weights laid out for an instruction set.
 #[derive(Debug)]
@@ -114,11 +114,11 @@ impl InferenceEngine {
             let columns = start..start + stage;
             let std = self.error_std.as_ref().map(|std| &std[columns.clone()]);
             let squares = kernels::squared_distance(&clean[columns.clone()], &reconstruction[columns], std);
-            let error = (squares / stage as f32).sqrt().min(LARGEST as f32);
+            let error = (squares / stage as f32).sqrt().min(MAX_ERROR as f32);
             combined = match (index, self.config.combination) {
                 (0, _) => error,
-                (_, Combination::Product) => (combined * error).min(LARGEST as f32),
-                (_, Combination::Sum) => (combined + error).min(LARGEST as f32),
+                (_, Combination::Product) => (combined * error).min(MAX_ERROR as f32),
+                (_, Combination::Sum) => (combined + error).min(MAX_ERROR as f32),
             };
             start += stage;
         }

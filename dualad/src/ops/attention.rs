@@ -1,11 +1,11 @@
-//! Multi-head attention with the neighbour mask (method, section 4).
+//! Multi-head attention with the neighbor mask (docs/method.md, section 4.4).
 //!
-//! The scores of one image and head stay in the cache of the thread that works on them: no `[batch, heads, tokens, tokens]`
-//! tensor is made, and none is kept for the backward pass, which makes them again. The mask is arithmetic on rows and columns.
+//! No `[batch, heads, tokens, tokens]` tensor is allocated: the scores of one image and head stay in the cache of one thread, and the
+//! backward pass computes them again.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
 use dualad_kernels::{
-    self as kernels, AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, copy_head,
+    AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, attention_backward, copy_head,
 };
 use rayon::prelude::*;
 
@@ -13,26 +13,26 @@ use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "attention";
 
-/// The mask as a tensor to add to scores, `[tokens, tokens]`: for the plain form.
-fn mask(window: NeighborMask, dtype: DType, device: &Device) -> Result<Tensor> {
-    let tokens = window.grid[0] * window.grid[1];
-    let mut mask = vec![0f32; tokens * tokens];
+/// The mask as a tensor to add to the scores, `[tokens, tokens]`, for the plain form.
+fn mask_tensor(mask: NeighborMask, device: &Device) -> Result<Tensor> {
+    let tokens = mask.grid[0] * mask.grid[1];
+    let mut values = vec![0f32; tokens * tokens];
     for token in 0..tokens {
-        for range in window.masked(token) {
-            mask[token * tokens..][range].fill(f32::NEG_INFINITY);
+        for range in mask.masked(token) {
+            values[token * tokens..][range].fill(f32::NEG_INFINITY);
         }
     }
-    Tensor::from_vec(mask, (tokens, tokens), device)?.to_dtype(dtype)
+    Tensor::from_vec(values, (tokens, tokens), device)
 }
 
-/// Softmax attention of `query` `[batch, tokens, channels]` over `key` and `value` `[batch, tokens, channels]`, whose
-/// channels are those of all heads side by side.
+/// Returns the softmax attention of `query` over `key` and `value`, all `[batch, tokens, channels]` with the channels of the heads side
+/// by side.
 pub(crate) fn attention(
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,
     heads: usize,
-    window: Option<NeighborMask>,
+    mask: Option<NeighborMask>,
 ) -> Result<Tensor> {
     let (_, queries, _) = query.dims3()?;
     if key.dims() != value.dims() || query.dim(0)? != key.dim(0)? || query.dim(2)? != key.dim(2)? {
@@ -42,41 +42,41 @@ pub(crate) fn attention(
     if heads == 0 || channels == 0 || keys == 0 || channels % heads != 0 {
         candle_core::bail!("{NAME}: {channels} channels in {heads} heads over {keys} keys");
     }
-    if let Some(NeighborMask { grid: [rows, columns], .. }) = window
+    if let Some(NeighborMask { grid: [rows, columns], .. }) = mask
         && (queries != rows * columns || keys != queries)
     {
         candle_core::bail!("{NAME}: {queries} and {keys} tokens on a grid of {rows} x {columns}");
     }
     if dualad_gpu::supports(&[query, key, value]) && channels / heads <= dualad_gpu::MAX_HEAD_WIDTH {
-        let mask = window.map(|NeighborMask { grid, size }| dualad_gpu::NeighborMask { grid, size });
+        let mask = mask.map(|NeighborMask { grid, size }| dualad_gpu::NeighborMask { grid, size });
         return dualad_gpu::Attention { query, key, value, heads, mask }.run();
     }
     if is_cpu_f32(&[query, key, value]) {
-        let op = Attention { heads, window };
+        let op = Attention { heads, mask };
         return query.contiguous()?.apply_op3(&key.contiguous()?, &value.contiguous()?, op);
     }
     if let Some([wide_query, wide_key, wide_value]) = widened([query, key, value])? {
-        return attention(&wide_query, &wide_key, &wide_value, heads, window)?.to_dtype(query.dtype());
+        return attention(&wide_query, &wide_key, &wide_value, heads, mask)?.to_dtype(query.dtype());
     }
-    plain(query, key, value, heads, window)
+    plain(query, key, value, heads, mask)
 }
 
-/// In candle's operations, with every score in memory.
+/// The plain form, with every score in memory.
 pub(crate) fn plain(
     query: &Tensor,
     key: &Tensor,
     value: &Tensor,
     heads: usize,
-    window: Option<NeighborMask>,
+    mask: Option<NeighborMask>,
 ) -> Result<Tensor> {
     let (batch, tokens, channels) = query.dims3()?;
     let width = channels / heads;
     let split = |x: &Tensor| x.reshape((batch, (), heads, width))?.transpose(1, 2)?.contiguous();
     let query = (split(query)? * (width as f64).powf(-0.5))?;
-    // Scores and their softmax in f32 also for half precision.
+    // Scores and softmax are f32 for half precision, too.
     let mut scores = query.matmul(&split(key)?.t()?.contiguous()?)?.to_dtype(DType::F32)?;
-    if let Some(window) = window {
-        scores = scores.broadcast_add(&mask(window, DType::F32, scores.device())?)?;
+    if let Some(mask) = mask {
+        scores = scores.broadcast_add(&mask_tensor(mask, scores.device())?)?;
     }
     let shifted = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?.to_dtype(value.dtype())?;
@@ -85,15 +85,15 @@ pub(crate) fn plain(
 
 struct Attention {
     heads: usize,
-    window: Option<NeighborMask>,
+    mask: Option<NeighborMask>,
 }
 
 impl Attention {
-    /// The shape of the attention of `query` over keys and values of the shape `key`, with contiguous rows.
-    fn heads(&self, query: &[usize], key: &[usize]) -> MultiHead {
+    /// The attention of queries of shape `query` over keys and values of shape `key`.
+    fn multi_head(&self, query: &[usize], key: &[usize]) -> MultiHead {
         let (queries, keys, channels) = (query[1], key[1], query[2]);
         let strides = AttentionStrides::all(channels);
-        let head = AttentionShape { queries, keys, width: channels / self.heads, strides, mask: self.window };
+        let head = AttentionShape { queries, keys, width: channels / self.heads, strides, mask: self.mask };
         MultiHead { heads: self.heads, head }
     }
 }
@@ -112,7 +112,7 @@ impl CustomOp3 for Attention {
         value: &CpuStorage,
         value_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let heads = self.heads(query_layout.dims(), key_layout.dims());
+        let heads = self.multi_head(query_layout.dims(), key_layout.dims());
         let query = values(query, query_layout, NAME)?;
         let key = values(key, key_layout, NAME)?;
         let value = values(value, value_layout, NAME)?;
@@ -138,7 +138,7 @@ impl CustomOp3 for Attention {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let MultiHead { heads, head } = self.heads(query.dims(), key.dims());
+        let MultiHead { heads, head } = self.multi_head(query.dims(), key.dims());
         let gradient = gradient.contiguous()?;
         let op = |[query, key, value, gradient]: [&[f32]; 4]| {
             let channels = heads * head.width;
@@ -147,20 +147,20 @@ impl CustomOp3 for Attention {
                 .flat_map(|image| (0..heads).map(move |index| (image, index * head.width)))
                 .map(|(image, channel)| [head.queries, head.keys].map(|tokens| image * tokens * channels + channel))
                 .collect();
-            let made: Vec<[Vec<f32>; 3]> = starts
+            let head_gradients: Vec<[Vec<f32>; 3]> = starts
                 .par_iter()
                 .map_init(AttentionScratch::default, |scratch, &[queries, keys]| {
                     let [mut dq, mut dk, mut dv] =
                         [head.queries, head.keys, head.keys].map(|tokens| vec![0.0; tokens * head.width]);
                     let inputs = [&query[queries..], &key[keys..], &value[keys..], &gradient[queries..]];
-                    kernels::attention_backward(&head, inputs, [&mut dq, &mut dk, &mut dv], scratch);
+                    attention_backward(&head, inputs, [&mut dq, &mut dk, &mut dv], scratch);
                     [dq, dk, dv]
                 })
                 .collect();
             let mut gradients = [vec![0.0; query.len()], vec![0.0; key.len()], vec![0.0; value.len()]];
-            for (made, [queries, keys]) in made.iter().zip(&starts) {
-                for ((gradient, made), start) in gradients.iter_mut().zip(made).zip([queries, keys, keys]) {
-                    copy_head(made, head.width, &mut gradient[*start..], channels);
+            for (head_gradients, [queries, keys]) in head_gradients.iter().zip(&starts) {
+                for ((gradient, rows), start) in gradients.iter_mut().zip(head_gradients).zip([queries, keys, keys]) {
+                    copy_head(rows, head.width, &mut gradient[*start..], channels);
                 }
             }
             Ok(gradients)
@@ -191,7 +191,7 @@ mod tests {
             (3, [5, 8], 2, 8, window([5, 8], [2, 4])),
             (1, [1, 9], 2, 2, window([1, 9], [1, 5])),
             (2, [14, 14], 8, 4, window([14, 14], [7, 7])),
-            // One vector of channels beside two, whole ones and not; keys in whole tiles, in whole vectors, in neither.
+            // Head widths of one and two vectors, whole and partial; keys in whole tiles, whole vectors and neither.
             (1, [5, 9], 2, 18, window([5, 9], [3, 3])),
             (1, [6, 8], 2, 24, window([6, 8], [3, 5])),
             (1, [1, 12], 1, 32, None),
@@ -217,7 +217,7 @@ mod tests {
             (2, [14, 14], 2, 56, window([14, 14], [7, 7])),
             (1, [3, 11], 1, 130, window([3, 11], [1, 5])),
             (1, [1, 9], 1, 300, None),
-            // Wider than kernels serve.
+            // Wider than the GPU kernels serve.
             (1, [2, 3], 1, 500, None),
         ];
         for (batch, [rows, columns], heads, width, window) in cases {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_and_keys_may_differ_in_number() {
+    fn the_numbers_of_queries_and_keys_may_differ() {
         let (query, key, value) =
             (variable(&[2, 3, 6], 1, 1.0), variable(&[2, 5, 6], 2, 1.0), variable(&[2, 5, 6], 3, 1.0));
         check_gradients(
@@ -251,9 +251,9 @@ mod tests {
     }
 
     proptest! {
-        /// What a token reads does not depend on the keys and values it must not see, to the bit, and does on the others.
+        /// The output of a token does not depend on masked keys and values, bit for bit, and depends on all others.
         #[test]
-        fn masked_tokens_are_not_read(
+        fn masked_tokens_have_no_effect(
             seed in any::<u64>(), rows in 2usize..7, columns in 4usize..7, token in 0usize..36, changed in 0usize..36,
         ) {
             let (tokens, window) = (rows * columns, NeighborMask { grid: [rows, columns], size: [3, 3] });
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_attend_to_is_zeros_and_not_nan() {
+    fn the_output_is_zero_if_all_keys_are_masked() {
         let x = variable(&[1, 4, 2], 1, 1.0);
         let y = attention(&x, &x, &x, 1, window([2, 2], [3, 3])).unwrap();
         assert!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap().iter().all(|&y| y == 0.0));

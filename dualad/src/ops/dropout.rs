@@ -75,7 +75,7 @@ mod tests {
     use crate::ops::testing::{check_finite_differences, devices, variable, variable_on};
 
     #[test]
-    fn keeps_the_mean_and_the_share() {
+    fn drops_the_given_share_and_scales_the_rest() {
         let x = Tensor::ones(100_001, DType::F32, &candle_core::Device::Cpu).unwrap();
         let y: Vec<f32> = dropout(&x, 0.1, Random::new(1).stream()).unwrap().to_vec1().unwrap();
         let dropped = y.iter().filter(|&&y| y == 0.0).count();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_backward_mask_is_the_forward_one() {
+    fn the_backward_pass_uses_the_mask_of_the_forward_pass() {
         let x = variable(&[5, 7], 1, 1.0);
         check_finite_differences(&[&x], |t| dropout(t[0], 0.3, Random::new(2).named("mask")));
     }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn every_dtype_has_the_same_mask() {
+    fn the_mask_does_not_depend_on_the_dtype() {
         let x = variable(&[40, 5], 1, 1.0);
         let stream = Random::new(4).stream();
         let zeros = |x: &Tensor| -> Vec<bool> {

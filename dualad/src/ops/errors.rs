@@ -42,7 +42,7 @@ fn plain(
     }
     match combined {
         Some(combined) => Ok(combined),
-        None => candle_core::bail!("a score of no stages"),
+        None => candle_core::bail!("a score needs at least one stage"),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Layer norm over the last axis, with its gradient.
+//! Layer norm over the last axis, with its gradients: candle-nn's has none.
 //!
-//! y = g * h + b with h = (x - mean) / sqrt(variance + eps), all over the channels of one token.
+//! y = w h + b with h = (x - mean) / sqrt(variance + eps), over the channels of a token.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Layout, Result, Shape, Tensor};
 use dualad_kernels as kernels;
@@ -10,11 +10,11 @@ use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "layer norm";
 
-/// Rows that a task works on, whose contributions to the parameters' gradients it sums. It fixes the order of the sum, whatever
+/// Rows per task. A task sums its rows' contributions to the gradients of the parameters, so the order of the sums does not depend on
 /// the number of threads.
 const ROWS: usize = 64;
 
-/// `[.., channels]` with `weight` and `bias` `[channels]`.
+/// Returns the layer norm of `[.., channels]`, with `weight` and `bias` of `[channels]`.
 pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     if dualad_gpu::supports(&[x, weight, bias]) {
         return dualad_gpu::LayerNorm { x, weight, bias, eps }.run();
@@ -29,14 +29,14 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
     plain(x, weight, bias, eps)
 }
 
-/// In candle's operations; statistics in f32 also for half precision.
+/// The plain form; statistics are f32 for half precision, too.
 pub(crate) fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let dtype = x.dtype();
     let x = if matches!(dtype, DType::F16 | DType::BF16) { x.to_dtype(DType::F32)? } else { x.clone() };
-    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    let normal = centred.broadcast_div(&(variance + eps)?.sqrt()?)?.to_dtype(dtype)?;
-    normal.broadcast_mul(weight)?.broadcast_add(bias)
+    let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
+    let normalized = centered.broadcast_div(&(variance + eps)?.sqrt()?)?.to_dtype(dtype)?;
+    normalized.broadcast_mul(weight)?.broadcast_add(bias)
 }
 
 struct LayerNorm {
@@ -87,7 +87,7 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (n, dy) = (self.channels.max(1), dy.contiguous()?);
         let (dx, dw, db) = with_values([x, weight, &dy], NAME, |[x, weight, dy]| {
-            // Each row turns into its own gradient.
+            // Each row is replaced by its gradient.
             let mut dx = x.to_vec();
             let tasks = dx.par_chunks_mut(n * ROWS).zip(dy.par_chunks(n * ROWS));
             let parts: Vec<(Vec<f32>, Vec<f32>)> = tasks
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn equals_the_plain_form_forward_and_backward() {
-        // Not 2 channels: they are normalised to -1 and 1 whatever they are, and their gradient is rounding.
+        // Not 2 channels: they are always normalized to -1 and 1, and their gradient is a rounding error.
         for (rows, channels) in [(1, 1), (3, 3), (5, 7), (200, 24), (130, 65)] {
             let x = variable(&[2, rows, channels], 1, 2.0);
             let weight = variable(&[channels], 2, 1.0);
@@ -154,9 +154,9 @@ mod tests {
         check_finite_differences(&[&x, &weight, &bias], |t| layer_norm(t[0], t[1], t[2], 1e-5));
     }
 
-    /// A constant token has no deviation to divide by.
+    /// The standard deviation of a constant row is zero.
     #[test]
-    fn a_constant_row_is_the_bias() {
+    fn the_output_of_a_constant_row_is_the_bias() {
         let x = Tensor::full(3.5f32, (2, 6), &candle_core::Device::Cpu).unwrap();
         let (weight, bias) = (variable(&[6], 1, 1.0), variable(&[6], 2, 1.0));
         let y = layer_norm(&x, weight.as_tensor(), bias.as_tensor(), 1e-5).unwrap();

@@ -7,14 +7,14 @@ use gemm::Parallelism;
 
 /// The rows and columns of a matrix in a buffer, and the distances between them in elements.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct MatrixShape {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     pub(crate) row_stride: usize,
     pub(crate) column_stride: usize,
 }
 
-impl Shape {
+impl MatrixShape {
     /// `rows` x `columns`, row by row, with `row_stride` elements from one row to the next.
     pub(crate) fn strided(rows: usize, columns: usize, row_stride: usize) -> Self {
         Self { rows, columns, row_stride, column_stride: 1 }
@@ -46,11 +46,11 @@ impl Shape {
 /// If a shape does not fit its buffer or the other shapes: a mistake in this crate, never a caller's input.
 pub(crate) fn multiply_into(
     target: &mut [f32],
-    shape: Shape,
+    shape: MatrixShape,
     add: bool,
     alpha: f32,
-    (left, left_shape): (&[f32], Shape),
-    (right, right_shape): (&[f32], Shape),
+    (left, left_shape): (&[f32], MatrixShape),
+    (right, right_shape): (&[f32], MatrixShape),
 ) {
     assert_eq!((left_shape.rows, right_shape.columns), (shape.rows, shape.columns), "the shapes of a product");
     assert_eq!(left_shape.columns, right_shape.rows, "the shapes of a product");
@@ -97,11 +97,11 @@ mod tests {
         let mut random = Random::new(0);
         for (rows, inner, columns) in [(1, 1, 1), (3, 5, 7), (17, 1, 9), (33, 31, 2), (196, 32, 196), (2, 300, 65)] {
             for gap in [0, 3] {
-                let left_shape = Shape::strided(rows, inner, inner + gap);
-                let right_shape = Shape::strided(columns, inner, inner + gap).transposed();
+                let left_shape = MatrixShape::strided(rows, inner, inner + gap);
+                let right_shape = MatrixShape::strided(columns, inner, inner + gap).transposed();
                 let left = random.stream().normal(rows * (inner + gap));
                 let right = random.stream().normal(columns * (inner + gap));
-                let shape = Shape::strided(rows, columns, columns + gap);
+                let shape = MatrixShape::strided(rows, columns, columns + gap);
                 let before = random.stream().normal(rows * (columns + gap));
                 for add in [false, true] {
                     let mut target = before.clone();
@@ -127,8 +127,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "the target's shape")]
     fn panics_if_the_target_is_too_small() {
-        let one = ([1.0].as_slice(), Shape::dense(1, 1));
-        let row = ([1.0, 2.0].as_slice(), Shape::dense(1, 2));
-        multiply_into(&mut [0.0], Shape::dense(1, 2), false, 1.0, one, row);
+        let one = ([1.0].as_slice(), MatrixShape::dense(1, 1));
+        let row = ([1.0, 2.0].as_slice(), MatrixShape::dense(1, 2));
+        multiply_into(&mut [0.0], MatrixShape::dense(1, 2), false, 1.0, one, row);
     }
 }

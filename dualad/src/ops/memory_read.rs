@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor
 use dualad_kernels::{MIN_NORM, hard_shrink, softmax};
 use rayon::prelude::*;
 
-use crate::ops::matrix::{Shape as MatrixShape, multiply_into};
+use crate::ops::matrix::{MatrixShape, multiply_into};
 use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "memory read";

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::ops::matrix::{Shape, multiply_into};
+use crate::ops::matrix::{MatrixShape, multiply_into};
 use crate::random::Stream;
 
 /// The number of rows whose cosines a task computes at a time.
@@ -29,11 +29,11 @@ pub(crate) fn k_means(rows: &[f32], width: usize, count: usize, iterations: usiz
                 let mut cosines = vec![0.0; row_count * count];
                 multiply_into(
                     &mut cosines,
-                    Shape::dense(row_count, count),
+                    MatrixShape::dense(row_count, count),
                     false,
                     1.0,
-                    (rows, Shape::dense(row_count, width)),
-                    (&units, Shape::dense(count, width).transposed()),
+                    (rows, MatrixShape::dense(row_count, width)),
+                    (&units, MatrixShape::dense(count, width).transposed()),
                 );
                 cosines.chunks_exact(count).map(largest).collect::<Vec<_>>()
             })
