@@ -20,20 +20,20 @@ struct AdamWParams {
 #define PER_GROUP 8192
 
 // Each group of 256 threads writes one sum of 8192 elements. `shared`: 256 floats.
-INLINE void sum_of_squares(CONSTANT AdamWParams &p, GLOBAL const float *x, GLOBAL float *sums, At at, SHARED float *shared) {
+INLINE void sum_of_squares(CONSTANT AdamWParams &p, GLOBAL const float *x, GLOBAL float *sums, Position at, SHARED float *shared) {
     u64 start = (u64)at.group_x * PER_GROUP;
     float sum = 0;
     for (u32 i = at.index; i < PER_GROUP && start + i < p.count; i += at.threads) sum += x[start + i] * x[start + i];
     shared[at.index] = sum;
-    meet();
+    group_barrier();
     for (u32 half_way = at.threads / 2; half_way > 0; half_way /= 2) {
         if (at.index < half_way) shared[at.index] += shared[at.index + half_way];
-        meet();
+        group_barrier();
     }
     if (at.index == 0) sums[p.first_sum + at.group_x] = shared[0];
 }
 
-INLINE void adamw(CONSTANT AdamWParams &p, GLOBAL const float *gradient, GLOBAL float *variable, GLOBAL float *first_moment, GLOBAL float *second_moment, At at, SHARED float *) {
+INLINE void adamw(CONSTANT AdamWParams &p, GLOBAL const float *gradient, GLOBAL float *variable, GLOBAL float *first_moment, GLOBAL float *second_moment, Position at, SHARED float *) {
     u32 i = at.group_x * at.threads + at.index;
     if (i >= p.count) return;
     float g = gradient[i] * p.gradient_scale;

@@ -1,23 +1,22 @@
-// One stage's map into the tokens' buffer: means over squares where the map is finer than the tokens, repeated where it is
-// coarser.
+// Writes one stage's map to its channels of the tokens: average pooling if the map is finer than the tokens, nearest-neighbor
+// upsampling if it is coarser.
 #ifndef __METAL_VERSION__
 #include "prelude.h"
 #endif
 
 struct AggregateParams {
     u32 batch, channels, rows, columns;
-    // The tokens' grid, and all channels of a token.
+    // The token grid, and the channels of a token over all stages.
     u32 token_rows, token_columns, token_channels;
-    // This stage's first channel.
+    // The stage's first channel.
     u32 first_channel;
-    // Cells of the map that a token's pool takes, or 1; tokens that a cell's pool takes, or 1.
+    // Map cells per side of a token, and tokens per side of a map cell. One of them is 1.
     u32 pool, repeat;
 };
 
-// Groups (tokens' columns and channels / threads, tokens' rows, batch): neighbouring threads have neighbouring columns of one
-// channel's plane.
+// Groups (token columns * channels / threads, token rows, batch). Adjacent threads read adjacent columns of a channel.
 template <typename T>
-INLINE void aggregate(CONSTANT AggregateParams &p, GLOBAL const T *map, GLOBAL T *tokens, At at, SHARED float *) {
+INLINE void aggregate(CONSTANT AggregateParams &p, GLOBAL const T *map, GLOBAL T *tokens, Position at, SHARED float *) {
     u32 index = at.group_x * at.threads + at.index;
     if (index >= p.token_columns * p.channels) return;
     u32 channel = index / p.token_columns, column = index % p.token_columns, row = at.group_y;
@@ -25,9 +24,9 @@ INLINE void aggregate(CONSTANT AggregateParams &p, GLOBAL const T *map, GLOBAL T
     float sum = 0;
     for (u32 y = 0; y < p.pool; y++)
         for (u32 x = 0; x < p.pool; x++)
-            sum += number(plane[(u64)(row * p.pool / p.repeat + y) * p.columns + column * p.pool / p.repeat + x]);
+            sum += to_float(plane[(u64)(row * p.pool / p.repeat + y) * p.columns + column * p.pool / p.repeat + x]);
     u64 token = ((u64)at.group_z * p.token_rows + row) * p.token_columns + column;
-    tokens[token * p.token_channels + p.first_channel + channel] = stored<T>(sum / (float)(p.pool * p.pool));
+    tokens[token * p.token_channels + p.first_channel + channel] = from_float<T>(sum / (float)(p.pool * p.pool));
 }
 
 #define AGGREGATE(T) KERNEL2(aggregate_##T, aggregate<T>, AggregateParams, GLOBAL const T *, GLOBAL T *)

@@ -1,34 +1,34 @@
-// The memory module's addressing: rows over their norms, and from cosines to the weights that slots are mixed with, each with its
-// backward. The products between them are matrix products.
+// The memory module's addressing: rows divided by their norm, and the weights of the slots from the cosines, each with its gradient.
+// The device's library computes the matrix products between them.
 #ifndef __METAL_VERSION__
 #include "prelude.h"
 #endif
 
-// PyTorch's: keeps the norm of a zero vector, and a sum of no weights, from being divided by.
+// PyTorch's lower bound of a norm and of a sum of weights, against division by zero.
 #define EPS 1e-12f
 
 struct MemoryParams {
     u32 rows, length;
     // 1 / temperature.
     float inverse_temperature;
-    // Weights up to it become 0: 1 / slots.
+    // Weights up to 1 / slots become 0.
     float threshold;
 };
 
-// y = x / |x|. A warp for each row.
-INLINE void unit_forward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL float *y, At at, SHARED float *) {
+// y = x / |x|. One warp per row.
+INLINE void unit_forward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL float *y, Position at, SHARED float *) {
     u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     x += (u64)row * p.length;
     y += (u64)row * p.length;
     float squares = 0;
     for (u32 i = lane; i < p.length; i += 32) squares += x[i] * x[i];
-    float norm = larger(sqrt_of(sum_of_lanes(squares)), EPS);
+    float norm = max_of(sqrt_of(sum_of_lanes(squares)), EPS);
     for (u32 i = lane; i < p.length; i += 32) y[i] = x[i] / norm;
 }
 
-// dx = (dy - y (dy . y)) / |x|; at the bound the norm is constant.
-INLINE void unit_backward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dx, At at, SHARED float *) {
+// dx = (dy - y (dy . y)) / |x|. A norm at its lower bound is a constant.
+INLINE void unit_backward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBAL const float *dy, GLOBAL float *dx, Position at, SHARED float *) {
     u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     x += (u64)row * p.length;
@@ -42,13 +42,13 @@ INLINE void unit_backward(CONSTANT MemoryParams &p, GLOBAL const float *x, GLOBA
     float norm = sqrt_of(sum_of_lanes(squares));
     along = sum_of_lanes(along);
     bool bound = !(norm > EPS);
-    norm = larger(norm, EPS);
+    norm = max_of(norm, EPS);
     float share = bound ? 0.0f : along / (norm * norm);
     for (u32 i = lane; i < p.length; i += 32) dx[i] = (dy[i] - x[i] * share) / norm;
 }
 
 struct Addressing {
-    // The largest cosine, the sum of exponentials, and the sum of the weights that are kept.
+    // The largest cosine, the sum of exponentials, and the sum of the weights above the threshold.
     float largest, sum, kept;
 };
 
@@ -59,23 +59,23 @@ INLINE float softmax_weight(CONSTANT MemoryParams &p, LOCAL const Addressing &a,
 INLINE Addressing addressing(CONSTANT MemoryParams &p, GLOBAL const float *cosines, u32 lane) {
     Addressing a;
     a.largest = -INFINITY;
-    for (u32 i = lane; i < p.length; i += 32) a.largest = larger(a.largest, cosines[i]);
-    a.largest = largest_of_lanes(a.largest);
+    for (u32 i = lane; i < p.length; i += 32) a.largest = max_of(a.largest, cosines[i]);
+    a.largest = max_of_lanes(a.largest);
     a.sum = 0;
     for (u32 i = lane; i < p.length; i += 32) a.sum += exp_of((cosines[i] - a.largest) * p.inverse_temperature);
     a.sum = sum_of_lanes(a.sum);
     a.kept = 0;
     for (u32 i = lane; i < p.length; i += 32) {
         float weight = softmax_weight(p, a, cosines[i]);
-        // Not a number is kept: it is to be seen.
+        // NaN is kept, so that it shows in the result.
         a.kept += weight <= p.threshold ? 0.0f : weight;
     }
     a.kept = sum_of_lanes(a.kept);
     return a;
 }
 
-// Softmax, hard shrinkage, sum to one. A warp for each row.
-INLINE void address_forward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL float *weights, At at, SHARED float *) {
+// Softmax, hard shrinkage, division by the sum. One warp per row.
+INLINE void address_forward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL float *weights, Position at, SHARED float *) {
     u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     cosines += (u64)row * p.length;
@@ -83,24 +83,24 @@ INLINE void address_forward(CONSTANT MemoryParams &p, GLOBAL const float *cosine
     Addressing a = addressing(p, cosines, lane);
     for (u32 i = lane; i < p.length; i += 32) {
         float weight = softmax_weight(p, a, cosines[i]);
-        weights[i] = weight <= p.threshold ? 0.0f : weight / larger(a.kept, EPS);
+        weights[i] = weight <= p.threshold ? 0.0f : weight / max_of(a.kept, EPS);
     }
 }
 
-// Of the cosines, from that of the weights.
-INLINE void address_backward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL const float *gradient, GLOBAL float *d_cosines, At at, SHARED float *) {
+// The gradient of the cosines, from the gradient of the weights. One warp per row.
+INLINE void address_backward(CONSTANT MemoryParams &p, GLOBAL const float *cosines, GLOBAL const float *gradient, GLOBAL float *d_cosines, Position at, SHARED float *) {
     u32 lane = lane_of(at), row = row_of(at);
     if (row >= p.rows) return;
     cosines += (u64)row * p.length;
     gradient += (u64)row * p.length;
     d_cosines += (u64)row * p.length;
     Addressing a = addressing(p, cosines, lane);
-    float kept = larger(a.kept, EPS), mean = 0;
+    float kept = max_of(a.kept, EPS), mean = 0;
     for (u32 i = lane; i < p.length; i += 32) {
         float weight = softmax_weight(p, a, cosines[i]);
         mean += weight <= p.threshold ? 0.0f : gradient[i] * weight / kept;
     }
-    // A sum at its bound is constant.
+    // A sum at its lower bound is a constant.
     mean = a.kept > EPS ? sum_of_lanes(mean) : 0.0f;
     float along = 0;
     for (u32 i = lane; i < p.length; i += 32) {

@@ -1,10 +1,9 @@
-// One source for all devices. Kernels are written in the words that Metal and CUDA have in common; where they differ, here is
-// what a word means to each of them, and to a C++ compiler that runs a kernel's threads one after the other
-// (`tools/gpu/emulation.h`), which is how kernels are tested where there is no such device.
+// One kernel source for CUDA and Metal. This file defines the words in which they differ, for both and for the C++ compiler that
+// emulates the kernels on the CPU (`tools/gpu/emulation.h`).
 //
-// A kernel's body is a template over the type of its numbers in memory; all arithmetic is in f32. It gets its parameters, its
-// buffers, where it is, and `shared`, floats that the threads of a group have in common. `KERNELn` makes a body with n buffers
-// a kernel. Groups have one dimension of threads, a multiple of 32; lanes of a warp (Metal: of a simdgroup) are 32.
+// The body of a kernel is a template over the element type of its buffers; all arithmetic is in f32. Its arguments are the
+// parameters, the buffers, the thread's position, and `shared`: floats that the threads of a group share. `KERNELn` defines the
+// kernel for a body with n buffers. A group has one dimension of threads, a multiple of 32. A warp (Metal: simdgroup) has 32 lanes.
 
 #ifndef DUALAD_PRELUDE
 #define DUALAD_PRELUDE
@@ -14,7 +13,7 @@
 #include <metal_stdlib>
 using namespace metal;
 
-// Where a pointer points to: the device's memory, the group's, the thread's, the parameters'.
+// The address spaces: the device's memory, the group's, the thread's, and the parameters'.
 #define GLOBAL device
 #define SHARED threadgroup
 #define LOCAL thread
@@ -29,35 +28,35 @@ typedef bfloat bf16;
 #endif
 
 #define INLINE static inline
-inline void meet() { threadgroup_barrier(mem_flags::mem_threadgroup); }
-inline float from_lane(float x, u32 mask) { return simd_shuffle_xor(x, (ushort)mask); }
+inline void group_barrier() { threadgroup_barrier(mem_flags::mem_threadgroup); }
+inline float shuffle_xor(float x, u32 mask) { return simd_shuffle_xor(x, (ushort)mask); }
 inline float exp_of(float x) { return precise::exp(x); }
 inline float log_of(float x) { return precise::log(x); }
 inline float sqrt_of(float x) { return precise::sqrt(x); }
 inline float sin_of(float x) { return precise::sin(x); }
 inline float cos_of(float x) { return precise::cos(x); }
-inline float larger(float a, float b) { return a > b ? a : b; }
-inline float at_most(float x, float bound) { return x > bound ? bound : x; }
+inline float max_of(float a, float b) { return a > b ? a : b; }
+inline float clamp_max(float x, float bound) { return x > bound ? bound : x; }
 inline u32 high_product(u32 a, u32 b) { return mulhi(a, b); }
 
-struct At {
+struct Position {
     u32 group_x, group_y, group_z, index, threads;
 };
 
-#define DUALAD_PLACE                                                                                                           \
+#define DUALAD_POSITION                                                                                                           \
     uint3 group [[threadgroup_position_in_grid]], uint3 place [[thread_position_in_threadgroup]],                               \
         uint3 threads [[threads_per_threadgroup]], threadgroup float *shared [[threadgroup(0)]]
-#define DUALAD_AT At{group.x, group.y, group.z, place.x, threads.x}
-#define KERNEL2(name, body, P, A, B) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], DUALAD_PLACE) { body(p, a, b, DUALAD_AT, shared); }
-#define KERNEL3(name, body, P, A, B, C) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], DUALAD_PLACE) { body(p, a, b, c, DUALAD_AT, shared); }
-#define KERNEL4(name, body, P, A, B, C, D) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], DUALAD_PLACE) { body(p, a, b, c, d, DUALAD_AT, shared); }
-#define KERNEL5(name, body, P, A, B, C, D, E) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], E e [[buffer(5)]], DUALAD_PLACE) { body(p, a, b, c, d, e, DUALAD_AT, shared); }
-#define KERNEL6(name, body, P, A, B, C, D, E, F) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], E e [[buffer(5)]], F f [[buffer(6)]], DUALAD_PLACE) { body(p, a, b, c, d, e, f, DUALAD_AT, shared); }
-#define KERNEL7(name, body, P, A, B, C, D, E, F, G) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], E e [[buffer(5)]], F f [[buffer(6)]], G g [[buffer(7)]], DUALAD_PLACE) { body(p, a, b, c, d, e, f, g, DUALAD_AT, shared); }
+#define DUALAD_AT Position{group.x, group.y, group.z, place.x, threads.x}
+#define KERNEL2(name, body, P, A, B) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], DUALAD_POSITION) { body(p, a, b, DUALAD_AT, shared); }
+#define KERNEL3(name, body, P, A, B, C) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], DUALAD_POSITION) { body(p, a, b, c, DUALAD_AT, shared); }
+#define KERNEL4(name, body, P, A, B, C, D) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], DUALAD_POSITION) { body(p, a, b, c, d, DUALAD_AT, shared); }
+#define KERNEL5(name, body, P, A, B, C, D, E) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], E e [[buffer(5)]], DUALAD_POSITION) { body(p, a, b, c, d, e, DUALAD_AT, shared); }
+#define KERNEL6(name, body, P, A, B, C, D, E, F) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], E e [[buffer(5)]], F f [[buffer(6)]], DUALAD_POSITION) { body(p, a, b, c, d, e, f, DUALAD_AT, shared); }
+#define KERNEL7(name, body, P, A, B, C, D, E, F, G) kernel void name(constant P &p [[buffer(0)]], A a [[buffer(1)]], B b [[buffer(2)]], C c [[buffer(3)]], D d [[buffer(4)]], E e [[buffer(5)]], F f [[buffer(6)]], G g [[buffer(7)]], DUALAD_POSITION) { body(p, a, b, c, d, e, f, g, DUALAD_AT, shared); }
 
 #elif defined(__OPENCL_CPP_VERSION__)
 
-// For a check only, never run: C++ for OpenCL has Metal's address spaces, and compilers that are everywhere.
+// For `tools/gpu/metal.sh` only, which checks address spaces with clang: C++ for OpenCL has the same ones as Metal.
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #define GLOBAL __global
 #define SHARED __local
@@ -67,30 +66,30 @@ typedef uint u32;
 typedef ulong u64;
 typedef half f16;
 #define INLINE static inline
-void meet();
-float from_lane(float x, u32 mask);
+void group_barrier();
+float shuffle_xor(float x, u32 mask);
 float exp_of(float x);
 float log_of(float x);
 float sqrt_of(float x);
 float sin_of(float x);
 float cos_of(float x);
-INLINE float larger(float a, float b) { return a > b ? a : b; }
-INLINE float at_most(float x, float bound) { return x > bound ? bound : x; }
+INLINE float max_of(float a, float b) { return a > b ? a : b; }
+INLINE float clamp_max(float x, float bound) { return x > bound ? bound : x; }
 u32 high_product(u32 a, u32 b);
 
-struct At {
+struct Position {
     u32 group_x, group_y, group_z, index, threads;
 };
 
-// Parameters and buffers come as pointers to their address spaces, as in Metal.
-#define KERNEL2(name, body, P, A, B) static void name(CONSTANT P &p, A a, B b, At at, SHARED float *shared) { body(p, a, b, at, shared); }
-#define KERNEL3(name, body, P, A, B, C) static void name(CONSTANT P &p, A a, B b, C c, At at, SHARED float *shared) { body(p, a, b, c, at, shared); }
-#define KERNEL4(name, body, P, A, B, C, D) static void name(CONSTANT P &p, A a, B b, C c, D d, At at, SHARED float *shared) { body(p, a, b, c, d, at, shared); }
-#define KERNEL5(name, body, P, A, B, C, D, E) static void name(CONSTANT P &p, A a, B b, C c, D d, E e, At at, SHARED float *shared) { body(p, a, b, c, d, e, at, shared); }
-#define KERNEL6(name, body, P, A, B, C, D, E, F) static void name(CONSTANT P &p, A a, B b, C c, D d, E e, F f, At at, SHARED float *shared) { body(p, a, b, c, d, e, f, at, shared); }
-#define KERNEL7(name, body, P, A, B, C, D, E, F, G) static void name(CONSTANT P &p, A a, B b, C c, D d, E e, F f, G g, At at, SHARED float *shared) { body(p, a, b, c, d, e, f, g, at, shared); }
+// Parameters and buffers are pointers into their address spaces, as in Metal.
+#define KERNEL2(name, body, P, A, B) static void name(CONSTANT P &p, A a, B b, Position at, SHARED float *shared) { body(p, a, b, at, shared); }
+#define KERNEL3(name, body, P, A, B, C) static void name(CONSTANT P &p, A a, B b, C c, Position at, SHARED float *shared) { body(p, a, b, c, at, shared); }
+#define KERNEL4(name, body, P, A, B, C, D) static void name(CONSTANT P &p, A a, B b, C c, D d, Position at, SHARED float *shared) { body(p, a, b, c, d, at, shared); }
+#define KERNEL5(name, body, P, A, B, C, D, E) static void name(CONSTANT P &p, A a, B b, C c, D d, E e, Position at, SHARED float *shared) { body(p, a, b, c, d, e, at, shared); }
+#define KERNEL6(name, body, P, A, B, C, D, E, F) static void name(CONSTANT P &p, A a, B b, C c, D d, E e, F f, Position at, SHARED float *shared) { body(p, a, b, c, d, e, f, at, shared); }
+#define KERNEL7(name, body, P, A, B, C, D, E, F, G) static void name(CONSTANT P &p, A a, B b, C c, D d, E e, F f, G g, Position at, SHARED float *shared) { body(p, a, b, c, d, e, f, g, at, shared); }
 
-#else // CUDA, and its emulation
+#else // CUDA and the emulation
 
 #if defined(DUALAD_EMULATED)
 #include "emulation.h"
@@ -105,8 +104,8 @@ typedef __nv_bfloat16 bf16;
 #define DUALAD_SHARED extern __shared__ float shared[];
 typedef unsigned int u32;
 typedef unsigned long long u64;
-INLINE void meet() { __syncthreads(); }
-INLINE float from_lane(float x, u32 mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
+INLINE void group_barrier() { __syncthreads(); }
+INLINE float shuffle_xor(float x, u32 mask) { return __shfl_xor_sync(0xffffffffu, x, mask); }
 INLINE u32 high_product(u32 a, u32 b) { return __umulhi(a, b); }
 INLINE float sin_of(float x) { return sinf(x); }
 INLINE float cos_of(float x) { return cosf(x); }
@@ -120,15 +119,15 @@ INLINE float cos_of(float x) { return cosf(x); }
 INLINE float exp_of(float x) { return expf(x); }
 INLINE float log_of(float x) { return logf(x); }
 INLINE float sqrt_of(float x) { return sqrtf(x); }
-INLINE float larger(float a, float b) { return a > b ? a : b; }
-// At most the bound; not a number stays so.
-INLINE float at_most(float x, float bound) { return x > bound ? bound : x; }
+INLINE float max_of(float a, float b) { return a > b ? a : b; }
+// The smaller of x and the bound; NaN stays NaN.
+INLINE float clamp_max(float x, float bound) { return x > bound ? bound : x; }
 
-struct At {
+struct Position {
     u32 group_x, group_y, group_z, index, threads;
 };
 
-#define DUALAD_AT At{blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, blockDim.x}
+#define DUALAD_AT Position{blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, blockDim.x}
 #define KERNEL2(name, body, P, A, B) DUALAD_GLOBAL name(P p, A a, B b) { DUALAD_SHARED body(p, a, b, DUALAD_AT, shared); }
 #define KERNEL3(name, body, P, A, B, C) DUALAD_GLOBAL name(P p, A a, B b, C c) { DUALAD_SHARED body(p, a, b, c, DUALAD_AT, shared); }
 #define KERNEL4(name, body, P, A, B, C, D) DUALAD_GLOBAL name(P p, A a, B b, C c, D d) { DUALAD_SHARED body(p, a, b, c, d, DUALAD_AT, shared); }
@@ -138,33 +137,33 @@ struct At {
 
 #endif
 
-// Numbers of memory to f32 and back, rounded to the nearest.
+// Conversions between the element type and f32, rounded to the nearest.
 #if defined(__METAL_VERSION__) || defined(__OPENCL_CPP_VERSION__) || defined(DUALAD_EMULATED)
-template <typename T> INLINE float number(T x) { return (float)x; }
-template <typename T> INLINE T stored(float x) { return (T)x; }
+template <typename T> INLINE float to_float(T x) { return (float)x; }
+template <typename T> INLINE T from_float(float x) { return (T)x; }
 #else
-template <typename T> INLINE float number(T x);
-template <> __device__ __forceinline__ float number<float>(float x) { return x; }
-template <> __device__ __forceinline__ float number<f16>(f16 x) { return __half2float(x); }
-template <> __device__ __forceinline__ float number<bf16>(bf16 x) { return __bfloat162float(x); }
-template <typename T> INLINE T stored(float x);
-template <> __device__ __forceinline__ float stored<float>(float x) { return x; }
-template <> __device__ __forceinline__ f16 stored<f16>(float x) { return __float2half_rn(x); }
-template <> __device__ __forceinline__ bf16 stored<bf16>(float x) { return __float2bfloat16_rn(x); }
+template <typename T> INLINE float to_float(T x);
+template <> __device__ __forceinline__ float to_float<float>(float x) { return x; }
+template <> __device__ __forceinline__ float to_float<f16>(f16 x) { return __half2float(x); }
+template <> __device__ __forceinline__ float to_float<bf16>(bf16 x) { return __bfloat162float(x); }
+template <typename T> INLINE T from_float(float x);
+template <> __device__ __forceinline__ float from_float<float>(float x) { return x; }
+template <> __device__ __forceinline__ f16 from_float<f16>(float x) { return __float2half_rn(x); }
+template <> __device__ __forceinline__ bf16 from_float<bf16>(float x) { return __float2bfloat16_rn(x); }
 #endif
 
-// Where a thread is, if each warp of each group has a row.
-INLINE u32 lane_of(At at) { return at.index % 32; }
-INLINE u32 row_of(At at) { return at.group_x * (at.threads / 32) + at.index / 32; }
+// The lane and the row of a thread, for kernels with one row per warp.
+INLINE u32 lane_of(Position at) { return at.index % 32; }
+INLINE u32 row_of(Position at) { return at.group_x * (at.threads / 32) + at.index / 32; }
 
-// The sum over the lanes of a warp, in the same order in each: all lanes have the same bits.
+// The sum over the lanes of a warp. All lanes add in the same order and get the same bits.
 INLINE float sum_of_lanes(float x) {
-    for (u32 mask = 16; mask > 0; mask /= 2) x += from_lane(x, mask);
+    for (u32 mask = 16; mask > 0; mask /= 2) x += shuffle_xor(x, mask);
     return x;
 }
 
-INLINE float largest_of_lanes(float x) {
-    for (u32 mask = 16; mask > 0; mask /= 2) x = larger(x, from_lane(x, mask));
+INLINE float max_of_lanes(float x) {
+    for (u32 mask = 16; mask > 0; mask /= 2) x = max_of(x, shuffle_xor(x, mask));
     return x;
 }
 

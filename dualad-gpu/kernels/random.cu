@@ -1,17 +1,17 @@
-// Dropout and pseudo anomalies, from the numbers of `dualad::Random`: Philox4x32-10, counted, the same on every device.
+// Dropout and feature jitter. The random values are those of `dualad::Random` (Philox4x32-10, counter-based) on every device.
 #ifndef __METAL_VERSION__
 #include "prelude.h"
 #endif
 
 struct RandomParams {
     u32 count;
-    // Of the stream.
+    // The key of the stream.
     u32 seed_low, seed_high, stream_low, stream_high;
-    // Dropout's; or what sigma is multiplied with.
+    // Dropout: the probability of zero and the factor of the survivors. Jitter: the factor of sigma.
     float probability, scale;
-    // Of a pseudo anomaly: tokens of an image, and channels.
+    // Jitter: tokens of an image, and channels.
     u32 tokens, channels;
-    // sigma is `[batch, 1, channels]` (1) or `[batch, tokens, 1]` (0).
+    // Jitter: sigma is `[batch, 1, channels]` (1) or `[batch, tokens, 1]` (0).
     u32 spatial;
 };
 
@@ -19,7 +19,7 @@ struct Bits {
     u32 words[4];
 };
 
-// Numbers 4 * block to 4 * block + 3.
+// Values 4 * block to 4 * block + 3 of the stream.
 INLINE Bits philox(CONSTANT RandomParams &p, u32 block) {
     u32 a = block, b = 0, c = p.stream_low, d = p.stream_high, low = p.seed_low, high = p.seed_high;
     for (int round = 0; round < 10; round++) {
@@ -37,35 +37,35 @@ INLINE Bits philox(CONSTANT RandomParams &p, u32 block) {
 
 INLINE float unit_of(u32 bits) { return (float)(bits >> 8) * (1.0f / 16777216.0f); }
 
-// Each thread has four numbers: a block.
+// Each thread computes four elements, from one block of the stream.
 template <typename T>
-INLINE void dropout(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL T *y, At at, SHARED float *) {
+INLINE void dropout(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL T *y, Position at, SHARED float *) {
     u32 block = at.group_x * at.threads + at.index;
     if ((u64)block * 4 >= p.count) return;
     Bits bits = philox(p, block);
     for (u32 i = 0; i < 4; i++) {
-        u32 place = block * 4 + i;
-        if (place >= p.count) return;
-        y[place] = unit_of(bits.words[i]) < p.probability ? stored<T>(0.0f) : stored<T>(number(x[place]) * p.scale);
+        u32 element = block * 4 + i;
+        if (element >= p.count) return;
+        y[element] = unit_of(bits.words[i]) < p.probability ? from_float<T>(0.0f) : from_float<T>(to_float(x[element]) * p.scale);
     }
 }
 
 // y = x + scale sigma eps, eps standard normal by Box and Muller's transform.
 template <typename T>
-INLINE void jitter(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const float *sigma, GLOBAL T *y, At at, SHARED float *) {
+INLINE void jitter(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const float *sigma, GLOBAL T *y, Position at, SHARED float *) {
     u32 block = at.group_x * at.threads + at.index;
     if ((u64)block * 4 >= p.count) return;
     Bits bits = philox(p, block);
     for (u32 i = 0; i < 4; i++) {
-        u32 place = block * 4 + i;
-        if (place >= p.count) return;
+        u32 element = block * 4 + i;
+        if (element >= p.count) return;
         u32 pair = i / 2 * 2;
         float radius = sqrt_of(-2.0f * log_of(1.0f - unit_of(bits.words[pair])));
         float angle = 6.28318530717958647692f * unit_of(bits.words[pair + 1]);
         float normal = radius * (i % 2 == 0 ? cos_of(angle) : sin_of(angle));
-        u32 token = place / p.channels;
-        u32 at_sigma = p.spatial ? token / p.tokens * p.channels + place % p.channels : token;
-        y[place] = stored<T>(number(x[place]) + normal * (sigma[at_sigma] * p.scale));
+        u32 token = element / p.channels;
+        u32 at_sigma = p.spatial ? token / p.tokens * p.channels + element % p.channels : token;
+        y[element] = from_float<T>(to_float(x[element]) + normal * (sigma[at_sigma] * p.scale));
     }
 }
 

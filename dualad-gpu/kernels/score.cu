@@ -1,4 +1,4 @@
-// From tokens and their reconstruction to a value for each token: the product, or sum, over stages of the root mean squared error.
+// The anomaly of each token: the product or sum over stages of the root mean squared error of its reconstruction.
 #ifndef __METAL_VERSION__
 #include "prelude.h"
 #endif
@@ -7,15 +7,15 @@
 
 struct ScoreParams {
     u32 tokens, channels, stages;
-    // Where each stage's channels end.
+    // The end of each stage's channels.
     u32 stage_ends[MAX_STAGES];
     u32 product;
     float max_error;
 };
 
-// A warp for each token.
+// One warp per token.
 template <typename T>
-INLINE void combined_errors(CONSTANT ScoreParams &p, GLOBAL const T *clean, GLOBAL const T *reconstruction, GLOBAL float *errors, At at, SHARED float *) {
+INLINE void combined_errors(CONSTANT ScoreParams &p, GLOBAL const T *clean, GLOBAL const T *reconstruction, GLOBAL float *errors, Position at, SHARED float *) {
     u32 lane = lane_of(at), token = row_of(at);
     if (token >= p.tokens) return;
     clean += (u64)token * p.channels;
@@ -26,11 +26,11 @@ INLINE void combined_errors(CONSTANT ScoreParams &p, GLOBAL const T *clean, GLOB
         u32 end = p.stage_ends[stage];
         float squares = 0;
         for (u32 i = start + lane; i < end; i += 32) {
-            float error = number(reconstruction[i]) - number(clean[i]);
+            float error = to_float(reconstruction[i]) - to_float(clean[i]);
             squares += error * error;
         }
-        float error = at_most(sqrt_of(sum_of_lanes(squares) / (float)(end - start)), p.max_error);
-        combined = at_most(p.product ? combined * error : combined + error, p.max_error);
+        float error = clamp_max(sqrt_of(sum_of_lanes(squares) / (float)(end - start)), p.max_error);
+        combined = clamp_max(p.product ? combined * error : combined + error, p.max_error);
         start = end;
     }
     if (lane == 0) errors[token] = combined;

@@ -1,4 +1,4 @@
-//! Launches through candle's CUDA device: PTX is loaded once for each device, by candle.
+//! Launches through candle's CUDA device, which loads the PTX once per device.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{DevicePtr, DevicePtrMut, DeviceRepr, LaunchConfig, PushKernelArg};
@@ -15,7 +15,7 @@ mod ptx {
 }
 
 impl Source {
-    /// The name that candle keeps the module by, and its PTX.
+    /// Returns the module's name in candle's cache, and its PTX.
     fn module(self) -> (&'static str, &'static str) {
         match self {
             Self::AdamW => ("dualad_adamw", ptx::ADAMW),
@@ -29,12 +29,12 @@ impl Source {
     }
 }
 
-/// A kernel's parameters, by value.
+/// The parameters of a kernel, passed by value.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Words([u32; WORDS]);
 
-// SAFETY: plain numbers, laid out as in C.
+// SAFETY: integers with C layout.
 unsafe impl DeviceRepr for Words {}
 
 pub(crate) fn run(launch: &Launch, inputs: &[(&CudaStorage, &Layout)], outputs: &[Output]) -> Result<Vec<CudaStorage>> {
@@ -42,13 +42,13 @@ pub(crate) fn run(launch: &Launch, inputs: &[(&CudaStorage, &Layout)], outputs: 
     let device = first.device().clone();
     let mut made = Vec::with_capacity(outputs.len());
     for &Output { count, dtype } in outputs {
-        // SAFETY: kernels write every element of their outputs, or there are none and they are not run.
+        // SAFETY: a kernel writes every element of its outputs; if there are none, no kernel runs.
         let slice = unsafe {
             match dtype {
                 DType::F32 => CudaStorageSlice::F32(device.alloc(count)?),
                 DType::F16 => CudaStorageSlice::F16(device.alloc(count)?),
                 DType::BF16 => CudaStorageSlice::BF16(device.alloc(count)?),
-                other => candle_core::bail!("{} makes no {other:?}", launch.kernel),
+                other => candle_core::bail!("{} has no {other:?} output", launch.kernel),
             }
         };
         made.push(CudaStorage { slice, device: device.clone() });
@@ -59,7 +59,7 @@ pub(crate) fn run(launch: &Launch, inputs: &[(&CudaStorage, &Layout)], outputs: 
     let (module, ptx) = launch.source.module();
     let function = device.get_or_load_custom_func(&launch.kernel, module, ptx)?;
     let stream = device.cuda_stream();
-    // Addresses on the device, and what has the stream wait for, and wait on, others' use of them.
+    // Addresses on the device, and guards that order this launch with other uses of the buffers.
     let (mut addresses, mut guards) = (Vec::new(), Vec::new());
     for (storage, layout) in inputs {
         let start = first_element(layout, &launch.kernel)?;
@@ -70,7 +70,7 @@ pub(crate) fn run(launch: &Launch, inputs: &[(&CudaStorage, &Layout)], outputs: 
                         let (address, guard) = slice.device_ptr(&stream);
                         (address + (start * storage.dtype().size_in_bytes()) as u64, guard)
                     })*
-                    _ => candle_core::bail!("{} takes f32, f16 and bf16", launch.kernel),
+                    _ => candle_core::bail!("{} takes f32, f16 and bf16 tensors", launch.kernel),
                 }
             };
         }
@@ -83,7 +83,7 @@ pub(crate) fn run(launch: &Launch, inputs: &[(&CudaStorage, &Layout)], outputs: 
             CudaStorageSlice::F32(slice) => slice.device_ptr_mut(&stream),
             CudaStorageSlice::F16(slice) => slice.device_ptr_mut(&stream),
             CudaStorageSlice::BF16(slice) => slice.device_ptr_mut(&stream),
-            _ => candle_core::bail!("{} makes f32, f16 and bf16", launch.kernel),
+            _ => candle_core::bail!("{} has f32, f16 and bf16 outputs", launch.kernel),
         };
         addresses.push(address);
         guards.push(guard);
@@ -100,10 +100,10 @@ pub(crate) fn run(launch: &Launch, inputs: &[(&CudaStorage, &Layout)], outputs: 
     addresses.iter().for_each(|address| {
         builder.arg(address);
     });
-    // SAFETY: the kernel has parameters of at most `WORDS` words, of which the driver copies as many as it has, and a pointer for
-    // each address; the callers' sizes are those of their tensors. What a kernel changes of its inputs comes after
-    // earlier work on the stream, and before later work: candle's devices have one, or one for each thread of the host, in which
-    // case it is the caller's to use the device from one thread or to synchronise, as with all of candle's operations.
+    // SAFETY: the driver copies the words that the kernel declares, at most `WORDS`, and the kernel takes a pointer for each
+    // address. The operations check that the sizes in the parameters are those of the tensors. A kernel that changes its inputs is
+    // ordered with other work by the stream. A candle device with one stream per host thread must be used from one thread or
+    // synchronized by the caller, as for all of candle's operations.
     unsafe { builder.launch(config) }.w()?;
     drop(guards);
     Ok(made)

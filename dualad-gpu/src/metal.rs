@@ -1,4 +1,4 @@
-//! Launches through candle's Metal device. Kernels are compiled when one of their source is first used.
+//! Launches through candle's Metal device. A source is compiled when one of its kernels is first used.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use objc2_metal::{MTLCompileOptions, MTLComputePipelineState, MTLSize};
 use crate::launch::{Launch, Output, first_element};
 use crate::source::Source;
 
-/// What has been compiled, for each device by its registry number. Compiling is slow, and nothing depends on whether it was done.
+/// The compiled sources and kernels by the device's registry number. A cache: compiling is slow.
 static LIBRARIES: Mutex<Option<HashMap<(u64, Source), Library>>> = Mutex::new(None);
 static PIPELINES: Mutex<Option<HashMap<(u64, String), ComputePipeline>>> = Mutex::new(None);
 
@@ -30,7 +30,7 @@ fn pipeline(device: &Device, launch: &Launch) -> Result<ComputePipeline> {
         Some(library) => library.clone(),
         None => {
             let options = MTLCompileOptions::new();
-            // Kernels tell infinities and what is not a number from numbers.
+            // The kernels depend on infinities and NaN, which fast math does not preserve.
             #[allow(deprecated)]
             options.setFastMathEnabled(false);
             let text = format!("{}\n{}", include_str!("../kernels/prelude.h"), launch.source.text());
@@ -87,14 +87,14 @@ pub(crate) fn run(
         encoder.set_output_buffer(index, Some(storage.buffer()), 0);
         index += 1;
     }
-    // Never nothing, and in whole 16 bytes: Metal demands both.
+    // Metal requires a positive multiple of 16 bytes.
     encoder.set_threadgroup_memory_length(0, launch.shared_bytes.next_multiple_of(16).max(16));
     let [width, height, depth] = launch.groups;
     encoder.dispatch_thread_groups(
         MTLSize { width, height, depth },
         MTLSize { width: launch.threads, height: 1, depth: 1 },
     );
-    // The encoder is candle's too, whose kernels have memory of their own.
+    // candle's kernels use the same encoder and set no length of their own.
     encoder.set_threadgroup_memory_length(0, 16);
     Ok(made)
 }

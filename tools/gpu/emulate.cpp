@@ -1,8 +1,8 @@
-// Holds every kernel of `dualad-gpu/kernels` against its definition in double precision, run on the CPU:
+// Runs every kernel of `dualad-gpu/kernels` on the CPU and compares it with its definition in double precision:
 //
 //     g++ -std=c++17 -O1 -g -fsanitize=address,undefined -DDUALAD_EMULATED -I tools/gpu tools/gpu/emulate.cpp -o emulate && ./emulate
 //
-// Sizes that do not divide groups, tiles and vectors; buffers of exactly the size that is needed.
+// The sizes are no multiples of groups, tiles or vectors, and the buffers have the exact size.
 
 #include "emulation.h"
 
@@ -17,7 +17,7 @@
 #include "../../dualad-gpu/kernels/score.cu"
 
 using emulation::launch;
-typedef std::vector<double> Numbers;
+typedef std::vector<double> Values;
 
 static std::mt19937 generator(7);
 static u64 compared = 0;
@@ -30,7 +30,7 @@ template <> struct Tolerance<f16> {
     static constexpr double value = 2e-3;
 };
 
-// Numbers that the type holds exactly, a buffer of exactly so many.
+// A buffer of the exact size, with values that the element type holds exactly.
 template <typename T> struct Buffer {
     std::unique_ptr<T[]> own;
     size_t count;
@@ -44,16 +44,16 @@ template <typename T> struct Buffer {
         return buffer;
     }
     T *get() { return own.get(); }
-    Numbers numbers() const {
-        Numbers numbers(count);
-        for (size_t i = 0; i < count; i++) numbers[i] = (double)own[i];
-        return numbers;
+    Values values() const {
+        Values values(count);
+        for (size_t i = 0; i < count; i++) values[i] = (double)own[i];
+        return values;
     }
 };
 
-template <typename T> static void expect(const Buffer<T> &found, const Numbers &expected, double tolerance, const std::string &what) {
+template <typename T> static void expect(const Buffer<T> &found, const Values &expected, double tolerance, const std::string &what) {
     if (found.count != expected.size()) {
-        printf("%s: %zu numbers, not %zu\n", what.c_str(), found.count, expected.size());
+        printf("%s: %zu values, not %zu\n", what.c_str(), found.count, expected.size());
         exit(1);
     }
     double largest = 1e-3;
@@ -61,7 +61,7 @@ template <typename T> static void expect(const Buffer<T> &found, const Numbers &
     for (size_t i = 0; i < expected.size(); i++) {
         double error = std::fabs((double)found.own[i] - expected[i]);
         if (!(error <= tolerance * largest)) {
-            printf("%s: number %zu is %g, not %g\n", what.c_str(), i, (double)found.own[i], expected[i]);
+            printf("%s: value %zu is %g, not %g\n", what.c_str(), i, (double)found.own[i], expected[i]);
             exit(1);
         }
     }
@@ -113,13 +113,13 @@ template <typename T> static void check_attention(const AttentionCase &c) {
     u32 vectors = 1;
     while (vectors * 32 < c.width) vectors *= 2;
     attention_by<T>(vectors, p, c.batch, q, k, v, dy, y, statistics, dq, dk, dv);
-    Numbers Q = q.numbers(), K = k.numbers(), V = v.numbers(), D = dy.numbers();
-    Numbers Y(own, 0), DQ(own, 0), DK(other, 0), DV(other, 0);
+    Values Q = q.values(), K = k.values(), V = v.values(), D = dy.values();
+    Values Y(own, 0), DQ(own, 0), DK(other, 0), DV(other, 0);
     for (u32 image = 0; image < c.batch; image++)
         for (u32 head = 0; head < c.heads; head++)
             for (u32 i = 0; i < c.queries; i++) {
                 auto at = [&](u32 tokens, u32 token) { return ((size_t)image * tokens + token) * stride + head * c.width; };
-                Numbers weights(c.keys, 0), gradients(c.keys, 0);
+                Values weights(c.keys, 0), gradients(c.keys, 0);
                 double largest = -INFINITY, sum = 0, mean = 0;
                 for (u32 j = 0; j < c.keys; j++) {
                     bool masked = c.columns && std::abs((int)(i / c.columns) - (int)(j / c.columns)) <= (int)c.above &&
@@ -166,7 +166,7 @@ template <typename T> static void check_layer_norm(u32 rows, u32 channels, u32 p
     launch({groups(rows, 4), 1, 1}, 128, 0, [&] { norm_forward<T>(p, x.get(), weight.get(), bias.get(), y.get(), DUALAD_AT, emulation::shared); });
     launch({groups(rows, 4), 1, 1}, 128, 0, [&] { norm_input_gradient<T>(p, x.get(), weight.get(), dy.get(), dx.get(), statistics.get(), DUALAD_AT, emulation::shared); });
     launch({groups(channels, 32), parts, 1}, 256, 512, [&] { norm_parameter_gradients<T>(p, x.get(), dy.get(), statistics.get(), sums.get(), DUALAD_AT, emulation::shared); });
-    Numbers X = x.numbers(), W = weight.numbers(), B = bias.numbers(), D = dy.numbers(), Y(count), DX(count), S(sums.count, 0);
+    Values X = x.values(), W = weight.values(), B = bias.values(), D = dy.values(), Y(count), DX(count), S(sums.count, 0);
     for (u32 row = 0; row < rows; row++) {
         double mean = 0, variance = 0, plain = 0, along = 0;
         const double *from = &X[(size_t)row * channels], *d = &D[(size_t)row * channels];
@@ -194,13 +194,13 @@ template <typename T> static void check_layer_norm(u32 rows, u32 channels, u32 p
 static void check_memory(u32 rows, u32 length, double sharpness) {
     size_t count = (size_t)rows * length;
     auto x = Buffer<float>::random(count), dy = Buffer<float>::random(count);
-    // A row of zeros is divided by the bound.
+    // A row of zeros is divided by the lower bound of the norm.
     for (u32 i = 0; i < length && rows > 2; i++) x.get()[length + i] = 0;
     Buffer<float> y(count), dx(count);
     MemoryParams p{rows, length, (float)sharpness, (float)(1.0 / length)};
     launch({groups(rows, 4), 1, 1}, 128, 0, [&] { unit_forward(p, x.get(), y.get(), DUALAD_AT, emulation::shared); });
     launch({groups(rows, 4), 1, 1}, 128, 0, [&] { unit_backward(p, x.get(), dy.get(), dx.get(), DUALAD_AT, emulation::shared); });
-    Numbers X = x.numbers(), D = dy.numbers(), Y(count), DX(count);
+    Values X = x.values(), D = dy.values(), Y(count), DX(count);
     for (u32 row = 0; row < rows; row++) {
         size_t at = (size_t)row * length;
         double squares = 0, along = 0;
@@ -214,7 +214,7 @@ static void check_memory(u32 rows, u32 length, double sharpness) {
     }
     std::string name = "memory of " + std::to_string(rows) + " x " + std::to_string(length);
     expect(y, Y, 2e-5, name + ", unit rows");
-    // The row of zeros has a gradient 10^12 times the others'.
+    // The gradient of the row of zeros is 10^12 times the others' and is compared alone.
     for (size_t i = 0; i < count; i++)
         if (std::fabs(DX[i]) > 1e6) {
             if (std::fabs(dx.get()[i] / DX[i] - 1) > 1e-4) {
@@ -229,13 +229,13 @@ static void check_memory(u32 rows, u32 length, double sharpness) {
     Buffer<float> weights(count), d_cosines(count);
     launch({groups(rows, 4), 1, 1}, 128, 0, [&] { address_forward(p, cosines.get(), weights.get(), DUALAD_AT, emulation::shared); });
     launch({groups(rows, 4), 1, 1}, 128, 0, [&] { address_backward(p, cosines.get(), dy.get(), d_cosines.get(), DUALAD_AT, emulation::shared); });
-    Numbers C = cosines.numbers(), W(count, 0), DC(count, 0);
+    Values C = cosines.values(), W(count, 0), DC(count, 0);
     for (u32 row = 0; row < rows; row++) {
         size_t at = (size_t)row * length;
-        Numbers soft(length);
+        Values soft(length);
         double sum = 0, kept = 0, mean = 0, along = 0;
         for (u32 i = 0; i < length; i++) sum += soft[i] = std::exp(C[at + i] * sharpness);
-        // Where a weight lies at the threshold within f32's rounding, either side is right: the kernel's is taken.
+        // For a weight within f32 rounding of the threshold, either side is correct: take the kernel's.
         for (u32 i = 0; i < length; i++) {
             soft[i] /= sum;
             bool near = std::fabs(soft[i] * length - 1) < 1e-5;
@@ -248,7 +248,7 @@ static void check_memory(u32 rows, u32 length, double sharpness) {
             mean += W[at + i] * D[at + i];
         }
         if (!(kept > 1e-12)) mean = 0;
-        Numbers d(length);
+        Values d(length);
         for (u32 i = 0; i < length; i++) {
             d[i] = W[at + i] > 0 ? (D[at + i] - mean) / kept : 0;
             along += d[i] * soft[i];
@@ -273,7 +273,7 @@ static void reference_philox(u64 seed, u64 stream, u64 block, u32 out[4]) {
 }
 
 template <typename T> static void check_random(u32 batch, u32 tokens, u32 channels, bool spatial) {
-    // The known answer of the authors' Random123 library.
+    // The known answer of the Random123 library.
     u32 known[4];
     reference_philox(0, 0, 0, known);
     if (known[0] != 0x6627E8D5u || known[3] != 0x9B00DBD8u) {
@@ -289,7 +289,7 @@ template <typename T> static void check_random(u32 batch, u32 tokens, u32 channe
     launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { dropout<T>(p, x.get(), dropped.get(), DUALAD_AT, emulation::shared); });
     p.scale = 3.2f;
     launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { jitter<T>(p, x.get(), sigma.get(), jittered.get(), DUALAD_AT, emulation::shared); });
-    Numbers X = x.numbers(), S = sigma.numbers(), Y(count), Z(count);
+    Values X = x.values(), S = sigma.values(), Y(count), Z(count);
     for (u32 i = 0; i < count; i++) {
         u32 bits[4];
         reference_philox(seed, stream, i / 4, bits);
@@ -300,7 +300,7 @@ template <typename T> static void check_random(u32 batch, u32 tokens, u32 channe
         Z[i] = X[i] + 3.2 * normal * (spatial ? S[i / channels / tokens * channels + i % channels] : S[i / channels]);
     }
     expect(dropped, Y, Tolerance<T>::value, "dropout of " + std::to_string(count));
-    expect(jittered, Z, Tolerance<T>::value, "pseudo anomalies of " + std::to_string(count));
+    expect(jittered, Z, Tolerance<T>::value, "feature jitter of " + std::to_string(count));
 }
 
 // -------------------------------------------------------------------------------------------------------------------- AdamW
@@ -313,7 +313,7 @@ static void check_adamw(u32 count) {
     for (size_t i = 0; i < sums.count; i++) sums.get()[i] = 5;
     double beta1 = 0.9, beta2 = 0.999, rate = 1e-3, decay = 1e-2, eps = 1e-8, clip = 0.37, bias1 = 1 - std::pow(beta1, 4), bias2 = 1 - std::pow(beta2, 4);
     AdamWParams p{count, 2, (float)clip, (float)beta1, (float)beta2, (float)eps, (float)(1 - rate * decay), (float)(rate / bias1), (float)(1 / bias2), (float)(1 - beta1), (float)(1 - beta2)};
-    Numbers G = gradient.numbers(), V = variable.numbers(), M = mean.numbers(), S = square.numbers(), sum_of(sums.count, 5);
+    Values G = gradient.values(), V = variable.values(), M = mean.values(), S = square.values(), sum_of(sums.count, 5);
     launch({parts, 1, 1}, 256, 256, [&] { sum_of_squares(p, gradient.get(), sums.get(), DUALAD_AT, emulation::shared); });
     launch({groups(count, 256), 1, 1}, 256, 0, [&] { adamw(p, gradient.get(), variable.get(), mean.get(), square.get(), DUALAD_AT, emulation::shared); });
     for (u32 i = 0; i < parts; i++) sum_of[2 + i] = 0;
@@ -325,10 +325,10 @@ static void check_adamw(u32 count) {
         V[i] = V[i] * (1 - rate * decay) - rate * (M[i] / bias1) / (std::sqrt(S[i] / bias2) + eps);
     }
     std::string name = "AdamW of " + std::to_string(count);
-    expect(sums, sum_of, 2e-5, name + ", squares");
+    expect(sums, sum_of, 2e-5, name + ", sum of squares");
     expect(variable, V, 2e-6, name);
-    expect(mean, M, 2e-6, name + ", mean");
-    expect(square, S, 2e-6, name + ", square");
+    expect(mean, M, 2e-6, name + ", first moment");
+    expect(square, S, 2e-6, name + ", second moment");
 }
 
 // ------------------------------------------------------------------------------------------------------- score, aggregation
@@ -339,7 +339,7 @@ template <typename T> static void check_score(u32 tokens, std::vector<u32> stage
     auto clean = Buffer<T>::random((size_t)tokens * p.channels), other = Buffer<T>::random((size_t)tokens * p.channels);
     Buffer<float> errors(tokens);
     launch({groups(tokens, 8), 1, 1}, 256, 0, [&] { combined_errors<T>(p, clean.get(), other.get(), errors.get(), DUALAD_AT, emulation::shared); });
-    Numbers A = clean.numbers(), B = other.numbers(), E(tokens);
+    Values A = clean.values(), B = other.values(), E(tokens);
     for (u32 token = 0; token < tokens; token++) {
         size_t at = (size_t)token * p.channels;
         E[token] = product;
@@ -350,11 +350,11 @@ template <typename T> static void check_score(u32 tokens, std::vector<u32> stage
         }
     }
     expect(errors, E, 2e-5, "score of " + std::to_string(tokens) + " tokens");
-    // Not a number stays so, and what is too large is as large as can be.
+    // NaN stays NaN.
     clean.get()[0] = (T)NAN;
     launch({groups(tokens, 8), 1, 1}, 256, 0, [&] { combined_errors<T>(p, clean.get(), other.get(), errors.get(), DUALAD_AT, emulation::shared); });
     if (!std::isnan(errors.get()[0])) {
-        printf("score: not a number became %g\n", errors.get()[0]);
+        printf("score: NaN became %g\n", errors.get()[0]);
         exit(1);
     }
 }
@@ -363,14 +363,14 @@ template <typename T> static void check_aggregate(u32 batch, u32 rows, u32 colum
     u32 width = 0, first = 0;
     for (auto &stage : stages) width += stage.first;
     Buffer<T> tokens((size_t)batch * rows * columns * width);
-    Numbers expected(tokens.count);
+    Values expected(tokens.count);
     for (auto &[channels, stride] : stages) {
         u32 side = stride < 16 ? 16 / stride : 1, repeat = stride > 16 ? stride / 16 : 1;
         u32 map_rows = groups(rows * side, repeat), map_columns = groups(columns * side, repeat);
         auto map = Buffer<T>::random((size_t)batch * channels * map_rows * map_columns);
         AggregateParams p{batch, channels, map_rows, map_columns, rows, columns, width, first, side, repeat};
         launch({groups((u64)columns * channels, 256), rows, batch}, 256, 0, [&] { aggregate<T>(p, map.get(), tokens.get(), DUALAD_AT, emulation::shared); });
-        Numbers M = map.numbers();
+        Values M = map.values();
         for (u32 image = 0; image < batch; image++)
             for (u32 row = 0; row < rows; row++)
                 for (u32 column = 0; column < columns; column++)
@@ -415,5 +415,5 @@ int main() {
     check_adamw(1);
     check_adamw(300);
     check_adamw(2 * PER_GROUP + 77);
-    printf("%llu numbers of %llu launches equal their definition\n", compared, emulation::launches);
+    printf("%llu values of %llu launches equal their definition\n", compared, emulation::launches);
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every GPU kernel on the CPU and holds it against its definition; see emulate.cpp. Needs a C++17 compiler with _Float16
+# Runs every GPU kernel on the CPU and compares it with its definition; see emulate.cpp. Needs a C++17 compiler with _Float16
 # (GCC 12 or Clang 15 on x86-64 or aarch64).
 set -eu
 

@@ -1,6 +1,6 @@
-// Runs a kernel's threads on the CPU, one after the other: what `dualad-gpu/kernels/prelude.h` needs from CUDA. Each thread of a
-// group is a coroutine that stops where threads meet or exchange numbers. Which goes first is drawn, so that a missing meeting
-// shows as a difference; a meeting that some threads never come to, and an exchange with a lane that has returned, are errors.
+// The CUDA words that `dualad-gpu/kernels/prelude.h` needs, emulated on the CPU. Each thread of a group is a coroutine that stops at
+// barriers and shuffles. Threads run in a random order, so that a missing barrier changes the result. A barrier that one thread does
+// not reach is an error, and so is a shuffle with a lane that has returned.
 #pragma once
 
 #include <cmath>
@@ -17,14 +17,14 @@ typedef _Float16 f16;
 typedef unsigned int u32;
 typedef unsigned long long u64;
 
-struct Place {
+struct Extent {
     u32 x, y, z;
 };
-static Place blockIdx, threadIdx, blockDim;
+static Extent blockIdx, threadIdx, blockDim;
 
 namespace emulation {
 
-enum class State { Ready, Meeting, Exchange, Done };
+enum class State { Ready, Barrier, Shuffle, Done };
 
 struct Thread {
     ucontext_t context;
@@ -60,11 +60,11 @@ static void start() {
     swapcontext(&threads[current].context, &scheduler);
 }
 
-static void exchange(u32 warp) {
+static void shuffle(u32 warp) {
     for (u32 lane = 0; lane < 32; lane++) {
-        if (threads[warp * 32 + lane].state != State::Exchange) {
+        if (threads[warp * 32 + lane].state != State::Shuffle) {
             current = warp * 32 + lane;
-            fail("a lane does not take part in its warp's exchange");
+            fail("a lane does not take part in its warp's shuffle");
         }
     }
     float values[32];
@@ -76,7 +76,7 @@ static void exchange(u32 warp) {
     }
 }
 
-// A function of its own: `getcontext` returns as often as somebody goes back to it, which compilers warn of.
+// Not inlined: `getcontext` can return more than once, which compilers warn of.
 static __attribute__((noinline)) void prepare(Thread &thread) {
     getcontext(&thread.context);
     thread.context.uc_stack.ss_sp = thread.stack.get();
@@ -91,10 +91,10 @@ static void run_group(u32 count) {
     std::vector<u32> ready;
     while (true) {
         ready.clear();
-        u32 meeting = 0, done = 0;
+        u32 waiting = 0, done = 0;
         for (u32 i = 0; i < count; i++) {
             if (threads[i].state == State::Ready) ready.push_back(i);
-            meeting += threads[i].state == State::Meeting;
+            waiting += threads[i].state == State::Barrier;
             done += threads[i].state == State::Done;
         }
         if (!ready.empty()) {
@@ -103,23 +103,23 @@ static void run_group(u32 count) {
             continue;
         }
         if (done == count) return;
-        if (meeting == count) {
+        if (waiting == count) {
             for (Thread &thread : threads) thread.state = State::Ready;
             continue;
         }
         bool moved = false;
         for (u32 warp = 0; warp < count / 32; warp++) {
-            if (threads[warp * 32].state == State::Exchange) {
-                exchange(warp);
+            if (threads[warp * 32].state == State::Shuffle) {
+                shuffle(warp);
                 moved = true;
             }
         }
-        if (!moved) fail("some threads meet that others do not come to");
+        if (!moved) fail("some threads of the group do not reach a barrier");
     }
 }
 
-// Runs all groups, with so many floats in common.
-static void launch(Place grid, u32 count, u32 floats, const std::function<void()> &kernel) {
+// Runs all groups of a grid with `count` threads each, which share `floats` floats.
+static void launch(Extent grid, u32 count, u32 floats, const std::function<void()> &kernel) {
     launches++;
     while (threads.size() < count) {
         threads.emplace_back();
@@ -143,12 +143,12 @@ static void launch(Place grid, u32 count, u32 floats, const std::function<void()
 #define INLINE static inline
 #define DUALAD_GLOBAL static void
 #define DUALAD_SHARED float *shared = emulation::shared;
-INLINE void meet() { emulation::stop(emulation::State::Meeting); }
-INLINE float from_lane(float x, u32 mask) {
+INLINE void group_barrier() { emulation::stop(emulation::State::Barrier); }
+INLINE float shuffle_xor(float x, u32 mask) {
     u32 own = emulation::current;
     emulation::threads[own].value = x;
     emulation::threads[own].mask = mask;
-    emulation::stop(emulation::State::Exchange);
+    emulation::stop(emulation::State::Shuffle);
     return emulation::threads[own].value;
 }
 INLINE u32 high_product(u32 a, u32 b) { return (u32)((u64)a * b >> 32); }

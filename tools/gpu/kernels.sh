@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compiles every CUDA kernel for every compute capability that is served, warnings being errors, and prints what each takes of a
-# processor: registers, and bytes that did not fit them.
+# Compiles every CUDA kernel for every supported compute capability, with warnings as errors, and prints the registers and the
+# spilled bytes of each file.
 #
 #     CUDA_HOME=FOLDER tools/gpu/kernels.sh
 set -eu

@@ -1,13 +1,12 @@
 #!/bin/sh
-# What can be checked of the Metal side without a Mac. Needs clang and python3.
+# Checks the Metal side without a Mac. Needs clang and python3.
 #
 #     tools/gpu/metal.sh            # the kernels
-#     tools/gpu/metal.sh --rust     # and the types of what launches them: some minutes, in target/metal
+#     tools/gpu/metal.sh --rust     # and the types of the launching code: some minutes, in target/metal
 #
-# Kernels: Metal's address spaces are those of C++ for OpenCL, so that clang finds a pointer into the wrong one; and, as Metal
-# demands it, every pointer and reference says which it points into. What launches them: candle's Metal side and the Objective-C
-# crates compile on Linux in the form for GNUstep, but for what names Apple's frameworks, which is taken out of copies. Nothing of
-# this runs a kernel: `emulate.sh` does.
+# Kernels: C++ for OpenCL has the address spaces of Metal, so clang finds a pointer into the wrong one. A script checks that every
+# pointer and reference names its address space, which Metal requires. Launching code: candle's Metal code and the Objective-C crates
+# compile on Linux for GNUstep, after copies of them lose the names of Apple's frameworks. This runs no kernel: `emulate.sh` does.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -25,9 +24,9 @@ for path in sys.argv[1:]:
         for part in re.split(r"[(,;{](?!&)", code):
             declared = re.search(r"(?:^|\s)(?:const\s+)?(?:float|f16|bf16|u32|T|[A-Z][a-z]\w*(?:<\w+>)?)\s*(?:\*|&|\(&)\s*\w+", part)
             if declared and not re.search(r"GLOBAL|SHARED|LOCAL|CONSTANT", part):
-                # A product, not a pointer.
+                # Expressions contain products, not pointers.
                 if not re.search(r"[=+<>]|return|\breach\b", part):
-                    wrong.append(f"{path}:{number}: {part.strip()}: into which address space?")
+                    wrong.append(f"{path}:{number}: {part.strip()}: no address space")
 print("\n".join(wrong) or "the kernels' address spaces are consistent")
 sys.exit(bool(wrong))
 PY

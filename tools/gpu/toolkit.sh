@@ -1,9 +1,9 @@
 #!/bin/sh
-# Makes a CUDA toolkit in a folder, from the Python package index: enough to compile and link, on a machine without a GPU.
+# Builds a CUDA toolkit in a folder from NVIDIA's Python wheels: enough to compile and link on a machine without a GPU.
 #
 #     tools/gpu/toolkit.sh FOLDER       # about 1 GB; then CUDA_HOME=FOLDER
 #
-# PYTHON names the interpreter (3.10 or newer, with pip).
+# The variable PYTHON names the interpreter (3.10 or newer, with pip).
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -22,15 +22,15 @@ mv "$folder/unpacked/nvidia/cu13/lib" "$folder/lib64"
 rm -rf "$folder/unpacked" "$folder/wheels"
 chmod +x "$folder"/bin/* "$folder"/nvvm/bin/*
 
-# The linker wants names without versions.
+# The linker needs file names without versions.
 for library in "$folder"/lib64/lib*.so.*; do
     ln -sf "$(basename "$library")" "${library%%.so.*}.so"
 done
-# The driver comes with a GPU. For the linker, a library of its name with the symbols that cudarc asks for.
+# The driver library is installed with a GPU only. The linker gets a stub with the symbols that cudarc uses.
 mkdir -p "$folder/lib64/stubs"
 grep -ohE '\bcu[A-Z][A-Za-z0-9_]+ *\(' "$folder/include/cuda.h" | tr -d ' (' | sort -u |
     sed 's/.*/void &(void) {}/' > "$folder/lib64/stubs/cuda.c"
-# Newer forms of a function have names of their own behind macros.
+# Newer versions of a function have suffixes that macros hide.
 grep -ohE '\bcu[A-Z][A-Za-z0-9]+_v[0-9]+(_ptsz|_ptds)?\b' "$folder/include/cuda.h" | sort -u |
     sed 's/.*/void &(void) {}/' >> "$folder/lib64/stubs/cuda.c"
 sort -u "$folder/lib64/stubs/cuda.c" -o "$folder/lib64/stubs/cuda.c"

@@ -284,7 +284,7 @@ impl Group {
         }
         read.clear();
         read.resize(tokens.len(), 0.0);
-        let op = MemoryRead { slots: shared.slots, channels: x.columns, sharpness: shared.sharpness };
+        let op = MemoryRead { slots: shared.slots, channels: x.columns, inverse_temperature: shared.sharpness };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
         op.read(tokens, slots, &shared.derived.unit_slots[step.index], read, &mut self.memory);
         if share < 1.0 {
@@ -437,7 +437,7 @@ impl Group {
         }
         d_tokens.clear();
         d_tokens.resize(tokens.len(), 0.0);
-        let op = MemoryRead { slots: shared.slots, channels: x.columns, sharpness: shared.sharpness };
+        let op = MemoryRead { slots: shared.slots, channels: x.columns, inverse_temperature: shared.sharpness };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
         let units = &shared.derived.unit_slots[step.index];
         self.memories[step.index] = op.read_backward(tokens, slots, units, gradient, d_tokens, &mut self.memory);

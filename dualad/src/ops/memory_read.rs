@@ -1,7 +1,8 @@
-//! The memory module's read (method, section 4): a convex mix of slots, addressed by cosine.
+//! The memory module's read (docs/method.md, section 4.2): a convex combination of slots, weighted by cosine similarity.
 //!
-//! w = softmax over slots of cosine(x, slot) / temperature (the paper's is 1); entries up to 1 / slots become 0; w is divided by its sum; the result is w times
-//! the (raw) slots. It works on a few tokens at a time, forward and backward: no `[batch, tokens, slots]` tensor is made or kept.
+//! w = softmax over slots of cos(x, slot) / temperature; w_j = 0 where w_j <= 1 / slots; w = w / sum(w); result = w times the slots.
+//! The paper's temperature is 1. Forward and backward passes work on a few tokens at a time: no `[batch, tokens, slots]` tensor is
+//! allocated.
 
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
 use dualad_kernels::{MIN_NORM, hard_shrink, softmax};
@@ -11,19 +12,20 @@ use crate::ops::matrix::{MatrixShape, multiply_into};
 use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "memory read";
-/// Tokens that a task works on. It fixes the order of sums, whatever the number of threads.
+/// Tokens per task. The order of sums depends on it and not on the number of threads.
 const TOKENS: usize = 56;
 
-/// `x` `[.., channels]` over `memory` `[slots, channels]`, to `[.., channels]`.
+/// Returns the read of `memory`, `[slots, channels]`, for the queries `x`, `[.., channels]`. The result has the shape of `x`.
 pub(crate) fn memory_read(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
     if is_cpu_f32(&[x, memory]) {
         let (slots, channels) = memory.dims2()?;
         if x.dim(D::Minus1)? != channels || slots == 0 || channels == 0 {
             candle_core::bail!("{NAME}: tokens {:?} over memory {:?}", x.dims(), memory.dims());
         }
-        return x
-            .contiguous()?
-            .apply_op2(&memory.contiguous()?, MemoryRead { slots, channels, sharpness: (1.0 / temperature) as f32 });
+        return x.contiguous()?.apply_op2(
+            &memory.contiguous()?,
+            MemoryRead { slots, channels, inverse_temperature: (1.0 / temperature) as f32 },
+        );
     }
     if let Some([wide_x, wide_memory]) = widened([x, memory])? {
         return memory_read(&wide_x, &wide_memory, temperature)?.to_dtype(x.dtype());
@@ -34,17 +36,17 @@ pub(crate) fn memory_read(x: &Tensor, memory: &Tensor, temperature: f64) -> Resu
     plain(x, memory, temperature)
 }
 
-/// In candle's operations; addressing in f32 also for half precision.
+/// The plain form; weights are computed in f32 for half precision, too.
 pub(crate) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
     let (slots, _) = memory.dims2()?;
-    let normalise = |x: &Tensor| {
+    let normalize = |x: &Tensor| {
         let norm = x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
-        // sqrt's gradient is infinite at zero; such a row is zeros whatever it is divided by.
+        // The gradient of sqrt is infinite at zero; `maximum` cuts it off.
         let norm = norm.maximum(f64::from(MIN_NORM))?;
         x.broadcast_div(&norm)
     };
     let (wide_x, wide_memory) = (x.to_dtype(DType::F32)?, memory.to_dtype(DType::F32)?);
-    let cosine = normalise(&wide_x)?.broadcast_matmul(&normalise(&wide_memory)?.t()?)?;
+    let cosine = normalize(&wide_x)?.broadcast_matmul(&normalize(&wide_memory)?.t()?)?;
     let cosine = (cosine * (1.0 / temperature))?;
     let shifted = cosine.broadcast_sub(&cosine.max_keepdim(D::Minus1)?.detach())?.exp()?;
     let weights = shifted.broadcast_div(&shifted.sum_keepdim(D::Minus1)?)?;
@@ -58,24 +60,23 @@ pub(crate) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Ten
 pub(crate) struct MemoryRead {
     pub(crate) slots: usize,
     pub(crate) channels: usize,
-    /// 1 / temperature.
-    pub(crate) sharpness: f32,
+    pub(crate) inverse_temperature: f32,
 }
 
-/// Buffers of a task.
+/// The buffers of a task.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     unit: Vec<f32>,
-    /// After softmax.
+    /// The weights after the softmax.
     soft: Vec<f32>,
-    /// After shrinking and dividing by the sum.
+    /// The weights after hard shrinkage and division by the sum.
     weights: Vec<f32>,
     sums: Vec<f32>,
     d_weights: Vec<f32>,
     d_unit: Vec<f32>,
 }
 
-/// Rows over their norms, and the norms.
+/// Writes the rows of `x` divided by their norms to `unit` and returns the norms.
 pub(crate) fn unit_rows(x: &[f32], channels: usize, unit: &mut Vec<f32>) -> Vec<f32> {
     unit.clear();
     unit.extend_from_slice(x);
@@ -99,9 +100,9 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// What a row's gradient becomes through its division by its norm.
+/// Computes the gradient of a row from the gradient of the row divided by its norm, and passes each element to `emit`.
 fn through_norm(gradient: &[f32], unit: &[f32], norm: f32, mut emit: impl FnMut(usize, f32)) {
-    // At the bound the norm is constant: the row is zeros, or as good as.
+    // A norm at its lower bound is a constant: the row is zero or nearly so.
     let along = if norm > MIN_NORM { dot(gradient, unit) } else { 0.0 };
     for (index, (gradient, unit)) in gradient.iter().zip(unit).enumerate() {
         emit(index, (gradient - unit * along) / norm);
@@ -113,7 +114,7 @@ impl MemoryRead {
         MatrixShape::dense(self.slots, self.channels)
     }
 
-    /// Addresses the tokens: fills `unit`, `soft`, `weights` and `sums` and returns the tokens' norms.
+    /// Computes the weights of the tokens: fills `unit`, `soft`, `weights` and `sums` and returns the norms of the tokens.
     fn address(&self, x: &[f32], unit_memory: &[f32], scratch: &mut Scratch) -> Vec<f32> {
         let tokens = x.len() / self.channels;
         let norms = unit_rows(x, self.channels, &mut scratch.unit);
@@ -124,7 +125,7 @@ impl MemoryRead {
             (unit_memory, self.memory_shape().transposed()),
         );
         let shape = MatrixShape::dense(tokens, self.slots);
-        multiply_into(&mut scratch.soft, shape, false, self.sharpness, operands.0, operands.1);
+        multiply_into(&mut scratch.soft, shape, false, self.inverse_temperature, operands.0, operands.1);
         scratch.soft.chunks_mut(self.slots).for_each(softmax);
         scratch.weights.clear();
         scratch.weights.extend_from_slice(&scratch.soft);
@@ -133,7 +134,8 @@ impl MemoryRead {
         norms
     }
 
-    /// One task's part of the gradients: `d_x`, and what its tokens add to those of the memory and of its unit rows.
+    /// Computes the gradients of one task: writes `d_x` and returns its tokens' contributions to the gradients of the slots and of their
+    /// unit rows.
     fn gradients(
         &self,
         (x, memory, unit_memory, gradient): (&[f32], &[f32], &[f32], &[f32]),
@@ -146,7 +148,7 @@ impl MemoryRead {
             (MatrixShape::dense(tokens, self.slots), MatrixShape::dense(tokens, self.channels));
         let gradient = (gradient, token_shape);
 
-        // The mix: result = weights * memory.
+        // The combination: result = weights * memory.
         let mut d_memory = vec![0.0; self.slots * self.channels];
         let weights = (scratch.weights.as_slice(), address_shape.transposed());
         multiply_into(&mut d_memory, self.memory_shape(), false, 1.0, weights, gradient);
@@ -155,16 +157,16 @@ impl MemoryRead {
         d_weights.resize(tokens * self.slots, 0.0);
         multiply_into(d_weights, address_shape, false, 1.0, gradient, (memory, self.memory_shape().transposed()));
 
-        // Sum to one, shrink, softmax: each row by itself.
+        // Division by the sum, hard shrinkage and softmax, row by row.
         let rows = d_weights.chunks_mut(self.slots).zip(scratch.weights.chunks(self.slots));
         for (((d, weights), soft), &sum) in rows.zip(scratch.soft.chunks(self.slots)).zip(&scratch.sums) {
-            // A sum at its bound is constant.
+            // A sum at its lower bound is a constant.
             let mean = if sum > MIN_NORM { dot(d, weights) } else { 0.0 };
             for (d, weight) in d.iter_mut().zip(weights) {
                 *d = if *weight > 0.0 { (*d - mean) / sum } else { 0.0 };
             }
             let mean = dot(d, soft);
-            d.iter_mut().zip(soft).for_each(|(d, soft)| *d = soft * (*d - mean) * self.sharpness);
+            d.iter_mut().zip(soft).for_each(|(d, soft)| *d = soft * (*d - mean) * self.inverse_temperature);
         }
 
         // Cosines.
@@ -184,7 +186,7 @@ impl MemoryRead {
     }
 }
 
-/// Adds what the unit rows' gradient makes of the slots': the other half of [`MemoryRead::read_backward`]'s.
+/// Adds the gradient of the slots through their unit rows, the second result of [`MemoryRead::read_backward`], to `d_slots`.
 pub(crate) fn slot_gradient(d_slots: &mut [f32], d_units: &[f32], units: &[f32], norms: &[f32], channels: usize) {
     let rows = d_slots.chunks_mut(channels).zip(d_units.chunks(channels));
     for (((d_slots, d_unit), unit), &norm) in rows.zip(units.chunks(channels)).zip(norms) {
@@ -193,17 +195,17 @@ pub(crate) fn slot_gradient(d_slots: &mut [f32], d_units: &[f32], units: &[f32],
 }
 
 impl MemoryRead {
-    /// Tokens `[tokens, channels]` to what they read.
+    /// Reads the memory for tokens `[tokens, channels]`.
     #[cfg(feature = "train")]
     pub(crate) fn read(&self, x: &[f32], slots: &[f32], units: &[f32], output: &mut [f32], scratch: &mut Scratch) {
         let size = TOKENS * self.channels;
         for (x, output) in x.chunks(size).zip(output.chunks_mut(size)) {
             self.address(x, units, scratch);
-            self.mix(x.len() / self.channels, slots, output, scratch);
+            self.combine(x.len() / self.channels, slots, output, scratch);
         }
     }
 
-    /// The tokens' gradient, and the slots' through the mix and through their unit rows.
+    /// Computes the gradient of the tokens and returns two gradients: of the slots in the combination, and of their unit rows.
     #[cfg(feature = "train")]
     pub(crate) fn read_backward(
         &self,
@@ -225,8 +227,8 @@ impl MemoryRead {
         sums
     }
 
-    /// What the addressed tokens read.
-    fn mix(&self, tokens: usize, slots: &[f32], output: &mut [f32], scratch: &Scratch) {
+    /// Combines the slots with the weights in `scratch`.
+    fn combine(&self, tokens: usize, slots: &[f32], output: &mut [f32], scratch: &Scratch) {
         let weights = (scratch.weights.as_slice(), MatrixShape::dense(tokens, self.slots));
         let shape = MatrixShape::dense(tokens, self.channels);
         multiply_into(output, shape, false, 1.0, weights, (slots, self.memory_shape()));
@@ -252,7 +254,7 @@ impl CustomOp2 for MemoryRead {
         let tasks = output.par_chunks_mut(TOKENS * self.channels).zip(x.par_chunks(TOKENS * self.channels));
         tasks.for_each_init(Scratch::default, |scratch, (output, x)| {
             self.address(x, &unit_memory, scratch);
-            self.mix(x.len() / self.channels, memory, output, scratch);
+            self.combine(x.len() / self.channels, memory, output, scratch);
         });
         Ok((CpuStorage::F32(output), x_layout.shape().clone()))
     }
@@ -325,12 +327,12 @@ mod tests {
     fn gradients_equal_finite_differences() {
         let (x, memory) = (variable(&[1, 3, 4], 1, 1.0), variable(&[5, 4], 2, 1.0));
         check_finite_differences(&[&x, &memory], |t| memory_read(t[0], t[1], 1.0));
-        // Temperatures below 1 bend more between two points of a difference: a milder one.
+        // A lower temperature curves the function more, and finite differences lose accuracy: 0.7, not 0.1.
         check_finite_differences(&[&x, &memory], |t| memory_read(t[0], t[1], 0.7));
     }
 
     #[test]
-    fn a_zero_token_reads_and_learns_without_nan() {
+    fn a_token_of_zeros_gives_no_nan() {
         let x = candle_core::Var::zeros((1, 2, 4), DType::F32, &candle_core::Device::Cpu).unwrap();
         let memory = variable(&[5, 4], 2, 1.0);
         let y = memory_read(&x, &memory, 0.5).unwrap();
@@ -341,13 +343,13 @@ mod tests {
     }
 
     proptest! {
-        /// Every read lies between the smallest and largest slot in each channel, and weights that sum to one make it.
+        /// Weights are not negative and sum to one.
         #[test]
-        fn a_read_is_a_convex_mix_of_slots(
+        fn a_read_is_a_convex_combination_of_slots(
             seed in any::<u64>(), tokens in 1usize..20, slots in 2usize..12, channels in 1usize..9,
         ) {
             let (x, memory) = (variable(&[1, tokens, channels], seed, 1.0), variable(&[slots, channels], seed ^ 1, 1.0));
-            let op = MemoryRead { slots, channels, sharpness: 1.0 };
+            let op = MemoryRead { slots, channels, inverse_temperature: 1.0 };
             let (x, memory): (Vec<f32>, Vec<f32>) =
                 (x.flatten_all().unwrap().to_vec1().unwrap(), memory.flatten_all().unwrap().to_vec1().unwrap());
             let mut unit = Vec::new();
@@ -356,7 +358,7 @@ mod tests {
             op.address(&x, &unit, &mut scratch);
             for (row, soft) in scratch.weights.chunks(slots).zip(scratch.soft.chunks(slots)) {
                 prop_assert!(row.iter().all(|&w| (0.0..=1.000_001).contains(&w)));
-                // Slots that are all as near as one another are all shrunk away: the one exception.
+                // The exception: hard shrinkage removes all slots if all are equally near.
                 let spread = soft.iter().any(|&w| w > 1.000_001 / slots as f32);
                 prop_assert!(!spread || (row.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             }
