@@ -220,7 +220,7 @@ fn categories_without_the_images_use_the_pooled_thresholds() {
     let all = calibration.pooled.as_ref().unwrap();
     assert_eq!((all.review, all.reject), (15.0, 15.0));
     assert_eq!(all.review_method, all.reject_method);
-    assert!(all.warnings[0].contains("nothing is left"), "{:?}", all.warnings);
+    assert!(all.warnings[0].contains("the review band is empty"), "{:?}", all.warnings);
 
     let decide = |category, score| calibration.decide(category, score).unwrap().unwrap();
     let verdict = decide(Some("gear"), 12.0);
