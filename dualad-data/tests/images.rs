@@ -166,11 +166,11 @@ fn orientation_in_png_and_webp_is_applied() {
     let mut encoder = WebPEncoder::new_lossless(&mut webp);
     encoder.set_exif_metadata(exif).unwrap();
     encoder.write_image(&image, 5, 3, image::ExtendedColorType::Rgb8).unwrap();
-    let turned = image::imageops::rotate90(&image);
+    let rotated = image::imageops::rotate90(&image);
     for (format, bytes) in [("png", png), ("webp", webp)] {
         let picture = decode(&bytes);
         assert_eq!((picture.width(), picture.height()), (3, 5), "{format}");
-        assert_eq!(picture.pixels(), turned.as_raw().as_slice(), "{format}");
+        assert_eq!(picture.pixels(), rotated.as_raw().as_slice(), "{format}");
     }
 }
 

@@ -30,7 +30,7 @@ fn encode(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
 }
 
 /// Adds an APP1 segment with a rotation by 90 degrees.
-fn turned(jpeg: &[u8]) -> Vec<u8> {
+fn rotated(jpeg: &[u8]) -> Vec<u8> {
     let mut exif = b"\xff\xe1\0\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06".to_vec();
     exif.resize(2 + 0x22, 0);
     [&jpeg[..2], &exif, &jpeg[2..]].concat()
@@ -53,7 +53,7 @@ fn decoding_stays_within_its_memory_limit() {
         ("16-bit rgba tiff", 8, encode(deep, ImageFormat::Tiff)),
         ("bmp", 3, encode(rgb.clone(), ImageFormat::Bmp)),
         ("webp", 3, encode(rgb, ImageFormat::WebP)),
-        ("turned jpeg", 3, turned(&jpeg)),
+        ("rotated jpeg", 3, rotated(&jpeg)),
         ("jpeg", 3, jpeg),
     ];
     for (kind, stored, bytes) in files {

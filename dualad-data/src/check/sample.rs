@@ -150,7 +150,8 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
     };
     let what = match sample.mask_rule {
         MaskRule::White => format!(
-            "{pixels} neither 0 nor {}, which the rule {:?} takes for normal; save it in black and white as png, or read the dataset's masks by {:?}",
+            "{pixels} neither 0 nor {}, which the rule {:?} takes for normal; save it in black and white as png, or read \
+             the dataset's masks by {:?}",
             values.white,
             sample.mask_rule,
             MaskRule::NonZero

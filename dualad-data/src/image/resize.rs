@@ -163,7 +163,7 @@ impl Preprocess {
     /// Returns the input of the network: the resized and normalized picture, `[3, height, width]`.
     ///
     /// # Errors
-    /// Those of [`Self::picture`].
+    /// The errors of [`Self::picture`].
     pub fn pixels(&self, picture: &Picture) -> Result<Vec<f32>> {
         let resized = self.picture(picture)?;
         let mut pixels = vec![0.0; resized.pixels().len()];
