@@ -41,8 +41,8 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-fn run(command: &Command) -> Result<()> {
-    match command {
+fn run(subcommand: &Command) -> Result<()> {
+    match subcommand {
         Command::Train(args) => train::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Inspect(args) => inspect::run(args),
@@ -52,7 +52,7 @@ fn run(command: &Command) -> Result<()> {
         Command::Check(args) => check::run(args),
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
-        Command::Completions(args) => shell::completions(args),
-        Command::Man(args) => shell::man(args),
+        Command::Completions(args) => shell::completions(args, command()),
+        Command::Man(args) => shell::man(args, command()),
     }
 }

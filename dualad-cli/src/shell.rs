@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap_complete::Shell;
 
-use crate::cli::command;
 use crate::common::{Result, print};
 
 /// Print a script that completes commands and flags in a shell
@@ -26,19 +25,19 @@ pub(crate) struct ManArgs {
 }
 
 /// Runs `dualad completions`.
-pub(crate) fn completions(args: &CompletionsArgs) -> Result<()> {
+pub(crate) fn completions(args: &CompletionsArgs, mut program: clap::Command) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "dualad", &mut script);
+    clap_complete::generate(args.shell, &mut program, "dualad", &mut script);
     print(&String::from_utf8(script)?)
 }
 
 /// Runs `dualad man`.
-pub(crate) fn man(args: &ManArgs) -> Result<()> {
+pub(crate) fn man(args: &ManArgs, program: clap::Command) -> Result<()> {
     if let Some(folder) = &args.folder {
-        let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command(), folder));
+        let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(program, folder));
         return written.map_err(|error| format!("cannot write to {}: {error}", folder.display()).into());
     }
     let mut page = Vec::new();
-    clap_mangen::Man::new(command()).render(&mut page)?;
+    clap_mangen::Man::new(program).render(&mut page)?;
     print(&String::from_utf8(page)?)
 }

@@ -9,6 +9,7 @@ mod images;
 mod outcome;
 mod prepared;
 mod recipe;
+mod run;
 mod run_folder;
 mod settings;
 #[cfg(test)]
