@@ -34,9 +34,6 @@ pub(crate) struct DataArgs {
     /// Categories to use, with commas between them [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     categories: Vec<String>,
-    /// Do not read and check every file of the data set first; a resumed run does not
-    #[arg(long)]
-    no_check: bool,
 }
 
 impl DataArgs {
@@ -50,25 +47,21 @@ impl DataArgs {
         };
         Ok(if self.categories.is_empty() { dataset } else { dataset.select(&self.categories)? })
     }
+}
 
-    /// Reads every file of the data set and prints the findings, unless `--no-check` is given. An error lists what would stop
-    /// training.
-    pub(crate) fn check(&self, dataset: &Dataset, cancel: &Cancel) -> Result<()> {
-        if self.no_check {
-            return Ok(());
-        }
-        let bar = Bar::new("checking the data set");
-        let report = dataset.check().cancel(cancel).progress(|done, total| bar.set(done, total)).run();
-        drop(bar);
-        let report = report.map_err(dualad::Error::from)?.into_result()?;
-        for finding in report.findings.iter().take(MAX_FINDINGS) {
-            note(&finding.to_string());
-        }
-        if let Some(more @ 1..) = report.findings.len().checked_sub(MAX_FINDINGS) {
-            note(&format!("... and {more} more like these"));
-        }
-        Ok(())
+/// Reads every file of a data set and prints the findings. An error lists what would stop training.
+pub(crate) fn check(dataset: &Dataset, cancel: &Cancel) -> Result<()> {
+    let bar = Bar::new("checking the data set");
+    let report = dataset.check().cancel(cancel).progress(|done, total| bar.set(done, total)).run();
+    drop(bar);
+    let report = report.map_err(dualad::Error::from)?.into_result()?;
+    for finding in report.findings.iter().take(MAX_FINDINGS) {
+        note(&finding.to_string());
     }
+    if let Some(more @ 1..) = report.findings.len().checked_sub(MAX_FINDINGS) {
+        note(&format!("... and {more} more like these"));
+    }
+    Ok(())
 }
 
 /// Generates a small data set below `out`, unless it is there. It is the same every time.

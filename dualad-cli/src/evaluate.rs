@@ -29,6 +29,9 @@ pub(crate) struct Args {
     data: PathBuf,
     #[command(flatten)]
     selection: DataArgs,
+    /// Skip the check of every file of the data set
+    #[arg(long)]
+    no_check: bool,
     /// Folder for report.json, report.html and heat maps
     #[arg(long, value_name = "DIR", default_value = "out/evaluation")]
     out: PathBuf,
@@ -43,8 +46,8 @@ pub(crate) struct Args {
 
 /// Runs `dualad evaluate`.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let Args { model, data, selection, out, heatmaps, features, common } = args;
-    let job = Job { data: Some(data), selection, out, heat_maps: *heatmaps, features, common };
+    let Args { model, data, selection, no_check, out, heatmaps, features, common } = args;
+    let job = Job { data: Some(data), selection, check: !no_check, out, heat_maps: *heatmaps, features, common };
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
     // The thresholds have no part in the metrics, whatever is wrong with them.
@@ -56,6 +59,8 @@ pub(crate) struct Job<'a> {
     /// The folder of the data set; without it, the generated one in `out`.
     pub(crate) data: Option<&'a Path>,
     pub(crate) selection: &'a DataArgs,
+    /// True if every file of the data set is checked first.
+    pub(crate) check: bool,
     pub(crate) out: &'a Path,
     pub(crate) heat_maps: usize,
     pub(crate) features: &'a FeatureArgs,
@@ -84,7 +89,9 @@ impl Job<'_> {
             None => data::generate(self.out)?,
         };
         let dataset = self.selection.open(&root)?;
-        self.selection.check(&dataset, cancel)?;
+        if self.check {
+            data::check(&dataset, cancel)?;
+        }
         for category in dataset.categories.iter().filter(|category| !config.categories.contains(&category.name)) {
             note(&format!("note: the model was not trained on {}", category.name));
         }

@@ -7,7 +7,7 @@ use dualad::data::{Cancel, Dataset};
 use dualad::fit::RunFolder;
 use dualad::metrics::Evaluation;
 use dualad::report::{Report, ReportPicture, Reported};
-use dualad::{DualAd, ImageScores, ModelConfig, TestSet};
+use dualad::{DualAd, ImageScores, ModelConfig, ModelFiles, TestSet};
 
 use crate::common::{CommonArgs, Result, check_replaceable, print};
 use crate::heat_maps::Strips;
@@ -100,8 +100,9 @@ impl Output<'_> {
             check_replaceable(path)?;
             report.save_json(path)?;
         }
-        let folder = self.folder.path().display();
-        print(&format!("{}model, report.html and heat maps: {folder}\n", report.table()))
+        let folder = self.folder.path();
+        let model = if ModelFiles::of(folder).config.exists() { "model, " } else { "" };
+        print(&format!("{}{model}report.html and heat maps: {}\n", report.table(), folder.display()))
     }
 }
 

@@ -1,7 +1,7 @@
-//! Faults, on real processes: killed at any moment, a full disk, one that cannot be written, files that change while they are
-//! read, clocks that jump.
+//! Faults of real processes: kills at any moment, a full disk, a read-only disk, files that change while they are read, and
+//! clocks that jump.
 //!
-//! `DUALAD_KILLS=50` kills as often as `docs/reliability.md` says; without it, a few times.
+//! `DUALAD_KILLS=50` sets the number of kills to that in `docs/reliability.md`. Default: 4.
 
 #![cfg(unix)]
 #![allow(clippy::print_stdout)]
@@ -39,7 +39,7 @@ fn kills() -> u64 {
     std::env::var("DUALAD_KILLS").map_or(4, |kills| kills.parse().unwrap())
 }
 
-/// Moments from a fixed seed; machines differ as it is.
+/// Random moments from a fixed seed.
 struct Moments(u64);
 
 impl Moments {
@@ -52,7 +52,7 @@ impl Moments {
 struct Place(tempfile::TempDir);
 
 impl Place {
-    /// With images of two products to train on, a configuration, and no model.
+    /// Returns a folder with images of two products, a configuration, and no model.
     fn new(train: usize) -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         write_parts(&place.path("data"), train);
@@ -64,7 +64,7 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// A run into the folder `out` with the cache `cache`.
+    /// Returns a training run into the folder `out` with the cache `cache`.
     fn training_with(&self, out: &str, cache: &str) -> Command {
         let mut command = program("train");
         command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
@@ -81,7 +81,7 @@ impl Place {
         fs::read(self.path(out).join("model.safetensors")).unwrap()
     }
 
-    /// Without what no two runs have in common.
+    /// Returns the report without the times, which differ from run to run.
     fn report(&self, out: &str) -> Value {
         let mut report: Value = serde_json::from_slice(&fs::read(self.path(out).join("report.json")).unwrap()).unwrap();
         report.as_object_mut().unwrap().remove("seconds");
@@ -89,7 +89,7 @@ impl Place {
     }
 }
 
-/// A folder of two models, `calibrated` with thresholds and `plain` without, and of the images that they were trained on.
+/// A folder with two models, `calibrated` with thresholds and `plain` without, and with the images they were trained on.
 fn models() -> &'static Place {
     static MODELS: OnceLock<Place> = OnceLock::new();
     MODELS.get_or_init(|| {
@@ -102,7 +102,7 @@ fn models() -> &'static Place {
     })
 }
 
-/// Runs to the end, which must be one line on stderr.
+/// Runs a command that must fail with one line on stderr, and returns the line.
 fn fail(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let stderr = text(&output.stderr);
@@ -115,7 +115,7 @@ fn quiet(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Kills it after some time with SIGKILL, if it has not ended well by then; whether it was killed.
+/// Kills a process with SIGKILL after some time. Returns false if it has ended before, which must be with success.
 fn kill_after(mut process: Child, moment: Duration) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < moment {
@@ -131,7 +131,7 @@ fn kill_after(mut process: Child, moment: Duration) -> bool {
     true
 }
 
-/// What lies in a folder, and below it.
+/// Returns the content of every file in a folder and below it.
 fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -162,10 +162,10 @@ fn training_killed_again_and_again_ends_with_the_same_bits() {
     let (mut killed, mut patience) = (0, Duration::ZERO);
     loop {
         let mut command = place.training("killed");
-        // Also where it was killed before its first checkpoint.
+        // The same command works where it was killed before its first checkpoint.
         let process = quiet(command.arg("--resume").args(flags));
         if killed < kills() {
-            // Where the machine is slow, a run must still get somewhere.
+            // Each run gets more time than the last one, so that a slow machine makes progress, too.
             patience += Duration::from_millis(5);
             killed += u64::from(kill_after(process, moments.below(Duration::from_millis(250)) + patience));
         } else {
@@ -192,7 +192,7 @@ fn caching_killed_again_and_again_leaves_whole_entries() {
     let expected: Vec<Vec<u8>> = content(&place.path("whole-cache/features")).into_values().collect();
     let entries = || {
         let folder = place.path("cache/features");
-        // What is written and has no name yet is no entry; it is removed after a day.
+        // Unfinished files are no entries. They are removed after a day.
         let named = |path: &PathBuf| !path.parent().is_some_and(|folder| folder.ends_with("partial"));
         let found = if folder.exists() { content(&folder) } else { BTreeMap::new() };
         found.into_iter().filter(|(path, _)| named(path)).map(|(_, entry)| entry).collect::<Vec<_>>()
@@ -217,7 +217,7 @@ fn caching_killed_again_and_again_leaves_whole_entries() {
     succeed(place.training("out").args(["--epochs", "1"]));
     let found = entries();
     assert_eq!(found.len(), expected.len());
-    // What is printed of them would say nothing.
+    // The index of the first difference: printing the bytes would not help.
     let other = found.iter().zip(&expected).position(|(found, expected)| found != expected);
     assert_eq!(other, None, "an entry is not what it would have been");
     assert!(place.parameters("out") == place.parameters("whole"), "another model");
@@ -256,9 +256,9 @@ fn calibrating_killed_again_and_again_leaves_the_old_thresholds_or_the_new_ones(
     println!("killed {killed} times");
 }
 
-/// What the tests below start and kill: saves one model and the other in turns, in one folder.
+/// The process that the tests below start and kill: saves the two models in turn into one folder.
 #[test]
-#[ignore = "no test: the process that the tests of saving start and kill"]
+#[ignore = "not a test: the process that the tests of saving start and kill"]
 fn saver() {
     let Some(folder) = std::env::var_os("DUALAD_SAVE_TO") else { return };
     let from = PathBuf::from(std::env::var_os("DUALAD_SAVE_FROM").unwrap());
@@ -275,7 +275,7 @@ fn start_saver(folder: &Path) -> Child {
     quiet(command.env("DUALAD_SAVE_FROM", models().path("")))
 }
 
-/// Killed when nobody needs it any more.
+/// A saving process, killed when it is dropped.
 struct Saver(Child);
 
 impl Drop for Saver {
@@ -285,7 +285,7 @@ impl Drop for Saver {
     }
 }
 
-/// One of the two models, whole.
+/// Checks that a folder holds one of the two models completely, and returns its name.
 fn check_saved(folder: &Path) -> &'static str {
     let digest = |folder: &Path| Model::load(folder, &Device::Cpu).unwrap().config().sha256.clone();
     let found = Detector::load(folder).unwrap();
@@ -392,7 +392,7 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     let flags = ["--epochs", "300", "--checkpoint-every", "0"];
     let first = quiet(place.training("disk/out").args(flags));
     wait_for("a checkpoint", || disk.path("out/checkpoint.safetensors").exists());
-    // Somebody else takes the rest of the disk.
+    // Another file takes the rest of the disk.
     let hog = disk.fill();
     let stderr = text(&first.wait_with_output().unwrap().stderr);
     assert!(stderr.contains("cannot write") && stderr.contains("disk/out"), "{stderr}");
@@ -418,7 +418,7 @@ fn a_full_disk_leaves_the_model_its_thresholds_and_whole_pictures() {
     let error = fail(command.arg("--model").arg(&model).arg("--data").arg(models().path("data")));
     assert!(error.contains("calibration.json"), "{error}");
     assert!(content(&model) == before, "{:?}", names(&model));
-    // Beside what cannot be written, what was found is said.
+    // The result is printed although the heat map cannot be written.
     let mut command = program("inspect");
     command.arg("--model").arg(&model).arg("--heatmaps").arg(disk.path("maps")).args(["--json", "-"]);
     let output = command.arg(models().path("data/gear/test/good/000.png")).output().unwrap();
@@ -430,7 +430,7 @@ fn a_full_disk_leaves_the_model_its_thresholds_and_whole_pictures() {
 }
 
 #[test]
-fn what_cannot_be_written_is_named_and_can_be_read() {
+fn errors_on_a_read_only_disk_name_the_path_and_reading_works() {
     let place = Place::new(3);
     let Some(disk) = Disk::mount(place.path("disk"), "4m") else { return };
     Detector::load(models().path("calibrated")).unwrap().save(disk.path("model")).unwrap();

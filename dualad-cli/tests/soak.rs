@@ -1,6 +1,6 @@
-//! Many inspections: memory does not grow, and the last answer is the first one's.
+//! Many inspections: memory does not grow, and the answers do not change.
 //!
-//! `DUALAD_SOAK=100000` inspects as many images as `docs/reliability.md` says; without it, some hundred.
+//! `DUALAD_SOAK=100000` sets the number of inspections to that in `docs/reliability.md`. Default: 800.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stdout)]
@@ -27,8 +27,8 @@ use support::program::program;
 use support::recipe::recipe;
 
 const THREADS: usize = 4;
-/// What allocators and threads may still take after the first tenth, in bytes.
-const MOST_GROWTH: u64 = 8 << 20;
+/// The largest growth of memory after the first tenth of the inspections, in bytes: allocators and threads take some.
+const MAX_GROWTH: u64 = 8 << 20;
 
 fn inspections() -> usize {
     std::env::var("DUALAD_SOAK").map_or(800, |count| count.parse().unwrap())
@@ -44,13 +44,13 @@ fn model(folder: &Path) -> (PathBuf, Vec<PathBuf>) {
     (model, dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect())
 }
 
-/// Memory that a process holds, in bytes.
+/// Returns the resident memory of a process, in bytes.
 fn resident(process: &str) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
     4096 * statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
 }
 
-/// `ask` of one image after the other from several threads, each with a state of its own; the answers must be `expected`.
+/// Calls `ask` with one image after the other, from several threads with a state each. The answers must be `expected`.
 fn soak<S>(
     what: &str,
     process: &str,
@@ -82,11 +82,11 @@ fn soak<S>(
     let (before, after) = (warm.into_inner() as u64, resident(process));
     let seconds = begun.elapsed().as_secs_f64();
     println!("{what}: {count} inspections in {seconds:.0} s; {before} bytes after the first tenth, {after} at the end");
-    assert!(after <= before + MOST_GROWTH, "memory grew from {before} to {after} bytes");
+    assert!(after <= before + MAX_GROWTH, "memory grew from {before} to {after} bytes");
 }
 
 #[test]
-fn a_detector_answers_the_same_for_ever() {
+fn a_detector_repeats_its_answers_in_constant_memory() {
     let folder = tempfile::tempdir().unwrap();
     let (model, images) = model(folder.path());
     let detector = Detector::load(&model).unwrap();
@@ -104,7 +104,7 @@ impl Drop for Server {
     }
 }
 
-/// Posts an image on a connection that is kept.
+/// Posts an image on a kept-alive connection and returns the body of the answer.
 fn post(stream: &mut BufReader<TcpStream>, image: &[u8]) -> String {
     let head = format!("POST /inspect HTTP/1.1\r\nHost: soak\r\nContent-Length: {}\r\n\r\n", image.len());
     stream.get_mut().write_all(&[head.as_bytes(), image].concat()).unwrap();
@@ -125,12 +125,12 @@ fn post(stream: &mut BufReader<TcpStream>, image: &[u8]) -> String {
 }
 
 #[test]
-fn a_server_answers_the_same_for_ever() {
+fn a_server_repeats_its_answers_in_constant_memory() {
     let folder = tempfile::tempdir().unwrap();
     let (model, images) = model(folder.path());
     let images: Vec<Vec<u8>> = images.iter().map(|image| std::fs::read(image).unwrap()).collect();
     let mut command = program("serve");
-    // One image at a time: to the bit, numbers depend on what else is in a batch.
+    // One image at a time: the last bits of a score depend on the other images of a batch.
     command.arg("--model").arg(&model).args(["--port", "0", "--threads", "2", "--batch", "1"]);
     let mut server = Server(command.stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();

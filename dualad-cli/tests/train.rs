@@ -27,7 +27,7 @@ use support::output::{succeed, text, wait_for};
 use support::parts::write_parts;
 use support::program::program;
 
-/// A folder with a dataset, a configuration and a cache.
+/// A folder with a data set, a configuration and a cache.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -44,7 +44,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// A run into the folder `out`.
+    /// Returns a training run into the folder `out`.
     fn command(&self, out: &str) -> Command {
         let mut command = program("train");
         command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
@@ -57,14 +57,14 @@ impl Place {
         fs::read(self.path(out).join("model.safetensors")).unwrap()
     }
 
-    /// The result without what no two runs have in common.
+    /// Returns the result without the times, which differ from run to run.
     fn result(&self, out: &str) -> Value {
         let mut result = json(&self.path(out).join("report.json"));
         result.as_object_mut().unwrap().remove("seconds");
         result
     }
 
-    /// The cache's entries.
+    /// Returns the content of every cache entry.
     fn cached(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
         for folder in fs::read_dir(self.path("cache/features")).unwrap() {
@@ -81,7 +81,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// Runs to the end, which must be one line on stderr.
+/// Runs a command that must fail with this exit status and returns its stderr, one line for status 1.
 fn fail(command: &mut Command, code: i32) -> String {
     let output = command.output().unwrap();
     let stderr = text(&output.stderr);
@@ -124,7 +124,7 @@ fn a_run_leaves_a_model_a_report_and_heat_maps() {
     assert!(result["categories"]["gear"]["image_auroc"].is_number());
     assert_eq!(json(&out.join("report.json"))["seconds"].as_object().unwrap().len(), 3);
 
-    // Measured again, the model gives the same.
+    // A second evaluation gives the same metrics.
     let mut again = program("train");
     again.args(["--eval-only", "--json", "-", "--data"]).arg(place.path("data")).arg("--out").arg(&out);
     again.arg("--cache").arg(place.path("cache"));
@@ -139,7 +139,7 @@ fn the_second_run_takes_its_features_from_the_cache_and_no_cache_changes_nothing
     let place = Place::new();
     succeed(&mut place.command("first"));
     let cached = place.cached();
-    // 6 training images; 2 good and 7 defective ones of each category, some of them perhaps twice.
+    // 6 training images; 2 good and 7 defective ones of each category, some of which may be equal.
     assert!(cached.len() > 6, "{}", cached.len());
     let written = |path: &PathBuf| fs::metadata(path).unwrap().modified().unwrap();
     let times: Vec<_> = cached.keys().map(written).collect();
@@ -158,7 +158,7 @@ fn the_second_run_takes_its_features_from_the_cache_and_no_cache_changes_nothing
 }
 
 #[test]
-fn a_damaged_cache_is_mended() {
+fn damaged_cache_entries_are_computed_again() {
     let place = Place::new();
     succeed(&mut place.command("first"));
     let whole = place.cached();
@@ -218,7 +218,7 @@ fn a_signal_saves_the_run_and_resuming_gives_the_same_bits() {
         );
         assert!(!place.path(signal).join("model.safetensors").exists());
 
-        // Not with another recipe, nor with other images.
+        // A resumed run must have the same recipe and images.
         let error = fail(place.command(signal).args(epochs).args(["--resume", "--batch-size", "3"]), 1);
         assert!(error.contains("train.batch_size is 3 now, and was 4 there"), "{error}");
         let error = fail(place.command(signal).args(epochs).args(["--resume", "--categories", "plate"]), 1);
@@ -282,7 +282,7 @@ fn visa_reads_its_own_layout() {
 }
 
 #[test]
-fn bad_usage_is_2_and_anything_else_a_line() {
+fn bad_usage_ends_with_status_2_and_other_errors_with_one_line() {
     let place = Place::new();
     for flags in [
         &["--epochs", "0"][..],
@@ -368,9 +368,9 @@ fn the_example_trains_the_same_model_and_evaluate_measures_it() {
     assert!(!place.path("evaluation/config.json").exists(), "the model is not copied");
 }
 
-/// Every layout is found, and can be forced.
+/// A folder of images is detected, and the layout can be forced.
 #[test]
-fn a_folder_of_images_is_a_layout_too() {
+fn a_folder_of_images_is_detected_and_can_be_forced() {
     let place = Place::new();
     let folder = place.path("data/gear/train/good");
     let run = |layout: &str, out: &str| {
@@ -389,7 +389,7 @@ fn a_folder_of_images_is_a_layout_too() {
 }
 
 #[test]
-fn what_an_earlier_run_left_is_kept_or_goes() {
+fn files_of_an_earlier_run_are_set_aside_or_removed() {
     let place = Place::new();
     succeed(&mut place.command("out"));
     let checkpoint = fs::read(place.path("out/checkpoint.safetensors")).unwrap();
@@ -398,7 +398,7 @@ fn what_an_earlier_run_left_is_kept_or_goes() {
     fs::write(place.path("out/.dualad-unfinished-abc"), b"a killed process").unwrap();
     fs::write(place.path("out/heatmaps/mine.txt"), b"not the run's").unwrap();
 
-    // Anew, without test images: no report and no heat maps of the earlier model stay beside the new one.
+    // A new run without test images leaves no report and no heat maps of the earlier model.
     for product in ["gear", "plate"] {
         for part in ["test", "ground_truth"] {
             fs::remove_dir_all(place.path("data").join(product).join(part)).unwrap();
@@ -418,7 +418,7 @@ fn what_an_earlier_run_left_is_kept_or_goes() {
 }
 
 #[test]
-fn a_json_file_that_cannot_be_is_refused_before_the_run() {
+fn a_json_file_that_cannot_be_written_is_refused_before_the_run() {
     let place = Place::new();
     for (path, reason) in [
         (place.path("nowhere/result.json"), "there is no folder"),
@@ -434,7 +434,7 @@ fn a_json_file_that_cannot_be_is_refused_before_the_run() {
 }
 
 #[test]
-fn parameters_that_are_not_finite_end_the_run_with_its_step() {
+fn parameters_that_are_not_finite_end_the_run_and_name_the_step() {
     let place = Place::new();
     let error = fail(place.command("out").args(["--epochs", "1", "--learning-rate", "1e308"]), 1);
     assert!(error.contains("training step") && error.contains("learning rate"), "{error}");
@@ -442,7 +442,7 @@ fn parameters_that_are_not_finite_end_the_run_with_its_step() {
 }
 
 #[test]
-fn the_documentations_recipe_is_one() {
+fn the_recipe_in_the_documentation_is_valid() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/training.md");
     let text = fs::read_to_string(docs).unwrap();
     let recipe = text.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
@@ -453,7 +453,7 @@ fn the_documentations_recipe_is_one() {
 }
 
 #[test]
-fn what_is_wrong_with_the_dataset_is_said_first() {
+fn problems_of_the_data_set_are_reported_before_training() {
     let place = Place::new();
     fs::remove_file(place.path("data/gear/ground_truth/stain/000_mask.png")).unwrap();
     let output = succeed(&mut place.command("out"));

@@ -53,7 +53,7 @@ impl Place {
         command.output().unwrap()
     }
 
-    /// What `detect` says of an image, less its name.
+    /// Returns the line of `detect` for an image, without the image's name.
     fn expected(&self, image: &Path) -> Value {
         let output = self.detect(&["--json", "-"], &[image]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -103,7 +103,7 @@ fn detect_answers_in_order_and_goes_on_after_a_bad_image() {
 fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
     let place = Place::new();
     let (maps, file) = (place.path("maps"), place.path("lines.json"));
-    // Two images of one name.
+    // Two images with the same file name.
     let twin = place.path("twin");
     fs::create_dir(&twin).unwrap();
     let twin = twin.join(place.images[0].file_name().unwrap());
@@ -122,7 +122,7 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
         assert_eq!(line["category"], "gear");
         assert_eq!(line["verdict"]["source"]["kind"], "category");
     }
-    // No image is replaced by its heat map.
+    // A heat map does not replace an image.
     let folder = twin.parent().unwrap().display().to_string();
     let before = fs::read(&twin).unwrap();
     let output = place.detect(&["--heatmaps", &folder], &[&twin]);
@@ -130,7 +130,7 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("would replace an image"));
     assert_eq!(fs::read(&twin).unwrap(), before);
 
-    // For people.
+    // Text.
     let output = place.detect(&[], &[&place.images[0]]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.lines().count() == 1 && text.contains("rejects from"), "{text}");
@@ -151,9 +151,8 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
     assert_eq!(program("inspect").args(["--model", "x"]).output().unwrap().status.code(), Some(2));
 }
 
-/// Thresholds are set anew, from good images alone and with defective ones, and `detect` goes by them.
 #[test]
-fn what_is_read_is_not_written_over() {
+fn files_that_are_read_are_not_replaced() {
     let place = Place::new();
     let (image, model) = (place.path("image.png"), place.path("model"));
     fs::copy(&place.images[0], &image).unwrap();
@@ -178,9 +177,9 @@ fn what_is_read_is_not_written_over() {
     assert!(String::from_utf8(error.stderr).unwrap().contains("there is no folder"));
 }
 
-/// Products that a model was not trained on have no thresholds, and no say in the pooled ones.
+/// Images of products that a model was not trained on set no thresholds, and do not count in the pooled ones.
 #[test]
-fn calibrate_leaves_out_what_the_model_does_not_know() {
+fn calibrate_leaves_out_unknown_products() {
     let place = Place::new();
     let calibrate = |data: &Path| {
         let mut command = program("calibrate");
@@ -202,8 +201,9 @@ fn calibrate_leaves_out_what_the_model_does_not_know() {
     assert!(found["pooled"]["reject"].is_number() && found["categories"].as_object().unwrap().is_empty(), "{found}");
 }
 
+/// Thresholds are set with good images alone and with defective ones, and `detect` decides by them.
 #[test]
-fn calibrate_changes_what_detect_decides() {
+fn calibrate_changes_the_decisions_of_detect() {
     let place = Place::new();
     let calibrate = |options: &[&str]| {
         let mut command = program("calibrate");
@@ -232,7 +232,7 @@ fn calibrate_changes_what_detect_decides() {
     assert_eq!(said["categories"]["gear"]["normal_images"], 8);
     assert_ne!(decision()["reject"], first["reject"]);
 
-    // By hand.
+    // Thresholds written by hand.
     fs::write(place.path("model/calibration.json"), r#"{"pooled": {"reject": 1e-6}}"#).unwrap();
     assert_eq!(decision()["decision"], "reject");
     fs::write(place.path("model/calibration.json"), r#"{"pooled": {"reject": 1e9}}"#).unwrap();
@@ -241,7 +241,7 @@ fn calibrate_changes_what_detect_decides() {
     let output = place.detect(&[], &[&place.images[0]]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("calibration.json"));
-    // What is damaged does not keep new ones from being set.
+    // New thresholds replace a damaged file.
     assert!(calibrate(&["--quantile", "1"]).status.success());
     assert_eq!(place.detect(&[], &[&place.images[0]]).status.code(), Some(0));
     for options in [&["--quantile", "2"][..], &["--recall", "0"], &["--false-alarm-rate", "0.1", "--confidence", "1"]] {
@@ -250,7 +250,7 @@ fn calibrate_changes_what_detect_decides() {
     assert_eq!(calibrate(&["--quantile", "0.9", "--recall", "0.9"]).status.code(), Some(2));
 }
 
-/// A `watch` that is ended with the test.
+/// A `watch` process, killed when it is dropped.
 struct Watch {
     child: Child,
     lines: Receiver<Value>,
@@ -269,7 +269,7 @@ impl Watch {
                 let _ = sender.send(serde_json::from_str(&line.unwrap()).unwrap());
             }
         });
-        // It says so once it has looked at what is there.
+        // The line comes after the first listing of the folder.
         let mut ready = String::new();
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut ready).unwrap();
         assert!(ready.starts_with("watching"), "{ready}");
@@ -299,7 +299,7 @@ impl Drop for Watch {
 }
 
 #[test]
-fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
+fn watch_inspects_new_images_and_waits_for_half_written_ones() {
     let place = Place::new();
     let incoming = place.path("incoming");
     fs::copy(&place.images[3], incoming.join("old.png")).unwrap();
@@ -316,7 +316,7 @@ fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
     assert_eq!(line["heatmap"], place.path("out/a.png.png").display().to_string());
     assert_eq!(image::open(place.path("out/a.png.png")).unwrap().width(), 64);
 
-    // Half of it, a pause in which it does not change, and the rest.
+    // Half of an image, a pause, and the rest.
     let bytes = fs::read(&place.images[1]).unwrap();
     let half = incoming.join("b.png");
     fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
@@ -325,7 +325,7 @@ fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
     let line = watch.line();
     assert_eq!((line["image"].as_str(), bare(line.clone())), (half.to_str(), place.expected(&place.images[1])));
 
-    // One that never becomes whole is said once; neither other files nor folders are.
+    // An image that is never completed is reported once. Other files and folders are ignored.
     let torn = incoming.join("c.png");
     fs::write(&torn, &bytes[..bytes.len() / 2]).unwrap();
     fs::write(incoming.join("notes.txt"), "text").unwrap();
@@ -337,11 +337,11 @@ fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
     assert!(place.path("out/c.png.json").exists() && !place.path("out/c.png.png").exists());
     assert!(watch.quiet());
 
-    // Another image under an old name.
+    // Another image under the name of an earlier one.
     fs::write(&whole, &bytes).unwrap();
     assert_eq!(bare(watch.line()), place.expected(&place.images[1]));
 
-    // Many at once, and all of them in time.
+    // Many images at once.
     for (index, image) in place.images.iter().cycle().take(20).enumerate() {
         let temporary = incoming.join(format!(".{index}"));
         fs::copy(image, &temporary).unwrap();
@@ -352,7 +352,7 @@ fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
     names.dedup();
     assert_eq!(names.len(), 20);
 
-    // The folder goes away and comes back.
+    // The folder is moved away and created again.
     let away = place.path("away");
     fs::rename(&incoming, &away).unwrap();
     std::thread::sleep(Duration::from_millis(300));
@@ -364,9 +364,9 @@ fn watch_inspects_what_is_new_and_waits_for_what_is_half_written() {
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
 }
 
-/// One picture that nothing can be written for, one without content, and the pictures after them.
+/// An image whose results cannot be written and an empty one are reported, and later images are inspected.
 #[test]
-fn watch_goes_on_after_what_it_cannot_write_or_read() {
+fn watch_continues_after_images_that_cannot_be_read_or_written_for() {
     let place = Place::new();
     let watch = Watch::start(&place, &["--retry-for", "0"]);
     let long = format!("{}.png", "a".repeat(250));
@@ -383,7 +383,7 @@ fn watch_goes_on_after_what_it_cannot_write_or_read() {
 }
 
 #[test]
-fn watch_takes_what_is_there_when_asked_and_refuses_what_cannot_be() {
+fn watch_inspects_existing_images_on_request_and_refuses_bad_folders() {
     let place = Place::new();
     fs::copy(&place.images[0], place.path("incoming/old.png")).unwrap();
     let watch = Watch::start(&place, &["--existing", "--category", "gear"]);

@@ -1,4 +1,4 @@
-//! Holds the library against numbers that the published PyTorch code, torchvision and timm computed.
+//! Compares the library with values that the published PyTorch code, torchvision and timm computed.
 //!
 //! ```sh
 //! cargo run --release --example parity -- --goldens DIR
@@ -22,7 +22,7 @@ use dualad::candle_core::Device;
 
 use dualad_cli::{CommonArgs, Result};
 
-/// Compare this library with golden numbers and print the largest error of each tensor, relative to the tensor's
+/// Compare this library with golden values and print the largest error of each tensor, relative to the tensor's
 /// largest magnitude
 #[derive(Debug, Parser)]
 #[command(name = "parity", version)]
@@ -34,17 +34,17 @@ struct Args {
     common: CommonArgs,
 }
 
-/// A file's checks: an error for each tensor's name.
+/// The largest error of each tensor of a file, by name.
 type Errors = BTreeMap<String, f64>;
 
-/// Checks one file on a device, and says now and then what it is at.
+/// A function that checks one file on a device, and reports the check at hand.
 type Run = fn(&Path, &Device, &dyn Fn(&str)) -> Result<Errors>;
 
-/// How one golden file is checked, and how large its errors may be.
+/// The check of one kind of golden file.
 struct Check {
-    /// What the file's name begins with, and its ending.
+    /// The start and the end of the file's name.
     file: (&'static str, &'static str),
-    /// What the result is called; the file's own name, if nothing.
+    /// The name of the result. Default: the file's name without its extension.
     name: Option<&'static str>,
     run: Run,
     tolerance: fn(&str) -> f64,

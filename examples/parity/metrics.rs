@@ -41,7 +41,7 @@ pub(crate) fn check(path: &Path, _device: &Device, _progress: &dyn Fn(&str)) -> 
                 ("f1_max", false) => measured.metrics.pixel_f1_max,
                 ("aupro_exact", false) => measured.metrics.pixel_aupro,
                 ("aupro_200", false) => measured.metrics.pixel_aupro_200,
-                // How many regions there are is seen in the AUPRO.
+                // The number of regions shows in the AUPRO.
                 ("regions", false) => continue,
                 _ => return Err(format!("{set}: an unknown metric, {name}").into()),
             };

@@ -52,6 +52,9 @@ pub struct TrainArgs {
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) selection: DataArgs,
+    /// Skip the check of every file of the data set; a resumed run skips it, too
+    #[arg(long)]
+    pub(crate) no_check: bool,
     /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data: filter-bank, which needs no weights]
     #[arg(long, value_name = "NAME", value_parser = backbones())]
     pub(crate) backbone: Option<Backbone>,

@@ -38,7 +38,8 @@ pub(super) fn run(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
 /// Measures the model in `--out`.
 fn evaluate_only(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
     let TrainArgs { selection, out, features, common, .. } = args;
-    let job = Job { data: args.data.as_deref(), selection, out, heat_maps: args.heatmaps, features, common };
+    let check = !args.no_check;
+    let job = Job { data: args.data.as_deref(), selection, check, out, heat_maps: args.heatmaps, features, common };
     job.run(|| load(args), cancel)
 }
 
@@ -130,8 +131,8 @@ impl Run<'_> {
             None => data::generate(&self.args.out)?,
         };
         let dataset = self.args.selection.open(&root)?;
-        if !resume {
-            self.args.selection.check(&dataset, self.cancel)?;
+        if !resume && !self.args.no_check {
+            data::check(&dataset, self.cancel)?;
         }
         Ok(dataset)
     }

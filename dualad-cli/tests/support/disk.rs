@@ -5,11 +5,11 @@ use std::process::Command;
 
 use super::output::wait_for;
 
-/// A disk of its own, if this may have one.
+/// A small temporary disk, if this process may mount one.
 pub(crate) struct Disk(pub(crate) PathBuf);
 
 impl Disk {
-    /// Of so many bytes (`2m`), at a folder that is made.
+    /// Mounts a disk of this size, such as `2m`, at a new folder.
     pub(crate) fn mount(folder: PathBuf, size: &str) -> Option<Self> {
         std::fs::create_dir(&folder).unwrap();
         let size = format!("size={size}");
@@ -25,7 +25,7 @@ impl Disk {
         self.0.join(name)
     }
 
-    /// Fills it to the last byte, until the file that is returned is removed.
+    /// Fills the disk to the last byte. Returns the file to remove.
     pub(crate) fn fill(&self) -> PathBuf {
         let path = self.path("hog");
         let mut hog = std::fs::File::create(&path).unwrap();
@@ -33,7 +33,7 @@ impl Disk {
         path
     }
 
-    /// From now on nothing can be written to it.
+    /// Makes the disk read-only.
     pub(crate) fn seal(&self) {
         assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap().success());
     }

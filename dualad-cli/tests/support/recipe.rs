@@ -4,7 +4,7 @@ use dualad::Variant;
 use dualad::backbones::Backbone;
 use dualad::recipe::Recipe;
 
-/// A network small enough for a test: 64 x 64 pixels.
+/// Returns a recipe with a small network for 64 x 64 pixels.
 pub(crate) fn recipe() -> Recipe {
     let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
     recipe.network = recipe
