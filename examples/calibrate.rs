@@ -4,6 +4,8 @@
 //! cargo run --release --example calibrate -- model data        # the test images of a data set
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use dualad::calibration::{Calibrator, Rule};
 use dualad::data::{Cancel, Dataset, Split};
 use dualad::detector::Request;

@@ -5,6 +5,8 @@
 //! cargo run --release --example features_and_metrics -- data
 //! ```
 
+#![allow(clippy::print_stdout)]
+
 use dualad::backbones::Backbone;
 use dualad::data::image::Preprocess;
 use dualad::data::{Dataset, Split};

@@ -4,6 +4,8 @@
 //! cargo run --release --example inspect_camera_buffer -- model
 //! ```
 
+#![allow(clippy::print_stdout)]
+
 use dualad::Detector;
 use dualad::data::image::{PixelFormat, RawImage};
 use dualad::detector::Request;

@@ -4,6 +4,8 @@
 //! cargo run --release --example swap_model -- model new-model part.png
 //! ```
 
+#![allow(clippy::print_stdout)]
+
 use std::sync::RwLock;
 
 use dualad::Detector;

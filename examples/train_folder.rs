@@ -4,6 +4,8 @@
 //! cargo run --release --example train_folder -- parts model        # parts/gear/*.png, parts/plate/*.png, ...
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
 use dualad::Detector;
 use dualad::fit::FitProgress;
 

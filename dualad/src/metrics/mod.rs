@@ -6,7 +6,7 @@
 //!
 //! - Image metrics need a normal and an anomalous image, pixel metrics a normal and an anomalous pixel.
 //! - An anomalous image without a mask leaves the pixel metrics of its category, and the pooled ones, undefined. Without it they
-//! would measure another test set than the image metrics.
+//!   would measure another test set than the image metrics.
 //! - The paper's sampled AUPRO needs two thresholds with different false-positive rates below 0.3.
 
 mod aupro;
