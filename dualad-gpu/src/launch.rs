@@ -23,7 +23,7 @@ pub(crate) struct Launch {
     pub(crate) threads: usize,
     /// Bytes of memory that the threads of a group share.
     pub(crate) shared_bytes: usize,
-    /// How many of the inputs, counted from the last, the kernel changes in place.
+    /// Number of inputs, counted from the last, that the kernel changes in place.
     pub(crate) changed_inputs: usize,
 }
 

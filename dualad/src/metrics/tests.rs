@@ -44,7 +44,7 @@ fn close(found: Metric, expected: f64) -> bool {
     found.is_ok_and(|found| (found - expected).abs() < 1e-11)
 }
 
-/// What the plain form makes of one set of images, held to what was measured.
+/// Compares the metrics of a set of images with those of the plain form.
 fn hold(measured: &Measured, images: &[&Image]) {
     let metrics = &measured.metrics;
     assert_eq!(measured.images, images.len());

@@ -10,14 +10,14 @@ use crate::metrics::{Curves, Evaluation, Measured, Metric, Metrics, Point, Undef
 use crate::recipe::Preset;
 use crate::report::{ImageResult, Report};
 
-/// How a category is made up.
+/// A category of the sample report.
 pub(crate) struct Made {
     pub(crate) name: String,
     /// Images without a defect.
     pub(crate) normal: usize,
     /// Types of defect, and how many images have each.
     pub(crate) defects: Vec<(String, usize)>,
-    /// How far anomalous images lie above normal ones, in deviations.
+    /// Distance between the mean scores of anomalous and normal images, in standard deviations.
     pub(crate) distance: f64,
     pub(crate) masks: bool,
 }
