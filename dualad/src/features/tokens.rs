@@ -8,6 +8,7 @@ use dualad_backbones::FeatureExtractor;
 #[cfg(feature = "train")]
 use dualad_backbones::TOKEN_STRIDE;
 use dualad_data::image::{Picture, Preprocess};
+#[cfg(feature = "train")]
 use dualad_kernels::are_finite;
 use rayon::prelude::*;
 
