@@ -1,5 +1,6 @@
 #!/bin/sh
-# How large the smallest program with a detector is, and how many crates it is made of: without the hub, and with it.
+# The size of the smallest program with a detector and its number of crates, for three sets of cargo features: none, the
+# common image formats, and the default.
 #
 #     tools/checks/size.sh
 set -eu
@@ -19,7 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 RUST
 cp "$root/Cargo.lock" "$folder/"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
-for features in false true; do
+for features in none "png jpeg" default; do
+    case "$features" in
+        none) options='default-features = false' ;;
+        default) options='default-features = true' ;;
+        *) options="default-features = false, features = [$(printf '"%s", ' $features)]" ;;
+    esac
     cat > "$folder/Cargo.toml" <<TOML
 [package]
 name = "smallest"
@@ -27,7 +33,7 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-dualad = { path = "$root/dualad", default-features = $features }
+dualad = { path = "$root/dualad", $options }
 
 [profile.release]
 strip = true
@@ -37,5 +43,5 @@ TOML
     cargo build --release --quiet --manifest-path "$folder/Cargo.toml"
     crates=$(cargo tree --manifest-path "$folder/Cargo.toml" --edges normal --prefix none --no-dedupe | sort -u | grep -vc '^smallest ')
     bytes=$(wc -c < "$CARGO_TARGET_DIR/release/smallest")
-    echo "default features: $features; $crates crates, $bytes bytes"
+    echo "features: $features; $crates crates, $bytes bytes"
 done
