@@ -39,7 +39,9 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
             Error::Data(data::Error::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Error::Data(data::Error::Unsupported { .. }) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Error::Data(data::Error::Unsupported { .. } | data::Error::FormatDisabled { .. }) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
             Error::Data(_) => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };

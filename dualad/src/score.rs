@@ -3,6 +3,7 @@
 //! a_s = sqrt(mean over the channels of stage s of (r_s - x_s)^2); A = product over s of a_s, upsampled
 
 use candle_core::{D, Device, Result, Tensor};
+use dualad_backbones::TOKEN_STRIDE;
 
 use crate::bilinear;
 use crate::config::Combination;
@@ -10,8 +11,6 @@ use crate::ops::{combined_errors, squared_errors};
 
 /// The side of the average pool of the image score, in pixels.
 pub(crate) const POOL: usize = 16;
-/// The side of a token, in pixels.
-const STRIDE: usize = 16;
 
 /// The limit of every error and partial product: beyond it, a product of stages could be infinite, and its upsampling NaN.
 pub(crate) const MAX_ERROR: f64 = 1e18;
@@ -88,7 +87,7 @@ struct Matrix {
     values: Vec<f32>,
 }
 
-/// The matrices of one axis: bilinear upsampling by [`STRIDE`] with aligned corners, and the same followed by the mean of [`POOL`]
+/// The matrices of one axis: bilinear upsampling by [`TOKEN_STRIDE`] with aligned corners, and the same followed by the mean of [`POOL`]
 /// pixels.
 struct Axis {
     upsample: Matrix,
@@ -97,7 +96,7 @@ struct Axis {
 
 impl Axis {
     fn new(cells: usize) -> Self {
-        let pixels = cells * STRIDE;
+        let pixels = cells * TOKEN_STRIDE;
         let mut upsample = vec![0.0f64; pixels * cells];
         for pixel in 0..pixels {
             // Aligned corners: the centers of the outermost cells and pixels coincide.

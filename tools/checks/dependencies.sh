@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 
 version=0.20.2
 if ! cargo deny --version 2>/dev/null | grep -q "$version"; then
-    # It runs once: optimising it takes longer than it saves.
+    # It runs once: optimizing it takes longer than it saves.
     CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
         CARGO_PROFILE_RELEASE_DEBUG=false cargo install cargo-deny --version "$version" --locked --quiet
 fi
