@@ -57,7 +57,7 @@ pub struct ImageScores {
 /// # let folder = std::env::temp_dir().join(format!("dualad-doc-test-set-{}", std::process::id()));
 /// # let categories = vec![Category::Gear];
 /// # let options = Options { size: 64, train: 1, test_good: 1, test_per_defect: 1, categories, ..Options::default() };
-/// # synthetic::write(&folder, &options, |_progress| {})?;
+/// # synthetic::write(&folder, &options, |_done, _total| {})?;
 /// # let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::FilterBank)
 /// #     .with_grid([4, 4])
 /// #     .with_neighbor_mask(Some([1, 1]))
