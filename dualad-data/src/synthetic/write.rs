@@ -21,7 +21,7 @@ const MAX_PICTURES: usize = 100_000;
 /// The description for people. MVTec AD has a file of the same name.
 const README: &str = "readme.txt";
 
-/// The options of [`write`].
+/// The options of [`write()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The seed of all pictures.
@@ -123,7 +123,7 @@ impl Job {
     }
 }
 
-/// The result of [`write`].
+/// The result of [`write()`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
