@@ -21,8 +21,8 @@
 //! ```
 //!
 //! # Threads
-//! An extractor is `Send + Sync`; calls do not affect one another's results. On the CPU it computes on candle's and rayon's global
-//! thread pools.
+//! An extractor is `Send + Sync`; calls do not affect one another's results. On the CPU its kernels run on the current
+//! rayon pool (`ThreadPool::install`); candle chooses the threads of its own operations.
 //!
 //! # Features
 //! - `hub` (default): weights from the Hugging Face hub. Without it, the crate has no network code.

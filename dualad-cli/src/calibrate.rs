@@ -33,16 +33,16 @@ pub(crate) struct Args {
     /// Confidence of --false-alarm-rate
     #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
     confidence: f64,
-    /// Reject above this quantile of the good images' scores
+    /// Reject at or above this quantile of the good images' scores
     #[arg(long, value_name = "SHARE")]
     quantile: Option<f64>,
-    /// Reject from the score with the best F1 on; needs defective images
+    /// Reject at or above the score with the best F1; needs defective images
     #[arg(long)]
     f1_max: bool,
-    /// Reject this share of the defective images; needs defective images
+    /// Reject at least this share of the defective images; needs defective images
     #[arg(long, value_name = "SHARE")]
     recall: Option<f64>,
-    /// Ask for a review above this quantile of the good images' scores
+    /// Ask for a review at or above this quantile of the good images' scores
     #[arg(long, value_name = "SHARE")]
     review_quantile: Option<f64>,
     /// File to write [default: calibration.json in the model's folder]
@@ -132,7 +132,7 @@ fn of_the_model<'a>(samples: Vec<&'a Sample>, known: &[String]) -> Result<(Vec<&
         }
         _ => {
             let names = known.join(", ");
-            note(&format!("note: {listed} is none of {names}: its images set the pooled thresholds alone"));
+            note(&format!("note: {listed} is not one of {names}; its images set only the pooled thresholds"));
             Ok((samples, Some(None)))
         }
     }

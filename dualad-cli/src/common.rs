@@ -1,4 +1,4 @@
-//! Parts that every subcommand shares: the flags for device, seed and JSON, output, and the one line for an error.
+//! Parts that the subcommands share: the flags for device, seed and JSON, output, and the one line for an error.
 
 use std::error::Error;
 use std::io::Write;
@@ -24,7 +24,7 @@ pub enum DeviceName {
     Metal,
 }
 
-/// The flags of every subcommand.
+/// The flags of the subcommands that compute on a device.
 #[derive(Debug, Args)]
 pub struct CommonArgs {
     /// Device to compute on
@@ -33,7 +33,7 @@ pub struct CommonArgs {
     /// Seed of random numbers; subcommands without any ignore it [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Also write the result as JSON to FILE; `-` prints it instead of text
+    /// Write the result as JSON to FILE; `-` prints it instead of text, and `watch` takes only `-`
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -129,7 +129,7 @@ pub(crate) fn check_output<'a>(flag: &str, path: &Path, needed: impl IntoIterato
 pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         let name = path.display();
-        return Err(format!("cannot write {name}: there is something else than a file; `-` is standard output").into());
+        return Err(format!("cannot write {name}: it exists and is not a regular file; `-` is standard output").into());
     }
     Ok(())
 }

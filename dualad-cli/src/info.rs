@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::common::{JsonArgs, Result, print};
 use crate::model::{from_hub, model_folder};
 
-/// Describe a saved model: its network, its training, and its thresholds with what they promise
+/// Describe a saved model: its network, its training, its thresholds and their guarantees
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A trained model: its folder, or owner/name on the Hugging Face hub
@@ -98,9 +98,10 @@ fn sentence(verb: &str, threshold: f32, method: Option<&ThresholdMethod>) -> Str
         _ => "a rule that this version does not know".into(),
     };
     let mut text = format!("{verb} from {threshold:.4}, by the rule: {rule}");
-    if let Some(alarms) = method.false_alarms {
+    // The bound is too low for F1Max: that rule looks at the normal scores.
+    if let Some(alarms) = method.false_alarms.filter(|_| method.rule != Rule::F1Max) {
         let (rate, confidence) = (100.0 * alarms.rate_at_most, 100.0 * alarms.confidence);
-        text += &format!("; reaches at most {rate:.2} % of good parts, with {confidence} % confidence");
+        text += &format!("; at most {rate:.2} % of good parts are at or above it, with {confidence} % confidence");
     }
     text
 }

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Images to inspect
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Product on the images; its thresholds decide [default: the pooled thresholds decide]
+    /// Product in the images; its thresholds are used [default: the pooled thresholds are used]
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
     /// Folder for heat maps, one for each image

@@ -138,3 +138,29 @@ fn every_link_leads_to_a_file() {
     }
     assert!(links > 40, "{links} links");
 }
+
+#[test]
+fn the_tests_that_reliability_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = String::new();
+    let mut folders: Vec<PathBuf> = ["dualad", "dualad-backbones", "dualad-cli", "dualad-store"]
+        .iter()
+        .flat_map(|name| ["src", "tests"].map(|part| root.join(name).join(part)))
+        .collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let document = std::fs::read_to_string(root.join("docs/reliability.md")).unwrap();
+    let names: Vec<&str> = document.split('`').filter(|name| name.matches('_').count() >= 3).collect();
+    for name in &names {
+        assert!(sources.contains(&format!("fn {name}(")), "docs/reliability.md: there is no test {name}");
+    }
+    assert!(names.len() >= 8, "{} names", names.len());
+}

@@ -422,7 +422,7 @@ fn a_json_file_that_cannot_be_written_is_refused_before_the_run() {
     let place = Place::new();
     for (path, reason) in [
         (place.path("nowhere/result.json"), "there is no folder"),
-        (place.path("data"), "something else than a file"),
+        (place.path("data"), "not a regular file"),
         (place.path("out/checkpoint.safetensors"), "a file of its own"),
         (place.path("out/train.jsonl"), "a file of its own"),
     ] {

@@ -197,7 +197,7 @@ fn calibrate_leaves_out_unknown_products() {
     assert!(said.contains("left out") && said.contains("other"), "{said}");
     assert_eq!(found, expected);
     let (said, found) = calibrate(&place.path("data/gear/train/good"));
-    assert!(said.contains("pooled thresholds alone"), "{said}");
+    assert!(said.contains("only the pooled thresholds"), "{said}");
     assert!(found["pooled"]["reject"].is_number() && found["categories"].as_object().unwrap().is_empty(), "{found}");
 }
 
@@ -366,7 +366,7 @@ fn watch_inspects_new_images_and_waits_for_half_written_ones() {
 
 /// An image whose results cannot be written and an empty one are reported, and later images are inspected.
 #[test]
-fn watch_continues_after_images_that_cannot_be_read_or_written_for() {
+fn watch_continues_after_failed_images() {
     let place = Place::new();
     let watch = Watch::start(&place, &["--retry-for", "0"]);
     let long = format!("{}.png", "a".repeat(250));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
 
-/// A flag that ends work early, from any thread. Clones share the flag.
+/// A handle that ends work early, from any thread. Clones share its state.
 ///
 /// ```
 /// let cancel = dualad_data::Cancel::default();

@@ -38,7 +38,8 @@ pub enum FindingKind {
     MaskSize,
     /// Fatal: a category has no normal training images.
     NoNormalImages,
-    /// Warning: an anomalous image has no mask. It is left out of the pixel metrics.
+    /// Warning: an anomalous image has no mask. The pixel metrics of its category and the pooled ones are
+    /// undefined.
     MissingMask,
     /// Warning: a mask has no image.
     UnpairedMask,

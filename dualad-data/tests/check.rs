@@ -178,7 +178,7 @@ fn the_masks_of_one_image_are_checked_together() {
     assert_eq!(check(&tree).findings, []);
     tree.mask("c/ground_truth/cut/000/001.png", 20, 10, 0);
     let line = only(&tree, FindingKind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000/000.png");
-    assert!(line.contains("black") && line.contains("remove the mask"), "{line}");
+    assert!(line.contains("black") && line.contains("draw the defect"), "{line}");
     tree.mask("c/ground_truth/cut/000/001.png", 2, 10, 9);
     only(&tree, FindingKind::MaskSize, Severity::Fatal, "c/ground_truth/cut/000/001.png");
 }

@@ -1,4 +1,4 @@
-//! The answers to requests, on connections that somebody else accepts.
+//! The answers to requests, on connections that the program accepts.
 
 use std::pin::pin;
 use std::sync::{Arc, mpsc};

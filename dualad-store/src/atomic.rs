@@ -79,7 +79,8 @@ impl AtomicFile {
         Self::temporary(tempfile::Builder::new().prefix(UNFINISHED), folder_of(&target), target.clone())
     }
 
-    /// Creates the new content in another folder of the same file system, for a folder that is listed while files are written to it.
+    /// Creates the new content in another folder of the same file system, so that programs which list the target folder do not see
+    /// the unfinished file.
     ///
     /// # Errors
     /// Those of [`Self::create`].
@@ -87,8 +88,8 @@ impl AtomicFile {
         Self::temporary(tempfile::Builder::new().prefix(UNFINISHED), folder, resolve(path)?)
     }
 
-    /// Creates the new content under a name that depends on the file's alone, for a file that one process writes at a time: a process that is
-    /// killed while it writes leaves one unfinished file, however often that happens.
+    /// Creates the new content under a fixed name made from the file's name, for a file that one process writes at a time. A
+    /// process that is killed while it writes leaves one unfinished file, however often that happens.
     ///
     /// # Errors
     /// Those of [`Self::create`].
@@ -167,11 +168,11 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
         Err(error) => Err(error),
         Ok(metadata) if metadata.is_symlink() => match std::fs::canonicalize(path) {
             Ok(target) if std::fs::metadata(&target).is_ok_and(is_file) => Ok(target),
-            Ok(_) => wrong("there is something else than a file"),
+            Ok(_) => wrong("it exists and is not a regular file"),
             Err(_) => wrong("there is a link that leads to no file"),
         },
         Ok(metadata) if metadata.is_file() => Ok(path.into()),
-        Ok(_) => wrong("there is something else than a file"),
+        Ok(_) => wrong("it exists and is not a regular file"),
     }
 }
 

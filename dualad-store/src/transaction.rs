@@ -78,7 +78,7 @@ impl Transaction {
     pub fn path(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
-            let error = io::Error::new(ErrorKind::InvalidInput, "there is something else than a file");
+            let error = io::Error::new(ErrorKind::InvalidInput, "it exists and is not a regular file");
             return Err(Error::Io { action: "write", path, error });
         }
         Ok(self.staging.path().join(name))
@@ -354,7 +354,7 @@ mod tests {
         fs::create_dir(folder.path().join("a")).unwrap();
         let change = Transaction::begin(folder.path()).unwrap();
         let error = change.write("a", b"1").unwrap_err().to_string();
-        assert!(error.contains("something else than a file") && !error.contains(UNFINISHED), "{error}");
+        assert!(error.contains("not a regular file") && !error.contains(UNFINISHED), "{error}");
         drop(change);
         assert_eq!(files(folder.path()), [pair("a", "a folder")]);
     }

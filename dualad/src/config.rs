@@ -44,7 +44,7 @@ pub enum Branches {
     /// Both: the wide-shallow branch wraps the narrow-deep one.
     #[default]
     Coupled,
-    /// The wide-shallow branch alone: the memory MLP (heterogeneous) or the wide transformer (homogeneous).
+    /// The wide-shallow branch alone: the MLP with memory modules (heterogeneous) or the wide transformer (homogeneous).
     WideShallow,
     /// The narrow-deep branch alone, between two linear projections.
     NarrowDeep,
@@ -135,7 +135,7 @@ pub struct DualAdConfig {
     /// ([`crate::DualAd::with_standardization`]). Errors are then in units of the standard deviation. `false` in the paper.
     #[serde(alias = "standardise", default)]
     pub standardize: bool,
-    /// Divides the errors of each channel by their usual size on normal images, stored with the parameters
+    /// Divides the errors of each channel by their RMS on normal images, stored with the parameters
     /// ([`crate::DualAd::with_error_std`]), so that a channel that is hard to reconstruct does not dominate. Affects scores
     /// only. `false` in the paper.
     #[serde(alias = "standardise_errors", default)]

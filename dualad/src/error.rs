@@ -35,7 +35,9 @@ pub enum Error {
         reason: String,
     },
     /// The set of images is empty.
-    #[error("there are no images to {purpose}; check the folder and the categories asked for")]
+    #[error(
+        "there are no images to {purpose}; give at least one; if a folder or categories were named, check the names"
+    )]
     NoImages {
         /// The purpose of the images, such as `train on`.
         purpose: &'static str,
@@ -143,13 +145,13 @@ pub enum Error {
 pub enum ErrorKind {
     /// The caller: an argument or a configuration is wrong, or the set of images is empty.
     InvalidInput,
-    /// A data set or an image.
+    /// A data set or an image, by its content.
     Data,
     /// A file that this crate or a training framework wrote: a model, a checkpoint, weights.
     File,
     /// The computed values, which overflowed or diverged.
     Numeric,
-    /// The operating system: files, folders, memory.
+    /// The operating system or the network: files, folders, memory, the hub.
     System,
     /// The device or candle.
     Device,
@@ -164,13 +166,14 @@ impl Error {
             Self::InvalidArgument { .. } | Self::Config { .. } | Self::NoImages { .. } | Self::Metrics(_) => {
                 ErrorKind::InvalidInput
             }
-            Self::Format(_) | Self::CheckpointMismatch { .. } | Self::Parameter { .. } | Self::Weights(_) => {
-                ErrorKind::File
-            }
-            Self::Data(_) | Self::Features { .. } => ErrorKind::Data,
+            Self::Format(_) | Self::CheckpointMismatch { .. } | Self::Parameter { .. } => ErrorKind::File,
+            Self::Weights(error) => weights_kind(error),
+            Self::Data(error) => data_kind(error),
+            Self::Features { .. } => ErrorKind::Data,
             Self::NotFinite { .. } | Self::Training { .. } => ErrorKind::Numeric,
             Self::Cache { .. } | Self::Busy { .. } | Self::Io { .. } => ErrorKind::System,
-            Self::Backbone(_) | Self::Candle(_) => ErrorKind::Device,
+            Self::Backbone(error) => backbone_kind(error),
+            Self::Candle(_) => ErrorKind::Device,
             Self::Cancelled => ErrorKind::Cancelled,
         }
     }
@@ -218,6 +221,46 @@ impl Error {
 
     fn format(format: Format, source: impl Display, reason: impl Into<String>) -> Self {
         Self::Format(FormatError { format, source: source.to_string(), reason: reason.into() })
+    }
+}
+
+fn weights_kind(error: &WeightsError) -> ErrorKind {
+    match error {
+        WeightsError::NotGiven { .. } | WeightsError::NotADigest { .. } => ErrorKind::InvalidInput,
+        _ => ErrorKind::File,
+    }
+}
+
+fn data_kind(error: &dualad_data::Error) -> ErrorKind {
+    use dualad_data::Error as E;
+
+    match error {
+        E::Io { .. } => ErrorKind::System,
+        E::Value { .. } | E::UnknownCategory { .. } => ErrorKind::InvalidInput,
+        #[cfg(feature = "render")]
+        E::Render(_) => ErrorKind::InvalidInput,
+        #[cfg(feature = "synthetic")]
+        E::Synthetic(_) => ErrorKind::InvalidInput,
+        E::Cancelled => ErrorKind::Cancelled,
+        _ => ErrorKind::Data,
+    }
+}
+
+fn backbone_kind(error: &dualad_backbones::Error) -> ErrorKind {
+    use dualad_backbones::Error as E;
+
+    match error {
+        E::UnknownBackbone { .. }
+        | E::Stages { .. }
+        | E::InputSize { .. }
+        | E::InputBatch { .. }
+        | E::FeatureMap { .. }
+        | E::DType { .. } => ErrorKind::InvalidInput,
+        E::InputNotFinite => ErrorKind::Numeric,
+        E::Weights(error) => weights_kind(error),
+        #[cfg(feature = "hub")]
+        E::Hub(_) => ErrorKind::System,
+        _ => ErrorKind::Device,
     }
 }
 
@@ -290,6 +333,67 @@ impl From<dualad_data::Error> for Error {
             // A caller has one variant to look for.
             dualad_data::Error::Cancelled => Self::Cancelled,
             error => Self::Data(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn not_found() -> std::io::Error {
+        std::io::ErrorKind::NotFound.into()
+    }
+
+    #[test]
+    fn the_kind_of_an_error_of_weights_is_the_same_from_a_backbone() {
+        let missing = || WeightsError::Io { path: "w".into(), error: not_found() };
+        let folder = || WeightsError::NotAFile { path: "w".into() };
+        let value = || WeightsError::NotADigest { value: "w".into() };
+        for (error, in_backbone, kind) in [
+            (missing(), missing(), ErrorKind::File),
+            (folder(), folder(), ErrorKind::File),
+            (value(), value(), ErrorKind::InvalidInput),
+        ] {
+            assert_eq!(Error::from(error).kind(), kind);
+            assert_eq!(Error::from(dualad_backbones::Error::Weights(in_backbone)).kind(), kind);
+        }
+    }
+
+    #[test]
+    fn the_kind_of_an_error_of_a_backbone_looks_inside() {
+        use dualad_backbones::Error as E;
+
+        for (error, kind) in [
+            (E::UnknownBackbone { name: "b".into() }, ErrorKind::InvalidInput),
+            (E::InputSize { height: 15, width: 16 }, ErrorKind::InvalidInput),
+            (E::InputNotFinite, ErrorKind::Numeric),
+            (E::Candle(candle_core::Error::Msg("out of memory".into())), ErrorKind::Device),
+        ] {
+            assert_eq!(Error::from(error).kind(), kind);
+        }
+        #[cfg(feature = "hub")]
+        assert_eq!(Error::from(E::Hub(dualad_backbones::hub::HubError::NoCacheFolder)).kind(), ErrorKind::System);
+    }
+
+    #[test]
+    fn the_kind_of_an_error_of_data_looks_inside() {
+        use dualad_data::Error as E;
+
+        for (error, kind) in [
+            (E::Io { action: "read", path: "a".into(), error: not_found() }, ErrorKind::System),
+            (E::Value { field: "size", value: "0".into(), reason: "too small".into() }, ErrorKind::InvalidInput),
+            (E::EmptyFile { path: "a".into() }, ErrorKind::Data),
+            (E::Cancelled, ErrorKind::Cancelled),
+        ] {
+            assert_eq!(Error::from(error).kind(), kind);
+        }
+        #[cfg(feature = "render")]
+        {
+            use dualad_data::render::RenderError;
+
+            let error = RenderError::Argument { argument: "opacity", value: "2".into(), advice: "0 to 1" };
+            assert_eq!(Error::from(E::Render(error)).kind(), ErrorKind::InvalidInput);
         }
     }
 }

@@ -13,7 +13,7 @@
 //! | save a model, load it, load it from the hub | [`Detector`], [`DetectorBuilder`](detector::DetectorBuilder) |
 //! | inspect an image: a file, its bytes, a camera's buffer | [`Detector::inspect`] takes a [`Request`](detector::Request) and returns an [`Inspection`](detector::Inspection) |
 //! | choose thresholds by images with known labels | [`Detector::calibrate`] with a [`Calibrator`](calibration::Calibrator) |
-//! | continue the training with images of another product | [`Detector::extend`] |
+//! | continue the training with images of the old products and new ones | [`Detector::extend`] |
 //! | measure a model on a test set | [`TestSet`] |
 //! | write a report: table, JSON, HTML page | [`Report`](report::Report) |
 //! | change the network or its training | [`Recipe`](recipe::Recipe), [`DualAdConfig`] |
@@ -36,7 +36,7 @@
 //! # Ok::<(), dualad::Error>(())
 //! ```
 //!
-//! # The way of the data
+//! # Data flow
 //!
 //! Each step knows the steps before it and none after it.
 //!
@@ -124,17 +124,22 @@ pub use score::Scores;
 #[doc = include_str!("../../README.md")]
 struct Readme;
 
-/// The guide's code, compiled and run.
+/// The code of embedding.md, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/embedding.md")]
 struct Embedding;
 
-/// The parts' code, compiled and run.
+/// The code of building-blocks.md, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/building-blocks.md")]
 struct BuildingBlocks;
 
-/// The thresholds' code, compiled and run.
+/// The code of calibration.md, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/calibration.md")]
 struct CalibrationGuide;
+
+/// The code of weights.md, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/weights.md")]
+struct WeightsGuide;

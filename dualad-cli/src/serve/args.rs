@@ -9,7 +9,7 @@ use dualad_serve::Options;
 use crate::common::CommonArgs;
 use crate::model::ModelArgs;
 
-/// Answer questions about images over HTTP
+/// Serve inspections over HTTP
 ///
 /// POST an image to /inspect for an answer in JSON, or to /heatmap for a picture; GET /healthz and /metrics. At SIGINT or SIGTERM
 /// the server answers the requests that it has accepted, and ends. There is no authentication.

@@ -17,8 +17,8 @@ use scan::Scan;
 ///
 /// Lists the folder every --interval-ms. An image is inspected once it has not changed between two listings. Prints a line of
 /// JSON for each image; with --out also writes the line and a heat map to files. An image that cannot be read may still be
-/// arriving: it is tried again for --retry-for seconds, and then reported as an error. SIGINT and SIGTERM end the program after
-/// the image at hand.
+/// arriving: it is tried again for --retry-for seconds, and then reported as an error. SIGINT, SIGTERM and SIGHUP end the program
+/// after the images that it is inspecting, at most 8.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Folder for each image's `NAME.json` and its heat map `NAME.png`; another one than FOLDER [default: none are written]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Product on the images; its thresholds decide [default: the pooled thresholds decide]
+    /// Product in the images; its thresholds are used [default: the pooled thresholds are used]
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
     /// Also inspect the images that exist at the start

@@ -64,10 +64,11 @@ impl<'a> Check<'a> {
         self
     }
 
-    /// Restricts the check to the headers of the files, which is many times as fast.
+    /// Sets whether only headers are checked. Default: false.
     ///
-    /// The check then finds files that are missing, empty, too large, not an image, or of the wrong size. It does not find
-    /// damage after the header, unsupported kinds of images, duplicate images, and faults in the content of masks.
+    /// A check of the headers is many times as fast. It finds files that are missing, empty, too large, not an image, or of the
+    /// wrong size. It does not find damage after the header, unsupported kinds of images, duplicate images, or faults in the
+    /// content of masks.
     pub fn headers_only(mut self, headers_only: bool) -> Self {
         self.headers_only = headers_only;
         self

@@ -112,7 +112,7 @@ pub(super) fn headers(sample: &Sample, limits: &Limits) -> Inspected {
 fn missing_mask(sample: &Sample, inspected: &mut Inspected) {
     if sample.label.is_anomalous() && sample.defect_masks().is_empty() {
         let what =
-            "this anomalous image has no mask; it counts in the image metrics, not in the pixel metrics".to_string();
+            "this anomalous image has no mask: its category's and the pooled pixel metrics are undefined".to_string();
         inspected.findings.push(Finding::new(FindingKind::MissingMask, &sample.category, &sample.path, what));
     }
 }
@@ -125,8 +125,8 @@ fn fits(sample: &Sample, mask: &Path, mask_size: (u32, u32), image_size: Option<
 /// Describes a mask that marks nothing.
 fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
     let what = if values.largest == 0 {
-        "this mask of an anomalous image is black; draw the defect, or remove the mask: then the image counts in the \
-         image metrics only"
+        "this mask of an anomalous image is black; draw the defect. Without a mask, the pixel metrics of its category \
+         and the pooled ones are undefined"
             .to_string()
     } else {
         format!(

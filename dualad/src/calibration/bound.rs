@@ -5,8 +5,8 @@ use std::f64::consts::TAU;
 /// The relative tolerance within which probabilities count as equal.
 const SLACK: f64 = 1.0 + 1e-12;
 
-/// Returns whether a rate of at most `rate` follows, with this confidence, from `seen` of `trials`: whether so few would have a
-/// probability of at most `1 - confidence` at that rate.
+/// Returns true if `seen` or fewer of `trials` would be improbable (at most `1 - confidence`) at this rate. The rate is then at
+/// most `rate`, with this confidence.
 fn shows(seen: u64, trials: u64, rate: f64, confidence: f64) -> bool {
     at_most(seen, trials, rate) <= (1.0 - confidence) * SLACK
 }

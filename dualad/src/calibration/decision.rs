@@ -61,7 +61,7 @@ pub enum ThresholdSource {
     },
 }
 
-/// Refuses NaN, which every threshold would accept.
+/// Refuses NaN. It is not at or above any threshold, so it would be accepted.
 pub(super) fn check(score: f32) -> Result<()> {
     if score.is_nan() {
         let reason = "cannot be compared with a threshold; look at the picture and the model's weights";

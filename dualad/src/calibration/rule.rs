@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::bound;
 use crate::error::{Error, Result};
 
-/// The minimum number of images of each label below which a warning is given.
+/// The minimum number of images of each label. With fewer, a warning is given.
 const MIN_IMAGES: usize = 10;
 
-/// A rule for choosing a threshold from the scores of images with known labels. An image whose score equals the threshold is
-/// above it.
+/// A rule for choosing a threshold from the scores of images with known labels. A score equal to the threshold counts as above
+/// it.
 ///
 /// The first two rules need normal images only.
 ///
@@ -34,9 +34,8 @@ pub enum Rule {
     /// The smallest threshold whose false-alarm rate is at most `rate` with probability `confidence`, for any distribution of
     /// the scores: just above an order statistic of the normal scores (Wilks' tolerance limit, 1941).
     ///
-    /// A share of `1 - confidence` of all calibrations has a higher rate. With too few normal images for the guarantee, the
-    /// threshold is just above the highest normal score, and a warning gives the rate that is guaranteed and the number of
-    /// images needed.
+    /// At most `1 - confidence` of calibrations have a higher rate. With too few normal images for the guarantee, the threshold
+    /// is just above the highest normal score, and a warning gives the rate that is guaranteed and the number of images needed.
     FalseAlarmRate {
         /// The maximum share of normal images at or above the threshold, between 0 and 1.
         rate: f64,

@@ -153,7 +153,7 @@ fn recorded_bounds_hold() {
 }
 
 #[test]
-fn labelled_rules_are_the_best_of_all_thresholds() {
+fn labeled_rules_are_the_best_of_all_thresholds() {
     let mut random = Random::new(2);
     for run in 0..2000 {
         // Few values, so that many are equal.
@@ -194,7 +194,7 @@ fn labelled_rules_are_the_best_of_all_thresholds() {
 }
 
 #[test]
-fn labelled_rules_want_more_than_a_few() {
+fn labeled_rules_want_more_than_a_few() {
     let images: Vec<_> = (0..30).map(|score| normal(score as f32)).chain([anomalous(20.0), anomalous(40.0)]).collect();
     for rule in [Rule::F1Max, Rule::Recall { share: 0.5 }] {
         let thresholds = pooled(rule, &images);

@@ -172,11 +172,11 @@ impl TryFrom<Written> for Thresholds {
 
     fn try_from(written: Written) -> Result<Self> {
         let Written { review, reject, region, review_method, reject_method, .. } = written;
-        // Before one is used for another.
+        // Checks each given value before it replaces a missing one.
         let given = [("review", review), ("reject", reject), ("region", region)];
         check_finite(given.into_iter().filter_map(|(field, value)| Some((field, value?))))?;
         let (Some(review), Some(reject)) = (review.or(reject), reject.or(review)) else {
-            return Err(Error::invalid_argument("reject", "missing", "must be given, or review, or both"));
+            return Err(Error::invalid_argument("reject", "missing", "give `reject`, `review` or both"));
         };
         let Written { normal_images, anomalous_images, warnings, .. } = written;
         let region = region.unwrap_or(review);

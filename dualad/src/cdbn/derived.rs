@@ -117,15 +117,15 @@ impl DualAd {
         Ok(network)
     }
 
-    /// Returns the network with another blend between the memory's query (0) and its readout (1), for the start of training.
-    /// Parameters and variables are shared.
+    /// Returns the network with another share of the readout in the memory's output, query + share * (readout - query), for the
+    /// start of training. Both networks use the same parameters and variables.
     #[cfg(feature = "train")]
     pub(crate) fn with_memory_share(mut self, share: f64) -> Self {
         self.memory.iter_mut().for_each(|memory| memory.share = share.clamp(0.0, 1.0));
         self
     }
 
-    /// Returns the blend set by [`Self::with_memory_share`], by default 1.
+    /// Returns the share set by [`Self::with_memory_share`], by default 1.
     pub(crate) fn memory_share(&self) -> f64 {
         self.memory.first().map_or(1.0, |memory| memory.share)
     }

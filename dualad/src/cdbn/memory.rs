@@ -12,7 +12,7 @@ pub(super) struct MemoryModule {
     /// `[slots, d]`, not normalized.
     slots: Tensor,
     temperature: f64,
-    /// The blend between the query (0) and the readout (1, the default). Below 1 only at the start of training.
+    /// The share of the readout in the output: query + share * (readout - query). 1 by default, less only at the start of training.
     pub(super) share: f64,
 }
 

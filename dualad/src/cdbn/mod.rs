@@ -1,11 +1,11 @@
-//! The coupled dual-branch network of the paper (CDBN; docs/method.md, section 4), one file per box of the paper's figure.
+//! The coupled dual-branch network of the paper (CDBN; docs/method.md, section 4). Files by part:
 //!
 //! | file | part |
 //! |---|---|
 //! | `network.rs` | the network: [`DualAd`] |
-//! | `wide_shallow.rs` | the wide-shallow network (WSN): delta_E, delta_D |
+//! | `wide_shallow.rs` | the wide-shallow network (WSN): the WSN encoder and the WSN decoder |
 //! | `memory.rs` | the memory modules between the branches |
-//! | `narrow_deep.rs` | the narrow-deep network (NDN): psi_E, psi_D |
+//! | `narrow_deep.rs` | the narrow-deep network (NDN): the NDN encoder and the NDN decoder |
 //! | `layers.rs`, `attention.rs`, `linear.rs`, `dropout.rs`, `position.rs` | the layers of both branches |
 //! | `standardization.rs` | the standardization of features and errors |
 //! | `scope.rs` | the names, shapes and initial values of parameters |

@@ -1,6 +1,6 @@
-//! The narrow-deep network (NDN; docs/method.md, section 4.3): a transformer of width d, with one decoder layer per level.
+//! The narrow-deep network (NDN; docs/method.md, section 4.3): a transformer of width d, with one decoder layer per chunk.
 //!
-//! z = psi_E(m_1 + ... + m_L); output i = psi_D,i(m_i, output i - 1, z)
+//! z = encoder(m_1 + ... + m_L); output_i = decoder layer i (m_i, output_(i - 1), z); output_0 = z
 
 use candle_core::{Result, Tensor};
 
@@ -9,7 +9,7 @@ use crate::cdbn::layers::{DecoderLayer, EncoderLayer, LayerSizes};
 use crate::cdbn::scope::Scope;
 use crate::config::DualAdConfig;
 
-/// The encoder psi_E and the decoder psi_D.
+/// The NDN encoder and the NDN decoder.
 #[derive(Debug, Clone)]
 pub(super) struct NarrowDeep {
     encoder: Vec<EncoderLayer>,
@@ -35,7 +35,7 @@ impl NarrowDeep {
         })
     }
 
-    /// Maps the levels m_1 .. m_L, each `[batch, tokens, d]`, to one output per level. `position` is `[1, tokens, d]`.
+    /// Maps the chunks m_1 .. m_L, each `[batch, tokens, d]`, to one output per chunk. `position` is `[1, tokens, d]`.
     pub(super) fn forward(
         &self,
         levels: &[Tensor],

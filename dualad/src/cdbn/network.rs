@@ -1,7 +1,7 @@
 //! The coupled dual-branch network (CDBN; paper, section 3.3; docs/method.md, section 4): the wide-shallow network wraps the
 //! narrow-deep network.
 //!
-//! delta_E -> split into L levels -> memory modules -> psi_E, psi_D -> concatenation -> delta_D
+//! WSN encoder -> L chunks -> memory modules -> NDN encoder -> NDN decoder -> concatenation -> WSN decoder
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ pub struct DualAd {
     pub(super) variables: BTreeMap<String, Var>,
     wide: WideShallow,
     projections: Option<BranchProjections>,
-    /// One module per level, or none.
+    /// One module per chunk, or none.
     pub(super) memory: Vec<MemoryModule>,
     narrow: Option<NarrowDeep>,
     position: Option<PositionEmbedding>,
@@ -191,7 +191,7 @@ impl DualAd {
         &self.config
     }
 
-    /// Returns every parameter by its name in the published checkpoint.
+    /// Returns every parameter by name: the name in the published checkpoint or, for statistics, this library's own.
     pub fn parameters(&self) -> &BTreeMap<String, Tensor> {
         &self.parameters
     }
@@ -201,8 +201,8 @@ impl DualAd {
         &self.variables
     }
 
-    /// Returns the reconstruction of clean tokens `[batch, tokens, channels]`, of the same shape. Its dtype is the network's, or at
-    /// least f32 if the network standardizes its features.
+    /// Returns the reconstruction of tokens `[batch, tokens, channels]`, of the same shape, without jitter and dropout. Its dtype
+    /// is the network's; f16 and bf16 become f32 if features are standardized.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if the shape or dtype does not fit, [`Error::NotFinite`] if a value is NaN or infinite (checked on
@@ -242,7 +242,7 @@ impl DualAd {
         Ok(reconstruction_loss(&tokens, &reconstruction, &self.config.stage_channels)?)
     }
 
-    /// Returns the anomaly map and the image score of clean tokens and their reconstruction (docs/method.md, section 6), in f32.
+    /// Returns the anomaly map and the image score of tokens and their reconstruction (docs/method.md, section 6), in f32.
     ///
     /// # Errors
     /// As [`Self::reconstruct`].
@@ -258,8 +258,8 @@ impl DualAd {
         Ok(score(&tokens, &reconstruction, stage_channels, *combination, *grid)?)
     }
 
-    /// Returns the reconstruction of clean tokens `[batch, tokens, channels]` minus the tokens, divided by the features' standard
-    /// deviation if the network standardizes them.
+    /// Returns the reconstruction of tokens `[batch, tokens, channels]`, without jitter and dropout, minus the tokens. The
+    /// difference is divided by the features' standard deviation if the network standardizes them.
     #[cfg(feature = "train")]
     pub(crate) fn errors(&self, tokens: &Tensor) -> Result<Tensor> {
         let reconstruction = self.reconstruct(tokens)?;
@@ -309,7 +309,8 @@ impl DualAd {
         if tokens.device().is_cpu() && zeros()? != 0.0 { Err(Error::tokens_not_finite()) } else { Ok(()) }
     }
 
-    /// Returns the inputs of the L memory modules for clean tokens `[batch, tokens, channels]`: `[batch, tokens, d]` each.
+    /// Returns the inputs of the L memory modules, `[batch, tokens, d]` each, for tokens `[batch, tokens, channels]`. There is no
+    /// jitter and no dropout.
     #[cfg(feature = "train")]
     pub(crate) fn levels_before_memory(&self, tokens: &Tensor) -> Result<Vec<Tensor>> {
         self.check_finite(tokens)?;
@@ -318,7 +319,7 @@ impl DualAd {
         Ok(self.levels(&standard, position.as_ref(), &mut Dropout::off())?)
     }
 
-    /// Applies delta_E and splits the result into L levels.
+    /// Applies the WSN encoder and splits the result into L chunks.
     fn levels(
         &self,
         tokens: &Tensor,

@@ -14,7 +14,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParameterShape {
-    /// The published checkpoint's name for it.
+    /// The published checkpoint's name for it; for statistics, this library's own.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,

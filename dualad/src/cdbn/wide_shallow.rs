@@ -1,4 +1,4 @@
-//! The wide-shallow network (WSN; docs/method.md, section 4.1): delta_E from C to D channels, delta_D back.
+//! The wide-shallow network (WSN; docs/method.md, section 4.1): the encoder maps C to D channels, the decoder D to C.
 
 use candle_core::{Result, Tensor};
 
@@ -8,7 +8,7 @@ use crate::cdbn::linear::Linear;
 use crate::cdbn::scope::{Init, Scope};
 use crate::config::{Branches, DualAdConfig, Variant};
 
-/// The encoder delta_E and the decoder delta_D.
+/// The WSN encoder and the WSN decoder.
 #[derive(Debug, Clone)]
 pub(super) enum WideShallow {
     /// Heterogeneous (He): two MLPs.
@@ -73,8 +73,8 @@ impl WideShallow {
         })
     }
 
-    /// Applies delta_E to `[batch, tokens, C]`; the result is `[batch, tokens, D]`. `position` is the narrow branch's embedding,
-    /// `[1, tokens, d]`.
+    /// Applies the WSN encoder to `[batch, tokens, C]`; the result is `[batch, tokens, D]`. `position` is the narrow branch's
+    /// embedding, `[1, tokens, d]`.
     pub(super) fn encode(&self, x: &Tensor, position: Option<&Tensor>, dropout: &mut Dropout<'_>) -> Result<Tensor> {
         match self {
             Self::Mlp { encoder, .. } => encoder.forward(x),
@@ -90,7 +90,7 @@ impl WideShallow {
         }
     }
 
-    /// Applies delta_D to `[batch, tokens, D]`; the result is `[batch, tokens, C]`.
+    /// Applies the WSN decoder to `[batch, tokens, D]`; the result is `[batch, tokens, C]`.
     pub(super) fn decode(&self, x: &Tensor, position: Option<&Tensor>, dropout: &mut Dropout<'_>) -> Result<Tensor> {
         match self {
             Self::Mlp { decoder, .. } => decoder.forward(x),

@@ -150,7 +150,7 @@ impl DetectorBuilder {
         self
     }
 
-    /// Sets the number of threads of a pool of the detector's own, from 1 to 1024, which ends with the detector's last clone.
+    /// Gives the detector its own pool of 1 to 1024 threads. The pool ends with the detector's last clone.
     /// Default: work runs in the rayon pool of the caller.
     pub fn threads(mut self, count: usize) -> Self {
         self.threads = Threads::Own(count);
@@ -311,7 +311,7 @@ impl DetectorBuilder {
         let chosen_on = calibration.as_ref().and_then(|calibration| calibration.model.as_deref());
         if chosen_on.is_some_and(|chosen_on| chosen_on != config.sha256) {
             let reason = format!(
-                "its thresholds ({CALIBRATION}) were made for another model, whose scores are others; calibrate again, or take the line \"model\" out of them to use them nonetheless"
+                "its thresholds ({CALIBRATION}) were made for another model, whose scores differ; calibrate again, or delete the line \"model\" to use them anyway"
             );
             return Err(Error::model(name, reason));
         }

@@ -14,7 +14,7 @@ use crate::detector::original::{OriginalRegion, Stretch};
 use crate::detector::regions::{RegionOptions, regions};
 use crate::error::Result;
 
-/// The anomaly of each place of an image, from 0 to 1e18. Larger is more anomalous; it is not a probability.
+/// The anomaly score of each pixel, from 0 to 1e18. Larger is more anomalous; it is not a probability.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct AnomalyMap {
@@ -133,7 +133,7 @@ impl Inspection {
         self.anomaly_map.resized(self.width, self.height)
     }
 
-    /// Returns the picture, at its own size, under the colors of the map.
+    /// Returns the picture, at its own size, with the map's colors drawn over it.
     ///
     /// The colors range from half the review threshold to one and a half times the reject threshold, so that images can be
     /// compared. Without thresholds they range from the map's minimum to its maximum.
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_map_is_resized_about_its_centres() {
+    fn a_map_is_resized_about_its_centers() {
         let map = AnomalyMap { width: 2, height: 1, values: vec![0.0, 4.0] };
         assert_eq!(map.resized(4, 2).values, [0.0, 1.0, 3.0, 4.0, 0.0, 1.0, 3.0, 4.0]);
         assert_eq!(map.resized(2, 1), map);

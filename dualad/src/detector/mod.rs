@@ -2,9 +2,10 @@
 //!
 //! - [`Detector`] holds a model. [`DetectorBuilder`] sets its device, dtype, threads and thresholds.
 //! - [`Request`] is an image to inspect. [`Inspection`] is the result: score, anomaly map, decision, defect regions.
-//! - `Detector::fit` trains a model on normal images. `Detector::extend` continues its training, such as on another product.
+//! - `Detector::fit` trains a model on normal images. `Detector::extend` continues its training with
+//!   images of the old products and new ones.
 //!
-//! `docs/embedding.md` is a guide from `cargo add` to the first decision.
+//! `docs/embedding.md` is a guide from the dependency in `Cargo.toml` to the first decision.
 
 mod builder;
 mod engine;
@@ -45,7 +46,7 @@ use crate::progress::Progress;
 
 /// A trained model, ready to inspect images.
 ///
-/// It is `Send + Sync`, and clones share their data: give a clone to each thread. It keeps no state between images.
+/// It is `Send + Sync`. Share a reference or a clone; both are cheap. It keeps no state between images.
 ///
 /// An image's scores are the same alone, in any batch and on any thread, to 1e-5 of their size.
 ///
@@ -141,7 +142,7 @@ impl Detector {
         let request = request.into();
         match self.inspect_batch([request]).pop() {
             Some(result) => result,
-            // One request has one answer.
+            // Unreachable: one request always gives one result.
             None => Err(Error::NoImages { purpose: "inspect" }),
         }
     }
@@ -154,7 +155,7 @@ impl Detector {
         self.inspect_batch_with(requests, &Cancel::default(), |_| {})
     }
 
-    /// Inspects images as [`Self::inspect_batch`] does, with a token for cancelling and a function that is called after each
+    /// Inspects images as [`Self::inspect_batch`] does, with a handle for cancelling and a function that is called after each
     /// batch. Images that are not inspected when the work is cancelled are [`Error::Cancelled`].
     ///
     /// A few images are in memory at a time, however many there are. The answers hold their maps.

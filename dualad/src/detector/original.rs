@@ -30,7 +30,7 @@ pub struct Stretch {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct OriginalRegion {
-    /// The smallest box of whole pixels that covers it.
+    /// The smallest rectangle of whole pixels that covers it.
     pub bounds: Bounds,
     /// The area in pixels, with fractions.
     pub area: f64,

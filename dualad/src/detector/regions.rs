@@ -64,7 +64,7 @@ pub struct Region {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegionOptions {
-    /// The minimum area in pixels. Default: 1.
+    /// The minimum area in pixels of the anomaly map. Default: 1.
     pub min_area: u64,
     /// The maximum number of regions that are returned, the most severe first. Default: 100.
     pub max_regions: usize,
@@ -126,7 +126,7 @@ pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionO
     let wrong = |argument: &str, value: String, reason: &str| Err(Error::invalid_argument(argument, value, reason));
     if height.checked_mul(width) != Some(map.len()) || u32::try_from(map.len()).is_err() {
         let value = format!("{} values for {height} x {width} pixels (height x width)", map.len());
-        return wrong("the anomaly map", value, "must have one for each, and at most 2^32 - 1");
+        return wrong("the anomaly map", value, "needs one value per pixel, at most 2^32 - 1");
     }
     if threshold.is_nan() {
         return wrong("the threshold", "NaN".into(), "must be a number");
@@ -186,7 +186,7 @@ struct Total {
     peak: f32,
     peak_at: [u32; 2],
     /// Twice the sums of the pixels' centers.
-    centres: [u128; 2],
+    centers: [u128; 2],
     sum: f64,
 }
 
@@ -198,7 +198,7 @@ impl Total {
             area: 0,
             peak: f32::NEG_INFINITY,
             peak_at: [run.start, run.row],
-            centres: [0; 2],
+            centers: [0; 2],
             sum: 0.0,
         }
     }
@@ -209,8 +209,8 @@ impl Total {
         self.rows[1] = run.row;
         self.area += values.len() as u64;
         let [length, sum] = [run.len(), run.start + run.end].map(u128::from);
-        self.centres[0] += length * sum;
-        self.centres[1] += length * (2 * u128::from(run.row) + 1);
+        self.centers[0] += length * sum;
+        self.centers[1] += length * (2 * u128::from(run.row) + 1);
         for (column, &value) in (run.start..).zip(values) {
             self.sum += f64::from(value);
             if value > self.peak {
@@ -228,7 +228,7 @@ impl Total {
             area: self.area,
             peak: self.peak,
             peak_at: self.peak_at,
-            centroid: self.centres.map(|twice| twice as f64 / 2.0 / area),
+            centroid: self.centers.map(|twice| twice as f64 / 2.0 / area),
             mean: self.sum / area,
             outline: Vec::new(),
             mask: Vec::new(),

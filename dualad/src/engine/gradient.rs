@@ -88,8 +88,8 @@ pub(crate) fn collect(source: &GradientSource<'_>, gradient: &mut [f32], table_g
     through_tables(source, gradient, table_gradients);
 }
 
-/// Computes the gradients of the projections with positions, of their biases and of the position embeddings, from the gradients of
-/// the tables.
+/// Adds the positions' part to the weight gradients of layers whose bias is a table. Computes the gradients of their biases and of
+/// the position embeddings.
 fn through_tables(source: &GradientSource<'_>, gradient: &mut [f32], table_gradients: &mut [Vec<f32>]) {
     let GradientSource { config, plan, groups, derived, parameters } = *source;
     let (d, [_, columns], tokens) = (config.narrow_width, config.grid, config.tokens());
@@ -100,6 +100,8 @@ fn through_tables(source: &GradientSource<'_>, gradient: &mut [f32], table_gradi
             groups.iter().for_each(|group| group.add_bias_gradient(linear, sums));
         }
     });
+    // Only for tables of the narrow-deep network, whose inputs have width d and `derived.position`. Networks with other tables are
+    // not trained here (`Plan::can_train`).
     let mut d_position = vec![0.0; derived.position.len()];
     for (table, d_table) in plan.tables.iter().zip(&*table_gradients) {
         let bias = &mut gradient[table.bias..table.bias + table.columns];
@@ -137,7 +139,8 @@ fn through_tables(source: &GradientSource<'_>, gradient: &mut [f32], table_gradi
 }
 
 impl GradientSource<'_> {
-    /// Returns the offset, the length and the kind of every part of the gradient, except the parts behind the tables.
+    /// Returns the offset, the length and the kind of every part of the gradient, except the biases of layers whose bias is a
+    /// table and the position embeddings.
     fn parts(&self) -> Vec<(usize, usize, Part)> {
         let mut parts = Vec::new();
         for step in &self.plan.steps {

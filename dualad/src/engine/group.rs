@@ -24,22 +24,22 @@ pub(crate) struct Shared<'a> {
     pub(crate) heads: usize,
     /// The slots of a memory.
     pub(crate) slots: usize,
-    /// 1 / temperature of the memory addresses.
-    pub(crate) sharpness: f32,
-    /// Blend between a memory's query (0) and its readout (1).
+    /// 1 / temperature of the memory's softmax.
+    pub(crate) inverse_temperature: f32,
+    /// The share of the readout in a memory's output: query + share * (readout - query).
     pub(crate) memory_share: f32,
     pub(crate) mask: Option<NeighborMask>,
     /// The channels of each stage.
     pub(crate) stage_channels: &'a [usize],
-    /// The rows of the whole batch: the loss is their mean.
+    /// The number of token rows in the batch, a divisor of the loss.
     pub(crate) batch_rows: usize,
     /// None without jitter and dropout.
-    pub(crate) noise: Option<Noise<'a>>,
+    pub(crate) randomness: Option<Randomness<'a>>,
 }
 
 /// The jitter and the dropout of a training step.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Noise<'a> {
+pub(crate) struct Randomness<'a> {
     pub(crate) jitter: Option<(Jitter, Stream)>,
     pub(crate) dropout: f32,
     /// One stream for each dropout.
@@ -76,7 +76,7 @@ pub(crate) struct Group {
     /// The values of the plan, `[rows, columns]` each, and their gradients.
     values: Vec<Vec<f32>>,
     gradients: Vec<Vec<f32>>,
-    /// The clean tokens, standardized: the target of the reconstruction.
+    /// The clean tokens, standardized if the network does so: the target of the reconstruction.
     clean: Vec<f32>,
     /// The mean and 1 / std of each row, for each norm.
     stats: Vec<Vec<[f32; 2]>>,
@@ -84,7 +84,7 @@ pub(crate) struct Group {
     kept: Vec<Vec<u8>>,
     /// The gradients of the norms' weights and biases.
     norms: Vec<[Vec<f32>; 2]>,
-    /// The gradients of the memories' slots, through the readout and through the unit slots.
+    /// The gradients of the memories' slots, through the weighted sum and through the cosines.
     memories: Vec<[Vec<f32>; 2]>,
     attention: AttentionScratch,
     memory: MemoryScratch,
@@ -157,7 +157,7 @@ impl Group {
     /// Adds the noise of pseudo anomalies (docs/method.md, section 3), like [`crate::pseudo_anomaly`].
     fn add_jitter(&mut self, shared: &Shared<'_>, channels: usize) {
         let input = &mut self.values[shared.plan.input];
-        let Some((jitter, stream)) = shared.noise.and_then(|noise| noise.jitter) else {
+        let Some((jitter, stream)) = shared.randomness.and_then(|randomness| randomness.jitter) else {
             input.copy_from_slice(&self.clean);
             return;
         };
@@ -208,11 +208,11 @@ impl Group {
         if activation != LinearActivation::Identity {
             relu(&mut out);
         }
-        if let (LinearActivation::ReluDropout(dropout_index), Some(noise)) = (activation, shared.noise)
-            && noise.dropout > 0.0
+        if let (LinearActivation::ReluDropout(dropout_index), Some(randomness)) = (activation, shared.randomness)
+            && randomness.dropout > 0.0
         {
             let first = self.first * shared.tokens * y.columns;
-            dropout(&mut out, noise.dropout, StreamBlocks(noise.streams[dropout_index]), first, None);
+            dropout(&mut out, randomness.dropout, StreamBlocks(randomness.streams[dropout_index]), first, None);
         }
         self.values[y.value] = out;
     }
@@ -251,13 +251,13 @@ impl Group {
     fn add_norm(&mut self, shared: &Shared<'_>, step: &AddNorm) {
         let mut sum = std::mem::take(&mut self.values[step.r.value]);
         let mut out = std::mem::take(&mut self.values[step.y.value]);
-        if let Some(noise) = shared.noise
-            && noise.dropout > 0.0
+        if let Some(randomness) = shared.randomness
+            && randomness.dropout > 0.0
         {
             let first = self.first * shared.tokens * step.r.columns;
             let kept = &mut self.kept[step.dropout];
             kept.resize(sum.len(), 0);
-            dropout(&mut sum, noise.dropout, StreamBlocks(noise.streams[step.dropout]), first, Some(kept));
+            dropout(&mut sum, randomness.dropout, StreamBlocks(randomness.streams[step.dropout]), first, Some(kept));
         }
         let columns = step.r.columns;
         let (x, y) = (step.x.view, step.y);
@@ -284,7 +284,8 @@ impl Group {
         }
         read.clear();
         read.resize(tokens.len(), 0.0);
-        let op = MemoryRead { slots: shared.slots, channels: x.columns, inverse_temperature: shared.sharpness };
+        let op =
+            MemoryRead { slots: shared.slots, channels: x.columns, inverse_temperature: shared.inverse_temperature };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
         op.read(tokens, slots, &shared.derived.unit_slots[step.index], read, &mut self.memory);
         if share < 1.0 {
@@ -310,8 +311,8 @@ impl Group {
         self.values[y.value] = out;
     }
 
-    /// Runs the backward pass from the squared errors to the first step. It leaves the inputs of the parameters' gradients in the
-    /// buffers, for [`Self::add_weight_gradient`] and the other getters.
+    /// Runs the backward pass from the squared errors to the first step. Keeps dY and X of each linear layer:
+    /// [`Self::add_weight_gradient`] and [`Self::add_bias_gradient`] compute the parameters' gradients from them.
     pub(crate) fn backward(&mut self, shared: &Shared<'_>) {
         let plan = shared.plan;
         let channels = plan.columns[plan.output];
@@ -340,8 +341,8 @@ impl Group {
         let Linear { x, y, weight, activation, .. } = *step;
         let mut dy = std::mem::take(&mut self.gradients[y.value]);
         if activation != LinearActivation::Identity {
-            let scale = match (activation, shared.noise) {
-                (LinearActivation::ReluDropout(_), Some(noise)) => 1.0 / (1.0 - noise.dropout),
+            let scale = match (activation, shared.randomness) {
+                (LinearActivation::ReluDropout(_), Some(randomness)) => 1.0 / (1.0 - randomness.dropout),
                 _ => 1.0,
             };
             relu_backward(&mut dy, &self.values[y.value], scale);
@@ -392,7 +393,7 @@ impl Group {
         let [dw, db] = &mut self.norms[step.index];
         dw.fill(0.0);
         db.fill(0.0);
-        // The sum's buffer turns into its gradient, and that into the residual's.
+        // `sum` is overwritten by its gradient, which is also the gradient of x and of dropout(r).
         let sum = &mut self.values[step.r.value];
         add_norm_backward(
             part(&dy, &step.y),
@@ -410,10 +411,10 @@ impl Group {
         }
         let residual = &mut self.gradients[step.r.value];
         residual.copy_from_slice(sum);
-        if let Some(noise) = shared.noise
-            && noise.dropout > 0.0
+        if let Some(randomness) = shared.randomness
+            && randomness.dropout > 0.0
         {
-            let scale = 1.0 / (1.0 - noise.dropout);
+            let scale = 1.0 / (1.0 - randomness.dropout);
             for (d, kept) in residual.iter_mut().zip(&self.kept[step.dropout]) {
                 *d = if *kept == 1 { *d * scale } else { 0.0 };
             }
@@ -437,7 +438,8 @@ impl Group {
         }
         d_tokens.clear();
         d_tokens.resize(tokens.len(), 0.0);
-        let op = MemoryRead { slots: shared.slots, channels: x.columns, inverse_temperature: shared.sharpness };
+        let op =
+            MemoryRead { slots: shared.slots, channels: x.columns, inverse_temperature: shared.inverse_temperature };
         let slots = &shared.parameters[step.slots..step.slots + shared.slots * x.columns];
         let units = &shared.derived.unit_slots[step.index];
         self.memories[step.index] = op.read_backward(tokens, slots, units, gradient, d_tokens, &mut self.memory);
@@ -489,7 +491,7 @@ impl Group {
         &self.norms[index]
     }
 
-    /// Returns the gradients of a memory's slots through the readout and through the unit slots.
+    /// Returns the gradients of a memory's slots, through the weighted sum and through the cosines.
     pub(crate) fn memory_gradient(&self, index: usize) -> &[Vec<f32>; 2] {
         &self.memories[index]
     }

@@ -26,9 +26,9 @@ pub(crate) struct InferenceEngine {
     /// For each value, the last step that reads it, or `usize::MAX`.
     last_use: Vec<usize>,
     standard: Option<Standard>,
-    /// The std by which each channel's error is divided before it is squared.
+    /// The usual error (RMS) of each channel; errors are divided by it.
     error_std: Option<Vec<f32>>,
-    /// Blend between a memory's query (0) and its readout (1).
+    /// The share of the readout in a memory's output: query + share * (readout - query).
     memory_share: f32,
     workspaces: WorkspacePool,
 }

@@ -58,8 +58,9 @@ impl PackedStep {
             },
             Step::Memory(memory) => {
                 let (x, slots) = (memory.x.view, config.memory_slots);
-                let (d, sharpness) = (x.columns, (1.0 / config.memory_temperature) as f32);
-                let sharp: Vec<f32> = derived.unit_slots[memory.index].iter().map(|unit| unit * sharpness).collect();
+                let (d, inverse_temperature) = (x.columns, (1.0 / config.memory_temperature) as f32);
+                let sharp: Vec<f32> =
+                    derived.unit_slots[memory.index].iter().map(|unit| unit * inverse_temperature).collect();
                 let values = &parameters[memory.slots..][..slots * d];
                 let transposed: Vec<f32> = (0..d * slots).map(|at| values[at % slots * d + at / slots]).collect();
                 Self::Memory {
@@ -111,7 +112,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) tokens: usize,
     pub(crate) heads: usize,
     pub(crate) mask: Option<NeighborMask>,
-    /// Blend between a memory's query (0) and its readout (1).
+    /// The share of the readout in a memory's output: query + share * (readout - query).
     pub(crate) memory_share: f32,
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Input {
 pub(crate) enum Bias {
     /// One row for all tokens: its offset in the parameters.
     Row(usize),
-    /// One row for each token of the grid, with the projection of its position: the index of a table.
+    /// One row for each token of the grid: the index of a [`Table`].
     Table(usize),
 }
 
@@ -105,13 +105,16 @@ pub(crate) enum Step {
     Constant(usize, View),
 }
 
-/// A table of biases with positions, `[tokens, columns]`: bias + position W^T in the first `placed` columns, and the bias in the
-/// others.
+/// A table of biases with positions, `[tokens, columns]`.
+///
+/// For queries and keys: W (x + pos) + b = W x + (W pos + b). The table holds W pos + b for each token. v gets no position: its
+/// columns hold b.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table {
     /// True for the wide-shallow branch, whose positions are projected to its width first.
     pub(crate) wide: bool,
     pub(crate) columns: usize,
+    /// The number of leading columns that get the position (q and k, not v).
     pub(crate) placed: usize,
     /// The offset of the weight in the parameters.
     pub(crate) weight: usize,
@@ -237,7 +240,8 @@ impl Build<'_> {
         Ok(y)
     }
 
-    /// Adds several projections of one input as one linear layer. The first `placed` columns project the input with its position.
+    /// Adds several projections of one input as one linear layer. q, k and v are adjacent in the flat vector (`layout.rs`); `name`
+    /// is the first of them. The first `placed` columns project the input with its position.
     fn placed_linear(&mut self, x: View, columns: usize, placed: usize, name: &str) -> Result<View> {
         let y = self.value(columns);
         let (weight, bias) = (self.offset(&format!("{name}.weight"))?, self.offset(&format!("{name}.bias"))?);
@@ -330,7 +334,7 @@ impl Build<'_> {
         self.linear(x, columns, &format!("{name}.{}", 2 * layers), LinearActivation::Identity)
     }
 
-    /// Adds the wide encoder, delta_E.
+    /// Adds the WSN encoder.
     fn wide_encoder(&mut self, tokens: View, config: &DualAdConfig) -> Result<View> {
         let (wide, hidden) = (config.wide_width(), config.wide_width() * config.wide_ffn_ratio);
         if config.branches == Branches::NarrowDeep {
@@ -350,7 +354,7 @@ impl Build<'_> {
         }
     }
 
-    /// Adds the wide decoder, delta_D.
+    /// Adds the WSN decoder.
     fn wide_decoder(&mut self, x: View, config: &DualAdConfig) -> Result<View> {
         let hidden = config.wide_width() * config.wide_ffn_ratio;
         if config.branches == Branches::NarrowDeep {

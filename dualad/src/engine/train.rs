@@ -9,7 +9,7 @@ use crate::cdbn::{MEAN, STD};
 use crate::config::DualAdConfig;
 use crate::engine::derived::Derived;
 use crate::engine::gradient::{self, GradientSource};
-use crate::engine::group::{Group, Noise, Shared};
+use crate::engine::group::{Group, Randomness, Shared};
 use crate::engine::layout::{ParameterLayout, values};
 use crate::engine::plan::{Plan, Step};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub(crate) struct TrainingEngine {
     groups: Vec<Group>,
     /// The images of the last batch.
     batch: usize,
-    /// Blend between a memory's query (0) and its readout (1).
+    /// The share of the readout in a memory's output: query + share * (readout - query).
     memory_share: f32,
 }
 
@@ -92,7 +92,7 @@ impl TrainingEngine {
         &self.config
     }
 
-    /// Sets the temperature of the memory addresses.
+    /// Sets the temperature of the memory's softmax.
     ///
     /// # Errors
     /// [`Error::Config`] if it is out of range.
@@ -103,7 +103,7 @@ impl TrainingEngine {
         Ok(())
     }
 
-    /// Sets the blend between the query of a memory (0) and its readout (1).
+    /// Sets the share of the readout in a memory's output: query + share * (readout - query).
     pub(crate) fn set_memory_share(&mut self, share: f64) {
         self.memory_share = share.clamp(0.0, 1.0) as f32;
     }
@@ -162,15 +162,16 @@ impl TrainingEngine {
         let batch = tokens.len() / image;
         self.resize(batch);
         self.derived.update(&self.config, &self.plan, &self.parameters);
-        let (mut streams, mut jitter, disturbs) = (Vec::new(), None, random.is_some());
+        let (mut streams, mut jitter, is_random) = (Vec::new(), None, random.is_some());
         if let Some(random) = random {
             // The order of the plain form.
             jitter = self.config.jitter.map(|jitter| (jitter, random.stream()));
             streams.extend(self.plan.dropouts.iter().map(|_| random.stream()));
         }
-        let noise = disturbs.then_some(Noise { jitter, dropout: self.config.dropout as f32, streams: &streams });
+        let randomness =
+            is_random.then_some(Randomness { jitter, dropout: self.config.dropout as f32, streams: &streams });
         let mut groups = std::mem::take(&mut self.groups);
-        let shared = self.shared(batch, noise);
+        let shared = self.shared(batch, randomness);
         let standard = self.standard.as_ref().map(|[mean, scale]| (mean.as_slice(), scale.as_slice()));
         groups.par_iter_mut().for_each(|group| {
             group.forward(&shared, tokens, standard);
@@ -222,7 +223,7 @@ impl TrainingEngine {
     }
 
     /// Returns the inputs that all groups share.
-    fn shared<'a>(&'a self, batch: usize, noise: Option<Noise<'a>>) -> Shared<'a> {
+    fn shared<'a>(&'a self, batch: usize, randomness: Option<Randomness<'a>>) -> Shared<'a> {
         Shared {
             plan: &self.plan,
             parameters: &self.parameters,
@@ -231,11 +232,11 @@ impl TrainingEngine {
             heads: self.config.heads,
             slots: self.config.memory_slots,
             memory_share: self.memory_share,
-            sharpness: (1.0 / self.config.memory_temperature) as f32,
+            inverse_temperature: (1.0 / self.config.memory_temperature) as f32,
             mask: self.config.attention_mask(),
             stage_channels: &self.config.stage_channels,
             batch_rows: batch * self.config.tokens(),
-            noise,
+            randomness,
         }
     }
 

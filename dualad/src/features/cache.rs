@@ -6,7 +6,7 @@
 //!
 //! # Files are read, not mapped
 //! If another process shortens a mapped file, the system ends this process (SIGBUS). A read of a shortened file is an error, and the
-//! entry is computed again. A map would save one copy from the page cache, which takes less than a hundredth of a training step.
+//! entry is computed again. The copy that a map would save takes less than 1 % of a training step.
 //!
 //! # Format of an entry
 //! Little-endian: magic (8 bytes), key (32), type (4: 0 for f32, 1 for f16), tokens (4), channels (4), CRC-32 of everything else (4);

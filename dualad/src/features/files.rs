@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::features::augment::{augment, check_augmentation};
 use crate::features::cache::{FeatureCache, Key};
 use crate::features::identity::{Identity, extraction};
-use crate::features::memory::available_memory;
+use crate::features::memory::memory_budget;
 use crate::features::source::TokenSource;
 use crate::features::storage::Storage;
 use crate::features::tokens::{self, size};
@@ -84,7 +84,7 @@ pub struct FeaturesBuilder<'a> {
 }
 
 impl Features {
-    /// Starts the computation of the features of images. Without a cache, as many as fit are kept in memory.
+    /// Returns the settings of a computation of the features of images. Without a cache, as many as fit are kept in memory.
     pub fn of<'a>(
         samples: impl IntoIterator<Item = Sample>,
         extractor: Arc<dyn FeatureExtractor>,
@@ -143,7 +143,7 @@ impl Features {
         tokens::values(&*self.extractor, &images, |position| path(&self.samples, indices.get(position)))
     }
 
-    /// Computes and keeps an image's features whose entry is absent or damaged.
+    /// Computes an image's features again, because their entry is absent or damaged, and stores them.
     fn recompute(&self, index: usize, values: &mut [f32]) -> Result<()> {
         let tokens = self.extract(self.pixels(index)?, &[index])?;
         values.copy_from_slice(&tokens);
@@ -264,7 +264,7 @@ impl<'a> FeaturesBuilder<'a> {
         let storage = match cache {
             Some(cache) => Storage::Cache(cache),
             None => {
-                let fitting = memory.unwrap_or_else(available_memory) / (4 * shape[0] * shape[1]).max(1) as u64;
+                let fitting = memory.unwrap_or_else(memory_budget) / (4 * shape[0] * shape[1]).max(1) as u64;
                 let entries = usize::try_from(fitting).unwrap_or(usize::MAX).min(total);
                 Storage::Memory((0..entries).map(|_| OnceLock::new()).collect())
             }

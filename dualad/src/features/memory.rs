@@ -1,7 +1,7 @@
 //! The memory that features may take.
 
 /// Returns half of the available memory in bytes, or 4 GiB if the system does not tell it.
-pub(crate) fn available_memory() -> u64 {
+pub(crate) fn memory_budget() -> u64 {
     const UNKNOWN: u64 = 4 << 30;
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));

@@ -8,7 +8,7 @@ use dualad_store::sha256;
 
 use crate::error::{Error, Result};
 use crate::features::identity::{Identity, extraction};
-use crate::features::memory::available_memory;
+use crate::features::memory::memory_budget;
 use crate::features::source::TokenSource;
 use crate::features::tokens::{self, pixels};
 
@@ -49,8 +49,8 @@ impl PictureTokens {
             let name = |index: usize| inputs.get(index).map(|(name, _)| name.into()).unwrap_or_default();
             let tokens = tokens::values(extractor, &pixels(preprocess, &pictures)?, name)?;
             let each = self.shape[0] * self.shape[1];
-            // The memory of earlier pictures is no longer available.
-            if available_memory() < (inputs.len() * each * size_of::<f32>()) as u64 {
+            // The limit is measured again: stored pictures already count as used.
+            if memory_budget() < (inputs.len() * each * size_of::<f32>()) as u64 {
                 let reason =
                     "the features do not fit into memory; train on a folder with a feature cache, or on fewer images";
                 let value = format_args!("{} long", self.values.len() + inputs.len());

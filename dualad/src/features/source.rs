@@ -1,4 +1,4 @@
-//! The trait of everything that gives tokens of images by number.
+//! The interface of a list of images' tokens.
 
 use candle_core::Tensor;
 
@@ -21,7 +21,8 @@ pub trait TokenSource: std::fmt::Debug + Send + Sync {
     /// Returns the tokens of augmented images, `[indices, tokens, channels]`. `stream` draws the augmentation of each image by its index.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the source has no images (the default) or cannot augment them like that, and those of the source.
+    /// [`Error::InvalidArgument`] if the source has tokens only (the default) or cannot augment its images like that, and those of
+    /// the source.
     fn augmented(&self, indices: &[usize], augmentation: Augmentation, stream: Stream) -> Result<Tensor> {
         let _ = (indices, stream);
         let reason = "the source has tokens only, without their images; train on a folder";

@@ -15,7 +15,7 @@ pub(super) enum Storage {
 }
 
 impl Storage {
-    /// Returns whether features need not be computed now: they are stored, or do not fit in memory.
+    /// Returns `true` if nothing is to compute in advance: the features are stored, or do not fit in memory.
     pub(super) fn has(&self, index: usize, key: Key, shape: [usize; 2]) -> bool {
         match self {
             Self::Cache(cache) => cache.has(key, shape),

@@ -102,7 +102,7 @@ impl PreparedFit {
     }
 
     /// Returns a builder of the features of other images, such as those of the test set: with the run's extractor,
-    /// preprocessing, cache, limits and cancel token.
+    /// preprocessing, cache, limits and cancel handle.
     pub fn features<'a>(&self, samples: impl IntoIterator<Item = Sample>) -> FeaturesBuilder<'a> {
         features(&self.fit, samples, &self.extractor, &self.preprocess)
     }
@@ -195,14 +195,13 @@ impl PreparedFit {
 fn notices(fit: &Fit, images: &Images) -> Vec<String> {
     let mut notices = Vec::new();
     let then = if images.held_out.is_empty() {
-        "there are none at all, and nothing is decided until the detector is calibrated"
+        "No thresholds are set: nothing is decided until the detector is calibrated"
     } else {
-        "the pooled ones decide"
+        "The pooled thresholds decide"
     };
     for category in &images.small {
-        notices.push(format!(
-            "{category} has too few images to hold any out: it has no thresholds of its own, and {then}"
-        ));
+        notices
+            .push(format!("{category} has too few images to hold any out, so it has no thresholds of its own. {then}"));
     }
     for category in &images.seen {
         notices.push(format!(

@@ -1,4 +1,4 @@
-//! The verbs of a run.
+//! Running a fit.
 
 use crate::error::Result;
 use crate::fit::outcome::Fitted;

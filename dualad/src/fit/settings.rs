@@ -234,7 +234,7 @@ impl Fit {
         self
     }
 
-    /// Sets a token by which another thread can cancel the run. It then writes the checkpoint and returns
+    /// Sets a handle by which another thread can cancel the run. The run then writes the checkpoint and returns
     /// [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
         self.cancel = cancel.clone();

@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// The mask of a normal image has marked pixels.
     #[error(
-        "image {image} (category {category:?}): labelled normal, but its mask marks {pixels} pixels; mend the label or the mask"
+        "image {image} (category {category:?}): labeled normal, but its mask marks {pixels} pixels; correct the label or the mask"
     )]
     MarkedNormal {
         /// The image's number.

@@ -5,8 +5,8 @@
 //! missing:
 //!
 //! - Image metrics need a normal and an anomalous image, pixel metrics a normal and an anomalous pixel.
-//! - An anomalous image without a mask leaves the pixel metrics of its category, and the pooled ones, undefined. Without it they
-//!   would measure another test set than the image metrics.
+//! - An anomalous image without a mask leaves the pixel metrics of its category, and the pooled ones, undefined. If this
+//!   image were skipped, pixel and image metrics would measure different test sets.
 //! - The paper's sampled AUPRO needs two thresholds with different false-positive rates below 0.3.
 
 mod aupro;

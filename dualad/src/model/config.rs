@@ -56,7 +56,7 @@ impl ModelConfig {
     /// Reads the text of a `config.json`. `name` is the model's name in errors.
     pub(super) fn from_json(name: &Path, text: &str) -> Result<Self> {
         let wrong = |reason: String| Error::model(name, reason);
-        let malformed = |error: serde_json::Error| wrong(format!("its {CONFIG} is no model's: {error}"));
+        let malformed = |error: serde_json::Error| wrong(format!("its {CONFIG} is not a model configuration: {error}"));
         let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
         // The version first: other versions may have other fields.
         match value.get("format").and_then(serde_json::Value::as_u64) {
@@ -66,7 +66,7 @@ impl ModelConfig {
                     "it has format {format}, and this version knows up to {FORMAT}; update dualad"
                 )));
             }
-            _ => return Err(wrong(format!("its {CONFIG} has no format that was ever written; save the model again"))),
+            _ => return Err(wrong(format!("its {CONFIG} has an unknown `format`; save the model again"))),
         }
         serde_json::from_value(value).map_err(malformed)
     }

@@ -100,7 +100,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// Computes the gradient of a row from the gradient of the row divided by its norm, and passes each element to `emit`.
+/// Backpropagates through unit = row / norm: from d_unit (`gradient`) to d_row, whose elements are passed to `emit`.
 fn through_norm(gradient: &[f32], unit: &[f32], norm: f32, mut emit: impl FnMut(usize, f32)) {
     // A norm at its lower bound is a constant: the row is zero or nearly so.
     let along = if norm > MIN_NORM { dot(gradient, unit) } else { 0.0 };
@@ -134,8 +134,8 @@ impl MemoryRead {
         norms
     }
 
-    /// Computes the gradients of one task: writes `d_x` and returns its tokens' contributions to the gradients of the slots and of their
-    /// unit rows.
+    /// Computes the gradients of one task: writes `d_x`, and returns its tokens' part of d_slots (through the weighted sum) and of
+    /// d_unit_slots (through the cosines).
     fn gradients(
         &self,
         (x, memory, unit_memory, gradient): (&[f32], &[f32], &[f32], &[f32]),
@@ -186,7 +186,8 @@ impl MemoryRead {
     }
 }
 
-/// Adds the gradient of the slots through their unit rows, the second result of [`MemoryRead::read_backward`], to `d_slots`.
+/// Adds the gradient of the slots through the cosines to `d_slots`. `d_units` is the second result of
+/// [`MemoryRead::read_backward`].
 pub(crate) fn slot_gradient(d_slots: &mut [f32], d_units: &[f32], units: &[f32], norms: &[f32], channels: usize) {
     let rows = d_slots.chunks_mut(channels).zip(d_units.chunks(channels));
     for (((d_slots, d_unit), unit), &norm) in rows.zip(units.chunks(channels)).zip(norms) {
@@ -205,7 +206,8 @@ impl MemoryRead {
         }
     }
 
-    /// Computes the gradient of the tokens and returns two gradients: of the slots in the combination, and of their unit rows.
+    /// Computes the gradient of the tokens, `d_x`. The slots have two gradients: through the weighted sum, and through the cosines.
+    /// Returns both, `[d_slots, d_unit_slots]`.
     #[cfg(feature = "train")]
     pub(crate) fn read_backward(
         &self,

@@ -1,7 +1,8 @@
 //! The operations of the network that candle computes slowly, or without a gradient: one file for each.
+//! `matrix.rs` (products), `support.rs` (the choice of a form) and `testing.rs` are helpers.
 //!
-//! An operation has up to three forms. The plain form uses candle's own operations and serves every device and dtype. The CPU
-//! form serves f32, and half precision converted to f32. The GPU form is an operation of `dualad-gpu` and serves f32, f16 and
+//! An operation has up to three forms. The plain form uses candle's own operations and handles every device and dtype. The CPU
+//! form handles f32, and half precision converted to f32. The GPU form is an operation of `dualad-gpu` and handles f32, f16 and
 //! bf16 on CUDA and Metal devices. The tests of each file compare the forms.
 
 pub(crate) mod attention;

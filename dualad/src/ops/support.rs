@@ -1,10 +1,10 @@
-//! Which form of an operation serves given tensors, and access to the values of tensors on the CPU.
+//! The choice of the form that handles given tensors, and access to the values of tensors on the CPU.
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor};
 
 use crate::random::Stream;
 
-/// Returns whether the CPU form serves the tensors: all on the CPU, in f32.
+/// Returns `true` if the CPU form handles the tensors: all are on the CPU, in f32.
 pub(super) fn is_cpu_f32(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Preset {
     }
 }
 
-/// The JSON form of an optional preset: its name, or the empty string. A name of another version is read as none.
+/// The JSON form of an optional preset: its name, or the empty string. An unknown name is read as `None`.
 pub(crate) mod name_or_empty {
     use serde::{Deserialize, Deserializer, Serializer};
 

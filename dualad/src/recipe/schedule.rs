@@ -52,7 +52,7 @@ pub enum Curve {
     Cosine,
     /// A cosine rise from 1/25 to 1, and a cosine decay to the floor (Smith and Topin, "Super-Convergence", 2019).
     OneCycle {
-        /// The fraction of the steps that the rise takes; at least 0 and below 1.
+        /// The fraction of the steps after the warm-up that the rise takes; at least 0 and below 1.
         rise: f64,
     },
 }

@@ -28,7 +28,7 @@ pub struct TrainerBuilder<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    /// Starts the settings of a run that trains on these tokens, on the CPU.
+    /// Returns the settings of a run that trains on these tokens, on the CPU.
     pub fn builder(recipe: Recipe, tokens: &'a dyn TokenSource) -> TrainerBuilder<'a> {
         TrainerBuilder { recipe, tokens, device: Device::Cpu, settings: Settings::default() }
     }
@@ -72,7 +72,7 @@ impl<'a> TrainerBuilder<'a> {
         self
     }
 
-    /// Returns a new run: a network with random weights, and the statistics of the channels of all training images.
+    /// Returns a new run: a network with random weights. If it standardizes features, it has the statistics of all training images.
     ///
     /// # Errors
     /// [`Error::Config`] for a recipe that cannot be trained, [`Error::NoImages`], [`Error::Cancelled`], and those of the tokens.
@@ -104,8 +104,8 @@ impl<'a> TrainerBuilder<'a> {
         Ok(self.at(stepper, checkpoint.run.position))
     }
 
-    /// Returns a run that starts from a trained network: its weights, its statistics and its memory. Set the recipe's
-    /// [`crate::recipe::MemoryConfig::init`] to `Drawn`, which keeps the memory.
+    /// Returns a run that starts from a trained network: its weights, its statistics and its memory. Use
+    /// [`crate::recipe::MemoryConfig::paper`] in the recipe: it replaces no slots and reads them from the first step.
     ///
     /// # Errors
     /// [`Error::Config`] if the recipe is for another network, and those of [`Self::build`].

@@ -60,14 +60,15 @@ impl Stepper for CpuStepper {
         })??;
         if !loss.is_finite() {
             return Err(refuse(format!(
-                "the loss is {loss}; look at the features' scale, and lower the learning rate or clip more"
+                "the loss is {loss}; check the scale of the features, and lower the learning rate or the clipping norm"
             )));
         }
         let squares: Vec<f64> = self.network.gradient.par_chunks(CHUNK).map(sum_squares).collect();
         let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             return Err(refuse(
-                "the gradient's norm is not finite; look at the loss, the features' scale and the learning rate".into(),
+                "the gradient's norm is not finite; check the loss, the scale of the features and the learning rate"
+                    .into(),
             ));
         }
         self.steps += 1;

@@ -1,5 +1,5 @@
-//! The mean and standard std of each channel over the training images, and the scale of each channel's error. Networks that
-//! standardize features or errors use them.
+//! The mean and the standard deviation of each channel over the training images, and the scale of each channel's error.
+//! Networks that standardize features or errors use them.
 
 use candle_core::DType;
 use dualad_data::Cancel;
@@ -12,11 +12,11 @@ use crate::{DualAd, Random};
 const IMAGES: usize = 16;
 /// The number of images on which errors are measured: more would change the mean little.
 const ERROR_IMAGES: usize = 128;
-/// The smallest standard std of a channel, as a fraction of its stage's. A channel that is almost constant in training would
-/// otherwise dominate the error of an image in which it varies.
+/// The smallest standard deviation of a channel, as a fraction of its stage's. A channel that is almost constant in training
+/// would otherwise dominate the error of an image in which it varies.
 const MIN_STD: f64 = 1e-3;
 
-/// Returns the mean and the standard std of each channel, `[channels]`, from f64 sums in the order of the images.
+/// Returns the mean and the standard deviation of each channel, `[channels]`, from f64 sums in the order of the images.
 pub(crate) fn measure(
     tokens: &dyn TokenSource,
     stage_channels: &[usize],
@@ -132,7 +132,7 @@ mod tests {
         let (mean, std) = measure(&Values(tokens.collect(), Identity::default()), &[2, 2], &Cancel::default()).unwrap();
         assert_eq!(mean[..2], [1e6, 3.0]);
         assert!((std[0] - 1.0).abs() < 1e-6 && (std[3] - 5.0).abs() < 1e-6, "{std:?}");
-        // Raised to a thousandth of their stage's standard std.
+        // Raised to a thousandth of their stage's standard deviation.
         assert!((std[1] - 1e-3 * 0.5f32.sqrt()).abs() < 1e-6, "{std:?}");
         assert!((std[2] - 5e-3 * 0.5f32.sqrt()).abs() < 1e-6, "{std:?}");
     }

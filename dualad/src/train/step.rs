@@ -51,8 +51,8 @@ pub(crate) trait Stepper: Debug + Send {
     /// Sets the softmax temperature of the memory for the next steps and for [`Stepper::network`].
     fn set_memory_temperature(&mut self, temperature: f64) -> Result<()>;
 
-    /// Sets the share of the next steps: the blend between the memory's query (0) and its readout (1, the default and the value in
-    /// [`Stepper::network`]).
+    /// Sets the share of the readout in the memory's output for the next steps: query + share * (readout - query). The default
+    /// is 1, and [`Stepper::network`] always has 1.
     fn set_memory_share(&mut self, share: f64) -> Result<()>;
 
     /// Returns the queries of each memory module for tokens `[batch, tokens, channels]`: `[batch * tokens, d]` each.
