@@ -66,6 +66,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let model = args.model.files();
     crate::common::check_output("--out", &out, model.iter().map(PathBuf::as_path))?;
+    // An older file, however it is damaged, is replaced; an image is not.
+    if out.is_file() && !crate::common::is_json(&out) && out.extension().is_none_or(|ending| ending != "json") {
+        return Err(format!("--out {} exists and is no calibration; name another file", out.display()).into());
+    }
     args.common.check_json(model.iter().map(PathBuf::as_path))?;
     // Without the thresholds it has: they may be another model's, or damaged.
     let detector = source.load(source.builder(&args.common)?.calibration(None))?;

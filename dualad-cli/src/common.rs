@@ -1,7 +1,7 @@
 //! Parts that the subcommands share: the flags for device, seed and JSON, output, and the one line for an error.
 
 use std::error::Error;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -72,7 +72,10 @@ impl CommonArgs {
     /// Refuses a `--json` file that cannot be written, or that would replace one of the files in `needed`.
     pub(crate) fn check_json<'a>(&self, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
         match &self.json {
-            Some(path) if !self.json_to_stdout() => check_output("--json", path, needed),
+            Some(path) if !self.json_to_stdout() => {
+                check_output("--json", path, needed)?;
+                check_json_target(path)
+            }
             _ => Ok(()),
         }
     }
@@ -102,7 +105,30 @@ impl JsonArgs {
 fn write_json(path: &Path, result: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(result)?;
     text.push('\n');
-    if path == Path::new("-") { print(&text) } else { write_whole(path, &text) }
+    if path == Path::new("-") {
+        return print(&text);
+    }
+    check_json_target(path)?;
+    write_whole(path, &text)
+}
+
+/// The files of a model and of a run that results do not replace.
+const KEPT: [&str; 4] = ["config.json", "calibration.json", "calibration.previous.json", "train.jsonl"];
+
+/// Refuses to replace a file that is not JSON, such as an image, and the files of a model and of a run.
+pub(crate) fn check_json_target(path: &Path) -> Result<()> {
+    let kept = path.file_name().is_some_and(|name| KEPT.iter().any(|kept| name == *kept));
+    if path.is_file() && (kept || !is_json(path)) {
+        return Err(format!("{} exists and is no result of this program; name another file", path.display()).into());
+    }
+    Ok(())
+}
+
+/// Returns true if a file is empty or begins as JSON does.
+pub(crate) fn is_json(path: &Path) -> bool {
+    let mut first = [0; 1];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut first));
+    read.is_ok_and(|count| count == 0 || matches!(first[0], b'{' | b'['))
 }
 
 /// Writes a file as a whole: readers find the old content or the new one.

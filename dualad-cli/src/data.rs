@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use dualad::data::synthetic::{self, Options};
-use dualad::data::{Cancel, Dataset, Layout};
+use dualad::data::{Cancel, Dataset, FindingKind, Layout};
 
 use crate::common::{Result, note};
 use crate::progress::Bar;
@@ -49,12 +49,24 @@ impl DataArgs {
     }
 }
 
-/// Reads every file of a data set and prints the findings. An error lists what would stop training.
-pub(crate) fn check(dataset: &Dataset, cancel: &Cancel) -> Result<()> {
+/// The use of a data set that is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Training,
+    /// Needs no images to train on.
+    Evaluation,
+}
+
+/// Reads every file of a data set and prints the findings. An error lists the fatal ones.
+pub(crate) fn check(dataset: &Dataset, purpose: Purpose, cancel: &Cancel) -> Result<()> {
     let bar = Bar::new("checking the data set");
     let report = dataset.check().cancel(cancel).progress(|done, total| bar.set(done, total)).run();
     drop(bar);
-    let report = report.map_err(dualad::Error::from)?.into_result()?;
+    let mut report = report.map_err(dualad::Error::from)?;
+    if purpose == Purpose::Evaluation {
+        report.findings.retain(|finding| finding.kind != FindingKind::NoNormalImages);
+    }
+    let report = report.into_result()?;
     for finding in report.findings.iter().take(MAX_FINDINGS) {
         note(&finding.to_string());
     }

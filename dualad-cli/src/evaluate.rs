@@ -10,7 +10,7 @@ use dualad::fit::RunFolder;
 use dualad::{Detector, Error, TestSet};
 
 use crate::common::{CommonArgs, Result, note};
-use crate::data::{self, DataArgs};
+use crate::data::{self, DataArgs, Purpose};
 use crate::features::FeatureArgs;
 use crate::measure::{Measurement, Output, Training, check_json};
 use crate::model::ModelSource;
@@ -90,7 +90,7 @@ impl Job<'_> {
         };
         let dataset = self.selection.open(&root)?;
         if self.check {
-            data::check(&dataset, cancel)?;
+            data::check(&dataset, Purpose::Evaluation, cancel)?;
         }
         for category in dataset.categories.iter().filter(|category| !config.categories.contains(&category.name)) {
             note(&format!("note: the model was not trained on {}", category.name));

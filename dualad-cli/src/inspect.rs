@@ -5,8 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::common::{CommonArgs, Result, check_replaceable, print};
-use crate::model::{BATCH, Line, ModelArgs, save_heat_map};
-use dualad::Detector;
+use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
 use dualad::calibration::ThresholdSource;
 use dualad::detector::Request;
 use dualad::store::AtomicFile;
@@ -95,15 +94,6 @@ fn request<'a>(path: &'a PathBuf, category: Option<&'a str>) -> Request<'a> {
         Some(category) => request.category(category),
         None => request,
     }
-}
-
-fn check_category(detector: &Detector, category: Option<&str>) -> Result<()> {
-    let Some(category) = category else { return Ok(()) };
-    let known = detector.categories();
-    if !known.is_empty() && !known.iter().any(|name| name == category) {
-        return Err(format!("the model was not trained on {category:?}, but on {}", known.join(", ")).into());
-    }
-    Ok(())
 }
 
 /// Returns a line of text for an image.

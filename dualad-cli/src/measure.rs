@@ -9,7 +9,7 @@ use dualad::metrics::Evaluation;
 use dualad::report::{Report, ReportPicture, Reported};
 use dualad::{DualAd, ImageScores, ModelConfig, ModelFiles, TestSet};
 
-use crate::common::{CommonArgs, Result, check_replaceable, print};
+use crate::common::{CommonArgs, Result, check_json_target, check_replaceable, print};
 use crate::heat_maps::Strips;
 use crate::progress::Bar;
 
@@ -120,5 +120,6 @@ pub(crate) fn check_json(common: &CommonArgs, out: &Path) -> Result<()> {
         let path = path.display();
         return Err(format!("--json {path}: the run keeps a file of its own there; choose another name").into());
     }
-    Ok(())
+    // Before the work, as far as it can be known.
+    check_json_target(path)
 }

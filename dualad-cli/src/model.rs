@@ -170,3 +170,13 @@ impl<'a> Line<'a> {
         Ok(format!("{}\n", serde_json::to_string(self)?))
     }
 }
+
+/// Refuses a category that the model was not trained on: a typing error would be decided by the pooled thresholds.
+pub(crate) fn check_category(detector: &Detector, category: Option<&str>) -> Result<()> {
+    let Some(category) = category else { return Ok(()) };
+    let known = detector.categories();
+    if !known.is_empty() && !known.iter().any(|name| name == category) {
+        return Err(format!("the model was not trained on {category:?}, but on {}", known.join(", ")).into());
+    }
+    Ok(())
+}

@@ -79,6 +79,14 @@ fn info_says_how_a_model_was_trained_and_what_its_thresholds_promise() {
     assert!(found["calibration"]["categories"]["gear"]["reject"].is_number());
     assert!(found["promises"]["gear"][0].as_str().unwrap().starts_with("rejects from"), "{found}");
 
+    // Neither the files of a model nor an image is replaced by a result.
+    for needed in [model.join("config.json"), model.join("model.safetensors"), data.join("gear/train/good/000.png")] {
+        let before = fs::read(&needed).unwrap();
+        let (_, stderr) = run(program("info").arg("--model").arg(&model).arg("--json").arg(&needed), 1);
+        assert!(stderr.contains("name another file"), "{stderr}");
+        assert_eq!(fs::read(&needed).unwrap(), before, "{}", needed.display());
+    }
+
     fs::remove_file(model.join("calibration.json")).unwrap();
     let (text, _) = info(&[], 0);
     assert!(text.contains("dualad calibrate"), "{text}");

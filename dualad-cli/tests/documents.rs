@@ -148,7 +148,8 @@ fn the_tests_that_reliability_names_exist() {
         .flat_map(|name| ["src", "tests"].map(|part| root.join(name).join(part)))
         .collect();
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
+        // Not every crate has tests of its own.
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);

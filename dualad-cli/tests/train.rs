@@ -366,6 +366,11 @@ fn the_example_trains_the_same_model_and_evaluate_measures_it() {
     }
     assert!(place.path("evaluation/report.html").is_file() && place.path("evaluation/heatmaps/gear").is_dir());
     assert!(!place.path("evaluation/config.json").exists(), "the model is not copied");
+
+    // Test images are enough to evaluate on.
+    fs::remove_dir_all(place.path("data/gear/train")).unwrap();
+    let again: Value = serde_json::from_slice(&succeed(&mut evaluate).stdout).unwrap();
+    assert_eq!(again["mean"], measured["mean"]);
 }
 
 /// A folder of images is detected, and the layout can be forced.

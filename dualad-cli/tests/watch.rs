@@ -400,4 +400,11 @@ fn watch_inspects_existing_images_on_request_and_refuses_bad_folders() {
     };
     refused(place.path("incoming/../incoming"), place.path("incoming"), "--out is the watched folder");
     refused(place.path("out"), place.path("nowhere"), "nowhere");
+
+    // The pooled thresholds would decide in place of the category's.
+    let mut command = program("watch");
+    let command = command.arg("--model").arg(place.path("model")).args(["--category", "gaer"]);
+    let output = command.arg(place.path("incoming")).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("was not trained on \"gaer\""));
 }

@@ -14,7 +14,7 @@ use dualad::{Detector, DualAd, Error, Model, ModelFiles, TestSet};
 
 use super::TrainArgs;
 use crate::common::{Result, note, print};
-use crate::data;
+use crate::data::{self, Purpose};
 use crate::evaluate::{Job, test_set};
 use crate::measure::{Measurement, Output, Training, check_json};
 use crate::model::weights_of;
@@ -132,7 +132,7 @@ impl Run<'_> {
         };
         let dataset = self.args.selection.open(&root)?;
         if !resume && !self.args.no_check {
-            data::check(&dataset, self.cancel)?;
+            data::check(&dataset, Purpose::Training, self.cancel)?;
         }
         Ok(dataset)
     }

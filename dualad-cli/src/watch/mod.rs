@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::common::{CommonArgs, Result, note, print};
-use crate::model::{BATCH, Line, ModelArgs, save_heat_map};
+use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
 use crate::signals::cancel_on_signal;
 use dualad::Detector;
 use dualad::data::Cancel;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Folder to watch, without its subfolders
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
-    /// Folder for each image's `NAME.json` and its heat map `NAME.png`; another one than FOLDER [default: none are written]
+    /// Folder for the result and the heat map of each image: its file name with `.json` and `.png` added; another one than FOLDER [default: none are written]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Product in the images; its thresholds are used [default: the pooled thresholds are used]
@@ -55,6 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let stop = Cancel::default();
     cancel_on_signal(&stop)?;
     let detector = args.model.detector(&args.common)?;
+    check_category(&detector, args.category.as_deref())?;
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
         if same_folder(out, &args.folder)? {

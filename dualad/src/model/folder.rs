@@ -285,9 +285,9 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         for (from, to, word) in [
             (r#""format": 1"#, r#""format": 2"#, "update"),
-            (r#""format": 1"#, r#""format": "one""#, "no format"),
+            (r#""format": 1"#, r#""format": "one""#, "unknown `format`"),
             (r#""categories""#, r#""kategories""#, "kategories"),
-            ("{", "", "no model"),
+            ("{", "", "not a model configuration"),
         ] {
             std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
             assert!(load_error(folder.path()).contains(word), "{word}");
