@@ -243,14 +243,20 @@ pub fn read<T, E>(folder: &Path, marker: &str, load: impl Fn() -> Result<T, E>) 
     for _ in 1..MAX_READS {
         let before = state();
         let result = load();
-        // A read that fails because a file was just moved does not fail twice. The state alone does not show it: an earlier one may come back.
-        if before == state() && (result.is_ok() || failed) {
-            return result;
+        if before == state() {
+            if result.is_ok() {
+                return result;
+            }
+            // A file may have been moved during the read. The state does not show it if it has changed back meanwhile, so a
+            // second failure is decided while no process writes.
+            if failed {
+                break;
+            }
         }
         failed = result.is_err() && !before.0;
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The folder changes all the time: make the writers wait for this read.
+    // The folder changes all the time, or a read fails again: make the writers wait for this read.
     let lock = Lock::wait_for(folder, READER_TIMEOUT);
     if let Some(lock) = &lock {
         let _ = complete(folder, lock);
