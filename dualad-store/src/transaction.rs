@@ -228,7 +228,7 @@ fn content(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Returns the result of `load`, which reads files of the folder through [`find`] and [`find_optional`]; all of them are of the same
-/// transaction. `load` runs again if the folder changed meanwhile.
+/// transaction. `load` runs again if the folder changed meanwhile. If it fails, it runs once more while no process writes.
 ///
 /// `marker` is the name of a file whose content differs between any two states of the folder.
 ///
@@ -239,7 +239,6 @@ pub fn read<T, E>(folder: &Path, marker: &str, load: impl Fn() -> Result<T, E>) 
         recover(folder);
     }
     let state = || (exists(&folder.join(CHANGED)), content(&find(folder, marker)));
-    let mut failed = false;
     for _ in 1..MAX_READS {
         let before = state();
         let result = load();
@@ -247,16 +246,13 @@ pub fn read<T, E>(folder: &Path, marker: &str, load: impl Fn() -> Result<T, E>) 
             if result.is_ok() {
                 return result;
             }
-            // A file may have been moved during the read. The state does not show it if it has changed back meanwhile, so a
-            // second failure is decided while no process writes.
-            if failed {
-                break;
-            }
+            // A file may have been moved during the read, and two equal states do not exclude it: a second writer may have
+            // brought the first one's back.
+            break;
         }
-        failed = result.is_err() && !before.0;
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The folder changes all the time, or a read fails again: make the writers wait for this read.
+    // The folder changes all the time, or the read failed: make the writers wait for this read.
     let lock = Lock::wait_for(folder, READER_TIMEOUT);
     if let Some(lock) = &lock {
         let _ = complete(folder, lock);
@@ -338,6 +334,35 @@ mod tests {
         fs::remove_file(folder.path().join("b")).unwrap();
         drop(Transaction::begin(folder.path()).unwrap());
         assert_eq!(files(folder.path()), completed);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_read_that_fails_is_repeated_while_no_process_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let change = |content: &[u8]| {
+            let change = Transaction::begin(folder.path()).unwrap();
+            change.write("a", content).unwrap();
+            change.commit().unwrap();
+        };
+        change(b"1");
+        // Two writers in turn: the folder is the same before and after each read.
+        let load = || {
+            if Lock::take(folder.path()).is_none() {
+                return Ok(());
+            }
+            change(b"2");
+            change(b"1");
+            Err("a file was moved")
+        };
+        assert_eq!(read(folder.path(), "a", load), Ok(()));
+        // A fault that stays is reported after the second read.
+        let reads = std::cell::Cell::new(0);
+        let load = || {
+            reads.set(reads.get() + 1);
+            Err::<(), _>("a file is missing")
+        };
+        assert_eq!((read(folder.path(), "a", load), reads.get()), (Err("a file is missing"), 2));
     }
 
     #[cfg(unix)]
