@@ -110,7 +110,7 @@ fn outcome(dataset: &Dataset, root: &Path, findings: &[Finding]) -> Outcome {
         kind: snake_case(&format!("{:?}", finding.kind)),
         category: finding.category.clone(),
         path: finding.path.display().to_string(),
-        message: finding.what.clone(),
+        message: finding.message.clone(),
     };
     Outcome {
         format: 1,

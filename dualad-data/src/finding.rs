@@ -93,12 +93,12 @@ pub struct Finding {
     /// The file or folder at fault.
     pub path: PathBuf,
     /// The fault and its remedy.
-    pub what: String,
+    pub message: String,
 }
 
 impl Finding {
-    pub(crate) fn new(kind: FindingKind, category: &str, path: &Path, what: String) -> Self {
-        Self { kind, category: category.into(), path: path.into(), what }
+    pub(crate) fn new(kind: FindingKind, category: &str, path: &Path, message: String) -> Self {
+        Self { kind, category: category.into(), path: path.into(), message }
     }
 
     /// Returns the severity.
@@ -112,9 +112,9 @@ impl fmt::Display for Finding {
         // The message of an error names the file.
         match self.kind {
             FindingKind::EmptyFile | FindingKind::Unreadable | FindingKind::MaskSize => {
-                write!(f, "{}: {}", self.severity(), one_line(&self.what))
+                write!(f, "{}: {}", self.severity(), one_line(&self.message))
             }
-            _ => write!(f, "{}: {}: {}", self.severity(), shown(&self.path), one_line(&self.what)),
+            _ => write!(f, "{}: {}: {}", self.severity(), shown(&self.path), one_line(&self.message)),
         }
     }
 }

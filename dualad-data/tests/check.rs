@@ -69,7 +69,7 @@ fn images_over_the_limits_are_fatal() {
     let tree = sound();
     let report = Dataset::open(tree.root()).unwrap().check().limits(Limits::default().with_pixels(199)).run().unwrap();
     assert_eq!(report.findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable).count(), 5);
-    assert!(report.findings[0].what.contains("199"), "{}", report.findings[0]);
+    assert!(report.findings[0].message.contains("199"), "{}", report.findings[0]);
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn an_image_rotated_by_exif_with_a_mask_that_is_not_is_a_note() {
     let report = check(&tree);
     let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
     assert_eq!((finding.kind, finding.severity()), (FindingKind::RotatedImage, Severity::Note));
-    assert!(finding.what.contains("000_mask.png"), "{finding}");
+    assert!(finding.message.contains("000_mask.png"), "{finding}");
 }
 
 #[cfg(unix)]

@@ -191,7 +191,7 @@ fn folders_below_a_plain_folder_do_not_change_its_layout() {
     assert_eq!(names(&root, dataset.samples(Split::Test)), ["test/good/3.png"]);
     let left_out = ["old", "raw", "test/good/more"].map(|name| (FindingKind::LeftOut, name.to_string()));
     assert_eq!(kinds(&dataset), left_out);
-    assert!(dataset.findings[0].what.starts_with("2 images"), "{}", dataset.findings[0]);
+    assert!(dataset.findings[0].message.starts_with("2 images"), "{}", dataset.findings[0]);
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn images_outside_the_layout_of_a_category_are_findings() {
     let dataset = Dataset::open(tree.root()).unwrap();
     let places = ["", "/test", "/test/cut/more", "/train", "/train/bad", "/train/good/more", "/validation"];
     assert_eq!(kinds(&dataset), places.map(|place| (FindingKind::LeftOut, format!("c{place}"))));
-    assert!(dataset.findings.iter().all(|finding| finding.what.starts_with("1 image ")), "{:?}", dataset.findings);
+    assert!(dataset.findings.iter().all(|finding| finding.message.starts_with("1 image ")), "{:?}", dataset.findings);
     let read: Vec<String> = names(tree.root(), dataset.categories[0].samples.iter());
     assert_eq!(read, ["c/train/good/2.png", "c/test/cut/5.png"]);
 }
@@ -262,7 +262,7 @@ fn a_folder_of_the_stem_holds_several_masks_of_an_image() {
     assert_eq!(samples[2].mask_rule, MaskRule::White);
     assert_eq!(kinds(&dataset), [at("001"), at("007")].map(|path| (FindingKind::UnpairedMask, path)));
     for (finding, word) in dataset.findings.iter().zip(["folders and no mask", "no image \"007\""]) {
-        assert!(finding.what.contains(word) && finding.what.contains("_mask.png"), "{finding}");
+        assert!(finding.message.contains(word) && finding.message.contains("_mask.png"), "{finding}");
     }
 }
 
@@ -280,9 +280,9 @@ fn ground_truth_outside_the_layout_is_a_finding() {
     assert_eq!(kinds(&dataset), expected.map(|(kind, path)| (kind, path.to_string())));
     let words = ["2 masks in it are not used", "test/c has no image", "normal images have no defects"];
     for (finding, word) in dataset.findings.iter().zip(words) {
-        assert!(finding.what.contains(word), "{finding}");
+        assert!(finding.message.contains(word), "{finding}");
     }
-    assert!(dataset.findings[0].what.contains("ground_truth/<type>/<stem>_mask.png"));
+    assert!(dataset.findings[0].message.contains("ground_truth/<type>/<stem>_mask.png"));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn names_that_may_mean_normal_images_are_findings() {
         touch(&tree, &[&format!("c/test/{name}/2.png")]);
         let dataset = Dataset::open(tree.root()).unwrap();
         assert_eq!(kinds(&dataset), [(FindingKind::UnclearLabel, format!("c/test/{name}"))]);
-        assert!(dataset.findings[0].what.contains("belong in test/good"), "{}", dataset.findings[0]);
+        assert!(dataset.findings[0].message.contains("belong in test/good"), "{}", dataset.findings[0]);
     }
     let tree = Tree::new();
     let table =
@@ -301,7 +301,9 @@ fn names_that_may_mean_normal_images_are_findings() {
     tree.write("split_csv/1cls.csv", table);
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset), vec![(FindingKind::UnclearLabel, "split_csv/1cls.csv".into()); 2]);
-    assert!(dataset.findings[0].what.contains("line 8") && dataset.findings[0].what.contains("normal or anomaly"));
+    assert!(
+        dataset.findings[0].message.contains("line 8") && dataset.findings[0].message.contains("normal or anomaly")
+    );
 }
 
 #[test]
@@ -310,7 +312,7 @@ fn masks_among_images_are_findings() {
     touch(&tree, &["parts/a.png", "parts/a_mask.png", "parts/b.png", "parts/face_mask.png"]);
     let dataset = Dataset::open(tree.root().join("parts")).unwrap();
     assert_eq!(kinds(&dataset), [(FindingKind::MaskAmongImages, String::new())]);
-    assert!(dataset.findings[0].what.contains("(a_mask.png)"), "{}", dataset.findings[0]);
+    assert!(dataset.findings[0].message.contains("(a_mask.png)"), "{}", dataset.findings[0]);
 }
 
 #[test]
@@ -321,7 +323,7 @@ fn repeated_lines_are_findings_and_shared_masks_of_normal_images_are_not() {
     tree.write("split_csv/1cls.csv", format!("{VISA}{line}{normal}"));
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset), [(FindingKind::Duplicate, "pcb1/Data/Images/Anomaly/000.JPG".into())]);
-    assert!(dataset.findings[0].what.contains("line 2 and in line 8"), "{}", dataset.findings[0]);
+    assert!(dataset.findings[0].message.contains("line 2 and in line 8"), "{}", dataset.findings[0]);
 }
 
 const VISA: &str = "object,split,label,image,mask
@@ -364,7 +366,7 @@ fn visa_is_read_from_its_table() {
     touch(&tree, &["pcb1/Data/Images/Normal/0000.JPG", "pcb1/Data/Images/Normal/0009.JPG"]);
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset)[1], (FindingKind::LeftOut, "pcb1/Data/Images/Normal".into()));
-    assert!(dataset.findings[1].what.starts_with("1 image in it is"), "{}", dataset.findings[1]);
+    assert!(dataset.findings[1].message.starts_with("1 image in it is"), "{}", dataset.findings[1]);
 }
 
 #[test]
