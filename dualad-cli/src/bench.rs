@@ -14,7 +14,7 @@ use dualad::recipe::AdamWConfig;
 use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
 use serde::Serialize;
 
-use crate::common::{self, CommonArgs, Result, print};
+use crate::common::{self, CommonArgs, Result, parse_count, print};
 
 /// Measure the time of each part: preprocessing, backbone, reconstruction, scoring, all of them, and a training step
 ///
@@ -31,10 +31,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Numbers of pictures at a time, with commas between them
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8", value_parser = parse_count)]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,8", value_parser = parse_sizes)]
     batch_size: Vec<usize>,
     /// Numbers of threads, with commas between them
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2", value_parser = parse_count)]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,2", value_parser = parse_sizes)]
     threads: Vec<usize>,
     /// Seconds to measure each part for; it runs at least three times
     #[arg(long, default_value_t = 2.0, value_parser = parse_seconds)]
@@ -55,9 +55,8 @@ fn parse_variant(text: &str) -> std::result::Result<Variant, String> {
     }
 }
 
-fn parse_count(text: &str) -> std::result::Result<usize, String> {
-    let count = text.parse().ok().filter(|count| (1..=1024).contains(count));
-    count.ok_or_else(|| "must be from 1 to 1024".into())
+fn parse_sizes(text: &str) -> std::result::Result<usize, String> {
+    parse_count(text, 1024)
 }
 
 fn parse_seconds(text: &str) -> std::result::Result<f64, String> {

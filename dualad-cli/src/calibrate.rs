@@ -12,6 +12,11 @@ use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::Request;
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// The default of --false-alarm-rate.
+const RATE: f64 = 0.01;
+/// The default of --confidence.
+const CONFIDENCE: f64 = 0.95;
+
 /// Set a model's thresholds with labeled images
 ///
 /// Writes calibration.json into the model's folder, or to --out. The file may be edited by hand. Use images that the model was
@@ -28,22 +33,22 @@ pub(crate) struct Args {
     #[arg(long)]
     training_images: bool,
     /// Reject at most this share of good parts [default: 0.01, with --confidence]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = parse_rate, allow_negative_numbers = true)]
     false_alarm_rate: Option<f64>,
     /// Confidence of --false-alarm-rate
-    #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
+    #[arg(long, value_name = "SHARE", default_value_t = CONFIDENCE, value_parser = parse_confidence, allow_negative_numbers = true)]
     confidence: f64,
     /// Reject at or above this quantile of the good images' scores
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = parse_quantile, allow_negative_numbers = true)]
     quantile: Option<f64>,
     /// Reject at or above the score with the best F1; needs defective images
     #[arg(long)]
     f1_max: bool,
     /// Reject at least this share of the defective images; needs defective images
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = parse_recall, allow_negative_numbers = true)]
     recall: Option<f64>,
     /// Ask for a review at or above this quantile of the good images' scores
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = parse_quantile, allow_negative_numbers = true)]
     review_quantile: Option<f64>,
     /// File to write [default: calibration.json in the model's folder]
     #[arg(long, value_name = "FILE")]
@@ -52,9 +57,32 @@ pub(crate) struct Args {
     common: CommonArgs,
 }
 
+/// Parses a number, and checks it as a value of a rule.
+fn parse_share(text: &str, rule: fn(f64) -> Rule) -> std::result::Result<f64, String> {
+    let share = text.parse::<f64>().map_err(|_| "must be a number, such as 0.95".to_owned())?;
+    rule(share).validate().map_err(|error| error.to_string())?;
+    Ok(share)
+}
+
+fn parse_quantile(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |quantile| Rule::Quantile { quantile })
+}
+
+fn parse_recall(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |share| Rule::Recall { share })
+}
+
+fn parse_rate(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |rate| Rule::FalseAlarmRate { rate, confidence: CONFIDENCE })
+}
+
+fn parse_confidence(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |confidence| Rule::FalseAlarmRate { rate: RATE, confidence })
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     let source = &args.model.source;
-    let out = match (&args.out, source.folder()) {
+    let out = match (&args.out, source.folder()?) {
         (Some(out), _) => out.clone(),
         (None, Some(folder)) if folder.is_dir() => ModelFiles::of(folder).calibration,
         (None, Some(folder)) => {
@@ -147,7 +175,7 @@ fn calibrator(args: &Args) -> Calibrator {
         (Some(quantile), _) => Rule::Quantile { quantile },
         (_, Some(share)) => Rule::Recall { share },
         _ if args.f1_max => Rule::F1Max,
-        _ => Rule::FalseAlarmRate { rate: args.false_alarm_rate.unwrap_or(0.01), confidence: args.confidence },
+        _ => Rule::FalseAlarmRate { rate: args.false_alarm_rate.unwrap_or(RATE), confidence: args.confidence },
     };
     let calibrator = Calibrator::new(reject);
     match args.review_quantile {

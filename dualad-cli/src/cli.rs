@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::common::{Result, exit};
+use crate::common::{Result, exit, start};
 use crate::{bench, calibrate, check, evaluate, info, inspect, serve, shell, train, watch};
 
 /// Find anomalies in images with one model for all products, trained on normal images only
@@ -33,7 +33,7 @@ enum Command {
 
 /// Runs the program: parses the command line and runs its subcommand.
 pub fn main() -> ExitCode {
-    exit(run(&Cli::parse().command))
+    exit(run(&start::<Cli>(command()).command))
 }
 
 /// Returns the program's command line, for completions, manual pages and tests.

@@ -1,11 +1,13 @@
 //! Parts that the subcommands share: the flags for device, seed and JSON, output, and the one line for an error.
 
 use std::error::Error;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, FromArgMatches, ValueEnum};
 use dualad::candle_core::Device;
 use dualad::store::write_atomically;
 use serde::Serialize;
@@ -181,14 +183,51 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Parses a number from 1 to `most`.
+pub(crate) fn parse_count(text: &str, most: usize) -> std::result::Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| format!("must be from 1 to {most}"))
+}
+
 /// Parses the command line of a program that has one subcommand's flags, with other defaults for some of them. Ends the
-/// process with status 2 on bad usage.
+/// process as [`start`] does.
 pub(crate) fn parse<A: Args>(name: &'static str, defaults: &[(&str, &'static str)]) -> A {
     let mut command = A::augment_args(clap::Command::new(name).version(env!("CARGO_PKG_VERSION")));
     for &(flag, value) in defaults {
         command = command.mut_arg(flag, |arg| arg.default_value(value));
     }
-    A::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    start(command)
+}
+
+/// Begins a program: parses its command line. Ends the process with status 2 on bad usage, and with status 0 after the help, or 1
+/// if the help cannot be printed.
+pub(crate) fn start<A: FromArgMatches>(mut command: clap::Command) -> A {
+    report_full_files();
+    let parsed = command.try_get_matches_from_mut(std::env::args_os()).and_then(|found| A::from_arg_matches(&found));
+    let error = match parsed {
+        Ok(parsed) => return parsed,
+        Err(error) => error,
+    };
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    let code = match printed {
+        // A reader of the help such as `head` may have read enough.
+        Err(unprinted) if !error.use_stderr() && unprinted.kind() != ErrorKind::BrokenPipe => {
+            note(&format!("error: cannot write to standard output: {unprinted}"));
+            1
+        }
+        _ => error.exit_code(),
+    };
+    std::process::exit(code)
+}
+
+/// Makes writing beyond the size that the system allows for a file (`ulimit -f`) an error. By default the system ends the process.
+fn report_full_files() {
+    #[cfg(unix)]
+    {
+        let ignored = Arc::new(AtomicBool::new(false));
+        // Without it the process ends as it would by default.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored);
+    }
 }
 
 /// Returns exit status 0, or 1 after one line on standard error.

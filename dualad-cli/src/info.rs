@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Loads the configuration and the thresholds. The parameters are read, too: a damaged model is an error.
 fn load(name: &str) -> Result<(ModelConfig, Option<Calibration>)> {
-    let Some(folder) = model_folder(name) else {
+    let Some(folder) = model_folder(name)? else {
         let detector = from_hub(Detector::builder(), name)?;
         return Ok((detector.config().clone(), detector.calibration().cloned()));
     };

@@ -11,7 +11,7 @@ use dualad::detector::{DetectorBuilder, Inspection};
 use dualad::{Detector, ModelFiles};
 use serde::Serialize;
 
-use crate::common::{CommonArgs, Result, note, one_line};
+use crate::common::{CommonArgs, Result, note, one_line, parse_count};
 
 /// The flags that name a model.
 #[derive(Debug, Args)]
@@ -23,8 +23,12 @@ pub(crate) struct ModelSource {
     #[arg(long, value_name = "FILE|hub")]
     pub(crate) weights: Option<String>,
     /// Number of threads to compute with [default: one for each core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,
+}
+
+fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+    parse_count(text, 1024)
 }
 
 impl ModelSource {
@@ -40,14 +44,14 @@ impl ModelSource {
     }
 
     pub(crate) fn load(&self, builder: DetectorBuilder) -> Result<Detector> {
-        match self.folder() {
+        match self.folder()? {
             Some(folder) => Ok(builder.load(folder)?),
             None => from_hub(builder, &self.model),
         }
     }
 
     /// Returns the model's folder, unless the model is on the hub.
-    pub(crate) fn folder(&self) -> Option<&Path> {
+    pub(crate) fn folder(&self) -> Result<Option<&Path>> {
         model_folder(&self.model)
     }
 
@@ -114,9 +118,13 @@ fn hub() -> Result<Weights> {
 }
 
 /// Returns the folder that a model's name is, unless it names a model on the hub: `owner/name`, where no such folder exists.
-pub(crate) fn model_folder(name: &str) -> Option<&Path> {
+/// Anything else that exists is refused, such as a file of the model, or a pipe, which would block its reader.
+pub(crate) fn model_folder(name: &str) -> Result<Option<&Path>> {
     let folder = Path::new(name);
-    (folder.exists() || !is_hub_name(name)).then_some(folder)
+    if folder.exists() && !folder.is_dir() {
+        return Err(format!("--model {name} is not a folder; give the folder of a trained model").into());
+    }
+    Ok((folder.exists() || !is_hub_name(name)).then_some(folder))
 }
 
 fn is_hub_name(text: &str) -> bool {

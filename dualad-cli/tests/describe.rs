@@ -114,6 +114,52 @@ fn completions_and_manual_pages_name_every_subcommand() {
     assert_eq!(program("completions").arg("tcl").output().unwrap().status.code(), Some(2));
 }
 
+/// The help that cannot be printed is an error, except where its reader has read enough.
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_printed_is_an_error() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for flags in [&["--help"][..], &["--version"], &["inspect", "--help"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_dualad")).args(flags).stdout(full()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && stderr.starts_with("error: cannot write"), "{flags:?}: {stderr}");
+    }
+}
+
+/// Nothing but a folder is opened as a model, and nothing but a regular file in it. A pipe would block its reader.
+#[cfg(unix)]
+#[test]
+fn pipes_and_files_in_the_place_of_a_model_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, model) = (folder.path().join("pipe"), folder.path().join("model"));
+    let make_pipe = |path: &std::path::Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    make_pipe(&pipe);
+    write_parts(&folder.path().join("data"), 8);
+    Detector::fit(folder.path().join("data")).recipe(recipe()).run().unwrap().detector.save(&model).unwrap();
+    for path in [pipe.clone(), "/dev/zero".into(), model.join("config.json")] {
+        for subcommand in ["info", "inspect", "evaluate", "calibrate", "watch", "serve"] {
+            let mut command = program(subcommand);
+            command.current_dir(&folder).arg("--model").arg(&path);
+            match subcommand {
+                "evaluate" | "calibrate" => command.args(["--data", "data"]),
+                "inspect" | "watch" => command.arg("data"),
+                _ => &mut command,
+            };
+            let (_, stderr) = run(&mut command, 1);
+            assert!(stderr.contains("give the folder of a trained model"), "{subcommand}: {stderr}");
+        }
+    }
+    for name in ["config.json", "model.safetensors", "calibration.json"] {
+        let (file, kept) = (model.join(name), folder.path().join("kept"));
+        fs::rename(&file, &kept).unwrap();
+        make_pipe(&file);
+        let (_, stderr) = run(program("info").arg("--model").arg(&model), 1);
+        assert!(stderr.contains(name), "{stderr}");
+        fs::remove_file(&file).unwrap();
+        fs::rename(&kept, &file).unwrap();
+    }
+}
+
 /// Each flag and subcommand has a help text; every flag with a value has a default, is required, or says what happens without it.
 #[test]
 fn every_flag_is_explained() {

@@ -138,7 +138,7 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
     for (options, code, word) in [
         (vec!["--category", "bolt"], 1, "bolt"),
         (vec!["--calibration", "/no/such.json"], 1, "/no/such.json"),
-        (vec!["--threads", "0"], 1, "threads"),
+        (vec!["--threads", "0"], 2, "--threads"),
         (vec!["--weights"], 2, "weights"),
     ] {
         let output = place.detect(&options, &[&place.images[0]]);
@@ -244,9 +244,23 @@ fn calibrate_changes_the_decisions_of_detect() {
     // New thresholds replace a damaged file.
     assert!(calibrate(&["--quantile", "1"]).status.success());
     assert_eq!(place.detect(&[], &[&place.images[0]]).status.code(), Some(0));
-    for options in [&["--quantile", "2"][..], &["--recall", "0"], &["--false-alarm-rate", "0.1", "--confidence", "1"]] {
-        assert_eq!(calibrate(options).status.code(), Some(1), "{options:?}");
+    for options in [
+        ["--quantile", "2"],
+        ["--quantile", "nan"],
+        ["--review-quantile", "-1"],
+        ["--recall", "0"],
+        ["--false-alarm-rate", "0"],
+        ["--false-alarm-rate", "1"],
+        ["--confidence", "1"],
+        ["--confidence", "nan"],
+        ["--threads", "0"],
+    ] {
+        let output = calibrate(&options);
+        assert_eq!(output.status.code(), Some(2), "{options:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(options[0]), "{options:?}");
     }
+    let output = calibrate(&["--false-alarm-rate", "1e-300"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("takes more than 1"), "{output:?}");
     assert_eq!(calibrate(&["--quantile", "0.9", "--recall", "0.9"]).status.code(), Some(2));
 }
 

@@ -137,7 +137,9 @@ impl Lock {
 
     /// Returns `None` while another process holds it. A system that cannot lock a folder gives a lock that excludes nobody.
     fn take(folder: &Path) -> Option<Self> {
-        let Ok(file) = File::open(folder) else { return Some(Self(None)) };
+        // Opening a pipe may block forever.
+        let file = if folder.is_dir() { File::open(folder).ok() } else { None };
+        let Some(file) = file else { return Some(Self(None)) };
         match file.try_lock() {
             Ok(()) => Some(Self(Some(file))),
             Err(TryLockError::WouldBlock) => None,
@@ -377,6 +379,8 @@ mod tests {
         }
         assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
         read(folder.path(), "a", || Ok::<_, Error>(())).unwrap();
+        // A pipe in the place of the folder: the read fails twice, and is decided under the lock.
+        assert_eq!(read(&path, "a", || Err::<(), _>("no folder")), Err("no folder"));
     }
 
     #[test]

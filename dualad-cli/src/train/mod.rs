@@ -39,9 +39,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
 fn with_hint(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
     let hint = match error.downcast_ref() {
         Some(dualad::Error::Cache { .. }) => "name another folder with --cache, or keep no cache with --no-cache",
-        Some(dualad::Error::Format(error)) if error.format() == dualad::Format::Checkpoint => {
-            "the run starts anew without --resume"
-        }
+        Some(dualad::Error::Format(error)) if error.format() == dualad::Format::Checkpoint => "leave out --resume",
         _ => return error,
     };
     format!("{error}; {hint}").into()

@@ -26,7 +26,8 @@ pub(super) fn allowed(trials: u64, rate: f64, confidence: f64) -> Option<u64> {
     Some(shown)
 }
 
-/// Returns the minimum number of trials of which none may be seen for the rate to be at most `rate`.
+/// Returns the minimum number of trials of which none may be seen for the rate to be at most `rate`; `u64::MAX` for any larger
+/// number.
 pub(super) fn needed(rate: f64, confidence: f64) -> u64 {
     let needed = ((1.0 - confidence).ln() / (-rate).ln_1p()).ceil() as u64;
     // Rounding may have moved the quotient above a whole number.

@@ -137,7 +137,10 @@ fn choose_false_alarm_rate(normal: &[f32], rate: f64, confidence: f64) -> Option
     let images = normal.len() as u64;
     let allowed = bound::allowed(images, rate, confidence);
     let warning = allowed.is_none().then(|| {
-        let needed = bound::needed(rate, confidence);
+        let needed = match bound::needed(rate, confidence) {
+            u64::MAX => format!("more than {:e}", u64::MAX as f64),
+            needed => needed.to_string(),
+        };
         let instead = bound::upper(0, images, confidence);
         format!(
             "a false-alarm rate of at most {rate} with confidence {confidence} takes {needed} normal images, and there \
