@@ -256,22 +256,21 @@ fn calibrating_killed_again_and_again_leaves_the_old_thresholds_or_the_new_ones(
     println!("killed {killed} times");
 }
 
-/// The process that the tests below start and kill: saves the two models in turn into one folder.
-#[test]
-#[ignore = "not a test: the process that the tests of saving start and kill"]
-fn saver() {
-    let Some(folder) = std::env::var_os("DUALAD_SAVE_TO") else { return };
+/// The test that acts as a saver where `DUALAD_SAVE_TO` is set: its process saves the two models in turn into that folder.
+const SAVER: &str = "saving_killed_again_and_again_leaves_one_model_or_the_other";
+
+fn save_forever(folder: &Path) {
     let from = PathBuf::from(std::env::var_os("DUALAD_SAVE_FROM").unwrap());
     let models = ["calibrated", "plain"].map(|name| Detector::load(from.join(name)).unwrap());
     for turn in 0.. {
-        models[turn % 2].save(&folder).unwrap();
+        models[turn % 2].save(folder).unwrap();
         fs::write(from.join("saving"), "").unwrap();
     }
 }
 
 fn start_saver(folder: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "saver", "--ignored"]).env("DUALAD_SAVE_TO", folder);
+    command.args(["--exact", SAVER]).env("DUALAD_SAVE_TO", folder);
     quiet(command.env("DUALAD_SAVE_FROM", models().path("")))
 }
 
@@ -296,6 +295,9 @@ fn check_saved(folder: &Path) -> &'static str {
 
 #[test]
 fn saving_killed_again_and_again_leaves_one_model_or_the_other() {
+    if let Some(folder) = std::env::var_os("DUALAD_SAVE_TO") {
+        return save_forever(Path::new(&folder));
+    }
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     Detector::load(models().path("plain")).unwrap().save(&model).unwrap();

@@ -4,20 +4,11 @@ use dualad::Variant;
 use dualad::backbones::Backbone;
 use dualad::recipe::Recipe;
 
-/// Returns a recipe with a small network for 64 x 64 pixels.
+use super::config::CONFIG;
+
+/// Returns the recipe of [`CONFIG`] with two epochs, for 64 x 64 pixels.
 pub(crate) fn recipe() -> Recipe {
-    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
-    recipe.network = recipe
-        .network
-        .with_grid([4, 4])
-        .with_neighbor_mask(Some([1, 1]))
-        .with_levels(2)
-        .with_narrow_width(8)
-        .with_chunk_width(8)
-        .with_ffn_width(8)
-        .with_heads(2)
-        .with_encoder_layers(1)
-        .with_memory_slots(6);
-    (recipe.train.epochs, recipe.train.batch_size, recipe.train.schedule.warmup_steps) = (2, 4, 2);
+    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank).with_json("CONFIG", CONFIG).unwrap();
+    recipe.train.epochs = 2;
     recipe
 }
