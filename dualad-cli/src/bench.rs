@@ -15,11 +15,13 @@ use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
 use serde::Serialize;
 
 use crate::common::{self, CommonArgs, Result, parse_count, print};
+use crate::guard::Guard;
 
 /// Measure the time of each part: preprocessing, backbone, reconstruction, scoring, all of them, and a training step
 ///
 /// Prints medians in milliseconds an image.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("seed", |arg| arg.help("Seed of the picture and of the parameters [default: 0]")))]
 pub(crate) struct Args {
     /// Frozen backbone
     #[arg(long, value_name = "NAME", default_value = "wide-resnet50-2", value_parser = parse_backbone)]
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.common.check_json(&Guard::default().reads(&args.weights))?;
     let device = args.common.device()?;
     let weights = match &args.weights {
         Some(path) => Weights::file(path),

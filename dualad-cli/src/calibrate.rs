@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::common::{CommonArgs, Result, note, print};
+use crate::common::{CommonArgs, Result, note, print, printable};
+use crate::guard::Guard;
 use crate::model::ModelArgs;
 use clap::ArgGroup;
 use dualad::ModelFiles;
@@ -22,6 +23,7 @@ const CONFIDENCE: f64 = 0.95;
 /// Writes calibration.json into the model's folder, or to --out. The file may be edited by hand. Use images that the model was
 /// not trained on: training images score lower.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("json", |arg| arg.help("Also write the thresholds to FILE; `-` prints them instead of the table")))]
 #[command(group = ArgGroup::new("reject").args(["false_alarm_rate", "quantile", "f1_max", "recall"]))]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -92,13 +94,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             return Err("the model is not a folder; say with --out where the thresholds are to be written".into());
         }
     };
-    let model = args.model.files();
-    crate::common::check_output("--out", &out, model.iter().map(PathBuf::as_path))?;
-    // An older file, however it is damaged, is replaced; an image is not.
-    if out.is_file() && !crate::common::is_json(&out) && out.extension().is_none_or(|ending| ending != "json") {
-        return Err(format!("--out {} exists and is no calibration; name another file", out.display()).into());
-    }
-    args.common.check_json(model.iter().map(PathBuf::as_path))?;
+    let guard = Guard::default().reads(args.model.files());
+    guard.check_thresholds(&out)?;
+    args.common.check_json(&guard)?;
     // Without the thresholds it has: they may be another model's, or damaged.
     let detector = source.load(source.builder(&args.common)?.calibration(None))?;
     let dataset = Dataset::open_products(&args.data)?;
@@ -106,7 +104,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
     let (samples, as_category) = of_the_model(samples, detector.categories())?;
-    args.common.check_json(samples.iter().map(|sample| sample.path.as_path()))?;
 
     let bar = ProgressBar::new(samples.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("scoring {bar:30} {pos}/{len}  {eta} left") {
@@ -190,6 +187,7 @@ fn table(calibration: &Calibration, out: &Path) -> String {
     let named = calibration.categories.iter().map(|(name, thresholds)| (name.as_str(), thresholds));
     for (name, thresholds) in named.chain(calibration.pooled.iter().map(|thresholds| ("(pooled)", thresholds))) {
         let Thresholds { review, reject, normal_images, anomalous_images, .. } = thresholds;
+        let name = printable(name);
         text += &format!("{name:<16} {review:>10.4} {reject:>10.4} {normal_images:>6} {anomalous_images:>9}\n");
     }
     text + &format!("{}\n", out.display())

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use dualad::data::{Cancel, Dataset, Finding, Label, Sample, Severity, Split};
 use serde::Serialize;
 
-use crate::common::{JsonArgs, Result, print};
+use crate::common::{JsonArgs, Result, print, printable};
 use crate::data::DataArgs;
+use crate::guard::Guard;
 use crate::progress::Bar;
 use crate::signals::cancel_on_signal;
 
@@ -64,6 +65,7 @@ struct FindingLine {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
+    args.json.check(&Guard::default())?;
     let dataset = match args.selection.open(&args.data) {
         Ok(dataset) => dataset,
         Err(error) => {
@@ -158,6 +160,7 @@ fn text(outcome: &Outcome, findings: &[Finding]) -> String {
     }
     text += &format!("{:<16} {:>8} {:>12} {:>15}\n", "category", "train", "test normal", "test anomalous");
     for CategoryCounts { name, train, test_normal, test_anomalous } in &outcome.categories {
+        let name = printable(name);
         text += &format!("{name:<16} {train:>8} {test_normal:>12} {test_anomalous:>15}\n");
     }
     let Outcome { images, fatal, warnings, notes, .. } = outcome;

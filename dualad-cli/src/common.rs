@@ -1,7 +1,7 @@
 //! Parts that the subcommands share: the flags for device, seed and JSON, output, and the one line for an error.
 
 use std::error::Error;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 #[cfg(unix)]
@@ -11,6 +11,8 @@ use clap::{Args, FromArgMatches, ValueEnum};
 use dualad::candle_core::Device;
 use dualad::store::write_atomically;
 use serde::Serialize;
+
+use crate::guard::Guard;
 
 /// The result of a program: any error, which becomes one line.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -32,10 +34,10 @@ pub struct CommonArgs {
     /// Device to compute on
     #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
     pub device: DeviceName,
-    /// Seed of random numbers; subcommands without any ignore it [default: 0]
+    /// Accepted by every subcommand with a device; without an effect here, where nothing is random
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Write the result as JSON to FILE; `-` prints it instead of text, and `watch` takes only `-`
+    /// Write the result as JSON to FILE; `-` prints it instead of text
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -60,7 +62,7 @@ impl CommonArgs {
 
     /// Returns true if standard output belongs to the JSON.
     pub fn json_to_stdout(&self) -> bool {
-        self.json.as_deref() == Some(Path::new("-"))
+        self.json.as_deref() == Some(Path::new(STDOUT))
     }
 
     /// Writes a result to the file or the standard output that `--json` names, if it is given.
@@ -71,15 +73,9 @@ impl CommonArgs {
         self.json.as_deref().map_or(Ok(()), |path| write_json(path, result))
     }
 
-    /// Refuses a `--json` file that cannot be written, or that would replace one of the files in `needed`.
-    pub(crate) fn check_json<'a>(&self, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-        match &self.json {
-            Some(path) if !self.json_to_stdout() => {
-                check_output("--json", path, needed)?;
-                check_json_target(path)
-            }
-            _ => Ok(()),
-        }
+    /// Refuses a `--json` file that cannot be written or that a result must not replace.
+    pub(crate) fn check_json(&self, guard: &Guard) -> Result<()> {
+        check_json(self.json.as_deref(), guard)
     }
 }
 
@@ -94,7 +90,12 @@ pub(crate) struct JsonArgs {
 impl JsonArgs {
     /// Returns true if standard output belongs to the JSON.
     pub(crate) fn to_stdout(&self) -> bool {
-        self.json.as_deref() == Some(Path::new("-"))
+        self.json.as_deref() == Some(Path::new(STDOUT))
+    }
+
+    /// Refuses a file that cannot be written or that a result must not replace.
+    pub(crate) fn check(&self, guard: &Guard) -> Result<()> {
+        check_json(self.json.as_deref(), guard)
     }
 
     /// Writes a result where the flag says, if it is given.
@@ -103,63 +104,46 @@ impl JsonArgs {
     }
 }
 
+/// The path that is standard output.
+const STDOUT: &str = "-";
+
+fn check_json(json: Option<&Path>, guard: &Guard) -> Result<()> {
+    match json.filter(|path| *path != Path::new(STDOUT)) {
+        Some(path) => Ok(guard.check_json(path)?),
+        None => Ok(()),
+    }
+}
+
 /// Writes a result as JSON to a file, or to standard output for `-`.
 fn write_json(path: &Path, result: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(result)?;
     text.push('\n');
-    if path == Path::new("-") {
+    if path == Path::new(STDOUT) {
         return print(&text);
     }
-    check_json_target(path)?;
-    write_whole(path, &text)
+    write_result(path, &text)
 }
 
-/// The files of a model and of a run that results do not replace.
-const KEPT: [&str; 4] = ["config.json", "calibration.json", "calibration.previous.json", "train.jsonl"];
-
-/// Refuses to replace a file that is not JSON, such as an image, and the files of a model and of a run.
-pub(crate) fn check_json_target(path: &Path) -> Result<()> {
-    let kept = path.file_name().is_some_and(|name| KEPT.iter().any(|kept| name == *kept));
-    if path.is_file() && (kept || !is_json(path)) {
-        return Err(format!("{} exists and is no result of this program; name another file", path.display()).into());
-    }
-    Ok(())
-}
-
-/// Returns true if a file is empty or begins as JSON does.
-pub(crate) fn is_json(path: &Path) -> bool {
-    let mut first = [0; 1];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut first));
-    read.is_ok_and(|count| count == 0 || matches!(first[0], b'{' | b'['))
-}
-
-/// Writes a file as a whole: readers find the old content or the new one.
-pub(crate) fn write_whole(path: &Path, text: &str) -> Result<()> {
-    check_replaceable(path)?;
+/// Writes a result as a whole: readers find the old content or the new one.
+pub(crate) fn write_result(path: &Path, text: &str) -> Result<()> {
+    // Again: the file may be new.
+    Guard::default().check_json(path)?;
     write_atomically(path, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 
-/// Refuses an output file that cannot be written, or that would replace one of the files in `needed`.
-pub(crate) fn check_output<'a>(flag: &str, path: &Path, needed: impl IntoIterator<Item = &'a Path>) -> Result<()> {
-    check_replaceable(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() {
-        return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
+/// Returns text with control characters, and characters that change the writing direction, escaped: names of files and products may
+/// contain any character.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
     }
-    let Ok(output) = path.canonicalize() else { return Ok(()) };
-    if needed.into_iter().any(|needed| needed.canonicalize().is_ok_and(|needed| needed == output)) {
-        return Err(format!("{flag} {} would replace a file that is read; name another", path.display()).into());
-    }
-    Ok(())
-}
-
-/// Refuses an output path that is a folder, a device or a pipe.
-pub(crate) fn check_replaceable(path: &Path) -> Result<()> {
-    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        let name = path.display();
-        return Err(format!("cannot write {name}: it exists and is not a regular file; `-` is standard output").into());
-    }
-    Ok(())
+    shown
 }
 
 /// Prints text on standard output, at once.
@@ -172,9 +156,10 @@ pub fn print(text: &str) -> Result<()> {
     printed.map_err(|error| format!("cannot write to standard output: {error}").into())
 }
 
-/// Prints a line on standard error. An error is ignored: the program works on when nobody reads its messages.
+/// Prints a line on standard error, with control characters escaped. An error is ignored: the program works on when nobody reads
+/// its messages.
 pub fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(line));
 }
 
 /// Returns an error's message as one line.

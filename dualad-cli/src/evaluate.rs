@@ -7,12 +7,13 @@ use dualad::candle_core::DType;
 use dualad::data::{Cancel, Sample, Split};
 use dualad::features::FeaturesBuilder;
 use dualad::fit::RunFolder;
-use dualad::{Detector, Error, TestSet};
+use dualad::{Detector, Error, ModelFiles, TestSet};
 
 use crate::common::{CommonArgs, Result, note};
 use crate::data::{self, DataArgs, Purpose};
 use crate::features::FeatureArgs;
-use crate::measure::{Measurement, Output, Training, check_json};
+use crate::guard::Guard;
+use crate::measure::{Measurement, Output, Training};
 use crate::model::ModelSource;
 use crate::progress::Bar;
 use crate::signals::cancel_on_signal;
@@ -21,6 +22,7 @@ use crate::signals::cancel_on_signal;
 ///
 /// Prints a table of metrics for each category, and writes report.json, report.html and heat maps into --out.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("json", |arg| arg.help("Write the report as JSON to FILE; `-` prints it instead of the table")))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelSource,
@@ -32,7 +34,7 @@ pub(crate) struct Args {
     /// Skip the check of every file of the data set
     #[arg(long)]
     no_check: bool,
-    /// Folder for report.json, report.html and heat maps
+    /// Folder for report.json, report.html and heat maps, whose earlier ones are replaced; not the folder of a model
     #[arg(long, value_name = "DIR", default_value = "out/evaluation")]
     out: PathBuf,
     /// Number of heat maps to write for each category
@@ -47,6 +49,13 @@ pub(crate) struct Args {
 /// Runs `dualad evaluate`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Args { model, data, selection, no_check, out, heatmaps, features, common } = args;
+    common.check_json(&Guard::default().reads(model.files()).run(out))?;
+    if ModelFiles::of(out).config.exists() {
+        let out = out.display();
+        return Err(
+            format!("--out {out} holds a model, whose training report would be replaced; name another folder").into()
+        );
+    }
     let job = Job { data: Some(data), selection, check: !no_check, out, heat_maps: *heatmaps, features, common };
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
@@ -77,7 +86,7 @@ impl Job<'_> {
 
     fn measure(&self, load: impl FnOnce() -> Result<Detector>, cancel: &Cancel) -> Result<()> {
         let cache = self.features.cache()?;
-        check_json(self.common, self.out)?;
+        self.common.check_json(&Guard::default().run(self.out))?;
         let detector = load()?;
         let config = detector.config();
         if config.input.tiling.is_some() {

@@ -7,7 +7,8 @@ use dualad::candle_core::Device;
 use dualad::{Detector, Model, ModelConfig, ModelFiles};
 use serde::Serialize;
 
-use crate::common::{JsonArgs, Result, print};
+use crate::common::{JsonArgs, Result, print, printable};
+use crate::guard::Guard;
 use crate::model::{from_hub, model_folder};
 
 /// Describe a saved model: its network, its training, its thresholds and their guarantees
@@ -39,6 +40,7 @@ struct Outcome {
 
 /// Runs `dualad info`.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.json.check(&Guard::default().reads(ModelFiles::of(&args.model).all()))?;
     let (config, calibration) = load(&args.model)?;
     let mut promises = BTreeMap::new();
     for (name, thresholds) in calibration.iter().flat_map(all) {
@@ -130,11 +132,11 @@ fn text(outcome: &Outcome) -> String {
     if calibration.is_none() {
         rows.push(("thresholds", "none: set them with `dualad calibrate`".into()));
     }
-    let mut text: String = rows.iter().map(|(name, value)| format!("{name:<12} {value}\n")).collect();
+    let mut text: String = rows.iter().map(|(name, value)| format!("{name:<12} {}\n", printable(value))).collect();
     for (name, sentences) in promises {
         let name = if name.is_empty() { "pooled" } else { name };
-        text += &format!("\nthresholds of {name}\n");
-        sentences.iter().for_each(|sentence| text += &format!("  {sentence}\n"));
+        text += &format!("\nthresholds of {}\n", printable(name));
+        sentences.iter().for_each(|sentence| text += &format!("  {}\n", printable(sentence)));
     }
     for problem in problems {
         text += &format!("\nproblem: {problem}\n");

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::common::{CommonArgs, Result, check_replaceable, print};
+use crate::common::{CommonArgs, Result, print, printable};
+use crate::guard::{Guard, check_heat_map};
 use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
 use dualad::calibration::ThresholdSource;
 use dualad::detector::Request;
@@ -15,6 +16,7 @@ use dualad::store::AtomicFile;
 /// Prints a line for each image, in order; with --json the line is JSON. The line of an image that cannot be inspected has the
 /// error, the other images are inspected, and the exit status is 1.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("json", |arg| arg.help("Write the lines as JSON to FILE; `-` prints them as JSON instead of text")))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -24,7 +26,7 @@ pub(crate) struct Args {
     /// Product in the images; its thresholds are used [default: the pooled thresholds are used]
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
-    /// Folder for heat maps, one for each image
+    /// Folder for heat maps, one for each image. They replace earlier heat maps, and no other file
     #[arg(long, value_name = "DIR")]
     heatmaps: Option<PathBuf>,
     #[command(flatten)]
@@ -33,33 +35,28 @@ pub(crate) struct Args {
 
 /// Runs `dualad inspect`.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let guard = Guard::default().reads(&args.images).reads(args.model.files());
+    args.common.check_json(&guard)?;
+    let heat_maps = heat_maps(args, &guard)?;
     let detector = args.model.detector(&args.common)?;
     check_category(&detector, args.category.as_deref())?;
     if let Some(folder) = &args.heatmaps {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
-    let model = args.model.files();
-    args.common.check_json(args.images.iter().chain(&model).map(PathBuf::as_path))?;
-    let inputs: HashSet<PathBuf> = args.images.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let mut json = match &args.common.json {
         Some(_) if args.common.json_to_stdout() => Some(Output::Stdout),
         Some(path) => Some(Output::file(path)?),
         None => None,
     };
-    let mut names = HashSet::new();
+    let mut heat_maps = heat_maps.into_iter();
     let mut failed = 0;
     for images in args.images.chunks(BATCH) {
         let requests = images.iter().map(|path| request(path, args.category.as_deref()));
         let found = detector.inspect_batch(requests);
         for (path, found) in images.iter().zip(found) {
             let image = path.display().to_string();
-            let drawn = match (&found, &args.heatmaps) {
-                (Ok(inspection), Some(folder)) => {
-                    let file = folder.join(heat_map_name(path, &mut names));
-                    if file.canonicalize().is_ok_and(|file| inputs.contains(&file)) {
-                        let name = file.display();
-                        return Err(format!("the heat map {name} would replace an image; name another folder").into());
-                    }
+            let drawn = match (&found, heat_maps.next()) {
+                (Ok(inspection), Some(file)) => {
                     save_heat_map(&detector, path, inspection, &file).map(|()| Some(file.display().to_string()))
                 }
                 _ => Ok(None),
@@ -96,22 +93,51 @@ fn request<'a>(path: &'a PathBuf, category: Option<&'a str>) -> Request<'a> {
     }
 }
 
+/// Returns the file of each image's heat map, if they are to be written. Refuses files that a heat map must not replace.
+fn heat_maps(args: &Args, guard: &Guard) -> Result<Vec<PathBuf>> {
+    let Some(folder) = &args.heatmaps else { return Ok(Vec::new()) };
+    let mut names = HashSet::new();
+    let files: Vec<PathBuf> = args.images.iter().map(|path| folder.join(heat_map_name(path, &mut names))).collect();
+    for file in &files {
+        if guard.is_read(file) {
+            let name = file.display();
+            return Err(format!("the heat map {name} would replace an image; name another folder").into());
+        }
+        check_heat_map(file)?;
+    }
+    Ok(files)
+}
+
+/// Returns a score and its threshold with as many digits as tell them apart, four at least.
+fn told_apart(score: f32, threshold: f32) -> [String; 2] {
+    let shown = |digits: usize| [score, threshold].map(|value| format!("{value:.digits$}"));
+    // No two values of this type agree in so many digits.
+    let differs = |digits: &usize| matches!(shown(*digits), [score, threshold] if score != threshold);
+    shown((4..150).find(differs).unwrap_or(4))
+}
+
 /// Returns a line of text for an image.
 fn text(line: &Line<'_>) -> String {
+    printable(&line_of(line)) + "\n"
+}
+
+fn line_of(line: &Line<'_>) -> String {
     match line {
-        Line::Failed { image, error } => format!("{image}: error: {error}\n"),
+        Line::Failed { image, error } => format!("{image}: error: {error}"),
         Line::Found { image, inspection, heatmap } => {
+            let score = inspection.image_score;
             let decision = inspection.verdict.as_ref().map_or_else(
-                || "no thresholds".to_owned(),
+                || format!("{score:.4} no thresholds"),
                 |verdict| {
                     let whose = match &verdict.source {
                         ThresholdSource::Pooled { .. } => "pooled thresholds: ",
                         _ => "",
                     };
-                    format!("{} ({whose}rejects from {:.4})", verdict.decision, verdict.reject)
+                    let [score, reject] = told_apart(score, verdict.reject);
+                    format!("{score} {} ({whose}rejects from {reject})", verdict.decision)
                 },
             );
-            let mut text = format!("{image}: {:.4} {decision}", inspection.image_score);
+            let mut text = format!("{image}: {decision}");
             for region in inspection.regions.iter().take(3) {
                 let at = region.bounds;
                 text += &format!(", {}x{} at {},{}", at.width, at.height, at.x, at.y);
@@ -119,7 +145,7 @@ fn text(line: &Line<'_>) -> String {
             if let Some(heatmap) = heatmap {
                 text += &format!(", {heatmap}");
             }
-            text + "\n"
+            text
         }
     }
 }
@@ -144,7 +170,6 @@ enum Output {
 
 impl Output {
     fn file(path: &Path) -> Result<Self> {
-        check_replaceable(path)?;
         let file = AtomicFile::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(Self::File { path: path.into(), file })
     }
@@ -162,5 +187,21 @@ impl Output {
     fn finish(self) -> Result<()> {
         let Self::File { path, file } = self else { return Ok(()) };
         file.commit().map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told_apart;
+
+    #[test]
+    fn a_score_below_its_threshold_is_shown_below_it() {
+        assert_eq!(told_apart(3.7, 3.8), ["3.7000", "3.8000"]);
+        assert_eq!(told_apart(2.0, 2.0), ["2.0000", "2.0000"]);
+        let below = 3.7792_f32.next_down();
+        let [score, threshold] = told_apart(below, 3.7792);
+        assert!(score != threshold && threshold.starts_with("3.779200"), "{score} {threshold}");
+        let [score, threshold] = told_apart(0.0, f32::MIN_POSITIVE);
+        assert_ne!(score, threshold);
     }
 }

@@ -10,6 +10,7 @@ mod common;
 mod data;
 mod evaluate;
 mod features;
+mod guard;
 mod heat_maps;
 mod info;
 mod inspect;

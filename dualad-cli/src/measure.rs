@@ -1,6 +1,5 @@
 //! Measures a network on a test set, and writes the report, the heat maps and the JSON.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dualad::data::{Cancel, Dataset};
@@ -9,7 +8,8 @@ use dualad::metrics::Evaluation;
 use dualad::report::{Report, ReportPicture, Reported};
 use dualad::{DualAd, ImageScores, ModelConfig, ModelFiles, TestSet};
 
-use crate::common::{CommonArgs, Result, check_json_target, check_replaceable, print};
+use crate::common::{CommonArgs, Result, print};
+use crate::guard::Guard;
 use crate::heat_maps::Strips;
 use crate::progress::Bar;
 
@@ -97,29 +97,12 @@ impl Output<'_> {
             return print(&format!("{}\n", report.to_json()?.trim_end()));
         }
         if let Some(path) = &self.common.json {
-            check_replaceable(path)?;
+            // Again: the file may be new.
+            self.common.check_json(&Guard::default())?;
             report.save_json(path)?;
         }
         let folder = self.folder.path();
         let model = if ModelFiles::of(folder).config.exists() { "model, " } else { "" };
         print(&format!("{}{model}report.html and heat maps: {}\n", report.table(), folder.display()))
     }
-}
-
-/// Refuses a `--json` file that cannot be written, or that a run into the folder `out` writes itself.
-pub(crate) fn check_json(common: &CommonArgs, out: &Path) -> Result<()> {
-    let Some(path) = common.json.as_deref().filter(|_| !common.json_to_stdout()) else { return Ok(()) };
-    check_replaceable(path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !folder.is_dir() && folder != out {
-        return Err(format!("cannot write {}: there is no folder {}", path.display(), folder.display()).into());
-    }
-    let reserved = RunFolder::reserved_files(out).iter().any(|reserved| reserved.file_name() == path.file_name());
-    let in_out = std::fs::canonicalize(folder).ok().zip(std::fs::canonicalize(out).ok()).is_some_and(|(a, b)| a == b);
-    if in_out && reserved {
-        let path = path.display();
-        return Err(format!("--json {path}: the run keeps a file of its own there; choose another name").into());
-    }
-    // Before the work, as far as it can be known.
-    check_json_target(path)
 }

@@ -8,10 +8,12 @@ use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
 use dualad::data::render;
 use dualad::detector::{DetectorBuilder, Inspection};
+use dualad::store::write_atomically;
 use dualad::{Detector, ModelFiles};
 use serde::Serialize;
 
 use crate::common::{CommonArgs, Result, note, one_line, parse_count};
+use crate::guard::check_heat_map;
 
 /// The flags that name a model.
 #[derive(Debug, Args)]
@@ -145,10 +147,11 @@ pub(crate) fn from_hub(_: DetectorBuilder, name: &str) -> Result<Detector> {
 /// The number of images that are inspected at a time.
 pub(crate) const BATCH: usize = 8;
 
-/// Saves the heat map of an inspected image as a PNG file.
+/// Saves the heat map of an inspected image as a PNG file, which may replace an earlier heat map only.
 pub(crate) fn save_heat_map(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
-    let picture = detector.picture(image)?;
-    Ok(render::save_png(file, &inspection.heat_map(&picture)?)?)
+    check_heat_map(file)?;
+    let png = render::encode_heat_map(&inspection.heat_map(&detector.picture(image)?)?)?;
+    write_atomically(file, &png).map_err(|error| format!("cannot write {}: {error}", file.display()).into())
 }
 
 /// The line of JSON for an image.

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Output};
 
 mod support {
+    pub(crate) mod config;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;

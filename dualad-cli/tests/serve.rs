@@ -14,6 +14,7 @@ use dualad::data::{Dataset, Split};
 use serde_json::Value;
 
 mod support {
+    pub(crate) mod config;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;

@@ -17,6 +17,7 @@ use dualad::data::{Dataset, Split};
 use dualad::detector::Request;
 
 mod support {
+    pub(crate) mod config;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;

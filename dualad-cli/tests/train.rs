@@ -367,6 +367,14 @@ fn the_example_trains_the_same_model_and_evaluate_measures_it() {
     assert!(place.path("evaluation/report.html").is_file() && place.path("evaluation/heatmaps/gear").is_dir());
     assert!(!place.path("evaluation/config.json").exists(), "the model is not copied");
 
+    // The model's own folder keeps its training report.
+    let mut into_model = program("evaluate");
+    into_model.arg("--model").arg(place.path("program")).arg("--data").arg(place.path("data"));
+    let before = fs::read(place.path("program/report.json")).unwrap();
+    let error = fail(into_model.arg("--out").arg(place.path("program")), 1);
+    assert!(error.contains("holds a model") && error.contains("name another folder"), "{error}");
+    assert_eq!(fs::read(place.path("program/report.json")).unwrap(), before);
+
     // Test images are enough to evaluate on.
     fs::remove_dir_all(place.path("data/gear/train")).unwrap();
     let again: Value = serde_json::from_slice(&succeed(&mut evaluate).stdout).unwrap();
@@ -430,6 +438,7 @@ fn a_json_file_that_cannot_be_written_is_refused_before_the_run() {
         (place.path("data"), "not a regular file"),
         (place.path("out/checkpoint.safetensors"), "a file of its own"),
         (place.path("out/train.jsonl"), "a file of its own"),
+        (place.path("out/checkpoint.previous.safetensors"), "a file of its own"),
     ] {
         fs::create_dir_all(place.path("out")).unwrap();
         let error = fail(place.command("out").arg("--json").arg(&path), 1);
@@ -444,6 +453,23 @@ fn parameters_that_are_not_finite_end_the_run_and_name_the_step() {
     let error = fail(place.command("out").args(["--epochs", "1", "--learning-rate", "1e308"]), 1);
     assert!(error.contains("training step") && error.contains("learning rate"), "{error}");
     assert!(!place.path("out/checkpoint.safetensors").exists(), "a checkpoint that leads nowhere");
+}
+
+/// A damaged checkpoint is named, with what to do, once. So is a file that grows beyond what the system allows.
+#[test]
+fn a_damaged_checkpoint_and_a_size_limit_are_one_line_each() {
+    let place = Place::new();
+    fs::create_dir(place.path("out")).unwrap();
+    fs::write(place.path("out/checkpoint.safetensors"), "damaged").unwrap();
+    let error = fail(place.command("out").arg("--resume"), 1);
+    assert_eq!(error.matches("anew").count(), 1, "{error}");
+    assert!(error.contains("leave out --resume"), "{error}");
+
+    let command = place.command("limited");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 16; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    let error = fail(limited.arg("--no-check").env_remove("DUALAD_CACHE"), 1);
+    assert!(error.contains("File too large"), "{error}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use dualad::data::{Dataset, Split};
 use serde_json::Value;
 
 mod support {
+    pub(crate) mod config;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
@@ -130,7 +131,26 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("would replace an image"));
     assert_eq!(fs::read(&twin).unwrap(), before);
 
+    // Nor any other file, until that is gone. An earlier heat map is replaced.
+    let own = maps.join("mine.png");
+    fs::copy(&place.images[1], place.path("mine.png")).unwrap();
+    fs::copy(&place.images[1], &own).unwrap();
+    let before = fs::read(&own).unwrap();
+    let draw = || place.detect(&["--heatmaps", &maps_text], &[&place.path("mine.png")]);
+    let output = draw();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("mine.png exists and is no heat map"), "{output:?}");
+    assert_eq!(fs::read(&own).unwrap(), before);
+    fs::remove_file(&own).unwrap();
+    assert!(draw().status.success() && draw().status.success());
+    assert_eq!(image::open(&own).unwrap().width(), 64);
+
     // Text.
+    let hostile = place.path("a\x1b[2J\n.png");
+    fs::copy(&place.images[0], &hostile).unwrap();
+    let output = place.detect(&[], &[&hostile]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.lines().count() == 1 && text.contains(r"a\u{1b}[2J\n.png: "), "{text}");
     let output = place.detect(&[], &[&place.images[0]]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.lines().count() == 1 && text.contains("rejects from"), "{text}");
@@ -173,6 +193,19 @@ fn files_that_are_read_are_not_replaced() {
     for (bytes, path) in &before {
         assert_eq!(fs::read(path).unwrap(), *bytes, "{}", path.display());
     }
+    // Nor are a model's files under another name, a run's log, and images, by thresholds or a result.
+    let (link, log) = (place.path("link.json"), place.path("train.jsonl"));
+    std::os::unix::fs::symlink(model.join("calibration.json"), &link).unwrap();
+    fs::write(&log, "{}").unwrap();
+    for path in [&link, &log, &place.images[1]] {
+        let before = fs::read(path).unwrap();
+        let output = place.detect(&["--json", path.to_str().unwrap()], &[&image]);
+        assert!(String::from_utf8_lossy(&output.stderr).contains("is no result of this program"), "{output:?}");
+        assert_eq!(fs::read(path).unwrap(), before);
+    }
+    let mut command = program("calibrate");
+    command.arg("--model").arg(&model).arg("--data").arg(place.path("data")).arg("--out").arg(&log);
+    assert!(String::from_utf8_lossy(&command.output().unwrap().stderr).contains("is no result of this program"));
     let error = place.detect(&["--json", place.path("no/where.json").to_str().unwrap()], &[&image]);
     assert!(String::from_utf8(error.stderr).unwrap().contains("there is no folder"));
 }

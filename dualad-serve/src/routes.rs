@@ -1,6 +1,5 @@
 //! The routes: `/inspect`, `/heatmap`, `/healthz` and `/metrics`.
 
-use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use dualad::data::image_crate::codecs::png::{CompressionType, FilterType, PngEncoder};
+use dualad::data::render::encode_heat_map;
 use dualad::detector::Inspection;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -149,12 +148,8 @@ impl AppState {
         let draw = move || -> Result<_, Failure> {
             let _permit = permit;
             let picture = detector.picture(held.upload.request()?)?;
-            let image = inspection.heat_map(&picture)?;
-            let mut png = Cursor::new(Vec::new());
-            let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::Adaptive);
-            let encoded = image.write_with_encoder(encoder);
-            encoded.map_err(|error| Failure::internal(format!("the heat map cannot be encoded: {error}")))?;
-            Ok((inspection, png.into_inner()))
+            let png = encode_heat_map(&inspection.heat_map(&picture)?);
+            Ok((inspection, png.map_err(dualad::Error::from)?))
         };
         let drawn = tokio::task::spawn_blocking(draw).await;
         drawn.map_err(|_| Failure::internal("the heat map cannot be drawn; the server's standard error says why"))?

@@ -14,6 +14,7 @@ use crate::model::ModelArgs;
 /// POST an image to /inspect for an answer in JSON, or to /heatmap for a picture; GET /healthz and /metrics. At SIGINT or SIGTERM
 /// the server answers the requests that it has accepted, and ends. There is no authentication.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("json", |arg| arg.help("Write the totals as JSON to FILE when the server ends; `-` prints them")))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
@@ -44,7 +45,6 @@ pub(crate) struct Args {
     /// Time limit for stopping
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     stop_timeout_s: u64,
-    /// --json writes the totals when the server ends
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }

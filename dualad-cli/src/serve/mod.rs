@@ -10,8 +10,10 @@ use tokio::sync::watch;
 pub(crate) use self::args::Args;
 use self::signals::Signals;
 use crate::common::{Result, note, print};
+use crate::guard::Guard;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.common.check_json(&Guard::default().reads(args.model.files()))?;
     let detector = args.model.detector_within(&args.common, args.options().image_limits())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start threads: {error}"))?;

@@ -46,6 +46,8 @@ pub(crate) enum VariantName {
 /// Finds the layout of the data set: MVTec AD, VisA, or folders of good images. Without --data, a small data set is generated;
 /// training on it with the filter bank takes some minutes.
 #[derive(Debug, Args)]
+#[command(mut_arg("seed", |arg| arg.help("Seed of all random numbers [default: the recipe's, 0]")))]
+#[command(mut_arg("json", |arg| arg.help("Write the report as JSON to FILE; `-` prints it instead of the table")))]
 pub struct TrainArgs {
     /// Folder of the data set [default: none, a small one is generated]
     #[arg(long, value_name = "ROOT")]

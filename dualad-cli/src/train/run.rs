@@ -16,7 +16,8 @@ use super::TrainArgs;
 use crate::common::{Result, note, print};
 use crate::data::{self, Purpose};
 use crate::evaluate::{Job, test_set};
-use crate::measure::{Measurement, Output, Training, check_json};
+use crate::guard::Guard;
+use crate::measure::{Measurement, Output, Training};
 use crate::model::weights_of;
 use crate::progress::Bar;
 
@@ -27,7 +28,7 @@ pub(super) fn run(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
     let device = args.common.device()?;
     // Everything that can be refused before an image is read is refused first.
     let cache = args.features.cache()?;
-    check_json(&args.common, &args.out)?;
+    args.common.check_json(&Guard::default().run(&args.out).reads(&args.config))?;
     let mut run = Run { args, device, cache, cancel, saved: false };
     run.train().map_err(|error| match error.downcast_ref::<Error>() {
         Some(Error::Cancelled) => run.interrupted().into(),

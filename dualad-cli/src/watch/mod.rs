@@ -5,7 +5,7 @@ mod scan;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::common::{CommonArgs, Result, note, print};
+use crate::common::{CommonArgs, Result, note, print, write_result};
 use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
 use crate::signals::cancel_on_signal;
 use dualad::Detector;
@@ -20,6 +20,7 @@ use scan::Scan;
 /// arriving: it is tried again for --retry-for seconds, and then reported as an error. SIGINT, SIGTERM and SIGHUP end the program
 /// after the images that it is inspecting, at most 8.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("json", |arg| arg.help("Takes `-` alone, and changes nothing: the lines are JSON and go to standard output")))]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -132,7 +133,7 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
 fn report(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
     let text = line.json()?;
     let written = match &args.out {
-        Some(out) => crate::common::write_whole(&out.join(name_with(image, "json")), &text),
+        Some(out) => write_result(&out.join(name_with(image, "json")), &text),
         None => Ok(()),
     };
     print(&text)?;

@@ -28,4 +28,4 @@ pub use crate::error::RenderError;
 pub use color_map::ColorMap;
 pub use compose::{outline, stack, strip};
 pub use heat_map::{Scale, heat_map, heat_map_placed};
-pub use png::save_png;
+pub use png::{encode_heat_map, is_heat_map, save_png};

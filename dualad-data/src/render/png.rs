@@ -1,10 +1,10 @@
 //! PNG files.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{ImageBuffer, ImageEncoder, PixelWithColorType};
+use image::{ImageBuffer, ImageEncoder, PixelWithColorType, RgbImage};
 
 use crate::error::{Error, RenderError, Result};
 
@@ -39,6 +39,42 @@ where
         }
         Error::Io { action: "write", path: path.to_owned(), error }
     })
+}
+
+/// The text `Software: dualad heat map`, as a part of a PNG file.
+const HEAT_MAP: &[u8; 36] = b"\0\0\0\x18tEXtSoftware\0dualad heat map\x11c>\x97";
+/// The number of bytes of a PNG file before its second part: its signature and its header.
+const HEADER: usize = 33;
+
+/// Encodes a heat map as a PNG file. The file's text names this library, so that [`is_heat_map`] knows it.
+///
+/// # Errors
+/// [`RenderError::Encode`] for a picture without pixels.
+pub fn encode_heat_map(heat_map: &RgbImage) -> Result<Vec<u8>> {
+    let mut bytes = encode_png(Path::new("the heat map"), heat_map)?;
+    bytes.splice(HEADER..HEADER, *HEAT_MAP);
+    Ok(bytes)
+}
+
+/// Returns true for a regular file that begins as those of [`encode_heat_map`] do. A program that writes heat maps into a folder
+/// of the user tells its own earlier files from others by it.
+///
+/// ```
+/// use dualad_data::image_crate::RgbImage;
+/// use dualad_data::render::{encode_heat_map, is_heat_map, save_png};
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("a.png");
+/// save_png(&path, &RgbImage::new(3, 2))?;
+/// assert!(!is_heat_map(&path));
+/// std::fs::write(&path, encode_heat_map(&RgbImage::new(3, 2))?)?;
+/// assert!(is_heat_map(&path));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn is_heat_map(path: &Path) -> bool {
+    let mut start = [0; HEADER + HEAT_MAP.len()];
+    let read = dualad_store::open_file(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start.ends_with(HEAT_MAP)
 }
 
 /// Encodes a picture. `path` is for the error.

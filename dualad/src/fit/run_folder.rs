@@ -74,6 +74,7 @@ impl RunFolder {
     pub fn reserved_files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
         let folder = folder.as_ref();
         let mut files = ModelFiles::of(folder).all();
+        files.extend([CHECKPOINT, LOG].map(|name| previous(&folder.join(name))));
         files.extend([CHECKPOINT, LOG, REPORT_HTML, LOCK].map(|name| folder.join(name)));
         files
     }
