@@ -14,6 +14,12 @@ impl Table {
         Self(std::array::from_fn(|c| std::array::from_fn(|level| (level as f32 / 255.0 - mean[c]) / std[c])))
     }
 
+    /// Returns the values as text, part of [`super::Preprocess::canonical_text`].
+    pub(crate) fn canonical_text(&self) -> String {
+        // Rust writes an f32 with the fewest digits that give it back.
+        format!("Table({:?})", self.0)
+    }
+
     /// Normalizes `[height, width, 3]` to `[3, height, width]`.
     pub(crate) fn apply(&self, rgb: &[u8], out: &mut [f32]) {
         for (channel, plane) in out.chunks_exact_mut((rgb.len() / 3).max(1)).enumerate().take(3) {

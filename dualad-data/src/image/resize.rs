@@ -129,6 +129,24 @@ impl Preprocess {
         self.width
     }
 
+    /// Returns a text with every setting, by which stored results name the preprocessing that they come from.
+    ///
+    /// The text of a preprocessing never changes: digests of it stand in checkpoints and in the keys of feature caches. It has
+    /// the form that the first version wrote, with its name `fit` for the aspect ratio.
+    pub fn canonical_text(&self) -> String {
+        let Self { height, width, filter, aspect_ratio, table } = self;
+        let filter = match filter {
+            Filter::Bilinear => "Bilinear",
+            Filter::Antialiased => "Antialiased",
+        };
+        let fit = match aspect_ratio {
+            AspectRatio::Stretch => "Stretch".to_owned(),
+            AspectRatio::Letterbox([red, green, blue]) => format!("Letterbox([{red}, {green}, {blue}])"),
+        };
+        let table = table.canonical_text();
+        format!("Preprocess {{ height: {height}, width: {width}, filter: {filter}, fit: {fit}, table: {table} }}")
+    }
+
     /// Returns the area that a picture of this size covers in the result.
     pub fn placement(&self, width: u32, height: u32) -> Placement {
         match self.aspect_ratio {

@@ -485,6 +485,15 @@ mod tests {
         assert!(features.batch(&[4]).unwrap_err().to_string().contains("there are 4 images"));
     }
 
+    /// Caches of earlier versions hold entries under these keys.
+    #[test]
+    fn the_key_of_an_entry_does_not_change() {
+        let extraction = [("backbone", "resnet18"), ("stages", "1 2 3")];
+        let extraction = extraction.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let key = Keys::new([7; 32], &extraction).features;
+        assert_eq!(hex(&key.0), "22f2eda2a19c9a35d4f9b0b9241bf0a004bc487b20109d1e035579973778f28a");
+    }
+
     #[test]
     fn the_key_covers_everything_that_features_depend_on() {
         let folder = tempfile::tempdir().unwrap();

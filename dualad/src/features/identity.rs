@@ -51,21 +51,30 @@ pub(crate) fn extraction(
     fields.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// Returns the first half of the SHA-256 of a description of the preprocessing, in hexadecimal. Checkpoints and caches hold it: the
-/// description of a preprocessing must never change.
+/// Returns the first 8 bytes of the SHA-256 of the preprocessing's settings, in hexadecimal.
 fn preprocess_digest(preprocess: &Preprocess) -> String {
-    // The first checkpoints were written with another name of this field.
-    let description = format!("{preprocess:?}").replacen("aspect_ratio: ", "fit: ", 1);
-    hex(&Sha256::digest(description)[..8])
+    hex(&Sha256::digest(preprocess.canonical_text())[..8])
 }
 
 #[cfg(test)]
 mod tests {
+    use dualad_data::image::{AspectRatio, Filter};
+
     use super::*;
 
-    /// Checkpoints and caches of earlier versions hold this digest.
+    /// Checkpoints and caches of earlier versions hold these digests.
     #[test]
-    fn the_digest_of_the_default_preprocessing_does_not_change() {
-        assert_eq!(preprocess_digest(&Preprocess::new(224, 224).unwrap()), "07d21801a3b05c11");
+    fn digests_of_preprocessing_do_not_change() {
+        let default = Preprocess::new(224, 224).unwrap();
+        let other = Preprocess::new(96, 160).unwrap().filter(Filter::Antialiased);
+        let letterbox = AspectRatio::Letterbox([124, 116, 0]);
+        for (preprocess, digest) in [
+            (default.clone(), "07d21801a3b05c11"),
+            (other.clone(), "e58bb80f966736fa"),
+            (default.aspect_ratio(letterbox), "74c2853cc16716c0"),
+            (other.normalize([0.5, 0.25, 1e-8], [1e-7, 0.3, 1e20]).unwrap(), "592b50d06c6e5849"),
+        ] {
+            assert_eq!(preprocess_digest(&preprocess), digest, "{}", preprocess.height());
+        }
     }
 }
