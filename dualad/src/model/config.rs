@@ -46,7 +46,7 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<String>,
     /// The preset that the run's recipe started from.
-    #[serde(with = "crate::recipe::preset::name_or_empty")]
+    #[serde(with = "crate::recipe::presets::name_or_empty")]
     pub preset: Option<Preset>,
     /// The configuration of the training.
     pub train: Option<TrainConfig>,

@@ -4,16 +4,16 @@
 
 mod adamw;
 mod augmentation;
+mod definition;
 mod memory;
-pub(crate) mod preset;
-mod presets;
+pub(crate) mod presets;
 mod schedule;
 mod train_config;
 
 pub use adamw::AdamWConfig;
 pub use augmentation::Augmentation;
+pub use definition::Recipe;
 pub use memory::{MemoryConfig, MemoryInit};
-pub use preset::Preset;
-pub use presets::Recipe;
+pub use presets::Preset;
 pub use schedule::{Curve, Schedule};
 pub use train_config::{Precision, TrainConfig};

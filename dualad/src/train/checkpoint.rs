@@ -21,6 +21,7 @@ use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::features::Identity;
 use crate::recipe::Recipe;
+use crate::train::AdamWState;
 use crate::train::step::StepperState;
 
 /// The version of the format. Raised when the content of a checkpoint changes.
@@ -123,7 +124,7 @@ impl Checkpoint {
         let run = Run {
             format: FORMAT,
             checksum: 0,
-            steps: stepper.steps,
+            steps: stepper.optimizer.steps,
             recipe: recipe_value(recipe)?,
             identity: identity.clone(),
             position,
@@ -134,7 +135,7 @@ impl Checkpoint {
     /// Writes the file. Until it is complete, the old file stays.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
         let io = |error| Error::Io { action: "write", path: path.into(), error };
-        let StepperState { parameters, first_moment, second_moment, .. } = &self.stepper;
+        let StepperState { parameters, optimizer: AdamWState { first_moment, second_moment, .. } } = &self.stepper;
         let groups = [("parameters", parameters), ("mean", first_moment), ("square", second_moment)];
         let tensors = groups.into_iter().flat_map(|(group, tensors)| {
             tensors.iter().map(move |(name, tensor)| Ok((format!("{group}/{name}"), tensor.to_device(&Device::Cpu)?)))
@@ -221,7 +222,8 @@ impl Checkpoint {
         }
         let mut group = |name| groups.remove(name).unwrap_or_default();
         let (parameters, first_moment, second_moment) = (group("parameters"), group("mean"), group("square"));
-        Ok(Self { stepper: StepperState { parameters, first_moment, second_moment, steps: run.steps }, run })
+        let optimizer = AdamWState { steps: run.steps, first_moment, second_moment };
+        Ok(Self { stepper: StepperState { parameters, optimizer }, run })
     }
 
     /// Checks that the checkpoint belongs to that run; the error names the first difference.
@@ -331,11 +333,11 @@ mod tests {
         saved.save(&path).unwrap();
         let loaded = Checkpoint::load(&path).unwrap();
         assert_eq!(loaded.run.position, saved.run.position);
-        assert_eq!(loaded.stepper.steps, 1);
+        assert_eq!(loaded.stepper.optimizer.steps, 1);
         for (one, other) in [
             (&saved.stepper.parameters, &loaded.stepper.parameters),
-            (&saved.stepper.first_moment, &loaded.stepper.first_moment),
-            (&saved.stepper.second_moment, &loaded.stepper.second_moment),
+            (&saved.stepper.optimizer.first_moment, &loaded.stepper.optimizer.first_moment),
+            (&saved.stepper.optimizer.second_moment, &loaded.stepper.optimizer.second_moment),
         ] {
             assert_eq!(bits(one), bits(other));
         }

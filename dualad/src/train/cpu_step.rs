@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::engine::TrainingEngine;
 use crate::error::{Error, Result};
 use crate::recipe::AdamWConfig;
+use crate::train::AdamWState;
 use crate::train::step::{StepReport, Stepper, StepperState};
 use crate::train::step_constants::StepConstants;
 use crate::{DualAd, DualAdConfig, Random};
@@ -106,9 +107,11 @@ impl Stepper for CpuStepper {
     fn state(&self) -> Result<StepperState> {
         Ok(StepperState {
             parameters: self.network.all_parameters()?,
-            first_moment: self.network.named(&self.first_moment)?,
-            second_moment: self.network.named(&self.second_moment)?,
-            steps: self.steps,
+            optimizer: AdamWState {
+                steps: self.steps,
+                first_moment: self.network.named(&self.first_moment)?,
+                second_moment: self.network.named(&self.second_moment)?,
+            },
         })
     }
 
@@ -116,15 +119,16 @@ impl Stepper for CpuStepper {
         let config = self.network.config().clone();
         // Checks names, shapes and dtypes, and copies the statistics of the standardization.
         let network = TrainingEngine::new(&DualAd::from_parameters(config, state.parameters.clone())?)?;
-        let (first_moment, second_moment) =
-            (network.flatten(&state.first_moment)?, network.flatten(&state.second_moment)?);
-        for moments in [&state.first_moment, &state.second_moment] {
+        let AdamWState { steps, first_moment, second_moment } = &state.optimizer;
+        let named = [first_moment, second_moment];
+        let (first_moment, second_moment) = (network.flatten(first_moment)?, network.flatten(second_moment)?);
+        for moments in named {
             if let Some(name) = moments.keys().find(|name| !network.has(name)) {
                 return Err(Error::Parameter { name: name.clone(), reason: "is not one of the network's".into() });
             }
         }
         (self.network, self.first_moment, self.second_moment, self.steps) =
-            (network, first_moment, second_moment, state.steps);
+            (network, first_moment, second_moment, *steps);
         Ok(())
     }
 
@@ -171,11 +175,11 @@ mod tests {
             assert!(error <= 1e-4 * plain.gradient_norm, "{step}: {plain:?} {fast:?}");
         }
         let (plain, fast) = (plain.state().unwrap(), fast.state().unwrap());
-        assert_eq!(plain.steps, fast.steps);
+        assert_eq!(plain.optimizer.steps, fast.optimizer.steps);
         for (what, plain, fast) in [
             ("parameter", &plain.parameters, &fast.parameters),
-            ("first moment", &plain.first_moment, &fast.first_moment),
-            ("second moment", &plain.second_moment, &fast.second_moment),
+            ("first moment", &plain.optimizer.first_moment, &fast.optimizer.first_moment),
+            ("second moment", &plain.optimizer.second_moment, &fast.optimizer.second_moment),
         ] {
             assert!(plain.keys().eq(fast.keys()), "{what}");
             for (name, plain) in plain {
@@ -208,12 +212,12 @@ mod tests {
         let (resumed_reports, resumed_last) = run(&mut resumed, random_state);
         assert_eq!(reports, resumed_reports);
         assert_eq!(bits(&last.parameters), bits(&resumed_last.parameters));
-        assert_eq!(bits(&last.second_moment), bits(&resumed_last.second_moment));
+        assert_eq!(bits(&last.optimizer.second_moment), bits(&resumed_last.optimizer.second_moment));
         let mut broken = state.clone();
-        broken.first_moment.remove("in_proj.0.weight");
+        broken.optimizer.first_moment.remove("in_proj.0.weight");
         assert!(resumed.restore(&broken).unwrap_err().to_string().contains("in_proj.0.weight"));
         let mut broken: StepperState = state;
-        broken.second_moment.insert("nothing".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
+        broken.optimizer.second_moment.insert("nothing".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
         assert!(resumed.restore(&broken).unwrap_err().to_string().contains("nothing"));
     }
 
@@ -232,7 +236,7 @@ mod tests {
         assert!(fast.step(&Tensor::zeros((1, 3, 7), DType::F32, &Device::Cpu).unwrap(), &mut Random::new(0)).is_err());
         let after: BTreeMap<_, _> = fast.state().unwrap().parameters;
         assert_eq!(bits(&before.parameters), bits(&after));
-        assert_eq!(fast.state().unwrap().steps, 0);
+        assert_eq!(fast.state().unwrap().optimizer.steps, 0);
     }
 
     fn tokens_like(&(batch, ..): &(usize, usize, usize)) -> Tensor {

@@ -47,7 +47,7 @@ pub(crate) fn from_data(
         };
         if let (Some(parameters), true) = (state.parameters.get_mut(&name), values.len() == slots * width) {
             replace(parameters, values)?;
-            for moments in [&mut state.first_moment, &mut state.second_moment] {
+            for moments in [&mut state.optimizer.first_moment, &mut state.optimizer.second_moment] {
                 moments.get_mut(&name).map_or(Ok(()), |moments| replace(moments, vec![0.0; slots * width]))?;
             }
         }
@@ -94,16 +94,18 @@ mod tests {
                 assert!(asked.chunks(8).any(|row| row.iter().zip(slot).all(|(a, b)| (a - b).abs() < 1e-5)));
                 assert_eq!(slots.iter().filter(|other| *other == slot).count(), 1);
             }
-            assert!(bits(&after.second_moment)[&name].iter().all(|&bits| bits == 0));
+            assert!(bits(&after.optimizer.second_moment)[&name].iter().all(|&bits| bits == 0));
             for state in [&mut before, &mut after] {
-                for tensors in [&mut state.parameters, &mut state.first_moment, &mut state.second_moment] {
+                for tensors in
+                    [&mut state.parameters, &mut state.optimizer.first_moment, &mut state.optimizer.second_moment]
+                {
                     tensors.remove(&name).unwrap();
                 }
             }
         }
         assert_eq!(bits(&before.parameters), bits(&after.parameters));
-        assert_eq!(bits(&before.first_moment), bits(&after.first_moment));
-        assert_eq!((before.steps, after.steps), (1, 1));
+        assert_eq!(bits(&before.optimizer.first_moment), bits(&after.optimizer.first_moment));
+        assert_eq!((before.optimizer.steps, after.optimizer.steps), (1, 1));
     }
 
     #[test]

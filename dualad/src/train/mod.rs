@@ -23,6 +23,6 @@ mod trainer;
 
 pub use builder::TrainerBuilder;
 pub use log::LogLine;
-pub use optimizer::AdamW;
+pub use optimizer::{AdamW, AdamWState};
 pub use progress::TrainingProgress;
 pub use trainer::Trainer;

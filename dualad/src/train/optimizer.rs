@@ -36,6 +36,17 @@ pub struct AdamW {
     states: BTreeMap<String, VariableState>,
 }
 
+/// The state of an [`AdamW`] without its variables and its constants.
+#[derive(Debug, Clone)]
+pub struct AdamWState {
+    /// The number of steps taken.
+    pub steps: u64,
+    /// The running mean of the gradients of each variable, by its name; of the variable's shape and dtype.
+    pub first_moment: BTreeMap<String, Tensor>,
+    /// The running mean of the squared gradients of each variable, by its name; of the variable's shape and dtype.
+    pub second_moment: BTreeMap<String, Tensor>,
+}
+
 /// A variable with its moments, of its shape and dtype.
 #[derive(Debug)]
 struct VariableState {
@@ -83,13 +94,11 @@ impl AdamW {
         self.steps
     }
 
-    /// Returns copies of the first and of the second moments, by the variable's name.
-    ///
-    /// With [`Self::steps`] and the variables, they are the whole state of the optimizer.
+    /// Returns a copy of the state, which later steps do not change.
     ///
     /// # Errors
-    /// [`crate::Error::Candle`] if the device has no memory for them.
-    pub fn moments(&self) -> Result<(BTreeMap<String, Tensor>, BTreeMap<String, Tensor>)> {
+    /// [`crate::Error::Candle`] if the device has no memory for it.
+    pub fn state(&self) -> Result<AdamWState> {
         // A step on the CPU replaces the moments; a step on another device changes them in place, so they are copied.
         // On Metal, `copy` shares its buffer with the original.
         let copied = |tensor: &Tensor| {
@@ -97,20 +106,21 @@ impl AdamW {
         };
         let first = self.states.iter().map(|(name, state)| Ok((name.clone(), copied(&state.first_moment)?)));
         let second = self.states.iter().map(|(name, state)| Ok((name.clone(), copied(&state.second_moment)?)));
-        Ok((first.collect::<candle_core::Result<_>>()?, second.collect::<candle_core::Result<_>>()?))
+        Ok(AdamWState {
+            steps: self.steps,
+            first_moment: first.collect::<candle_core::Result<_>>()?,
+            second_moment: second.collect::<candle_core::Result<_>>()?,
+        })
     }
 
-    /// Restores the state after `steps` steps from the moments that [`Self::moments`] returned then.
+    /// Replaces the state by one that [`Self::state`] returned, of variables with the same names, shapes and dtypes. The variables do
+    /// not change.
     ///
     /// # Errors
     /// [`crate::Error::Parameter`] for the first moment that is missing, unknown, or of another shape or dtype than its variable,
     /// [`crate::Error::Candle`] if the device cannot hold the moments. The state does not change then.
-    pub fn restore(
-        &mut self,
-        steps: u64,
-        first_moment: &BTreeMap<String, Tensor>,
-        second_moment: &BTreeMap<String, Tensor>,
-    ) -> Result<()> {
+    pub fn restore(&mut self, state: &AdamWState) -> Result<()> {
+        let AdamWState { steps, first_moment, second_moment } = state;
         self.check_moments("first moment", first_moment)?;
         self.check_moments("second moment", second_moment)?;
         let restored = self.states.iter().map(|(name, state)| {
@@ -123,7 +133,7 @@ impl AdamW {
             Ok((name.clone(), VariableState { variable, first_moment, second_moment }))
         });
         self.states = restored.collect::<candle_core::Result<_>>()?;
-        self.steps = steps;
+        self.steps = *steps;
         Ok(())
     }
 
@@ -210,7 +220,7 @@ fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
     Ok(squares.sum::<candle_core::Result<f64>>()?)
 }
 
-/// Returns whether the GPU's operations serve the tensors, which they do in f32.
+/// Returns `true` if the GPU operations handle the tensors: all are on a GPU, in f32.
 fn is_gpu_f32(tensors: &[&Tensor]) -> bool {
     dualad_gpu::supports(tensors) && tensors.iter().all(|tensor| tensor.dtype() == DType::F32)
 }
@@ -231,7 +241,7 @@ mod tests {
             .collect();
         let config = AdamWConfig { learning_rate: 1e-2, weight_decay: 1e-2, ..AdamWConfig::default() };
         let mut optimizer = AdamW::new(&variables, config).unwrap();
-        let (before, _) = optimizer.moments().unwrap();
+        let before = optimizer.state().unwrap().first_moment;
         let mut norms = Vec::new();
         for _ in 0..3 {
             let terms = variables.values().map(|variable| variable.sqr().unwrap().sum_all().unwrap());

@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::recipe::AdamWConfig;
-use crate::train::AdamW;
+use crate::train::{AdamW, AdamWState};
 use crate::{DualAd, Random};
 
 /// The result of a step.
@@ -27,12 +27,8 @@ pub(crate) struct StepReport {
 pub(crate) struct StepperState {
     /// Copies of all parameters of [`DualAd::parameters`], also of those that are not trained.
     pub(crate) parameters: BTreeMap<String, Tensor>,
-    /// The first moment of every trained parameter.
-    pub(crate) first_moment: BTreeMap<String, Tensor>,
-    /// The second moment of every trained parameter.
-    pub(crate) second_moment: BTreeMap<String, Tensor>,
-    /// The number of steps taken.
-    pub(crate) steps: u64,
+    /// The steps taken, and the moments of every trained parameter.
+    pub(crate) optimizer: AdamWState,
 }
 
 /// A network that is trained step by step.
@@ -146,13 +142,8 @@ impl Stepper for PlainStepper {
             .parameters()
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), tensor.detach().force_contiguous()?)));
-        let (first_moment, second_moment) = self.optimizer.moments()?;
-        Ok(StepperState {
-            parameters: copies.collect::<candle_core::Result<_>>()?,
-            first_moment,
-            second_moment,
-            steps: self.optimizer.steps(),
-        })
+        let parameters = copies.collect::<candle_core::Result<_>>()?;
+        Ok(StepperState { parameters, optimizer: self.optimizer.state()? })
     }
 
     fn restore(&mut self, state: &StepperState) -> Result<()> {
@@ -161,7 +152,7 @@ impl Stepper for PlainStepper {
         let network = DualAd::from_parameters(self.network.config().clone(), parameters)?.trainable()?;
         let network = network.with_memory_share(self.memory_share);
         let mut optimizer = AdamW::new(network.variables(), *self.optimizer.config())?;
-        optimizer.restore(state.steps, &state.first_moment, &state.second_moment)?;
+        optimizer.restore(&state.optimizer)?;
         (self.network, self.optimizer) = (network, optimizer);
         Ok(())
     }
@@ -205,11 +196,11 @@ mod tests {
         resumed.restore(&state).unwrap();
         let (resumed_reports, resumed_last) = run(&mut resumed, random_state);
         assert_eq!(reports, resumed_reports);
-        assert_eq!((last.steps, resumed_last.steps), (6, 6));
+        assert_eq!((last.optimizer.steps, resumed_last.optimizer.steps), (6, 6));
         for (one, other) in [
             (&last.parameters, &resumed_last.parameters),
-            (&last.first_moment, &resumed_last.first_moment),
-            (&last.second_moment, &resumed_last.second_moment),
+            (&last.optimizer.first_moment, &resumed_last.optimizer.first_moment),
+            (&last.optimizer.second_moment, &resumed_last.optimizer.second_moment),
         ] {
             assert_eq!(bits(one), bits(other));
         }
@@ -226,12 +217,17 @@ mod tests {
             let mut random = Random::new(7);
             let reports: Vec<StepReport> = (0..20).map(|_| stepper.step(&batch, &mut random).unwrap()).collect();
             let state = stepper.state().unwrap();
-            let f32s = [&state.parameters, &state.first_moment, &state.second_moment];
+            let f32s = [&state.parameters, &state.optimizer.first_moment, &state.optimizer.second_moment];
             assert!(f32s.iter().all(|tensors| tensors.values().all(|tensor| tensor.dtype() == DType::F32)));
             // A second moment of 0 shows a variable without a gradient.
             let moved = |square: &Tensor| square.max_all().unwrap().to_scalar::<f32>().unwrap() > 0.0;
-            let still: Vec<&String> =
-                state.second_moment.iter().filter(|(_, square)| !moved(square)).map(|(name, _)| name).collect();
+            let still: Vec<&String> = state
+                .optimizer
+                .second_moment
+                .iter()
+                .filter(|(_, square)| !moved(square))
+                .map(|(name, _)| name)
+                .collect();
             (
                 reports.iter().map(|report| report.loss).collect::<Vec<f64>>(),
                 still.into_iter().cloned().collect::<Vec<_>>(),
@@ -266,8 +262,8 @@ mod tests {
             let mut broken = state.clone();
             let tensors = match part {
                 0 => &mut broken.parameters,
-                1 => &mut broken.first_moment,
-                _ => &mut broken.second_moment,
+                1 => &mut broken.optimizer.first_moment,
+                _ => &mut broken.optimizer.second_moment,
             };
             tensors.remove(name);
             let error = stepper.restore(&broken).unwrap_err();

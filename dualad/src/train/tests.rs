@@ -105,8 +105,8 @@ fn assert_same(one: &Trainer<'_>, other: &Trainer<'_>) {
     assert_eq!(one.losses(), other.losses());
     let (one, other) = (one.stepper.state().unwrap(), other.stepper.state().unwrap());
     assert_eq!(bits(&one.parameters), bits(&other.parameters));
-    assert_eq!(bits(&one.first_moment), bits(&other.first_moment));
-    assert_eq!(bits(&one.second_moment), bits(&other.second_moment));
+    assert_eq!(bits(&one.optimizer.first_moment), bits(&other.optimizer.first_moment));
+    assert_eq!(bits(&one.optimizer.second_moment), bits(&other.optimizer.second_moment));
 }
 
 #[test]

@@ -302,7 +302,7 @@ impl<'a> Trainer<'a> {
             let values = parameter.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
             if !are_finite(&values) {
                 return Err(Error::Training {
-                    step: state.steps,
+                    step: state.optimizer.steps,
                     reason: format!(
                         "{name} is no longer finite after it, and the last checkpoint was kept; lower the learning rate or clip more"
                     ),
