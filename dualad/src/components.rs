@@ -2,13 +2,10 @@
 
 use std::ops::Range;
 
-/// Consecutive marked pixels of a row.
+/// The marked pixels `start..end` of a map in raster order, all in one row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
-    pub(crate) row: u32,
-    /// The first column.
     pub(crate) start: u32,
-    /// The column after the last one.
     pub(crate) end: u32,
     /// The index of the first run of the same component.
     pub(crate) root: u32,
@@ -34,16 +31,17 @@ pub(crate) fn runs<T: Copy>(
     let mut above = 0..0;
     for (row, values) in map.chunks_exact(width.max(1)).enumerate() {
         let first = runs.len();
+        let offset = row * width;
         let mut at = if may_mark(values) { 0 } else { width };
         while let Some(skipped) = values[at..].iter().position(|&value| is_marked(value)) {
             let start = at + skipped;
             let length = values[start..].iter().position(|&value| !is_marked(value));
             at = length.map_or(width, |length| start + length);
-            let [row, start, end, root] = [row, start, at, runs.len()].map(|number| number as u32);
-            runs.push(Run { row, start, end, root });
+            let [start, end, root] = [offset + start, offset + at, runs.len()].map(|number| number as u32);
+            runs.push(Run { start, end, root });
         }
         let here = first..runs.len();
-        join(&mut runs, above, here.clone());
+        join(&mut runs, above, here.clone(), width as u32);
         above = here;
     }
     for index in 0..runs.len() {
@@ -55,16 +53,18 @@ pub(crate) fn runs<T: Copy>(
 
 /// Joins the runs of a row with the runs of the row above that they touch, also at a corner. Until all rows are joined, `root`
 /// is a parent in a forest.
-fn join(runs: &mut [Run], above: Range<usize>, here: Range<usize>) {
+fn join(runs: &mut [Run], above: Range<usize>, here: Range<usize>, width: u32) {
     let (mut upper, mut lower) = (above.start, here.start);
     while upper < above.end && lower < here.end {
-        let [up, low] = [runs[upper], runs[lower]];
+        // The place of the upper run in the row below. It does not overflow: that row is a part of the map.
+        let [up_start, up_end] = [runs[upper].start, runs[upper].end].map(|pixel| pixel + width);
+        let low = runs[lower];
         // An end is one past the last pixel: equality is a shared corner.
-        if up.start <= low.end && low.start <= up.end {
+        if up_start <= low.end && low.start <= up_end {
             let [a, b] = [root(runs, upper), root(runs, lower)];
             runs[a.max(b)].root = a.min(b) as u32;
         }
-        if up.end < low.end {
+        if up_end < low.end {
             upper += 1;
         } else {
             lower += 1;

@@ -142,11 +142,11 @@ pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionO
     for (index, run) in runs.iter().enumerate() {
         if run.root as usize == index {
             region_of[index] = totals.len() as u32;
-            totals.push(Total::new(run));
+            totals.push(Total::new(run, width));
         } else {
             region_of[index] = region_of[run.root as usize];
         }
-        totals[region_of[index] as usize].add(run, values(run, map, width));
+        totals[region_of[index] as usize].add(run, map, width);
     }
 
     let mut order: Vec<u32> = (0..totals.len() as u32).collect();
@@ -165,15 +165,16 @@ pub fn regions(map: &[f32], sides: [usize; 2], threshold: f32, options: &RegionO
 
     let mut regions: Vec<Region> = order.iter().map(|&region| totals[region as usize].region()).collect();
     if options.outlines || options.masks {
-        draw(&mut regions, runs_of(&runs, &region_of, &order, totals.len()), options);
+        draw(&mut regions, runs_of(&runs, &region_of, &order, totals.len()), width, options);
     }
     Ok(Regions { regions, left_out, too_small })
 }
 
-/// Returns a run's values.
-fn values<'a>(run: &Run, map: &'a [f32], width: usize) -> &'a [f32] {
-    let row = run.row as usize * width;
-    &map[row + run.start as usize..row + run.end as usize]
+/// Returns the row and the columns of a run.
+fn place(run: &Run, width: usize) -> (u32, std::ops::Range<u32>) {
+    let width = width as u32;
+    let (row, column) = (run.start / width, run.start % width);
+    (row, column..column + run.len())
 }
 
 /// The sums over a region.
@@ -191,30 +192,32 @@ struct Total {
 }
 
 impl Total {
-    fn new(run: &Run) -> Self {
+    fn new(run: &Run, width: usize) -> Self {
+        let (row, columns) = place(run, width);
         Self {
-            columns: [run.start, run.end - 1],
-            rows: [run.row; 2],
+            columns: [columns.start, columns.end - 1],
+            rows: [row; 2],
             area: 0,
             peak: f32::NEG_INFINITY,
-            peak_at: [run.start, run.row],
+            peak_at: [columns.start, row],
             centers: [0; 2],
             sum: 0.0,
         }
     }
 
-    fn add(&mut self, run: &Run, values: &[f32]) {
+    fn add(&mut self, run: &Run, map: &[f32], width: usize) {
+        let (row, columns) = place(run, width);
         let [first, last] = &mut self.columns;
-        (*first, *last) = ((*first).min(run.start), (*last).max(run.end - 1));
-        self.rows[1] = run.row;
-        self.area += values.len() as u64;
-        let [length, sum] = [run.len(), run.start + run.end].map(u128::from);
-        self.centers[0] += length * sum;
-        self.centers[1] += length * (2 * u128::from(run.row) + 1);
-        for (column, &value) in (run.start..).zip(values) {
+        (*first, *last) = ((*first).min(columns.start), (*last).max(columns.end - 1));
+        self.rows[1] = row;
+        self.area += u64::from(run.len());
+        let [length, left, right, y] = [run.len(), columns.start, columns.end, row].map(u128::from);
+        self.centers[0] += length * (left + right);
+        self.centers[1] += length * (2 * y + 1);
+        for (column, &value) in columns.zip(&map[run.start as usize..run.end as usize]) {
             self.sum += f64::from(value);
             if value > self.peak {
-                (self.peak, self.peak_at) = (value, [column, run.row]);
+                (self.peak, self.peak_at) = (value, [column, row]);
             }
         }
     }
@@ -252,14 +255,15 @@ fn runs_of(runs: &[Run], region_of: &[u32], order: &[u32], count: usize) -> Vec<
 }
 
 /// Adds outlines and masks to the regions.
-fn draw(regions: &mut [Region], runs_of: Vec<Vec<Run>>, options: &RegionOptions) {
+fn draw(regions: &mut [Region], runs_of: Vec<Vec<Run>>, map_width: usize, options: &RegionOptions) {
     for (region, runs) in regions.iter_mut().zip(runs_of) {
         let Bounds { x, y, width, height } = region.bounds;
         let [width, height] = [width, height].map(|side| side as usize);
         let mut mask = vec![0; width * height];
         for run in runs {
-            let row = (run.row - y) as usize * width;
-            mask[row + (run.start - x) as usize..row + (run.end - x) as usize].fill(1);
+            let (row, columns) = place(&run, map_width);
+            let start = (row - y) as usize * width + (columns.start - x) as usize;
+            mask[start..start + columns.len()].fill(1);
         }
         if options.outlines {
             region.outline = outline::trace(&mask, width).into_iter().map(|[i, j]| [x + i, y + j]).collect();

@@ -18,7 +18,8 @@ const SORT_MINIMUM: usize = 1 << 20;
 /// Computes the metrics of scores for each category and for all categories together.
 ///
 /// Takes `n log n` time for `n` pixels. Beside the maps it needs less than half of their memory and a few MiB, for any scores.
-/// Each thread looks at one mask at a time, which takes up to 28 bytes for each pixel if every region is a single pixel.
+/// Each thread looks at one mask at a time, which takes up to 18 bytes for each pixel of the image if every second pixel of a row
+/// is marked.
 ///
 /// Without images, no metric is defined.
 ///
@@ -168,7 +169,7 @@ impl Set {
     }
 }
 
-/// Returns the metrics of a ranking, or the reason that they are undefined.
+/// The metrics of a ranking, or the reason that they are undefined.
 struct Ranking {
     auroc: Metric,
     ap: Metric,

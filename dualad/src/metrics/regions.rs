@@ -1,6 +1,6 @@
 //! The 8-connected regions of a mask, as spans of pixels with their region's area.
 
-use crate::components;
+use crate::components::{self, Run};
 
 /// The pixels `start..end` of a map in raster order, all of one region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +22,7 @@ pub(super) fn spans(mask: &[u8], width: usize) -> (Vec<Span>, u64) {
         areas[run.root as usize] += run.len();
     }
     let regions = areas.iter().filter(|&&area| area > 0).count() as u64;
-    let span = |run: &components::Run| {
-        let offset = run.row * width as u32;
-        Span { start: offset + run.start, end: offset + run.end, area: areas[run.root as usize] }
-    };
-    (runs.iter().map(span).collect(), regions)
+    // A span is as large as a run, so the standard library collects the spans in the memory of the runs.
+    let span = |Run { start, end, root }| Span { start, end, area: areas[root as usize] };
+    (runs.into_iter().map(span).collect(), regions)
 }
