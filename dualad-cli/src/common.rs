@@ -109,7 +109,7 @@ const STDOUT: &str = "-";
 
 fn check_json(json: Option<&Path>, guard: &Guard) -> Result<()> {
     match json.filter(|path| *path != Path::new(STDOUT)) {
-        Some(path) => Ok(guard.check_json(path)?),
+        Some(path) => Ok(guard.check_json("--json", path)?),
         None => Ok(()),
     }
 }
@@ -121,13 +121,13 @@ fn write_json(path: &Path, result: &impl Serialize) -> Result<()> {
     if path == Path::new(STDOUT) {
         return print(&text);
     }
-    write_result(path, &text)
+    write_result("--json", path, &text)
 }
 
-/// Writes a result as a whole: readers find the old content or the new one.
-pub(crate) fn write_result(path: &Path, text: &str) -> Result<()> {
+/// Writes a result that `flag` asks for as a whole: readers find the old content or the new one.
+pub(crate) fn write_result(flag: &str, path: &Path, text: &str) -> Result<()> {
     // Again: the file may be new.
-    Guard::default().check_json(path)?;
+    Guard::default().check_json(flag, path)?;
     write_atomically(path, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 

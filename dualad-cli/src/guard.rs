@@ -35,9 +35,9 @@ impl Guard {
         path.canonicalize().is_ok_and(|path| self.read.contains(&path))
     }
 
-    /// Refuses a file for a result as JSON: it may replace an earlier result only.
-    pub(crate) fn check_json(&self, path: &Path) -> Result<(), String> {
-        self.check("--json", path, |path| !is_reserved(path) && is_json(path))
+    /// Refuses a file for a result as JSON: it may replace an earlier result only. `flag` is named in errors.
+    pub(crate) fn check_json(&self, flag: &str, path: &Path) -> Result<(), String> {
+        self.check(flag, path, |path| !is_reserved(path) && is_json(path))
     }
 
     /// Refuses a file for thresholds: it may replace earlier thresholds, also damaged ones, and JSON.

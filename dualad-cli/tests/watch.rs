@@ -426,6 +426,16 @@ fn watch_continues_after_failed_images() {
     fs::copy(&place.images[0], place.path("incoming/next.png")).unwrap();
     let line = watch.line();
     assert!(line["image_score"].is_number() && line["image"].as_str().unwrap().contains("next"), "{line}");
+    // Files of the user stay.
+    let (map, result) = (place.path("out/a.png.png"), place.path("out/b.png.json"));
+    fs::copy(&place.images[0], &map).unwrap();
+    fs::write(&result, "notes").unwrap();
+    fs::copy(&place.images[0], place.path("incoming/a.png")).unwrap();
+    assert!(watch.line()["error"].as_str().unwrap().contains("is no heat map"));
+    fs::copy(&place.images[0], place.path("incoming/b.png")).unwrap();
+    assert!(watch.line()["image_score"].is_number());
+    assert_eq!(fs::read(&map).unwrap(), fs::read(&place.images[0]).unwrap());
+    assert_eq!(fs::read_to_string(&result).unwrap(), "notes");
     assert_eq!(watch.stop(), Some(0));
 }
 

@@ -133,7 +133,7 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
 fn report(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
     let text = line.json()?;
     let written = match &args.out {
-        Some(out) => write_result(&out.join(name_with(image, "json")), &text),
+        Some(out) => write_result("--out", &out.join(name_with(image, "json")), &text),
         None => Ok(()),
     };
     print(&text)?;
