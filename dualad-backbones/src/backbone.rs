@@ -51,7 +51,23 @@ pub enum Backbone {
     /// ViT-S/16 (Dosovitskiy et al., ICLR 2021) with DINO's weights (Caron et al., ICCV 2021).
     #[serde(rename = "vit-small-dino")]
     VitSmallDino,
-    /// Oriented band-pass energies and local color statistics. It has no weights. See [`crate::FilterBank`].
+    /// Oriented band-pass energies and local color statistics (`docs/filter-bank.md`). It has no weights.
+    ///
+    /// It always computes in f32 on the CPU. Images are moved there, and maps are moved to the requested device and converted to the
+    /// requested dtype.
+    ///
+    /// ```
+    /// use candle_core::{Device, Tensor};
+    /// use dualad_backbones::{Backbone, FeatureExtractor};
+    ///
+    /// let extractor = Backbone::FilterBank.extractor().stages(&[3]).build()?;
+    /// let even = Tensor::full(0.5f32, (1, 3, 16, 16), &Device::Cpu)?;
+    /// let token = extractor.tokens(&even)?.flatten_all()?.to_vec1::<f32>()?;
+    /// // A constant image has no energies: only the mean luminance is not zero.
+    /// let rest = [&token[..12], &token[13..]].concat();
+    /// assert!((token[12] - 0.5).abs() < 1e-3 && rest.iter().all(|x| x.abs() < 1e-3));
+    /// # Ok::<(), dualad_backbones::Error>(())
+    /// ```
     #[serde(rename = "filter-bank")]
     FilterBank,
 }

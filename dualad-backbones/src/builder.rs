@@ -8,7 +8,6 @@ use crate::engine::{Engine, PackedEngine, PlainEngine};
 use crate::error::{Error, Result};
 use crate::extractor::FeatureExtractor;
 use crate::filter_bank::FilterBank;
-use crate::input::prepare;
 use crate::network::choose_stages;
 use crate::stage::Stage;
 use crate::weights::{Provenance, Weights};
@@ -104,7 +103,9 @@ impl ExtractorBuilder {
         };
         let Some(whole) = backbone.network() else {
             let stages = choose_stages(&backbone.stages(), &wanted, backbone.name())?;
-            return Ok(Box::new(FilterBank::new(stages, device, dtype)));
+            let engine = Box::new(FilterBank::new(stages.clone(), device.clone(), dtype));
+            let provenance = Provenance::default();
+            return Ok(Box::new(Extractor { backbone, stages, engine, device, dtype, provenance }));
         };
         let used = whole.up_to(&wanted)?;
         let (folded, provenance) = weights.load(backbone, &whole, &used, dtype)?;
@@ -114,13 +115,13 @@ impl ExtractorBuilder {
         } else {
             Box::new(PlainEngine::new(used, folded, &device, dtype)?)
         };
-        Ok(Box::new(NetworkExtractor { backbone, stages, engine, device, dtype, provenance }))
+        Ok(Box::new(Extractor { backbone, stages, engine, device, dtype, provenance }))
     }
 }
 
-/// A network as a feature extractor.
+/// An engine as a feature extractor.
 #[derive(Debug)]
-struct NetworkExtractor {
+struct Extractor {
     backbone: Backbone,
     stages: Vec<Stage>,
     engine: Box<dyn Engine>,
@@ -129,7 +130,7 @@ struct NetworkExtractor {
     provenance: Provenance,
 }
 
-impl FeatureExtractor for NetworkExtractor {
+impl FeatureExtractor for Extractor {
     fn backbone(&self) -> Backbone {
         self.backbone
     }
@@ -151,10 +152,10 @@ impl FeatureExtractor for NetworkExtractor {
     }
 
     fn extract(&self, images: &Tensor) -> Result<Vec<Tensor>> {
-        self.engine.run(&prepare(images, &self.device, self.dtype)?)
+        self.engine.run(images)
     }
 
     fn tokens(&self, images: &Tensor) -> Result<Tensor> {
-        self.engine.tokens(&prepare(images, &self.device, self.dtype)?, &self.stages)
+        self.engine.tokens(images, &self.stages)
     }
 }

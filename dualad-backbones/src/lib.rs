@@ -50,7 +50,6 @@ pub use builder::ExtractorBuilder;
 pub use candle_core;
 pub use error::{Error, Result, WeightsError};
 pub use extractor::FeatureExtractor;
-pub use filter_bank::FilterBank;
 pub use hub_file::HubFile;
 pub use stage::{Stage, TOKEN_STRIDE};
 pub use weights::{Provenance, Weights, WeightsSource};

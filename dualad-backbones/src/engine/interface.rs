@@ -6,7 +6,7 @@ use crate::aggregate::aggregate;
 use crate::error::Result;
 use crate::stage::Stage;
 
-/// An engine. Images are checked, of the engine's dtype and on its device.
+/// An engine. It checks the images, and moves and converts them as it needs.
 pub(crate) trait Engine: Send + Sync + std::fmt::Debug {
     /// Computes one map `[batch, channels, rows, columns]` per stage from images `[batch, 3, height, width]`.
     fn run(&self, images: &Tensor) -> Result<Vec<Tensor>>;

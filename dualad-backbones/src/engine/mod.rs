@@ -1,4 +1,4 @@
-//! Engines, which execute a network with its weights on a checked image batch.
+//! Engines, which compute maps and tokens from an image batch.
 
 mod interface;
 mod packed;

@@ -2,7 +2,7 @@
 //! its bias, residual and activation, and buffers are kept from call to call. To candle it is one operation from images to
 //! maps, or to tokens.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
     self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, ConvArgs, ConvShape, Convolution, Epilogue,
     Isa, MapSize, MultiHead, Packed, Pool, Residual, Rows, Workspace, WorkspacePool, product,
@@ -11,9 +11,10 @@ use rayon::prelude::*;
 
 use crate::engine::interface::Engine;
 use crate::error::Result;
-use crate::network::{Network, Value, ValueShape, vit};
+use crate::input::prepare;
+use crate::network::{Conv, Network, Op, Value, ValueShape, vit};
 use crate::stage::{Stage, TOKEN_STRIDE};
-use crate::weights::{Affine, FoldedConv, FoldedLayer, FoldedOp};
+use crate::weights::{Affine, LayerWeights};
 
 /// The image side that each convolution's method is chosen for.
 const TYPICAL_SIDE: usize = 224;
@@ -23,24 +24,17 @@ const TYPICAL_SIDE: usize = 224;
 pub(crate) struct PackedEngine {
     isa: Isa,
     network: Network,
-    layers: Vec<PackedLayer>,
+    /// The operations of the network's layers.
+    ops: Vec<PackedOp>,
     /// For each value, the last layer that reads it (`usize::MAX` for outputs).
     last_use: Vec<usize>,
     workspaces: WorkspacePool,
 }
 
-/// A layer with its packed weights.
-#[derive(Debug)]
-struct PackedLayer {
-    op: PackedOp,
-    input: Value,
-    residual: Option<Value>,
-}
-
 /// An operation with its packed weights.
 #[derive(Debug)]
 enum PackedOp {
-    Conv { args: FoldedConv, convolution: Convolution },
+    Conv { args: Conv, convolution: Convolution },
     MaxPool { kernel: usize, stride: usize, padding: usize },
     SqueezeExcite { channels: usize, reduced: usize, reduce: Packed, expand: Packed },
     Embed { channels: usize, grid: usize, class: Vec<f32>, position: Vec<f32> },
@@ -52,28 +46,31 @@ enum PackedOp {
 
 impl PackedOp {
     /// Lays the weights out. `output` is the shape of the output for an image of [`TYPICAL_SIDE`].
-    fn new(isa: Isa, op: FoldedOp, output: ValueShape) -> Self {
-        let packed = |affine: &Affine, inputs: usize| Packed::new(isa, &affine.weight, inputs, Some(&affine.bias));
-        match op {
-            FoldedOp::Conv { args, affine } => {
-                let FoldedConv { in_channels: inputs, out_channels: outputs, kernel, stride, groups, .. } = args;
+    fn new(isa: Isa, op: &Op, mut weights: LayerWeights, output: ValueShape) -> Self {
+        let packed = |Affine { weight, bias }: Affine, inputs| Packed::new(isa, &weight, inputs, Some(&bias));
+        match *op {
+            Op::Conv(ref args) => {
+                let Conv { in_channels: inputs, out_channels: outputs, kernel, stride, groups, .. } = *args;
                 let shape = ConvShape { inputs, outputs, kernel, stride, groups };
-                let convolution = Convolution::new(isa, shape, &affine.weight, &affine.bias, map_size(output, 1));
-                Self::Conv { args, convolution }
+                let Affine { weight, bias } = weights.affine();
+                let convolution = Convolution::new(isa, shape, &weight, &bias, map_size(output, 1));
+                Self::Conv { args: args.clone(), convolution }
             }
-            FoldedOp::MaxPool { kernel, stride, padding } => Self::MaxPool { kernel, stride, padding },
-            FoldedOp::SqueezeExcite { channels, reduced, reduce, expand } => {
-                let (reduce, expand) = (packed(&reduce, channels), packed(&expand, reduced));
+            Op::MaxPool { kernel, stride, padding } => Self::MaxPool { kernel, stride, padding },
+            Op::SqueezeExcite { channels, reduced, .. } => {
+                let (reduce, expand) = (packed(weights.affine(), channels), packed(weights.affine(), reduced));
                 Self::SqueezeExcite { channels, reduced, reduce, expand }
             }
-            FoldedOp::Embed { channels, grid, class, position } => Self::Embed { channels, grid, class, position },
-            FoldedOp::LayerNorm { channels, eps, affine } => Self::LayerNorm { channels, eps, affine },
-            FoldedOp::Linear { in_channels, out_channels, activation, affine } => {
-                let weights = packed(&affine, in_channels);
+            Op::Embed { channels, grid } => {
+                Self::Embed { channels, grid, class: weights.tensor(), position: weights.tensor() }
+            }
+            Op::LayerNorm { channels, eps, .. } => Self::LayerNorm { channels, eps, affine: weights.affine() },
+            Op::Linear { in_channels, out_channels, activation, .. } => {
+                let weights = packed(weights.affine(), in_channels);
                 Self::Linear { in_channels, out_channels, activation, weights }
             }
-            FoldedOp::SelfAttention { channels, heads } => Self::SelfAttention { channels, heads },
-            FoldedOp::TokensToMap { channels } => Self::TokensToMap { channels },
+            Op::SelfAttention { channels, heads } => Self::SelfAttention { channels, heads },
+            Op::TokensToMap { channels } => Self::TokensToMap { channels },
         }
     }
 
@@ -93,15 +90,14 @@ impl PackedOp {
 }
 
 impl PackedEngine {
-    pub(crate) fn new(isa: Isa, network: Network, folded: Vec<FoldedLayer>) -> Result<Self> {
+    pub(crate) fn new(isa: Isa, network: Network, weights: Vec<LayerWeights>) -> Result<Self> {
         let last_use = network.last_use();
         let shapes = network.shapes(TYPICAL_SIDE, TYPICAL_SIDE)?;
-        let layers = folded.into_iter().zip(&shapes[1..]).map(|(FoldedLayer { op, input, residual }, &output)| {
-            PackedLayer { op: PackedOp::new(isa, op, output), input, residual }
-        });
-        let mut layers: Vec<PackedLayer> = layers.collect();
-        Packed::gather(layers.iter_mut().flat_map(|layer| layer.op.packed()));
-        Ok(Self { isa, layers, last_use, workspaces: WorkspacePool::default(), network })
+        let layers = network.layers().iter().zip(weights).zip(&shapes[1..]);
+        let ops = layers.map(|((layer, weights), &output)| PackedOp::new(isa, &layer.op, weights, output));
+        let mut ops: Vec<PackedOp> = ops.collect();
+        Packed::gather(ops.iter_mut().flat_map(PackedOp::packed));
+        Ok(Self { isa, ops, last_use, workspaces: WorkspacePool::default(), network })
     }
 
     /// Runs the network and passes each output's number, map and shape to `read`.
@@ -123,12 +119,12 @@ impl PackedEngine {
         let mut input = workspace.take(images.len());
         kernels::from_planes(images, size.batch, 3, &mut input);
         values[0] = Some(input);
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, (layer, op)) in self.network.layers().iter().zip(&self.ops).enumerate() {
             let mut output = workspace.take(elements(shapes[index + 1], size.batch));
             let run =
                 Run { isa: self.isa, batch: size.batch, input: shapes[layer.input.index()], output: shapes[index + 1] };
             let value = |value: Value| values[value.index()].as_deref().unwrap_or_default();
-            run.layer(&layer.op, value(layer.input), layer.residual.map(value), &mut output, workspace);
+            run.layer(op, value(layer.input), layer.residual.map(value), &mut output, workspace);
             values[index + 1] = Some(output);
             for value in std::iter::once(layer.input).chain(layer.residual) {
                 if self.last_use[value.index()] == index
@@ -234,6 +230,7 @@ impl Run {
 
 impl Engine for PackedEngine {
     fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        let images = prepare(images, &Device::Cpu, DType::F32)?;
         let (batch, _, height, width) = images.dims4()?;
         let shapes = self.network.shapes(height, width)?;
         let flat = images.apply_op1_no_bwd(&Maps(self))?;
@@ -250,6 +247,7 @@ impl Engine for PackedEngine {
     }
 
     fn tokens(&self, images: &Tensor, stages: &[Stage]) -> Result<Tensor> {
+        let images = prepare(images, &Device::Cpu, DType::F32)?;
         Ok(images.apply_op1_no_bwd(&Tokens { engine: self, stages })?)
     }
 }

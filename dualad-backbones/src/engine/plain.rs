@@ -5,25 +5,20 @@ use dualad_kernels::Activation;
 
 use crate::engine::interface::Engine;
 use crate::error::Result;
-use crate::network::{Network, Value, ValueShape, vit};
-use crate::weights::{Affine, FoldedConv, FoldedLayer, FoldedOp};
+use crate::input::prepare;
+use crate::network::{Conv, Network, Op, Value, ValueShape, vit};
+use crate::weights::{Affine, LayerWeights};
 
 /// Executes a network with candle's operations.
 #[derive(Debug)]
 pub(crate) struct PlainEngine {
     network: Network,
-    layers: Vec<PlainLayer>,
+    /// The operations of the network's layers.
+    ops: Vec<PlainOp>,
     /// For each value, the last layer that reads it (`usize::MAX` for outputs).
     last_use: Vec<usize>,
+    device: Device,
     dtype: DType,
-}
-
-/// A layer with its weights as tensors.
-#[derive(Debug)]
-struct PlainLayer {
-    op: PlainOp,
-    input: Value,
-    residual: Option<Value>,
 }
 
 /// A weight and a bias of the engine's dtype on its device.
@@ -37,7 +32,7 @@ struct Tensors {
 #[derive(Debug)]
 enum PlainOp {
     Conv {
-        args: FoldedConv,
+        args: Conv,
         tensors: Tensors,
     },
     MaxPool {
@@ -73,31 +68,30 @@ enum PlainOp {
 }
 
 impl PlainEngine {
-    pub(crate) fn new(network: Network, folded: Vec<FoldedLayer>, device: &Device, dtype: DType) -> Result<Self> {
+    pub(crate) fn new(network: Network, weights: Vec<LayerWeights>, device: &Device, dtype: DType) -> Result<Self> {
         let last_use = network.last_use();
         let place = Place { device, dtype };
-        let layers = folded.into_iter().map(|FoldedLayer { op, input, residual }| {
-            CandleResult::Ok(PlainLayer { op: place.op(op)?, input, residual })
-        });
-        let layers = layers.collect::<CandleResult<_>>()?;
-        Ok(Self { network, layers, last_use, dtype })
+        let ops = network.layers().iter().zip(weights).map(|(layer, weights)| place.op(&layer.op, weights));
+        let ops = ops.collect::<CandleResult<_>>()?;
+        Ok(Self { network, ops, last_use, device: device.clone(), dtype })
     }
 }
 
 impl Engine for PlainEngine {
     fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        let images = prepare(images, &self.device, self.dtype)?;
         let (_, _, height, width) = images.dims4()?;
         let shapes = self.network.shapes(height, width)?;
         let mut values: Vec<Option<Tensor>> = vec![None; self.last_use.len()];
-        values[0] = Some(images.clone());
+        values[0] = Some(images);
         let read = |values: &[Option<Tensor>], value: Value| {
             let tensor = values.get(value.index()).cloned().flatten();
             tensor.ok_or_else(|| candle_core::Error::Msg(format!("{value:?} is read before it is written")))
         };
-        for (index, layer) in self.layers.iter().enumerate() {
+        for (index, (layer, op)) in self.network.layers().iter().zip(&self.ops).enumerate() {
             let input = read(&values, layer.input)?;
             let residual = layer.residual.map(|value| read(&values, value)).transpose()?;
-            let output = layer.op.run(&input, residual.as_ref(), self.dtype, shapes[index + 1])?;
+            let output = op.run(&input, residual.as_ref(), self.dtype, shapes[index + 1])?;
             values[index + 1] = Some(output);
             for value in std::iter::once(layer.input).chain(layer.residual) {
                 if self.last_use[value.index()] == index {
@@ -123,30 +117,33 @@ impl Place<'_> {
         Ok(Tensors { weight: self.tensor(affine.weight, weight)?, bias: self.tensor(affine.bias, bias)? })
     }
 
-    fn op(&self, op: FoldedOp) -> CandleResult<PlainOp> {
-        Ok(match op {
-            FoldedOp::Conv { args, affine } => {
-                let FoldedConv { in_channels, out_channels, kernel, groups, .. } = args;
+    fn op(&self, op: &Op, mut weights: LayerWeights) -> CandleResult<PlainOp> {
+        Ok(match *op {
+            Op::Conv(ref args) => {
+                let Conv { in_channels, out_channels, kernel, groups, .. } = *args;
                 let shape = [out_channels, in_channels / groups, kernel, kernel];
-                PlainOp::Conv { args, tensors: self.tensors(affine, &shape, &[1, out_channels, 1, 1])? }
+                let tensors = self.tensors(weights.affine(), &shape, &[1, out_channels, 1, 1])?;
+                PlainOp::Conv { args: args.clone(), tensors }
             }
-            FoldedOp::MaxPool { kernel, stride, padding } => PlainOp::MaxPool { kernel, stride, padding },
-            FoldedOp::SqueezeExcite { channels, reduced, reduce, expand } => PlainOp::SqueezeExcite {
-                reduce: self.tensors(reduce, &[reduced, channels, 1, 1], &[1, reduced, 1, 1])?,
-                expand: self.tensors(expand, &[channels, reduced, 1, 1], &[1, channels, 1, 1])?,
+            Op::MaxPool { kernel, stride, padding } => PlainOp::MaxPool { kernel, stride, padding },
+            Op::SqueezeExcite { channels, reduced, .. } => PlainOp::SqueezeExcite {
+                reduce: self.tensors(weights.affine(), &[reduced, channels, 1, 1], &[1, reduced, 1, 1])?,
+                expand: self.tensors(weights.affine(), &[channels, reduced, 1, 1], &[1, channels, 1, 1])?,
             },
-            FoldedOp::Embed { channels, grid, class, position } => {
-                PlainOp::Embed { channels, grid, class: self.tensor(class, &[1, 1, channels])?, position }
+            Op::Embed { channels, grid } => {
+                let class = self.tensor(weights.tensor(), &[1, 1, channels])?;
+                PlainOp::Embed { channels, grid, class, position: weights.tensor() }
             }
-            FoldedOp::LayerNorm { channels, eps, affine } => {
-                PlainOp::LayerNorm { eps, tensors: self.tensors(affine, &[channels], &[channels])? }
+            Op::LayerNorm { channels, eps, .. } => {
+                PlainOp::LayerNorm { eps, tensors: self.tensors(weights.affine(), &[channels], &[channels])? }
             }
-            FoldedOp::Linear { in_channels, out_channels, activation, affine } => {
-                let Tensors { weight, bias } = self.tensors(affine, &[out_channels, in_channels], &[out_channels])?;
+            Op::Linear { in_channels, out_channels, activation, .. } => {
+                let shape = [out_channels, in_channels];
+                let Tensors { weight, bias } = self.tensors(weights.affine(), &shape, &[out_channels])?;
                 PlainOp::Linear { activation, tensors: Tensors { weight: weight.t()?.contiguous()?, bias } }
             }
-            FoldedOp::SelfAttention { channels, heads } => PlainOp::SelfAttention { channels, heads },
-            FoldedOp::TokensToMap { .. } => PlainOp::TokensToMap,
+            Op::SelfAttention { channels, heads } => PlainOp::SelfAttention { channels, heads },
+            Op::TokensToMap { .. } => PlainOp::TokensToMap,
         })
     }
 }
@@ -214,7 +211,7 @@ fn activate(x: &Tensor, activation: Activation) -> CandleResult<Tensor> {
     }
 }
 
-fn convolve(x: &Tensor, weight: &Tensor, args: &FoldedConv) -> CandleResult<Tensor> {
+fn convolve(x: &Tensor, weight: &Tensor, args: &Conv) -> CandleResult<Tensor> {
     let (_, _, rows, columns) = x.dims4()?;
     let (top, bottom) = args.padding.amounts(rows, args.kernel, args.stride);
     let (left, right) = args.padding.amounts(columns, args.kernel, args.stride);

@@ -28,12 +28,10 @@ mod plane;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use crate::backbone::Backbone;
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::extractor::FeatureExtractor;
 use crate::input::prepare;
 use crate::stage::Stage;
-use crate::weights::Provenance;
 use morlet::{Morlet, ORIENTATIONS};
 use plane::Plane;
 
@@ -53,35 +51,19 @@ const GAIN: f32 = 2.0;
 /// The ratio between the first order's energy and the second's, approximately.
 const SECOND_ORDER_GAIN: f32 = 2.0;
 
-/// The backbone without weights. [`Backbone::FilterBank`] builds one.
-///
-/// It always computes in f32 on the CPU. Images are moved there, and maps are moved to the requested device and converted to the
-/// requested dtype.
-///
-/// ```
-/// use candle_core::{Device, Tensor};
-/// use dualad_backbones::{Backbone, FeatureExtractor};
-///
-/// let extractor = Backbone::FilterBank.extractor().stages(&[3]).build()?;
-/// let even = Tensor::full(0.5f32, (1, 3, 16, 16), &Device::Cpu)?;
-/// let token = extractor.tokens(&even)?.flatten_all()?.to_vec1::<f32>()?;
-/// // A constant image has no energies: only the mean luminance is not zero.
-/// let rest = [&token[..12], &token[13..]].concat();
-/// assert!((token[12] - 0.5).abs() < 1e-3 && rest.iter().all(|x| x.abs() < 1e-3));
-/// # Ok::<(), dualad_backbones::Error>(())
-/// ```
+/// The engine of the filter bank.
 #[derive(Debug)]
-pub struct FilterBank {
+pub(crate) struct FilterBank {
     stages: Vec<Stage>,
     device: Device,
     dtype: DType,
-    provenance: Provenance,
     morlet: Morlet,
 }
 
 impl FilterBank {
+    /// Creates the engine. `device` and `dtype` are those of the maps.
     pub(crate) fn new(stages: Vec<Stage>, device: Device, dtype: DType) -> Self {
-        Self { stages, device, dtype, provenance: Provenance::default(), morlet: Morlet::new() }
+        Self { stages, device, dtype, morlet: Morlet::new() }
     }
 
     /// Computes one image's stage maps, each `[channels, rows, columns]`, row-major.
@@ -150,28 +132,8 @@ fn append(map: &mut Vec<f32>, plane: &Plane, f: impl Fn(f32) -> f32) {
     map.extend(plane.values().iter().map(|&value| f(value)));
 }
 
-impl FeatureExtractor for FilterBank {
-    fn backbone(&self) -> Backbone {
-        Backbone::FilterBank
-    }
-
-    fn stages(&self) -> &[Stage] {
-        &self.stages
-    }
-
-    fn device(&self) -> &Device {
-        &self.device
-    }
-
-    fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    fn provenance(&self) -> &Provenance {
-        &self.provenance
-    }
-
-    fn extract(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+impl Engine for FilterBank {
+    fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         let images = prepare(images, &Device::Cpu, DType::F32)?;
         let (batch, channels, rows, columns) = images.dims4()?;
         let values: Vec<f32> = images.flatten_all()?.to_vec1()?;

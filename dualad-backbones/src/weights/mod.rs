@@ -8,7 +8,7 @@ mod source;
 pub mod synthetic;
 
 pub use file::read_file;
-pub(crate) use fold::{Affine, FoldedConv, FoldedLayer, FoldedOp};
+pub(crate) use fold::{Affine, LayerWeights};
 pub use provenance::{Provenance, WeightsSource};
 pub use reader::SafetensorsReader;
 pub use source::Weights;

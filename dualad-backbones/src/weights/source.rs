@@ -14,7 +14,7 @@ use crate::hub::{Fetched, Hub};
 use crate::hub_file::HubFile;
 use crate::network::Network;
 use crate::weights::file::{open_file, read_file, write_file};
-use crate::weights::fold::{FoldedLayer, fold};
+use crate::weights::fold::{LayerWeights, fold};
 use crate::weights::provenance::{Provenance, WeightsSource};
 use crate::weights::reader::{SafetensorsReader, SyntheticReader};
 
@@ -142,7 +142,7 @@ impl Weights {
         whole: &Network,
         used: &Network,
         dtype: DType,
-    ) -> Result<(Vec<FoldedLayer>, Provenance)> {
+    ) -> Result<(Vec<LayerWeights>, Provenance)> {
         let wanted = Wanted { whole, used, dtype };
         match &self.source {
             Source::NotGiven => {
@@ -208,7 +208,7 @@ impl Weights {
         wanted: &Wanted<'_>,
         provenance: Provenance,
         digests: &[Option<&str>],
-    ) -> Result<(Vec<FoldedLayer>, Provenance)> {
+    ) -> Result<(Vec<LayerWeights>, Provenance)> {
         self.load_bytes(&path.display().to_string(), &read_file(path)?, wanted, provenance, digests)
     }
 
@@ -219,7 +219,7 @@ impl Weights {
         wanted: &Wanted<'_>,
         mut provenance: Provenance,
         digests: &[Option<&str>],
-    ) -> Result<(Vec<FoldedLayer>, Provenance)> {
+    ) -> Result<(Vec<LayerWeights>, Provenance)> {
         let expected: Vec<&str> = digests.iter().copied().chain([self.sha256.as_deref()]).flatten().collect();
         expected.iter().try_for_each(|expected| check_digest(expected))?;
         // The header is checked first: it is small, and a file of another format is refused before all of it is hashed.
