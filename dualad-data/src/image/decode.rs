@@ -313,7 +313,23 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
 
 #[cfg(test)]
 mod tests {
-    use super::is_lossy;
+    use super::*;
+
+    /// With all features on, no format is left out: `tools/checks/features.sh` runs this test without some of them.
+    #[test]
+    fn a_format_that_is_left_out_is_named() {
+        for (feature, is_enabled, start) in [
+            ("bmp", cfg!(feature = "bmp"), &b"BM"[..]),
+            ("jpeg", cfg!(feature = "jpeg"), b"\xff\xd8\xff\xe0"),
+            ("png", cfg!(feature = "png"), b"\x89PNG\r\n\x1a\n"),
+            ("tiff", cfg!(feature = "tiff"), b"II\x2a\0"),
+            ("webp", cfg!(feature = "webp"), b"RIFF\x10\0\0\0WEBP"),
+        ] {
+            let error = Picture::decode(start, "part", &Limits::default()).unwrap_err();
+            let is_left_out = matches!(error, Error::FormatDisabled { feature: found, .. } if found == feature);
+            assert_eq!(is_left_out, !is_enabled, "{error}");
+        }
+    }
 
     #[test]
     fn lossy_webp_is_detected_by_its_chunks() {
