@@ -1,6 +1,7 @@
 //! Files that are replaced as a whole.
 
-use std::fs::{File, Metadata};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use tempfile::NamedTempFile;
 pub const UNFINISHED: &str = ".dualad-unfinished-";
 
 /// Returns whether a file name is that of an unfinished file.
-pub fn is_unfinished(name: &std::ffi::OsStr) -> bool {
+pub fn is_unfinished(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(UNFINISHED)
 }
 
@@ -68,15 +69,18 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Creates the new content in the folder of the file, under a random name. A link stays: the file that it leads to is
-    /// replaced. On Unix the new file is readable by everyone (mode 644).
+    /// Creates the new content in the folder of the file. A link stays: the file that it leads to is replaced. On Unix the new
+    /// file is readable by everyone (mode 644).
+    ///
+    /// A process that is killed while it writes leaves an unfinished file, which the next writer of the same file takes over
+    /// (on Unix, on a file system with locks).
     ///
     /// # Errors
     /// An error of kind [`ErrorKind::InvalidInput`] for a path without a file name, a folder, a device, a pipe, and a link that leads
     /// nowhere; otherwise the operating system's.
     pub fn create(path: &Path) -> io::Result<Self> {
         let target = resolve(path)?;
-        Self::temporary(tempfile::Builder::new().prefix(UNFINISHED), folder_of(&target), target.clone())
+        Self::temporary(folder_of(&target), target.clone())
     }
 
     /// Creates the new content in another folder of the same file system, so that programs which list the target folder do not see
@@ -85,34 +89,30 @@ impl AtomicFile {
     /// # Errors
     /// Those of [`Self::create`].
     pub fn create_in(folder: &Path, path: &Path) -> io::Result<Self> {
-        Self::temporary(tempfile::Builder::new().prefix(UNFINISHED), folder, resolve(path)?)
+        Self::temporary(folder, resolve(path)?)
     }
 
-    /// Creates the new content under a fixed name made from the file's name, for a file that one process writes at a time. A
-    /// process that is killed while it writes leaves one unfinished file, however often that happens.
+    /// Creates the new content like [`Self::create`], for a large file that one process writes at a time. On every file system,
+    /// processes that are killed while they write leave one unfinished file at most.
     ///
     /// # Errors
     /// Those of [`Self::create`].
     pub fn create_exclusive(path: &Path) -> io::Result<Self> {
         let target = resolve(path)?;
-        let mut name = std::ffi::OsString::from(UNFINISHED);
-        name.push(target.file_name().unwrap_or_default());
-        let folder = folder_of(&target);
-        match std::fs::remove_file(folder.join(&name)) {
+        match std::fs::remove_file(folder_of(&target).join(unfinished_name(&target))) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
+            _ => Self::temporary(folder_of(&target), target.clone()),
         }
-        Self::temporary(tempfile::Builder::new().prefix(&name).rand_bytes(0), folder, target.clone())
     }
 
-    fn temporary(builder: &mut tempfile::Builder<'_, '_>, folder: &Path, target: PathBuf) -> io::Result<Self> {
-        let temporary = builder.tempfile_in(folder)?;
-        #[cfg(unix)]
-        {
-            // Temporary files are readable by their owner only.
-            use std::os::unix::fs::PermissionsExt;
-            temporary.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        }
+    /// Creates the new content under a fixed name made from the target's name, or under a random name while another writer has
+    /// that one.
+    fn temporary(folder: &Path, target: PathBuf) -> io::Result<Self> {
+        let name = unfinished_name(&target);
+        let temporary = match tempfile::Builder::new().prefix(&name).rand_bytes(0).make_in(folder, take_over) {
+            Ok(temporary) => temporary,
+            Err(_) => tempfile::Builder::new().prefix(UNFINISHED).make_in(folder, create_new)?,
+        };
         Ok(Self { temporary, target })
     }
 
@@ -154,6 +154,70 @@ impl Write for AtomicFile {
     fn flush(&mut self) -> io::Result<()> {
         self.temporary.as_file_mut().flush()
     }
+}
+
+/// Returns the name of the unfinished file of a target.
+fn unfinished_name(target: &Path) -> OsString {
+    let mut name = OsString::from(UNFINISHED);
+    name.push(target.file_name().unwrap_or_default());
+    name
+}
+
+/// Creates a file that everyone can read, whatever the process's mask says.
+fn create_new(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create_new(true).open(path)?;
+    make_readable(&file).map(|()| file)
+}
+
+fn make_readable(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    let _ = file;
+    Ok(())
+}
+
+/// Creates an unfinished file, or takes over that of a killed process. It is locked until it is closed; the system closes the
+/// files of a process that ends.
+///
+/// # Errors
+/// Any error if the file may belong to a living process.
+fn take_over(path: &Path) -> io::Result<File> {
+    let (file, is_new) = match create_new(path) {
+        // Opening a pipe would block, and a link may lead anywhere.
+        Err(error)
+            if cfg!(unix) && error.kind() == ErrorKind::AlreadyExists && std::fs::symlink_metadata(path)?.is_file() =>
+        {
+            (File::options().write(true).open(path)?, false)
+        }
+        result => (result?, true),
+    };
+    match file.try_lock() {
+        // A file system without locks: nobody takes the file over.
+        Err(TryLockError::Error(_)) if is_new => {}
+        result => result?,
+    }
+    // Until it was locked, another writer may have renamed it to its target.
+    if !is_named(&file, path)? {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    make_readable(&file)?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// Returns whether an open file has this name and no other.
+#[cfg(unix)]
+fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+
+    let (named, opened) = (std::fs::symlink_metadata(path)?, file.metadata()?);
+    Ok((named.dev(), named.ino(), opened.nlink()) == (opened.dev(), opened.ino(), 1))
+}
+
+/// Returns true: only a new file is asked for.
+#[cfg(not(unix))]
+fn is_named(_: &File, _: &Path) -> io::Result<bool> {
+    Ok(true)
 }
 
 /// Returns the file that a path leads to, which exists or can be created.
@@ -239,17 +303,79 @@ mod tests {
         assert_eq!(names(folder.path()), ["file", "other"]);
     }
 
+    #[cfg(unix)]
     #[test]
     fn killed_writers_of_one_file_leave_one_unfinished_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         for _ in 0..3 {
-            std::mem::forget(AtomicFile::create_exclusive(&path).unwrap());
+            let mut killed = AtomicFile::create(&path).unwrap();
+            killed.write_all(b"longer than the next").unwrap();
+            killed.temporary.keep().unwrap();
+            assert_eq!(names(folder.path()), [format!("{UNFINISHED}file")]);
         }
-        assert_eq!(names(folder.path()), [format!("{UNFINISHED}file")]);
-        std::mem::forget(AtomicFile::create(&path).unwrap());
+        // Two writers at a time: only one takes it over, and a third cannot be mistaken for a killed one.
+        let (mut first, mut second) = (AtomicFile::create(&path).unwrap(), AtomicFile::create(&path).unwrap());
+        assert_eq!(names(folder.path()).len(), 2);
+        first.write_all(b"first").unwrap();
+        second.write_all(b"second").unwrap();
+        first.commit().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"first");
+        let third = AtomicFile::create(&path).unwrap();
+        second.commit().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"second");
+        drop(third);
+        assert_eq!(names(folder.path()), ["file"]);
+        AtomicFile::create(&path).unwrap().temporary.keep().unwrap();
         remove_unfinished(folder.path());
-        assert!(names(folder.path()).is_empty());
+        assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_an_unfinished_file_is_not_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("file"), folder.path().join("other"));
+        let unfinished = folder.path().join(format!("{UNFINISHED}file"));
+        std::fs::write(&other, "precious").unwrap();
+        let write_and_check = || {
+            write_atomically(&path, b"new").unwrap();
+            assert_eq!(std::fs::read(&other).unwrap(), b"precious");
+        };
+        std::os::unix::fs::symlink(&other, &unfinished).unwrap();
+        write_and_check();
+        std::fs::remove_file(&unfinished).unwrap();
+        std::fs::hard_link(&other, &unfinished).unwrap();
+        write_and_check();
+        std::fs::remove_file(&unfinished).unwrap();
+        std::fs::create_dir(&unfinished).unwrap();
+        write_and_check();
+        std::fs::remove_dir(&unfinished).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&unfinished).status().unwrap().success());
+        write_and_check();
+    }
+
+    #[test]
+    fn writers_of_one_file_at_a_time_replace_it_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::thread::scope(|scope| {
+            for writer in 0..4u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        let mut file = AtomicFile::create(path).unwrap();
+                        file.write_all(&vec![writer; 1 + usize::from(writer) * 1000]).unwrap();
+                        file.commit_without_sync().unwrap();
+                        let found = std::fs::read(path).unwrap();
+                        assert!(
+                            found.len() == 1 + usize::from(found[0]) * 1000 && found.iter().all(|&x| x == found[0])
+                        );
+                    }
+                });
+            }
+        });
+        assert_eq!(names(folder.path()), ["file"]);
     }
 
     #[cfg(unix)]
