@@ -99,9 +99,10 @@ impl AtomicFile {
     /// Those of [`Self::create`].
     pub fn create_exclusive(path: &Path) -> io::Result<Self> {
         let target = resolve(path)?;
-        match std::fs::remove_file(folder_of(&target).join(unfinished_name(&target))) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => Self::temporary(folder_of(&target), target.clone()),
+        let folder = folder_of(&target).to_path_buf();
+        match std::fs::remove_file(folder.join(unfinished_name(&target))) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Self::temporary(&folder, target),
         }
     }
 
