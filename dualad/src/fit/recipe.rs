@@ -14,7 +14,7 @@ const CONTINUED_RATE: f64 = 0.25;
 pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, Option<Preset>)> {
     let mut recipe = match (&fit.recipe, &fit.base) {
         (Some(recipe), _) => recipe.clone(),
-        (None, None) => Recipe::fast(Variant::Heterogeneous, fit.backbone),
+        (None, None) => fit.preset.unwrap_or(Preset::Fast).recipe(Variant::Heterogeneous, fit.backbone),
         (None, Some(base)) => {
             let network = base.config().network.clone();
             let fast = Recipe::fast(network.variant, fit.backbone).train;
@@ -44,4 +44,23 @@ pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, Option<Preset>)> {
         (None, None, None) => Some(Preset::Fast),
     };
     Ok((recipe, preset))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Detector;
+    use dualad_backbones::Backbone;
+
+    #[test]
+    fn a_preset_chooses_the_recipe_unless_one_is_given() {
+        let [paper, fast] =
+            [Recipe::paper, Recipe::fast].map(|make| make(Variant::Heterogeneous, Backbone::FilterBank));
+        let resolved = |fit: Fit| resolve(&fit).unwrap();
+        assert_eq!(resolved(Detector::fit("images")), (fast.clone(), Some(Preset::Fast)));
+        assert_eq!(resolved(Detector::fit("images").preset(Preset::Paper)), (paper.clone(), Some(Preset::Paper)));
+        assert_eq!(resolved(Detector::fit("images").recipe(paper.clone())), (paper, None));
+        let named = Detector::fit("images").recipe(fast.clone()).preset(Preset::Fast);
+        assert_eq!(resolved(named), (fast, Some(Preset::Fast)));
+    }
 }
