@@ -9,7 +9,7 @@ use crate::stage::{Stage, TOKEN_STRIDE};
 /// Brings the stage maps `[batch, channels_i, rows_i, columns_i]` of an input of `[height, width]` pixels to stride 16 and
 /// concatenates them over channels, in the order given. Returns tokens `[batch, tokens, channels]`; the grid is read row by row.
 ///
-/// The paper upsamples every map to the size of the finest one, concatenates them and pools the result. For each stage this equals
+/// The paper upsamples every map to the smaller of the first stage's stride and 16, concatenates them and pools the result. For each stage this equals
 /// an average pool of kernel 16 / s for a stride s up to 16, and nearest-neighbor upsampling by s / 16 for a larger one. The
 /// large concatenation is never computed. If a stride over 16 does not divide the input, the map's last row or column reaches beyond
 /// the image and is cut off.

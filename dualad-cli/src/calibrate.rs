@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// A data set, whose test images are used; or a folder of good images; or a folder of good images for each product
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
-    /// Use the training images of the data set, if the model was trained on another one
+    /// Use the training images of the data set; only if this model was not trained on them
     #[arg(long)]
     training_images: bool,
     /// Reject at most this share of good parts [default: 0.01, with --confidence]

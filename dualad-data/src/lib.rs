@@ -1,4 +1,4 @@
-//! Datasets of industrial inspection: reading, checking, loading, drawing and generating. This crate knows no network.
+//! Datasets of industrial inspection: reading, checking, loading, drawing and generating. The crate contains no neural network.
 //!
 //! [`Dataset::open`] reads MVTec AD, VisA and your own folders. [`Dataset::check`] reports faults of the files before training.
 //! A [`Loader`] decodes, resizes and normalizes images in parallel:

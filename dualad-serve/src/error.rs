@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The result of an operation of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A reason why a server does not start or does not stop in order.
+/// A reason why a server does not start or does not stop cleanly.
 ///
 /// A request that cannot be answered is not among them: its client receives the error.
 #[derive(Debug, thiserror::Error)]

@@ -27,12 +27,13 @@ pub struct Options {
     /// The number of uploads held at a time, from their first byte to their answer: 1 to 65536, 64 by default. Further
     /// uploads are answered with status 503. They take up to `queue * max_body_bytes` of memory.
     pub queue: usize,
-    /// The largest number of images that are inspected together: 1 to 1024, 8 by default.
+    /// The largest number of images that are taken from the queue together: 1 to 1024, 8 by default. The network computes at most
+    /// 8 at a time.
     pub batch: usize,
     /// The time that the first image of a batch waits for others. 2 ms by default.
     pub batch_delay: Duration,
-    /// The time limit for a request's head, for its body, and for each write of an answer that the client does not read; more
-    /// than zero. 10 s by default.
+    /// The time limit for receiving a request's head, for receiving its body, and for each write of the answer; more than zero.
+    /// 10 s by default.
     pub io_timeout: Duration,
     /// The time from the stop signal until every accepted request must be answered. 30 s by default.
     pub stop_timeout: Duration,

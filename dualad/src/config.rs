@@ -121,7 +121,8 @@ pub struct DualAdConfig {
     pub ffn_width: usize,
     /// The number of layers of the narrow encoder.
     pub encoder_layers: usize,
-    /// The number of hidden layers of the wide MLP, or of layers of both the wide encoder and the wide decoder.
+    /// Heterogeneous: the number of hidden layers of each MLP. Homogeneous: the number of layers of the wide encoder, and as many
+    /// of the wide decoder.
     pub wide_layers: usize,
     /// The hidden width of the wide branch's layers, as a multiple of the wide width.
     pub wide_ffn_ratio: usize,

@@ -147,7 +147,7 @@ pub enum ErrorKind {
     InvalidInput,
     /// A data set or an image, by its content.
     Data,
-    /// A file that this crate or a training framework wrote: a model, a checkpoint, weights.
+    /// A file or text in a format of this crate, or a file of weights: damaged, of another version, or of another model.
     File,
     /// The computed values, which overflowed or diverged.
     Numeric,

@@ -17,7 +17,7 @@
 //! | measure a model on a test set | [`TestSet`] |
 //! | write a report: table, JSON, HTML page | [`Report`](report::Report) |
 //! | change the network or its training | [`Recipe`](recipe::Recipe), [`DualAdConfig`] |
-//! | write an own training loop | [`Trainer`](train::Trainer) on [`Features`](features::Features) |
+//! | write your own training loop | [`Trainer`](train::Trainer) on [`Features`](features::Features) |
 //! | use the network alone | [`DualAd`] for training and every device, [`Reconstructor`] for fast inference |
 //!
 //! ```no_run

@@ -1,6 +1,6 @@
 //! The scores (docs/method.md, section 6) and the loss (section 5) of a reconstruction.
 //!
-//! a_s = sqrt(mean over the channels of stage s of (r_s - x_s)^2); A = product over s of a_s, upsampled
+//! a_s = sqrt(mean over the channels of stage s of (r_s - x_s)^2); A = upsample(product over s of a_s)
 
 use candle_core::{D, Device, Result, Tensor};
 use dualad_backbones::TOKEN_STRIDE;

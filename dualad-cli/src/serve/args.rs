@@ -33,13 +33,13 @@ pub(crate) struct Args {
     /// Uploads held at a time, from their first byte to their answer; further ones are answered with 503
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     queue: u32,
-    /// Largest number of images that are inspected together
+    /// Largest number of images that are taken from the queue together; the network computes at most 8 at a time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
     /// Time that the first image of a batch waits for others
     #[arg(long, value_name = "MS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(..=60_000))]
     linger_ms: u64,
-    /// Time limit for a request's head, for its body, and for each part of an answer that the client does not read
+    /// Time limit for receiving a request's head, for receiving its body, and for each write of the answer
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     read_timeout_s: u64,
     /// Time limit for stopping

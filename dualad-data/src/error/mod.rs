@@ -82,7 +82,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file is not an image, or the image is damaged.
-    #[error("cannot decode {}: {}; fetch it again or remove it", shown(path), one_line(reason))]
+    #[error("cannot decode {}: {}; the data are damaged or are not an image", shown(path), one_line(reason))]
     Decode {
         /// The file.
         path: PathBuf,

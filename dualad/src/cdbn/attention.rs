@@ -1,5 +1,5 @@
-//! Multi-head attention (docs/method.md, section 4.4): projections around the softmax attention of [`crate::ops`], which applies the
-//! neighbor mask.
+//! Multi-head attention (docs/method.md, section 4.4): projections around the softmax attention of [`crate::ops`]. The
+//! neighbor mask is applied there in the plain form, and in `dualad-kernels/src/attention/forward.rs` on the CPU.
 
 use candle_core::{Result, Tensor};
 use dualad_kernels::NeighborMask;

@@ -48,7 +48,7 @@ use crate::progress::Progress;
 ///
 /// It is `Send + Sync`. Share a reference or a clone; both are cheap. It keeps no state between images.
 ///
-/// An image's scores are the same alone, in any batch and on any thread, to 1e-5 of their size.
+/// An image's scores are the same alone, in any batch and on any thread, to a relative difference of 1e-5.
 ///
 /// ```
 /// use dualad::backbones::Backbone;
@@ -116,7 +116,8 @@ impl Detector {
         Self::builder().load(folder)
     }
 
-    /// Loads a model from the Hugging Face hub, `owner/name`, on the CPU: fetched once, then from the hub's cache.
+    /// Loads a model from the Hugging Face hub, `owner/name`, on the CPU. The model is downloaded once. Later calls use the cache,
+    /// also if the branch has moved: name a commit ([`DetectorBuilder::revision`]) to update.
     ///
     /// # Errors
     /// As [`DetectorBuilder::from_pretrained`].
@@ -210,8 +211,8 @@ impl Detector {
         self
     }
 
-    /// Chooses thresholds by the scores of images with known labels. The category of each request, if it has one, is that of the
-    /// thresholds. Do not use images that the model was trained on: their scores are too low.
+    /// Chooses thresholds from the scores of images with known labels. An image counts for the category of its request, if it has
+    /// one, and for the pooled thresholds. Do not use images that the model was trained on: their scores are too low.
     ///
     /// `progress` is called after each batch. To use the thresholds, call [`Self::with_calibration`].
     ///
@@ -288,7 +289,8 @@ impl Detector {
     /// machine needs nothing else. The weights have a license of their own.
     ///
     /// # Errors
-    /// As [`Self::save`]; [`Error::Backbone`] for weights that are not a file or cannot be loaded any more.
+    /// As [`Self::save`]; [`Error::Format`] if the weights have changed since they were loaded; [`Error::Backbone`] if they are not
+    /// a file or cannot be loaded.
     pub fn save_with_backbone(&self, folder: impl AsRef<Path>) -> Result<()> {
         builder::save(self, folder.as_ref(), true)
     }

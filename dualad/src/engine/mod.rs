@@ -1,9 +1,14 @@
 //! The CPU engines: networks as lists of steps over buffers, without a graph. One trains (forward and backward), one infers.
 //!
 //! The reference is the plain form, [`crate::DualAd`] with candle's gradients; tests compare both engines with it. The engines are
-//! fast for four reasons. Images are independent until their gradients are summed. So in training, one task takes a group of images
-//! forward and back through the whole network, with all its data in the cache. Products with the same input are joined. Positions
-//! are added as a table of biases. Attention scores never leave the cache, and buffers are kept between calls.
+//! fast for these reasons:
+//!
+//! - Images are independent until their gradients are summed. So in training, one task takes a group of images forward and back
+//!   through the whole network, with all its data in the cache.
+//! - Products with the same input are joined.
+//! - Positions are added as a table of biases.
+//! - Attention scores never leave the cache.
+//! - Buffers are kept between calls.
 //!
 //! Inference covers every network. Training covers the heterogeneous network, but not its narrow-deep branch alone; other networks
 //! train with candle's graph.

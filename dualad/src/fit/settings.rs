@@ -151,13 +151,15 @@ impl Fit {
         self
     }
 
-    /// Sets the preset that [`Self::recipe`] started from, for the model's configuration and the report.
+    /// Sets the preset: its recipe is trained unless [`Self::recipe`] gives another, and the model records its name. Default:
+    /// [`Preset::Fast`]; none for a recipe without a preset.
     pub fn preset(mut self, preset: Preset) -> Self {
         self.preset = Some(preset);
         self
     }
 
-    /// Sets the number of epochs. Default: the recipe's, and 10 where a model is continued.
+    /// Sets the number of epochs. Default: the recipe's. A continued model without a recipe trains 10 epochs, at a quarter of the
+    /// learning rate that it was trained with.
     pub fn epochs(mut self, epochs: u64) -> Self {
         self.epochs = Some(epochs);
         self
@@ -228,14 +230,14 @@ impl Fit {
         self
     }
 
-    /// Sets the limits for images: file size and pixels.
+    /// Sets the limits for images: file size, pixels and memory.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets a handle by which another thread can cancel the run. The run then writes the checkpoint and returns
-    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    /// Sets a handle by which another thread can cancel the run. The run returns [`Error::Cancelled`](crate::Error::Cancelled). If
+    /// training has begun and a checkpoint file is set, it is written first.
     pub fn cancel(mut self, cancel: &Cancel) -> Self {
         self.cancel = cancel.clone();
         self

@@ -1,7 +1,7 @@
 //! The metrics of anomaly scores (docs/method.md, section 7): image and pixel AUROC, AP, F1-max and AUPRO, as fractions in `[0,
 //! 1]`. This module takes scores, labels and masks, and does not depend on the network.
 //!
-//! Every metric is exact, ties included, and the same with any number of threads. A metric is undefined if images for it are
+//! Every metric except the sampled AUPRO is exact, ties included. All are the same with any number of threads. A metric is undefined if images for it are
 //! missing:
 //!
 //! - Image metrics need a normal and an anomalous image, pixel metrics a normal and an anomalous pixel.
@@ -91,7 +91,7 @@ pub struct Metrics {
     /// The best F1 over all thresholds on the anomaly map.
     pub pixel_f1_max: Metric,
     /// The area under the curve of mean overlap of 8-connected regions against the false-positive rate, up to a rate of 0.3,
-    /// with every distinct pixel score as a threshold.
+    /// divided by 0.3, with every distinct pixel score as a threshold.
     pub pixel_aupro: Metric,
     /// AUPRO as the paper's published code computes it: with 200 evenly spaced thresholds between the lowest and the highest
     /// pixel score, and the false-positive rates below 0.3 scaled to `[0, 1]`.

@@ -18,7 +18,8 @@ struct Step {
     overlap: f64,
 }
 
-/// `(score, weight)`, the weight 0 for normal ones and otherwise one over the size of the region.
+/// Returns the steps of the curve. `scores` are pairs (score, weight): weight 0 for a normal pixel, 1 / region size for an anomalous
+/// one.
 fn steps(scores: &mut [(f32, f64)]) -> Vec<Step> {
     scores.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
     let (mut normal, mut anomalous, mut overlap) = (0.0, 0.0, 0.0);
@@ -37,7 +38,7 @@ fn steps(scores: &mut [(f32, f64)]) -> Vec<Step> {
     steps
 }
 
-/// Of what has both normal and anomalous scores.
+/// Returns AUROC, AP and F1-max of scores of which some are normal and some anomalous.
 pub(crate) fn ranked(scores: &mut [(f32, f64)]) -> Ranked {
     let steps = steps(scores);
     let last = &steps[steps.len() - 1];

@@ -14,7 +14,7 @@ use crate::recipe::schedule::{Curve, Schedule};
 use crate::recipe::train_config::{Precision, TrainConfig};
 
 impl Recipe {
-    /// Returns the paper's recipe (docs/method.md, sections 4 and 5).
+    /// Returns the paper's recipe (docs/method.md, sections 3 to 6).
     pub fn paper(variant: Variant, backbone: Backbone) -> Self {
         Self {
             network: DualAdConfig::paper(variant, backbone),
