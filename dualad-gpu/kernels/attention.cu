@@ -6,7 +6,8 @@
 
 struct AttentionParams {
     u32 queries, keys, heads, width;
-    // The columns of the token grid, or 0 without a mask. A token must not attend to tokens within `above` rows and `beside` columns.
+    // The columns of the token grid, or 0 without a mask. A token must not attend to tokens within `above` rows and `beside`
+    // columns.
     u32 columns, above, beside;
     // The factor of the scores: 1 / sqrt(width).
     float scale;
@@ -179,10 +180,10 @@ INLINE void attention_statistics(CONSTANT AttentionParams &p, GLOBAL const T *qu
     }
 }
 
-// The gradients of queries, or (KEYS) of keys and values. With w = exp(score - log of the sum) and
-// d = w (dy . value - dy . y) / sqrt(width), the gradient of a query is the sum over keys of d key, the gradient of a key the sum
-// over queries of d query, and the gradient of a value the sum over queries of w dy. Groups (rows / 8, heads, batch) of 128 threads. `shared`: 2 x 8 rows of the width, a tile, and
-// 2 x 8 x 32 weights.
+// The gradients of queries, or (KEYS) of keys and values. With w = exp(score - log of the sum) and d = w (dy . value - dy . y) /
+// sqrt(width), the gradient of a query is the sum over keys of d key, the gradient of a key the sum over queries of d query, and
+// the gradient of a value the sum over queries of w dy. Groups (rows / 8, heads, batch) of 128 threads. `shared`: 2 x 8 rows of the
+// width, a tile, and 2 x 8 x 32 weights.
 template <typename T, int V, bool KEYS>
 INLINE void attention_backward(CONSTANT AttentionParams &p, GLOBAL const T *query, GLOBAL const T *key, GLOBAL const T *value, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL T *d_first, GLOBAL T *d_second, Position at, SHARED float *shared) {
     const int R = BACKWARD_ROWS;

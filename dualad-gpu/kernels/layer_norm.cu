@@ -70,8 +70,8 @@ INLINE void norm_input_gradient(CONSTANT NormParams &p, GLOBAL const T *x, GLOBA
     }
 }
 
-// The sums of dy h and of dy over `rows_per_part` rows, `[parts, 2, channels]`. Groups (channels / 32, parts) of 256 threads, 8 rows
-// at a time. `shared`: 2 x 256 floats.
+// The sums of dy h and of dy over `rows_per_part` rows, `[parts, 2, channels]`. Groups (channels / 32, parts) of 256 threads, 8
+// rows at a time. `shared`: 2 x 256 floats.
 template <typename T>
 INLINE void norm_parameter_gradients(CONSTANT NormParams &p, GLOBAL const T *x, GLOBAL const T *dy, GLOBAL const float *statistics, GLOBAL float *sums, Position at, SHARED float *shared) {
     u32 column = at.group_x * 32 + at.index % 32, first = at.group_y * p.rows_per_part, lane_row = at.index / 32;

@@ -1,5 +1,5 @@
-// The memory module's addressing: rows divided by their norm, and the weights of the slots from the cosines, each with its gradient.
-// The device's library computes the matrix products between them.
+// The memory module's addressing: rows divided by their norm, and the weights of the slots from the cosines, each with its
+// gradient. The device's library computes the matrix products between them.
 #ifndef __METAL_VERSION__
 #include "prelude.h"
 #endif

@@ -10,8 +10,8 @@ use crate::random::Stream;
 
 /// Returns `tokens` (`[batch, tokens, channels]`) plus `jitter.scale * sigma * eps`. Has no gradient.
 ///
-/// Spatial jitter: sigma is the unbiased standard deviation over the tokens, for each image and channel. Channel jitter: sigma is the
-/// L2 norm over the channels divided by their number, for each image and token.
+/// Spatial jitter: sigma is the unbiased standard deviation over the tokens, for each image and channel. Channel jitter: sigma is
+/// the L2 norm over the channels divided by their number, for each image and token.
 pub(crate) fn pseudo_anomaly(tokens: &Tensor, jitter: Jitter, stream: Stream) -> Result<Tensor> {
     let tokens = tokens.detach();
     let (_, count, channels) = tokens.dims3()?;

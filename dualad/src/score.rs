@@ -87,8 +87,8 @@ struct Matrix {
     values: Vec<f32>,
 }
 
-/// The matrices of one axis: bilinear upsampling by [`TOKEN_STRIDE`] with aligned corners, and the same followed by the mean of [`POOL`]
-/// pixels.
+/// The matrices of one axis: bilinear upsampling by [`TOKEN_STRIDE`] with aligned corners, and the same followed by the mean of
+/// [`POOL`] pixels.
 struct Axis {
     upsample: Matrix,
     pool: Matrix,

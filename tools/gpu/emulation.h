@@ -1,6 +1,6 @@
-// The CUDA words that `dualad-gpu/kernels/prelude.h` needs, emulated on the CPU. Each thread of a group is a coroutine that stops at
-// barriers and shuffles. Threads run in a random order, so that a missing barrier changes the result. A barrier that one thread does
-// not reach is an error, and so is a shuffle with a lane that has returned.
+// The CUDA words that `dualad-gpu/kernels/prelude.h` needs, emulated on the CPU. Each thread of a group is a coroutine that stops
+// at barriers and shuffles. Threads run in a random order, so that a missing barrier changes the result. A barrier that one thread
+// does not reach is an error, and so is a shuffle with a lane that has returned.
 #pragma once
 
 #include <cmath>

@@ -15,8 +15,8 @@ fn relu_body<const FMA: bool>(x: &mut [f32]) {
 }
 
 vectorized! {
-    /// Replaces dy by `scale` * dy where y > 0 and by 0 elsewhere. This is the backward pass of ReLU, and of ReLU with dropout, whose
-    /// dropped elements are 0 too.
+    /// Replaces dy by `scale` * dy where y > 0 and by 0 elsewhere. This is the backward pass of ReLU, and of ReLU with dropout,
+    /// whose dropped elements are 0 too.
     pub fn relu_backward(dy: &mut [f32], y: &[f32], scale: f32) = relu_backward_body
 }
 

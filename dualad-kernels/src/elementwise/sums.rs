@@ -19,8 +19,8 @@ fn add_to_columns_body<const FMA: bool>(rows: &[f32], sums: &mut [f32]) {
 }
 
 vectorized! {
-    /// Returns the sum of (y - x)^2 over some columns, added up in f64, and writes the gradient `scale` * (y - x) to these columns of
-    /// `dy`. Rows begin `stride` elements apart.
+    /// Returns the sum of (y - x)^2 over some columns, added up in f64, and writes the gradient `scale` * (y - x) to these columns
+    /// of `dy`. Rows begin `stride` elements apart.
     pub fn squared_errors(
         x: &[f32], y: &[f32], dy: &mut [f32], columns: Range<usize>, stride: usize, scale: f32,
     ) -> f64 = squared_errors_body

@@ -7,8 +7,8 @@ use crate::memory::Buffer;
 use crate::parallel::part;
 use crate::simd::isa::Isa;
 
-/// A weight matrix `[outputs, inputs]` with an optional bias, laid out for an instruction set: panels of some outputs, each with one
-/// line of outputs for every input.
+/// A weight matrix `[outputs, inputs]` with an optional bias, laid out for an instruction set: panels of some outputs, each with
+/// one line of outputs for every input.
 ///
 /// ```
 /// use dualad_kernels::{Isa, Packed};
@@ -32,8 +32,8 @@ impl Packed {
     /// Packs `weight`, `[outputs, inputs]` in row-major order.
     ///
     /// # Panics
-    /// If `inputs` is 0 or does not divide the weight's length, if the weight is empty, or if the bias does not have one element for
-    /// each output.
+    /// If `inputs` is 0 or does not divide the weight's length, if the weight is empty, or if the bias does not have one element
+    /// for each output.
     pub fn new(isa: Isa, weight: &[f32], inputs: usize, bias: Option<&[f32]>) -> Self {
         assert!(
             inputs > 0 && !weight.is_empty() && weight.len().is_multiple_of(inputs),

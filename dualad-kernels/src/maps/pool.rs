@@ -161,8 +161,8 @@ fn mean_of_block_body<const FMA: bool>(x: &[f32], line: usize, cells: usize, y: 
     y.iter_mut().for_each(|y| *y *= scale);
 }
 
-/// Computes the mean of each `side` x `side` block of cells, `[batch, rows / side, columns / side, channels]`. The mean of a block is
-/// written to `channels` elements of one row of `y`, from element `first` on; the rows begin `stride` elements apart.
+/// Computes the mean of each `side` x `side` block of cells, `[batch, rows / side, columns / side, channels]`. The mean of a block
+/// is written to `channels` elements of one row of `y`, from element `first` on; the rows begin `stride` elements apart.
 ///
 /// # Panics
 /// If a buffer is too small, or if `side` does not divide the sides of the map.

@@ -55,7 +55,8 @@ impl DualAd {
     /// change it.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the dtype is not a floating-point one, [`Error::Candle`] if the device cannot hold the parameters.
+    /// [`Error::InvalidArgument`] if the dtype is not a floating-point one, [`Error::Candle`] if the device cannot hold the
+    /// parameters.
     pub fn frozen(&self, dtype: DType, device: &Device) -> Result<Self> {
         check_dtype(dtype)?;
         let freeze = |name: &str, tensor: &Tensor| {

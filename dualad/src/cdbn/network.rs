@@ -205,8 +205,8 @@ impl DualAd {
     /// is the network's; f16 and bf16 become f32 if features are standardized.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the shape or dtype does not fit, [`Error::NotFinite`] if a value is NaN or infinite (checked on
-    /// the CPU only), [`Error::Candle`] if the device fails.
+    /// [`Error::InvalidArgument`] if the shape or dtype does not fit, [`Error::NotFinite`] if a value is NaN or infinite (checked
+    /// on the CPU only), [`Error::Candle`] if the device fails.
     pub fn reconstruct(&self, tokens: &Tensor) -> Result<Tensor> {
         self.check_finite(tokens)?;
         let standard = self.standardized(tokens)?.to_dtype(self.dtype())?;

@@ -107,8 +107,8 @@ impl DualAd {
 
     /// Loads a network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32.
     ///
-    /// Code in the checkpoint is not executed, but a malicious file can use much memory or end the process. Convert checkpoints from
-    /// untrusted sources to safetensors in a sandbox, and use [`Self::load`].
+    /// Code in the checkpoint is not executed, but a malicious file can use much memory or end the process. Convert checkpoints
+    /// from untrusted sources to safetensors in a sandbox, and use [`Self::load`].
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -171,7 +171,8 @@ impl DualAd {
         safetensors::serialize(tensors.iter(), None).map_err(|error| Error::Candle(candle_core::Error::wrap(error)))
     }
 
-    /// Writes the parameters to a safetensors file, in f32, for [`Self::load`]. The file is written under a temporary name and renamed.
+    /// Writes the parameters to a safetensors file, in f32, for [`Self::load`]. The file is written under a temporary name and
+    /// renamed.
     ///
     /// # Errors
     /// As [`Self::to_safetensors`], and [`Error::Io`] if the file cannot be written. An existing file then stays unchanged.

@@ -122,8 +122,8 @@ impl Group {
         }
     }
 
-    /// Copies the group's images from the batch's tokens, standardizes them by `(mean, 1 / std)` of each channel, applies the jitter
-    /// and runs the network.
+    /// Copies the group's images from the batch's tokens, standardizes them by `(mean, 1 / std)` of each channel, applies the
+    /// jitter and runs the network.
     pub(crate) fn forward(&mut self, shared: &Shared<'_>, tokens: &[f32], standard: Option<(&[f32], &[f32])>) {
         let channels = shared.plan.columns[shared.plan.input];
         let from = self.first * shared.tokens * channels;

@@ -22,7 +22,8 @@ pub(crate) enum PackedStep {
     Attention(Attention),
     /// y = LN(x + r). The buffer of r then holds the sum.
     AddNorm { x: View, r: View, y: View, weight: Vec<f32>, bias: Vec<f32> },
-    /// y = the memory's readout for the query x. `address` holds the unit slots divided by the temperature, `mix` the transposed slots.
+    /// y = the memory's readout for the query x. `address` holds the unit slots divided by the temperature, `mix` the transposed
+    /// slots.
     Memory { x: View, y: View, address: Packed, mix: Packed },
     /// y = the sum of the views.
     Sum { inputs: Vec<View>, y: View },

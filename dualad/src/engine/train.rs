@@ -147,8 +147,8 @@ impl TrainingEngine {
         DualAd::from_parameters(self.config.clone(), self.all_parameters()?)
     }
 
-    /// Computes the loss of a batch of raw tokens `[batch, tokens, channels]` (docs/method.md, section 5) and leaves its gradient in
-    /// [`Self::gradient`]. With `random`, jitter and dropout are those of [`DualAd::reconstruct_jittered`]; without it, there is
+    /// Computes the loss of a batch of raw tokens `[batch, tokens, channels]` (docs/method.md, section 5) and leaves its gradient
+    /// in [`Self::gradient`]. With `random`, jitter and dropout are those of [`DualAd::reconstruct_jittered`]; without it, there is
     /// neither.
     ///
     /// # Errors
@@ -240,7 +240,8 @@ impl TrainingEngine {
         }
     }
 
-    /// Divides a batch into groups. Their sizes depend only on the batch, so that sums have the same order on any number of threads.
+    /// Divides a batch into groups. Their sizes depend only on the batch, so that sums have the same order on any number of
+    /// threads.
     fn resize(&mut self, batch: usize) {
         if self.batch == batch && !self.groups.is_empty() {
             return;

@@ -1,16 +1,16 @@
 //! A cache of features on disk, so that a frozen backbone computes each image once, over any number of runs.
 //!
 //! There is one file for each image. Its name is the SHA-256 of everything that its content depends on: the bytes of the image, the
-//! preprocessing, the backbone, its stages, its weights, and the versions of this format and of the library. Entries are not looked up
-//! by path or time, so no entry can be stale.
+//! preprocessing, the backbone, its stages, its weights, and the versions of this format and of the library. Entries are not looked
+//! up by path or time, so no entry can be stale.
 //!
 //! # Files are read, not mapped
-//! If another process shortens a mapped file, the system ends this process (SIGBUS). A read of a shortened file is an error, and the
-//! entry is computed again. The copy that a map would save takes less than 1 % of a training step.
+//! If another process shortens a mapped file, the system ends this process (SIGBUS). A read of a shortened file is an error, and
+//! the entry is computed again. The copy that a map would save takes less than 1 % of a training step.
 //!
 //! # Format of an entry
-//! Little-endian: magic (8 bytes), key (32), type (4: 0 for f32, 1 for f16), tokens (4), channels (4), CRC-32 of everything else (4);
-//! then the values, `[tokens, channels]`. The length follows from the header. Every read checks all of it.
+//! Little-endian: magic (8 bytes), key (32), type (4: 0 for f32, 1 for f16), tokens (4), channels (4), CRC-32 of everything else
+//! (4); then the values, `[tokens, channels]`. The length follows from the header. Every read checks all of it.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -91,8 +91,8 @@ impl FeatureCache {
     }
 
     /// Returns the default folder: the environment variable `DUALAD_CACHE`, otherwise `dualad` in the user's cache folder
-    /// (`XDG_CACHE_HOME` or `~/.cache` on Linux, `~/Library/Caches` on macOS, `LOCALAPPDATA` on Windows). Returns `None` for a user without
-    /// one.
+    /// (`XDG_CACHE_HOME` or `~/.cache` on Linux, `~/Library/Caches` on macOS, `LOCALAPPDATA` on Windows). Returns `None` for a user
+    /// without one.
     pub fn default_folder() -> Option<PathBuf> {
         let set = std::env::var_os("DUALAD_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
         set.or_else(|| Some(dirs::cache_dir()?.join("dualad")))

@@ -18,7 +18,8 @@ pub trait TokenSource: std::fmt::Debug + Send + Sync {
     /// Those of the source.
     fn batch(&self, indices: &[usize]) -> Result<Tensor>;
 
-    /// Returns the tokens of augmented images, `[indices, tokens, channels]`. `stream` draws the augmentation of each image by its index.
+    /// Returns the tokens of augmented images, `[indices, tokens, channels]`. `stream` draws the augmentation of each image by its
+    /// index.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] if the source has tokens only (the default) or cannot augment its images like that, and those of

@@ -1,7 +1,7 @@
 //! Multi-head attention with the neighbor mask (docs/method.md, section 4.4).
 //!
-//! No `[batch, heads, tokens, tokens]` tensor is allocated: the scores of one image and head stay in the cache of one thread, and the
-//! backward pass computes them again.
+//! No `[batch, heads, tokens, tokens]` tensor is allocated: the scores of one image and head stay in the cache of one thread, and
+//! the backward pass computes them again.
 
 use candle_core::{CpuStorage, CustomOp3, D, DType, Device, Layout, Result, Shape, Tensor};
 use dualad_kernels::{
@@ -25,8 +25,8 @@ fn mask_tensor(mask: NeighborMask, device: &Device) -> Result<Tensor> {
     Tensor::from_vec(values, (tokens, tokens), device)
 }
 
-/// Returns the softmax attention of `query` over `key` and `value`, all `[batch, tokens, channels]` with the channels of the heads side
-/// by side.
+/// Returns the softmax attention of `query` over `key` and `value`, all `[batch, tokens, channels]` with the channels of the heads
+/// side by side.
 pub(crate) fn attention(
     query: &Tensor,
     key: &Tensor,

@@ -10,8 +10,8 @@ use crate::ops::support::{is_cpu_f32, values, widened, with_values};
 
 const NAME: &str = "layer norm";
 
-/// Rows per task. A task sums its rows' contributions to the gradients of the parameters, so the order of the sums does not depend on
-/// the number of threads.
+/// Rows per task. A task sums its rows' contributions to the gradients of the parameters, so the order of the sums does not depend
+/// on the number of threads.
 const ROWS: usize = 64;
 
 /// Returns the layer norm of `[.., channels]`, with `weight` and `bias` of `[channels]`.

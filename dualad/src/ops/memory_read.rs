@@ -1,8 +1,8 @@
 //! The memory module's read (docs/method.md, section 4.2): a convex combination of slots, weighted by cosine similarity.
 //!
-//! w = softmax over slots of cos(x, slot) / temperature; w_j = 0 where w_j <= 1 / slots; w = w / sum(w); result = w times the slots.
-//! The paper's temperature is 1. Forward and backward passes work on a few tokens at a time: no `[batch, tokens, slots]` tensor is
-//! allocated.
+//! w = softmax over slots of cos(x, slot) / temperature; w_j = 0 where w_j <= 1 / slots; w = w / sum(w); result = w times the
+//! slots. The paper's temperature is 1. Forward and backward passes work on a few tokens at a time: no `[batch, tokens, slots]`
+//! tensor is allocated.
 
 use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor};
 use dualad_kernels::{MIN_NORM, hard_shrink, softmax};

@@ -47,8 +47,8 @@ pub(crate) fn assert_near(found: &Tensor, expected: &Tensor, tolerance: f32, wha
     }
 }
 
-/// Asserts that the fast form, on every device and in every dtype, agrees with the plain form in f32 on the CPU: the result and every
-/// gradient.
+/// Asserts that the fast form, on every device and in every dtype, agrees with the plain form in f32 on the CPU: the result and
+/// every gradient.
 pub(crate) fn check_devices(
     shapes: &[&[usize]],
     fast: impl Fn(&[&Tensor]) -> Result<Tensor>,

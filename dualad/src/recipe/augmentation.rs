@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The augmentation of training images, drawn anew in every epoch. The paper uses none (docs/method.md, section 1), and neither does the
-/// default: features are then computed once and kept. With augmentation, they are computed at every step.
+/// The augmentation of training images, drawn anew in every epoch. The paper uses none (docs/method.md, section 1), and neither
+/// does the default: features are then computed once and kept. With augmentation, they are computed at every step.
 ///
 /// ```
 /// use dualad::backbones::Backbone;

@@ -35,8 +35,8 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Returns the recipe with the fields that a JSON object names. Other fields stay, and an unknown field is an error. `null` removes an
-    /// optional value.
+    /// Returns the recipe with the fields that a JSON object names. Other fields stay, and an unknown field is an error. `null`
+    /// removes an optional value.
     ///
     /// # Errors
     /// [`Error::Format`], which names `source_name` and the field or the position in the text.

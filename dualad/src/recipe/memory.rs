@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The initialization and the schedule of the memory modules during training. No effect on a network without memory.
 ///
-/// A module blends its query and its readout: query + share * (readout - query). The share is 0 before [`Self::start`], rises to 1 over
-/// [`Self::ramp`], and stays 1.
+/// A module blends its query and its readout: query + share * (readout - query). The share is 0 before [`Self::start`], rises to 1
+/// over [`Self::ramp`], and stays 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -31,8 +31,8 @@ impl Recipe {
         }
     }
 
-    /// Returns a recipe for a useful model in minutes on a CPU: a narrow network on standardized features, less noise, a larger learning
-    /// rate with a cosine schedule, and a memory that starts from data. `docs/training.md` gives the reasons.
+    /// Returns a recipe for a useful model in minutes on a CPU: a narrow network on standardized features, less noise, a larger
+    /// learning rate with a cosine schedule, and a memory that starts from data. `docs/training.md` gives the reasons.
     pub fn fast(variant: Variant, backbone: Backbone) -> Self {
         let network = DualAdConfig::paper(variant, backbone);
         let jitter = network.jitter.map(|jitter| Jitter { scale: 1.0, ..jitter });

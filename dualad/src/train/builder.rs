@@ -53,8 +53,8 @@ impl<'a> TrainerBuilder<'a> {
         self
     }
 
-    /// Sets the file of the log: a [`crate::train::LogLine`] as JSON every ten steps and at the end of each epoch. A resumed run removes
-    /// the lines after its checkpoint and continues the file.
+    /// Sets the file of the log: a [`crate::train::LogLine`] as JSON every ten steps and at the end of each epoch. A resumed run
+    /// removes the lines after its checkpoint and continues the file.
     pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.log = Some(path.into());
         self
@@ -91,8 +91,8 @@ impl<'a> TrainerBuilder<'a> {
     /// Returns a run that continues from its checkpoint, the file of [`Self::checkpoint`].
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if no checkpoint is set, [`Error::Format`] for a file that cannot be used, [`Error::CheckpointMismatch`] for the
-    /// checkpoint of another recipe or other images, and those of [`Self::build`].
+    /// [`Error::InvalidArgument`] if no checkpoint is set, [`Error::Format`] for a file that cannot be used,
+    /// [`Error::CheckpointMismatch`] for the checkpoint of another recipe or other images, and those of [`Self::build`].
     pub fn resume(self) -> Result<Trainer<'a>> {
         let Some(path) = &self.settings.checkpoint else {
             return Err(Error::invalid_argument("checkpoint", "none", "a run resumes from a file; name it"));

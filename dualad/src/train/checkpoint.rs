@@ -1,7 +1,7 @@
 //! The checkpoint of a run: one safetensors file.
 //!
-//! It holds every parameter with its two moments, and the rest of the state as JSON in its metadata. The file is replaced atomically: a
-//! process that is killed leaves the old checkpoint or the new one.
+//! It holds every parameter with its two moments, and the rest of the state as JSON in its metadata. The file is replaced
+//! atomically: a process that is killed leaves the old checkpoint or the new one.
 //!
 //! The JSON stores floating-point values as their bits, because decimals may be read one bit off.
 

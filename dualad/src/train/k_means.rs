@@ -8,8 +8,8 @@ use crate::random::Stream;
 /// The number of rows whose cosines a task computes at a time.
 const ROWS: usize = 256;
 
-/// Returns `count` centers of `rows` `[rows, width]`. The initial centers are a sample of the rows. Each iteration replaces a center by the
-/// mean of the rows that have their largest cosine with it. A center without rows does not change.
+/// Returns `count` centers of `rows` `[rows, width]`. The initial centers are a sample of the rows. Each iteration replaces a
+/// center by the mean of the rows that have their largest cosine with it. A center without rows does not change.
 ///
 /// Initial centers repeat if there are fewer rows than centers. The result is empty if there are no rows or no centers.
 pub(crate) fn k_means(rows: &[f32], width: usize, count: usize, iterations: usize, stream: Stream) -> Vec<f32> {

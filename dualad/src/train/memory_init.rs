@@ -1,7 +1,7 @@
 //! Initial memory slots from the queries of training images.
 //!
-//! Random slots are nearly equidistant from any query, so every read returns nearly the same mean of many slots and carries no signal for hundreds of epochs.
-//! Slots from queries are near some queries and far from others from the first step on.
+//! Random slots are nearly equidistant from any query, so every read returns nearly the same mean of many slots and carries no
+//! signal for hundreds of epochs. Slots from queries are near some queries and far from others from the first step on.
 
 use candle_core::Tensor;
 

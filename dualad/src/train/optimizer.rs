@@ -113,8 +113,8 @@ impl AdamW {
         })
     }
 
-    /// Replaces the state by one that [`Self::state`] returned, of variables with the same names, shapes and dtypes. The variables do
-    /// not change.
+    /// Replaces the state by one that [`Self::state`] returned, of variables with the same names, shapes and dtypes. The variables
+    /// do not change.
     ///
     /// # Errors
     /// [`crate::Error::Parameter`] for the first moment that is missing, unknown, or of another shape or dtype than its variable,

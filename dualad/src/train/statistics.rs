@@ -72,8 +72,8 @@ fn stds(variances: &[f64], stage_channels: &[usize]) -> Vec<f32> {
     stds
 }
 
-/// The running mean and sum of squared differences from it, by Welford ("Note on a Method for Calculating Corrected Sums of Squares and
-/// Products", Technometrics 4(3), 1962).
+/// The running mean and sum of squared differences from it, by Welford ("Note on a Method for Calculating Corrected Sums of Squares
+/// and Products", Technometrics 4(3), 1962).
 #[derive(Debug, Clone, Default)]
 struct Moments {
     count: f64,

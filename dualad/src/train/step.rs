@@ -1,7 +1,7 @@
 //! A training step: noise, forward pass, loss, backward pass, optimizer.
 //!
-//! The trainer knows the network through [`Stepper`] only. [`PlainStepper`] uses candle's autograd and [`AdamW`]. A faster stepper must
-//! give the same losses, gradients and parameters within rounding.
+//! The trainer knows the network through [`Stepper`] only. [`PlainStepper`] uses candle's autograd and [`AdamW`]. A faster stepper
+//! must give the same losses, gradients and parameters within rounding.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

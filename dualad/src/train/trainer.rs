@@ -24,8 +24,8 @@ const CHECKPOINT_PAUSE: u32 = 20;
 
 /// A training run of one network on one list of images.
 ///
-/// The result depends on the recipe and the images only. On the CPU, with the same number of threads, the same recipe gives the same
-/// bits. So does a run that was interrupted at any point and resumed.
+/// The result depends on the recipe and the images only. On the CPU, with the same number of threads, the same recipe gives the
+/// same bits. So does a run that was interrupted at any point and resumed.
 ///
 /// ```
 /// use dualad::backbones::Backbone;
@@ -155,9 +155,9 @@ impl<'a> Trainer<'a> {
     /// Trains until this number of epochs is finished, at most those of the recipe.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] after the current step, when its checkpoint is written; [`Error::Training`] if the loss or a gradient is
-    /// not finite, which leaves the last checkpoint as it is; [`Error::Io`] if a checkpoint or the log cannot be written; and those of
-    /// the tokens.
+    /// [`Error::Cancelled`] after the current step, when its checkpoint is written; [`Error::Training`] if the loss or a gradient
+    /// is not finite, which leaves the last checkpoint as it is; [`Error::Io`] if a checkpoint or the log cannot be written; and
+    /// those of the tokens.
     pub fn run_to(&mut self, epoch: u64) -> Result<()> {
         let last = epoch.min(self.recipe.train.epochs);
         if let (Some(path), None) = (&self.settings.log, &self.log) {
@@ -351,8 +351,8 @@ impl<'a> Trainer<'a> {
         &self.recipe
     }
 
-    /// Returns the network in its current state, frozen, with the memory's current share. If the recipe standardizes errors, their scale
-    /// is measured on some of the training images.
+    /// Returns the network in its current state, frozen, with the memory's current share. If the recipe standardizes errors, their
+    /// scale is measured on some of the training images.
     ///
     /// # Errors
     /// [`Error::Candle`] if the device has no memory for it, and those of the tokens.
