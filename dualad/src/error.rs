@@ -227,6 +227,7 @@ impl Error {
 fn weights_kind(error: &WeightsError) -> ErrorKind {
     match error {
         WeightsError::NotGiven { .. } | WeightsError::NotADigest { .. } => ErrorKind::InvalidInput,
+        WeightsError::Io { .. } => ErrorKind::System,
         _ => ErrorKind::File,
     }
 }
@@ -259,8 +260,18 @@ fn backbone_kind(error: &dualad_backbones::Error) -> ErrorKind {
         E::InputNotFinite => ErrorKind::Numeric,
         E::Weights(error) => weights_kind(error),
         #[cfg(feature = "hub")]
-        E::Hub(_) => ErrorKind::System,
+        E::Hub(error) => hub_kind(error),
         _ => ErrorKind::Device,
+    }
+}
+
+#[cfg(feature = "hub")]
+fn hub_kind(error: &dualad_backbones::hub::HubError) -> ErrorKind {
+    use dualad_backbones::hub::HubError as E;
+
+    match error {
+        E::Name { .. } | E::Endpoint { .. } | E::Token => ErrorKind::InvalidInput,
+        _ => ErrorKind::System,
     }
 }
 
@@ -346,12 +357,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_has_the_same_kind_from_every_crate() {
+        let weights = Error::from(WeightsError::Io { path: "a".into(), error: not_found() });
+        let data = Error::from(dualad_data::Error::Io { action: "read", path: "a".into(), error: not_found() });
+        let own = Error::Io { action: "read", path: "a".into(), error: not_found() };
+        assert_eq!([weights, data, own].map(|error| error.kind()), [ErrorKind::System; 3]);
+    }
+
+    #[test]
     fn the_kind_of_an_error_of_weights_is_the_same_from_a_backbone() {
         let missing = || WeightsError::Io { path: "w".into(), error: not_found() };
         let folder = || WeightsError::NotAFile { path: "w".into() };
         let value = || WeightsError::NotADigest { value: "w".into() };
         for (error, in_backbone, kind) in [
-            (missing(), missing(), ErrorKind::File),
+            (missing(), missing(), ErrorKind::System),
             (folder(), folder(), ErrorKind::File),
             (value(), value(), ErrorKind::InvalidInput),
         ] {
@@ -373,7 +392,13 @@ mod tests {
             assert_eq!(Error::from(error).kind(), kind);
         }
         #[cfg(feature = "hub")]
-        assert_eq!(Error::from(E::Hub(dualad_backbones::hub::HubError::NoCacheFolder)).kind(), ErrorKind::System);
+        {
+            use dualad_backbones::hub::HubError;
+
+            assert_eq!(Error::from(E::Hub(HubError::NoCacheFolder)).kind(), ErrorKind::System);
+            let name = HubError::Name { part: "revision", value: "..".into(), file: "owner/name@../file".into() };
+            assert_eq!(Error::from(E::Hub(name)).kind(), ErrorKind::InvalidInput);
+        }
     }
 
     #[test]
