@@ -1,7 +1,7 @@
 //! The result of an inspection.
 
 #[cfg(feature = "render")]
-use dualad_data::image::{Picture, Preprocess};
+use dualad_data::image::Picture;
 #[cfg(feature = "render")]
 use dualad_data::image_crate::RgbImage;
 #[cfg(feature = "render")]
@@ -27,16 +27,18 @@ pub struct AnomalyMap {
 }
 
 impl AnomalyMap {
-    /// Returns the map at another size, such as that of the original picture: bilinear, with half-pixel centers.
+    /// Returns the map at another size, such as that of the original picture: bilinear, with half-pixel centers. Where
+    /// [`Self::values`] was shortened, the result is NaN.
     pub fn resized(&self, width: u32, height: u32) -> Self {
         let (across, down) = (axis(self.width, width), axis(self.height, height));
         let mut values = Vec::with_capacity(across.len() * down.len());
         for &(top, bottom, below) in &down {
-            let row = |row: usize| &self.values[row * self.width..(row + 1) * self.width];
+            let row = |row: usize| self.values.get(row.saturating_mul(self.width)..).unwrap_or_default();
             let (top, bottom) = (row(top), row(bottom));
+            let value = |row: &[f32], column: usize| row.get(column).copied().unwrap_or(f32::NAN);
             for &(left, right, beside) in &across {
-                let upper = top[left] * (1.0 - beside) + top[right] * beside;
-                let lower = bottom[left] * (1.0 - beside) + bottom[right] * beside;
+                let [upper, lower] =
+                    [top, bottom].map(|row| value(row, left) * (1.0 - beside) + value(row, right) * beside);
                 values.push(upper * (1.0 - below) + lower * below);
             }
         }
@@ -150,15 +152,6 @@ impl Inspection {
         let picture = RgbImage::from(picture.clone());
         Ok(heat_map(&picture, values, [*height, *width], scale?, ColorMap::Inferno, 0.5)?)
     }
-
-    /// Returns the heat map at the size of the network's input, which is enough for a thumbnail.
-    ///
-    /// # Errors
-    /// As [`Self::heat_map`].
-    #[cfg(feature = "render")]
-    pub fn heat_map_at_input(&self, picture: &Picture, preprocess: &Preprocess) -> Result<RgbImage> {
-        self.heat_map(&preprocess.picture(picture)?)
-    }
 }
 
 #[cfg(test)]
@@ -173,5 +166,16 @@ mod tests {
         assert_eq!(map.resized(1, 1).values, [2.0]);
         let single = AnomalyMap { width: 1, height: 1, values: vec![7.0] };
         assert!(single.resized(5, 3).values.iter().all(|&value| value == 7.0));
+    }
+
+    #[test]
+    fn values_that_were_removed_from_a_map_are_nan() {
+        let short = AnomalyMap { width: 1, height: 3, values: vec![1.0, 2.0] };
+        let resized = short.resized(1, 3).values;
+        assert!(resized[0] == 1.0 && resized[2].is_nan(), "{resized:?}");
+        for (width, height) in [(0, 0), (usize::MAX, usize::MAX)] {
+            let empty = AnomalyMap { width, height, values: Vec::new() };
+            assert!(empty.resized(3, 2).values.iter().all(|value| value.is_nan()));
+        }
     }
 }

@@ -1,16 +1,12 @@
 //! The fields of a report that come from a model and its scores.
 
-#[cfg(feature = "train")]
 use std::path::Path;
 
-#[cfg(feature = "train")]
 use dualad_data::Sample;
 
-#[cfg(feature = "train")]
 use crate::ImageScores;
 use crate::error::Result;
 use crate::model::ModelConfig;
-#[cfg(feature = "train")]
 use crate::report::ImageResult;
 use crate::report::Report;
 
@@ -34,7 +30,6 @@ impl Report {
     }
 
     /// Sets the images: each sample, in order, with its score. Names are relative to `root` where a path is below it.
-    #[cfg(feature = "train")]
     #[must_use]
     pub fn with_images(mut self, samples: &[Sample], scores: &[ImageScores], root: &Path) -> Self {
         let result = |(sample, scores): (&Sample, &ImageScores)| {
