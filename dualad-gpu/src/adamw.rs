@@ -112,19 +112,8 @@ pub fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
     let mut first_sum = 0;
     for tensor in tensors {
         check_dtype("the sum of squares", tensor, DType::F32)?;
-        let params = AdamWParams {
-            count: size(tensor.elem_count())?,
-            first_sum: size(first_sum)?,
-            gradient_scale: 1.0,
-            beta1: 0.0,
-            beta2: 0.0,
-            eps: 0.0,
-            decay: 0.0,
-            step_size: 0.0,
-            correction: 0.0,
-            one_minus_beta1: 0.0,
-            one_minus_beta2: 0.0,
-        };
+        let params =
+            AdamWParams { count: size(tensor.elem_count())?, first_sum: size(first_sum)?, ..AdamWParams::default() };
         let launch = Launch::new(Source::AdamW, SUM_OF_SQUARES, &params);
         let launch = launch.changes(1).groups([groups(tensor), 1, 1], 256, 256);
         on_tensors(&launch, &[&tensor.contiguous()?, &sums], &[])?;

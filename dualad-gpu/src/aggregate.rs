@@ -52,12 +52,16 @@ impl Aggregate<'_> {
     /// Returns tokens `[batch, token rows * token columns, channels of all maps]`.
     ///
     /// # Errors
-    /// Returns candle's error if there is no map, one does not cover the tokens, the dtype has no kernel, or the device fails.
+    /// Returns candle's error if there is no map, a stride is 0, a map does not cover the tokens, the dtype has no kernel, or the
+    /// device fails.
     pub fn run(&self) -> Result<Tensor> {
         let [rows, columns] = self.grid;
         let Some(first) = self.maps.first().map(|stage| stage.map) else {
             candle_core::bail!("aggregation of no maps")
         };
+        if self.token_stride == 0 || self.maps.iter().any(|stage| stage.stride == 0) {
+            candle_core::bail!("aggregation with a stride of 0 pixels")
+        }
         let (batch, dtype) = (first.dim(0)?, first.dtype());
         let kernel = kernel(dtype)?;
         let channels = self.maps.iter().map(|stage| stage.map.dim(1));
@@ -67,7 +71,7 @@ impl Aggregate<'_> {
         for &StageMap { map, stride } in self.maps {
             check_dtype("aggregation", map, dtype)?;
             let (map_batch, channels, map_rows, map_columns) = map.dims4()?;
-            let (pool, repeat) = ((self.token_stride / stride.max(1)).max(1), (stride / self.token_stride).max(1));
+            let (pool, repeat) = ((self.token_stride / stride).max(1), (stride / self.token_stride).max(1));
             let covers = |cells: usize, tokens: usize| cells * repeat >= tokens * pool;
             if map_batch != batch || !covers(map_rows, rows) || !covers(map_columns, columns) {
                 candle_core::bail!(
@@ -105,6 +109,16 @@ mod tests {
     #[test]
     fn parameters_match_the_kernel() {
         AggregateParams::assert_matches(Source::Aggregate);
+    }
+
+    #[test]
+    fn a_stride_of_zero_is_refused() {
+        let map = Tensor::zeros((1, 2, 3, 3), DType::F32, &candle_core::Device::Cpu).unwrap();
+        for (stride, token_stride) in [(0, 16), (4, 0)] {
+            let maps = [StageMap { map: &map, stride }];
+            let error = Aggregate { maps: &maps, grid: [1, 1], token_stride }.run().unwrap_err();
+            assert!(error.to_string().contains("stride of 0"), "{error}");
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub struct Attention<'a> {
     pub mask: Option<NeighborMask>,
 }
 
-/// A mask of the neighbors of each token, itself included.
+/// A mask of the neighbors of each token, itself included. The CPU kernels have the same struct: neither crate depends on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighborMask {
     /// The rows and columns of the token grid.

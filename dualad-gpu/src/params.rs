@@ -51,7 +51,7 @@ impl<const N: usize> Field for [u32; N] {
 /// Defines a struct of kernel parameters with the name and the fields of the struct in the kernel source.
 macro_rules! params {
     (struct $name:ident { $($field:ident: $kind:ty,)+ }) => {
-        #[derive(Debug, Clone, Copy)]
+        #[derive(Debug, Clone, Copy, Default)]
         struct $name { $($field: $kind,)+ }
 
         impl $crate::params::Params for $name {

@@ -1,16 +1,17 @@
 //! The forward and the backward pass of a group of images.
 
 use dualad_kernels::{
-    self as kernels, AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, UniformBlocks,
-    add_norm, add_norm_backward, add_scaled_noise, add_to_columns, copy_head, dropout, relu, relu_backward,
+    self as kernels, AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, add_norm,
+    add_norm_backward, add_scaled_noise, add_to_columns, copy_head, dropout, relu, relu_backward,
 };
 
 use crate::config::{Jitter, JitterKind};
 use crate::engine::derived::Derived;
 use crate::engine::plan::{AddNorm, Attention, Bias, Input, Linear, LinearActivation, Memory, Plan, Step, View};
+use crate::ops::StreamBlocks;
 use crate::ops::matrix::{MatrixShape, multiply_into};
 use crate::ops::memory_read::{MemoryRead, Scratch as MemoryScratch};
-use crate::random::{Stream, unit};
+use crate::random::Stream;
 
 /// The inputs that all groups of a batch share.
 #[derive(Debug)]
@@ -44,24 +45,6 @@ pub(crate) struct Randomness<'a> {
     pub(crate) dropout: f32,
     /// One stream for each dropout.
     pub(crate) streams: &'a [Stream],
-}
-
-/// A random stream in the form that the dropout kernel reads.
-#[derive(Debug, Clone, Copy)]
-struct StreamBlocks(Stream);
-
-impl UniformBlocks for StreamBlocks {
-    #[inline(always)]
-    fn eight_blocks(self, block: u64) -> [[f32; 8]; 4] {
-        let bits = self.0.bits_of_eight(block);
-        let mut values = [[0.0; 8]; 4];
-        for word in 0..4 {
-            for lane in 0..8 {
-                values[word][lane] = unit(bits[word][lane]);
-            }
-        }
-        values
-    }
 }
 
 /// A group of images with its buffers.

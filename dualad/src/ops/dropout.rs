@@ -1,10 +1,11 @@
 //! Dropout. The mask is a function of a random stream: the backward pass computes it again instead of keeping it.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use dualad_kernels as kernels;
 use rayon::prelude::*;
 
-use crate::ops::support::{is_cpu_f32, philox, values};
-use crate::random::{Stream, unit};
+use crate::ops::support::{StreamBlocks, is_cpu_f32, philox, values};
+use crate::random::Stream;
 
 const NAME: &str = "dropout";
 /// Elements per task.
@@ -35,18 +36,11 @@ struct Dropout {
     stream: Stream,
 }
 
-/// The values after dropout.
+/// Returns the values after dropout.
 fn masked(x: &[f32], probability: f32, stream: Stream) -> Vec<f32> {
-    let scale = 1.0 / (1.0 - probability);
-    let mut y = vec![0.0; x.len()];
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate().for_each(|(chunk, (y, x))| {
-        let first = (chunk * CHUNK / 4) as u64;
-        for (block, (y, x)) in y.chunks_mut(4).zip(x.chunks(4)).enumerate() {
-            let bits = stream.bits(first + block as u64);
-            for ((y, x), bits) in y.iter_mut().zip(x).zip(bits) {
-                *y = if unit(bits) < probability { 0.0 } else { x * scale };
-            }
-        }
+    let mut y = x.to_vec();
+    y.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, y)| {
+        kernels::dropout(y, probability, StreamBlocks(stream), chunk * CHUNK, None);
     });
     y
 }
@@ -73,6 +67,7 @@ mod tests {
     use super::*;
     use crate::Random;
     use crate::ops::testing::{check_finite_differences, devices, variable, variable_on};
+    use crate::random::unit;
 
     #[test]
     fn drops_the_given_share_and_scales_the_rest() {
@@ -89,15 +84,22 @@ mod tests {
         check_finite_differences(&[&x], |t| dropout(t[0], 0.3, Random::new(2).named("mask")));
     }
 
+    /// Element i is dropped if element i of the stream is below the probability.
+    fn definition(x: &[f32], probability: f32, stream: Stream) -> Vec<f32> {
+        let is_kept = |index: usize| unit(stream.bits(index as u64 / 4)[index % 4]) >= probability;
+        let scale = 1.0 / (1.0 - probability);
+        x.iter().enumerate().map(|(index, x)| if is_kept(index) { x * scale } else { 0.0 }).collect()
+    }
+
     #[test]
     fn devices_agree_to_the_bit() {
         for device in devices() {
-            for count in [1, 7, 4099] {
+            for count in [1, 7, 4099, 9001] {
                 let x = variable_on(&device, &[count], 1, 1.0);
                 let stream = Random::new(0x1234_5678_9ABC).named("mask");
                 let found: Vec<f32> = dropout(&x, 0.3, stream).unwrap().to_vec1().unwrap();
                 let x: Vec<f32> = x.to_vec1().unwrap();
-                assert_eq!(found, masked(&x, 0.3, stream), "{device:?}");
+                assert_eq!(found, definition(&x, 0.3, stream), "{device:?}");
             }
         }
     }

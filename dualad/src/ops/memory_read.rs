@@ -186,8 +186,8 @@ impl MemoryRead {
     }
 }
 
-/// Adds the gradient of the slots through the cosines to `d_slots`. `d_units` is the second result of
-/// [`MemoryRead::read_backward`].
+/// Adds the gradient of the slots through the cosines to `d_slots`. `d_units` is the gradient of the slots divided by their norms,
+/// `units` these slots, and `norms` their norms.
 pub(crate) fn slot_gradient(d_slots: &mut [f32], d_units: &[f32], units: &[f32], norms: &[f32], channels: usize) {
     let rows = d_slots.chunks_mut(channels).zip(d_units.chunks(channels));
     for (((d_slots, d_unit), unit), &norm) in rows.zip(units.chunks(channels)).zip(norms) {

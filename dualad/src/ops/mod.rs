@@ -22,4 +22,6 @@ pub(crate) use errors::{combined_errors, squared_errors};
 pub(crate) use jitter::jitter;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use memory_read::memory_read;
+#[cfg(feature = "train")]
+pub(crate) use support::StreamBlocks;
 pub(crate) use support::with_values;

@@ -1,8 +1,27 @@
 //! The choice of the form that handles given tensors, and access to the values of tensors on the CPU.
 
 use candle_core::{CpuStorage, DType, Error, Layout, Result, Storage, Tensor};
+use dualad_kernels::UniformBlocks;
 
-use crate::random::Stream;
+use crate::random::{Stream, unit};
+
+/// A random stream in the form that the dropout kernel reads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamBlocks(pub(crate) Stream);
+
+impl UniformBlocks for StreamBlocks {
+    #[inline(always)]
+    fn eight_blocks(self, block: u64) -> [[f32; 8]; 4] {
+        let bits = self.0.bits_of_eight(block);
+        let mut values = [[0.0; 8]; 4];
+        for word in 0..4 {
+            for lane in 0..8 {
+                values[word][lane] = unit(bits[word][lane]);
+            }
+        }
+        values
+    }
+}
 
 /// Returns `true` if the CPU form handles the tensors: all are on the CPU, in f32.
 pub(super) fn is_cpu_f32(tensors: &[&Tensor]) -> bool {
