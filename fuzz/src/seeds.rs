@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use dualad::calibration::Calibration;
-use dualad::data::image_crate::{DynamicImage, ImageFormat, RgbImage};
+use image::{DynamicImage, ImageFormat, RgbImage};
 
 use crate::readers;
 
