@@ -1,7 +1,7 @@
 //! Sets the thresholds of a saved model: of good parts, at most 1 % may be rejected.
 //!
 //! ```sh
-//! cargo run --release --example calibrate -- model data        # the test images of a data set
+//! cargo run --release --example calibrate -- model data        # the test images of a dataset
 //! ```
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]

@@ -1,8 +1,8 @@
-//! Trains one model on all categories of a data set laid out as MVTec AD, or of plain folders, and measures it:
+//! Trains one model on all categories of a dataset laid out as MVTec AD, or of plain folders, and measures it:
 //! `dualad train` under its old name.
 //!
 //! ```sh
-//! cargo run --release --example mvtec                        # generates a small data set, and needs no weights
+//! cargo run --release --example mvtec                        # generates a small dataset, and needs no weights
 //! cargo run --release --example mvtec -- --data MVTEC        # the paper's recipe
 //! cargo run --release --example mvtec -- --help
 //! ```

@@ -1,4 +1,4 @@
-//! Trains one model on all categories of VisA, or a data set laid out like it, and measures it.
+//! Trains one model on all categories of VisA, or a dataset laid out like it, and measures it.
 //!
 //! ```sh
 //! cargo run --release --example visa -- --data VISA          # the paper's recipe

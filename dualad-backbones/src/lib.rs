@@ -6,7 +6,7 @@
 //! 3. [`FeatureExtractor::extract`] computes one map per stage from images `[batch, 3, height, width]`.
 //!    [`FeatureExtractor::tokens`] also brings the maps to stride 16 and concatenates them to `[batch, tokens, channels]`.
 //!
-//! The crate depends on no data sets and no detector. Two choices are DualAD's: the default stages
+//! The crate depends on no datasets and no detector. Two choices are DualAD's: the default stages
 //! ([`Backbone::default_stages`]) and the token stride ([`TOKEN_STRIDE`]).
 //!
 //! ```

@@ -28,10 +28,10 @@ const CONFIDENCE: f64 = 0.95;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// A data set, whose test images are used; or a folder of good images; or a folder of good images for each product
+    /// A dataset, whose test images are used; or a folder of good images; or a folder of good images for each product
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
-    /// Use the training images of the data set; only if this model was not trained on them
+    /// Use the training images of the dataset; only if this model was not trained on them
     #[arg(long)]
     training_images: bool,
     /// Reject at most this share of good parts [default: 0.01, with --confidence]

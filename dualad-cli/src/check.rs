@@ -1,4 +1,4 @@
-//! `dualad check`: find what is wrong with a data set before anything is trained.
+//! `dualad check`: find what is wrong with a dataset before anything is trained.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ use crate::guard::Guard;
 use crate::progress::Bar;
 use crate::signals::cancel_on_signal;
 
-/// Find what is wrong with a data set before anything is trained
+/// Find what is wrong with a dataset before anything is trained
 ///
 /// Reads every image and mask. Prints a line for each finding, the worst first, and the number of images. The exit status is 1
 /// if a finding is fatal: training or evaluation would stop at it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the data set
+    /// Folder of the dataset
     #[arg(long, value_name = "ROOT")]
     data: PathBuf,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub(crate) struct Args {
 struct Outcome {
     format: u32,
     data: String,
-    /// The layout; `null` for a folder that is no data set.
+    /// The layout; `null` for a folder that is no dataset.
     layout: Option<String>,
     categories: Vec<CategoryCounts>,
     images: usize,
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             return Err(error);
         }
     };
-    let bar = Bar::new("checking the data set");
+    let bar = Bar::new("checking the dataset");
     let check = dataset.check().cancel(&cancel).headers_only(args.headers_only);
     let report = check.progress(|done, total| bar.set(done, total)).run().map_err(dualad::Error::from)?;
     drop(bar);
@@ -127,7 +127,7 @@ fn outcome(dataset: &Dataset, root: &Path, findings: &[Finding]) -> Outcome {
     }
 }
 
-/// Returns the outcome of a folder that cannot be opened as a data set: its one finding says why.
+/// Returns the outcome of a folder that cannot be opened as a dataset: its one finding says why.
 fn no_data_set(root: &Path, message: &str) -> Outcome {
     let path = root.display().to_string();
     let finding = FindingLine {

@@ -1,4 +1,4 @@
-//! Data sets: opened in any layout, generated, and checked before anything is computed.
+//! Datasets: opened in any layout, generated, and checked before anything is computed.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::progress::Bar;
 /// The number of findings that are printed. The rest is counted.
 const MAX_FINDINGS: usize = 20;
 
-/// The layouts of data sets.
+/// The layouts of datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LayoutName {
     /// The layout that is found, or else a folder of normal images for each product
@@ -25,10 +25,10 @@ pub(crate) enum LayoutName {
     Folder,
 }
 
-/// The flags for a data set.
+/// The flags for a dataset.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DataArgs {
-    /// Layout of the data set
+    /// Layout of the dataset
     #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
     layout: LayoutName,
     /// Categories to use, with commas between them [default: all]
@@ -37,7 +37,7 @@ pub(crate) struct DataArgs {
 }
 
 impl DataArgs {
-    /// Opens the data set in a folder.
+    /// Opens the dataset in a folder.
     pub(crate) fn open(&self, root: &Path) -> Result<Dataset> {
         let dataset = match self.layout {
             LayoutName::Auto => Dataset::open_products(root)?,
@@ -49,7 +49,7 @@ impl DataArgs {
     }
 }
 
-/// The use of a data set that is checked.
+/// The use of a dataset that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Training,
@@ -57,9 +57,9 @@ pub(crate) enum Purpose {
     Evaluation,
 }
 
-/// Reads every file of a data set and prints the findings. An error lists the fatal ones.
+/// Reads every file of a dataset and prints the findings. An error lists the fatal ones.
 pub(crate) fn check(dataset: &Dataset, purpose: Purpose, cancel: &Cancel) -> Result<()> {
-    let bar = Bar::new("checking the data set");
+    let bar = Bar::new("checking the dataset");
     let report = dataset.check().cancel(cancel).progress(|done, total| bar.set(done, total)).run();
     drop(bar);
     let mut report = report.map_err(dualad::Error::from)?;
@@ -76,12 +76,12 @@ pub(crate) fn check(dataset: &Dataset, purpose: Purpose, cancel: &Cancel) -> Res
     Ok(())
 }
 
-/// Generates a small data set below `out`, unless it is there. It is the same every time.
+/// Generates a small dataset below `out`, unless it is there. It is the same every time.
 pub(crate) fn generate(out: &Path) -> Result<PathBuf> {
     let folder = out.join("data");
     // This file is written last.
     if !folder.join("readme.txt").is_file() {
-        let bar = Bar::new("generating a data set");
+        let bar = Bar::new("generating a dataset");
         synthetic::write(&folder, &Options::default(), |done, total| bar.set(done, total))?;
     }
     Ok(folder)

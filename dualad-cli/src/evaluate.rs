@@ -1,4 +1,4 @@
-//! `dualad evaluate`: measure a saved model on a data set.
+//! `dualad evaluate`: measure a saved model on a dataset.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -18,7 +18,7 @@ use crate::model::ModelSource;
 use crate::progress::Bar;
 use crate::signals::cancel_on_signal;
 
-/// Measure a saved model on the test images of a data set
+/// Measure a saved model on the test images of a dataset
 ///
 /// Prints a table of metrics for each category, and writes report.json, report.html and heat maps into --out.
 #[derive(Debug, clap::Args)]
@@ -26,12 +26,12 @@ use crate::signals::cancel_on_signal;
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelSource,
-    /// Folder of the data set
+    /// Folder of the dataset
     #[arg(long, value_name = "ROOT")]
     data: PathBuf,
     #[command(flatten)]
     selection: DataArgs,
-    /// Skip the check of every file of the data set
+    /// Skip the check of every file of the dataset
     #[arg(long)]
     no_check: bool,
     /// Folder for report.json, report.html and heat maps, whose earlier ones are replaced; not the folder of a model
@@ -65,10 +65,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// A model to measure, and where the results go.
 pub(crate) struct Job<'a> {
-    /// The folder of the data set; without it, the generated one in `out`.
+    /// The folder of the dataset; without it, the generated one in `out`.
     pub(crate) data: Option<&'a Path>,
     pub(crate) selection: &'a DataArgs,
-    /// True if every file of the data set is checked first.
+    /// True if every file of the dataset is checked first.
     pub(crate) check: bool,
     pub(crate) out: &'a Path,
     pub(crate) heat_maps: usize,
@@ -106,7 +106,7 @@ impl Job<'_> {
         }
         let samples: Vec<Sample> = dataset.samples(Split::Test).cloned().collect();
         if samples.is_empty() {
-            return Err("the data set has no test images; there is nothing to measure".into());
+            return Err("the dataset has no test images; there is nothing to measure".into());
         }
         let mut features = detector.features(samples).cancel(cancel);
         if let Some(cache) = cache {

@@ -52,7 +52,7 @@ fn check_lists_the_findings_and_fails_at_fatal_ones() {
         (&"empty_file".into(), &"fatal".into())
     );
 
-    // A folder that is no data set at all.
+    // A folder that is no dataset at all.
     let mut command = program("check");
     let (json, stderr) = run(command.arg("--data").arg(folder.path().join("nowhere")).args(["--json", "-"]), 1);
     let found: Value = serde_json::from_str(&json).unwrap();

@@ -27,7 +27,7 @@ use support::output::{succeed, text, wait_for};
 use support::parts::write_parts;
 use support::program::program;
 
-/// A folder with a data set, a configuration and a cache.
+/// A folder with a dataset, a configuration and a cache.
 struct Place {
     folder: tempfile::TempDir,
 }

@@ -122,7 +122,7 @@ pub enum Error {
     /// Scores, labels or masks cannot be measured.
     #[error(transparent)]
     Metrics(#[from] crate::metrics::Error),
-    /// A data set or an image cannot be used.
+    /// A dataset or an image cannot be used.
     #[error(transparent)]
     Data(dualad_data::Error),
     /// A file of weights cannot be used.
@@ -145,7 +145,7 @@ pub enum Error {
 pub enum ErrorKind {
     /// The caller: an argument or a configuration is wrong, or the set of images is empty.
     InvalidInput,
-    /// A data set or an image, by its content.
+    /// A dataset or an image, by its content.
     Data,
     /// A file or text in a format of this crate, or a file of weights: damaged, of another version, or of another model.
     File,

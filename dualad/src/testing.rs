@@ -44,7 +44,7 @@ pub(crate) fn bits(tensors: &BTreeMap<String, Tensor>) -> BTreeMap<String, Vec<u
     tensors.iter().map(|(name, tensor)| (name.clone(), bits(tensor))).collect()
 }
 
-/// Writes and opens a small data set of 64 x 64 pixels with 4 training images.
+/// Writes and opens a small dataset of 64 x 64 pixels with 4 training images.
 pub(crate) fn dataset(folder: &Path) -> Dataset {
     let categories = vec![Category::Fabric, Category::Gear];
     let options = Options { size: 64, train: 2, test_good: 1, test_per_defect: 1, categories, seed: 3 };

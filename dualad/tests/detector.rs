@@ -28,7 +28,7 @@ fn write(folder: &Path, categories: &[Category], train: usize) -> PathBuf {
     folder.into()
 }
 
-/// A data set of two categories and a detector trained on it. All tests share one.
+/// A dataset of two categories and a detector trained on it. All tests share one.
 struct Fixture {
     _folder: tempfile::TempDir,
     data: PathBuf,

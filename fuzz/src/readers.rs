@@ -118,7 +118,7 @@ pub fn recipe(data: &[u8]) {
     }
 }
 
-/// Opens and checks a data set. Each line is the path of a file; the text after `=` is its content.
+/// Opens and checks a dataset. Each line is the path of a file; the text after `=` is its content.
 pub fn layout(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let folder = tempfile::tempdir().expect("a folder");

@@ -13,7 +13,7 @@ use crate::data::DataArgs;
 use crate::features::FeatureArgs;
 use crate::model::weights_of;
 
-/// The default number of epochs on the generated data set, which is easy to learn: a first run ends in minutes.
+/// The default number of epochs on the generated dataset, which is easy to learn: a first run ends in minutes.
 const GENERATED_EPOCHS: u64 = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,20 +41,20 @@ pub(crate) enum VariantName {
     Homogeneous,
 }
 
-/// Train one model on all categories of a data set, and measure it
+/// Train one model on all categories of a dataset, and measure it
 ///
-/// Finds the layout of the data set: MVTec AD, VisA, or folders of good images. Without --data, a small data set is generated;
+/// Finds the layout of the dataset: MVTec AD, VisA, or folders of good images. Without --data, a small dataset is generated;
 /// training on it with the filter bank takes some minutes.
 #[derive(Debug, Args)]
 #[command(mut_arg("seed", |arg| arg.help("Seed of all random numbers [default: the recipe's, 0]")))]
 #[command(mut_arg("json", |arg| arg.help("Write the report as JSON to FILE; `-` prints it instead of the table")))]
 pub struct TrainArgs {
-    /// Folder of the data set [default: none, a small one is generated]
+    /// Folder of the dataset [default: none, a small one is generated]
     #[arg(long, value_name = "ROOT")]
     pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) selection: DataArgs,
-    /// Skip the check of every file of the data set; a resumed run skips it, too
+    /// Skip the check of every file of the dataset; a resumed run skips it, too
     #[arg(long)]
     pub(crate) no_check: bool,
     /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data: filter-bank, which needs no weights]
@@ -69,7 +69,7 @@ pub struct TrainArgs {
     /// Recipe, which other flags can change [default: paper; without --data: fast]
     #[arg(long, value_enum)]
     pub(crate) preset: Option<Preset>,
-    /// Number of epochs [default: the preset's; paper: 1200, fast: 30, and 12 on the generated data set]
+    /// Number of epochs [default: the preset's; paper: 1200, fast: 30, and 12 on the generated dataset]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(crate) epochs: Option<u64>,
     /// Number of images a training step [default: the preset's; paper: 16]

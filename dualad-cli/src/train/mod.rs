@@ -1,4 +1,4 @@
-//! `dualad train`, and the examples `mvtec` and `visa`: train one model on all categories of a data set, and measure it.
+//! `dualad train`, and the examples `mvtec` and `visa`: train one model on all categories of a dataset, and measure it.
 
 mod args;
 mod run;

@@ -92,7 +92,7 @@ impl Run<'_> {
         }
         let dataset = self.dataset(resume)?;
         if self.args.common.json.is_some() && dataset.samples(Split::Test).next().is_none() {
-            return Err("the data set has no test images, so there will be no result for --json; leave it out".into());
+            return Err("the dataset has no test images, so there will be no result for --json; leave it out".into());
         }
         let fit = Detector::fit(dataset.clone()).recipe(recipe).preset(self.args.preset().into());
         let fit = fit.backbone(backbone, weights).resume(resume);
@@ -115,7 +115,7 @@ impl Run<'_> {
         let model = prepared.model(network)?;
         save(&model, &folder)?;
         let Some(mut measurement) = measurement else {
-            note("note: the data set has no test images; nothing was measured");
+            note("note: the dataset has no test images; nothing was measured");
             return Ok(());
         };
         let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
@@ -155,7 +155,7 @@ impl Run<'_> {
         })
     }
 
-    /// Returns the test set and the seconds that its features took, if the data set has test images.
+    /// Returns the test set and the seconds that its features took, if the dataset has test images.
     fn test_set(&self, dataset: &Dataset, prepared: &PreparedFit) -> Result<Option<(TestSet, f64)>> {
         let samples: Vec<Sample> = dataset.samples(Split::Test).cloned().collect();
         if samples.is_empty() {

@@ -18,10 +18,10 @@ const MIN_IMAGES: usize = 5;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TrainingImages {
-    /// A folder: the images of one product, a folder of images for each product, or a data set in the layout of MVTec AD or
+    /// A folder: the images of one product, a folder of images for each product, or a dataset in the layout of MVTec AD or
     /// VisA. Its normal training images are used.
     Folder(PathBuf),
-    /// A data set, of which the normal training images are used.
+    /// A dataset, of which the normal training images are used.
     Dataset(Box<Dataset>),
     /// Pictures in memory, each with its category.
     Pictures(Vec<(String, Picture)>),
@@ -197,7 +197,7 @@ impl Images {
     }
 }
 
-/// Returns the normal training images of each category, in the data set's order.
+/// Returns the normal training images of each category, in the dataset's order.
 fn of_dataset(dataset: Dataset) -> Vec<(String, Vec<Image>)> {
     let normal = |sample: &Sample| sample.split == Split::Train && !sample.label.is_anomalous();
     let categories = dataset.categories.into_iter().map(|category| {

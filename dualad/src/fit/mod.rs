@@ -24,7 +24,7 @@ pub use settings::{Fit, FitProgress};
 use crate::detector::Detector;
 
 impl Detector {
-    /// Returns a run that trains a new model on normal images: those of a folder, of a data set, or pictures in memory.
+    /// Returns a run that trains a new model on normal images: those of a folder, of a dataset, or pictures in memory.
     pub fn fit(images: impl Into<TrainingImages>) -> Fit {
         Fit::new(images.into())
     }

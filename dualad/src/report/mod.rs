@@ -166,7 +166,7 @@ impl ReportThresholds {
 pub struct ImageResult {
     /// The name of its category.
     pub category: String,
-    /// The file's name for display, relative to the data set.
+    /// The file's name for display, relative to the dataset.
     pub path: String,
     /// The type of its defect, if it has a name.
     pub defect: Option<String>,

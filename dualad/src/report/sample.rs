@@ -29,7 +29,7 @@ impl Made {
     }
 }
 
-/// The five categories of the generated data set.
+/// The five categories of the generated dataset.
 pub(crate) fn categories() -> Vec<Made> {
     vec![
         Made::new("blister", 24, &[("dent", 16), ("missing", 16), ("swapped", 16)], 3.2),

@@ -245,7 +245,7 @@ fn the_page_escapes_whatever_it_is_given() {
     picture.note = evil.into();
     report.misses = vec![picture];
     let page = report.to_html();
-    // Paths of this data set hold the tag's own slash.
+    // Paths of this dataset hold the tag's own slash.
     check_page(&page.replace("&lt;/script", ""));
     assert!(!page.contains("<script") && !page.contains("\"'>") && !page.contains(['\u{0}', '\u{202e}']));
     assert!(page.contains("&quot;&#39;&gt;&lt;script&gt;alert(1)"));
