@@ -17,6 +17,8 @@ for crate in dualad-store dualad-kernels dualad-gpu dualad-data dualad-backbones
     done
     echo "$crate: $(printf '%s\n' "$list" | wc -l) files"
 done
+# Cargo takes a version for unchangeable. What it unpacked and built of an earlier packing of the same version must go.
+rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/dualad-* "${CARGO_TARGET_DIR:-target}"/debug/.fingerprint/dualad-*
 # Those that depend on one another are packed together: none of them is on crates.io yet. Nobody debugs what is built here.
 export CARGO_PROFILE_DEV_DEBUG=false
 cargo package --workspace --exclude dualad-fuzz --locked --allow-dirty --quiet "$@"
