@@ -51,6 +51,36 @@ pub enum Backbone {
     /// ViT-S/16 (Dosovitskiy et al., ICLR 2021) with DINO's weights (Caron et al., ICCV 2021).
     #[serde(rename = "vit-small-dino")]
     VitSmallDino,
+    /// ViT-S/14 with DINOv2's weights (Oquab et al., TMLR 2024; Apache-2.0): tokens of 14 x 14 pixels. The position embedding was
+    /// learned for 518 x 518 pixels and is interpolated for other sizes as timm does (`resample_abs_pos_embed`).
+    #[serde(rename = "dinov2-small")]
+    DinoV2Small,
+    /// ViT-B/14, otherwise as [`Self::DinoV2Small`].
+    #[serde(rename = "dinov2-base")]
+    DinoV2Base,
+    /// ViT-L/14, otherwise as [`Self::DinoV2Small`].
+    #[serde(rename = "dinov2-large")]
+    DinoV2Large,
+    /// ViT-S/14 with four registers and DINOv2's weights (Darcet et al., ICLR 2024; Apache-2.0). Registers remove tokens of large
+    /// magnitude in even regions.
+    #[serde(rename = "dinov2-reg-small")]
+    DinoV2RegSmall,
+    /// ViT-B/14, otherwise as [`Self::DinoV2RegSmall`].
+    #[serde(rename = "dinov2-reg-base")]
+    DinoV2RegBase,
+    /// ViT-L/14, otherwise as [`Self::DinoV2RegSmall`].
+    #[serde(rename = "dinov2-reg-large")]
+    DinoV2RegLarge,
+    /// ViT-S/16 with DINOv3's weights (Simeoni et al., 2025): rotary positions and four registers. The weights are under Meta's own
+    /// DINOv3 License; read its terms before use.
+    #[serde(rename = "dinov3-small")]
+    DinoV3Small,
+    /// ViT-B/16, otherwise as [`Self::DinoV3Small`].
+    #[serde(rename = "dinov3-base")]
+    DinoV3Base,
+    /// ViT-L/16, otherwise as [`Self::DinoV3Small`].
+    #[serde(rename = "dinov3-large")]
+    DinoV3Large,
     /// Oriented band-pass energies and local color statistics (`docs/filter-bank.md`). It has no weights.
     ///
     /// It always computes in f32 on the CPU. Images are moved there, and maps are moved to the requested device and converted to the
@@ -74,7 +104,7 @@ pub enum Backbone {
 
 impl Backbone {
     /// Every backbone, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 18] = [
         Self::ResNet18,
         Self::ResNet34,
         Self::ResNet50,
@@ -83,6 +113,15 @@ impl Backbone {
         Self::EfficientNetB4,
         Self::EfficientNetB4Timm,
         Self::VitSmallDino,
+        Self::DinoV2Small,
+        Self::DinoV2Base,
+        Self::DinoV2Large,
+        Self::DinoV2RegSmall,
+        Self::DinoV2RegBase,
+        Self::DinoV2RegLarge,
+        Self::DinoV3Small,
+        Self::DinoV3Base,
+        Self::DinoV3Large,
         Self::FilterBank,
     ];
 
@@ -97,6 +136,15 @@ impl Backbone {
             Self::EfficientNetB4 => "efficientnet-b4",
             Self::EfficientNetB4Timm => "efficientnet-b4-timm",
             Self::VitSmallDino => "vit-small-dino",
+            Self::DinoV2Small => "dinov2-small",
+            Self::DinoV2Base => "dinov2-base",
+            Self::DinoV2Large => "dinov2-large",
+            Self::DinoV2RegSmall => "dinov2-reg-small",
+            Self::DinoV2RegBase => "dinov2-reg-base",
+            Self::DinoV2RegLarge => "dinov2-reg-large",
+            Self::DinoV3Small => "dinov3-small",
+            Self::DinoV3Base => "dinov3-base",
+            Self::DinoV3Large => "dinov3-large",
             Self::FilterBank => "filter-bank",
         }
     }
@@ -116,6 +164,15 @@ impl Backbone {
             Self::EfficientNetB4 => "timm/tf_efficientnet_b4.aa_in1k",
             Self::EfficientNetB4Timm => "timm/efficientnet_b4.ra2_in1k",
             Self::VitSmallDino => "timm/vit_small_patch16_224.dino",
+            Self::DinoV2Small => "timm/vit_small_patch14_dinov2.lvd142m",
+            Self::DinoV2Base => "timm/vit_base_patch14_dinov2.lvd142m",
+            Self::DinoV2Large => "timm/vit_large_patch14_dinov2.lvd142m",
+            Self::DinoV2RegSmall => "timm/vit_small_patch14_reg4_dinov2.lvd142m",
+            Self::DinoV2RegBase => "timm/vit_base_patch14_reg4_dinov2.lvd142m",
+            Self::DinoV2RegLarge => "timm/vit_large_patch14_reg4_dinov2.lvd142m",
+            Self::DinoV3Small => "timm/vit_small_patch16_dinov3.lvd1689m",
+            Self::DinoV3Base => "timm/vit_base_patch16_dinov3.lvd1689m",
+            Self::DinoV3Large => "timm/vit_large_patch16_dinov3.lvd1689m",
             Self::ResNet50V1 | Self::FilterBank => return None,
         };
         Some(HubFile::new(repo))

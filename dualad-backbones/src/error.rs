@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::backbone::Backbone;
-use crate::stage::TOKEN_STRIDE;
+use crate::input::nearest_multiple;
 
 /// The result of the crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -30,15 +30,18 @@ pub enum Error {
         /// The numbers of the backbone's stages.
         available: Vec<usize>,
     },
-    /// The input's height or width is not a positive multiple of the token stride.
+    /// The input's height or width is not a positive multiple of the side of a token.
     #[error(
-        "an input of {height}x{width} pixels (height x width) does not fit: both must be a positive multiple of {TOKEN_STRIDE}; resize it first"
+        "an input of {height}x{width} pixels (height x width) does not fit: both must be a positive multiple of {token_stride}; resize it first, for example to {}x{}",
+        nearest_multiple(*height, *token_stride), nearest_multiple(*width, *token_stride)
     )]
     InputSize {
         /// The height in pixels.
         height: usize,
         /// The width in pixels.
         width: usize,
+        /// The side of a token in pixels.
+        token_stride: usize,
     },
     /// The input is not an image batch.
     #[error("expected an image batch of shape [batch, 3, height, width] in f16, bf16, f32 or f64, got {found}")]
@@ -200,9 +203,9 @@ pub enum WeightsError {
         /// The tensor.
         key: String,
     },
-    /// A tensor's values are finite, but not after its batch norm is folded in, or not in the requested dtype.
+    /// A tensor's values are finite, but not after its batch norm or layer scale is folded in, or not in the requested dtype.
     #[error(
-        "{source_name}: tensor \"{}\" becomes NaN or infinite when its batch norm is folded in and it is converted to {dtype}; choose f32, or check its batch norm's running_var",
+        "{source_name}: tensor \"{}\" becomes NaN or infinite when its batch norm or layer scale is folded in and it is converted to {dtype}; choose f32, or check its batch norm's running_var",
         shown(key)
     )]
     Overflow {

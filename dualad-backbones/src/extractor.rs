@@ -15,7 +15,7 @@ use crate::weights::Provenance;
 /// A frozen feature extractor, which computes one feature map per requested stage from an image batch.
 ///
 /// Images are RGB, `[batch, 3, height, width]`, scaled to `[0, 1]` and normalized with the ImageNet mean and standard deviation
-/// ([`crate::IMAGENET_MEAN`], [`crate::IMAGENET_STD`]). Both sides are multiples of 16.
+/// ([`crate::IMAGENET_MEAN`], [`crate::IMAGENET_STD`]). Both sides are multiples of [`Backbone::token_stride`].
 ///
 /// Memory grows linearly with the number of pixels, and quadratically for a vision transformer (every token attends to every other).
 ///
@@ -57,15 +57,15 @@ pub trait FeatureExtractor: Debug + Send + Sync {
     /// device fails. Normalized images have values from -3 to 3. For values beyond 1e6, maps may not be finite.
     fn extract(&self, images: &Tensor) -> Result<Vec<Tensor>>;
 
-    /// Computes tokens `[batch, height / 16 * width / 16, channels]` from images `[batch, 3, height, width]`: the maps of all stages,
-    /// brought to stride 16 and concatenated over channels ([`aggregate()`]).
+    /// Computes tokens `[batch, height / s * width / s, channels]` from images `[batch, 3, height, width]`: the maps of all stages,
+    /// brought to the backbone's token stride s and concatenated over channels ([`aggregate()`]).
     ///
     /// # Errors
     /// Those of [`Self::extract`].
     fn tokens(&self, images: &Tensor) -> Result<Tensor> {
         let maps = self.extract(images)?;
         let (_, _, height, width) = images.dims4()?;
-        aggregate(&maps, self.stages(), [height, width])
+        aggregate(&maps, self.stages(), [height, width], self.backbone().token_stride())
     }
 
     /// Returns the channels of a token, the sum over all stages.

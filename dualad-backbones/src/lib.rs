@@ -4,7 +4,8 @@
 //! 2. Build a [`FeatureExtractor`] with [`Backbone::extractor`] from [`Weights`]: a file, bytes or a file on the hub.
 //!    [`Backbone::FilterBank`] needs none.
 //! 3. [`FeatureExtractor::extract`] computes one map per stage from images `[batch, 3, height, width]`.
-//!    [`FeatureExtractor::tokens`] also brings the maps to stride 16 and concatenates them to `[batch, tokens, channels]`.
+//!    [`FeatureExtractor::tokens`] also brings the maps to one stride, 16 for most backbones ([`Backbone::token_stride`]), and
+//!    concatenates them to `[batch, tokens, channels]`.
 //!
 //! The crate depends on no datasets and no detector. Two choices are DualAD's: the default stages
 //! ([`Backbone::default_stages`]) and the token stride ([`TOKEN_STRIDE`]).

@@ -5,8 +5,9 @@ use std::str::FromStr;
 use crate::backbone::Backbone;
 use crate::error::{Error, Result};
 use crate::filter_bank;
+use crate::network::vit::Size;
 use crate::network::{Network, Parameter, efficientnet, resnet, vit};
-use crate::stage::Stage;
+use crate::stage::{Stage, TOKEN_STRIDE};
 
 impl Backbone {
     /// Returns every stage of the backbone, first to last.
@@ -19,6 +20,9 @@ impl Backbone {
 
     /// Returns the stages that DualAD uses according to its paper's table of backbones: 1 to 3 of the ResNets, 1 to 4 of
     /// EfficientNet-B4 and ViT-S (`docs/method.md`, section 2). For the filter bank, every stage.
+    ///
+    /// For DINOv2 and DINOv3, which the paper does not use, 1 to 3: the output after a quarter, a half and three quarters of the blocks.
+    /// Dinomaly (Guo et al., CVPR 2025) also reads blocks 3 to 10 of 12. The last blocks describe the image more than the place.
     pub fn default_stages(self) -> Vec<Stage> {
         let used = match self {
             Self::EfficientNetB4 | Self::EfficientNetB4Timm | Self::VitSmallDino => 4,
@@ -27,6 +31,19 @@ impl Backbone {
         let mut stages = self.stages();
         stages.truncate(used);
         stages
+    }
+
+    /// Returns the side of a token in pixels: the patch of a vision transformer, [`TOKEN_STRIDE`] for the others. Both sides of an input
+    /// must be a multiple of it.
+    ///
+    /// ```
+    /// use dualad_backbones::Backbone;
+    ///
+    /// assert_eq!(Backbone::DinoV2Small.token_stride(), 14);
+    /// assert_eq!(Backbone::DinoV3Small.token_stride(), 16);
+    /// ```
+    pub fn token_stride(self) -> usize {
+        self.network().map_or(TOKEN_STRIDE, |network| network.token_stride())
     }
 
     /// Returns the number of trainable parameters of the whole network, classifier included, as
@@ -60,7 +77,7 @@ impl Backbone {
     ///
     /// # Errors
     /// [`Error::Stages`] for stages that the backbone does not have or that do not ascend, [`Error::InputSize`] if a side is not a
-    /// positive multiple of 16.
+    /// positive multiple of [`Self::token_stride`].
     pub fn multiply_accumulates(self, stages: &[usize], [height, width]: [usize; 2]) -> Result<u64> {
         match self.network() {
             Some(network) => network.up_to(stages)?.multiply_accumulates(height, width),
@@ -97,7 +114,16 @@ impl Backbone {
             Self::WideResNet50x2 => resnet::describe(&resnet::WIDE_RESNET50_2),
             Self::EfficientNetB4 => efficientnet::describe(&efficientnet::B4_TF),
             Self::EfficientNetB4Timm => efficientnet::describe(&efficientnet::B4_TIMM),
-            Self::VitSmallDino => vit::describe(&vit::SMALL_16),
+            Self::VitSmallDino => vit::describe(&vit::dino(self.name())),
+            Self::DinoV2Small => vit::describe(&vit::dinov2(self.name(), Size::Small)),
+            Self::DinoV2Base => vit::describe(&vit::dinov2(self.name(), Size::Base)),
+            Self::DinoV2Large => vit::describe(&vit::dinov2(self.name(), Size::Large)),
+            Self::DinoV2RegSmall => vit::describe(&vit::dinov2_registers(self.name(), Size::Small)),
+            Self::DinoV2RegBase => vit::describe(&vit::dinov2_registers(self.name(), Size::Base)),
+            Self::DinoV2RegLarge => vit::describe(&vit::dinov2_registers(self.name(), Size::Large)),
+            Self::DinoV3Small => vit::describe(&vit::dinov3(self.name(), Size::Small)),
+            Self::DinoV3Base => vit::describe(&vit::dinov3(self.name(), Size::Base)),
+            Self::DinoV3Large => vit::describe(&vit::dinov3(self.name(), Size::Large)),
             Self::FilterBank => return None,
         })
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The side of a token in pixels. Both sides of an input must be a multiple of it.
+/// The usual side of a token in pixels. [`crate::Backbone::token_stride`] gives that of each backbone.
 pub const TOKEN_STRIDE: usize = 16;
 
 /// A stage of a backbone, whose output is a feature map.

@@ -12,12 +12,12 @@ fn map(batch: usize, [channels, rows, columns]: [usize; 3], seed: u64) -> Tensor
     Tensor::from_vec(values, (batch, channels, rows, columns), &Device::Cpu).unwrap()
 }
 
-/// Computes the paper's definition in f64: nearest upsampling of every map to the finest stride (at most 16), concatenation over
-/// channels, and an average pool to stride 16.
-fn definition(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2]) -> Vec<f64> {
-    let finest = stages[0].stride.min(TOKEN_STRIDE);
+/// Computes the paper's definition in f64: nearest upsampling of every map to the finest stride (at most the tokens'), concatenation
+/// over channels, and an average pool to the tokens' stride.
+fn definition(maps: &[Tensor], stages: &[Stage], [height, width]: [usize; 2], token_stride: usize) -> Vec<f64> {
+    let finest = stages[0].stride.min(token_stride);
     let [rows, columns] = [height / finest, width / finest];
-    let kernel = TOKEN_STRIDE / finest;
+    let kernel = token_stride / finest;
     let batch = maps[0].dims()[0];
     let channels: usize = stages.iter().map(|stage| stage.channels).sum();
     let grid = [rows / kernel, columns / kernel];
@@ -62,7 +62,8 @@ proptest! {
     fn equals_the_definition(
         // The first used stage of the backbone, and the number of used stages.
         backbone in prop::sample::select(vec![
-            Backbone::ResNet18, Backbone::EfficientNetB4, Backbone::VitSmallDino, Backbone::FilterBank,
+            Backbone::ResNet18, Backbone::EfficientNetB4, Backbone::VitSmallDino, Backbone::DinoV2Small,
+            Backbone::FilterBank,
         ]),
         first in 0usize..4, used in 1usize..5,
         batch in 1usize..3, token_rows in 1usize..6, token_columns in 1usize..6,
@@ -77,16 +78,17 @@ proptest! {
             .enumerate()
             .map(|(index, stage)| Stage::new(stage.index, 1 + index % 3, stage.stride))
             .collect();
-        let size = [token_rows * 16, token_columns * 16];
+        let stride = backbone.token_stride();
+        let size = [token_rows * stride, token_columns * stride];
         let maps: Vec<Tensor> = stages
             .iter()
             .enumerate()
             .map(|(index, stage)| map(batch, stage.map_shape(size[0], size[1]), seed.wrapping_add(index as u64)))
             .collect();
-        let tokens = aggregate(&maps, &stages, size).unwrap();
+        let tokens = aggregate(&maps, &stages, size, stride).unwrap();
         let channels: usize = stages.iter().map(|stage| stage.channels).sum();
         prop_assert_eq!(tokens.dims(), [batch, token_rows * token_columns, channels]);
-        let expected = definition(&maps, &stages, size);
+        let expected = definition(&maps, &stages, size, stride);
         let found: Vec<f32> = tokens.flatten_all().unwrap().to_vec1().unwrap();
         for (found, expected) in found.iter().zip(&expected) {
             prop_assert!((f64::from(*found) - expected).abs() <= 1e-6, "{} {}", found, expected);
@@ -100,7 +102,7 @@ fn half_precision_sums_are_computed_in_f32() {
     let stage = stages[0];
     // A sum of 16 values of 3001 loses digits in f16.
     let map = Tensor::full(3001f32, (1, stage.channels, 8, 8), &Device::Cpu).unwrap().to_dtype(DType::F16).unwrap();
-    let tokens = aggregate(&[map], &stages, [32, 32]).unwrap();
+    let tokens = aggregate(&[map], &stages, [32, 32], TOKEN_STRIDE).unwrap();
     assert_eq!(tokens.dtype(), DType::F16);
     let tokens: Vec<f32> = tokens.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     assert!(tokens.iter().all(|&token| token == half::f16::from_f32(3001.0).to_f32()));
@@ -111,11 +113,12 @@ fn maps_that_do_not_fit_are_refused() {
     let stages = Backbone::ResNet18.default_stages();
     let size = [32, 48];
     let good: Vec<Tensor> = stages.iter().map(|stage| map(2, stage.map_shape(size[0], size[1]), 0)).collect();
-    aggregate(&good, &stages, size).unwrap();
-    let refused = |maps: &[Tensor], stages: &[Stage], size, index: usize| match aggregate(maps, stages, size) {
-        Err(Error::FeatureMap { index: found, .. }) => assert_eq!(found, index),
-        other => panic!("{other:?}"),
-    };
+    aggregate(&good, &stages, size, TOKEN_STRIDE).unwrap();
+    let refused =
+        |maps: &[Tensor], stages: &[Stage], size, index: usize| match aggregate(maps, stages, size, TOKEN_STRIDE) {
+            Err(Error::FeatureMap { index: found, .. }) => assert_eq!(found, index),
+            other => panic!("{other:?}"),
+        };
     refused(&good, &stages, [48, 48], 0);
     refused(&good[..2], &stages, size, 2);
     refused(&[], &[], size, 0);
@@ -130,8 +133,14 @@ fn maps_that_do_not_fit_are_refused() {
     refused(&[integers, good[1].clone(), good[2].clone()], &stages, size, 0);
     let other_dtype = good[1].to_dtype(DType::F16).unwrap();
     refused(&[good[0].clone(), other_dtype, good[2].clone()], &stages, size, 1);
-    assert!(matches!(aggregate(&good, &stages, [40, 48]), Err(Error::InputSize { height: 40, width: 48 })));
-    assert!(matches!(aggregate(&good, &stages, [0, 48]), Err(Error::InputSize { .. })));
+    let size_refused =
+        |size, stride| assert!(matches!(aggregate(&good, &stages, size, stride), Err(Error::InputSize { .. })));
+    size_refused([40, 48], 16);
+    size_refused([0, 48], 16);
+    size_refused(size, 0);
+    size_refused(size, 14);
+    // 14 and the strides 4 and 8 do not divide one another.
+    assert!(matches!(aggregate(&good, &stages, [28, 42], 14), Err(Error::FeatureMap { index: 0, .. })));
 }
 
 /// Memory does not grow with the stride: the map has one cell for the whole image.
@@ -139,7 +148,7 @@ fn maps_that_do_not_fit_are_refused() {
 fn enormous_strides_need_no_memory() {
     for stride in [1 << 20, 1 << 40, 1 << 63, usize::MAX - 15] {
         let map = Tensor::full(2f32, (1, 1, 1, 1), &Device::Cpu).unwrap();
-        let tokens = aggregate(&[map], &[Stage::new(1, 1, stride)], [32, 48]).unwrap();
+        let tokens = aggregate(&[map], &[Stage::new(1, 1, stride)], [32, 48], TOKEN_STRIDE).unwrap();
         assert_eq!(tokens.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [2.0; 6]);
     }
 }
@@ -157,9 +166,10 @@ fn devices_agree() {
                 &maps.iter().map(|map| map.to_dtype(DType::F32).unwrap()).collect::<Vec<_>>(),
                 &stages,
                 [height, width],
+                TOKEN_STRIDE,
             );
             let maps: Vec<Tensor> = maps.iter().map(|map| map.to_device(&device).unwrap()).collect();
-            let found = aggregate(&maps, &stages, [height, width]).unwrap();
+            let found = aggregate(&maps, &stages, [height, width], TOKEN_STRIDE).unwrap();
             let found = found.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
             let found: Vec<f32> = found.flatten_all().unwrap().to_vec1().unwrap();
             for (found, expected) in found.iter().zip(&expected) {

@@ -66,4 +66,10 @@ fn efficientnets_equal_candles_operations() {
 #[test]
 fn vision_transformers_equal_candles_operations() {
     check(Backbone::VitSmallDino, &[(1, [224, 224]), (3, [48, 80]), (1, [16, 16])]);
+    let of_patch_14 = [(1, [224, 224]), (3, [42, 70]), (2, [14, 14]), (1, [42, 70]), (1, [518, 518])];
+    check(Backbone::DinoV2Small, &of_patch_14);
+    check(Backbone::DinoV2RegSmall, &of_patch_14[..4]);
+    check(Backbone::DinoV3Small, &[(1, [224, 224]), (3, [48, 80]), (2, [16, 16]), (1, [80, 48])]);
+    check(Backbone::DinoV2Base, &[(2, [56, 42])]);
+    check(Backbone::DinoV3Base, &[(2, [64, 48])]);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use dualad_backbones::Backbone;
+use dualad_backbones::{Backbone, TOKEN_STRIDE};
 use dualad_kernels::NeighborMask;
 use serde::{Deserialize, Serialize};
 
@@ -106,8 +106,11 @@ pub struct DualAdConfig {
     pub branches: Branches,
     /// The number of channels of each stage of the backbone.
     pub stage_channels: Vec<usize>,
-    /// The rows and columns of tokens: the input's sides divided by 16.
+    /// The rows and columns of tokens: the input's sides divided by `token_stride`.
     pub grid: [usize; 2],
+    /// The side of a token in pixels, which is the backbone's ([`Backbone::token_stride`]).
+    #[serde(default = "usual_token_stride", skip_serializing_if = "is_usual_token_stride")]
+    pub token_stride: usize,
     /// L: the number of chunks of the wide branch, and of layers of the narrow decoder.
     pub levels: usize,
     /// d: the width of the narrow-deep branch.
@@ -161,6 +164,7 @@ setters!(DualAdConfig {
     with_branches: branches: Branches,
     with_stage_channels: stage_channels: Vec<usize>,
     with_grid: grid: [usize; 2],
+    with_token_stride: token_stride: usize,
     with_levels: levels: usize,
     with_narrow_width: narrow_width: usize,
     with_chunk_width: chunk_width: usize,
@@ -191,6 +195,8 @@ const OLD_NAMES: [(&str, &str); 4] = [
 const MAX_DIM: usize = 1 << 20;
 /// The maximum number of layers. Layers are dropped recursively; more would overflow a thread's stack.
 const MAX_LAYERS: usize = 256;
+/// The maximum side of a token in pixels.
+const MAX_TOKEN_STRIDE: usize = 64;
 /// The maximum number of tokens: 64 x 64, for an input of 1024 x 1024. Attention's cost is quadratic in it.
 const MAX_TOKENS: usize = 4096;
 /// The maximum number of parameters: 16 GiB of f32. The paper's largest network has 91 million.
@@ -198,13 +204,16 @@ const MAX_PARAMETERS: f64 = 4_294_967_296.0;
 
 impl DualAdConfig {
     /// Returns the paper's configuration for a backbone at 224 x 224. The paper has ten models: both variants of five backbones.
+    /// The grid is 14 x 14 for tokens of 16 pixels, and 16 x 16 for those of 14 pixels.
     pub fn paper(variant: Variant, backbone: Backbone) -> Self {
         let homogeneous = variant == Variant::Homogeneous;
+        let token_stride = backbone.token_stride();
         Self {
             variant,
             branches: Branches::Coupled,
             stage_channels: backbone.default_stages().iter().map(|stage| stage.channels).collect(),
-            grid: [14, 14],
+            grid: [224 / token_stride; 2],
+            token_stride,
             levels: 4,
             narrow_width: 256,
             chunk_width: 256,
@@ -288,6 +297,9 @@ impl DualAdConfig {
             self.grid.iter().all(|side| (1..=256).contains(side)) && self.tokens() <= MAX_TOKENS,
             || format!("must have 1 to 256 rows and columns, and at most {MAX_TOKENS} tokens"),
         )?;
+        check("token_stride", &self.token_stride, (1..=MAX_TOKEN_STRIDE).contains(&self.token_stride), || {
+            format!("must be from 1 to {MAX_TOKEN_STRIDE}; it is the side of the backbone's tokens in pixels")
+        })?;
         let even = self.narrow_width.is_multiple_of(2);
         check("narrow_width", &self.narrow_width, even, || {
             "must be even: the position embeddings of rows and columns share it".into()
@@ -385,6 +397,14 @@ fn one() -> f64 {
     1.0
 }
 
+fn usual_token_stride() -> usize {
+    TOKEN_STRIDE
+}
+
+fn is_usual_token_stride(stride: &usize) -> bool {
+    *stride == TOKEN_STRIDE
+}
+
 fn check(field: &'static str, value: &dyn Debug, holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Config { field, value: format!("{value:?}"), reason: reason() }) }
 }
@@ -422,7 +442,7 @@ pub fn backbone_parameter_count(backbone: Backbone) -> usize {
 /// ```
 ///
 /// # Errors
-/// [`Error::Backbone`] if a side is not a positive multiple of 16.
+/// [`Error::Backbone`] if a side is not a positive multiple of [`Backbone::token_stride`].
 pub fn backbone_multiply_accumulates(backbone: Backbone, size: [usize; 2]) -> Result<u64> {
     let used: Vec<usize> = backbone.default_stages().iter().map(|stage| stage.index).collect();
     Ok(backbone.multiply_accumulates(&used, size)?)

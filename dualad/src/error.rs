@@ -385,7 +385,7 @@ mod tests {
 
         for (error, kind) in [
             (E::UnknownBackbone { name: "b".into() }, ErrorKind::InvalidInput),
-            (E::InputSize { height: 15, width: 16 }, ErrorKind::InvalidInput),
+            (E::InputSize { height: 15, width: 16, token_stride: 16 }, ErrorKind::InvalidInput),
             (E::InputNotFinite, ErrorKind::Numeric),
             (E::Candle(candle_core::Error::Msg("out of memory".into())), ErrorKind::Device),
         ] {

@@ -41,8 +41,8 @@
 //! Each step knows the steps before it and none after it.
 //!
 //! 1. [`data`]: image files to pixels, `[batch, 3, height, width]`.
-//! 2. [`backbones`]: pixels to tokens, `[batch, tokens, channels]`, one token for 16 x 16 pixels. [`features`] keeps the tokens
-//!    of a list of images.
+//! 2. [`backbones`]: pixels to tokens, `[batch, tokens, channels]`, one token for 16 x 16 pixels (14 x 14 for DINOv2). [`features`]
+//!    keeps the tokens of a list of images.
 //! 3. [`DualAd`]: tokens to their reconstruction. [`train`] fits its parameters by a [`recipe`].
 //! 4. [`Scores`]: tokens and reconstruction to an anomaly map and an image score.
 //! 5. [`metrics`]: the scores of labeled images to AUROC, AP, F1 and AUPRO; [`report`] shows them.

@@ -64,7 +64,8 @@ impl Reconstructor {
         } else {
             network.frozen(network.dtype(), &network.device())?
         };
-        let upsampling = Upsampling::new(network.config().grid, &network.device())?;
+        let DualAdConfig { grid, token_stride, .. } = *network.config();
+        let upsampling = Upsampling::new(grid, token_stride, &network.device())?;
         Ok(Self { network, engine, upsampling })
     }
 

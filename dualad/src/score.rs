@@ -3,7 +3,6 @@
 //! a_s = sqrt(mean over the channels of stage s of (r_s - x_s)^2); A = upsample(product over s of a_s)
 
 use candle_core::{D, Device, Result, Tensor};
-use dualad_backbones::TOKEN_STRIDE;
 
 use crate::bilinear;
 use crate::config::Combination;
@@ -34,18 +33,20 @@ pub(crate) fn reconstruction_loss(clean: &Tensor, reconstruction: &Tensor, stage
     means.try_fold(first?, |sum, mean| sum + mean?)
 }
 
-/// Returns the scores of clean tokens and their reconstruction, `[batch, rows * columns, channels]`.
+/// Returns the scores of clean tokens and their reconstruction, `[batch, rows * columns, channels]`. A token has `token_stride` pixels
+/// a side.
 pub(crate) fn score(
     clean: &Tensor,
     reconstruction: &Tensor,
     stage_channels: &[usize],
     combination: Combination,
     [rows, columns]: [usize; 2],
+    token_stride: usize,
 ) -> Result<Scores> {
     let batch = clean.dim(0)?;
     let (clean, reconstruction) = (clean.detach(), reconstruction.detach());
     let tokens = combined_errors(&clean, &reconstruction, stage_channels, combination, MAX_ERROR)?;
-    Upsampling::new([rows, columns], clean.device())?.scores(&tokens.reshape((batch, rows, columns))?)
+    Upsampling::new([rows, columns], token_stride, clean.device())?.scores(&tokens.reshape((batch, rows, columns))?)
 }
 
 /// The upsampling of token values to pixels and the pooling of the image score, as products with a matrix for each axis.
@@ -56,8 +57,8 @@ pub(crate) struct Upsampling {
 }
 
 impl Upsampling {
-    pub(crate) fn new([rows, columns]: [usize; 2], device: &Device) -> Result<Self> {
-        let (vertical, horizontal) = (Axis::new(rows), Axis::new(columns));
+    pub(crate) fn new([rows, columns]: [usize; 2], token_stride: usize, device: &Device) -> Result<Self> {
+        let (vertical, horizontal) = (Axis::new(rows, token_stride), Axis::new(columns, token_stride));
         let tensor = |matrix: &Matrix| Tensor::from_slice(&matrix.values, (matrix.rows, matrix.columns), device);
         let pair = |vertical: &Matrix, horizontal: &Matrix| {
             Ok::<_, candle_core::Error>([tensor(vertical)?, tensor(horizontal)?.t()?.contiguous()?])
@@ -87,30 +88,31 @@ struct Matrix {
     values: Vec<f32>,
 }
 
-/// The matrices of one axis: bilinear upsampling by [`TOKEN_STRIDE`] with aligned corners, and the same followed by the mean of
-/// [`POOL`] pixels.
+/// The matrices of one axis: bilinear upsampling by the token stride with aligned corners, and the same followed by the mean of
+/// [`POOL`] pixels, or of all if there are fewer.
 struct Axis {
     upsample: Matrix,
     pool: Matrix,
 }
 
 impl Axis {
-    fn new(cells: usize) -> Self {
-        let pixels = cells * TOKEN_STRIDE;
+    fn new(cells: usize, token_stride: usize) -> Self {
+        let pixels = cells * token_stride;
+        let side = POOL.min(pixels);
         let mut upsample = vec![0.0f64; pixels * cells];
         for pixel in 0..pixels {
             // Aligned corners: the centers of the outermost cells and pixels coincide.
-            let position = pixel as f64 * (cells - 1) as f64 / (pixels - 1) as f64;
+            let position = pixel as f64 * (cells - 1) as f64 / (pixels - 1).max(1) as f64;
             let (first, second, share) = bilinear::tap(position, cells);
             upsample[pixel * cells + first] += 1.0 - share;
             upsample[pixel * cells + second] += share;
         }
-        let windows = pixels - POOL + 1;
+        let windows = pixels - side + 1;
         let mut pool = vec![0.0f64; windows * cells];
         for window in 0..windows {
-            for pixel in window..window + POOL {
+            for pixel in window..window + side {
                 for cell in 0..cells {
-                    pool[window * cells + cell] += upsample[pixel * cells + cell] / POOL as f64;
+                    pool[window * cells + cell] += upsample[pixel * cells + cell] / side as f64;
                 }
             }
         }
@@ -128,10 +130,13 @@ mod tests {
     use super::*;
     use crate::Random;
 
-    /// Compares with the definition, pixel by pixel: upsample each map, then average every square of 16 x 16 pixels.
+    /// Compares with the definition, pixel by pixel: upsample each map, then average every square of 16 x 16 pixels (a smaller map's
+    /// whole side).
     #[test]
     fn scores_equal_the_definition() {
-        for (rows, columns) in [(1, 1), (1, 4), (3, 2), (5, 8), (14, 14)] {
+        let sizes = [(1, 1), (1, 4), (3, 2), (5, 8), (14, 14)];
+        let cases = sizes.into_iter().flat_map(|size| [(size, 16), (size, 14)]).chain([((3, 2), 1), ((20, 1), 1)]);
+        for ((rows, columns), stride) in cases {
             let stages = [2, 3];
             let shape = (2, rows * columns, 5);
             let mut random = Random::new(rows as u64);
@@ -139,7 +144,7 @@ mod tests {
                 || Tensor::from_vec(random.stream().normal(2 * rows * columns * 5), shape, &Device::Cpu).unwrap();
             let (clean, reconstruction) = (tokens(), tokens());
             let combination = if rows == 3 { Combination::Sum } else { Combination::Product };
-            let scores = score(&clean, &reconstruction, &stages, combination, [rows, columns]).unwrap();
+            let scores = score(&clean, &reconstruction, &stages, combination, [rows, columns], stride).unwrap();
             let maps: Vec<Vec<Vec<f32>>> = scores.anomaly_map.squeeze(1).unwrap().to_vec3().unwrap();
             let found: Vec<f32> = scores.image_score.to_vec1().unwrap();
             let [clean, reconstruction] = [clean, reconstruction].map(|tokens| tokens.to_vec3::<f32>().unwrap());
@@ -155,10 +160,11 @@ mod tests {
                     if combination == Combination::Sum { first + second } else { first * second }
                 };
                 let at = |pixel: usize, cells: usize| {
-                    let position = pixel as f64 * (cells as f64 - 1.0) / (cells as f64 * 16.0 - 1.0);
+                    let last = ((cells * stride) as f64 - 1.0).max(1.0);
+                    let position = pixel as f64 * (cells as f64 - 1.0) / last;
                     (position.floor() as usize, position - position.floor())
                 };
-                let mut map = vec![vec![0.0; columns * 16]; rows * 16];
+                let mut map = vec![vec![0.0; columns * stride]; rows * stride];
                 for (y, line) in map.iter_mut().enumerate() {
                     for (x, pixel) in line.iter_mut().enumerate() {
                         let ((row, down), (column, right)) = (at(y, rows), at(x, columns));
@@ -169,10 +175,12 @@ mod tests {
                     }
                 }
                 let mut largest = 0.0f64;
-                for y in 0..=rows * 16 - 16 {
-                    for x in 0..=columns * 16 - 16 {
-                        let sum: f64 = map[y..y + 16].iter().map(|line| line[x..x + 16].iter().sum::<f64>()).sum();
-                        largest = largest.max(sum / 256.0);
+                let (height, width) = (16.min(rows * stride), 16.min(columns * stride));
+                for y in 0..=rows * stride - height {
+                    for x in 0..=columns * stride - width {
+                        let lines = map[y..y + height].iter();
+                        let sum: f64 = lines.map(|line| line[x..x + width].iter().sum::<f64>()).sum();
+                        largest = largest.max(sum / (height * width) as f64);
                     }
                 }
                 assert!((largest - f64::from(found[image])).abs() < 1e-5, "{largest} {}", found[image]);

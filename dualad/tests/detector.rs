@@ -20,7 +20,7 @@ use dualad::{Detector, Error, Model, Variant};
 
 mod support;
 
-use support::recipe;
+use support::{recipe, recipe_for};
 
 fn write(folder: &Path, categories: &[Category], train: usize) -> PathBuf {
     let options = Options { size: 64, train, test_good: 2, test_per_defect: 1, categories: categories.into(), seed: 1 };
@@ -105,6 +105,40 @@ fn a_loaded_detector_gives_the_same_bits() {
     assert_eq!((read("README.md"), read("model.safetensors")), (card, parameters));
     loaded.with_calibration(None).save(folder.path()).unwrap();
     assert!(Detector::load(folder.path()).unwrap().calibration().is_none());
+}
+
+/// Tokens of 14 x 14 pixels: an input of 56 x 56. DINOv3 has rotary positions and tokens of 16 x 16 pixels.
+#[test]
+fn a_detector_on_a_vision_transformer_gives_the_same_bits() {
+    let Fixture { data, images, .. } = fixture();
+    for (backbone, side) in [(Backbone::DinoV2Small, 56), (Backbone::DinoV2RegSmall, 56), (Backbone::DinoV3Small, 64)] {
+        let fit = Detector::fit(data).recipe(recipe_for(backbone)).backbone(backbone, Weights::synthetic(4));
+        let fitted = fit.epochs(1).run().unwrap();
+        assert!(fitted.losses.iter().all(|loss| loss.is_finite()), "{backbone}");
+        let folder = tempfile::tempdir().unwrap();
+        fitted.detector.save(folder.path()).unwrap();
+        let loaded = Detector::load(folder.path()).unwrap();
+        assert_eq!(loaded.config().network.token_stride, backbone.token_stride());
+        for path in images.iter().take(3) {
+            let [before, after] = [&fitted.detector, &loaded].map(|detector| detector.inspect(path).unwrap());
+            assert_eq!(before, after, "{backbone}");
+            assert_eq!((before.anomaly_map.height, before.anomaly_map.width), (side, side));
+            assert!(before.image_score > 0.0 && before.image_score.is_finite());
+        }
+
+        // A changed configuration.
+        let path = folder.path().join("config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let stride = r#""token_stride": 14,"#;
+        if side == 56 {
+            assert!(text.contains(stride));
+            std::fs::write(&path, text.replace(stride, r#""token_stride": 16,"#)).unwrap();
+            let error = Detector::load(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("14 pixels") && error.contains("config.json was changed"), "{error}");
+        } else {
+            assert!(!text.contains("token_stride"), "the usual one is not written");
+        }
+    }
 }
 
 #[test]
@@ -403,6 +437,10 @@ fn training_errors_name_their_cause() {
     assert!(error(Detector::fit(data).recipe(recipe()).hold_out(f64::NAN)).contains("hold_out"));
     let wrong = Detector::fit(data).recipe(recipe()).backbone(Backbone::ResNet18, Weights::synthetic(0));
     assert!(error(wrong).contains("448"));
+    let mut wrong = recipe_for(Backbone::DinoV2Small);
+    wrong.network = wrong.network.with_token_stride(16);
+    let wrong = error(Detector::fit(data).recipe(wrong).backbone(Backbone::DinoV2Small, Weights::synthetic(0)));
+    assert!(wrong.contains("network.token_stride") && wrong.contains("14 pixels"), "{wrong}");
     assert!(error(Detector::fit("/no/such/folder")).contains("/no/such/folder"));
     // Without held-out images there are no thresholds.
     let fitted = Detector::fit(data).recipe(recipe()).epochs(1).hold_out(0.0).run().unwrap();

@@ -72,7 +72,7 @@ pub(crate) fn check(path: &Path, device: &Device, progress: &dyn Fn(&str)) -> Re
             return Err(format!("{name} has {} stages, the goldens {}", maps.len(), model.stages.len()).into());
         }
         let used = backbone.default_stages();
-        let tokens = aggregate(&maps[..used.len()], &used, [224, 224])?;
+        let tokens = aggregate(&maps[..used.len()], &used, [224, 224], backbone.token_stride())?;
         // The goldens keep the paper's [batch, channels, 14, 14].
         let aggregated = tokens.transpose(1, 2)?.reshape((goldens.batch, (), 14, 14))?;
         errors.insert(format!("{name}.aggregated"), model.aggregated.error(&aggregated)?);

@@ -114,8 +114,33 @@ def vit(name):
     return model, forward, [16] * 4, 4
 
 
+def dino(name, side=None):
+    """DINOv2 and DINOv3 as timm runs them for images of any size, or of one size with the positions interpolated in advance."""
+    model = load(timm.create_model(name, pretrained=False, dynamic_img_size=True))
+    if side:
+        model.set_input_size((side, side))
+        state = model.state_dict()
+        model = timm.create_model(name, pretrained=False, img_size=side, dynamic_img_size=False)
+        model.load_state_dict(state)
+        model.eval()
+    patch = model.patch_embed.patch_size[0]
+    depth = len(model.blocks)
+    last = [depth * stage // 4 - 1 for stage in (1, 2, 3, 4)]
+
+    def forward(x):
+        indices = [index for index in last if index < len(model.blocks)]
+        return model.forward_intermediates(x, indices=indices, intermediates_only=True)
+
+    return model, forward, [patch] * 4, 3
+
+
 def aggregate(maps, strides):
-    """Aggregates stages as in the paper: resizes all to the finest stride, concatenates them, and pools to stride 16."""
+    """Aggregates stages as in the paper: resizes all to the finest stride, concatenates them, and pools to stride 16.
+
+    A vision transformer's maps all have the stride of its patch, which is then the tokens'.
+    """
+    if len(set(strides)) == 1:
+        return torch.cat(maps, 1).flatten(2).transpose(1, 2)
     finest = min(strides[0], 16)
     size = maps[0].shape[-2] * strides[0] // finest, maps[0].shape[-1] * strides[0] // finest
     joined = torch.cat([F.interpolate(m, size=size, mode="nearest") for m in maps], 1)
@@ -143,8 +168,16 @@ MODELS = {
     "efficientnet-b4": lambda: efficientnet("tf_efficientnet_b4"),
     "efficientnet-b4-timm": lambda: efficientnet("efficientnet_b4"),
     "vit-small-dino": lambda: vit("vit_small_patch16_224.dino"),
+    **{
+        f"{name}-{size}": lambda size=size, network=network: dino(f"vit_{size}_{network}")
+        for name, network in [
+            ("dinov2", "patch14_dinov2"), ("dinov2-reg", "patch14_reg4_dinov2"), ("dinov3", "patch16_dinov3")]
+        for size in ("small", "base", "large")
+    },
 }
 SIZES = [(64, 96), (80, 48)]
+# The last size of patch 14 shrinks the grid of the learned positions in one direction and enlarges it in the other.
+DINO_SIZES = {14: [(224, 224), (70, 98), (28, 546)], 16: [(224, 224), (80, 112)]}
 
 
 def main():
@@ -153,7 +186,7 @@ def main():
     for name, make in MODELS.items():
         model, forward, strides, used = make()
         cases = []
-        for height, width in SIZES:
+        for height, width in DINO_SIZES[strides[0]] if name.startswith("dino") else SIZES:
             with torch.no_grad():
                 maps = forward(synthetic("input", (BATCH, 3, height, width)))
             tokens = aggregate(maps[:used], strides[:used])

@@ -3,6 +3,7 @@
 mod interface;
 mod packed;
 mod plain;
+mod position;
 
 pub(crate) use interface::Engine;
 pub(crate) use packed::PackedEngine;

@@ -2,6 +2,8 @@
 //! its bias, residual and activation, and buffers are kept from call to call. To candle it is one operation from images to
 //! maps, or to tokens.
 
+use std::convert::Infallible;
+
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
     self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, ConvArgs, ConvShape, Convolution, Epilogue,
@@ -10,11 +12,15 @@ use dualad_kernels::{
 use rayon::prelude::*;
 
 use crate::engine::interface::Engine;
+use crate::engine::position::{Embedding, PerGrid, Rotations};
 use crate::error::Result;
 use crate::input::prepare;
-use crate::network::{Conv, Network, Op, Value, ValueShape, vit};
-use crate::stage::{Stage, TOKEN_STRIDE};
+use crate::network::{Conv, Network, Op, Value, ValueShape};
+use crate::stage::Stage;
 use crate::weights::{Affine, LayerWeights};
+
+/// The rows of tokens that a task normalizes or rotates.
+const ROWS: usize = 64;
 
 /// The image side that each convolution's method is chosen for.
 const TYPICAL_SIDE: usize = 224;
@@ -37,9 +43,10 @@ enum PackedOp {
     Conv { args: Conv, convolution: Convolution },
     MaxPool { kernel: usize, stride: usize, padding: usize },
     SqueezeExcite { channels: usize, reduced: usize, reduce: Packed, expand: Packed },
-    Embed { channels: usize, grid: usize, class: Vec<f32>, position: Vec<f32> },
+    Embed { channels: usize, embedding: Embedding, positions: PerGrid<Option<Vec<f32>>> },
     LayerNorm { channels: usize, eps: f64, affine: Affine },
     Linear { in_channels: usize, out_channels: usize, activation: Activation, weights: Packed },
+    Rotary { channels: usize, heads: usize, temperature: f64, rotations: PerGrid<Rotations> },
     SelfAttention { channels: usize, heads: usize },
     TokensToMap { channels: usize },
 }
@@ -61,13 +68,17 @@ impl PackedOp {
                 let (reduce, expand) = (packed(weights.affine(), channels), packed(weights.affine(), reduced));
                 Self::SqueezeExcite { channels, reduced, reduce, expand }
             }
-            Op::Embed { channels, grid } => {
-                Self::Embed { channels, grid, class: weights.tensor(), position: weights.tensor() }
+            Op::Embed { channels, registers, position } => {
+                let embedding = Embedding::new(channels, registers, position, &mut weights);
+                Self::Embed { channels, embedding, positions: PerGrid::default() }
             }
             Op::LayerNorm { channels, eps, .. } => Self::LayerNorm { channels, eps, affine: weights.affine() },
             Op::Linear { in_channels, out_channels, activation, .. } => {
                 let weights = packed(weights.affine(), in_channels);
                 Self::Linear { in_channels, out_channels, activation, weights }
+            }
+            Op::Rotary { channels, heads, temperature } => {
+                Self::Rotary { channels, heads, temperature, rotations: PerGrid::default() }
             }
             Op::SelfAttention { channels, heads } => Self::SelfAttention { channels, heads },
             Op::TokensToMap { channels } => Self::TokensToMap { channels },
@@ -83,6 +94,7 @@ impl PackedOp {
             Self::MaxPool { .. }
             | Self::Embed { .. }
             | Self::LayerNorm { .. }
+            | Self::Rotary { .. }
             | Self::SelfAttention { .. }
             | Self::TokensToMap { .. } => Vec::new(),
         }
@@ -186,19 +198,21 @@ impl Run {
                 workspace.release(mean);
                 workspace.release(hidden);
             }
-            PackedOp::Embed { channels, grid, ref class, ref position } => {
-                let position = vit::position_embedding(position, channels, grid, [size.rows, size.columns]);
+            PackedOp::Embed { channels, ref embedding, ref positions } => {
+                let grid = [size.rows, size.columns];
+                let Ok(positions) = positions.get(grid, || Ok::<_, Infallible>(embedding.cells(grid)));
+                let prefix = embedding.prefix();
                 let images = y.chunks_exact_mut(self.output.positions() * channels);
                 for (x, y) in x.chunks_exact(self.input.positions() * channels).zip(images) {
-                    let (first, cells) = y.split_at_mut(channels);
-                    first.copy_from_slice(class);
+                    let (first, cells) = y.split_at_mut(prefix.len());
+                    first.copy_from_slice(prefix);
                     cells.copy_from_slice(x);
-                    y.iter_mut().zip(&position).for_each(|(y, position)| *y += position);
+                    if let Some(positions) = &*positions {
+                        cells.iter_mut().zip(positions).for_each(|(cell, position)| *cell += position);
+                    }
                 }
             }
             PackedOp::LayerNorm { channels, eps, affine: Affine { ref weight, ref bias } } => {
-                /// The rows that a task normalizes.
-                const ROWS: usize = 64;
                 let chunks = y.par_chunks_mut(ROWS * channels).zip(x.par_chunks(ROWS * channels));
                 chunks.for_each(|(y, x)| kernels::norm(x, y, weight, bias, eps as f32));
             }
@@ -209,11 +223,25 @@ impl Run {
                 let epilogue = Epilogue { residual, activation };
                 product(x, Rows::Dense { stride: in_channels }, rows, weights, y, out_channels, epilogue);
             }
+            PackedOp::Rotary { channels, heads, temperature, ref rotations } => {
+                let grid = [size.rows, size.columns];
+                let compute = || Ok::<_, Infallible>(Rotations::new(grid, channels / heads, temperature));
+                let Ok(rotations) = rotations.get(grid, compute);
+                let tokens = self.input.positions();
+                let prefix = tokens - size.rows * size.columns;
+                let rows = y.par_chunks_mut(3 * channels).zip(x.par_chunks(3 * channels)).with_min_len(ROWS);
+                rows.enumerate().for_each(|(row, (y, x))| {
+                    y.copy_from_slice(x);
+                    if let Some(cell) = (row % tokens).checked_sub(prefix) {
+                        rotations.rotate(cell, &mut y[..2 * channels]);
+                    }
+                });
+            }
             PackedOp::SelfAttention { channels, heads } => self.attend(x, y, channels, heads, workspace),
             PackedOp::TokensToMap { channels } => {
                 let images = y.chunks_exact_mut(self.output.positions() * channels);
                 for (x, y) in x.chunks_exact(self.input.positions() * channels).zip(images) {
-                    y.copy_from_slice(&x[channels..]);
+                    y.copy_from_slice(&x[x.len() - y.len()..]);
                 }
             }
         }
@@ -229,8 +257,12 @@ impl Run {
 }
 
 impl Engine for PackedEngine {
+    fn token_stride(&self) -> usize {
+        self.network.token_stride()
+    }
+
     fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
-        let images = prepare(images, &Device::Cpu, DType::F32)?;
+        let images = prepare(images, &Device::Cpu, DType::F32, self.token_stride())?;
         let (batch, _, height, width) = images.dims4()?;
         let shapes = self.network.shapes(height, width)?;
         let flat = images.apply_op1_no_bwd(&Maps(self))?;
@@ -247,7 +279,7 @@ impl Engine for PackedEngine {
     }
 
     fn tokens(&self, images: &Tensor, stages: &[Stage]) -> Result<Tensor> {
-        let images = prepare(images, &Device::Cpu, DType::F32)?;
+        let images = prepare(images, &Device::Cpu, DType::F32, self.token_stride())?;
         Ok(images.apply_op1_no_bwd(&Tokens { engine: self, stages })?)
     }
 }
@@ -298,18 +330,19 @@ impl CustomOp1 for Tokens<'_> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> CandleResult<(CpuStorage, TensorShape)> {
         let (images, size) = images(storage, layout)?;
-        let grid = [size.rows / TOKEN_STRIDE, size.columns / TOKEN_STRIDE];
+        let token_stride = self.engine.token_stride();
+        let grid = [size.rows / token_stride, size.columns / token_stride];
         let (count, width) = (grid[0] * grid[1], self.stages.iter().map(|stage| stage.channels).sum::<usize>());
         let mut tokens = vec![0.0f32; size.batch * count * width];
         let mut first = 0;
         let read = |index: usize, map: &[f32], shape: ValueShape| {
             let Stage { channels, stride, .. } = self.stages[index];
             let map_size = map_size(shape, size.batch);
-            if stride <= TOKEN_STRIDE {
-                let side = TOKEN_STRIDE / stride;
+            if stride <= token_stride {
+                let side = token_stride / stride;
                 kernels::mean_pool_into(map, map_size, channels, side, &mut tokens, first, width);
             } else {
-                let scale = stride / TOKEN_STRIDE;
+                let scale = stride / token_stride;
                 for (index, token) in tokens.chunks_exact_mut(width).enumerate() {
                     let (image, cell) = (index / count, index % count);
                     let (row, column) = (cell / grid[1] / scale, cell % grid[1] / scale);

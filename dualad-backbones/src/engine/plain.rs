@@ -4,9 +4,10 @@ use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use dualad_kernels::Activation;
 
 use crate::engine::interface::Engine;
+use crate::engine::position::{Embedding, PerGrid, Rotations};
 use crate::error::Result;
 use crate::input::prepare;
-use crate::network::{Conv, Network, Op, Value, ValueShape, vit};
+use crate::network::{Conv, Network, Op, Value, ValueShape};
 use crate::weights::{Affine, LayerWeights};
 
 /// Executes a network with candle's operations.
@@ -44,12 +45,12 @@ enum PlainOp {
         reduce: Tensors,
         expand: Tensors,
     },
-    /// The class token is `[1, 1, channels]`; the position embedding stays in f32 for interpolation.
+    /// The tokens before the grid are `[1, prefix, channels]`, the positions of a grid `[1, rows * columns, channels]`.
     Embed {
         channels: usize,
-        grid: usize,
-        class: Tensor,
-        position: Vec<f32>,
+        prefix: Tensor,
+        embedding: Embedding,
+        positions: PerGrid<Option<Tensor>>,
     },
     LayerNorm {
         eps: f64,
@@ -59,6 +60,13 @@ enum PlainOp {
     Linear {
         activation: Activation,
         tensors: Tensors,
+    },
+    /// The cosines and sines of a grid are `[1, rows * columns, 1, 1, pairs]`.
+    Rotary {
+        channels: usize,
+        heads: usize,
+        temperature: f64,
+        rotations: PerGrid<[Tensor; 2]>,
     },
     SelfAttention {
         channels: usize,
@@ -78,8 +86,12 @@ impl PlainEngine {
 }
 
 impl Engine for PlainEngine {
+    fn token_stride(&self) -> usize {
+        self.network.token_stride()
+    }
+
     fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
-        let images = prepare(images, &self.device, self.dtype)?;
+        let images = prepare(images, &self.device, self.dtype, self.token_stride())?;
         let (_, _, height, width) = images.dims4()?;
         let shapes = self.network.shapes(height, width)?;
         let mut values: Vec<Option<Tensor>> = vec![None; self.last_use.len()];
@@ -130,9 +142,10 @@ impl Place<'_> {
                 reduce: self.tensors(weights.affine(), &[reduced, channels, 1, 1], &[1, reduced, 1, 1])?,
                 expand: self.tensors(weights.affine(), &[channels, reduced, 1, 1], &[1, channels, 1, 1])?,
             },
-            Op::Embed { channels, grid } => {
-                let class = self.tensor(weights.tensor(), &[1, 1, channels])?;
-                PlainOp::Embed { channels, grid, class, position: weights.tensor() }
+            Op::Embed { channels, registers, position } => {
+                let embedding = Embedding::new(channels, registers, position, &mut weights);
+                let prefix = self.tensor(embedding.prefix().to_vec(), &[1, 1 + registers, channels])?;
+                PlainOp::Embed { channels, prefix, embedding, positions: PerGrid::default() }
             }
             Op::LayerNorm { channels, eps, .. } => {
                 PlainOp::LayerNorm { eps, tensors: self.tensors(weights.affine(), &[channels], &[channels])? }
@@ -141,6 +154,9 @@ impl Place<'_> {
                 let shape = [out_channels, in_channels];
                 let Tensors { weight, bias } = self.tensors(weights.affine(), &shape, &[out_channels])?;
                 PlainOp::Linear { activation, tensors: Tensors { weight: weight.t()?.contiguous()?, bias } }
+            }
+            Op::Rotary { channels, heads, temperature } => {
+                PlainOp::Rotary { channels, heads, temperature, rotations: PerGrid::default() }
             }
             Op::SelfAttention { channels, heads } => PlainOp::SelfAttention { channels, heads },
             Op::TokensToMap { .. } => PlainOp::TokensToMap,
@@ -170,13 +186,18 @@ impl PlainOp {
                 let gate = conv2d(&hidden, &expand.weight, 0, 1, 1)?.broadcast_add(&expand.bias)?;
                 x.broadcast_mul(&candle_nn::ops::sigmoid(&gate)?)
             }
-            Self::Embed { channels, grid, ref class, ref position } => {
+            Self::Embed { channels, ref prefix, ref embedding, ref positions } => {
                 let (batch, _, rows, columns) = x.dims4()?;
-                let position = vit::position_embedding(position, channels, grid, [rows, columns]);
-                let position = Tensor::from_vec(position, (1, 1 + rows * columns, channels), x.device())?;
-                let cells = x.flatten_from(2)?.transpose(1, 2)?;
-                let tokens = Tensor::cat(&[&class.expand((batch, 1, channels))?, &cells], 1)?;
-                tokens.broadcast_add(&position.to_dtype(dtype)?)
+                let positions = positions.get([rows, columns], || {
+                    let Some(positions) = embedding.cells([rows, columns]) else { return Ok(None) };
+                    let positions = Tensor::from_vec(positions, (1, rows * columns, channels), x.device())?;
+                    positions.to_dtype(dtype).map(Some)
+                })?;
+                let mut cells = x.flatten_from(2)?.transpose(1, 2)?;
+                if let Some(positions) = &*positions {
+                    cells = cells.broadcast_add(positions)?;
+                }
+                Tensor::cat(&[&prefix.expand((batch, prefix.dim(1)?, channels))?, &cells], 1)
             }
             Self::LayerNorm { eps, tensors: Tensors { ref weight, ref bias } } => {
                 // candle's fused layer norm has no backward pass, which a frozen network does not need.
@@ -190,12 +211,27 @@ impl PlainOp {
                     None => Ok(y),
                 }
             }
+            Self::Rotary { channels, heads, temperature, ref rotations } => {
+                let ValueShape::Tokens { prefix, rows, columns, .. } = output else {
+                    candle_core::bail!("rotated tokens cannot have the shape {output:?}");
+                };
+                let rotations = rotations.get([rows, columns], || {
+                    let Rotations { pairs, cosines, sines } =
+                        Rotations::new([rows, columns], channels / heads, temperature);
+                    let tensor = |values| {
+                        Tensor::from_vec(values, (1, rows * columns, 1, 1, pairs), x.device())?.to_dtype(dtype)
+                    };
+                    Ok::<_, candle_core::Error>([tensor(cosines)?, tensor(sines)?])
+                })?;
+                rotate(x, channels, heads, prefix, &rotations)
+            }
             Self::SelfAttention { channels, heads } => attend(x, channels, heads),
             Self::TokensToMap => {
                 let ValueShape::Map { channels, rows, columns } = output else {
                     candle_core::bail!("a token map cannot have the shape {output:?}");
                 };
-                let cells = x.narrow(1, 1, rows * columns)?.transpose(1, 2)?;
+                let cells = rows * columns;
+                let cells = x.narrow(1, x.dim(1)?.saturating_sub(cells), cells)?.transpose(1, 2)?;
                 cells.reshape((x.dim(0)?, channels, rows, columns))
             }
         }
@@ -231,6 +267,28 @@ fn conv2d(x: &Tensor, weight: &Tensor, padding: usize, stride: usize, groups: us
         return x.conv2d(&weight, padding, stride, 1, groups)?.to_dtype(dtype);
     }
     x.conv2d(weight, padding, stride, 1, groups)
+}
+
+/// Rotates q and k of the tokens after the first `prefix` in `[batch, tokens, 3 * channels]`.
+fn rotate(
+    qkv: &Tensor,
+    channels: usize,
+    heads: usize,
+    prefix: usize,
+    [cosines, sines]: &[Tensor; 2],
+) -> CandleResult<Tensor> {
+    let (batch, tokens, _) = qkv.dims3()?;
+    let cells = tokens - prefix;
+    let qk = qkv.narrow(2, 0, 2 * channels)?;
+    let pairs = qk.narrow(1, prefix, cells)?.reshape((batch, cells, 2 * heads, 2, channels / heads / 2))?;
+    let (first, second) = (pairs.narrow(3, 0, 1)?, pairs.narrow(3, 1, 1)?);
+    let rotated = [
+        (first.broadcast_mul(cosines)? - second.broadcast_mul(sines)?)?,
+        (second.broadcast_mul(cosines)? + first.broadcast_mul(sines)?)?,
+    ];
+    let rotated = Tensor::cat(&rotated, 3)?.reshape((batch, cells, 2 * channels))?;
+    let qk = Tensor::cat(&[&qk.narrow(1, 0, prefix)?, &rotated], 1)?;
+    Tensor::cat(&[&qk, &qkv.narrow(2, 2 * channels, channels)?], 2)
 }
 
 /// Returns the softmax attention of all heads over `[batch, tokens, 3 * channels]`, where q, k and v are side by side.

@@ -31,7 +31,7 @@ use rayon::prelude::*;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::input::prepare;
-use crate::stage::Stage;
+use crate::stage::{Stage, TOKEN_STRIDE};
 use morlet::{Morlet, ORIENTATIONS};
 use plane::Plane;
 
@@ -134,7 +134,7 @@ fn append(map: &mut Vec<f32>, plane: &Plane, f: impl Fn(f32) -> f32) {
 
 impl Engine for FilterBank {
     fn run(&self, images: &Tensor) -> Result<Vec<Tensor>> {
-        let images = prepare(images, &Device::Cpu, DType::F32)?;
+        let images = prepare(images, &Device::Cpu, DType::F32, TOKEN_STRIDE)?;
         let (batch, channels, rows, columns) = images.dims4()?;
         let values: Vec<f32> = images.flatten_all()?.to_vec1()?;
         let images = values.par_chunks_exact(channels * rows * columns);

@@ -5,6 +5,7 @@ use dualad_kernels::Activation;
 
 use crate::network::graph::{Builder, Network, Value};
 use crate::network::op::{Conv, Op, Padding, Parameter};
+use crate::stage::TOKEN_STRIDE;
 
 /// The configuration of a variant.
 pub(crate) struct Config {
@@ -48,7 +49,7 @@ const ROWS: [Row; 7] = [
 ];
 
 pub(crate) fn describe(config: &Config) -> Network {
-    let mut net = Builder::new(config.name);
+    let mut net = Builder::new(config.name, TOKEN_STRIDE);
     let stem = config.conv("conv_stem", "bn1", 3, STEM, 3).stride(2).activation(Activation::Silu);
     let mut x = net.push(Op::Conv(stem), Value::IMAGE, None);
     let (mut channels, mut stride) = (STEM, 2);

@@ -34,6 +34,7 @@ pub(crate) struct Layer {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Network {
     name: &'static str,
+    token_stride: usize,
     layers: Vec<Layer>,
     stages: Vec<(Stage, Value)>,
     head: Vec<Parameter>,
@@ -43,6 +44,11 @@ impl Network {
     /// Returns the backbone's name.
     pub(crate) fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Returns the side of a token in pixels.
+    pub(crate) fn token_stride(&self) -> usize {
+        self.token_stride
     }
 
     /// Returns the layers. Layer `i` computes value `i + 1`.
@@ -128,19 +134,20 @@ impl Network {
             }
         }
         let stages = outputs.into_iter().map(|(stage, value)| (stage, renumbered[value.index()])).collect();
-        Ok(Self { name: self.name, layers, stages, head: Vec::new() })
+        Ok(Self { name: self.name, token_stride: self.token_stride, layers, stages, head: Vec::new() })
     }
 
     /// Returns the shape of every value for an input of `height` x `width` pixels: the image first, then each layer's output.
     ///
     /// # Errors
-    /// [`Error::InputSize`] if a side is not a positive multiple of 16.
+    /// [`Error::InputSize`] if a side is not a positive multiple of [`Self::token_stride`].
     pub(crate) fn shapes(&self, height: usize, width: usize) -> Result<Vec<ValueShape>> {
-        check_input_size(height, width)?;
+        let token_stride = self.token_stride;
+        check_input_size(height, width, token_stride)?;
         let mut shapes = vec![ValueShape::Map { channels: 3, rows: height, columns: width }];
         for layer in &self.layers {
             let shape = layer.op.output_shape(shapes[layer.input.index()]);
-            shapes.push(shape.ok_or(Error::InputSize { height, width })?);
+            shapes.push(shape.ok_or(Error::InputSize { height, width, token_stride })?);
         }
         Ok(shapes)
     }
@@ -179,8 +186,8 @@ pub(crate) fn choose_stages(available: &[Stage], wanted: &[usize], backbone: &'s
 pub(crate) struct Builder(Network);
 
 impl Builder {
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self(Network { name, layers: Vec::new(), stages: Vec::new(), head: Vec::new() })
+    pub(crate) fn new(name: &'static str, token_stride: usize) -> Self {
+        Self(Network { name, token_stride, layers: Vec::new(), stages: Vec::new(), head: Vec::new() })
     }
 
     pub(crate) fn push(&mut self, op: Op, input: Value, residual: Option<Value>) -> Value {
@@ -221,7 +228,7 @@ mod tests {
     #[test]
     fn shapes_of_enormous_images_do_not_panic() {
         for backbone in Backbone::ALL.into_iter().filter(|backbone| backbone.has_weights()) {
-            for side in [1 << 20, 1 << 40, usize::MAX & !15] {
+            for side in [14 << 20, 1 << 20, 1 << 40, 14 << 40, usize::MAX & !15, usize::MAX / 14 * 14] {
                 let _ = backbone.network().unwrap().shapes(side, side);
             }
         }

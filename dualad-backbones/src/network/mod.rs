@@ -7,4 +7,4 @@ pub(crate) mod resnet;
 pub(crate) mod vit;
 
 pub(crate) use graph::{Network, Value, choose_stages};
-pub(crate) use op::{BatchNorm, Conv, Op, Parameter, ValueShape};
+pub(crate) use op::{BatchNorm, Conv, Learned, Op, Parameter, Resampling, ValueShape};

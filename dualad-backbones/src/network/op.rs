@@ -124,14 +124,15 @@ pub(crate) enum Op {
         /// The channels between the two 1x1 convolutions.
         reduced: usize,
     },
-    /// The class token and a map's cells, row by row, plus the position embedding: `[1 + rows * columns, channels]`.
-    ///
-    /// The position embedding is learned for a square grid. For any other grid it is interpolated as in DINO.
+    /// The class token, the registers and a map's cells, row by row, plus the position embedding:
+    /// `[1 + registers + rows * columns, channels]`.
     Embed {
         /// The channels of a token.
         channels: usize,
-        /// The side of the grid that the position embedding was learned for.
-        grid: usize,
+        /// The number of registers.
+        registers: usize,
+        /// The learned position embedding, or `None` where attention rotates q and k instead ([`Op::Rotary`]).
+        position: Option<Learned>,
     },
     /// A layer norm over channels.
     LayerNorm {
@@ -142,17 +143,32 @@ pub(crate) enum Op {
         /// The constant added to the variance.
         eps: f64,
     },
-    /// A linear layer: `act(x W^T + b) + residual`. Unlike a convolution's, its residual is added after the activation; no linear
-    /// layer here has both.
+    /// A linear layer: `scale * act(x W^T + b) + residual`. Unlike a convolution's, its residual is added after the activation; no
+    /// linear layer here has an activation and one of the others. The scale is folded into the weight and the bias when weights
+    /// are loaded.
     Linear {
         /// The key prefix of `weight` and `bias`.
         key: String,
+        /// True if the file holds a bias. Without one it is zero.
+        bias: bool,
+        /// The key of the layer scale, one factor for each output channel (Touvron et al., ICCV 2021).
+        scale: Option<String>,
         /// The channels of the input.
         in_channels: usize,
         /// The channels of the output.
         out_channels: usize,
         /// The activation of the product.
         activation: Activation,
+    },
+    /// Rotary position embedding (Su et al., 2021) of q and k in `[q | k | v]`, in the variant of DINOv3. The tokens before the grid
+    /// are not rotated.
+    Rotary {
+        /// The channels of q, of k and of v.
+        channels: usize,
+        /// The number of heads.
+        heads: usize,
+        /// The base of the periods.
+        temperature: f64,
     },
     /// Multi-head self-attention. The input's channels are `[q | k | v]`.
     SelfAttention {
@@ -161,11 +177,33 @@ pub(crate) enum Op {
         /// The number of heads.
         heads: usize,
     },
-    /// The tokens without the class token, as a map.
+    /// The tokens of the grid, as a map.
     TokensToMap {
         /// The channels of a token.
         channels: usize,
     },
+}
+
+/// A position embedding that was learned for a square grid. For any other grid it is interpolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Learned {
+    /// The side of the grid.
+    pub(crate) grid: usize,
+    /// True if the class token has a position, which is the first.
+    pub(crate) class: bool,
+    /// The interpolation.
+    pub(crate) resampling: Resampling,
+}
+
+/// The interpolation of a position embedding. Both have half-pixel centers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resampling {
+    /// That of DINO's `interpolate_pos_encoding`: bicubic with a = -0.75 and clamped borders, at the scale `(rows + 0.1) / grid`. DINO
+    /// adds 0.1 against rounding errors, which shifts every coordinate slightly.
+    Dino,
+    /// That of timm's `resample_abs_pos_embed`: bicubic with a = -0.5, widened by the scale where it shrinks the grid
+    /// (`antialias=True`), and normalized at the borders.
+    Antialiased,
 }
 
 /// The shape of one image's value.
@@ -180,8 +218,10 @@ pub(crate) enum ValueShape {
         /// The columns.
         columns: usize,
     },
-    /// Tokens `[1 + rows * columns, channels]`: the class token, then the grid row by row.
+    /// Tokens `[prefix + rows * columns, channels]`: the class token and the registers, then the grid row by row.
     Tokens {
+        /// The number of tokens before the grid.
+        prefix: usize,
         /// The channels.
         channels: usize,
         /// The rows of the grid.
@@ -196,7 +236,7 @@ impl ValueShape {
     pub(crate) const fn positions(self) -> usize {
         match self {
             Self::Map { rows, columns, .. } => rows.saturating_mul(columns),
-            Self::Tokens { rows, columns, .. } => rows.saturating_mul(columns).saturating_add(1),
+            Self::Tokens { prefix, rows, columns, .. } => rows.saturating_mul(columns).saturating_add(prefix),
         }
     }
 
@@ -215,7 +255,7 @@ pub(crate) struct Parameter {
     pub(crate) key: String,
     /// The shape.
     pub(crate) shape: Vec<usize>,
-    /// False for the running statistics of a batch norm, which are not counted as parameters.
+    /// False for tensors that are not counted as parameters, such as the running statistics of a batch norm.
     pub(crate) trainable: bool,
 }
 
@@ -224,8 +264,8 @@ impl Parameter {
         Self { key: key.into(), shape: shape.to_vec(), trainable: true }
     }
 
-    fn buffer(key: String, shape: &[usize]) -> Self {
-        Self { key, shape: shape.to_vec(), trainable: false }
+    pub(crate) fn buffer(key: impl Into<String>, shape: &[usize]) -> Self {
+        Self { key: key.into(), shape: shape.to_vec(), trainable: false }
     }
 
     /// Returns the number of elements.
@@ -261,19 +301,34 @@ impl Op {
                 Parameter::new(format!("{key}.conv_expand.weight"), &[*channels, *reduced, 1, 1]),
                 Parameter::new(format!("{key}.conv_expand.bias"), &[*channels]),
             ],
-            Self::Embed { channels, grid } => vec![
-                Parameter::new("cls_token", &[1, 1, *channels]),
-                Parameter::new("pos_embed", &[1, grid.saturating_mul(*grid).saturating_add(1), *channels]),
-            ],
+            Self::Embed { channels, registers, position } => {
+                let mut parameters = vec![Parameter::new("cls_token", &[1, 1, *channels])];
+                if *registers > 0 {
+                    parameters.push(Parameter::new("reg_token", &[1, *registers, *channels]));
+                }
+                if let Some(Learned { grid, class, .. }) = position {
+                    let count = grid.saturating_mul(*grid).saturating_add(usize::from(*class));
+                    parameters.push(Parameter::new("pos_embed", &[1, count, *channels]));
+                }
+                parameters
+            }
             Self::LayerNorm { key, channels, .. } => vec![
                 Parameter::new(format!("{key}.weight"), &[*channels]),
                 Parameter::new(format!("{key}.bias"), &[*channels]),
             ],
-            Self::Linear { key, in_channels, out_channels, .. } => vec![
-                Parameter::new(format!("{key}.weight"), &[*out_channels, *in_channels]),
-                Parameter::new(format!("{key}.bias"), &[*out_channels]),
-            ],
-            Self::MaxPool { .. } | Self::SelfAttention { .. } | Self::TokensToMap { .. } => Vec::new(),
+            Self::Linear { key, bias, scale, in_channels, out_channels, .. } => {
+                let mut parameters = vec![Parameter::new(format!("{key}.weight"), &[*out_channels, *in_channels])];
+                if *bias {
+                    parameters.push(Parameter::new(format!("{key}.bias"), &[*out_channels]));
+                }
+                if let Some(key) = scale {
+                    parameters.push(Parameter::new(key, &[*out_channels]));
+                }
+                parameters
+            }
+            Self::MaxPool { .. } | Self::Rotary { .. } | Self::SelfAttention { .. } | Self::TokensToMap { .. } => {
+                Vec::new()
+            }
         }
     }
 
@@ -303,27 +358,30 @@ impl Op {
             {
                 input
             }
-            (Self::Embed { channels: expected, .. }, ValueShape::Map { channels, rows, columns })
+            (Self::Embed { channels: expected, registers, .. }, ValueShape::Map { channels, rows, columns })
                 if channels == *expected =>
             {
-                ValueShape::Tokens { channels, rows, columns }
+                ValueShape::Tokens { prefix: 1 + registers, channels, rows, columns }
             }
             (Self::LayerNorm { channels: expected, .. }, ValueShape::Tokens { channels, .. })
                 if channels == *expected =>
             {
                 input
             }
-            (Self::Linear { in_channels, out_channels, .. }, ValueShape::Tokens { channels, rows, columns })
-                if channels == *in_channels =>
-            {
-                ValueShape::Tokens { channels: *out_channels, rows, columns }
-            }
-            (Self::SelfAttention { channels: expected, .. }, ValueShape::Tokens { channels, rows, columns })
+            (
+                Self::Linear { in_channels, out_channels, .. },
+                ValueShape::Tokens { prefix, channels, rows, columns },
+            ) if channels == *in_channels => ValueShape::Tokens { prefix, channels: *out_channels, rows, columns },
+            (Self::Rotary { channels: expected, .. }, ValueShape::Tokens { channels, .. })
                 if channels == 3 * expected =>
             {
-                ValueShape::Tokens { channels: *expected, rows, columns }
+                input
             }
-            (Self::TokensToMap { channels: expected }, ValueShape::Tokens { channels, rows, columns })
+            (
+                Self::SelfAttention { channels: expected, .. },
+                ValueShape::Tokens { prefix, channels, rows, columns },
+            ) if channels == 3 * expected => ValueShape::Tokens { prefix, channels: *expected, rows, columns },
+            (Self::TokensToMap { channels: expected }, ValueShape::Tokens { channels, rows, columns, .. })
                 if channels == *expected =>
             {
                 ValueShape::Map { channels, rows, columns }
@@ -349,7 +407,11 @@ impl Op {
                 product(&[input.positions(), *in_channels, *out_channels])
             }
             Self::SelfAttention { channels, .. } => product(&[2, input.positions(), input.positions(), *channels]),
-            Self::MaxPool { .. } | Self::Embed { .. } | Self::LayerNorm { .. } | Self::TokensToMap { .. } => 0,
+            Self::MaxPool { .. }
+            | Self::Embed { .. }
+            | Self::LayerNorm { .. }
+            | Self::Rotary { .. }
+            | Self::TokensToMap { .. } => 0,
         }
     }
 }

@@ -5,6 +5,7 @@ use dualad_kernels::Activation;
 
 use crate::network::graph::{Builder, Network, Value};
 use crate::network::op::{Conv, Op, Parameter};
+use crate::stage::TOKEN_STRIDE;
 
 /// The configuration of a ResNet.
 pub(crate) struct Config {
@@ -50,7 +51,7 @@ pub(crate) const WIDE_RESNET50_2: Config = Config {
 const CLASSES: usize = 1000;
 
 pub(crate) fn describe(config: &Config) -> Network {
-    let mut net = Builder::new(config.name);
+    let mut net = Builder::new(config.name, TOKEN_STRIDE);
     let stem = conv("conv1", "bn1", 3, 64, 7).stride(2).activation(Activation::Relu);
     let stem = net.push(Op::Conv(stem), Value::IMAGE, None);
     let mut x = net.push(Op::MaxPool { kernel: 3, stride: 2, padding: 1 }, stem, None);

@@ -1,115 +1,175 @@
-//! Vision transformer (Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021) as DINO trained it
-//! (Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021), under timm's key names.
+//! Vision transformers (Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021) under timm's key names, as trained by
+//! - DINO (Caron et al., "Emerging Properties in Self-Supervised Vision Transformers", ICCV 2021);
+//! - DINOv2 (Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TMLR 2024), also with registers (Darcet et
+//!   al., "Vision Transformers Need Registers", ICLR 2024);
+//! - DINOv3 (Simeoni et al., "DINOv3", 2025).
 
 use dualad_kernels::Activation;
 
 use crate::network::graph::{Builder, Network, Value};
-use crate::network::op::{Conv, Op, Padding, Parameter};
+use crate::network::op::{Conv, Learned, Op, Padding, Parameter, Resampling};
 
-/// The configuration of a plain vision transformer.
+/// The configuration of a vision transformer.
 pub(crate) struct Config {
     name: &'static str,
-    channels: usize,
-    heads: usize,
+    size: Size,
     patch: usize,
-    /// The side of the grid that the position embedding was learned for.
-    grid: usize,
-    /// The blocks of each of the four stages.
-    depths: [usize; 4],
+    registers: usize,
+    position: Position,
+    /// The key of each block's two layer scales after `blocks.N.`, or `None` if it has none.
+    layer_scale: Option<[&'static str; 2]>,
+    /// True if the projections to q, k and v have biases.
+    qkv_bias: bool,
+    norm_eps: f64,
+    /// True if files may hold the token that replaced masked patches in training.
+    mask_token: bool,
 }
 
-/// ViT-S/16 at 224 x 224.
-pub(crate) const SMALL_16: Config =
-    Config { name: "vit-small-dino", channels: 384, heads: 6, patch: 16, grid: 14, depths: [3, 3, 3, 3] };
+/// The sizes of vision transformers, S, B and L. A head has 64 channels.
+#[derive(Clone, Copy)]
+pub(crate) enum Size {
+    Small,
+    Base,
+    Large,
+}
 
-const NORM_EPS: f64 = 1e-6;
+#[derive(Clone, Copy)]
+enum Position {
+    Learned(Learned),
+    /// Rotary, with this base of the periods.
+    Rotary(f64),
+}
+
+/// The stages of a vision transformer: groups of the same number of blocks.
+const STAGES: usize = 4;
+
+impl Size {
+    const fn channels(self) -> usize {
+        match self {
+            Self::Small => 384,
+            Self::Base => 768,
+            Self::Large => 1024,
+        }
+    }
+
+    const fn blocks(self) -> usize {
+        match self {
+            Self::Small | Self::Base => 12,
+            Self::Large => 24,
+        }
+    }
+}
+
+/// Returns ViT-S/16 of DINO, learned at 224 x 224.
+pub(crate) const fn dino(name: &'static str) -> Config {
+    Config {
+        name,
+        size: Size::Small,
+        patch: 16,
+        registers: 0,
+        position: Position::Learned(Learned { grid: 14, class: true, resampling: Resampling::Dino }),
+        layer_scale: None,
+        qkv_bias: true,
+        norm_eps: 1e-6,
+        mask_token: false,
+    }
+}
+
+/// Returns a network of DINOv2, learned at 518 x 518.
+pub(crate) const fn dinov2(name: &'static str, size: Size) -> Config {
+    Config {
+        name,
+        size,
+        patch: 14,
+        registers: 0,
+        position: Position::Learned(Learned { grid: 37, class: true, resampling: Resampling::Antialiased }),
+        layer_scale: Some(["ls1.gamma", "ls2.gamma"]),
+        qkv_bias: true,
+        norm_eps: 1e-6,
+        mask_token: true,
+    }
+}
+
+/// Returns a network of DINOv2 with registers. In timm's files, the class token holds the sum with its position.
+pub(crate) const fn dinov2_registers(name: &'static str, size: Size) -> Config {
+    let position = Position::Learned(Learned { grid: 37, class: false, resampling: Resampling::Antialiased });
+    Config { registers: 4, position, ..dinov2(name, size) }
+}
+
+/// Returns a network of DINOv3.
+pub(crate) const fn dinov3(name: &'static str, size: Size) -> Config {
+    Config {
+        name,
+        size,
+        patch: 16,
+        registers: 4,
+        position: Position::Rotary(100.0),
+        layer_scale: Some(["gamma_1", "gamma_2"]),
+        qkv_bias: false,
+        norm_eps: 1e-5,
+        mask_token: false,
+    }
+}
 
 pub(crate) fn describe(config: &Config) -> Network {
-    let &Config { channels, heads, patch, grid, .. } = config;
-    let mut net = Builder::new(config.name);
+    let &Config { size, patch, registers, position, .. } = config;
+    let channels = size.channels();
+    let mut net = Builder::new(config.name, patch);
     let embed = Conv::new("patch_embed.proj", 3, channels, patch).stride(patch).padding(Padding::Symmetric(0));
     let patches = net.push(Op::Conv(embed), Value::IMAGE, None);
-    let mut x = net.push(Op::Embed { channels, grid }, patches, None);
-    let mut block = 0;
-    for depth in config.depths {
-        for _ in 0..depth {
-            let key = format!("blocks.{block}");
-            let y = net.push(layer_norm(&format!("{key}.norm1"), channels), x, None);
-            let y = net.push(linear(&format!("{key}.attn.qkv"), channels, 3 * channels, Activation::Identity), y, None);
-            let y = net.push(Op::SelfAttention { channels, heads }, y, None);
-            x = net.push(linear(&format!("{key}.attn.proj"), channels, channels, Activation::Identity), y, Some(x));
-            let y = net.push(layer_norm(&format!("{key}.norm2"), channels), x, None);
-            let y = net.push(linear(&format!("{key}.mlp.fc1"), channels, 4 * channels, Activation::Gelu), y, None);
-            x = net.push(linear(&format!("{key}.mlp.fc2"), 4 * channels, channels, Activation::Identity), y, Some(x));
-            block += 1;
-        }
-        // The final norm is not applied to any stage (`docs/method.md`, section 2).
-        let map = net.push(Op::TokensToMap { channels }, x, None);
-        net.stage(map, channels, patch);
-    }
-    net.finish(vec![Parameter::new("norm.weight", &[channels]), Parameter::new("norm.bias", &[channels])])
-}
-
-fn layer_norm(key: &str, channels: usize) -> Op {
-    Op::LayerNorm { key: key.into(), channels, eps: NORM_EPS }
-}
-
-fn linear(key: &str, in_channels: usize, out_channels: usize, activation: Activation) -> Op {
-    Op::Linear { key: key.into(), in_channels, out_channels, activation }
-}
-
-/// Returns the position embedding `[1 + rows * columns, channels]` of a grid of `rows` x `columns`, class token first,
-/// interpolated from the one learned for `grid` x `grid`.
-///
-/// The interpolation is that of DINO's `interpolate_pos_encoding`: bicubic with a = -0.75, half-pixel centers and clamped borders.
-/// The scale is `(rows + 0.1) / grid`; DINO adds 0.1 against rounding errors, which shifts every coordinate slightly.
-pub(crate) fn position_embedding(
-    learned: &[f32],
-    channels: usize,
-    grid: usize,
-    [rows, columns]: [usize; 2],
-) -> Vec<f32> {
-    if [rows, columns] == [grid, grid] {
-        return learned.to_vec();
-    }
-    let (class, cells) = learned.split_at(channels);
-    let (vertical, horizontal) = (taps(grid, rows), taps(grid, columns));
-    let mut embedding = class.to_vec();
-    embedding.reserve(rows * columns * channels);
-    let mut sums = vec![0.0f64; channels];
-    for vertical in &vertical {
-        for horizontal in &horizontal {
-            sums.fill(0.0);
-            for (row, row_weight) in vertical {
-                for (column, column_weight) in horizontal {
-                    let start = (row * grid + column) * channels;
-                    for (sum, &cell) in sums.iter_mut().zip(&cells[start..start + channels]) {
-                        *sum += row_weight * column_weight * f64::from(cell);
-                    }
-                }
-            }
-            embedding.extend(sums.iter().map(|&sum| sum as f32));
+    let learned = match position {
+        Position::Learned(learned) => Some(learned),
+        Position::Rotary(_) => None,
+    };
+    let mut x = net.push(Op::Embed { channels, registers, position: learned }, patches, None);
+    let blocks = size.blocks();
+    for block in 0..blocks {
+        x = config.block(&mut net, &format!("blocks.{block}"), x);
+        if (block + 1) % (blocks / STAGES) == 0 {
+            // The final norm is not applied to any stage (`docs/method.md`, section 2).
+            let map = net.push(Op::TokensToMap { channels }, x, None);
+            net.stage(map, channels, patch);
         }
     }
-    embedding
+    let mut head = vec![Parameter::new("norm.weight", &[channels]), Parameter::new("norm.bias", &[channels])];
+    if config.mask_token {
+        head.push(Parameter::buffer("mask_token", &[1, channels]));
+    }
+    net.finish(head)
 }
 
-/// Returns, for each of `to` cells, the four of `from` cells that it interpolates, and their weights.
-fn taps(from: usize, to: usize) -> Vec<[(usize, f64); 4]> {
-    const A: f64 = -0.75;
-    let near = |t: f64| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;
-    let far = |t: f64| ((A * t - 5.0 * A) * t + 8.0 * A) * t - 4.0 * A;
-    let scale = (to as f64 + 0.1) / from as f64;
-    (0..to)
-        .map(|cell| {
-            let position = (cell as f64 + 0.5) / scale - 0.5;
-            let t = position - position.floor();
-            let weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
-            let first = position.floor() as isize - 1;
-            std::array::from_fn(|tap| {
-                let index = (first + tap as isize).clamp(0, from as isize - 1);
-                (index as usize, weights[tap])
-            })
-        })
-        .collect()
+impl Config {
+    fn block(&self, net: &mut Builder, key: &str, x: Value) -> Value {
+        let channels = self.size.channels();
+        let heads = channels / 64;
+        let scale = |index: usize| self.layer_scale.map(|names| format!("{key}.{}", names[index]));
+        let identity = Activation::Identity;
+        let y = net.push(self.layer_norm(&format!("{key}.norm1"), channels), x, None);
+        let qkv = Op::Linear {
+            key: format!("{key}.attn.qkv"),
+            bias: self.qkv_bias,
+            scale: None,
+            in_channels: channels,
+            out_channels: 3 * channels,
+            activation: identity,
+        };
+        let mut y = net.push(qkv, y, None);
+        if let Position::Rotary(temperature) = self.position {
+            y = net.push(Op::Rotary { channels, heads, temperature }, y, None);
+        }
+        let y = net.push(Op::SelfAttention { channels, heads }, y, None);
+        let projection = linear(&format!("{key}.attn.proj"), channels, channels, identity, scale(0));
+        let x = net.push(projection, y, Some(x));
+        let y = net.push(self.layer_norm(&format!("{key}.norm2"), channels), x, None);
+        let y = net.push(linear(&format!("{key}.mlp.fc1"), channels, 4 * channels, Activation::Gelu, None), y, None);
+        net.push(linear(&format!("{key}.mlp.fc2"), 4 * channels, channels, identity, scale(1)), y, Some(x))
+    }
+
+    fn layer_norm(&self, key: &str, channels: usize) -> Op {
+        Op::LayerNorm { key: key.into(), channels, eps: self.norm_eps }
+    }
+}
+
+fn linear(key: &str, in_channels: usize, out_channels: usize, activation: Activation, scale: Option<String>) -> Op {
+    Op::Linear { key: key.into(), bias: true, scale, in_channels, out_channels, activation }
 }

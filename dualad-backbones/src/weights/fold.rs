@@ -1,4 +1,4 @@
-//! Reading of a network's weights, with batch norms folded into the convolutions before them.
+//! Reading of a network's weights, with batch norms and layer scales folded into the layers before them.
 
 use candle_core::DType;
 use half::f16;
@@ -15,7 +15,7 @@ pub(crate) struct Affine {
 }
 
 /// The weights of one layer, each row-major and taken once: those of [`Op::parameters`] in their order, with the batch norm of a
-/// convolution folded into its weight and bias.
+/// convolution and the scale of a linear layer folded into its weight and bias.
 #[derive(Debug)]
 pub(crate) struct LayerWeights(std::vec::IntoIter<Vec<f32>>);
 
@@ -50,11 +50,30 @@ pub(crate) fn fold(network: &Network, reader: &dyn Reader, dtype: DType) -> Resu
 /// Reads the tensors of an operation.
 fn tensors(op: &Op, reader: &dyn Reader) -> Result<Vec<Vec<f32>>, WeightsError> {
     let read = op.parameters().iter().map(|parameter| reader.read(parameter)).collect::<Result<Vec<_>, _>>()?;
-    let Op::Conv(Conv { norm: Some(norm), .. }) = op else { return Ok(read) };
     let mut read = LayerWeights(read.into_iter());
     let mut next = || read.tensor();
-    let Affine { weight, bias } = fold_batch_norm(next(), norm, &next(), &next(), &next(), &next());
+    let Affine { weight, bias } = match *op {
+        Op::Conv(Conv { norm: Some(ref norm), .. }) => {
+            fold_batch_norm(next(), norm, &next(), &next(), &next(), &next())
+        }
+        Op::Linear { bias, ref scale, out_channels, .. } => {
+            let weight = next();
+            let bias = if bias { next() } else { vec![0.0; out_channels] };
+            if scale.is_some() { fold_scale(weight, bias, &next()) } else { Affine { weight, bias } }
+        }
+        _ => return Ok(read.0.collect()),
+    };
     Ok(vec![weight, bias])
+}
+
+/// Returns `scale * (W x + b)` as one linear layer.
+fn fold_scale(mut weight: Vec<f32>, mut bias: Vec<f32>, scale: &[f32]) -> Affine {
+    let inputs = weight.len() / scale.len().max(1);
+    for ((row, bias), &scale) in weight.chunks_mut(inputs.max(1)).zip(&mut bias).zip(scale) {
+        row.iter_mut().for_each(|value| *value *= scale);
+        *bias *= scale;
+    }
+    Affine { weight, bias }
 }
 
 /// Returns `gamma * (conv(x) - mean) / sqrt(var + eps) + beta` as one convolution, computed in f64 and rounded once.

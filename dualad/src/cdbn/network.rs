@@ -254,8 +254,8 @@ impl DualAd {
             self.error_std.as_ref().map_or(Ok(x.clone()), |error_std| error_std.apply(&x))
         };
         let (tokens, reconstruction) = (standard(tokens)?, standard(reconstruction)?);
-        let DualAdConfig { stage_channels, combination, grid, .. } = &self.config;
-        Ok(score(&tokens, &reconstruction, stage_channels, *combination, *grid)?)
+        let DualAdConfig { stage_channels, combination, grid, token_stride, .. } = &self.config;
+        Ok(score(&tokens, &reconstruction, stage_channels, *combination, *grid, *token_stride)?)
     }
 
     /// Returns the reconstruction of tokens `[batch, tokens, channels]`, without jitter and dropout, minus the tokens. The

@@ -9,7 +9,7 @@ use dualad_backbones::{
     HubFile,
     hub::{Hub, HubError},
 };
-use dualad_backbones::{Provenance, TOKEN_STRIDE, Weights, WeightsSource};
+use dualad_backbones::{Provenance, Weights, WeightsSource};
 use dualad_data::image::Limits;
 use dualad_store::{self as store, Transaction};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -339,13 +339,20 @@ impl DetectorBuilder {
             );
             return Err(Error::model(name, reason));
         }
+        let (token_stride, found) = (config.network.token_stride, config.backbone.token_stride());
+        if token_stride != found {
+            let reason = format!(
+                "its backbone's tokens have {found} pixels a side, and its network's {token_stride}; config.json was changed"
+            );
+            return Err(Error::model(name, reason));
+        }
         let [rows, columns] = config.network.grid;
         let preprocess = config.input.preprocess()?;
         if [preprocess.height() as usize, preprocess.width() as usize]
-            != [rows, columns].map(|tokens| tokens * TOKEN_STRIDE)
+            != [rows, columns].map(|tokens| tokens.saturating_mul(token_stride))
         {
             let reason = format!(
-                "its input is not {TOKEN_STRIDE} times its network's grid of {rows}x{columns}; config.json was changed"
+                "its input is not {token_stride} times its network's grid of {rows}x{columns}; config.json was changed"
             );
             return Err(Error::model(name, reason));
         }

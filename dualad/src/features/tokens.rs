@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::FeatureExtractor;
 #[cfg(feature = "train")]
-use dualad_backbones::TOKEN_STRIDE;
 use dualad_data::image::{Picture, Preprocess};
 #[cfg(feature = "train")]
 use dualad_kernels::are_finite;
@@ -64,7 +63,8 @@ pub(crate) fn tokens(
 /// Returns the number of tokens and of channels of an image.
 #[cfg(feature = "train")]
 pub(crate) fn shape(extractor: &dyn FeatureExtractor, preprocess: &Preprocess) -> [usize; 2] {
-    let [rows, columns] = size(preprocess).map(|side| side / TOKEN_STRIDE);
+    let token_stride = extractor.backbone().token_stride();
+    let [rows, columns] = size(preprocess).map(|side| side / token_stride);
     [rows * columns, extractor.token_channels()]
 }
 

@@ -67,7 +67,7 @@ impl PreparedFit {
         let images = Images::new(source, fit.held_out, &random, known)?;
         let notices = notices(&fit, &images);
         let extractor = extractor(&fit, &recipe)?;
-        let mut input = Input::of_grid(recipe.network.grid);
+        let mut input = Input::of_network(&recipe.network);
         input.tiling = fit.tiling;
         let preprocess = input.preprocess()?;
         let begun = Instant::now();
@@ -226,6 +226,12 @@ fn extractor(fit: &Fit, recipe: &Recipe) -> Result<Arc<dyn FeatureExtractor>> {
         let value = format!("for {wanted} channels");
         let reason = format!("the backbone {} gives {found}; make the recipe for it", fit.backbone);
         return Err(Error::Config { field: "network.stage_channels", value, reason });
+    }
+    let (found, wanted) = (fit.backbone.token_stride(), recipe.network.token_stride);
+    if found != wanted {
+        let reason =
+            format!("the tokens of the backbone {} have {found} pixels a side; make the recipe for it", fit.backbone);
+        return Err(Error::Config { field: "network.token_stride", value: wanted.to_string(), reason });
     }
     Ok(Arc::from(extractor))
 }

@@ -145,7 +145,8 @@ impl Fit {
         self
     }
 
-    /// Sets the recipe: the network and its training. The network's grid sets the size of the input, 16 pixels a token.
+    /// Sets the recipe: the network and its training. The network's grid sets the size of the input: its rows and columns times
+    /// the side of a token in pixels.
     pub fn recipe(mut self, recipe: Recipe) -> Self {
         self.recipe = Some(recipe);
         self

@@ -56,7 +56,7 @@ impl Model {
             backbone,
             stages: stages.into(),
             weights,
-            input: Input::of_grid(network.config().grid),
+            input: Input::of_network(network.config()),
             network: network.config().clone(),
             sha256: String::new(),
             categories: Vec::new(),

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use dualad_backbones::TOKEN_STRIDE;
 use dualad_data::image::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
 use serde::{Deserialize, Serialize};
 
+use crate::config::DualAdConfig;
 use crate::error::Result;
 use crate::model::tiling::Tiling;
 
@@ -68,13 +68,13 @@ impl fmt::Display for AspectRatio {
 }
 
 impl Input {
-    /// Returns the paper's preprocessing for a network with this grid of tokens (rows, columns).
-    pub fn of_grid([rows, columns]: [usize; 2]) -> Self {
-        // Grids have at most 256 rows and columns.
-        let side = |tokens: usize| u32::try_from(tokens * TOKEN_STRIDE).unwrap_or(u32::MAX);
+    /// Returns the paper's preprocessing for a network: its grid of tokens times their side in pixels.
+    pub fn of_network(network: &DualAdConfig) -> Self {
+        let side = |tokens: usize| u32::try_from(tokens.saturating_mul(network.token_stride)).unwrap_or(u32::MAX);
+        let [height, width] = network.grid.map(side);
         Self {
-            height: side(rows),
-            width: side(columns),
+            height,
+            width,
             filter: Resampling::default(),
             fit: AspectRatio::default(),
             mean: IMAGENET_MEAN,
@@ -103,18 +103,28 @@ impl Input {
 mod tests {
     use super::*;
 
+    fn network(token_stride: usize) -> DualAdConfig {
+        let network = DualAdConfig::paper(crate::Variant::Heterogeneous, crate::backbones::Backbone::ResNet18);
+        network.with_grid([3, 4]).with_token_stride(token_stride)
+    }
+
     #[test]
-    fn the_input_has_16_pixels_for_each_token() {
-        let input = Input::of_grid([3, 4]);
-        assert_eq!((input.height, input.width, input.preprocess().unwrap().width()), (48, 64, 64));
+    fn the_input_has_the_pixels_of_its_tokens() {
+        for (token_stride, size) in [(16, (48, 64)), (14, (42, 56))] {
+            let input = Input::of_network(&network(token_stride));
+            let preprocess = input.preprocess().unwrap();
+            assert_eq!((input.height, input.width), size);
+            assert_eq!((preprocess.height(), preprocess.width()), size);
+        }
+        assert_eq!(Input::of_network(&network(usize::MAX)).width, u32::MAX);
     }
 
     #[test]
     fn an_invalid_input_is_refused() {
-        let mut input = Input::of_grid([3, 4]);
+        let mut input = Input::of_network(&network(16));
         input.standard_deviation[1] = 0.0;
         assert!(matches!(input.preprocess(), Err(crate::Error::Data(_))));
-        let json = serde_json::to_string(&Input::of_grid([3, 4])).unwrap();
+        let json = serde_json::to_string(&Input::of_network(&network(16))).unwrap();
         for (from, to) in [("bilinear", "lanczos"), ("stretch", "crop")] {
             let error = serde_json::from_str::<Input>(&json.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(from) && error.contains(to), "{error}");

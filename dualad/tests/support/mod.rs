@@ -6,7 +6,12 @@ use dualad::recipe::Recipe;
 
 /// A network small enough for a test: 64 x 64 pixels.
 pub(crate) fn recipe() -> Recipe {
-    let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
+    recipe_for(Backbone::FilterBank)
+}
+
+/// A network of 4 x 4 tokens for a backbone.
+pub(crate) fn recipe_for(backbone: Backbone) -> Recipe {
+    let mut recipe = Recipe::fast(Variant::Heterogeneous, backbone);
     recipe.network = recipe
         .network
         .with_grid([4, 4])
