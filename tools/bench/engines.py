@@ -39,9 +39,13 @@ BACKBONES = {
     "resnet18": lambda: backbones.resnet("resnet18"),
     "efficientnet-b4": lambda: backbones.efficientnet("tf_efficientnet_b4"),
     "vit-small-dino": lambda: backbones.vit("vit_small_patch16_224"),
+    "dinov2-small": lambda: backbones.dino("vit_small_patch14_dinov2", 224),
+    "dinov2-reg-small": lambda: backbones.dino("vit_small_patch14_reg4_dinov2", 224),
+    "dinov3-small": lambda: backbones.dino("vit_small_patch16_dinov3", 224),
 }
 STAGES = [256, 512, 1024]
-PARTS = ["wide-resnet50-2", "resnet34", "efficientnet-b4", "vit-small-dino", "heterogeneous", "homogeneous", "whole", "step"]
+PARTS = ["wide-resnet50-2", "resnet34", "efficientnet-b4", "vit-small-dino", "dinov2-small", "dinov2-reg-small", "dinov3-small",
+         "heterogeneous", "homogeneous", "whole", "step"]
 ENGINES = ["dualad", "candle", "onnxruntime", "openvino", "torch", "torch-compiled", "rten", "tract"]
 # The largest allowed difference from PyTorch, relative to the largest value. The exported networks differ less from each other.
 TOLERANCE = 1e-3
@@ -57,6 +61,8 @@ class Backbone(torch.nn.Module):
             self.model.blocks = self.model.blocks[:5]
         elif name.startswith("vit"):
             self.model.set_input_size = None
+        elif name.startswith("dino"):
+            self.model.blocks = self.model.blocks[: len(self.model.blocks) * self.used // 4]
         self.strides = None
 
     def forward(self, x):
