@@ -8,6 +8,7 @@
 //! - Norms: [`norm()`], [`add_norm()`] and their backward pass; [`softmax()`] and [`hard_shrink()`].
 //! - Elements and rows: [`relu()`], [`dropout()`], [`adamw()`], [`squared_distance()`], [`are_finite()`] and sums.
 //! - Maps: [`max_pool()`], [`mean_of_cells()`], [`mean_pool_into()`], [`apply_gate()`], [`from_planes()`], [`to_planes()`].
+//! - Neighbors: [`NearestNeighbors`] finds the nearest token of a bank, [`k_center`] selects the tokens of a bank.
 //! - Memory: [`Buffer`] on large pages, and [`Workspace`], which keeps buffers from call to call.
 //!
 //! ```
@@ -43,6 +44,7 @@ mod elementwise;
 mod gemm;
 mod maps;
 mod memory;
+mod neighbors;
 mod norm;
 mod parallel;
 mod simd;
@@ -63,6 +65,7 @@ pub use elementwise::{
 pub use gemm::{Epilogue, Packed, Residual, Rows, product};
 pub use maps::{Pool, apply_gate, from_planes, max_pool, mean_of_cells, mean_pool_into, to_planes};
 pub use memory::{Buffer, Workspace, WorkspacePool};
+pub use neighbors::{NearestNeighbors, k_center, nearest_plain};
 pub use norm::{MIN_NORM, add_norm, add_norm_backward, hard_shrink, norm, norm_statistics, softmax};
 pub use parallel::in_pool;
 pub use simd::isa::Isa;

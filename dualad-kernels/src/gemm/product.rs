@@ -104,12 +104,38 @@ pub fn product(
     run_tasks(heights * widths, |task| {
         let height = part(count, tile_rows, heights, task / widths);
         let width = weights.panels(widths, task % widths);
-        let block = Block { x, rows, weights, out: shared_out, stride, epilogue, height, panels: width };
+        let block = Block { x, rows, weights, out: shared_out, stride, epilogue, height, panels: width, chain: DEPTH };
         match rows {
             Rows::Dense { stride } if inputs <= DEPTH && outputs < MIN_PACK_OUTPUTS => block.dense(stride),
             _ => block.packed(),
         }
     });
+}
+
+/// Computes a small [`product`] on the calling thread: y = x W^T + bias. `x` has rows of `weights.inputs()` elements, and those of
+/// `y` begin `stride` elements apart. At most `chain` products are added up before the sum is added to the previous ones, which
+/// bounds the rounding error: by (`chain` + inputs / `chain` + 2) u |x| |w|, with the unit roundoff u.
+///
+/// # Panics
+/// If `chain` is 0 or `y` is too small.
+pub(crate) fn product_here(x: &[f32], weights: &Packed, y: &mut [f32], stride: usize, chain: usize) {
+    let count = x.len() / weights.inputs();
+    if count == 0 {
+        return;
+    }
+    assert!(chain > 0 && stride >= weights.outputs() && (count - 1) * stride + weights.outputs() <= y.len());
+    let block = Block {
+        x,
+        rows: Rows::Dense { stride: weights.inputs() },
+        weights,
+        out: SharedOut::new(y),
+        stride,
+        epilogue: Epilogue::NONE,
+        height: 0..count,
+        panels: weights.panels(1, 0),
+        chain: chain.min(DEPTH),
+    };
+    block.packed();
 }
 
 /// The part of a product that one task computes: some rows and some panels.
@@ -122,20 +148,22 @@ struct Block<'a> {
     epilogue: Epilogue<'a>,
     height: Range<usize>,
     panels: Range<usize>,
+    /// The most elements of a left row that are multiplied before the other panels' turn.
+    chain: usize,
 }
 
 impl Block<'_> {
     /// Returns nearly equal parts of the depth.
     fn depths(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let inputs = self.weights.inputs();
-        let parts = inputs.div_ceil(DEPTH);
+        let parts = inputs.div_ceil(self.chain);
         (0..parts).map(move |index| part(inputs, 1, parts, index))
     }
 
     /// Packs the left rows, tile by tile, before they are multiplied.
     fn packed(&self) {
         let tile_rows = self.weights.isa().rows();
-        let deepest = self.weights.inputs().min(DEPTH);
+        let deepest = self.weights.inputs().min(self.chain);
         let tiles = self.height.len().div_ceil(tile_rows);
         with_scratch(tiles * tile_rows * deepest, |scratch| {
             for depth in self.depths() {

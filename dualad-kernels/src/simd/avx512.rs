@@ -65,6 +65,16 @@ impl Simd for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    unsafe fn not_less(a: __m512, b: __m512) -> u32 {
+        // SAFETY: above.
+        unsafe { u32::from(_mm512_cmp_ps_mask::<_CMP_NLT_UQ>(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn sum(x: __m512) -> f32 {
+        // SAFETY: above.
+        unsafe { _mm512_reduce_add_ps(x) }
+    }
+    #[inline(always)]
     unsafe fn prefetch(from: *const f32) {
         // SAFETY: a prefetch does not access the memory.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }

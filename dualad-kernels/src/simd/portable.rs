@@ -76,6 +76,18 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
+    unsafe fn not_less(a: Self::V, b: Self::V) -> u32 {
+        let mut less = 0;
+        for lane in 0..LANES {
+            less |= u32::from(a[lane] < b[lane]) << lane;
+        }
+        less ^ ((1 << LANES) - 1)
+    }
+    #[inline(always)]
+    unsafe fn sum(x: Self::V) -> f32 {
+        ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]))
+    }
+    #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
     unsafe fn prefetch_near(_: *const f32) {}

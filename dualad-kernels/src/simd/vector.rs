@@ -32,6 +32,10 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
     /// a * b + c, rounded once where the processor has the instruction.
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The bits of the lanes where a is not less than b, NaN included; lane 0 is the lowest bit.
+    unsafe fn not_less(a: Self::V, b: Self::V) -> u32;
+    /// The sum of all lanes.
+    unsafe fn sum(x: Self::V) -> f32;
     /// Prefetches a cache line that is read soon. The pointer may be invalid.
     unsafe fn prefetch(from: *const f32);
     /// Prefetches a cache line that is read immediately.

@@ -1,0 +1,185 @@
+//! The directions along which the tokens of a bank vary most, and the coordinates of vectors along them.
+
+use crate::gemm::{Epilogue, Packed, Rows, product, product_here};
+use crate::memory::with_scratch;
+use crate::simd::isa::Isa;
+
+/// The unit roundoff of f32.
+pub(crate) const ROUNDOFF: f64 = 1.0 / (1u64 << 24) as f64;
+/// The most coordinates. One more is the length of the rest.
+pub(crate) const MAX_COORDINATES: usize = 127;
+/// The products of a coordinate that are added up in a row.
+const CHAIN: usize = 64;
+/// The most tokens that the directions are computed from.
+const SAMPLE: usize = 4096;
+/// The steps of orthogonal iteration. More of them hardly change how much of the variance the first directions hold.
+const STEPS: usize = 8;
+/// The squared length from which on a vector is not handled: products with it might overflow.
+const TOO_LONG: f64 = 1e37;
+
+/// A point, and orthonormal directions from there.
+///
+/// The coordinates of a vector and the length of the rest (`tail`), which is orthogonal to all directions, are a map that no
+/// distance grows under: the reverse triangle inequality gives it for the tail. So the distance of the coordinates and tails of two
+/// vectors is a lower bound of their distance.
+#[derive(Debug)]
+pub(crate) struct Basis {
+    center: Vec<f32>,
+    directions: Packed,
+    /// True if the directions span the whole space.
+    complete: bool,
+}
+
+/// The coordinates of a vector.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coordinates {
+    /// The squared distance to the basis' point.
+    pub(crate) squared: f64,
+    /// The length of the rest.
+    pub(crate) tail: f64,
+    /// A bound on the distance between the coordinates and tail as computed and the exact ones. NaN or infinite for a vector that
+    /// is too long.
+    pub(crate) error: f64,
+}
+
+impl Basis {
+    /// Computes the mean of the tokens and their principal directions (about: by a few steps of orthogonal iteration). The result
+    /// does not depend on the number of threads.
+    pub(crate) fn new(isa: Isa, tokens: &[f32], dims: usize) -> Self {
+        let usable = |token: &&[f32]| squared_length(token) < TOO_LONG;
+        let count = tokens.len() / dims;
+        let (mut mean, mut used) = (vec![0.0f64; dims], 0u32);
+        for token in tokens.chunks_exact(dims).filter(usable) {
+            mean.iter_mut().zip(token).for_each(|(sum, &x)| *sum += f64::from(x));
+            used += 1;
+        }
+        let center: Vec<f32> = mean.iter().map(|sum| (sum / f64::from(used.max(1))) as f32).collect();
+        let step = count.div_ceil(SAMPLE).max(1);
+        let mut sample: Vec<f32> = Vec::new();
+        for token in tokens.chunks_exact(dims).step_by(step).filter(usable) {
+            sample.extend(token.iter().zip(&center).map(|(x, center)| x - center));
+        }
+        let largest = sample.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
+        sample.iter_mut().for_each(|x| *x /= largest);
+        let outputs = dims.min(MAX_COORDINATES);
+        let rows = principal_directions(isa, &sample, dims, outputs);
+        let complete = outputs == dims && rows.chunks_exact(dims).all(|row| row.iter().any(|&x| x != 0.0));
+        Self { center, directions: Packed::new(isa, &rows, dims, None), complete }
+    }
+
+    /// The number of coordinates, without the tail.
+    pub(crate) fn len(&self) -> usize {
+        self.directions.outputs()
+    }
+
+    /// Writes the coordinates of some vectors to the rows of `out`, which begin `stride` elements apart, and calls `each` with the
+    /// index of the vector, its coordinates and their description.
+    pub(crate) fn coordinates(
+        &self,
+        vectors: &[f32],
+        out: &mut [f32],
+        stride: usize,
+        mut each: impl FnMut(usize, &mut [f32], Coordinates),
+    ) {
+        let dims = self.center.len();
+        with_scratch(vectors.len(), |centered| {
+            for (to, from) in centered.chunks_exact_mut(dims).zip(vectors.chunks_exact(dims)) {
+                to.iter_mut().zip(from).zip(&self.center).for_each(|((to, from), center)| *to = from - center);
+            }
+            product_here(centered, &self.directions, out, stride, CHAIN);
+            for (index, (vector, row)) in centered.chunks_exact(dims).zip(out.chunks_mut(stride)).enumerate() {
+                let squared = squared_length(vector);
+                let described = self.describe(squared, squared_length(&row[..self.len()]));
+                each(index, row, described);
+            }
+        });
+    }
+
+    /// Bounds the errors. Each coordinate is a sum of products, within (chain + chains + 2) u |x| of the exact one. The directions
+    /// are rounded to u, and so is the difference to the center. The squared tail is a difference of squared lengths.
+    fn describe(&self, squared: f64, of_coordinates: f64) -> Coordinates {
+        let (outputs, dims) = (self.len() as f64, self.center.len());
+        let relative = (CHAIN + dims.div_ceil(CHAIN) + 8) as f64 * outputs.sqrt() * ROUNDOFF;
+        let length = squared.sqrt();
+        let (mut tail, mut error) = (0.0, relative * length + f64::from(f32::MIN_POSITIVE));
+        if !self.complete {
+            tail = (squared - of_coordinates).max(0.0).sqrt();
+            // The coordinates' squared length is within (2 relative + relative^2) squared, both sums within 100 u.
+            let of_square = (3.0 * relative + 200.0 * ROUNDOFF) * squared;
+            error += of_square / tail.max(of_square.sqrt()).max(f64::MIN_POSITIVE);
+        }
+        if squared >= TOO_LONG {
+            error = f64::INFINITY;
+        }
+        Coordinates { squared, tail, error }
+    }
+}
+
+/// The squared length of a vector.
+fn squared_length(x: &[f32]) -> f64 {
+    crate::elementwise::sum_squares(x)
+}
+
+/// Returns `count` orthonormal directions `[count, dims]` that hold about the most variance of the sample, in descending order.
+/// Directions that the sample does not need are zeros.
+fn principal_directions(isa: Isa, sample: &[f32], dims: usize, count: usize) -> Vec<f32> {
+    // A fixed start without any structure.
+    let mut state = 1u64;
+    let mut directions: Vec<f32> = (0..count * dims)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect();
+    let vectors = sample.len() / dims;
+    if vectors == 0 {
+        return orthonormal(&directions, dims);
+    }
+    let columns: Vec<f32> = (0..dims * vectors).map(|at| sample[at % vectors * dims + at / vectors]).collect();
+    let packed = Packed::new(isa, &columns, vectors, None);
+    let mut covariance = vec![0.0; dims * dims];
+    product(&columns, Rows::Dense { stride: vectors }, dims, &packed, &mut covariance, dims, Epilogue::NONE);
+    drop((columns, packed));
+    let packed = Packed::new(isa, &covariance, dims, None);
+    let mut next = vec![0.0; count * dims];
+    for _ in 0..STEPS {
+        directions = orthonormal(&directions, dims);
+        product(&directions, Rows::Dense { stride: dims }, count, &packed, &mut next, dims, Epilogue::NONE);
+        std::mem::swap(&mut directions, &mut next);
+    }
+    orthonormal(&directions, dims)
+}
+
+/// Makes each row orthogonal to those before it and gives it the length 1. A row that depends on them becomes zeros.
+fn orthonormal(rows: &[f32], dims: usize) -> Vec<f32> {
+    /// The part of a row that is left if it depends on the rows before it: rounding errors.
+    const DEPENDENT: f64 = 1e-6;
+    let mut done: Vec<Vec<f64>> = Vec::with_capacity(rows.len() / dims);
+    for row in rows.chunks_exact(dims) {
+        let mut row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+        let before = dot(&row, &row).sqrt();
+        // The second time removes the rounding errors of the first.
+        for _ in 0..2 {
+            for other in &done {
+                let along = dot(&row, other);
+                row.iter_mut().zip(other).for_each(|(x, other)| *x -= along * other);
+            }
+        }
+        let length = dot(&row, &row).sqrt();
+        let kept = length > DEPENDENT * before && length.is_finite();
+        row.iter_mut().for_each(|x| *x = if kept { *x / length } else { 0.0 });
+        done.push(row);
+    }
+    done.concat().into_iter().map(|x| x as f32).collect()
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for lane in 0..8 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
+}

@@ -1,0 +1,14 @@
+//! Distances to the nearest token of a bank, and the selection of a bank's tokens.
+
+mod bank;
+mod basis;
+mod k_center;
+mod plain;
+mod scan;
+mod search;
+#[cfg(test)]
+mod tests;
+
+pub use bank::NearestNeighbors;
+pub use k_center::k_center;
+pub use plain::nearest_plain;
