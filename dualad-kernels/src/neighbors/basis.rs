@@ -1,7 +1,9 @@
 //! The directions along which the tokens of a bank vary most, and the coordinates of vectors along them.
 
+use crate::elementwise::sum_squares;
 use crate::gemm::{Epilogue, Packed, Rows, product, product_here};
 use crate::memory::with_scratch;
+use crate::neighbors::rows::{Coordinates, Sizes};
 use crate::simd::isa::Isa;
 
 /// The unit roundoff of f32.
@@ -30,23 +32,12 @@ pub(crate) struct Basis {
     complete: bool,
 }
 
-/// The coordinates of a vector.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Coordinates {
-    /// The squared distance to the basis' point.
-    pub(crate) squared: f64,
-    /// The length of the rest.
-    pub(crate) tail: f64,
-    /// A bound on the distance between the coordinates and tail as computed and the exact ones. NaN or infinite for a vector that
-    /// is too long.
-    pub(crate) error: f64,
-}
-
 impl Basis {
-    /// Computes the mean of the tokens and their principal directions (about: by a few steps of orthogonal iteration). The result
-    /// does not depend on the number of threads.
-    pub(crate) fn new(isa: Isa, tokens: &[f32], dims: usize) -> Self {
-        let usable = |token: &&[f32]| squared_length(token) < TOO_LONG;
+    /// Computes the mean of the tokens and their principal directions (about: by a few steps of orthogonal iteration). The first
+    /// `mixed` directions are replaced by others of the same span, so that none of these coordinates is much larger than another.
+    /// The result does not depend on the number of threads.
+    pub(crate) fn new(isa: Isa, tokens: &[f32], dims: usize, mixed: usize) -> Self {
+        let usable = |token: &&[f32]| sum_squares(token) < TOO_LONG;
         let count = tokens.len() / dims;
         let (mut mean, mut used) = (vec![0.0f64; dims], 0u32);
         for token in tokens.chunks_exact(dims).filter(usable) {
@@ -62,7 +53,7 @@ impl Basis {
         let largest = sample.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
         sample.iter_mut().for_each(|x| *x /= largest);
         let outputs = dims.min(MAX_COORDINATES);
-        let rows = principal_directions(isa, &sample, dims, outputs);
+        let rows = mix(principal_directions(isa, &sample, dims, outputs), dims, mixed.min(outputs));
         let complete = outputs == dims && rows.chunks_exact(dims).all(|row| row.iter().any(|&x| x != 0.0));
         Self { center, directions: Packed::new(isa, &rows, dims, None), complete }
     }
@@ -72,27 +63,21 @@ impl Basis {
         self.directions.outputs()
     }
 
-    /// Writes the coordinates of some vectors to the rows of `out`, which begin `stride` elements apart, and calls `each` with the
-    /// index of the vector, its coordinates and their description.
-    pub(crate) fn coordinates(
-        &self,
-        vectors: &[f32],
-        out: &mut [f32],
-        stride: usize,
-        mut each: impl FnMut(usize, &mut [f32], Coordinates),
-    ) {
+    /// Writes the coordinates and tails of some vectors to rows, and returns their descriptions.
+    pub(crate) fn coordinates(&self, vectors: &[f32], rows: &mut [f32], sizes: Sizes) -> Vec<Coordinates> {
         let dims = self.center.len();
         with_scratch(vectors.len(), |centered| {
             for (to, from) in centered.chunks_exact_mut(dims).zip(vectors.chunks_exact(dims)) {
                 to.iter_mut().zip(from).zip(&self.center).for_each(|((to, from), center)| *to = from - center);
             }
-            product_here(centered, &self.directions, out, stride, CHAIN);
-            for (index, (vector, row)) in centered.chunks_exact(dims).zip(out.chunks_mut(stride)).enumerate() {
-                let squared = squared_length(vector);
-                let described = self.describe(squared, squared_length(&row[..self.len()]));
-                each(index, row, described);
-            }
-        });
+            product_here(centered, &self.directions, rows, sizes.row, CHAIN);
+            let complete = |(vector, row): (&[f32], &mut [f32])| {
+                let described = self.describe(sum_squares(vector), sum_squares(&row[..self.len()]));
+                sizes.complete(row, described);
+                described
+            };
+            centered.chunks_exact(dims).zip(rows.chunks_mut(sizes.row)).map(complete).collect()
+        })
     }
 
     /// Bounds the errors. Each coordinate is a sum of products, within (chain + chains + 2) u |x| of the exact one. The directions
@@ -115,22 +100,10 @@ impl Basis {
     }
 }
 
-/// The squared length of a vector.
-fn squared_length(x: &[f32]) -> f64 {
-    crate::elementwise::sum_squares(x)
-}
-
 /// Returns `count` orthonormal directions `[count, dims]` that hold about the most variance of the sample, in descending order.
 /// Directions that the sample does not need are zeros.
 fn principal_directions(isa: Isa, sample: &[f32], dims: usize, count: usize) -> Vec<f32> {
-    // A fixed start without any structure.
-    let mut state = 1u64;
-    let mut directions: Vec<f32> = (0..count * dims)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect();
+    let mut directions = without_structure(count * dims);
     let vectors = sample.len() / dims;
     if vectors == 0 {
         return orthonormal(&directions, dims);
@@ -148,6 +121,31 @@ fn principal_directions(isa: Isa, sample: &[f32], dims: usize, count: usize) -> 
         std::mem::swap(&mut directions, &mut next);
     }
     orthonormal(&directions, dims)
+}
+
+/// Returns fixed values between -1 and 1 without any structure.
+fn without_structure(count: usize) -> Vec<f32> {
+    let mut state = 1u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// Multiplies the first rows by an orthogonal matrix.
+fn mix(rows: Vec<f32>, dims: usize, count: usize) -> Vec<f32> {
+    let (first, rest) = rows.split_at(count * dims);
+    let mut mixed = Vec::with_capacity(rows.len());
+    for weights in orthonormal(&without_structure(count * count), count).chunks_exact(count.max(1)) {
+        let mut sums = vec![0.0f32; dims];
+        for (weight, row) in weights.iter().zip(first.chunks_exact(dims)) {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += weight * x);
+        }
+        mixed.extend(sums);
+    }
+    mixed.extend(rest);
+    orthonormal(&mixed, dims)
 }
 
 /// Makes each row orthogonal to those before it and gives it the length 1. A row that depends on them becomes zeros.

@@ -2,8 +2,11 @@
 
 mod bank;
 mod basis;
+mod bytes;
+mod heads;
 mod k_center;
 mod plain;
+mod rows;
 mod scan;
 mod search;
 #[cfg(test)]

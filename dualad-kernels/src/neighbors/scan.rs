@@ -2,13 +2,41 @@
 
 use crate::simd::isa::{Isa, kernel};
 use crate::simd::vector::Simd;
+use crate::vectorized::vectorized;
 
-/// Returns the largest value, negative infinity for none. NaN does not count.
-pub(crate) fn largest(isa: Isa, values: &[f32]) -> f32 {
-    let mut largest = f32::NEG_INFINITY;
-    // SAFETY: the pointer is valid for the values.
-    unsafe { largest_of(isa, values.as_ptr(), values.len(), &mut largest) };
-    largest
+vectorized! {
+    /// Returns the largest of the values that are less than `limit`, negative infinity for none.
+    pub(crate) fn largest_below(values: &[f32], limit: f32) -> f32 = largest_below_body
+}
+
+#[inline(always)]
+fn largest_below_body<const FMA: bool>(values: &[f32], limit: f32) -> f32 {
+    const LANES: usize = 32;
+    let larger = |largest: f32, x: f32| if x < limit && x > largest { x } else { largest };
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for values in whole {
+        for lane in 0..LANES {
+            largest[lane] = larger(largest[lane], values[lane]);
+        }
+    }
+    largest.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, larger)
+}
+
+kernel! {
+    /// Prefetches `count` elements.
+    ///
+    /// # Safety
+    /// None: a prefetch does not access the memory.
+    pub(crate) unsafe fn prefetch(from: *const f32, count: usize) = prefetch_body
+}
+
+#[inline(always)]
+unsafe fn prefetch_body<S: Simd>(from: *const f32, count: usize) {
+    for at in (0..count).step_by(16) {
+        // SAFETY: a prefetch does not access the memory.
+        unsafe { S::prefetch_near(from.wrapping_add(at)) };
+    }
 }
 
 /// Replaces the content of `found` by the indices of the values that are not less than a threshold, in ascending order.
@@ -37,30 +65,6 @@ pub(crate) fn distances(isa: Isa, row: &[f32], rows: &[f32], indices: &[u32], ou
     // SAFETY: all rows have `width` elements and lie within the buffer, as asserted above; there is one result for each index.
     unsafe {
         distances_of(isa, row.as_ptr(), width, rows.as_ptr(), indices.as_ptr(), indices.len(), out.as_mut_ptr());
-    }
-}
-
-kernel! {
-    /// # Safety
-    /// `values` is valid for `count` elements.
-    unsafe fn largest_of(values: *const f32, count: usize, out: &mut f32) = largest_body
-}
-
-#[inline(always)]
-unsafe fn largest_body<S: Simd>(values: *const f32, count: usize, out: &mut f32) {
-    let whole = count / S::LANES * S::LANES;
-    // SAFETY: the loops stay within the values; the buffer is as wide as the widest vector.
-    unsafe {
-        let mut largest = S::splat(f32::NEG_INFINITY);
-        for at in (0..whole).step_by(S::LANES) {
-            largest = S::max(S::load(values.add(at)), largest);
-        }
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        S::store(lanes.as_mut_ptr(), largest);
-        *out = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
-        for at in whole..count {
-            *out = out.max(*values.add(at));
-        }
     }
 }
 

@@ -3,19 +3,18 @@
 use rayon::prelude::*;
 
 use crate::elementwise::squared_distance;
-use crate::gemm::product_here;
 use crate::memory::with_scratch;
-use crate::neighbors::bank::{CHUNK, NearestNeighbors, SPLIT};
+use crate::neighbors::bank::NearestNeighbors;
 use crate::neighbors::basis::ROUNDOFF;
+use crate::neighbors::heads::{Condition, UNDERFLOW};
 use crate::neighbors::plain::{Best, check_queries, nearest_of};
-use crate::neighbors::scan::{distances, largest, not_less};
+use crate::neighbors::rows::{CHUNK, SPLIT};
+use crate::neighbors::scan::{distances, largest_below, not_less, prefetch};
 
 /// The queries of a task.
 const BLOCK: usize = 48;
 /// The elements from one query's bounds to the next: not a power of two, so that they fall into different sets of the cache.
 const BOUNDS: usize = CHUNK + 16;
-/// A sum of underflowing products is wrong by less.
-const UNDERFLOW: f64 = 1e-35;
 
 /// One query's search.
 struct Query<'a> {
@@ -24,11 +23,13 @@ struct Query<'a> {
     row: &'a [f32],
     best: Best,
     /// False if the coordinates cannot be used, because the query is not finite or too long.
-    bounded: bool,
+    usable: bool,
     /// The bound on the coordinates' error.
     error: f64,
-    /// The squared length of the head less the rounding error of the product.
-    squared: f64,
+    condition: Condition,
+    thresholds: Thresholds,
+    /// Tokens whose distances may have to be computed: their bounds and positions.
+    waiting: Vec<(f32, usize)>,
 }
 
 /// The thresholds that follow from the nearest distance so far.
@@ -38,6 +39,11 @@ struct Thresholds {
     product: f32,
     /// The squared distance of the rows is at most this and the token's margin.
     row: f32,
+}
+
+impl Thresholds {
+    /// Every token may be nearer.
+    const NONE: Self = Self { product: f32::NEG_INFINITY, row: f32::INFINITY };
 }
 
 /// The memory of a task that grows as needed.
@@ -65,47 +71,41 @@ impl NearestNeighbors {
     }
 
     fn search_block(&self, vectors: &[f32], distances: &mut [f32], indices: &mut [u32]) {
-        let (count, row, width) = (distances.len(), self.sizes.row, self.sizes.head + 1);
-        with_scratch(count * (row + width + BOUNDS), |scratch| {
-            let (rows, scratch) = scratch.split_at_mut(count * row);
-            let (heads, bounds) = scratch.split_at_mut(count * width);
-            rows.fill(0.0);
-            let mut described = Vec::with_capacity(count);
-            self.basis.coordinates(vectors, rows, row, |index, row, coordinates| {
-                let head = &mut heads[index * width..][..width];
-                let bounded = coordinates.error.is_finite();
-                if bounded {
-                    row[self.sizes.coordinates] = coordinates.tail as f32;
-                } else {
-                    row.fill(0.0);
-                }
-                let squared = self.sizes.write_head(row, head) - self.sizes.product_error() * coordinates.squared;
-                described.push((bounded, coordinates.error, squared));
-            });
-            let mut searched: Vec<Query<'_>> = vectors
-                .chunks_exact(self.dims)
-                .zip(rows.chunks_exact(row))
-                .zip(described)
-                .map(|((vector, row), (bounded, error, squared))| Query {
-                    vector,
-                    row,
-                    best: Best::NONE,
-                    bounded,
-                    error,
-                    squared,
+        let (count, row) = (distances.len(), self.sizes.row);
+        with_scratch(count * (row + BOUNDS), |scratch| {
+            let (rows, bounds) = scratch.split_at_mut(count * row);
+            let described = self.basis.coordinates(vectors, rows, self.sizes);
+            let (heads, conditions) = self.heads.queries(self.sizes, rows, &described);
+            let queries =
+                vectors.chunks_exact(self.dims).zip(rows.chunks_exact(row)).zip(described.iter().zip(conditions));
+            let mut searched: Vec<Query<'_>> = queries
+                .map(|((vector, row), (described, condition))| {
+                    let (error, usable) = (described.error, described.error.is_finite());
+                    Query {
+                        vector,
+                        row,
+                        best: Best::NONE,
+                        usable,
+                        error,
+                        condition,
+                        thresholds: Thresholds::NONE,
+                        waiting: Vec::new(),
+                    }
                 })
                 .collect();
             let mut lists = Lists::default();
-            for (chunk, packed) in self.heads.iter().enumerate() {
-                product_here(heads, packed, bounds, BOUNDS, width);
+            for chunk in 0..self.heads.chunks() {
+                let tokens = self.heads.products(chunk, &heads, bounds, BOUNDS);
                 for (query, bounds) in searched.iter_mut().zip(bounds.chunks_exact(BOUNDS)) {
-                    if query.bounded {
-                        self.refine(query, chunk * CHUNK, &bounds[..packed.outputs()], &mut lists);
+                    if query.usable {
+                        self.refine(query, chunk * CHUNK, &bounds[..tokens], &mut lists);
                     }
                 }
             }
             for ((query, distance), index) in searched.iter_mut().zip(distances).zip(indices) {
-                if !query.bounded {
+                if query.usable {
+                    self.finish(query);
+                } else {
                     query.best = nearest_of(&self.tokens, query.vector);
                 }
                 (*distance, *index) = (query.best.squared.sqrt(), query.best.index);
@@ -113,53 +113,66 @@ impl NearestNeighbors {
         });
     }
 
-    /// Looks at those tokens of a chunk that may be nearer than the nearest so far. `products` are those of the heads.
+    /// Looks at those tokens of a chunk that may be nearer than the nearest so far. `products` are those of the heads. The distance of
+    /// the most promising token is computed, the others wait: later, most of them are not promising any more.
     fn refine(&self, query: &mut Query<'_>, first: usize, products: &[f32], lists: &mut Lists) {
         let Lists { positions, bounds } = lists;
         if query.best.squared == f32::INFINITY {
-            not_less(self.isa, products, largest(self.isa, products), positions);
-            if let Some(&position) = positions.first() {
-                self.offer(query, first + position as usize);
+            let largest = largest_below(products, self.heads.limit());
+            if let Some(position) = products.iter().position(|&product| product == largest) {
+                self.offer(query, first + position);
             }
         }
-        let mut thresholds = self.thresholds(query);
-        not_less(self.isa, products, thresholds.product, positions);
+        not_less(self.isa, products, query.thresholds.product, positions);
         if positions.is_empty() {
             return;
         }
-        let rows = &self.rows[first * query.row.len()..];
-        distances(self.isa, query.row, rows, positions, bounds);
-        // The most promising token first: after it, the bounds of most others are too large.
-        let mut nearest = (f32::INFINITY, 0);
+        distances(self.isa, query.row, &self.rows[first * query.row.len()..], positions, bounds);
+        let mut nearest: Option<(f32, usize)> = None;
         for (&position, &bound) in positions.iter().zip(&*bounds) {
-            if bound < nearest.0 {
-                nearest = (bound, position);
+            let position = first + position as usize;
+            if bound > query.thresholds.row + self.margins[position] {
+                continue;
+            }
+            match nearest {
+                Some((nearer, _)) if nearer <= bound => query.waiting.push((bound, position)),
+                _ => query.waiting.extend(nearest.replace((bound, position))),
             }
         }
-        let margins = &self.margins[first..];
-        let promising =
-            |bound: f32, position: u32, thresholds: Thresholds| bound <= thresholds.row + margins[position as usize];
-        if promising(nearest.0, nearest.1, thresholds) && self.offer(query, first + nearest.1 as usize) {
-            thresholds = self.thresholds(query);
+        if let Some((_, position)) = nearest {
+            self.offer(query, position);
         }
-        for (&position, &bound) in positions.iter().zip(&*bounds) {
-            let other = position != nearest.1;
-            if other && promising(bound, position, thresholds) && self.offer(query, first + position as usize) {
-                thresholds = self.thresholds(query);
+    }
+
+    /// Computes the distances of the waiting tokens that are still promising.
+    fn finish(&self, query: &mut Query<'_>) {
+        let mut waiting = std::mem::take(&mut query.waiting);
+        waiting.retain(|&(bound, position)| bound <= query.thresholds.row + self.margins[position]);
+        waiting.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        for (index, &(bound, position)) in waiting.iter().enumerate() {
+            if let Some(&(_, next)) = waiting.get(index + 1) {
+                let token = self.token(self.order[next]);
+                // SAFETY: a prefetch does not access the memory.
+                unsafe { prefetch(self.isa, token.as_ptr(), token.len()) };
+            }
+            if bound <= query.thresholds.row + self.margins[position] {
+                self.offer(query, position);
             }
         }
     }
 
-    /// Computes a distance. Returns `true` if the token is nearer than the nearest so far.
-    fn offer(&self, query: &mut Query<'_>, position: usize) -> bool {
+    /// Computes a distance, and the thresholds if the token is nearer than the nearest so far.
+    fn offer(&self, query: &mut Query<'_>, position: usize) {
         let (index, before) = (self.order[position], query.best.squared);
         query.best.offer(squared_distance(query.vector, self.token(index), None), index);
-        query.best.squared < before
+        if query.best.squared < before {
+            query.thresholds = self.thresholds(query);
+        }
     }
 
     /// A token can be nearer, or as near with a lower index, only if |coordinates - coordinates'|^2 <= (distance + error + error')^2,
-    /// where ' marks the token. This is at most (1 + SPLIT) (distance + error)^2 + (1 + 1 / SPLIT) error'^2; the token's part is in
-    /// its bias and margin.
+    /// where ' marks the token. This is at most (1 + SPLIT) (distance + error)^2 + (1 + 1 / SPLIT) error'^2; the last term is the
+    /// token's margin.
     fn thresholds(&self, query: &Query<'_>) -> Thresholds {
         // The computed sums of squares: of this token and of one that is as near.
         let rounding = 2.0 * (self.dims.div_ceil(32) + 64) as f64 * ROUNDOFF;
@@ -167,7 +180,7 @@ impl NearestNeighbors {
         let squared = (1.0 + SPLIT) * (distance + query.error).powi(2) + UNDERFLOW;
         let row_rounding = 2.0 * (query.row.len() / 8 + 32) as f64 * ROUNDOFF;
         Thresholds {
-            product: (((query.squared - squared) / 2.0) as f32).next_down(),
+            product: query.condition.threshold(distance),
             row: ((squared * (1.0 + row_rounding)) as f32).next_up(),
         }
     }
