@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use dualad::candle_core::DType;
 use dualad::data::{Cancel, Sample, Split};
 use dualad::features::FeaturesBuilder;
 use dualad::fit::RunFolder;
@@ -113,10 +112,10 @@ impl Job<'_> {
             features = features.cache(cache);
         }
         let (test_set, seconds) = test_set(features)?;
-        let network = detector.model().network().frozen(DType::F32, detector.device())?;
+        let model = detector.model().on_device(detector.device())?;
         let training = Training { features: seconds, ..Training::default() };
         let output = Output { common: self.common, folder: &folder, heat_maps: self.heat_maps };
-        Measurement::new(&dataset, &test_set, cancel).report((config, &network), training, output)?;
+        Measurement::new(&dataset, &test_set, cancel).report(&model, training, output)?;
         Ok(())
     }
 }

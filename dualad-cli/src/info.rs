@@ -124,6 +124,10 @@ fn text(outcome: &Outcome) -> String {
     if !config.held_out.is_empty() {
         rows.push(("held out", format!("{} images", config.held_out.len())));
     }
+    if let Some(bank) = &config.bank {
+        let alone = if bank.alone { "; it scores alone, the network is not trained" } else { "" };
+        rows.push(("bank", format!("{} normal tokens{alone}", bank.tokens.iter().sum::<usize>())));
+    }
     if let Some(train) = &config.train {
         let preset = preset.map_or("its own", |preset| preset.name());
         let (epochs, batch) = (train.epochs, train.batch_size);

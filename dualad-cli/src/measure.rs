@@ -1,4 +1,4 @@
-//! Measures a network on a test set, and writes the report, the heat maps and the JSON.
+//! Measures a model on a test set, and writes the report, the heat maps and the JSON.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use dualad::data::{Cancel, Dataset};
 use dualad::fit::RunFolder;
 use dualad::metrics::Evaluation;
 use dualad::report::{Report, ReportPicture, Reported};
-use dualad::{DualAd, ImageScores, ModelConfig, ModelFiles, TestSet};
+use dualad::{ImageScores, Model, ModelFiles, TestSet};
 
 use crate::common::{CommonArgs, Result, print};
 use crate::guard::Guard;
@@ -35,7 +35,7 @@ pub(crate) struct Training {
     pub(crate) features: f64,
 }
 
-/// Measures networks on one test set.
+/// Measures models on one test set.
 pub(crate) struct Measurement<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) test_set: &'a TestSet,
@@ -49,24 +49,20 @@ impl<'a> Measurement<'a> {
         Self { dataset, test_set, cancel, time: Duration::ZERO }
     }
 
-    pub(crate) fn evaluate(&mut self, network: &DualAd) -> Result<(Evaluation, Vec<ImageScores>)> {
+    pub(crate) fn evaluate(&mut self, model: &Model) -> Result<(Evaluation, Vec<ImageScores>)> {
         let begun = Instant::now();
         let bar = Bar::new("scoring test images");
-        let scores = self.test_set.score(network, self.cancel, |progress| bar.set(progress.done, progress.total))?;
+        let scores =
+            self.test_set.score_model(model, self.cancel, |progress| bar.set(progress.done, progress.total))?;
         let evaluation = self.test_set.evaluate(&scores)?;
         self.time += begun.elapsed();
         Ok((evaluation, scores))
     }
 
-    /// Measures a model's network and writes the report, the heat maps and the JSON. Returns the report.
-    pub(crate) fn report(
-        &mut self,
-        (config, network): (&ModelConfig, &DualAd),
-        training: Training,
-        output: Output<'_>,
-    ) -> Result<Report> {
-        let (evaluation, scores) = self.evaluate(network)?;
-        let (test_set, root) = (self.test_set, &self.dataset.root);
+    /// Measures a model and writes the report, the heat maps and the JSON. Returns the report.
+    pub(crate) fn report(&mut self, model: &Model, training: Training, output: Output<'_>) -> Result<Report> {
+        let (evaluation, scores) = self.evaluate(model)?;
+        let (test_set, root, config) = (self.test_set, &self.dataset.root, model.config());
         let mut report = Report::new(evaluation).with_model(config)?.with_images(test_set.samples(), &scores, root);
         report.seconds.features = training.features;
         report.seconds.training = training.seconds;

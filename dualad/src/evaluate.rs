@@ -19,15 +19,19 @@
 //! # }
 //! ```
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use dualad_data::image::Picture;
 use dualad_data::{Cancel, Sample};
 use rayon::prelude::*;
 
-use crate::DualAd;
+use crate::bank::{Bank, Distances};
 use crate::error::{Error, Result};
 use crate::features::{Features, TokenSource};
 use crate::metrics::{self, Evaluation, ScoredImage};
 use crate::progress::Progress;
+use crate::scorer::{Scorer, bank_stages};
+use crate::{DualAd, Model};
 
 /// The number of images in a forward pass.
 const BATCH: usize = 8;
@@ -84,6 +88,8 @@ pub struct TestSet {
     masks: Vec<Option<Vec<u8>>>,
     height: usize,
     width: usize,
+    /// The distances of every image to the bank that was used last.
+    distances: Mutex<Option<(Bank, Arc<[Distances]>)>>,
 }
 
 impl TestSet {
@@ -109,7 +115,7 @@ impl TestSet {
             Ok(Some(preprocess.mask(&mask)?.pixels().to_vec()))
         };
         let masks = features.samples().par_iter().map(read).collect::<Result<_>>()?;
-        Ok(Self { features, masks, height, width })
+        Ok(Self { features, masks, height, width, distances: Mutex::new(None) })
     }
 
     /// Returns the images, in order.
@@ -133,22 +139,44 @@ impl TestSet {
     /// # Errors
     /// [`Error::InvalidArgument`] if the network does not match the features, [`Error::Cancelled`], [`Error::Candle`] if the
     /// device fails, and the errors of reading the features.
-    pub fn score(
+    pub fn score(&self, network: &DualAd, cancel: &Cancel, progress: impl FnMut(Progress)) -> Result<Vec<ImageScores>> {
+        self.score_with(network, None, cancel, progress)
+    }
+
+    /// Scores every image with a model: its network and, if it has one, its bank. `progress` is called after each batch.
+    ///
+    /// # Errors
+    /// As [`Self::score`]; [`Error::Backbone`] and [`Error::Features`] if the maps for the bank cannot be computed.
+    pub fn score_model(
+        &self,
+        model: &Model,
+        cancel: &Cancel,
+        progress: impl FnMut(Progress),
+    ) -> Result<Vec<ImageScores>> {
+        self.score_with(model.network(), model.bank(), cancel, progress)
+    }
+
+    fn score_with(
         &self,
         network: &DualAd,
+        bank: Option<&Bank>,
         cancel: &Cancel,
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<ImageScores>> {
         let total = self.samples().len();
         let indices: Vec<usize> = (0..total).collect();
-        let (device, network) = (network.device(), network.reconstructor()?);
+        let (device, stages) = (network.device(), self.features.stages());
+        let scorer = Scorer::new(network.reconstructor()?, bank.cloned(), stages, self.size())?;
+        let distances = bank.map(|bank| self.distances(bank, cancel)).transpose()?;
         let mut scores = Vec::with_capacity(total);
         for indices in indices.chunks(BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
             let tokens = self.features.batch(indices)?.to_device(&device)?;
-            let found = network.score(&tokens)?;
+            let distances: Vec<&Distances> =
+                distances.iter().flat_map(|all| indices.iter().filter_map(|&index| all.get(index))).collect();
+            let found = scorer.score_tokens(&tokens, &distances)?.scores;
             let image_scores: Vec<f32> = found.image_score.to_vec1()?;
             let maps: Vec<f32> = found.anomaly_map.flatten_all()?.to_vec1()?;
             let maps = maps.chunks(self.height * self.width);
@@ -161,6 +189,27 @@ impl TestSet {
             progress(Progress { done: scores.len(), total });
         }
         Ok(scores)
+    }
+
+    /// Returns the distances of every image to a bank. They are kept until another bank is used: the bank of a run does not change
+    /// while its network is trained.
+    fn distances(&self, bank: &Bank, cancel: &Cancel) -> Result<Arc<[Distances]>> {
+        let mut kept = self.distances.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, distances)) = kept.as_ref().filter(|(other, _)| other.has_tokens_of(bank)) {
+            return Ok(distances.clone());
+        }
+        let mut found = Vec::with_capacity(self.samples().len());
+        let indices: Vec<usize> = (0..self.samples().len()).collect();
+        for indices in indices.chunks(BATCH) {
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            let maps = self.features.maps(indices)?;
+            found.extend(bank.distances(bank_stages(&maps))?);
+        }
+        let found: Arc<[Distances]> = found.into();
+        *kept = Some((bank.clone(), found.clone()));
+        Ok(found)
     }
 
     /// Returns the metrics of these scores, one for each image, in order.

@@ -67,6 +67,7 @@
 //! | `hub` | yes | models and weights from the Hugging Face hub; without it the crate has no network code |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | the devices and libraries of candle |
 
+pub mod bank;
 #[doc(hidden)]
 pub mod bench;
 mod bilinear;
@@ -93,6 +94,7 @@ mod reconstructor;
 #[cfg(feature = "report")]
 pub mod report;
 mod score;
+mod scorer;
 mod setters;
 #[cfg(test)]
 mod testing;
@@ -114,10 +116,11 @@ pub use dualad_store as store;
 pub use error::{Error, ErrorKind, Format, FormatError, Result};
 #[cfg(feature = "train")]
 pub use evaluate::{ImageScores, TestSet};
-pub use model::{AspectRatio, Input, Model, ModelConfig, ModelFiles, Resampling};
+pub use model::{AspectRatio, Input, Model, ModelBank, ModelConfig, ModelFiles, Resampling};
 pub use progress::Progress;
 pub use reconstructor::Reconstructor;
 pub use score::Scores;
+pub use scorer::ScoreParts;
 
 /// The README's code, compiled and run.
 #[cfg(doctest)]

@@ -106,13 +106,17 @@ impl Reconstructor {
     /// # Errors
     /// Those of [`DualAd::reconstruct`].
     pub fn score(&self, tokens: &Tensor) -> Result<Scores> {
+        Ok(self.upsampling.scores(&self.errors(tokens)?)?)
+    }
+
+    /// Returns the combined errors of all stages, `[batch, rows, columns]`, of clean tokens `[batch, tokens, channels]`.
+    pub(crate) fn errors(&self, tokens: &Tensor) -> Result<Tensor> {
         let Some(engine) = &self.engine else {
-            return self.network.score(tokens, &self.network.reconstruct(tokens)?);
+            return self.network.token_errors(tokens, &self.network.reconstruct(tokens)?);
         };
-        let errors = self.with_tokens(tokens, |tokens| engine.errors(tokens))?;
         let [rows, columns] = self.config().grid;
-        let map = Tensor::from_vec(errors, (tokens.dim(0)?, rows, columns), &Device::Cpu)?;
-        Ok(self.upsampling.scores(&map)?)
+        let errors = self.with_tokens(tokens, |tokens| engine.errors(tokens))?;
+        Ok(Tensor::from_vec(errors, (tokens.dim(0)?, rows, columns), &Device::Cpu)?)
     }
 
     /// Checks the tokens and calls `f` with their values, on a thread of the current pool.

@@ -11,6 +11,9 @@ use crate::ops::{combined_errors, squared_errors};
 /// The side of the average pool of the image score, in pixels.
 pub(crate) const POOL: usize = 16;
 
+/// The standard deviation of the smoothing of distances to a bank, as a share of the input's side: 4 pixels of 224.
+const SMOOTHING: f64 = 4.0 / 224.0;
+
 /// The limit of every error and partial product: beyond it, a product of stages could be infinite, and its upsampling NaN.
 pub(crate) const MAX_ERROR: f64 = 1e18;
 
@@ -33,20 +36,19 @@ pub(crate) fn reconstruction_loss(clean: &Tensor, reconstruction: &Tensor, stage
     means.try_fold(first?, |sum, mean| sum + mean?)
 }
 
-/// Returns the scores of clean tokens and their reconstruction, `[batch, rows * columns, channels]`. A token has `token_stride` pixels
-/// a side.
-pub(crate) fn score(
+/// Returns the combined errors, `[batch, rows, columns]`, of clean tokens and their reconstruction,
+/// `[batch, rows * columns, channels]`.
+pub(crate) fn token_errors(
     clean: &Tensor,
     reconstruction: &Tensor,
     stage_channels: &[usize],
     combination: Combination,
     [rows, columns]: [usize; 2],
-    token_stride: usize,
-) -> Result<Scores> {
+) -> Result<Tensor> {
     let batch = clean.dim(0)?;
     let (clean, reconstruction) = (clean.detach(), reconstruction.detach());
-    let tokens = combined_errors(&clean, &reconstruction, stage_channels, combination, MAX_ERROR)?;
-    Upsampling::new([rows, columns], token_stride, clean.device())?.scores(&tokens.reshape((batch, rows, columns))?)
+    let errors = combined_errors(&clean, &reconstruction, stage_channels, combination, MAX_ERROR)?;
+    errors.reshape((batch, rows, columns))
 }
 
 /// The upsampling of token values to pixels and the pooling of the image score, as products with a matrix for each axis.
@@ -57,8 +59,18 @@ pub(crate) struct Upsampling {
 }
 
 impl Upsampling {
-    pub(crate) fn new([rows, columns]: [usize; 2], token_stride: usize, device: &Device) -> Result<Self> {
-        let (vertical, horizontal) = (Axis::new(rows, token_stride), Axis::new(columns, token_stride));
+    /// Returns the upsampling of a reconstruction's errors (docs/method.md, section 6). A token has `token_stride` pixels a side.
+    pub(crate) fn new(grid: [usize; 2], token_stride: usize, device: &Device) -> Result<Self> {
+        Self::of_axes(grid.map(|cells| Axis::new(cells, token_stride)), device)
+    }
+
+    /// Returns the upsampling of distances to a bank on a grid, with smoothing, to `[height, width]` pixels (docs/method.md,
+    /// section 9).
+    pub(crate) fn smooth(grid: [usize; 2], [height, width]: [usize; 2], device: &Device) -> Result<Self> {
+        Self::of_axes([Axis::smooth(grid[0], height), Axis::smooth(grid[1], width)], device)
+    }
+
+    fn of_axes([vertical, horizontal]: [Axis; 2], device: &Device) -> Result<Self> {
         let tensor = |matrix: &Matrix| Tensor::from_slice(&matrix.values, (matrix.rows, matrix.columns), device);
         let pair = |vertical: &Matrix, horizontal: &Matrix| {
             Ok::<_, candle_core::Error>([tensor(vertical)?, tensor(horizontal)?.t()?.contiguous()?])
@@ -71,14 +83,25 @@ impl Upsampling {
 
     /// Returns the scores of token values `[batch, rows, columns]`.
     pub(crate) fn scores(&self, map: &Tensor) -> Result<Scores> {
-        let apply = |[vertical, horizontal]: &[Tensor; 2]| vertical.broadcast_matmul(map)?.broadcast_matmul(horizontal);
-        let anomaly_map = apply(&self.upsample)?.unsqueeze(1)?;
-        // Upsampling and pooling are linear and separable, so one matrix per axis does both: far cheaper than to pool the
-        // upsampled map.
-        let pooled = apply(&self.pool)?;
-        let image_score = pooled.flatten_from(1)?.max(D::Minus1)?;
+        let anomaly_map = self.pixels(map)?.unsqueeze(1)?;
+        let image_score = self.pooled(map)?.flatten_from(1)?.max(D::Minus1)?;
         Ok(Scores { anomaly_map, image_score })
     }
+
+    /// Returns the values of pixels, `[batch, height, width]`.
+    pub(crate) fn pixels(&self, map: &Tensor) -> Result<Tensor> {
+        apply(&self.upsample, map)
+    }
+
+    /// Returns the mean of each square of [`POOL`] x [`POOL`] pixels, `[batch, height - 15, width - 15]`. Upsampling and pooling are
+    /// linear and separable, so one matrix per axis does both: far cheaper than to pool the upsampled map.
+    pub(crate) fn pooled(&self, map: &Tensor) -> Result<Tensor> {
+        apply(&self.pool, map)
+    }
+}
+
+fn apply([vertical, horizontal]: &[Tensor; 2], map: &Tensor) -> Result<Tensor> {
+    vertical.broadcast_matmul(map)?.broadcast_matmul(horizontal)
 }
 
 /// A linear map along one axis, `[rows, columns]` row by row.
@@ -88,17 +111,16 @@ struct Matrix {
     values: Vec<f32>,
 }
 
-/// The matrices of one axis: bilinear upsampling by the token stride with aligned corners, and the same followed by the mean of
-/// [`POOL`] pixels, or of all if there are fewer.
+/// The matrices of one axis: an upsampling, and the same followed by the mean of [`POOL`] pixels, or of all if there are fewer.
 struct Axis {
     upsample: Matrix,
     pool: Matrix,
 }
 
 impl Axis {
+    /// Bilinear upsampling by `token_stride` with aligned corners.
     fn new(cells: usize, token_stride: usize) -> Self {
         let pixels = cells * token_stride;
-        let side = POOL.min(pixels);
         let mut upsample = vec![0.0f64; pixels * cells];
         for pixel in 0..pixels {
             // Aligned corners: the centers of the outermost cells and pixels coincide.
@@ -107,6 +129,33 @@ impl Axis {
             upsample[pixel * cells + first] += 1.0 - share;
             upsample[pixel * cells + second] += share;
         }
+        Self::of_upsampling(upsample, cells)
+    }
+
+    /// Bilinear upsampling to `pixels` with half-pixel centers, then a Gaussian with a standard deviation of [`SMOOTHING`] of the
+    /// side. At the borders, the weights of the pixels that there are add up to 1.
+    fn smooth(cells: usize, pixels: usize) -> Self {
+        let sigma = SMOOTHING * pixels as f64;
+        let reach = (4.0 * sigma).ceil() as usize;
+        let mut upsample = vec![0.0f64; pixels * cells];
+        for (pixel, line) in upsample.chunks_exact_mut(cells.max(1)).enumerate() {
+            let neighbors = pixel.saturating_sub(reach)..(pixel + reach + 1).min(pixels);
+            let weight = |neighbor: usize| (-0.5 * (neighbor.abs_diff(pixel) as f64 / sigma).powi(2)).exp();
+            let total: f64 = neighbors.clone().map(weight).sum();
+            for neighbor in neighbors {
+                let position = (neighbor as f64 + 0.5) * cells as f64 / pixels as f64 - 0.5;
+                let (first, second, share) = bilinear::tap(position, cells);
+                let weight = weight(neighbor) / total;
+                line[first] += weight * (1.0 - share);
+                line[second] += weight * share;
+            }
+        }
+        Self::of_upsampling(upsample, cells)
+    }
+
+    fn of_upsampling(upsample: Vec<f64>, cells: usize) -> Self {
+        let pixels = upsample.len() / cells.max(1);
+        let side = POOL.min(pixels);
         let windows = pixels - side + 1;
         let mut pool = vec![0.0f64; windows * cells];
         for window in 0..windows {
@@ -144,7 +193,8 @@ mod tests {
                 || Tensor::from_vec(random.stream().normal(2 * rows * columns * 5), shape, &Device::Cpu).unwrap();
             let (clean, reconstruction) = (tokens(), tokens());
             let combination = if rows == 3 { Combination::Sum } else { Combination::Product };
-            let scores = score(&clean, &reconstruction, &stages, combination, [rows, columns], stride).unwrap();
+            let errors = token_errors(&clean, &reconstruction, &stages, combination, [rows, columns]).unwrap();
+            let scores = Upsampling::new([rows, columns], stride, &Device::Cpu).unwrap().scores(&errors).unwrap();
             let maps: Vec<Vec<Vec<f32>>> = scores.anomaly_map.squeeze(1).unwrap().to_vec3().unwrap();
             let found: Vec<f32> = scores.image_score.to_vec1().unwrap();
             let [clean, reconstruction] = [clean, reconstruction].map(|tokens| tokens.to_vec3::<f32>().unwrap());
@@ -184,6 +234,42 @@ mod tests {
                     }
                 }
                 assert!((largest - f64::from(found[image])).abs() < 1e-5, "{largest} {}", found[image]);
+            }
+        }
+    }
+
+    /// Compares with the definition: upsample with half-pixel centers, then average with Gaussian weights, pixel by pixel.
+    #[test]
+    fn smooth_maps_equal_the_definition() {
+        for (grid, size) in [([1, 1], [8, 12]), ([3, 4], [24, 32]), ([5, 2], [20, 16]), ([4, 4], [56, 70])] {
+            let [rows, columns] = grid;
+            let values = Random::new(7).stream().normal(rows * columns);
+            let map = Tensor::from_vec(values.clone(), (1, rows, columns), &Device::Cpu).unwrap();
+            let upsampling = Upsampling::smooth(grid, size, &Device::Cpu).unwrap();
+            let found: Vec<Vec<f32>> = upsampling.pixels(&map).unwrap().squeeze(0).unwrap().to_vec2().unwrap();
+            let tap = |pixel: usize, pixels: usize, cells: usize| {
+                let position =
+                    ((pixel as f64 + 0.5) * cells as f64 / pixels as f64 - 0.5).clamp(0.0, cells as f64 - 1.0);
+                let first = position.floor() as usize;
+                (first, (first + 1).min(cells - 1), position - position.floor())
+            };
+            let upsampled = |y: usize, x: usize| {
+                let ((top, bottom, below), (left, right, beside)) = (tap(y, size[0], rows), tap(x, size[1], columns));
+                let value = |row: usize, column: usize| f64::from(values[row * columns + column]);
+                (1.0 - below) * ((1.0 - beside) * value(top, left) + beside * value(top, right))
+                    + below * ((1.0 - beside) * value(bottom, left) + beside * value(bottom, right))
+            };
+            let sigma = size.map(|side| 4.0 / 224.0 * side as f64);
+            for (y, line) in found.iter().enumerate() {
+                for (x, pixel) in line.iter().enumerate() {
+                    let (mut sum, mut total) = (0.0, 0.0);
+                    for (v, u) in (0..size[0]).flat_map(|v| (0..size[1]).map(move |u| (v, u))) {
+                        let (down, across) = (v.abs_diff(y) as f64 / sigma[0], u.abs_diff(x) as f64 / sigma[1]);
+                        let weight = (-0.5 * (down * down + across * across)).exp();
+                        (sum, total) = (sum + weight * upsampled(v, u), total + weight);
+                    }
+                    assert!((f64::from(*pixel) - sum / total).abs() < 2e-3, "{grid:?} {size:?} {y} {x}");
+                }
             }
         }
     }

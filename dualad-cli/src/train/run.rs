@@ -107,7 +107,7 @@ impl Run<'_> {
         // From here on an interruption writes a checkpoint.
         self.saved = true;
         let mut measurement = test_set.as_ref().map(|(set, _)| Measurement::new(&dataset, set, self.cancel));
-        let (trainer, best) = self.epochs(trainer, measurement.as_mut())?;
+        let (trainer, best) = self.epochs(&prepared, trainer, measurement.as_mut())?;
         let (network, reported) = match best {
             Some(Best { epoch, network, .. }) => (network, Reported::BestOnTestSet { epoch: usize::try_from(epoch)? }),
             None => (trainer.network()?, Reported::Last),
@@ -121,7 +121,7 @@ impl Run<'_> {
         let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
         let training = Training { losses: trainer.losses(), reported, seconds: trainer.seconds(), features };
         let output = Output { common: &self.args.common, folder: &folder, heat_maps: self.args.heatmaps };
-        let report = measurement.report((model.config(), model.network()), training, output)?;
+        let report = measurement.report(&model, training, output)?;
         model.save(folder.path(), &format!("```text\n{}```", report.table()))?;
         Ok(())
     }
@@ -147,11 +147,11 @@ impl Run<'_> {
             Some(cache) => fit.cache(cache.clone()),
             None => fit,
         };
-        let bar = Bar::new("features for training");
-        fit.progress(move |progress| {
-            if let FitProgress::Features(progress) = progress {
-                bar.set(progress.done, progress.total);
-            }
+        let (bank, features) = (Bar::new("tokens for the bank"), Bar::new("features for training"));
+        fit.progress(move |progress| match progress {
+            FitProgress::Bank(progress) => bank.set(progress.done, progress.total),
+            FitProgress::Features(progress) => features.set(progress.done, progress.total),
+            _ => {}
         })
     }
 
@@ -167,6 +167,7 @@ impl Run<'_> {
     /// Trains to the end, and evaluates on the way where the flags ask for it. Returns the best network for `--best`.
     fn epochs<'a>(
         &self,
+        prepared: &PreparedFit,
         trainer: Trainer<'a>,
         mut measurement: Option<&mut Measurement<'_>>,
     ) -> Result<(Trainer<'a>, Option<Best>)> {
@@ -184,7 +185,7 @@ impl Run<'_> {
                 continue;
             }
             let network = trainer.network()?;
-            let (evaluation, _) = measurement.evaluate(&network)?;
+            let (evaluation, _) = measurement.evaluate(&prepared.model(network.clone())?)?;
             let image_auroc = evaluation.mean.image_auroc.unwrap_or(0.0);
             if self.args.best && best.as_ref().is_none_or(|best| image_auroc > best.image_auroc) {
                 best = Some(Best { epoch: trainer.epoch(), image_auroc, network });

@@ -20,7 +20,7 @@ use crate::cdbn::wide_shallow::WideShallow;
 use crate::config::{Branches, DualAdConfig, Variant};
 use crate::error::{Error, Result};
 use crate::pseudo_anomaly::pseudo_anomaly;
-use crate::score::{Scores, reconstruction_loss, score};
+use crate::score::{Scores, Upsampling, reconstruction_loss, token_errors};
 
 /// The reconstruction network: maps the tokens of an image to the tokens that a normal image would have.
 ///
@@ -247,6 +247,16 @@ impl DualAd {
     /// # Errors
     /// As [`Self::reconstruct`].
     pub fn score(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<Scores> {
+        let errors = self.token_errors(tokens, reconstruction)?;
+        let upsampling = Upsampling::new(self.config.grid, self.config.token_stride, errors.device())?;
+        Ok(upsampling.scores(&errors)?)
+    }
+
+    /// Returns the errors of tokens and their reconstruction, all stages combined, `[batch, rows, columns]` in f32.
+    ///
+    /// # Errors
+    /// As [`Self::reconstruct`].
+    pub(crate) fn token_errors(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<Tensor> {
         self.check(tokens)?;
         self.check(reconstruction)?;
         let standard = |x: &Tensor| {
@@ -254,8 +264,8 @@ impl DualAd {
             self.error_std.as_ref().map_or(Ok(x.clone()), |error_std| error_std.apply(&x))
         };
         let (tokens, reconstruction) = (standard(tokens)?, standard(reconstruction)?);
-        let DualAdConfig { stage_channels, combination, grid, token_stride, .. } = &self.config;
-        Ok(score(&tokens, &reconstruction, stage_channels, *combination, *grid, *token_stride)?)
+        let DualAdConfig { stage_channels, combination, grid, .. } = &self.config;
+        Ok(token_errors(&tokens, &reconstruction, stage_channels, *combination, *grid)?)
     }
 
     /// Returns the reconstruction of tokens `[batch, tokens, channels]`, without jitter and dropout, minus the tokens. The

@@ -91,6 +91,17 @@ impl DualAd {
     pub fn from_safetensors(config: DualAdConfig, source_name: &str, bytes: &[u8], device: &Device) -> Result<Self> {
         let reader = SafetensorsReader::new(source_name, bytes)?;
         let keys = reader.keys().map(str::to_owned).collect();
+        Self::from_reader(config, source_name, &reader, keys, device)
+    }
+
+    /// Loads a network from some of the tensors of a safetensors file, those with these keys.
+    pub(crate) fn from_reader(
+        config: DualAdConfig,
+        source_name: &str,
+        reader: &SafetensorsReader<'_>,
+        keys: Vec<String>,
+        device: &Device,
+    ) -> Result<Self> {
         let read = |key: &str, shape: &[usize]| Ok(Tensor::from_vec(reader.read(key, shape)?, shape, device)?);
         let tensors = collect(&config, source_name, keys, read)?;
         Self::from_parameters(config, tensors)
@@ -156,16 +167,19 @@ impl DualAd {
     /// # Errors
     /// [`Error::Parameter`] if one is not finite, [`Error::Candle`] if they cannot be read.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
-        let tensors = self
-            .parameters
-            .iter()
-            .map(|(name, tensor)| Ok((name.as_str(), tensor.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?)));
-        let tensors: BTreeMap<&str, Tensor> = tensors.collect::<candle_core::Result<_>>()?;
+        self.to_safetensors_with(BTreeMap::new())
+    }
+
+    /// Returns the content of a safetensors file with the parameters, in f32, and other tensors.
+    pub(crate) fn to_safetensors_with(&self, mut tensors: BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
+        for (name, tensor) in &self.parameters {
+            tensors.insert(name.clone(), tensor.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?);
+        }
         for (name, tensor) in &tensors {
             // Zero times NaN or infinity is NaN.
             if tensor.affine(0.0, 0.0)?.sum_all()?.to_scalar::<f32>()? != 0.0 {
                 let reason = "holds NaN or infinity and is not saved".into();
-                return Err(Error::Parameter { name: (*name).into(), reason });
+                return Err(Error::Parameter { name: name.clone(), reason });
             }
         }
         safetensors::serialize(tensors.iter(), None).map_err(|error| Error::Candle(candle_core::Error::wrap(error)))

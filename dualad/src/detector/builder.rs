@@ -18,10 +18,12 @@ use crate::calibration::Calibration;
 use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
 use crate::error::{Error, Result};
+use crate::features::size;
 use crate::file::sha256_of_file;
 #[cfg(feature = "hub")]
 use crate::model::PARAMETERS;
 use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
+use crate::scorer::Scorer;
 
 /// The maximum number of threads of a detector's own pool.
 const MAX_THREADS: usize = 1024;
@@ -364,9 +366,11 @@ impl DetectorBuilder {
         } else {
             model.network().frozen(self.dtype, &self.device)?.reconstructor()?
         };
+        let size = size(&preprocess);
+        let scorer = Scorer::new(network, model.bank().cloned(), extractor.stages(), size)?;
         Ok(Detector {
             model: Arc::new(model),
-            network: Arc::new(network),
+            scorer: Arc::new(scorer),
             extractor: Arc::from(extractor),
             weights,
             preprocess,

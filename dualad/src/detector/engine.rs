@@ -13,9 +13,10 @@ use crate::detector::inspection::{AnomalyMap, Inspection, in_picture};
 use crate::detector::merge::{Merge, pooled_maximum};
 use crate::detector::request::Request;
 use crate::error::{Error, Result};
-use crate::features::{pixels, size, tokens};
+use crate::features::{pixels, size};
 use crate::model::Tile;
 use crate::progress::Progress;
+use crate::scorer::{BatchScores, ScoreParts};
 
 /// The number of inputs in a forward pass, and of images in memory at a time.
 pub(crate) const BATCH: usize = 8;
@@ -23,7 +24,15 @@ pub(crate) const BATCH: usize = 8;
 /// The score and the map of a picture.
 struct ScoredPicture {
     image_score: f32,
+    parts: Option<ScoreParts>,
     map: AnomalyMap,
+}
+
+/// The score of an input, and its map at the input's size.
+struct ScoredInput {
+    image_score: f32,
+    parts: Option<ScoreParts>,
+    map: Vec<f32>,
 }
 
 /// Answers requests in order, a batch at a time.
@@ -62,7 +71,7 @@ fn inspection(
     detector: &Detector,
     request: &Request<'_>,
     picture: &Picture,
-    ScoredPicture { image_score, map }: ScoredPicture,
+    ScoredPicture { image_score, parts, map }: ScoredPicture,
 ) -> Result<Inspection> {
     let category = request.named_category();
     let (width, height) = (picture.width(), picture.height());
@@ -75,7 +84,7 @@ fn inspection(
         None => (Vec::new(), 0),
     };
     let category = category.map(str::to_owned);
-    Ok(Inspection { category, width, height, image_score, verdict, regions, regions_left_out, anomaly_map: map })
+    Ok(Inspection { category, width, height, image_score, parts, verdict, regions, regions_left_out, anomaly_map: map })
 }
 
 /// Scores pictures. If a batch fails, each picture is scored alone, so that one does not fail the others.
@@ -95,13 +104,13 @@ fn first<T>(values: Vec<T>) -> Result<T> {
 }
 
 fn score_whole(detector: &Detector, pictures: &[&Picture]) -> Result<Vec<ScoredPicture>> {
-    let (maps, scores) = forward(detector, pictures)?;
     let [height, width] = size(&detector.preprocess);
-    let scored = |(map, image_score): (Vec<f32>, f32)| ScoredPicture {
+    let scored = |ScoredInput { image_score, parts, map }| ScoredPicture {
         image_score,
+        parts,
         map: AnomalyMap { width, height, values: map },
     };
-    Ok(maps.into_iter().zip(scores).map(scored).collect())
+    Ok(forward(detector, pictures)?.into_iter().map(scored).collect())
 }
 
 /// Scores one picture in tiles.
@@ -114,29 +123,34 @@ fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Resul
     let size = size(&detector.preprocess);
     let first = tiles.first().copied().ok_or(Error::NoImages { purpose: "inspect" })?;
     let mut merge = Merge::new(width, height, first, size)?;
+    // The score and its parts of the tile with the largest score.
+    let mut largest: Option<(f32, Option<ScoreParts>)> = None;
     for tiles in tiles.chunks(BATCH) {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         let cut: Vec<Picture> = tiles.par_iter().map(|tile| tile.cut(picture)).collect::<Result<_>>()?;
-        let (maps, _) = forward(detector, &cut.iter().collect::<Vec<_>>())?;
-        tiles.iter().zip(maps).for_each(|(&tile, map)| merge.add(tile, &map, size));
+        for (&tile, scored) in tiles.iter().zip(forward(detector, &cut.iter().collect::<Vec<_>>())?) {
+            if largest.is_none_or(|(score, _)| scored.image_score > score) {
+                largest = Some((scored.image_score, scored.parts));
+            }
+            merge.add(tile, &scored.map, size);
+        }
     }
     let (height, width) = (merge.rows, merge.columns);
     let values = merge.finish();
     let image_score = pooled_maximum(&values, height, width);
-    Ok(ScoredPicture { image_score, map: AnomalyMap { width, height, values } })
+    let parts = largest.and_then(|(_, parts)| parts);
+    Ok(ScoredPicture { image_score, parts, map: AnomalyMap { width, height, values } })
 }
 
-/// Returns the map of each picture at the input's size, and its image score.
-fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>, Vec<f32>)> {
+/// Scores pictures that are each one input.
+fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<Vec<ScoredInput>> {
     if pictures.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Vec::new());
     }
-    let network = &detector.network;
     let images = pixels(&detector.preprocess, pictures)?;
-    let tokens = tokens(&*detector.extractor, &images, &network.device(), network.dtype())?;
-    let scores = network.score(&tokens)?;
+    let BatchScores { scores, parts } = detector.scorer.score(&*detector.extractor, &images)?;
     let image_scores: Vec<f32> = scores.image_score.to_dtype(DType::F32)?.to_vec1()?;
     let values: Vec<f32> = scores.anomaly_map.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
     if !are_finite(&image_scores) || !are_finite(&values) {
@@ -146,5 +160,7 @@ fn forward(detector: &Detector, pictures: &[&Picture]) -> Result<(Vec<Vec<f32>>,
         });
     }
     let [height, width] = size(&detector.preprocess);
-    Ok((values.chunks_exact(height * width).map(<[f32]>::to_vec).collect(), image_scores))
+    let parts = parts.map_or_else(|| vec![None; image_scores.len()], |parts| parts.into_iter().map(Some).collect());
+    let inputs = values.chunks_exact(height * width).zip(image_scores).zip(parts);
+    Ok(inputs.map(|((map, image_score), parts)| ScoredInput { image_score, parts, map: map.to_vec() }).collect())
 }

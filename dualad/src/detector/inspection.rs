@@ -13,6 +13,7 @@ use crate::calibration::Verdict;
 use crate::detector::original::{OriginalRegion, Stretch};
 use crate::detector::regions::{RegionOptions, regions};
 use crate::error::Result;
+use crate::scorer::ScoreParts;
 
 /// The anomaly score of each pixel, from 0 to 1e18. Larger is more anomalous; it is not a probability.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,6 +110,10 @@ pub struct Inspection {
     pub height: u32,
     /// The image score: the largest mean of a 16 x 16 window of the anomaly map. Larger is more anomalous.
     pub image_score: f32,
+    /// The parts of the image score, if the model has a bank: of the reconstruction and of the bank. Their sum is the image
+    /// score, except for a picture that is cut into tiles: there they are those of the tile with the largest score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<ScoreParts>,
     /// The decision by the thresholds; `None` if the detector has none.
     pub verdict: Option<Verdict>,
     /// The regions where the map reaches the thresholds' region value, in pixels of the picture, the most severe first. Empty if

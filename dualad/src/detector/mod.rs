@@ -36,13 +36,13 @@ use dualad_data::image::{Limits, Picture, Preprocess};
 use dualad_data::{Cancel, Label};
 use rayon::ThreadPool;
 
-use crate::Reconstructor;
 use crate::calibration::{Calibration, Calibrator, LabeledScore};
 use crate::error::{Error, Result};
 #[cfg(feature = "train")]
 use crate::features::{Features, FeaturesBuilder};
 use crate::model::{Model, ModelConfig};
 use crate::progress::Progress;
+use crate::scorer::Scorer;
 
 /// A trained model, ready to inspect images.
 ///
@@ -89,8 +89,8 @@ use crate::progress::Progress;
 pub struct Detector {
     /// The model in f32 on the CPU, as it is saved.
     pub(crate) model: Arc<Model>,
-    /// The network on the detector's device and in its dtype.
-    pub(crate) network: Arc<Reconstructor>,
+    /// The network on the detector's device and in its dtype, and the bank.
+    pub(crate) scorer: Arc<Scorer>,
     pub(crate) extractor: Arc<dyn FeatureExtractor>,
     pub(crate) weights: dualad_backbones::Weights,
     pub(crate) preprocess: Preprocess,

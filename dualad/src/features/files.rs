@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{Device, Tensor};
-use dualad_backbones::FeatureExtractor;
+use dualad_backbones::{FeatureExtractor, Stage};
 use dualad_data::image::{Limits, Picture, Preprocess};
 use dualad_data::{Cancel, Loader, Sample};
 use dualad_store::hex;
@@ -135,6 +135,17 @@ impl Features {
         }
         let picture = Picture::decode(&bytes, &sample.path, &self.limits)?;
         Ok(self.preprocess.pixels(&picture)?)
+    }
+
+    /// Returns the stages of the extractor.
+    pub(crate) fn stages(&self) -> &[Stage] {
+        self.extractor.stages()
+    }
+
+    /// Computes the stage maps of images, `[indices, channels, rows, columns]` for each stage.
+    pub(crate) fn maps(&self, indices: &[usize]) -> Result<Vec<Tensor>> {
+        let pixels = indices.par_iter().map(|&index| self.pixels(index)).collect::<Result<Vec<_>>>()?.concat();
+        Ok(self.extractor.extract(&tokens::images(&self.preprocess, pixels)?)?)
     }
 
     /// Computes the features of preprocessed images, `[indices, tokens, channels]`.

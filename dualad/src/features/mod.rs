@@ -32,4 +32,4 @@ pub(crate) use pictures::PictureTokens;
 #[cfg(feature = "train")]
 pub use source::TokenSource;
 pub use tokens::pixels;
-pub(crate) use tokens::{size, tokens};
+pub(crate) use tokens::size;

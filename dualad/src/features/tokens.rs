@@ -3,9 +3,11 @@
 #[cfg(feature = "train")]
 use std::path::PathBuf;
 
-use candle_core::{DType, Device, Tensor};
-use dualad_backbones::FeatureExtractor;
 #[cfg(feature = "train")]
+use candle_core::DType;
+use candle_core::{Device, Tensor};
+#[cfg(feature = "train")]
+use dualad_backbones::FeatureExtractor;
 use dualad_data::image::{Picture, Preprocess};
 #[cfg(feature = "train")]
 use dualad_kernels::are_finite;
@@ -51,12 +53,8 @@ pub(crate) fn images(preprocess: &Preprocess, pixels: Vec<f32>) -> Result<Tensor
 }
 
 /// Returns the tokens of preprocessed images, `[images, tokens, channels]`, on a device and in a dtype.
-pub(crate) fn tokens(
-    extractor: &dyn FeatureExtractor,
-    images: &Tensor,
-    device: &Device,
-    dtype: DType,
-) -> Result<Tensor> {
+#[cfg(feature = "train")]
+fn tokens(extractor: &dyn FeatureExtractor, images: &Tensor, device: &Device, dtype: DType) -> Result<Tensor> {
     Ok(extractor.tokens(images)?.to_device(device)?.to_dtype(dtype)?)
 }
 

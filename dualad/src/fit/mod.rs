@@ -5,6 +5,7 @@
 //! 3. [`Fit::prepare`] is for programs that evaluate during training: a [`PreparedFit`] holds the features of the training
 //!    images and gives the [`Trainer`](crate::train::Trainer), the model and the detector.
 
+mod bank;
 mod images;
 mod outcome;
 mod prepared;

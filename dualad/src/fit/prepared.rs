@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use candle_core::Device;
 use dualad_backbones::FeatureExtractor;
 use dualad_data::Sample;
 use dualad_data::image::{Picture, Preprocess};
 
 use crate::calibration::LabeledScore;
-use crate::detector::{Detector, RegionOptions, Request};
+use crate::detector::{Detector, RegionOptions, Request, Tiling};
 use crate::error::{Error, Result};
-use crate::features::{Features, FeaturesBuilder, PictureTokens, TokenSource};
+use crate::features::{Features, FeaturesBuilder, PictureTokens, TokenSource, size};
+use crate::fit::bank::{self, FittedBank};
 use crate::fit::images::{Image, Images, Known, TrainingImages};
 use crate::fit::outcome::{Fitted, changes};
 use crate::fit::recipe;
@@ -19,6 +21,7 @@ use crate::fit::settings::{Fit, FitProgress};
 use crate::model::{Input, Model};
 use crate::progress::Progress;
 use crate::recipe::{Preset, Recipe};
+use crate::scorer::Scorer;
 use crate::train::Trainer;
 use crate::{DualAd, Random};
 
@@ -48,6 +51,9 @@ pub struct PreparedFit {
     input: Input,
     preprocess: Preprocess,
     tokens: Box<dyn TokenSource>,
+    bank: Option<FittedBank>,
+    /// The categories of the model, sorted.
+    categories: Vec<String>,
     seconds: f64,
 }
 
@@ -65,15 +71,35 @@ impl PreparedFit {
             Known { categories: &config.categories, held_out: &config.held_out }
         });
         let images = Images::new(source, fit.held_out, &random, known)?;
-        let notices = notices(&fit, &images);
+        let notices = notices(&fit, &images, recipe.train.epochs > 0);
         let extractor = extractor(&fit, &recipe)?;
         let mut input = Input::of_network(&recipe.network);
         input.tiling = fit.tiling;
         let preprocess = input.preprocess()?;
         let begun = Instant::now();
-        let tokens = tokens(&mut fit, &images.train, &extractor, &preprocess)?;
+        let categories = categories(&fit, &images);
+        let bank = bank::build(&mut fit, &recipe, &images, &categories, &*extractor, &preprocess)?;
+        let tokens = if bank.is_some() && bank::is_alone(&fit, &recipe) {
+            // Nothing is trained.
+            Box::new(PictureTokens::new(&*extractor, &preprocess))
+        } else {
+            tokens(&mut fit, &images.train, &extractor, &preprocess)?
+        };
         let seconds = begun.elapsed().as_secs_f64();
-        Ok(Self { fit, recipe, preset, images, notices, extractor, input, preprocess, tokens, seconds })
+        Ok(Self {
+            fit,
+            recipe,
+            preset,
+            images,
+            notices,
+            extractor,
+            input,
+            preprocess,
+            tokens,
+            bank,
+            categories,
+            seconds,
+        })
     }
 
     /// The recipe of the run, with the settings of [`Fit`].
@@ -150,15 +176,15 @@ impl PreparedFit {
     /// [`Error::Parameter`] if a parameter is not finite.
     pub fn model(&self, network: DualAd) -> Result<Model> {
         let stages: Vec<usize> = self.extractor.stages().iter().map(|stage| stage.index).collect();
-        let mut categories = self.images.categories.clone();
-        if let Some(base) = &self.fit.base {
-            categories.extend(base.categories().iter().cloned());
-            categories.sort();
-            categories.dedup();
-        }
+        let measure = |bank: &FittedBank| {
+            let stages = self.extractor.stages();
+            bank.measured(network.reconstructor()?, stages, size(&self.preprocess), &*self.tokens)
+        };
+        let bank = self.bank.as_ref().map(measure).transpose()?;
         Model::new(network, self.fit.backbone, &stages, self.extractor.provenance().clone())
             .with_input(self.input.clone())
-            .with_categories(categories)
+            .with_bank(bank)
+            .with_categories(self.categories.clone())
             .with_train_images(self.images.train.len())
             .with_held_out(self.images.digests.clone())
             .with_train(self.recipe.train.clone(), self.preset)
@@ -192,7 +218,8 @@ impl PreparedFit {
     }
 }
 
-fn notices(fit: &Fit, images: &Images) -> Vec<String> {
+/// Returns the notices for the user. `trains` is false if no network is trained: then nothing is forgotten.
+fn notices(fit: &Fit, images: &Images, trains: bool) -> Vec<String> {
     let mut notices = Vec::new();
     let then = if images.held_out.is_empty() {
         "No thresholds are set: nothing is decided until the detector is calibrated"
@@ -209,7 +236,7 @@ fn notices(fit: &Fit, images: &Images) -> Vec<String> {
         ));
     }
     for category in fit.base.iter().flat_map(|base| base.categories()) {
-        if !images.categories.contains(category) {
+        if trains && !images.categories.contains(category) {
             notices.push(format!("there are no images of {category}: the model may forget it"));
         }
     }
@@ -268,13 +295,11 @@ fn tokens(
     (fit.progress)(FitProgress::Features(Progress { done: 0, total }));
     for (index, image) in images.iter().enumerate() {
         let (name, picture) = (image.name(), image.picture(&fit.limits)?);
-        let inputs: Vec<(String, Picture)> = match &fit.tiling {
+        let inputs: Vec<(String, Picture)> = match cut(fit.tiling, &picture)? {
             None => vec![(name, picture)],
-            Some(tiling) => {
-                let tiles = tiling.tiles(picture.width(), picture.height())?.into_iter().enumerate();
-                tiles
-                    .map(|(number, tile)| Ok((format!("{name}, tile {number}"), tile.cut(&picture)?)))
-                    .collect::<Result<_>>()?
+            Some(tiles) => {
+                let named = |(number, tile)| (format!("{name}, tile {number}"), tile);
+                tiles.into_iter().enumerate().map(named).collect()
             }
         };
         tokens.add(&**extractor, preprocess, &inputs, &fit.cancel)?;
@@ -283,12 +308,31 @@ fn tokens(
     Ok(Box::new(tokens))
 }
 
+/// Returns the tiles of a picture, or `None` without a tiling.
+pub(super) fn cut(tiling: Option<Tiling>, picture: &Picture) -> Result<Option<Vec<Picture>>> {
+    let Some(tiling) = tiling else { return Ok(None) };
+    let tiles = tiling.tiles(picture.width(), picture.height())?;
+    tiles.into_iter().map(|tile| tile.cut(picture)).collect::<Result<_>>().map(Some)
+}
+
+/// Returns the categories of the model: those of the images, and those of a continued model.
+fn categories(fit: &Fit, images: &Images) -> Vec<String> {
+    let mut categories = images.categories.clone();
+    if let Some(base) = &fit.base {
+        categories.extend(base.categories().iter().cloned());
+        categories.sort();
+        categories.dedup();
+    }
+    categories
+}
+
 fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, preprocess: Preprocess) -> Result<Detector> {
-    let network = model.network().frozen(extractor.dtype(), &fit.device)?.reconstructor()?.into();
-    let model = model.on_cpu()?;
+    let network = model.network().frozen(extractor.dtype(), &fit.device)?.reconstructor()?;
+    let model = model.on_device(&Device::Cpu)?;
+    let scorer = Scorer::new(network, model.bank().cloned(), extractor.stages(), size(&preprocess))?.into();
     Ok(Detector {
         model: Arc::new(model),
-        network,
+        scorer,
         extractor,
         weights: fit.weights.clone(),
         preprocess,

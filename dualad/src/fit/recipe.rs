@@ -1,6 +1,7 @@
 //! The recipe of a run.
 
 use crate::Variant;
+use crate::bank::Bank;
 use crate::error::{Error, Result};
 use crate::fit::settings::Fit;
 use crate::recipe::{MemoryConfig, Preset, Recipe, TrainConfig};
@@ -19,11 +20,14 @@ pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, Option<Preset>)> {
             let network = base.config().network.clone();
             let fast = Recipe::fast(network.variant, fit.backbone).train;
             let mut train = base.config().train.clone().unwrap_or(fast);
-            train.epochs = CONTINUED_EPOCHS;
+            let alone = base.model().bank().is_some_and(Bank::is_alone);
+            train.epochs = if alone { 0 } else { CONTINUED_EPOCHS };
             train.optimizer.learning_rate *= CONTINUED_RATE;
             // The model keeps its memory slots: none are drawn anew.
             train.memory = MemoryConfig::paper();
-            Recipe { network, train }
+            // Tokens of new categories are chosen like those that the bank has.
+            let bank = base.model().bank().map(|bank| bank.config().clone());
+            Recipe { network, train, bank }
         }
     };
     let TrainConfig { epochs, seed, .. } = &mut recipe.train;

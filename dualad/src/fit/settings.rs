@@ -27,6 +27,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 pub enum FitProgress {
     /// The features of training images are computed.
     Features(Progress),
+    /// The tokens of the bank are collected from the training images.
+    Bank(Progress),
     /// A training step was taken.
     Training(TrainingProgress),
     /// Held-out images are scored.

@@ -21,6 +21,10 @@ pub(super) fn card(config: &ModelConfig, results: &str) -> String {
         ),
         None => format!("{train_images} normal images"),
     };
+    let bank = match &config.bank {
+        Some(bank) => format!("| bank | {} normal tokens |\n", bank.tokens.iter().sum::<usize>()),
+        None => String::new(),
+    };
     format!(
         "---\nlibrary_name: dualad\ntags:\n- anomaly-detection\n---\n\n\
          # Anomaly detection: {}\n\n\
@@ -28,12 +32,13 @@ pub(super) fn card(config: &ModelConfig, results: &str) -> String {
          its pixels, departs from the normal images it was trained on; it has seen no defects, and its scores are no \
          probabilities. What it was not trained on, be it another product, camera or light, looks anomalous to it.\n\n\
          | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {variant}, narrow width {} |\n\
-         | input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
+         {}| input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
          ## Results\n\n{}\n\n## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
-         network, `calibration.json`, where there is one, the thresholds.{}\n",
+         network and the bank, if there is one, `calibration.json`, where there is one, the thresholds.{}\n",
         categories.join(", "),
         config.dualad,
         network.narrow_width,
+        bank,
         input.height,
         input.width,
         input.filter,

@@ -5,14 +5,17 @@ use std::path::Path;
 use dualad_backbones::{Backbone, Provenance};
 use serde::{Deserialize, Serialize};
 
+use crate::bank::{Bank, BankConfig};
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::model::files::CONFIG;
 use crate::model::input::Input;
 use crate::recipe::{Preset, TrainConfig};
 
-/// The version of the folder's format. Raised when older versions of the library cannot read a folder.
-pub(super) const FORMAT: u64 = 1;
+/// The newest version of the folder's format. Raised when older versions of the library cannot read a folder.
+pub(super) const FORMAT: u64 = 2;
+/// The version of the format of a model without a bank.
+pub(super) const FORMAT_WITHOUT_BANK: u64 = 1;
 /// The maximum size of the file, in bytes.
 pub(super) const MAX_CONFIG: u64 = 16 << 20;
 
@@ -35,6 +38,9 @@ pub struct ModelConfig {
     pub input: Input,
     /// The reconstruction network.
     pub network: DualAdConfig,
+    /// The bank of normal tokens, if the model has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bank: Option<ModelBank>,
     /// The SHA-256 of `model.safetensors`, in lower-case hexadecimal.
     pub sha256: String,
     /// The categories that the model was trained on.
@@ -52,6 +58,26 @@ pub struct ModelConfig {
     pub train: Option<TrainConfig>,
 }
 
+/// The description of a model's bank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ModelBank {
+    /// The number of tokens of each scale, of all categories.
+    pub tokens: Vec<usize>,
+    /// True if the bank alone scores: the network is not trained.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
+    /// The configuration that the tokens were chosen with.
+    pub config: BankConfig,
+}
+
+impl ModelBank {
+    pub(super) fn of(bank: &Bank) -> Self {
+        Self { tokens: bank.tokens_of_scales(), alone: bank.is_alone(), config: bank.config().clone() }
+    }
+}
+
 impl ModelConfig {
     /// Reads the text of a `config.json`. `name` is the model's name in errors.
     pub(super) fn from_json(name: &Path, text: &str) -> Result<Self> {
@@ -60,7 +86,7 @@ impl ModelConfig {
         let value: serde_json::Value = serde_json::from_str(text).map_err(malformed)?;
         // The version first: other versions may have other fields.
         match value.get("format").and_then(serde_json::Value::as_u64) {
-            Some(FORMAT) => {}
+            Some(FORMAT_WITHOUT_BANK..=FORMAT) => {}
             Some(format) if format > FORMAT => {
                 return Err(wrong(format!(
                     "it has format {format}, and this version knows up to {FORMAT}; update dualad"

@@ -3,19 +3,22 @@
 use std::path::Path;
 
 use candle_core::Device;
+use dualad_backbones::weights::SafetensorsReader;
 use dualad_backbones::{Backbone, Provenance};
 use dualad_store::{self as store, Transaction, sha256, sha256_of_file};
 
+use crate::bank::{Bank, BankFile, is_bank_key};
 use crate::calibration::Calibration;
 use crate::cdbn::DualAd;
 use crate::error::{Error, Result};
 use crate::model::card::card;
-use crate::model::config::{self, FORMAT, MAX_CONFIG, ModelConfig};
+use crate::model::config::{self, FORMAT, FORMAT_WITHOUT_BANK, MAX_CONFIG, ModelBank, ModelConfig};
 use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, PREVIOUS_CALIBRATION};
 use crate::model::input::Input;
 use crate::recipe::{Preset, TrainConfig};
+use crate::scorer::bank_stages;
 
-/// A trained network with its description.
+/// A trained network with its bank, if it has one, and its description.
 ///
 /// ```
 /// use dualad::backbones::{Backbone, FeatureExtractor};
@@ -45,19 +48,22 @@ pub struct Model {
     /// `config.network` is always the network's own configuration.
     config: ModelConfig,
     network: DualAd,
+    /// `config.bank` is always its size.
+    bank: Option<Bank>,
 }
 
 impl Model {
     /// Returns a model of a network that was trained on features of this backbone, at the stages numbered from 1.
     pub fn new(network: DualAd, backbone: Backbone, stages: &[usize], weights: Provenance) -> Self {
         let config = ModelConfig {
-            format: FORMAT,
+            format: FORMAT_WITHOUT_BANK,
             dualad: env!("CARGO_PKG_VERSION").into(),
             backbone,
             stages: stages.into(),
             weights,
             input: Input::of_network(network.config()),
             network: network.config().clone(),
+            bank: None,
             sha256: String::new(),
             categories: Vec::new(),
             train_images: 0,
@@ -65,7 +71,7 @@ impl Model {
             preset: None,
             train: None,
         };
-        Self { config, network }
+        Self { config, network, bank: None }
     }
 
     /// Returns the description.
@@ -76,6 +82,20 @@ impl Model {
     /// Returns the reconstruction network.
     pub fn network(&self) -> &DualAd {
         &self.network
+    }
+
+    /// Returns the bank of normal tokens, if the model has one.
+    pub fn bank(&self) -> Option<&Bank> {
+        self.bank.as_ref()
+    }
+
+    /// Sets the bank of normal tokens.
+    #[must_use]
+    pub fn with_bank(mut self, bank: Option<Bank>) -> Self {
+        self.config.format = if bank.is_some() { FORMAT } else { FORMAT_WITHOUT_BANK };
+        self.config.bank = bank.as_ref().map(ModelBank::of);
+        self.bank = bank;
+        self
     }
 
     /// Sets the preprocessing of images.
@@ -115,14 +135,17 @@ impl Model {
 
     /// Sets the digest of the parameters, which a model that was not loaded does not have.
     pub(crate) fn with_sha256(mut self) -> Result<Self> {
-        self.config.sha256 = sha256(&self.network.to_safetensors()?);
+        self.config.sha256 = sha256(&self.parameters()?);
         Ok(self)
     }
 
-    /// Returns the model with a frozen network in f32 on the CPU.
-    #[cfg(feature = "train")]
-    pub(crate) fn on_cpu(self) -> Result<Self> {
-        Ok(Self { network: self.network.frozen(candle_core::DType::F32, &Device::Cpu)?, ..self })
+    /// Returns the model with a frozen network in f32 on a device.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if the device has no memory for it.
+    pub fn on_device(&self, device: &Device) -> Result<Self> {
+        let network = self.network.frozen(candle_core::DType::F32, device)?;
+        Ok(Self { config: self.config.clone(), network, bank: self.bank.clone() })
     }
 
     /// Writes the folder, which is created if it does not exist. `results` is a section of the model card, in Markdown.
@@ -165,9 +188,17 @@ impl Model {
         Ok(())
     }
 
+    /// Returns the content of `model.safetensors`: the tensors of the network and of the bank.
+    fn parameters(&self) -> Result<Vec<u8>> {
+        match &self.bank {
+            None => self.network.to_safetensors(),
+            Some(bank) => self.network.to_safetensors_with(bank.tensors()?),
+        }
+    }
+
     /// Writes the model's files in a transaction, and returns the SHA-256 of the parameters.
     pub(crate) fn save_in(&self, transaction: &Transaction, results: &str) -> Result<String> {
-        let parameters = self.network.to_safetensors()?;
+        let parameters = self.parameters()?;
         let sha256 = sha256(&parameters);
         let config = ModelConfig { sha256: sha256.clone(), ..self.config.clone() };
         transaction.write(PARAMETERS, &parameters)?;
@@ -221,8 +252,14 @@ impl Model {
             )));
         }
         let source_name = name.join(PARAMETERS).display().to_string();
-        let network = DualAd::from_safetensors(config.network.clone(), &source_name, parameters, device)?;
-        Ok(Self { config, network })
+        let reader = SafetensorsReader::new(&source_name, parameters)?;
+        let stages = bank_stages(&config.network.stage_channels);
+        let categories = config.categories.len();
+        let file = config.bank.as_ref().map(|bank| BankFile { bank, stage_channels: stages, categories });
+        let bank = file.map(|file| Bank::read(name, &reader, file)).transpose()?;
+        let keys = reader.keys().filter(|key| bank.is_none() || !is_bank_key(key)).map(str::to_owned).collect();
+        let network = DualAd::from_reader(config.network.clone(), &source_name, &reader, keys, device)?;
+        Ok(Self { config, network, bank })
     }
 }
 
@@ -284,7 +321,7 @@ mod tests {
         let path = folder.path().join(CONFIG);
         let text = std::fs::read_to_string(&path).unwrap();
         for (from, to, word) in [
-            (r#""format": 1"#, r#""format": 2"#, "update"),
+            (r#""format": 1"#, r#""format": 3"#, "update"),
             (r#""format": 1"#, r#""format": "one""#, "unknown `format`"),
             (r#""categories""#, r#""kategories""#, "kategories"),
             ("{", "", "not a model configuration"),

@@ -7,7 +7,7 @@ mod folder;
 mod input;
 mod tiling;
 
-pub use config::ModelConfig;
+pub use config::{ModelBank, ModelConfig};
 pub use files::ModelFiles;
 #[cfg(feature = "hub")]
 pub(crate) use files::PARAMETERS;

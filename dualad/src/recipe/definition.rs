@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bank::BankConfig;
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::recipe::train_config::TrainConfig;
 
-/// The configuration of the network and of its training. With the images, it determines a run.
+/// The configuration of the network, of its training and of its bank. With the images, it determines a run.
 ///
 /// ```
 /// use dualad::backbones::Backbone;
@@ -32,6 +33,9 @@ pub struct Recipe {
     pub network: DualAdConfig,
     /// The training.
     pub train: TrainConfig,
+    /// The bank of normal tokens beside the network. `None`: the network alone, as in the paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bank: Option<BankConfig>,
 }
 
 impl Recipe {
@@ -62,13 +66,16 @@ impl Recipe {
     /// [`Error::Config`] for the first field that is not.
     pub fn validate(&self) -> Result<()> {
         self.network.validate()?;
+        self.bank.as_ref().map_or(Ok(()), BankConfig::validate)?;
         self.train.optimizer.validate()?;
         self.train.schedule.validate()?;
         let TrainConfig { epochs, batch_size, memory, .. } = &self.train;
         let check = |field, value: String, holds: bool, reason: &str| {
             if holds { Ok(()) } else { Err(Error::Config { field, value, reason: reason.into() }) }
         };
-        check("epochs", epochs.to_string(), (1..=1_000_000).contains(epochs), "must be from 1 to a million")?;
+        let least = u64::from(self.bank.is_none());
+        let reason = "must be from 1 to a million; with a bank, 0 too";
+        check("epochs", epochs.to_string(), (least..=1_000_000).contains(epochs), reason)?;
         check("batch_size", batch_size.to_string(), (1..=65_536).contains(batch_size), "must be from 1 to 65536")?;
         let shares = [("memory.start", memory.start), ("memory.ramp", memory.ramp), ("memory.anneal", memory.anneal)];
         for (field, share) in shares {
@@ -101,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::config::Variant;
-    use crate::recipe::{Curve, MemoryInit};
+    use crate::recipe::{Curve, MemoryInit, Preset};
 
     fn paper() -> Recipe {
         Recipe::paper(Variant::Heterogeneous, Backbone::ResNet18)
@@ -111,7 +118,7 @@ mod tests {
     fn presets_are_valid_and_survive_json() {
         for backbone in Backbone::ALL {
             for variant in [Variant::Heterogeneous, Variant::Homogeneous] {
-                for recipe in [Recipe::paper(variant, backbone), Recipe::fast(variant, backbone)] {
+                for recipe in Preset::ALL.map(|preset| preset.recipe(variant, backbone)) {
                     recipe.validate().unwrap();
                     let text = serde_json::to_string(&recipe).unwrap();
                     assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), recipe);
@@ -158,6 +165,7 @@ mod tests {
     fn a_field_out_of_range_is_named() {
         for (text, field) in [
             (r#"{"train": {"epochs": 0}}"#, "epochs"),
+            (r#"{"bank": {"dims": 0}}"#, "bank.dims"),
             (r#"{"train": {"batch_size": 0}}"#, "batch_size"),
             (r#"{"train": {"memory": {"anneal": 2.0}}}"#, "memory.anneal"),
             (r#"{"train": {"memory": {"start": 0.7, "ramp": 0.4}}}"#, "memory.ramp"),

@@ -1,10 +1,11 @@
-//! The presets: two recipes and their names.
+//! The presets: recipes and their names.
 
 use std::fmt;
 
 use dualad_backbones::Backbone;
 use serde::{Deserialize, Serialize};
 
+use crate::bank::BankConfig;
 use crate::config::{Combination, DualAdConfig, Jitter, Variant};
 use crate::recipe::adamw::AdamWConfig;
 use crate::recipe::augmentation::Augmentation;
@@ -28,6 +29,7 @@ impl Recipe {
                 augmentation: Augmentation::default(),
                 precision: Precision::F32,
             },
+            bank: None,
         }
     }
 
@@ -65,9 +67,24 @@ impl Recipe {
                 augmentation: Augmentation::default(),
                 precision: Precision::F32,
             },
+            bank: None,
         }
     }
+
+    /// Returns the recipe with the best detections: that of [`Self::fast`] at 320 x 320 pixels, for fewer epochs, with a bank of
+    /// normal tokens. `docs/training.md` gives the reasons.
+    pub fn accurate(variant: Variant, backbone: Backbone) -> Self {
+        let mut recipe = Self::fast(variant, backbone);
+        let side = ACCURATE_SIDE / recipe.network.token_stride;
+        recipe.network = recipe.network.with_grid([side; 2]);
+        recipe.train.epochs = 12;
+        recipe.bank = Some(BankConfig::default());
+        recipe
+    }
 }
+
+/// The side of the input of [`Recipe::accurate`], in pixels, for tokens of 16 pixels.
+const ACCURATE_SIDE: usize = 320;
 
 /// A recipe with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,14 +95,20 @@ pub enum Preset {
     Paper,
     /// [`Recipe::fast`].
     Fast,
+    /// [`Recipe::accurate`].
+    Accurate,
 }
 
 impl Preset {
-    /// Returns the name in JSON and on command lines: `paper` or `fast`.
+    /// Every preset.
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Fast, Self::Accurate];
+
+    /// Returns the name in JSON and on command lines: `paper`, `fast` or `accurate`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
             Self::Fast => "fast",
+            Self::Accurate => "accurate",
         }
     }
 
@@ -94,6 +117,7 @@ impl Preset {
         match self {
             Self::Paper => Recipe::paper(variant, backbone),
             Self::Fast => Recipe::fast(variant, backbone),
+            Self::Accurate => Recipe::accurate(variant, backbone),
         }
     }
 }
@@ -116,7 +140,7 @@ pub(crate) mod name_or_empty {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Preset>, D::Error> {
         let name = String::deserialize(deserializer)?;
-        Ok([Preset::Paper, Preset::Fast].into_iter().find(|preset| preset.name() == name))
+        Ok(Preset::ALL.into_iter().find(|preset| preset.name() == name))
     }
 }
 
@@ -129,7 +153,9 @@ mod tests {
 
     #[test]
     fn json_has_the_name_or_the_empty_string() {
-        for (preset, text) in [(None, "\"\""), (Some(Preset::Paper), "\"paper\""), (Some(Preset::Fast), "\"fast\"")] {
+        for (preset, text) in
+            [(None, "\"\""), (Some(Preset::Paper), "\"paper\""), (Some(Preset::Accurate), "\"accurate\"")]
+        {
             assert_eq!(serde_json::to_string(&Holder(preset)).unwrap(), text);
             assert_eq!(serde_json::from_str::<Holder>(text).unwrap().0, preset);
         }

@@ -12,7 +12,7 @@ use crate::recipe::schedule::Schedule;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TrainConfig {
-    /// The number of passes over the training images; from 1 to 1,000,000.
+    /// The number of passes over the training images; from 1 to 1,000,000. With a bank, 0 too: the bank alone scores.
     pub epochs: u64,
     /// The number of images of a step; from 1 to 65,536. The last step of an epoch may have fewer.
     pub batch_size: usize,

@@ -78,7 +78,7 @@ impl<'a> TrainerBuilder<'a> {
     /// [`Error::Config`] for a recipe that cannot be trained, [`Error::NoImages`], [`Error::Cancelled`], and those of the tokens.
     pub fn build(self) -> Result<Trainer<'a>> {
         let mut network = self.initial_network()?;
-        if self.recipe.network.standardize {
+        if self.recipe.network.standardize && self.recipe.train.epochs > 0 {
             let channels = &self.recipe.network.stage_channels;
             let (mean, std) = statistics::measure(self.tokens, channels, &self.settings.cancel)?;
             network = network.with_standardization(&mean, &std)?;
@@ -122,7 +122,7 @@ impl<'a> TrainerBuilder<'a> {
 
     fn check(&self) -> Result<()> {
         self.recipe.validate()?;
-        if self.tokens.images() == 0 {
+        if self.tokens.images() == 0 && self.recipe.train.epochs > 0 {
             return Err(Error::NoImages { purpose: "train on" });
         }
         Ok(())

@@ -19,6 +19,7 @@ fn recipe() -> Recipe {
     network.memory_temperature = 0.2;
     Recipe {
         network,
+        bank: None,
         train: TrainConfig {
             epochs: 3,
             batch_size: 3,

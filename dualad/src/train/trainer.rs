@@ -362,7 +362,7 @@ impl<'a> Trainer<'a> {
             _ => 1.0,
         };
         let network = self.stepper.network()?.with_memory_share(share);
-        if !self.recipe.network.standardize_errors {
+        if !self.recipe.network.standardize_errors || self.recipe.train.epochs == 0 {
             return Ok(network);
         }
         let random = Random::new(self.recipe.train.seed);

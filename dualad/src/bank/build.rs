@@ -1,0 +1,326 @@
+//! The choice of a bank's tokens from the stage maps of normal images.
+
+use candle_core::Tensor;
+
+use crate::Random;
+use crate::bank::components::principal_components;
+use crate::bank::config::BankConfig;
+use crate::bank::level::{Level, Scale};
+use crate::bank::maps::Maps;
+use crate::bank::projection::{Projection, StageMap, raw_tokens};
+use crate::bank::select::{nearest_allowed, select};
+use crate::bank::{Bank, Distances, Normal};
+use crate::error::Result;
+
+/// The number of raw tokens of an image that the principal components are computed from.
+const RAW_TOKENS: usize = 128;
+/// The number of images of a category by which the usual size of scores is measured.
+const MEASURED_IMAGES: usize = 16;
+
+/// The image of a token that an extended bank had before.
+const EARLIER: u32 = u32::MAX;
+
+/// Chooses the tokens of a bank, in two passes over the images. [`Self::sample`] takes some images of each category, for the
+/// principal components. Then [`Self::add`] takes all images, one category after the other.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    config: BankConfig,
+    stage_channels: Vec<usize>,
+    levels: Vec<LevelBuilder>,
+    /// The category at hand, and the number of its images so far.
+    category: usize,
+    images: usize,
+    measured: Vec<Measured>,
+    /// The usual size of scores, of the categories of an extended bank.
+    normal: Vec<Normal>,
+}
+
+/// The distances of an image's tokens to the tokens of other images.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The number of the image, in the order of [`Builder::add`].
+    pub(crate) image: usize,
+    pub(crate) distances: Distances,
+}
+
+impl Builder {
+    /// Returns a builder of a new bank.
+    pub(crate) fn new(config: BankConfig, stage_channels: &[usize], random: &Random) -> Self {
+        let level = |&scale: &Scale| LevelBuilder::new(scale, &config, stage_channels, random);
+        let levels = Scale::of(&config).iter().map(level).collect();
+        let stage_channels = stage_channels.into();
+        Self { config, stage_channels, levels, category: 0, images: 0, measured: Vec::new(), normal: Vec::new() }
+    }
+
+    /// Returns a builder that adds categories to a bank, whose tokens and components stay. `old` are the bank's categories, and
+    /// `new` those of the extended one, which include them.
+    pub(crate) fn extending(bank: &Bank, old: &[String], new: &[String], random: &Random) -> Self {
+        let mut builder = Self::new(bank.config.clone(), &bank.stage_channels, random);
+        let position = |category: &String| new.iter().position(|other| other == category).unwrap_or(0);
+        let positions: Vec<usize> = old.iter().map(position).collect();
+        builder.normal = vec![builder.unmeasured(); new.len()];
+        for (&position, before) in positions.iter().zip(&bank.normal) {
+            builder.normal[position] = before.clone();
+        }
+        let moved = |&category: &u32| positions.get(category as usize).map_or(category, |&position| position as u32);
+        for (level, before) in builder.levels.iter_mut().zip(bank.levels.iter()) {
+            level.projection = Some(before.projection.clone());
+            level.tokens = before.tokens.clone();
+            level.categories = before.categories.iter().map(moved).collect();
+            level.weights = before.weights.clone();
+        }
+        builder
+    }
+
+    /// The usual size of scores before it is measured.
+    fn unmeasured(&self) -> Normal {
+        Normal { reconstruction: 1.0, levels: vec![1.0; self.levels.len()] }
+    }
+
+    /// Returns whether the principal components are known: no image need be sampled.
+    pub(crate) fn is_projected(&self) -> bool {
+        self.levels.iter().all(|level| level.projection.is_some())
+    }
+
+    /// Takes the maps of images for the principal components.
+    pub(crate) fn sample(&mut self, maps: &[Tensor]) -> Result<()> {
+        let maps = Maps::new(maps, &self.stage_channels)?;
+        for image in 0..maps.images() {
+            self.levels.iter_mut().for_each(|level| level.sample(&maps.image(image)));
+        }
+        Ok(())
+    }
+
+    /// Begins a category. The tokens that an extended bank has of it stay among those to select from.
+    pub(crate) fn begin_category(&mut self, category: usize) {
+        (self.category, self.images) = (category, 0);
+        self.levels.iter_mut().for_each(|level| level.begin_category(category));
+    }
+
+    /// Takes the maps of images of the category at hand. `images` is the number of the category's images, those of later calls included.
+    pub(crate) fn add(&mut self, maps: &[Tensor], images: usize) -> Result<()> {
+        let maps = Maps::new(maps, &self.stage_channels)?;
+        let each = self.config.candidates.div_ceil(images.max(1));
+        let measured_step = images.div_ceil(MEASURED_IMAGES).max(1);
+        for image in 0..maps.images() {
+            let is_measured = self.images.is_multiple_of(measured_step);
+            for level in &mut self.levels {
+                level.add(&maps.image(image), &self.config, (self.images as u32, each, is_measured));
+            }
+            self.images += 1;
+        }
+        Ok(())
+    }
+
+    /// Selects the tokens of the category at hand, which ends. `first_image` is the number of its first image.
+    pub(crate) fn end_category(&mut self, first_image: usize) {
+        let (category, tokens) = (self.category, self.config.tokens);
+        let measured: Vec<Vec<(u32, Vec<f32>)>> =
+            self.levels.iter_mut().map(|level| level.end_category(category, tokens)).collect();
+        for index in 0..measured.first().map_or(0, Vec::len) {
+            let image = first_image + measured[0][index].0 as usize;
+            let levels = measured.iter().map(|level| level[index].1.clone()).collect();
+            self.measured.push(Measured { image, distances: Distances { levels, category } });
+        }
+    }
+
+    /// Returns the bank of a model with a trained network, or of one where the bank is `alone`, and the distances by which the
+    /// usual size of scores is measured. Until then it is 1.
+    pub(crate) fn finish(self, categories: usize, alone: bool) -> (Bank, Vec<Measured>) {
+        let unmeasured = self.unmeasured();
+        let Self { config, stage_channels, levels, measured, mut normal, .. } = self;
+        normal.resize(categories, unmeasured);
+        let levels = levels.into_iter().map(LevelBuilder::finish).collect();
+        (Bank { config, levels, stage_channels: stage_channels.into(), normal, alone }, measured)
+    }
+}
+
+/// Chooses the tokens of one scale.
+#[derive(Debug)]
+struct LevelBuilder {
+    scale: Scale,
+    neighborhood: usize,
+    stage_channels: Vec<usize>,
+    random: Random,
+    /// Raw tokens of the sampled images, `[tokens, channels]`.
+    raw: Vec<f32>,
+    projection: Option<Projection>,
+    /// The tokens of the category at hand to select from, `[candidates, dims]`.
+    candidates: Vec<f32>,
+    /// The image of each candidate.
+    owners: Vec<u32>,
+    /// All tokens of the category's images that are measured, with the image.
+    measured: Vec<(u32, Vec<f32>)>,
+    tokens: Vec<f32>,
+    categories: Vec<u32>,
+    weights: Vec<f32>,
+}
+
+impl LevelBuilder {
+    fn new(scale: Scale, config: &BankConfig, stage_channels: &[usize], random: &Random) -> Self {
+        Self {
+            scale,
+            neighborhood: scale.neighborhood(config),
+            stage_channels: scale.stages_of(stage_channels).into(),
+            random: random.clone(),
+            raw: Vec::new(),
+            projection: None,
+            candidates: Vec::new(),
+            owners: Vec::new(),
+            measured: Vec::new(),
+            tokens: Vec::new(),
+            categories: Vec::new(),
+            weights: Vec::new(),
+        }
+    }
+
+    fn sample(&mut self, maps: &[StageMap<'_>]) {
+        let channels: usize = self.stage_channels.iter().sum();
+        let tokens = raw_tokens(self.scale.stages_of(maps), &self.stage_channels, self.neighborhood);
+        let order = self.random.stream().permutation(tokens.len() / channels.max(1));
+        for token in order.into_iter().take(RAW_TOKENS) {
+            self.raw.extend_from_slice(&tokens[token * channels..][..channels]);
+        }
+    }
+
+    /// Makes the tokens of a category candidates again.
+    fn begin_category(&mut self, category: usize) {
+        let dims = self.projection.as_ref().map_or(1, Projection::dims).max(1);
+        let (tokens, weights) = (std::mem::take(&mut self.tokens), std::mem::take(&mut self.weights));
+        let categories = std::mem::take(&mut self.categories);
+        for ((token, weight), owner) in tokens.chunks_exact(dims).zip(weights).zip(categories) {
+            if owner as usize == category {
+                self.candidates.extend_from_slice(token);
+                self.owners.push(EARLIER);
+            } else {
+                self.tokens.extend_from_slice(token);
+                self.weights.push(weight);
+                self.categories.push(owner);
+            }
+        }
+    }
+
+    /// Takes `each` tokens of an image, and all of them if the image is measured.
+    fn add(&mut self, maps: &[StageMap<'_>], config: &BankConfig, (image, each, is_measured): (u32, usize, bool)) {
+        let (raw, random) = (std::mem::take(&mut self.raw), &mut self.random);
+        let projection = self.projection.get_or_insert_with(|| {
+            let channels = self.stage_channels.iter().sum();
+            let (mean, components) = principal_components(&raw, channels, config.dims, random.stream());
+            Projection::new(mean, components, &self.stage_channels)
+        });
+        let dims = projection.dims().max(1);
+        let tokens = projection.tokens(self.scale.stages_of(maps), self.neighborhood);
+        let order = random.stream().permutation(tokens.len() / dims);
+        for token in order.into_iter().take(each) {
+            self.candidates.extend_from_slice(&tokens[token * dims..][..dims]);
+            self.owners.push(image);
+        }
+        if is_measured {
+            self.measured.push((image, tokens));
+        }
+    }
+
+    /// Selects tokens of the category. Returns each measured image with the distances of its tokens to those of other images.
+    fn end_category(&mut self, category: usize, count: usize) -> Vec<(u32, Vec<f32>)> {
+        let (candidates, owners) = (std::mem::take(&mut self.candidates), std::mem::take(&mut self.owners));
+        let dims = self.projection.as_ref().map_or(1, Projection::dims).max(1);
+        let selected = select(&candidates, dims, count);
+        let tokens: Vec<f32> =
+            selected.iter().flat_map(|&token| &candidates[token * dims..][..dims]).copied().collect();
+        let owners: Vec<u32> = selected.iter().map(|&token| owners[token]).collect();
+        let weights = weights(&tokens, dims);
+        let measure = |(image, queries): (u32, Vec<f32>)| {
+            let mut found = nearest_allowed(&queries, &tokens, dims, |_, token| owners[token] != image);
+            if found.iter().any(Option::is_none) {
+                // All tokens are of this image.
+                found = nearest_allowed(&queries, &tokens, dims, |_, _| true);
+            }
+            let value = |found: Option<(f32, usize)>| found.map_or(0.0, |(distance, token)| distance * weights[token]);
+            (image, found.into_iter().map(value).collect())
+        };
+        let measured = std::mem::take(&mut self.measured).into_iter().map(measure).collect();
+        self.categories.extend(std::iter::repeat_n(category as u32, weights.len()));
+        self.tokens.extend(tokens);
+        self.weights.extend(weights);
+        measured
+    }
+
+    fn finish(self) -> Level {
+        let projection = self.projection.unwrap_or_else(|| Projection::new(Vec::new(), Vec::new(), &[]));
+        Level::new((self.scale, self.neighborhood), projection, self.tokens, self.categories, self.weights)
+    }
+}
+
+/// Returns the factor of the distance to each token: the inverse square root of its distance to the nearest other one. Where
+/// normal tokens are sparse, a distance says less. The inverse itself would let tokens in dense places dominate.
+fn weights(tokens: &[f32], dims: usize) -> Vec<f32> {
+    let nearest = nearest_allowed(tokens, tokens, dims, |a, b| a != b);
+    let gaps: Vec<f64> =
+        nearest.into_iter().map(|found| found.map_or(0.0, |(distance, _)| f64::from(distance))).collect();
+    let mean = gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
+    if mean < f64::from(f32::MIN_POSITIVE) {
+        return vec![1.0; gaps.len()];
+    }
+    // Repeated tokens have no gap.
+    gaps.into_iter().map(|gap| gap.max(0.01 * mean).powf(-0.5) as f32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    fn maps(values: Vec<f32>, images: usize) -> Vec<Tensor> {
+        vec![Tensor::from_vec(values, (images, 1, 1, 2), &Device::Cpu).unwrap()]
+    }
+
+    #[test]
+    fn an_image_is_measured_by_the_tokens_of_others() {
+        let config = BankConfig::default().with_tokens(10).with_neighborhood(1).with_context(0.0);
+        let mut builder = Builder::new(config, &[1], &Random::new(0));
+        // Two images of two cells: 0 and 10, and 1 and 13.
+        let maps = maps(vec![0.0, 10.0, 1.0, 13.0], 2);
+        builder.sample(&maps).unwrap();
+        builder.begin_category(0);
+        builder.add(&maps, 2).unwrap();
+        builder.end_category(5);
+        let (bank, measured) = builder.finish(1, false);
+        assert_eq!(bank.tokens(), 4);
+        // The gaps between tokens: 0 and 1 are 1 apart, 10 and 13 are 3 apart.
+        let weight = |gap: f32| gap.powf(-0.5);
+        let expected = [[weight(1.0), 3.0 * weight(3.0)], [weight(1.0), 3.0 * weight(3.0)]];
+        for ((measured, expected), image) in measured.iter().zip(expected).zip([5, 6]) {
+            assert_eq!(measured.image, image);
+            for (found, expected) in measured.distances.levels[0].iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-4, "{found} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_images_and_a_single_image_give_a_usable_bank() {
+        for images in [1, 3] {
+            let mut builder = Builder::new(BankConfig::default(), &[1], &Random::new(0));
+            let maps = maps(vec![2.0; 2 * images], images);
+            builder.sample(&maps).unwrap();
+            builder.begin_category(0);
+            builder.add(&maps, images).unwrap();
+            builder.end_category(0);
+            let (bank, measured) = builder.finish(1, true);
+            assert!(bank.tokens() > 0 && measured.len() == images);
+            let distances = bank.distances(&maps).unwrap();
+            assert!(distances.iter().all(|distances| distances.levels.concat().iter().all(|x| x.abs() < 1e-6)));
+        }
+    }
+
+    #[test]
+    fn maps_of_other_stages_are_refused() {
+        let mut builder = Builder::new(BankConfig::default(), &[1], &Random::new(0));
+        let other = Tensor::zeros((1, 2, 1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+        assert!(matches!(builder.sample(std::slice::from_ref(&other)), Err(crate::Error::InvalidArgument { .. })));
+        assert!(matches!(builder.add(&[other.clone(), other], 1), Err(crate::Error::InvalidArgument { .. })));
+        let infinite = maps(vec![f32::INFINITY; 2], 1);
+        assert!(matches!(builder.sample(&infinite), Err(crate::Error::NotFinite { .. })));
+    }
+}

@@ -1,0 +1,110 @@
+//! A bank as tensors of the model's safetensors file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use dualad_backbones::weights::SafetensorsReader;
+
+use crate::bank::level::{Level, Scale};
+use crate::bank::projection::Projection;
+use crate::bank::{Bank, Normal};
+use crate::error::{Error, Result};
+use crate::model::ModelBank;
+
+const PREFIX: &str = "bank.";
+const NORMAL: &str = "bank.normal";
+
+/// Returns whether a tensor of a model's file belongs to the bank.
+pub(crate) fn is_bank_key(key: &str) -> bool {
+    key.starts_with(PREFIX)
+}
+
+/// The shapes of a bank's tensors, by the model's configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BankFile<'a> {
+    pub(crate) bank: &'a ModelBank,
+    /// The channels of each stage of the bank.
+    pub(crate) stage_channels: &'a [usize],
+    pub(crate) categories: usize,
+}
+
+/// Returns the name of a tensor of a scale.
+fn key(scale: Scale, tensor: &str) -> String {
+    format!("{PREFIX}{}.{tensor}", scale.name())
+}
+
+impl Bank {
+    /// Returns the tensors of a file, by name.
+    pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu);
+        let scores = |normal: &Normal| [&[normal.reconstruction], normal.levels.as_slice()].concat();
+        let normal: Vec<f32> = self.normal.iter().flat_map(scores).collect();
+        let mut tensors = BTreeMap::new();
+        tensors.insert(NORMAL.into(), tensor(&normal, &[self.normal.len(), 1 + self.levels.len()])?);
+        for Level { scale, projection, tokens, categories, weights, .. } in self.levels.iter() {
+            let (count, dims, channels) = (weights.len(), projection.dims(), projection.mean().len());
+            // Indices below 2^24 are exact in f32.
+            let categories: Vec<f32> = categories.iter().map(|&category| category as f32).collect();
+            tensors.insert(key(*scale, "mean"), tensor(projection.mean(), &[channels])?);
+            tensors.insert(key(*scale, "components"), tensor(projection.components(), &[dims, channels])?);
+            tensors.insert(key(*scale, "tokens"), tensor(tokens, &[count, dims])?);
+            tensors.insert(key(*scale, "categories"), tensor(&categories, &[count])?);
+            tensors.insert(key(*scale, "weights"), tensor(weights, &[count])?);
+        }
+        Ok(tensors)
+    }
+
+    /// Returns the number of tokens of each scale.
+    pub(crate) fn tokens_of_scales(&self) -> Vec<usize> {
+        self.levels.iter().map(|level| level.weights.len()).collect()
+    }
+
+    /// Reads the bank that a configuration describes.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] for a tensor that is missing, or of another shape or dtype; [`Error::Format`] for values out of range.
+    /// `model` is the model's name in errors.
+    pub(crate) fn read(model: &Path, reader: &SafetensorsReader<'_>, file: BankFile<'_>) -> Result<Self> {
+        let BankFile { bank: ModelBank { tokens, alone, config }, stage_channels, categories } = file;
+        config.validate()?;
+        let scales = Scale::of(config);
+        if tokens.len() != scales.len() || tokens.contains(&0) {
+            let reason = format!("its bank has {tokens:?} tokens, and must have some of {} scales", scales.len());
+            return Err(Error::model(model, reason));
+        }
+        let positive = |key: &str, values: &[f32]| {
+            if values.iter().all(|&value| value > 0.0) {
+                return Ok(());
+            }
+            Err(Error::model(model, format!("a value of its tensor {key} is not positive")))
+        };
+        let level = |(&scale, &count): (&Scale, &usize)| {
+            let stages = scale.stages_of(stage_channels);
+            let channels: usize = stages.iter().sum();
+            let dims = config.dims.min(channels);
+            let mean = reader.read(&key(scale, "mean"), &[channels])?;
+            let components = reader.read(&key(scale, "components"), &[dims, channels])?;
+            let projection = Projection::new(mean, components, stages);
+            let tokens = reader.read(&key(scale, "tokens"), &[count, dims])?;
+            let owners = reader.read(&key(scale, "categories"), &[count])?;
+            if owners.iter().any(|&owner| owner < 0.0 || owner >= categories as f32 || owner.fract() != 0.0) {
+                let reason = format!(
+                    "a value of its tensor {} is not the number of one of {categories} categories",
+                    key(scale, "categories")
+                );
+                return Err(Error::model(model, reason));
+            }
+            let weights = reader.read(&key(scale, "weights"), &[count])?;
+            positive(&key(scale, "weights"), &weights)?;
+            let owners = owners.into_iter().map(|owner| owner as u32).collect();
+            Ok(Level::new((scale, scale.neighborhood(config)), projection, tokens, owners, weights))
+        };
+        let levels = scales.iter().zip(tokens).map(level).collect::<Result<_>>()?;
+        let normal = reader.read(NORMAL, &[categories, 1 + scales.len()])?;
+        positive(NORMAL, &normal)?;
+        let scores = |scores: &[f32]| Normal { reconstruction: scores[0], levels: scores[1..].to_vec() };
+        let normal = normal.chunks_exact(1 + scales.len()).map(scores).collect();
+        Ok(Self { config: config.clone(), levels, stage_channels: stage_channels.into(), normal, alone: *alone })
+    }
+}

@@ -1,0 +1,140 @@
+//! A bank of normal tokens: local features of normal images that are kept with the model (docs/method.md, section 9).
+//!
+//! The reconstruction network remembers normal features in its weights. A bank remembers them as they are: a small set of tokens
+//! that covers the tokens of all normal images (Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022).
+//! The distance of a token to the nearest one in the bank is large where an image departs from all normal images. One bank holds the
+//! tokens of all categories.
+
+#[cfg(feature = "train")]
+mod build;
+#[cfg(any(feature = "train", test))]
+mod components;
+mod config;
+mod file;
+mod level;
+mod local;
+mod maps;
+mod projection;
+#[cfg(feature = "train")]
+mod select;
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+use crate::bank::level::Level;
+use crate::bank::maps::Maps;
+use crate::bank::projection::StageMap;
+use crate::error::Result;
+
+#[cfg(feature = "train")]
+pub(crate) use build::{Builder, Measured};
+pub use config::BankConfig;
+pub(crate) use file::{BankFile, is_bank_key};
+pub(crate) use level::Scale;
+
+/// A bank of normal tokens. A clone shares the tokens.
+#[derive(Debug, Clone)]
+pub struct Bank {
+    config: BankConfig,
+    /// One for each scale of the configuration.
+    levels: Arc<[Level]>,
+    /// The channels of the bank's stages.
+    stage_channels: Arc<[usize]>,
+    /// The usual size of the scores of normal images, for each category.
+    normal: Vec<Normal>,
+    /// True if the network is not trained, so that it has no part in the scores.
+    alone: bool,
+}
+
+/// The usual size of the scores of a category's normal images: the mean of their image scores.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Normal {
+    pub(crate) reconstruction: f32,
+    /// One for each scale.
+    pub(crate) levels: Vec<f32>,
+}
+
+/// The distances of an image's tokens to the nearest tokens of a bank.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Distances {
+    /// For each scale, `[rows * columns]`.
+    pub(crate) levels: Vec<Vec<f32>>,
+    /// The category that most of the image's tokens have their nearest local token of.
+    pub(crate) category: usize,
+}
+
+impl Bank {
+    /// The number of tokens of all scales.
+    pub fn tokens(&self) -> usize {
+        self.levels.iter().map(|level| level.weights.len()).sum()
+    }
+
+    /// Returns whether the bank alone scores: the model's network is not trained.
+    pub fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// The configuration that the tokens were chosen with.
+    pub fn config(&self) -> &BankConfig {
+        &self.config
+    }
+
+    /// The scales of the tokens.
+    pub(crate) fn scales(&self) -> impl Iterator<Item = Scale> {
+        self.levels.iter().map(|level| level.scale)
+    }
+
+    /// Returns the distances of each image's tokens. `maps` are `[batch, channels, rows, columns]`, one for each stage of the bank.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] if the maps are not those of the bank's stages, [`crate::Error::NotFinite`] if one holds
+    /// NaN or infinity, [`crate::Error::Candle`].
+    pub(crate) fn distances(&self, maps: &[Tensor]) -> Result<Vec<Distances>> {
+        let maps = Maps::new(maps, &self.stage_channels)?;
+        Ok((0..maps.images()).into_par_iter().map(|image| self.of_image(&maps.image(image))).collect())
+    }
+
+    fn of_image(&self, maps: &[StageMap<'_>]) -> Distances {
+        let mut counts = vec![0usize; self.normal.len()];
+        let distances = |level: &Level| {
+            let (values, nearest) = level.distances(maps);
+            if level.scale == Scale::Local {
+                for token in nearest {
+                    let category = level.categories.get(token as usize).map_or(0, |&category| category as usize);
+                    counts.iter_mut().skip(category).take(1).for_each(|count| *count += 1);
+                }
+            }
+            values
+        };
+        let levels = self.levels.iter().map(distances).collect();
+        // The first of equal counts.
+        let category =
+            counts.iter().enumerate().rev().max_by_key(|&(_, count)| count).map_or(0, |(category, _)| category);
+        Distances { levels, category }
+    }
+
+    /// Returns the usual size of the scores of a category's normal images.
+    pub(crate) fn normal(&self, category: usize) -> Option<&Normal> {
+        self.normal.get(category)
+    }
+
+    /// Returns whether the other bank has the same tokens in memory.
+    #[cfg(feature = "train")]
+    pub(crate) fn has_tokens_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.levels, &other.levels)
+    }
+
+    /// The usual size of the scores of normal images, for each category.
+    #[cfg(feature = "train")]
+    pub(crate) fn normals(&self) -> &[Normal] {
+        &self.normal
+    }
+
+    /// Returns the bank with other usual sizes of scores.
+    #[cfg(feature = "train")]
+    pub(crate) fn with_normal(&self, normal: Vec<Normal>) -> Self {
+        Self { normal, ..self.clone() }
+    }
+}

@@ -1,0 +1,188 @@
+//! The scores of a model: those of its reconstruction network, or, with a bank, of both (docs/method.md, section 9).
+
+use candle_core::{DType, Device, Tensor};
+use dualad_backbones::{FeatureExtractor, Stage, aggregate};
+
+use crate::Reconstructor;
+use crate::bank::{Bank, Distances, Scale};
+use crate::error::Result;
+use crate::score::{Scores, Upsampling};
+
+/// The inference form of a model: tokens and stage maps to scores.
+#[derive(Debug)]
+pub(crate) struct Scorer {
+    network: Reconstructor,
+    bank: Option<BankScorer>,
+}
+
+#[derive(Debug)]
+struct BankScorer {
+    bank: Bank,
+    /// For each scale, the rows and columns of its tokens, their upsampling and the scale's share in the bank's part.
+    levels: Vec<([usize; 2], Upsampling, f32)>,
+    /// The upsampling of the reconstruction's errors, on the CPU.
+    of_errors: Upsampling,
+}
+
+/// The scores of a batch.
+#[derive(Debug)]
+pub(crate) struct BatchScores {
+    pub(crate) scores: Scores,
+    /// With a bank: for each image, the parts of the image score.
+    pub(crate) parts: Option<Vec<ScoreParts>>,
+}
+
+/// The parts of an image score, at the place that determines it. The image score is their sum.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+#[non_exhaustive]
+pub struct ScoreParts {
+    /// The share of the reconstruction: its error, relative to that of normal images.
+    pub reconstruction: f32,
+    /// The share of the bank: the distance to normal tokens, relative to that of normal images.
+    pub bank: f32,
+}
+
+/// Returns the stages that a bank's tokens are made of: all but the first, whose features are the least specific.
+pub(crate) fn bank_stages<T>(stages: &[T]) -> &[T] {
+    if stages.len() > 1 { &stages[1..] } else { stages }
+}
+
+impl Scorer {
+    /// Returns the scorer of a network, and of a bank of features of `stages`, for inputs of `[height, width]` pixels.
+    pub(crate) fn new(network: Reconstructor, bank: Option<Bank>, stages: &[Stage], size: [usize; 2]) -> Result<Self> {
+        let bank = bank.map(|bank| {
+            let [height, width] = size;
+            let level = |scale: Scale| {
+                let grids = scale.stages_of(bank_stages(stages)).iter().map(|stage| {
+                    let [_, rows, columns] = stage.map_shape(height, width);
+                    [rows, columns]
+                });
+                let grid = grids.max_by_key(|[rows, columns]| rows * columns).unwrap_or_default();
+                Ok((grid, Upsampling::smooth(grid, size, &Device::Cpu)?, scale.share(bank.config())))
+            };
+            let levels = bank.scales().map(level).collect::<candle_core::Result<_>>()?;
+            let of_errors = Upsampling::new(network.config().grid, network.config().token_stride, &Device::Cpu)?;
+            Ok::<_, candle_core::Error>(BankScorer { levels, bank, of_errors })
+        });
+        Ok(Self { network, bank: bank.transpose()? })
+    }
+
+    #[cfg(feature = "train")]
+    pub(crate) fn network(&self) -> &Reconstructor {
+        &self.network
+    }
+
+    /// Returns the scores of preprocessed images `[batch, 3, height, width]`.
+    pub(crate) fn score(&self, extractor: &dyn FeatureExtractor, images: &Tensor) -> Result<BatchScores> {
+        let (_, _, height, width) = images.dims4()?;
+        let maps = extractor.extract(images)?;
+        let tokens = aggregate(&maps, extractor.stages(), [height, width], extractor.backbone().token_stride())?;
+        let tokens = tokens.to_device(&self.network.device())?.to_dtype(self.network.dtype())?;
+        match &self.bank {
+            None => Ok(BatchScores { scores: self.network.score(&tokens)?, parts: None }),
+            Some(bank) => {
+                let distances = bank.bank.distances(&maps[maps.len() - bank_stages(extractor.stages()).len()..])?;
+                bank.combine(self.errors(bank, &tokens)?, &distances.iter().collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// Returns the scores of tokens `[batch, tokens, channels]` whose distances to the bank are known.
+    #[cfg(feature = "train")]
+    pub(crate) fn score_tokens(&self, tokens: &Tensor, distances: &[&Distances]) -> Result<BatchScores> {
+        match &self.bank {
+            None => Ok(BatchScores { scores: self.network.score(tokens)?, parts: None }),
+            Some(bank) => bank.combine(self.errors(bank, tokens)?, distances),
+        }
+    }
+
+    /// Returns the errors of the network, `[batch, rows, columns]` in f32 on the CPU, or `None` if it has no part in the scores.
+    fn errors(&self, BankScorer { bank, .. }: &BankScorer, tokens: &Tensor) -> Result<Option<Tensor>> {
+        if bank.is_alone() {
+            return Ok(None);
+        }
+        Ok(Some(self.network.errors(tokens)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?))
+    }
+
+    /// Returns the image scores of each scale of the bank alone, before they are divided by those of normal images.
+    #[cfg(feature = "train")]
+    pub(crate) fn bank_scores(&self, distances: &[&Distances]) -> Result<Vec<Vec<f32>>> {
+        let Some(bank) = &self.bank else { return Ok(Vec::new()) };
+        let scores = |(index, (_, upsampling, _)): (usize, &(_, Upsampling, _))| {
+            let maps = bank.maps(index, distances.iter().map(|distances| (*distances, 1.0)))?;
+            Ok(upsampling.scores(&maps)?.image_score.to_vec1()?)
+        };
+        bank.levels.iter().enumerate().map(scores).collect()
+    }
+}
+
+impl BankScorer {
+    /// Returns the tensor `[images, rows, columns]` of the distances of a scale, each image's times a factor.
+    fn maps<'a>(&self, level: usize, images: impl ExactSizeIterator<Item = (&'a Distances, f32)>) -> Result<Tensor> {
+        let ([rows, columns], ..) = self.levels[level];
+        let count = images.len();
+        let scaled =
+            |(distances, factor): (&'a Distances, f32)| distances.levels[level].iter().map(move |x| x * factor);
+        let values: Vec<f32> = images.flat_map(scaled).collect();
+        Ok(Tensor::from_vec(values, (count, rows, columns), &Device::Cpu)?)
+    }
+
+    /// Returns the scores of errors `[images, rows, columns]`, if the network has a part in them, and of distances. Each image's are
+    /// divided by the usual size of normal images' scores.
+    fn combine(&self, errors: Option<Tensor>, distances: &[&Distances]) -> Result<BatchScores> {
+        let share = if errors.is_some() { self.bank.config().reconstruction as f32 } else { 0.0 };
+        let mut pixels = None;
+        let mut bank: Option<Tensor> = None;
+        for (index, (_, upsampling, level_share)) in self.levels.iter().enumerate() {
+            let factor = |distances: &Distances| {
+                let normal = self.bank.normal(distances.category).map_or(1.0, |normal| normal.levels[index]);
+                (1.0 - share) * level_share / normal
+            };
+            let maps = self.maps(index, distances.iter().map(|distances| (*distances, factor(distances))))?;
+            pixels = Some(added(pixels, upsampling.pixels(&maps)?)?);
+            bank = Some(added(bank, upsampling.pooled(&maps)?)?);
+        }
+        let mut reconstruction = None;
+        if let Some(errors) = errors {
+            let factor = |distances: &&Distances| {
+                share / self.bank.normal(distances.category).map_or(1.0, |normal| normal.reconstruction)
+            };
+            let factors: Vec<f32> = distances.iter().map(factor).collect();
+            let errors = errors.broadcast_mul(&Tensor::from_vec(factors, (distances.len(), 1, 1), &Device::Cpu)?)?;
+            pixels = Some(added(pixels, self.of_errors.pixels(&errors)?)?);
+            reconstruction = Some(self.of_errors.pooled(&errors)?);
+        }
+        let rows = |pooled: Option<Tensor>| match pooled {
+            Some(pooled) => pooled.flatten_from(1)?.to_vec2::<f32>(),
+            None => Ok(vec![Vec::new(); distances.len()]),
+        };
+        let (reconstruction, bank) = (rows(reconstruction)?, rows(bank)?);
+        let parts: Vec<ScoreParts> = reconstruction.iter().zip(&bank).map(|(a, b)| largest(a, b)).collect();
+        let image_score: Vec<f32> = parts.iter().map(|parts| parts.reconstruction + parts.bank).collect();
+        let image_score = Tensor::from_vec(image_score, parts.len(), &Device::Cpu)?;
+        // Unreachable: a bank has at least one scale.
+        let pixels = pixels.ok_or_else(|| candle_core::Error::msg("a bank has no scale"))?;
+        Ok(BatchScores { scores: Scores { anomaly_map: pixels.unsqueeze(1)?, image_score }, parts: Some(parts) })
+    }
+}
+
+/// Returns the sum of tensors.
+fn added(sum: Option<Tensor>, other: Tensor) -> candle_core::Result<Tensor> {
+    match sum {
+        Some(sum) => sum + other,
+        None => Ok(other),
+    }
+}
+
+/// Returns the parts at the first place where their sum is largest. Without values of the reconstruction, its part is 0.
+fn largest(reconstruction: &[f32], bank: &[f32]) -> ScoreParts {
+    let mut found = ScoreParts { reconstruction: 0.0, bank: f32::NEG_INFINITY };
+    for (place, &bank) in bank.iter().enumerate() {
+        let reconstruction = reconstruction.get(place).copied().unwrap_or(0.0);
+        let sum = reconstruction + bank;
+        if sum > found.reconstruction + found.bank || sum.is_nan() {
+            found = ScoreParts { reconstruction, bank };
+        }
+    }
+    found
+}
