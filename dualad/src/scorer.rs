@@ -32,13 +32,13 @@ pub(crate) struct BatchScores {
     pub(crate) parts: Option<Vec<ScoreParts>>,
 }
 
-/// The parts of an image score, at the place that determines it. The image score is their sum.
+/// The parts of an image score (docs/method.md, section 9), at the place that determines it. The image score is their sum.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 #[non_exhaustive]
 pub struct ScoreParts {
-    /// The share of the reconstruction: its error, relative to that of normal images.
+    /// The part of the reconstruction: w times its error, divided by the mean score of normal images.
     pub reconstruction: f32,
-    /// The share of the bank: the distance to normal tokens, relative to that of normal images.
+    /// The part of the bank: 1 - w times the distance to normal tokens, divided by its mean on normal images.
     pub bank: f32,
 }
 
@@ -127,8 +127,8 @@ impl BankScorer {
         Ok(Tensor::from_vec(values, (count, rows, columns), &Device::Cpu)?)
     }
 
-    /// Returns the scores of errors `[images, rows, columns]`, if the network has a part in them, and of distances. Each image's are
-    /// divided by the usual size of normal images' scores.
+    /// Combines errors `[images, rows, columns]`, if the network has a part in the scores, and distances. Each term is divided by its
+    /// mean score on normal images of the image's category.
     fn combine(&self, errors: Option<Tensor>, distances: &[&Distances]) -> Result<BatchScores> {
         let share = if errors.is_some() { self.bank.config().reconstruction as f32 } else { 0.0 };
         let mut pixels = None;

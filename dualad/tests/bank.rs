@@ -58,8 +58,8 @@ fn near(a: f32, b: f32) -> bool {
 fn the_parts_of_a_score_add_up_to_it() {
     let Fixture { detector, test, .. } = fixture();
     let bank = detector.model().bank().unwrap();
-    // 100 of each scale and category; the coarsest map has 16 cells in each of 8 images.
-    assert_eq!((bank.tokens(), bank.is_alone()), (400, false));
+    // For each category, 100 local tokens, and a context token of each of 8 images: their last map has one cell.
+    assert_eq!((bank.tokens(), bank.is_alone()), (216, false));
     for sample in test {
         let found = detector.inspect(&sample.path).unwrap();
         let parts = found.parts.unwrap();
@@ -153,10 +153,12 @@ fn a_new_category_adds_tokens_and_keeps_the_old_ones() {
     let folder = tempfile::tempdir().unwrap();
     // The new category comes first in the order of the alphabet.
     let new = write(&folder.path().join("new"), &[Category::Fabric]);
+    let error = old.extend(&new).epochs(2).run().unwrap_err();
+    assert!(matches!(error, Error::Config { field: "epochs", .. }), "{error}");
     let extended = old.extend(&new).hold_out(0.0).run().unwrap().detector;
     assert_eq!(extended.categories(), ["fabric", "gear", "plate"]);
     let bank = extended.model().bank().unwrap();
-    assert_eq!((bank.tokens(), bank.is_alone()), (600, true));
+    assert_eq!((bank.tokens(), bank.is_alone()), (324, true));
     // A token of an old category has a nearest token at least as near as before; the scale of its category is the same.
     for sample in test {
         let [before, after] = [&old, &extended].map(|detector| detector.inspect(&sample.path).unwrap().image_score);

@@ -14,7 +14,7 @@ use crate::error::Result;
 
 /// The number of raw tokens of an image that the principal components are computed from.
 const RAW_TOKENS: usize = 128;
-/// The number of images of a category by which the usual size of scores is measured.
+/// The number of images of a category by which the normalization is measured.
 const MEASURED_IMAGES: usize = 16;
 
 /// The image of a token that an extended bank had before.
@@ -31,7 +31,7 @@ pub(crate) struct Builder {
     category: usize,
     images: usize,
     measured: Vec<Measured>,
-    /// The usual size of scores, of the categories of an extended bank.
+    /// The normalization of the categories of an extended bank.
     normal: Vec<Normal>,
 }
 
@@ -52,7 +52,8 @@ impl Builder {
         Self { config, stage_channels, levels, category: 0, images: 0, measured: Vec::new(), normal: Vec::new() }
     }
 
-    /// Returns a builder that adds categories to a bank, whose tokens and components stay. `old` are the bank's categories, and
+    /// Returns a builder that extends a bank. The components stay. The tokens of a category stay, unless [`Self::begin_category`] is
+    /// called for it. `old` are the bank's categories, and
     /// `new` those of the extended one, which include them.
     pub(crate) fn extending(bank: &Bank, old: &[String], new: &[String], random: &Random) -> Self {
         let mut builder = Self::new(bank.config.clone(), &bank.stage_channels, random);
@@ -72,7 +73,7 @@ impl Builder {
         builder
     }
 
-    /// The usual size of scores before it is measured.
+    /// The normalization before it is measured.
     fn unmeasured(&self) -> Normal {
         Normal { reconstruction: 1.0, levels: vec![1.0; self.levels.len()] }
     }
@@ -124,8 +125,8 @@ impl Builder {
         }
     }
 
-    /// Returns the bank of a model with a trained network, or of one where the bank is `alone`, and the distances by which the
-    /// usual size of scores is measured. Until then it is 1.
+    /// Returns the bank, and the distances by which its normalization is measured. Until then all constants are 1. `alone`: no
+    /// network is trained.
     pub(crate) fn finish(self, categories: usize, alone: bool) -> (Bank, Vec<Measured>) {
         let unmeasured = self.unmeasured();
         let Self { config, stage_channels, levels, measured, mut normal, .. } = self;

@@ -62,7 +62,7 @@ fn orthonormalize(rows: &mut [f32], width: usize) {
         let (row, after) = std::mem::take(&mut rest).split_at_mut(width);
         rest = after;
         let before = dot(row, row).sqrt();
-        // Twice: the first pass leaves rounding errors along rows that it took much of.
+        // Twice: after one pass, rounding errors leave a row not quite orthogonal to those that it was nearly parallel to.
         for _ in 0..2 {
             for other in &done {
                 let along = dot(row, other) as f32;

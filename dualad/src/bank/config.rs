@@ -23,13 +23,13 @@ pub(super) const MAX_NEIGHBORHOOD: usize = 15;
 pub struct BankConfig {
     /// The number of tokens of each scale that are kept of each category; from 1 to 100,000.
     pub tokens: usize,
-    /// The number of tokens of each category that they are selected from; from 1 to 10,000,000.
+    /// The number of candidate tokens of each category and scale, from which the tokens are selected; from 1 to 10,000,000.
     pub candidates: usize,
-    /// The number of principal components of a token that are kept; from 1 to 4,096. A token with fewer channels keeps all.
+    /// The number of principal components of a token that are kept; from 1 to 1,024. A token with fewer channels keeps all.
     pub dims: usize,
-    /// The side of the square of map cells whose mean a token is; odd, from 1 to 15.
+    /// The side of the square of cells that is averaged to make a local token; odd, from 1 to 15.
     pub neighborhood: usize,
-    /// The side of the square of cells of the last stage whose mean a context token is; odd, from 1 to 15.
+    /// The side of the square of cells of the last stage that is averaged to make a context token; odd, from 1 to 15.
     pub context_neighborhood: usize,
     /// The share of context tokens in the bank's part of the scores, from 0 to 1. With 0 there are none.
     pub context: f64,
@@ -75,7 +75,7 @@ impl BankConfig {
         };
         check("bank.tokens", self.tokens, 100_000)?;
         check("bank.candidates", self.candidates, 10_000_000)?;
-        check("bank.dims", self.dims, 4096)?;
+        check("bank.dims", self.dims, 1024)?;
         let neighborhoods =
             [("bank.neighborhood", self.neighborhood), ("bank.context_neighborhood", self.context_neighborhood)];
         for (field, side) in neighborhoods {

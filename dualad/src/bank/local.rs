@@ -1,4 +1,4 @@
-//! Local tokens: the stage maps of an image, averaged over a neighborhood and brought to one grid (docs/method.md, section 9).
+//! Means of map cells over their neighborhood, and the interpolation to another grid (docs/method.md, section 9).
 
 use crate::bilinear;
 

@@ -42,13 +42,13 @@ pub struct Bank {
     levels: Arc<[Level]>,
     /// The channels of the bank's stages.
     stage_channels: Arc<[usize]>,
-    /// The usual size of the scores of normal images, for each category.
+    /// The normalization of each category.
     normal: Vec<Normal>,
     /// True if the network is not trained, so that it has no part in the scores.
     alone: bool,
 }
 
-/// The usual size of the scores of a category's normal images: the mean of their image scores.
+/// The normalization constants of a category: the mean image scores of its normal images.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Normal {
     pub(crate) reconstruction: f32,
@@ -61,7 +61,7 @@ pub(crate) struct Normal {
 pub(crate) struct Distances {
     /// For each scale, `[rows * columns]`.
     pub(crate) levels: Vec<Vec<f32>>,
-    /// The category that most of the image's tokens have their nearest local token of.
+    /// The category of the image: each local token votes for that of its nearest token.
     pub(crate) category: usize,
 }
 
@@ -115,7 +115,7 @@ impl Bank {
         Distances { levels, category }
     }
 
-    /// Returns the usual size of the scores of a category's normal images.
+    /// Returns the normalization of a category.
     pub(crate) fn normal(&self, category: usize) -> Option<&Normal> {
         self.normal.get(category)
     }
@@ -126,13 +126,13 @@ impl Bank {
         Arc::ptr_eq(&self.levels, &other.levels)
     }
 
-    /// The usual size of the scores of normal images, for each category.
+    /// The normalization of each category.
     #[cfg(feature = "train")]
     pub(crate) fn normals(&self) -> &[Normal] {
         &self.normal
     }
 
-    /// Returns the bank with other usual sizes of scores.
+    /// Returns the bank with another normalization.
     #[cfg(feature = "train")]
     pub(crate) fn with_normal(&self, normal: Vec<Normal>) -> Self {
         Self { normal, ..self.clone() }

@@ -61,7 +61,7 @@ impl Projection {
         &self.components
     }
 
-    /// Returns the projected local tokens of an image, `[rows * columns, dims]` on the grid of the finest map. `maps` are one for
+    /// Returns the projected tokens of an image at one scale, `[rows * columns, dims]` on the grid of the finest map. `maps` are one for
     /// each stage.
     ///
     /// All steps are linear, so the maps are projected first, while they are small.
@@ -82,7 +82,7 @@ impl Projection {
     }
 }
 
-/// Returns the local tokens of an image before their projection, `[rows * columns, channels]` on the grid of the finest map.
+/// Returns the tokens of an image at one scale, before their projection, `[rows * columns, channels]` on the grid of the finest map.
 #[cfg(any(feature = "train", test))]
 pub(crate) fn raw_tokens(maps: &[StageMap<'_>], stage_channels: &[usize], neighborhood: usize) -> Vec<f32> {
     let (grid, channels) = (finest(maps), stage_channels.iter().sum::<usize>());

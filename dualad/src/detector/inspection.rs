@@ -110,8 +110,8 @@ pub struct Inspection {
     pub height: u32,
     /// The image score: the largest mean of a 16 x 16 window of the anomaly map. Larger is more anomalous.
     pub image_score: f32,
-    /// The parts of the image score, if the model has a bank: of the reconstruction and of the bank. Their sum is the image
-    /// score, except for a picture that is cut into tiles: there they are those of the tile with the largest score.
+    /// The parts of the image score, if the model has a bank: of the reconstruction and of the bank. They add up to the score. With
+    /// tiling, they are those of the tile with the largest score, and may not add up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<ScoreParts>,
     /// The decision by the thresholds; `None` if the detector has none.

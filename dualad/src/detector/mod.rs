@@ -138,7 +138,8 @@ impl Detector {
     ///
     /// # Errors
     /// [`Error::Data`] for an image that cannot be read or decoded, or exceeds the limits; [`Error::NotFinite`] if values
-    /// overflow; [`Error::Candle`] and [`Error::Backbone`] if the device fails.
+    /// overflow; [`Error::InvalidArgument`] if the tiling gives too many tiles; [`Error::Candle`] and [`Error::Backbone`] if the
+    /// device fails. [`Error::kind`] separates a bad image (`Data`), a file that cannot be read (`System`) and the device (`Device`).
     pub fn inspect<'a>(&self, request: impl Into<Request<'a>>) -> Result<Inspection> {
         let request = request.into();
         match self.inspect_batch([request]).pop() {

@@ -21,18 +21,18 @@ const SAMPLED_IMAGES: usize = 16;
 /// The number of inputs that the extractor computes at a time.
 const BATCH: usize = 8;
 
-/// A bank, and the images by which the usual size of scores is measured.
+/// A bank, and the images by which its normalization is measured.
 #[derive(Debug)]
 pub(super) struct FittedBank {
     bank: Bank,
     measured: Vec<Measured>,
-    /// For each category, true if the continued model's bank has it. Its usual size of distances is kept: its tokens may be of
-    /// the same images.
+    /// For each category, true if the continued model's bank has it. Its normalization of distances is kept. It
+    /// cannot be measured again: the bank may already hold tokens of these images.
     known: Vec<bool>,
 }
 
-/// Builds the bank of a run, if its recipe has one. `categories` are those of the model. A continued model keeps its tokens, and
-/// gets tokens of the new images.
+/// Builds the bank of a run, if its recipe has one. `categories` are those of the model. In a continued model, the
+/// tokens of categories without new images stay. Those of the others are selected again, from the old tokens and the new images.
 pub(super) fn build(
     fit: &mut Fit,
     recipe: &Recipe,
@@ -117,7 +117,7 @@ fn inputs(fit: &Fit, images: &[&Image]) -> Result<Vec<Vec<Picture>>> {
 }
 
 impl FittedBank {
-    /// Returns the bank with the usual size of the scores of this network and of the bank. `tokens` are those of the training images.
+    /// Returns the bank with the normalization of the scores of this network and of the bank. `tokens` are those of the training images.
     pub(super) fn measured(
         &self,
         network: Reconstructor,

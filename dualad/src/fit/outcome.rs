@@ -14,7 +14,7 @@ pub struct Fitted {
     pub losses: Vec<f64>,
     /// The category and the image score of every held-out image.
     pub held_out: Vec<(String, f32)>,
-    /// The changes to the scores of categories that a continued model knew; empty for a new model.
+    /// The changes to the scores of categories that a continued model knew, from their held-out images; empty for a new model.
     pub changes: Vec<CategoryChange>,
     /// Notices for the user, such as of categories with too few images.
     pub notices: Vec<String>,

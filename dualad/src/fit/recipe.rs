@@ -13,6 +13,7 @@ const CONTINUED_RATE: f64 = 0.25;
 
 /// Returns the recipe with the run's settings, and the name of the preset that it started from.
 pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, Option<Preset>)> {
+    let alone = fit.base.as_ref().and_then(|base| base.model().bank()).is_some_and(Bank::is_alone);
     let mut recipe = match (&fit.recipe, &fit.base) {
         (Some(recipe), _) => recipe.clone(),
         (None, None) => fit.preset.unwrap_or(Preset::Fast).recipe(Variant::Heterogeneous, fit.backbone),
@@ -20,7 +21,6 @@ pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, Option<Preset>)> {
             let network = base.config().network.clone();
             let fast = Recipe::fast(network.variant, fit.backbone).train;
             let mut train = base.config().train.clone().unwrap_or(fast);
-            let alone = base.model().bank().is_some_and(Bank::is_alone);
             train.epochs = if alone { 0 } else { CONTINUED_EPOCHS };
             train.optimizer.learning_rate *= CONTINUED_RATE;
             // The model keeps its memory slots: none are drawn anew.
@@ -41,10 +41,14 @@ pub(super) fn resolve(fit: &Fit) -> Result<(Recipe, Option<Preset>)> {
             ("network", "a model keeps its network when its training continues; change `train` alone");
         return Err(Error::Config { field, value: "another one".into(), reason: reason.into() });
     }
+    if alone && recipe.train.epochs > 0 {
+        let reason = "the model's bank scores alone, and its network was never trained; continue it with 0 epochs, or train a new model";
+        return Err(Error::Config { field: "epochs", value: recipe.train.epochs.to_string(), reason: reason.into() });
+    }
     let preset = match (&fit.preset, &fit.recipe, &fit.base) {
+        (_, None, Some(base)) => base.config().preset,
         (Some(preset), _, _) => Some(*preset),
         (None, Some(_), _) => None,
-        (None, None, Some(base)) => base.config().preset,
         (None, None, None) => Some(Preset::Fast),
     };
     Ok((recipe, preset))

@@ -23,7 +23,7 @@ impl Fit {
     /// # Errors
     /// [`Error::NoImages`](crate::Error::NoImages), [`Error::Data`](crate::Error::Data) for an image or a folder,
     /// [`Error::Backbone`](crate::Error::Backbone) for the weights, [`Error::Config`](crate::Error::Config) for an invalid
-    /// recipe or setting, [`Error::Cancelled`](crate::Error::Cancelled).
+    /// recipe, [`Error::InvalidArgument`](crate::Error::InvalidArgument) for an invalid setting, [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn prepare(self) -> Result<PreparedFit> {
         PreparedFit::new(self)
     }

@@ -154,14 +154,14 @@ impl Fit {
         self
     }
 
-    /// Sets the preset: its recipe is trained unless [`Self::recipe`] gives another, and the model records its name. Default:
-    /// [`Preset::Fast`]; none for a recipe without a preset.
+    /// Sets the preset of a new model: its recipe is trained unless [`Self::recipe`] gives another, and the model records its name.
+    /// Default: [`Preset::Fast`]; none for a recipe without a preset. A model that is continued keeps its recipe.
     pub fn preset(mut self, preset: Preset) -> Self {
         self.preset = Some(preset);
         self
     }
 
-    /// Sets the number of epochs. Default: the recipe's. A continued model without a recipe trains 10 epochs, at a quarter of the
+    /// Sets the number of epochs. Default: the recipe's. With a bank, 0 epochs train nothing: the bank alone scores. A continued model without a recipe trains 10 epochs, at a quarter of the
     /// learning rate that it was trained with.
     pub fn epochs(mut self, epochs: u64) -> Self {
         self.epochs = Some(epochs);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The model's description.
 pub(crate) const CONFIG: &str = "config.json";
-/// The parameters of the reconstruction network.
+/// The parameters of the reconstruction network, and the bank.
 pub(crate) const PARAMETERS: &str = "model.safetensors";
 /// The thresholds.
 pub(crate) const CALIBRATION: &str = "calibration.json";
@@ -21,7 +21,7 @@ pub(crate) const CARD: &str = "README.md";
 pub struct ModelFiles {
     /// `config.json`: the [`crate::ModelConfig`].
     pub config: PathBuf,
-    /// `model.safetensors`: the parameters of the reconstruction network.
+    /// `model.safetensors`: the parameters of the reconstruction network, and the bank of normal tokens.
     pub parameters: PathBuf,
     /// `calibration.json`: the thresholds, if there are any.
     pub calibration: PathBuf,

@@ -55,7 +55,7 @@ pub(crate) struct Position {
     pub(crate) epoch: u64,
     /// The number of steps taken in the current epoch.
     pub(crate) step_in_epoch: u64,
-    /// The number of steps taken.
+    /// The number of steps taken. The learning rate and the memory's schedule follow from it.
     pub(crate) step: u64,
     /// The state of the random generator of noise and dropout.
     pub(crate) random: Random,
