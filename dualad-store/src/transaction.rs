@@ -5,7 +5,7 @@
 //! then moved to their places, by the writer or, if that was killed, by the next process that writes or reads.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -223,10 +223,51 @@ pub fn exists(path: &Path) -> bool {
     !fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// Returns the content of a small regular file.
-fn content(path: &Path) -> Option<Vec<u8>> {
-    let small = fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_COMPARED);
-    if small { fs::read(path).ok() } else { None }
+/// The state of a folder, by its marker.
+#[derive(Debug)]
+struct State {
+    /// True if committed files are not in their places yet.
+    is_changing: bool,
+    /// The marker. While it is open, no other file gets its number.
+    marker: Option<File>,
+    content: Vec<u8>,
+}
+
+impl State {
+    fn of(folder: &Path, marker: &str) -> Self {
+        let is_changing = exists(&folder.join(CHANGED));
+        let path = find(folder, marker);
+        let small = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_COMPARED);
+        let mut content = Vec::new();
+        // Opening a pipe may block forever.
+        let marker = if small { File::open(&path).ok() } else { None };
+        let marker = marker.filter(|file| file.take(MAX_COMPARED).read_to_end(&mut content).is_ok());
+        Self { is_changing, marker, content }
+    }
+
+    /// Returns whether no writer has changed the folder between the two states. Two writers may have brought back the content of
+    /// the marker, but not the file.
+    fn is(&self, other: &Self) -> bool {
+        let same_file = match (&self.marker, &other.marker) {
+            (Some(one), Some(other)) => is_same_file(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_file && self.is_changing == other.is_changing && self.content == other.content
+    }
+}
+
+#[cfg(unix)]
+fn is_same_file(one: &File, other: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let number = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    number(one) == number(other)
+}
+
+/// Returns true: the content decides.
+#[cfg(not(unix))]
+fn is_same_file(_: &File, _: &File) -> bool {
+    true
 }
 
 /// Returns the result of `load`, which reads files of the folder through [`find`] and [`find_optional`]; all of them are of the same
@@ -240,16 +281,14 @@ pub fn read<T, E>(folder: &Path, marker: &str, load: impl Fn() -> Result<T, E>) 
     if exists(&folder.join(CHANGED)) {
         recover(folder);
     }
-    let state = || (exists(&folder.join(CHANGED)), content(&find(folder, marker)));
     for _ in 1..MAX_READS {
-        let before = state();
+        let before = State::of(folder, marker);
         let result = load();
-        if before == state() {
+        if before.is(&State::of(folder, marker)) {
             if result.is_ok() {
                 return result;
             }
-            // A file may have been moved during the read, and two equal states do not exclude it: a second writer may have
-            // brought the first one's back.
+            // Where files have no numbers, a file may have been moved during the read nevertheless.
             break;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -425,5 +464,38 @@ mod tests {
                 assert_eq!(even, if odd { "no" } else { "" });
             }
         });
+    }
+
+    /// The content of the marker is the same before and after: only the file tells that two writers were there.
+    #[cfg(unix)]
+    #[test]
+    fn a_read_between_two_writers_is_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |content: &str, has_other: bool| {
+            let change = Transaction::begin(folder.path()).unwrap();
+            change.write("marker", content.as_bytes()).unwrap();
+            if has_other {
+                change.write("other", b"").unwrap()
+            } else {
+                change.remove("other").unwrap()
+            }
+            change.commit().unwrap();
+        };
+        write("first", true);
+        let reads = std::cell::Cell::new(0);
+        let load = || {
+            reads.set(reads.get() + 1);
+            let marker = fs::read_to_string(find(folder.path(), "marker")).unwrap();
+            if reads.get() == 1 {
+                write("second", false);
+            }
+            let other = find_optional(folder.path(), "other").is_some();
+            if reads.get() == 1 {
+                write("first", true);
+            }
+            Ok::<_, Error>((marker, other))
+        };
+        assert_eq!(read(folder.path(), "marker", load).unwrap(), ("first".into(), true));
+        assert_eq!(reads.get(), 2);
     }
 }
