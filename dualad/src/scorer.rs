@@ -67,9 +67,13 @@ impl Scorer {
         Ok(Self { network, bank: bank.transpose()? })
     }
 
+    /// Returns the scorer with another normalization of its bank.
     #[cfg(feature = "train")]
-    pub(crate) fn network(&self) -> &Reconstructor {
-        &self.network
+    pub(crate) fn with_bank(mut self, bank: Bank) -> Self {
+        if let Some(scorer) = &mut self.bank {
+            scorer.bank = bank;
+        }
+        self
     }
 
     /// Returns the scores of preprocessed images `[batch, 3, height, width]`.
@@ -82,7 +86,8 @@ impl Scorer {
             None => Ok(BatchScores { scores: self.network.score(&tokens)?, parts: None }),
             Some(bank) => {
                 let distances = bank.bank.distances(&maps[maps.len() - bank_stages(extractor.stages()).len()..])?;
-                bank.combine(self.errors(bank, &tokens)?, &distances.iter().collect::<Vec<_>>())
+                let errors = if bank.bank.is_alone() { None } else { Some(self.errors(&tokens)?) };
+                bank.combine(errors.as_ref(), &distances.iter().collect::<Vec<_>>())
             }
         }
     }
@@ -92,27 +97,37 @@ impl Scorer {
     pub(crate) fn score_tokens(&self, tokens: &Tensor, distances: &[&Distances]) -> Result<BatchScores> {
         match &self.bank {
             None => Ok(BatchScores { scores: self.network.score(tokens)?, parts: None }),
-            Some(bank) => bank.combine(self.errors(bank, tokens)?, distances),
+            Some(bank) if bank.bank.is_alone() => bank.combine(None, distances),
+            Some(bank) => bank.combine(Some(&self.errors(tokens)?), distances),
         }
     }
 
-    /// Returns the errors of the network, `[batch, rows, columns]` in f32 on the CPU, or `None` if it has no part in the scores.
-    fn errors(&self, BankScorer { bank, .. }: &BankScorer, tokens: &Tensor) -> Result<Option<Tensor>> {
-        if bank.is_alone() {
-            return Ok(None);
-        }
-        Ok(Some(self.network.errors(tokens)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?))
+    /// Returns the errors of the network, `[batch, rows, columns]` in f32 on the CPU, of tokens `[batch, tokens, channels]`.
+    pub(crate) fn errors(&self, tokens: &Tensor) -> Result<Tensor> {
+        let tokens = tokens.to_device(&self.network.device())?.to_dtype(self.network.dtype())?;
+        Ok(self.network.errors(&tokens)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
     }
 
-    /// Returns the image scores of each scale of the bank alone, before they are divided by those of normal images.
+    /// Returns the image scores of the errors and of each scale of the bank, each alone and before it is divided by its constant.
     #[cfg(feature = "train")]
-    pub(crate) fn bank_scores(&self, distances: &[&Distances]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn terms(&self, errors: Option<&Tensor>, distances: &[&Distances]) -> Result<Vec<Vec<f32>>> {
         let Some(bank) = &self.bank else { return Ok(Vec::new()) };
-        let scores = |(index, (_, upsampling, _)): (usize, &(_, Upsampling, _))| {
+        let mut terms = vec![match errors {
+            None => vec![0.0; distances.len()],
+            Some(errors) => bank.of_errors.scores(errors)?.image_score.to_vec1()?,
+        }];
+        for (index, (_, upsampling, _)) in bank.levels.iter().enumerate() {
             let maps = bank.maps(index, distances.iter().map(|distances| (*distances, 1.0)))?;
-            Ok(upsampling.scores(&maps)?.image_score.to_vec1()?)
-        };
-        bank.levels.iter().enumerate().map(scores).collect()
+            terms.push(upsampling.scores(&maps)?.image_score.to_vec1()?);
+        }
+        Ok(terms)
+    }
+
+    /// Returns the image scores of errors and distances.
+    #[cfg(feature = "train")]
+    pub(crate) fn sums(&self, errors: Option<&Tensor>, distances: &[&Distances]) -> Result<Vec<f32>> {
+        let Some(bank) = &self.bank else { return Ok(Vec::new()) };
+        Ok(bank.combine(errors, distances)?.scores.image_score.to_vec1()?)
     }
 }
 
@@ -129,13 +144,14 @@ impl BankScorer {
 
     /// Combines errors `[images, rows, columns]`, if the network has a part in the scores, and distances. Each term is divided by its
     /// mean score on normal images of the image's category.
-    fn combine(&self, errors: Option<Tensor>, distances: &[&Distances]) -> Result<BatchScores> {
+    fn combine(&self, errors: Option<&Tensor>, distances: &[&Distances]) -> Result<BatchScores> {
         let share = if errors.is_some() { self.bank.config().reconstruction as f32 } else { 0.0 };
         let mut pixels = None;
         let mut bank: Option<Tensor> = None;
         for (index, (_, upsampling, level_share)) in self.levels.iter().enumerate() {
             let factor = |distances: &Distances| {
-                let normal = self.bank.normal(distances.category).map_or(1.0, |normal| normal.levels[index]);
+                let normal = self.bank.normal(distances.category);
+                let normal = normal.map_or(1.0, |normal| normal.sum * normal.levels[index]);
                 (1.0 - share) * level_share / normal
             };
             let maps = self.maps(index, distances.iter().map(|distances| (*distances, factor(distances))))?;
@@ -145,7 +161,8 @@ impl BankScorer {
         let mut reconstruction = None;
         if let Some(errors) = errors {
             let factor = |distances: &&Distances| {
-                share / self.bank.normal(distances.category).map_or(1.0, |normal| normal.reconstruction)
+                let normal = self.bank.normal(distances.category);
+                share / normal.map_or(1.0, |normal| normal.sum * normal.reconstruction)
             };
             let factors: Vec<f32> = distances.iter().map(factor).collect();
             let errors = errors.broadcast_mul(&Tensor::from_vec(factors, (distances.len(), 1, 1), &Device::Cpu)?)?;

@@ -15,7 +15,7 @@ use crate::error::Result;
 /// The number of raw tokens of an image that the principal components are computed from.
 const RAW_TOKENS: usize = 128;
 /// The number of images of a category by which the normalization is measured.
-const MEASURED_IMAGES: usize = 16;
+const MEASURED_IMAGES: usize = 32;
 
 /// The image of a token that an extended bank had before.
 const EARLIER: u32 = u32::MAX;
@@ -75,7 +75,7 @@ impl Builder {
 
     /// The normalization before it is measured.
     fn unmeasured(&self) -> Normal {
-        Normal { reconstruction: 1.0, levels: vec![1.0; self.levels.len()] }
+        Normal { reconstruction: 1.0, levels: vec![1.0; self.levels.len()], sum: 1.0 }
     }
 
     /// Returns whether the principal components are known: no image need be sampled.

@@ -38,10 +38,10 @@ impl Bank {
     /// Returns the tensors of a file, by name.
     pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu);
-        let scores = |normal: &Normal| [&[normal.reconstruction], normal.levels.as_slice()].concat();
+        let scores = |normal: &Normal| [&[normal.sum, normal.reconstruction], normal.levels.as_slice()].concat();
         let normal: Vec<f32> = self.normal.iter().flat_map(scores).collect();
         let mut tensors = BTreeMap::new();
-        tensors.insert(NORMAL.into(), tensor(&normal, &[self.normal.len(), 1 + self.levels.len()])?);
+        tensors.insert(NORMAL.into(), tensor(&normal, &[self.normal.len(), 2 + self.levels.len()])?);
         for Level { scale, projection, tokens, categories, weights, .. } in self.levels.iter() {
             let (count, dims, channels) = (weights.len(), projection.dims(), projection.mean().len());
             // Indices below 2^24 are exact in f32.
@@ -101,10 +101,11 @@ impl Bank {
             Ok(Level::new((scale, scale.neighborhood(config)), projection, tokens, owners, weights))
         };
         let levels = scales.iter().zip(tokens).map(level).collect::<Result<_>>()?;
-        let normal = reader.read(NORMAL, &[categories, 1 + scales.len()])?;
+        let normal = reader.read(NORMAL, &[categories, 2 + scales.len()])?;
         positive(NORMAL, &normal)?;
-        let scores = |scores: &[f32]| Normal { reconstruction: scores[0], levels: scores[1..].to_vec() };
-        let normal = normal.chunks_exact(1 + scales.len()).map(scores).collect();
+        let scores =
+            |scores: &[f32]| Normal { sum: scores[0], reconstruction: scores[1], levels: scores[2..].to_vec() };
+        let normal = normal.chunks_exact(2 + scales.len()).map(scores).collect();
         Ok(Self { config: config.clone(), levels, stage_channels: stage_channels.into(), normal, alone: *alone })
     }
 }

@@ -48,12 +48,15 @@ pub struct Bank {
     alone: bool,
 }
 
-/// The normalization constants of a category: the mean image scores of its normal images.
+/// The normalization constants of a category, measured on its normal images.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Normal {
+    /// The mean image score of the reconstruction.
     pub(crate) reconstruction: f32,
-    /// One for each scale.
+    /// The mean image score of each scale of the bank.
     pub(crate) levels: Vec<f32>,
+    /// The mean of the weighted sum of the terms, each divided by its own constant, plus two standard deviations.
+    pub(crate) sum: f32,
 }
 
 /// The distances of an image's tokens to the nearest tokens of a bank.

@@ -1,6 +1,6 @@
 //! The bank of a run.
 
-use candle_core::DType;
+use candle_core::Tensor;
 use dualad_backbones::{FeatureExtractor, Stage};
 use dualad_data::image::{Picture, Preprocess};
 use rayon::prelude::*;
@@ -116,8 +116,12 @@ fn inputs(fit: &Fit, images: &[&Image]) -> Result<Vec<Vec<Picture>>> {
     images.par_iter().map(read).collect()
 }
 
+/// The errors of the network, `[images, rows, columns]`, and the distances of some measured images.
+type Batch<'a> = (Option<Tensor>, Vec<&'a Distances>);
+
 impl FittedBank {
-    /// Returns the bank with the normalization of the scores of this network and of the bank. `tokens` are those of the training images.
+    /// Returns the bank with the normalization of the scores of this network and of the bank (docs/method.md, section 9). `tokens` are
+    /// those of the training images.
     pub(super) fn measured(
         &self,
         network: Reconstructor,
@@ -126,37 +130,79 @@ impl FittedBank {
         tokens: &dyn TokenSource,
     ) -> Result<Bank> {
         let scorer = Scorer::new(network, Some(self.bank.clone()), stages, size)?;
-        let network = scorer.network();
-        let levels = self.bank.scales().count();
-        // For each category, the sums of the image scores of the reconstruction and of each scale, and the number of images.
-        let mut sums = vec![(vec![0.0f64; 1 + levels], 0usize); self.bank.normals().len()];
-        for measured in self.measured.chunks(BATCH) {
+        let batch = |measured: &'_ [Measured]| {
             let images: Vec<usize> = measured.iter().map(|measured| measured.image).collect();
-            let errors = if self.bank.is_alone() {
-                vec![0.0; images.len()]
-            } else {
-                let tokens = tokens.batch(&images)?.to_device(&network.device())?.to_dtype(network.dtype())?;
-                network.score(&tokens)?.image_score.to_dtype(DType::F32)?.to_vec1::<f32>()?
-            };
-            let distances: Vec<&Distances> = measured.iter().map(|measured| &measured.distances).collect();
-            let scores = [vec![errors], scorer.bank_scores(&distances)?].concat();
-            for (image, Measured { distances, .. }) in measured.iter().enumerate() {
-                let Some((sums, count)) = sums.get_mut(distances.category) else { continue };
-                sums.iter_mut().zip(&scores).for_each(|(sum, scores)| *sum += f64::from(scores[image]));
-                *count += 1;
+            let errors = if self.bank.is_alone() { None } else { Some(scorer.errors(&tokens.batch(&images)?)?) };
+            Ok(errors)
+        };
+        let errors = self.measured.chunks(BATCH).map(batch).collect::<Result<Vec<_>>>()?;
+        let distances = self.measured.chunks(BATCH);
+        let distances = distances.map(|measured| measured.iter().map(|measured| &measured.distances).collect());
+        let batches: Vec<Batch<'_>> = errors.into_iter().zip(distances).collect();
+        let terms = self.statistics(&batches, |errors, distances| scorer.terms(errors, distances))?;
+        let normal = terms.iter().zip(self.bank.normals()).zip(&self.known).map(|((terms, before), known)| {
+            let reconstruction =
+                terms.first().map_or(before.reconstruction, |term| term.mean_or(before.reconstruction));
+            let levels = terms.iter().skip(1).zip(&before.levels);
+            let levels = levels.map(|(term, &before)| if *known { before } else { term.mean_or(before) });
+            Normal { reconstruction, levels: levels.collect(), sum: 1.0 }
+        });
+        let bank = self.bank.with_normal(normal.collect());
+        let scorer = scorer.with_bank(bank.clone());
+        let sums = self.statistics(&batches, |errors, distances| Ok(vec![scorer.sums(errors, distances)?]))?;
+        let normal = bank.normals().iter().zip(sums).zip(self.bank.normals().iter().zip(&self.known));
+        let normal = normal.map(|((normal, sums), (before, known))| {
+            let sum = sums.first().map_or(1.0, Statistics::high);
+            Normal { sum: if *known { before.sum } else { sum }, ..normal.clone() }
+        });
+        Ok(bank.with_normal(normal.collect()))
+    }
+
+    /// Returns the statistics of each category's scores. `scores` returns some scores of each image, `[scores, images]`.
+    fn statistics(
+        &self,
+        batches: &[Batch<'_>],
+        scores: impl Fn(Option<&Tensor>, &[&Distances]) -> Result<Vec<Vec<f32>>>,
+    ) -> Result<Vec<Vec<Statistics>>> {
+        let mut found = vec![Vec::new(); self.bank.normals().len()];
+        for (errors, distances) in batches {
+            let scores = scores(errors.as_ref(), distances)?;
+            for (image, Distances { category, .. }) in distances.iter().enumerate() {
+                let Some(found) = found.get_mut(*category) else { continue };
+                found.resize(scores.len(), Statistics::default());
+                for (found, scores) in found.iter_mut().zip(&scores) {
+                    found.add(scores.get(image).copied().unwrap_or(0.0));
+                }
             }
         }
-        // A category whose normal images all score 0, such as one of equal images, has no scale of its own.
-        let usual = |sum: f64, count: usize, before: f32| {
-            let mean = (sum / count.max(1) as f64) as f32;
-            if count > 0 && mean > f32::MIN_POSITIVE { mean } else { before }
-        };
-        let normal =
-            sums.into_iter().zip(self.bank.normals()).zip(&self.known).map(|(((sums, count), before), known)| {
-                let levels = sums[1..].iter().zip(&before.levels);
-                let levels = levels.map(|(&sum, &before)| if *known { before } else { usual(sum, count, before) });
-                Normal { reconstruction: usual(sums[0], count, before.reconstruction), levels: levels.collect() }
-            });
-        Ok(self.bank.with_normal(normal.collect()))
+        Ok(found)
+    }
+}
+
+/// The sums of some scores.
+#[derive(Debug, Clone, Default)]
+struct Statistics {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Statistics {
+    fn add(&mut self, score: f32) {
+        self.count += 1.0;
+        self.sum += f64::from(score);
+        self.squares += f64::from(score) * f64::from(score);
+    }
+
+    /// Returns the mean. A category whose normal images all score 0, such as one of equal images, has no scale of its own.
+    fn mean_or(&self, otherwise: f32) -> f32 {
+        let mean = (self.sum / self.count.max(1.0)) as f32;
+        if mean > f32::MIN_POSITIVE { mean } else { otherwise }
+    }
+
+    /// Returns the mean plus two standard deviations.
+    fn high(&self) -> f32 {
+        let mean = f64::from(self.mean_or(1.0));
+        (mean + 2.0 * (self.squares / self.count.max(1.0) - mean * mean).max(0.0).sqrt()) as f32
     }
 }
