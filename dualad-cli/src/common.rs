@@ -215,13 +215,25 @@ fn report_full_files() {
     }
 }
 
+/// Flags that do not go together, where it takes more than the command line to tell. The program ends with status 2.
+#[derive(Debug)]
+pub(crate) struct UsageError(pub(crate) &'static str);
+
+impl std::fmt::Display for UsageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for UsageError {}
+
 /// Returns exit status 0, or 1 after one line on standard error.
 pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             note(&format!("error: {}", one_line(&*error)));
-            ExitCode::from(1)
+            ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
 }

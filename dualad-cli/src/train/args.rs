@@ -8,7 +8,7 @@ use dualad::Variant;
 use dualad::backbones::{Backbone, Weights};
 use dualad::recipe::Recipe;
 
-use crate::common::{CommonArgs, Result};
+use crate::common::{CommonArgs, Result, UsageError};
 use crate::data::DataArgs;
 use crate::features::FeatureArgs;
 use crate::model::weights_of;
@@ -167,6 +167,11 @@ impl TrainArgs {
         train.batch_size = self.batch_size.map_or(train.batch_size, usize::from);
         train.optimizer.learning_rate = self.learning_rate.unwrap_or(train.optimizer.learning_rate);
         train.seed = self.common.seed.unwrap_or(train.seed);
+        if self.epochs == Some(0) && recipe.bank.is_none() {
+            let reason =
+                "--epochs 0 trains nothing; without a bank, such as that of --preset accurate, it must be at least 1";
+            return Err(UsageError(reason).into());
+        }
         recipe.validate()?;
         Ok(recipe)
     }

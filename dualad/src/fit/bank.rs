@@ -141,10 +141,11 @@ impl FittedBank {
         let batches: Vec<Batch<'_>> = errors.into_iter().zip(distances).collect();
         let terms = self.statistics(&batches, |errors, distances| scorer.terms(errors, distances))?;
         let normal = terms.iter().zip(self.bank.normals()).zip(&self.known).map(|((terms, before), known)| {
-            let reconstruction =
-                terms.first().map_or(before.reconstruction, |term| term.mean_or(before.reconstruction));
-            let levels = terms.iter().skip(1).zip(&before.levels);
-            let levels = levels.map(|(term, &before)| if *known { before } else { term.mean_or(before) });
+            // A category without measured images has no terms: it stays as it is.
+            let mean = |index: usize, before: f32| terms.get(index).map_or(before, |term| term.mean_or(before));
+            let reconstruction = mean(0, before.reconstruction);
+            let levels = before.levels.iter().enumerate();
+            let levels = levels.map(|(index, &before)| if *known { before } else { mean(1 + index, before) });
             Normal { reconstruction, levels: levels.collect(), sum: 1.0 }
         });
         let bank = self.bank.with_normal(normal.collect());
