@@ -220,6 +220,13 @@ fn a_changed_bank_is_refused() {
         std::fs::write(&path, changed).unwrap();
         assert!(Model::load(folder.path(), &Device::Cpu).is_err(), "{from} -> {to}");
     }
+    // Channels whose sum overflows, and none.
+    for channels in [serde_json::json!([1, u64::MAX, u64::MAX]), serde_json::json!([])] {
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value["network"]["stage_channels"] = channels;
+        std::fs::write(&path, value.to_string()).unwrap();
+        assert!(matches!(Model::load(folder.path(), &Device::Cpu), Err(Error::Config { .. })));
+    }
     // A model whose bank is struck out of its configuration: its tensors have no place.
     let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
     value.as_object_mut().unwrap().remove("bank");

@@ -252,6 +252,8 @@ impl Model {
             )));
         }
         let source_name = name.join(PARAMETERS).display().to_string();
+        // The bank's tensors are read by the numbers of the network's configuration.
+        config.network.validate()?;
         let reader = SafetensorsReader::new(&source_name, parameters)?;
         let stages = bank_stages(&config.network.stage_channels);
         let categories = config.categories.len();
