@@ -9,6 +9,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use clap::{Args, FromArgMatches, ValueEnum};
 use dualad::candle_core::Device;
+pub(crate) use dualad::report::printable;
 use dualad::store::write_atomically;
 use serde::Serialize;
 
@@ -129,21 +130,6 @@ pub(crate) fn write_result(flag: &str, path: &Path, text: &str) -> Result<()> {
     // Again: the file may be new.
     Guard::default().check_json(flag, path)?;
     write_atomically(path, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
-}
-
-/// Returns text with control characters, and characters that change the writing direction, escaped: names of files and products may
-/// contain any character.
-pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || turns {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 /// Prints text on standard output, at once.

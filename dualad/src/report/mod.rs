@@ -34,6 +34,8 @@ mod table;
 mod tests;
 mod weights;
 
+pub use table::printable;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -116,10 +116,15 @@ fn listed(columns: &[usize]) -> String {
     [Unit::Image, Unit::Pixel].into_iter().filter_map(group).collect::<Vec<_>>().join("; ")
 }
 
-/// Returns a name without control characters and without characters that change the writing direction.
-fn printable(name: &str) -> String {
-    let mut shown = String::new();
-    for character in name.chars() {
+/// Returns text with control characters, and characters that change the writing direction, escaped: names of files and products may
+/// contain any character.
+///
+/// ```
+/// assert_eq!(dualad::report::printable("a\nb"), "a\\nb");
+/// ```
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
         let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if character.is_control() || turns {
             shown.extend(character.escape_default());
