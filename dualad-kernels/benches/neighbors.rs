@@ -106,13 +106,13 @@ fn products_and_minima(bencher: Bencher<'_, '_>, threads: usize) {
     for_images(bencher, threads, |queries, distances, _| {
         product(queries, Rows::Dense { stride: dims }, QUERIES, &packed, &mut all, count, Epilogue::NONE);
         for (row, distance) in all.chunks_exact(count).zip(distances) {
-            *distance = row.as_chunks::<16>().0.iter().fold([f32::NEG_INFINITY; 16], |mut largest, values| {
+            let (lanes, rest) = row.as_chunks::<16>();
+            let largest = lanes.iter().fold([f32::NEG_INFINITY; 16], |mut largest, values| {
+                let pairs = largest.iter_mut().zip(values);
+                pairs.for_each(|(largest, x)| *largest = if *x > *largest { *x } else { *largest });
                 largest
-                    .iter_mut()
-                    .zip(values)
-                    .for_each(|(largest, x)| *largest = if *x > *largest { *x } else { *largest });
-                largest
-            })[0];
+            });
+            *distance = largest.into_iter().chain(rest.iter().copied()).fold(f32::NEG_INFINITY, f32::max);
         }
     });
 }

@@ -79,17 +79,15 @@ impl Scorer {
     /// Returns the scores of preprocessed images `[batch, 3, height, width]`.
     pub(crate) fn score(&self, extractor: &dyn FeatureExtractor, images: &Tensor) -> Result<BatchScores> {
         let (_, _, height, width) = images.dims4()?;
-        let maps = extractor.extract(images)?;
-        let tokens = aggregate(&maps, extractor.stages(), [height, width], extractor.backbone().token_stride())?;
-        let tokens = tokens.to_device(&self.network.device())?.to_dtype(self.network.dtype())?;
-        match &self.bank {
-            None => Ok(BatchScores { scores: self.network.score(&tokens)?, parts: None }),
-            Some(bank) => {
-                let distances = bank.bank.distances(&maps[maps.len() - bank_stages(extractor.stages()).len()..])?;
-                let errors = if bank.bank.is_alone() { None } else { Some(self.errors(&tokens)?) };
-                bank.combine(errors.as_ref(), &distances.iter().collect::<Vec<_>>())
-            }
-        }
+        let (maps, stages) = (extractor.extract(images)?, extractor.stages());
+        let tokens = || aggregate(&maps, stages, [height, width], extractor.backbone().token_stride());
+        let Some(bank) = &self.bank else {
+            let tokens = tokens()?.to_device(&self.network.device())?.to_dtype(self.network.dtype())?;
+            return Ok(BatchScores { scores: self.network.score(&tokens)?, parts: None });
+        };
+        let distances = bank.bank.distances(bank_stages(&maps))?;
+        let errors = if bank.bank.is_alone() { None } else { Some(self.errors(&tokens()?)?) };
+        bank.combine(errors.as_ref(), &distances.iter().collect::<Vec<_>>())
     }
 
     /// Returns the scores of tokens `[batch, tokens, channels]` whose distances to the bank are known.

@@ -53,8 +53,7 @@ impl Builder {
     }
 
     /// Returns a builder that extends a bank. The components stay. The tokens of a category stay, unless [`Self::begin_category`] is
-    /// called for it. `old` are the bank's categories, and
-    /// `new` those of the extended one, which include them.
+    /// called for it. `old` are the bank's categories, and `new` those of the extended one, which include them.
     pub(crate) fn extending(bank: &Bank, old: &[String], new: &[String], random: &Random) -> Self {
         let mut builder = Self::new(bank.config.clone(), &bank.stage_channels, random);
         let position = |category: &String| new.iter().position(|other| other == category).unwrap_or(0);
@@ -252,8 +251,8 @@ impl LevelBuilder {
     }
 }
 
-/// Returns the factor of the distance to each token: the inverse square root of its distance to the nearest other one. Where
-/// normal tokens are sparse, a distance says less. The inverse itself would let tokens in dense places dominate.
+/// Returns the factor of the distance to each token: the inverse square root of its distance to the nearest other one. This
+/// reduces distances where normal tokens are sparse. The inverse itself would let tokens in dense places dominate.
 fn weights(tokens: &[f32], dims: usize) -> Vec<f32> {
     let nearest = nearest_allowed(tokens, tokens, dims, |a, b| a != b);
     let gaps: Vec<f64> =

@@ -35,6 +35,19 @@ pub(crate) use file::{BankFile, is_bank_key};
 pub(crate) use level::Scale;
 
 /// A bank of normal tokens. A clone shares the tokens.
+///
+/// ```no_run
+/// use dualad::Detector;
+/// use dualad::recipe::Preset;
+///
+/// let detector = Detector::fit("pictures").preset(Preset::Accurate).run()?.detector;
+/// if let Some(bank) = detector.model().bank() {
+///     println!("{} tokens", bank.tokens());
+/// }
+/// let found = detector.inspect("pictures/part.png")?;
+/// println!("{:?}", found.parts); // the reconstruction's and the bank's
+/// # Ok::<(), dualad::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Bank {
     config: BankConfig,
