@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::backbone::Backbone;
-use crate::input::nearest_multiple;
 
 /// The result of the crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -225,4 +224,10 @@ fn shown(key: &str) -> String {
         shown.push_str("...");
     }
     shown
+}
+
+/// Returns the multiple of `step` that is nearest to a side, at least `step` itself.
+pub(crate) fn nearest_multiple(side: usize, step: usize) -> usize {
+    let step = step.max(1);
+    (side / step + usize::from(side % step > step / 2)).max(1).saturating_mul(step)
 }

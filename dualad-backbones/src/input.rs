@@ -13,12 +13,6 @@ pub(crate) fn check_input_size(height: usize, width: usize, token_stride: usize)
     if fits(height) && fits(width) { Ok(()) } else { Err(Error::InputSize { height, width, token_stride }) }
 }
 
-/// Returns the multiple of `step` that is nearest to a side, at least `step` itself.
-pub(crate) fn nearest_multiple(side: usize, step: usize) -> usize {
-    let step = step.max(1);
-    (side / step + usize::from(side % step > step / 2)).max(1).saturating_mul(step)
-}
-
 /// Returns whether images and maps may have this dtype.
 pub(crate) fn is_supported(dtype: DType) -> bool {
     matches!(dtype, DType::F16 | DType::BF16 | DType::F32 | DType::F64)
@@ -50,6 +44,7 @@ pub(crate) fn prepare(images: &Tensor, device: &Device, dtype: DType, token_stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::nearest_multiple;
 
     #[test]
     fn an_error_names_the_nearest_size_that_fits() {

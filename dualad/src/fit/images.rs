@@ -10,6 +10,7 @@ use dualad_store::sha256;
 use crate::Random;
 use crate::error::{Error, Result};
 use crate::file::sha256_of_file;
+use crate::model::Tiling;
 
 /// The smallest number of images of a category from which some are held out.
 const MIN_IMAGES: usize = 5;
@@ -116,6 +117,13 @@ impl Image {
             Self::Picture { picture, .. } => picture.clone(),
         })
     }
+}
+
+/// Returns the tiles of a picture, or `None` without a tiling.
+pub(super) fn cut(tiling: Option<Tiling>, picture: &Picture) -> Result<Option<Vec<Picture>>> {
+    let Some(tiling) = tiling else { return Ok(None) };
+    let tiles = tiling.tiles(picture.width(), picture.height())?;
+    tiles.into_iter().map(|tile| tile.cut(picture)).collect::<Result<_>>().map(Some)
 }
 
 /// The images that a continued model has used, from its configuration.

@@ -9,11 +9,11 @@ use dualad_data::Sample;
 use dualad_data::image::{Picture, Preprocess};
 
 use crate::calibration::LabeledScore;
-use crate::detector::{Detector, RegionOptions, Request, Tiling};
+use crate::detector::{Detector, RegionOptions, Request};
 use crate::error::{Error, Result};
 use crate::features::{Features, FeaturesBuilder, PictureTokens, TokenSource, size};
 use crate::fit::bank::{self, FittedBank};
-use crate::fit::images::{Image, Images, Known, TrainingImages};
+use crate::fit::images::{Image, Images, Known, TrainingImages, cut};
 use crate::fit::outcome::{Fitted, changes};
 use crate::fit::recipe;
 use crate::fit::run_folder::set_aside;
@@ -306,13 +306,6 @@ fn tokens(
         (fit.progress)(FitProgress::Features(Progress { done: index + 1, total }));
     }
     Ok(Box::new(tokens))
-}
-
-/// Returns the tiles of a picture, or `None` without a tiling.
-pub(super) fn cut(tiling: Option<Tiling>, picture: &Picture) -> Result<Option<Vec<Picture>>> {
-    let Some(tiling) = tiling else { return Ok(None) };
-    let tiles = tiling.tiles(picture.width(), picture.height())?;
-    tiles.into_iter().map(|tile| tile.cut(picture)).collect::<Result<_>>().map(Some)
 }
 
 /// Returns the categories of the model: those of the images, and those of a continued model.
