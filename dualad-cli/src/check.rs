@@ -6,14 +6,14 @@ use dualad::data::{Cancel, Dataset, Finding, Label, Sample, Severity, Split};
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
-use crate::data::DataArgs;
+use crate::data::{DataArgs, MAX_FINDINGS};
 use crate::guard::Guard;
 use crate::progress::Bar;
 use crate::signals::cancel_on_signal;
 
 /// Find what is wrong with a dataset before anything is trained
 ///
-/// Reads every image and mask. Prints a line for each finding, the worst first, and the number of images. The exit status is 1
+/// Reads every image and mask. Prints the first 20 findings, the worst first, and the number of images; --json lists all findings. The exit status is 1
 /// if a finding is fatal: training or evaluation would stop at it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -152,8 +152,11 @@ fn no_data_set(root: &Path, message: &str) -> Outcome {
 
 fn text(outcome: &Outcome, findings: &[Finding]) -> String {
     let mut text = String::new();
-    for finding in findings {
+    for finding in findings.iter().take(MAX_FINDINGS) {
         text += &format!("{finding}\n");
+    }
+    if let Some(more @ 1..) = findings.len().checked_sub(MAX_FINDINGS) {
+        text += &format!("... and {more} more; --json lists all\n");
     }
     if !findings.is_empty() {
         text.push('\n');

@@ -240,6 +240,19 @@ fn an_error_lists_exactly_the_fatal_findings() {
 }
 
 #[test]
+fn the_message_of_an_error_lists_twenty_findings() {
+    let tree = Tree::new();
+    for index in 0..30 {
+        tree.write(&format!("c/train/good/{index:02}.png"), "");
+    }
+    let error = check(&tree).into_result().unwrap_err();
+    assert!(matches!(&error, Error::Dataset { findings } if findings.len() == 30), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("30 fatal faults") && message.ends_with("and 10 more"), "{message}");
+    assert_eq!(message.lines().count(), 22, "{message}");
+}
+
+#[test]
 fn a_check_reports_progress_and_can_be_cancelled() {
     let tree = sound();
     let dataset = Dataset::open(tree.root()).unwrap();

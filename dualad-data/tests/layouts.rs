@@ -370,6 +370,16 @@ fn visa_is_read_from_its_table() {
 }
 
 #[test]
+fn a_table_with_backslashes_is_read() {
+    let tree = Tree::new();
+    tree.write("split_csv/1cls.csv", VISA.replace('/', "\\"));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    tree.write("split_csv/1cls.csv", VISA);
+    let expected = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.categories, expected.categories);
+}
+
+#[test]
 fn columns_may_be_in_any_order() {
     let tree = Tree::new();
     tree.write("split_csv/1cls.csv", "\u{feff}Mask,image, label,split,object,more\r\n,a/b.png,normal,train,a,x\r\n");
@@ -380,13 +390,14 @@ fn columns_may_be_in_any_order() {
 #[test]
 fn an_invalid_table_is_an_error_with_the_line() {
     let header = "object,split,label,image,mask\n";
-    let cases: [(String, u64, &str); 9] = [
+    let cases: [(String, u64, &str); 10] = [
         ("object,split,label,image\n".into(), 1, "column \"mask\""),
         (format!("{header}a,train,normal,x.png,\na,dev,normal,x.png,\n"), 3, "split is \"dev\""),
         (format!("{header}a,train,,x.png,\n"), 2, "label"),
         (format!("{header}a,train,anomaly,x.png,\n"), 2, "for training"),
         (format!("{header}a,train,normal,,\n"), 2, "image is empty"),
         (format!("{header}a,train,normal,../x.png,\n"), 2, "image is \"../x.png\""),
+        (format!("{header}a,train,normal,..\\x.png,\n"), 2, "image is \"..\\x.png\""),
         (format!("{header}a,test,anomaly,x.png,/etc/m.png\n"), 2, "mask is \"/etc/m.png\""),
         (format!("{header}../a,train,normal,x.png,\n"), 2, "object"),
         (format!("{header}a,train\n"), 2, "2 fields"),

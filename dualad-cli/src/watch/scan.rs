@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The extensions of images, in lower case.
-const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
+use dualad::data::is_image_name;
 
 /// The properties by which a change of a file is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +103,7 @@ impl Scan {
             let path = entry.path();
             // The temporary names of most programs begin with a dot.
             let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-            if hidden || !ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str())) {
+            if hidden || !is_image_name(&path) {
                 continue;
             }
             // The file may be removed by now.

@@ -139,7 +139,7 @@ pub enum Error {
         /// The width and height of the image.
         image_size: (u32, u32),
     },
-    /// A check found faults that prevent training. Holds all of them, not only the first.
+    /// A check found faults that prevent training. Holds all of them; the message lists the first 20.
     #[error("the dataset has {} fatal {}:{}", findings.len(), if findings.len() == 1 { "fault" } else { "faults" }, list(findings))]
     Dataset {
         /// The fatal findings.
@@ -150,8 +150,15 @@ pub enum Error {
     Cancelled,
 }
 
+/// The number of findings that a message lists. The rest is counted.
+const MAX_LISTED: usize = 20;
+
 fn list(findings: &[Finding]) -> String {
-    findings.iter().map(|finding| format!("\n  {finding}")).collect()
+    let mut text: String = findings.iter().take(MAX_LISTED).map(|finding| format!("\n  {finding}")).collect();
+    if let Some(more @ 1..) = findings.len().checked_sub(MAX_LISTED) {
+        text += &format!("\n  and {more} more");
+    }
+    text
 }
 
 /// Returns the message of an error, without the path if it is `known` to the reader.

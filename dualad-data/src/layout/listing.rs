@@ -4,8 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-
-const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
+use crate::image_name::is_image_name;
 
 /// A folder in a listing.
 pub(crate) struct Folder {
@@ -35,7 +34,7 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
         let kind = entry.file_type().map_err(io)?;
         if kind.is_dir() || kind.is_symlink() && path.is_dir() {
             listing.folders.push(Folder { name, path });
-        } else if is_image(&path) {
+        } else if is_image_name(&path) {
             listing.images.push(path);
         }
     }
@@ -47,11 +46,6 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
 /// Lists a folder like [`list`]. A folder that does not exist is empty.
 pub(crate) fn list_if_there(folder: &Path) -> Result<Listing> {
     if folder.is_dir() { list(folder) } else { Ok(Listing::default()) }
-}
-
-fn is_image(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str);
-    extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
 }
 
 fn name(path: &Path) -> &OsStr {

@@ -7,6 +7,7 @@ mod masks;
 mod mvtec;
 mod names;
 mod recognize;
+mod table_path;
 mod visa;
 
 use std::path::Path;
@@ -19,8 +20,7 @@ use recognize::FolderKind;
 
 /// The layout of a dataset on disk.
 ///
-/// Hidden files and files without an image extension (png, jpg, jpeg, bmp, tif, tiff, webp, in upper or lower case) are
-/// ignored. Everything is sorted by name, byte by byte, on every platform. Images in a place where the layout has none are
+/// Hidden files and files without an image's ending ([`crate::IMAGE_ENDINGS`]) are ignored. Everything is sorted by name, byte by byte, on every platform. Images in a place where the layout has none are
 /// findings ([`crate::FindingKind::LeftOut`], [`crate::FindingKind::UnpairedMask`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,7 +33,7 @@ pub enum Layout {
     ///
     /// Its first line names the columns, in any order: `object` (the category), `split` (`train` or `test`), `label`
     /// (`normal` or `anomaly`; any other value is a defect type, and a finding), `image` and `mask` (paths relative to the
-    /// root, with `/`; the mask may be empty). Other columns and the masks of normal images are ignored.
+    /// root, with `/` or `\` between their parts; the mask may be empty). Other columns and the masks of normal images are ignored.
     Visa,
     /// A plain folder: normal images in the root, its `train`, `train/good` or `good`. Test images are optional: they lie in
     /// `test/good` and `test/<type>`, and their masks in `ground_truth`, as in MVTec AD.

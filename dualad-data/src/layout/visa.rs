@@ -1,11 +1,12 @@
 //! VisA (Zou et al., ECCV 2022): a table lists the images with their use and label.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::left_out::LeftOut;
 use super::listing::list_if_there;
 use super::masks::Masks;
+use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
@@ -100,17 +101,6 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         Ok(Category { name, folder, samples })
     });
     categories.collect()
-}
-
-/// Returns the path of a table entry: relative to the root, with `/` between its parts, and inside the root.
-fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
-    if value.is_empty() {
-        return Err("is empty; fill it in".into());
-    }
-    if !Path::new(value).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(format!("is \"{value}\"; name a file inside the folder of the dataset"));
-    }
-    Ok(value.split('/').fold(root.to_path_buf(), |path, part| path.join(part)))
 }
 
 /// Finds masks that the table does not list, by their stems, and reports masks without an image.
