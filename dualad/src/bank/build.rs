@@ -5,9 +5,10 @@ use candle_core::Tensor;
 use crate::Random;
 use crate::bank::components::principal_components;
 use crate::bank::config::BankConfig;
+use crate::bank::group::{Group, Queries, located, positions};
 use crate::bank::level::{Level, Scale};
 use crate::bank::maps::Maps;
-use crate::bank::projection::{Projection, StageMap, raw_tokens};
+use crate::bank::projection::{Projection, StageMap, finest, raw_tokens};
 use crate::bank::select::{nearest_allowed, select};
 use crate::bank::{Bank, Distances, Normal};
 use crate::error::Result;
@@ -16,6 +17,12 @@ use crate::error::Result;
 const RAW_TOKENS: usize = 128;
 /// The number of images of a category by which the normalization is measured.
 const MEASURED_IMAGES: usize = 32;
+
+/// The number of images of a category by which the weight of positions is chosen.
+const POSITION_IMAGES: usize = 8;
+/// The weights of positions to choose from: the distance of two equal tokens that lie the height or the width of the image apart,
+/// in gaps between tokens.
+const POSITION_SCALES: [f32; 3] = [1.0, 2.0, 4.0];
 
 /// The image of a token that an extended bank had before.
 const EARLIER: u32 = u32::MAX;
@@ -62,12 +69,12 @@ impl Builder {
         for (&position, before) in positions.iter().zip(&bank.normal) {
             builder.normal[position] = before.clone();
         }
-        let moved = |&category: &u32| positions.get(category as usize).map_or(category, |&position| position as u32);
         for (level, before) in builder.levels.iter_mut().zip(bank.levels.iter()) {
             level.projection = Some(before.projection.clone());
-            level.tokens = before.tokens.clone();
-            level.categories = before.categories.iter().map(moved).collect();
-            level.weights = before.weights.clone();
+            level.groups = vec![Chosen::default(); new.len()];
+            for (&position, group) in positions.iter().zip(&before.groups) {
+                level.groups[position] = Chosen::of(group);
+            }
         }
         builder
     }
@@ -114,9 +121,9 @@ impl Builder {
 
     /// Selects the tokens of the category at hand, which ends. `first_image` is the number of its first image.
     pub(crate) fn end_category(&mut self, first_image: usize) {
-        let (category, tokens) = (self.category, self.config.tokens);
+        let (category, config) = (self.category, &self.config);
         let measured: Vec<Vec<(u32, Vec<f32>)>> =
-            self.levels.iter_mut().map(|level| level.end_category(category, tokens)).collect();
+            self.levels.iter_mut().map(|level| level.end_category(category, config)).collect();
         for index in 0..measured.first().map_or(0, Vec::len) {
             let image = first_image + measured[0][index].0 as usize;
             let levels = measured.iter().map(|level| level[index].1.clone()).collect();
@@ -130,7 +137,7 @@ impl Builder {
         let unmeasured = self.unmeasured();
         let Self { config, stage_channels, levels, measured, mut normal, .. } = self;
         normal.resize(categories, unmeasured);
-        let levels = levels.into_iter().map(LevelBuilder::finish).collect();
+        let levels = levels.into_iter().map(|level| level.finish(categories)).collect();
         (Bank { config, levels, stage_channels: stage_channels.into(), normal, alone }, measured)
     }
 }
@@ -145,15 +152,12 @@ struct LevelBuilder {
     /// Raw tokens of the sampled images, `[tokens, channels]`.
     raw: Vec<f32>,
     projection: Option<Projection>,
-    /// The tokens of the category at hand to select from, `[candidates, dims]`.
-    candidates: Vec<f32>,
-    /// The image of each candidate.
-    owners: Vec<u32>,
+    /// The tokens of the category at hand to select from.
+    candidates: Candidates,
     /// All tokens of the category's images that are measured, with the image.
-    measured: Vec<(u32, Vec<f32>)>,
-    tokens: Vec<f32>,
-    categories: Vec<u32>,
-    weights: Vec<f32>,
+    measured: Vec<(u32, Queries)>,
+    /// The tokens of each category.
+    groups: Vec<Chosen>,
 }
 
 impl LevelBuilder {
@@ -165,12 +169,9 @@ impl LevelBuilder {
             random: random.clone(),
             raw: Vec::new(),
             projection: None,
-            candidates: Vec::new(),
-            owners: Vec::new(),
+            candidates: Candidates::default(),
             measured: Vec::new(),
-            tokens: Vec::new(),
-            categories: Vec::new(),
-            weights: Vec::new(),
+            groups: Vec::new(),
         }
     }
 
@@ -185,19 +186,10 @@ impl LevelBuilder {
 
     /// Makes the tokens of a category candidates again.
     fn begin_category(&mut self, category: usize) {
-        let dims = self.projection.as_ref().map_or(1, Projection::dims).max(1);
-        let (tokens, weights) = (std::mem::take(&mut self.tokens), std::mem::take(&mut self.weights));
-        let categories = std::mem::take(&mut self.categories);
-        for ((token, weight), owner) in tokens.chunks_exact(dims).zip(weights).zip(categories) {
-            if owner as usize == category {
-                self.candidates.extend_from_slice(token);
-                self.owners.push(EARLIER);
-            } else {
-                self.tokens.extend_from_slice(token);
-                self.weights.push(weight);
-                self.categories.push(owner);
-            }
-        }
+        let Chosen { tokens, positions, weights, .. } =
+            self.groups.get_mut(category).map(std::mem::take).unwrap_or_default();
+        let owners = vec![EARLIER; weights.len()];
+        self.candidates = Candidates { tokens, positions, owners };
     }
 
     /// Takes `each` tokens of an image, and all of them if the image is measured.
@@ -209,60 +201,140 @@ impl LevelBuilder {
             Projection::new(mean, components, &self.stage_channels)
         });
         let dims = projection.dims().max(1);
-        let tokens = projection.tokens(self.scale.stages_of(maps), self.neighborhood);
-        let order = random.stream().permutation(tokens.len() / dims);
-        for token in order.into_iter().take(each) {
-            self.candidates.extend_from_slice(&tokens[token * dims..][..dims]);
-            self.owners.push(image);
+        let maps = self.scale.stages_of(maps);
+        let tokens = projection.tokens(maps, self.neighborhood);
+        let queries = Queries { positions: positions(finest(maps)), tokens, dims };
+        for token in random.stream().permutation(queries.count()).into_iter().take(each) {
+            self.candidates.tokens.extend_from_slice(&queries.tokens[token * dims..][..dims]);
+            self.candidates.positions.extend_from_slice(&queries.positions[token * 2..][..2]);
+            self.candidates.owners.push(image);
         }
         if is_measured {
-            self.measured.push((image, tokens));
+            self.measured.push((image, queries));
         }
     }
 
     /// Selects tokens of the category. Returns each measured image with the distances of its tokens to those of other images.
-    fn end_category(&mut self, category: usize, count: usize) -> Vec<(u32, Vec<f32>)> {
-        let (candidates, owners) = (std::mem::take(&mut self.candidates), std::mem::take(&mut self.owners));
+    fn end_category(&mut self, category: usize, config: &BankConfig) -> Vec<(u32, Vec<f32>)> {
+        let Candidates { tokens, positions, owners } = std::mem::take(&mut self.candidates);
+        let measured = std::mem::take(&mut self.measured);
         let dims = self.projection.as_ref().map_or(1, Projection::dims).max(1);
-        let selected = select(&candidates, dims, count);
-        let tokens: Vec<f32> =
-            selected.iter().flat_map(|&token| &candidates[token * dims..][..dims]).copied().collect();
-        let owners: Vec<u32> = selected.iter().map(|&token| owners[token]).collect();
-        let weights = weights(&tokens, dims);
-        let measure = |(image, queries): (u32, Vec<f32>)| {
-            let mut found = nearest_allowed(&queries, &tokens, dims, |_, token| owners[token] != image);
-            if found.iter().any(Option::is_none) {
-                // All tokens are of this image.
-                found = nearest_allowed(&queries, &tokens, dims, |_, _| true);
-            }
-            let value = |found: Option<(f32, usize)>| found.map_or(0.0, |(distance, token)| distance * weights[token]);
-            (image, found.into_iter().map(value).collect())
+        let selected = select(&tokens, dims, config.tokens);
+        let rows = |values: &[f32], width: usize| -> Vec<f32> {
+            selected.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
         };
-        let measured = std::mem::take(&mut self.measured).into_iter().map(measure).collect();
-        self.categories.extend(std::iter::repeat_n(category as u32, weights.len()));
-        self.tokens.extend(tokens);
-        self.weights.extend(weights);
-        measured
+        let (tokens, positions) = (rows(&tokens, dims), rows(&positions, 2));
+        let owners: Vec<u32> = selected.iter().map(|&token| owners[token]).collect();
+        let gaps = gaps(&tokens, dims);
+        let weights = weights(&gaps);
+        let mut chosen = Chosen { tokens, positions, weights, position_scale: 0.0 };
+        if self.scale == Scale::Local {
+            chosen.position_scale = position_scale(&measured, &chosen, &owners, &gaps, config.position);
+        }
+        let distances = |(image, queries): &(u32, Queries)| {
+            (*image, chosen.distances(*image, queries, &owners, chosen.position_scale))
+        };
+        let distances = measured.iter().map(distances).collect();
+        self.groups.resize(self.groups.len().max(category + 1), Chosen::default());
+        self.groups[category] = chosen;
+        distances
     }
 
-    fn finish(self) -> Level {
+    fn finish(self, categories: usize) -> Level {
         let projection = self.projection.unwrap_or_else(|| Projection::new(Vec::new(), Vec::new(), &[]));
-        Level::new((self.scale, self.neighborhood), projection, self.tokens, self.categories, self.weights)
+        let mut groups = self.groups;
+        groups.resize(categories, Chosen::default());
+        let groups = groups.into_iter().map(Chosen::into_group).collect();
+        Level { scale: self.scale, neighborhood: self.neighborhood, projection, groups }
     }
+}
+
+/// The tokens of a category to select from.
+#[derive(Debug, Default)]
+struct Candidates {
+    /// `[candidates, dims]`.
+    tokens: Vec<f32>,
+    /// `[candidates, 2]`.
+    positions: Vec<f32>,
+    /// The image of each candidate.
+    owners: Vec<u32>,
+}
+
+/// The selected tokens of a category: a [`Group`] before its search is prepared.
+#[derive(Debug, Clone, Default)]
+struct Chosen {
+    tokens: Vec<f32>,
+    positions: Vec<f32>,
+    weights: Vec<f32>,
+    position_scale: f32,
+}
+
+impl Chosen {
+    fn of(group: &Group) -> Self {
+        let Group { tokens, positions, weights, position_scale, .. } = group;
+        let position_scale = *position_scale;
+        Self { tokens: tokens.clone(), positions: positions.clone(), weights: weights.clone(), position_scale }
+    }
+
+    fn into_group(self) -> Group {
+        Group::new(self.tokens, self.positions, self.weights, self.position_scale)
+    }
+
+    /// Returns the weighted distance of each token of an image to the nearest token of another image. `owners` are the images of
+    /// the selected tokens.
+    fn distances(&self, image: u32, queries: &Queries, owners: &[u32], position_scale: f32) -> Vec<f32> {
+        let dims = queries.dims;
+        let tokens = located(&self.tokens, &self.positions, dims, position_scale);
+        let queries = located(&queries.tokens, &queries.positions, dims, position_scale);
+        let mut found = nearest_allowed(&queries, &tokens, dims + 2, |_, token| owners[token] != image);
+        if found.iter().any(Option::is_none) {
+            // All tokens are of this image.
+            found = nearest_allowed(&queries, &tokens, dims + 2, |_, _| true);
+        }
+        let value = |found: Option<(f32, usize)>| found.map_or(0.0, |(distance, token)| distance * self.weights[token]);
+        found.into_iter().map(value).collect()
+    }
+}
+
+/// Returns the largest of [`POSITION_SCALES`], times the median gap between tokens, that raises the mean distance of normal images by
+/// no more than a part `allowed` of it.
+///
+/// Where a part always lies in the same place, its normal images lose nothing if they are compared to the same place only, and a
+/// piece that is normal elsewhere stands out. Where parts lie anywhere, the distances rise, and positions do not count.
+fn position_scale(measured: &[(u32, Queries)], chosen: &Chosen, owners: &[u32], gaps: &[f32], allowed: f64) -> f32 {
+    let mut sorted = gaps.to_vec();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let gap = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
+    if allowed <= 0.0 || gap <= 0.0 {
+        return 0.0;
+    }
+    let step = measured.len().div_ceil(POSITION_IMAGES).max(1);
+    let mean = |scale: f32| {
+        let images = measured.iter().step_by(step);
+        let distances = images.flat_map(|(image, queries)| chosen.distances(*image, queries, owners, scale));
+        let (sum, count) = distances.fold((0.0, 0.0), |(sum, count), x| (sum + f64::from(x), count + 1.0f64));
+        sum / count.max(1.0)
+    };
+    let limit = mean(0.0) * (1.0 + allowed);
+    let scales = POSITION_SCALES.iter().map(|scale| scale * gap);
+    scales.take_while(|&scale| mean(scale) <= limit).last().unwrap_or(0.0)
+}
+
+/// Returns the distance of each token to the nearest other one, 0 if there is none.
+fn gaps(tokens: &[f32], dims: usize) -> Vec<f32> {
+    let nearest = nearest_allowed(tokens, tokens, dims, |a, b| a != b);
+    nearest.into_iter().map(|found| found.map_or(0.0, |(distance, _)| distance)).collect()
 }
 
 /// Returns the factor of the distance to each token: the inverse square root of its distance to the nearest other one. This
 /// reduces distances where normal tokens are sparse. The inverse itself would let tokens in dense places dominate.
-fn weights(tokens: &[f32], dims: usize) -> Vec<f32> {
-    let nearest = nearest_allowed(tokens, tokens, dims, |a, b| a != b);
-    let gaps: Vec<f64> =
-        nearest.into_iter().map(|found| found.map_or(0.0, |(distance, _)| f64::from(distance))).collect();
-    let mean = gaps.iter().sum::<f64>() / gaps.len().max(1) as f64;
+fn weights(gaps: &[f32]) -> Vec<f32> {
+    let mean = gaps.iter().map(|&gap| f64::from(gap)).sum::<f64>() / gaps.len().max(1) as f64;
     if mean < f64::from(f32::MIN_POSITIVE) {
         return vec![1.0; gaps.len()];
     }
     // Repeated tokens have no gap.
-    gaps.into_iter().map(|gap| gap.max(0.01 * mean).powf(-0.5) as f32).collect()
+    gaps.iter().map(|&gap| f64::from(gap).max(0.01 * mean).powf(-0.5) as f32).collect()
 }
 
 #[cfg(test)]
@@ -296,6 +368,32 @@ mod tests {
                 assert!((found - expected).abs() < 1e-4, "{found} {expected}");
             }
         }
+    }
+
+    #[test]
+    fn positions_count_where_parts_keep_their_places() {
+        let scale = |keep: bool| {
+            let config = BankConfig::default().with_neighborhood(1).with_context(0.0);
+            let mut random = Random::new(7);
+            let image = |_: usize| {
+                let order = random.stream().permutation(64);
+                let noise = random.stream().normal(64);
+                // 64 kinds of cells, each in a place of its own, or anywhere.
+                (0..64)
+                    .map(|cell| if keep { cell } else { order[cell] } as f32 + 0.2 * noise[cell])
+                    .collect::<Vec<f32>>()
+            };
+            let values: Vec<f32> = (0..12).flat_map(image).collect();
+            let maps = vec![Tensor::from_vec(values, (12, 1, 8, 8), &Device::Cpu).unwrap()];
+            let mut builder = Builder::new(config, &[1], &Random::new(0));
+            builder.sample(&maps).unwrap();
+            builder.begin_category(0);
+            builder.add(&maps, 12).unwrap();
+            builder.end_category(0);
+            builder.finish(1, true).0.levels[0].groups[0].position_scale
+        };
+        assert!(scale(true) > 0.0);
+        assert_eq!(scale(false), 0.0);
     }
 
     #[test]

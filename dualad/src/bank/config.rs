@@ -33,6 +33,9 @@ pub struct BankConfig {
     pub context_neighborhood: usize,
     /// The share of context tokens in the bank's part of the scores, from 0 to 1. With 0 there are none.
     pub context: f64,
+    /// The weight of positions: the part, from 0 to 1, by which they may raise the mean distance of a category's normal images. With
+    /// 0 positions do not count.
+    pub position: f64,
     /// The share of the reconstruction in the scores, from 0 to 1; the bank has the rest.
     pub reconstruction: f64,
 }
@@ -44,6 +47,7 @@ setters!(BankConfig {
     with_neighborhood: neighborhood: usize,
     with_context_neighborhood: context_neighborhood: usize,
     with_context: context: f64,
+    with_position: position: f64,
     with_reconstruction: reconstruction: f64,
 });
 
@@ -56,6 +60,7 @@ impl Default for BankConfig {
             neighborhood: 3,
             context_neighborhood: 7,
             context: 0.2,
+            position: 0.06,
             reconstruction: 0.3,
         }
     }
@@ -84,7 +89,12 @@ impl BankConfig {
                 return Err(Error::Config { field, value: side.to_string(), reason: "must be odd".into() });
             }
         }
-        for (field, share) in [("bank.context", self.context), ("bank.reconstruction", self.reconstruction)] {
+        let shares = [
+            ("bank.context", self.context),
+            ("bank.position", self.position),
+            ("bank.reconstruction", self.reconstruction),
+        ];
+        for (field, share) in shares {
             if !(0.0..=1.0).contains(&share) {
                 let reason = "must be from 0 to 1".into();
                 return Err(Error::Config { field, value: share.to_string(), reason });
@@ -110,6 +120,7 @@ mod tests {
             (default.clone().with_reconstruction(f64::NAN), "bank.reconstruction"),
             (default.clone().with_context_neighborhood(4), "bank.context_neighborhood"),
             (default.clone().with_context(1.5), "bank.context"),
+            (default.clone().with_position(-0.1), "bank.position"),
             (default.with_neighborhood(2), "bank.neighborhood"),
         ] {
             let error = config.validate().unwrap_err().to_string();

@@ -6,6 +6,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use dualad_backbones::weights::SafetensorsReader;
 
+use crate::bank::group::Group;
 use crate::bank::level::{Level, Scale};
 use crate::bank::projection::Projection;
 use crate::bank::{Bank, Normal};
@@ -42,22 +43,27 @@ impl Bank {
         let normal: Vec<f32> = self.normal.iter().flat_map(scores).collect();
         let mut tensors = BTreeMap::new();
         tensors.insert(NORMAL.into(), tensor(&normal, &[self.normal.len(), 2 + self.levels.len()])?);
-        for Level { scale, projection, tokens, categories, weights, .. } in self.levels.iter() {
-            let (count, dims, channels) = (weights.len(), projection.dims(), projection.mean().len());
+        for level @ Level { scale, projection, groups, .. } in self.levels.iter() {
+            let (count, dims, channels) = (level.count(), projection.dims(), projection.mean().len());
+            let all = |values: fn(&Group) -> &Vec<f32>| groups.iter().flat_map(values).copied().collect::<Vec<f32>>();
             // Indices below 2^24 are exact in f32.
-            let categories: Vec<f32> = categories.iter().map(|&category| category as f32).collect();
+            let owner = |(category, group): (usize, &Group)| vec![category as f32; group.weights.len()];
+            let categories: Vec<f32> = groups.iter().enumerate().flat_map(owner).collect();
+            let scales: Vec<f32> = groups.iter().map(|group| group.position_scale).collect();
             tensors.insert(key(*scale, "mean"), tensor(projection.mean(), &[channels])?);
             tensors.insert(key(*scale, "components"), tensor(projection.components(), &[dims, channels])?);
-            tensors.insert(key(*scale, "tokens"), tensor(tokens, &[count, dims])?);
+            tensors.insert(key(*scale, "tokens"), tensor(&all(|group| &group.tokens), &[count, dims])?);
+            tensors.insert(key(*scale, "positions"), tensor(&all(|group| &group.positions), &[count, 2])?);
+            tensors.insert(key(*scale, "position_scales"), tensor(&scales, &[groups.len()])?);
             tensors.insert(key(*scale, "categories"), tensor(&categories, &[count])?);
-            tensors.insert(key(*scale, "weights"), tensor(weights, &[count])?);
+            tensors.insert(key(*scale, "weights"), tensor(&all(|group| &group.weights), &[count])?);
         }
         Ok(tensors)
     }
 
     /// Returns the number of tokens of each scale.
     pub(crate) fn tokens_of_scales(&self) -> Vec<usize> {
-        self.levels.iter().map(|level| level.weights.len()).collect()
+        self.levels.iter().map(Level::count).collect()
     }
 
     /// Reads the bank that a configuration describes.
@@ -97,8 +103,18 @@ impl Bank {
             }
             let weights = reader.read(&key(scale, "weights"), &[count])?;
             positive(&key(scale, "weights"), &weights)?;
-            let owners = owners.into_iter().map(|owner| owner as u32).collect();
-            Ok(Level::new((scale, scale.neighborhood(config)), projection, tokens, owners, weights))
+            let positions = reader.read(&key(scale, "positions"), &[count, 2])?;
+            let position_scales = reader.read(&key(scale, "position_scales"), &[categories])?;
+            let group = |(category, &position_scale): (usize, &f32)| {
+                let of = |token: &usize| owners[*token] as usize == category;
+                let own: Vec<usize> = (0..count).filter(of).collect();
+                let rows = |values: &[f32], width: usize| -> Vec<f32> {
+                    own.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
+                };
+                Group::new(rows(&tokens, dims), rows(&positions, 2), rows(&weights, 1), position_scale)
+            };
+            let groups = position_scales.iter().enumerate().map(group).collect();
+            Ok(Level { scale, neighborhood: scale.neighborhood(config), projection, groups })
         };
         let levels = scales.iter().zip(tokens).map(level).collect::<Result<_>>()?;
         let normal = reader.read(NORMAL, &[categories, 2 + scales.len()])?;

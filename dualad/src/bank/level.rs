@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
-use dualad_kernels::{Isa, NearestNeighbors};
-
 use crate::bank::config::BankConfig;
-use crate::bank::projection::{Projection, StageMap};
+use crate::bank::group::{Group, Queries, positions};
+use crate::bank::projection::{Projection, StageMap, finest};
+
+/// The number of tokens, about, that vote for an image's category. More of them would only take time.
+const VOTERS: usize = 64;
 
 /// The scale of a bank's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,39 +67,57 @@ pub(super) struct Level {
     pub(super) scale: Scale,
     pub(super) neighborhood: usize,
     pub(super) projection: Projection,
-    /// `[tokens, dims]`.
-    pub(super) tokens: Vec<f32>,
-    /// The category of each token.
-    pub(super) categories: Vec<u32>,
-    /// The factor of the distance to each token.
-    pub(super) weights: Vec<f32>,
-    search: NearestNeighbors,
+    /// The tokens of each category.
+    pub(super) groups: Vec<Group>,
 }
 
 impl Level {
-    pub(super) fn new(
-        (scale, neighborhood): (Scale, usize),
-        projection: Projection,
-        tokens: Vec<f32>,
-        categories: Vec<u32>,
-        weights: Vec<f32>,
-    ) -> Self {
-        let search = NearestNeighbors::new(Isa::best(), &tokens, projection.dims().max(1));
-        Self { scale, neighborhood, projection, tokens, categories, weights, search }
+    /// The number of tokens.
+    pub(super) fn count(&self) -> usize {
+        self.groups.iter().map(|group| group.weights.len()).sum()
     }
 
-    /// Returns the weighted distance of each token of an image to the nearest token, and that token. `maps` are those of all stages
-    /// of the bank.
-    pub(super) fn distances(&self, maps: &[StageMap<'_>]) -> (Vec<f32>, Vec<u32>) {
+    /// Returns the tokens of an image. `maps` are those of all stages of the bank.
+    pub(super) fn queries(&self, maps: &[StageMap<'_>]) -> Queries {
         let maps = self.scale.stages_of(maps);
-        let queries = self.projection.tokens(maps, self.neighborhood);
-        let count = queries.len() / self.projection.dims().max(1);
-        let (mut values, mut nearest) = (vec![0.0; count], vec![0u32; count]);
-        self.search.search(&queries, &mut values, &mut nearest);
-        for (value, &token) in values.iter_mut().zip(&nearest) {
-            *value *= self.weights.get(token as usize).copied().unwrap_or(1.0);
+        let tokens = self.projection.tokens(maps, self.neighborhood);
+        Queries { positions: positions(finest(maps)), dims: self.projection.dims(), tokens }
+    }
+
+    /// Returns the category of an image: some of its tokens vote for the category of the nearest token.
+    pub(super) fn category(&self, queries: &Queries) -> usize {
+        let groups = self.groups.iter().enumerate().filter(|(_, group)| !group.weights.is_empty());
+        if groups.clone().count() < 2 {
+            return groups.map(|(category, _)| category).next().unwrap_or(0);
         }
-        (values, nearest)
+        let voters = queries.sample(VOTERS);
+        let mut nearest = vec![(f32::INFINITY, 0); voters.count()];
+        for (category, group) in groups {
+            let (distances, _) = group.nearest(&voters);
+            for (nearest, distance) in nearest.iter_mut().zip(distances) {
+                if distance < nearest.0 {
+                    *nearest = (distance, category);
+                }
+            }
+        }
+        let mut counts = vec![0usize; self.groups.len()];
+        for (_, category) in nearest {
+            counts[category] += 1;
+        }
+        // The first of equal counts.
+        counts.iter().enumerate().rev().max_by_key(|&(_, count)| count).map_or(0, |(category, _)| category)
+    }
+
+    /// Returns the weighted distance of each token of an image to the nearest token of a category. Zeros if the category has none.
+    pub(super) fn distances(&self, queries: &Queries, category: usize) -> Vec<f32> {
+        let Some(group) = self.groups.get(category).filter(|group| !group.weights.is_empty()) else {
+            return vec![0.0; queries.count()];
+        };
+        let (mut distances, nearest) = group.nearest(queries);
+        for (distance, token) in distances.iter_mut().zip(nearest) {
+            *distance *= group.weights.get(token as usize).copied().unwrap_or(1.0);
+        }
+        distances
     }
 }
 
@@ -106,28 +126,55 @@ mod tests {
     use super::*;
     use crate::Random;
 
+    /// A level of tokens of two stages, whose components are the channels themselves.
+    fn level(groups: Vec<Group>) -> Level {
+        let stages = [2, 3];
+        let unit: Vec<f32> = (0..25).map(|index| f32::from(u8::from(index % 6 == 0))).collect();
+        let projection = Projection::new(vec![0.0; 5], unit, &stages);
+        Level { scale: Scale::Local, neighborhood: 1, projection, groups }
+    }
+
     #[test]
     fn distances_are_those_to_the_nearest_tokens_with_their_weights() {
         let mut random = Random::new(5);
         let mut normal = |count: usize| random.stream().normal(count);
-        // Two stages; the components are the channels themselves.
-        let stages = [2, 3];
-        let unit: Vec<f32> = (0..25).map(|index| f32::from(u8::from(index % 6 == 0))).collect();
-        let projection = Projection::new(vec![0.0; 5], unit, &stages);
+        let scale = 1.5;
         let (tokens, weights) = (normal(40 * 5), normal(40).iter().map(|x| x.abs() + 0.5).collect::<Vec<f32>>());
-        let level = Level::new((Scale::Local, 1), projection, tokens.clone(), vec![0; 40], weights.clone());
+        let places: Vec<f32> = normal(80).iter().map(|x| x.abs().min(1.0)).collect();
+        let far = Group::new(vec![100.0; 5], vec![0.5; 2], vec![1.0], 0.0);
+        let level = level(vec![far, Group::new(tokens.clone(), places.clone(), weights.clone(), scale)]);
         let (first, second) = (normal(2 * 6), normal(3 * 6));
         let maps = [StageMap { values: &first, grid: [2, 3] }, StageMap { values: &second, grid: [2, 3] }];
-        let (found, nearest) = level.distances(&maps);
+        let queries = level.queries(&maps);
+        assert_eq!(level.category(&queries), 1);
+        let found = level.distances(&queries, 1);
         assert_eq!(found.len(), 6);
-        for cell in 0..6 {
+        for (cell, found) in found.into_iter().enumerate() {
             let query = [first[cell], first[6 + cell], second[cell], second[6 + cell], second[12 + cell]];
-            let distance = |token: &[f32]| token.iter().zip(query).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
-            let distances: Vec<f32> = tokens.chunks(5).map(distance).collect();
-            let expected = (0..40).min_by(|&a, &b| distances[a].total_cmp(&distances[b])).unwrap();
-            assert_eq!(nearest[cell] as usize, expected);
-            assert!((found[cell] - distances[expected] * weights[expected]).abs() < 1e-5);
+            let place = [((cell / 3) as f32 + 0.5) / 2.0, ((cell % 3) as f32 + 0.5) / 3.0];
+            let square = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+            let of = |token: usize| {
+                let away = scale * scale * square(&places[token * 2..][..2], &place);
+                (square(&tokens[token * 5..][..5], &query) + away).sqrt()
+            };
+            let expected = (0..40).min_by(|&a, &b| of(a).total_cmp(&of(b))).unwrap();
+            assert!((found - of(expected) * weights[expected]).abs() < 1e-5);
         }
+    }
+
+    #[test]
+    fn an_image_is_compared_to_the_tokens_of_its_own_category() {
+        let group = |value: f32| Group::new(vec![value; 5], vec![0.5; 2], vec![1.0], 0.0);
+        let empty = Group::new(Vec::new(), Vec::new(), Vec::new(), 0.0);
+        let level = level(vec![empty, group(1.0), group(2.0)]);
+        // 3 of 4 cells are near the third category's token.
+        let (first, second) = ([2.0, 2.0, 2.0, 1.0].repeat(2), [2.0, 2.0, 2.0, 1.0].repeat(3));
+        let maps = [StageMap { values: &first, grid: [2, 2] }, StageMap { values: &second, grid: [2, 2] }];
+        let queries = level.queries(&maps);
+        assert_eq!(level.category(&queries), 2);
+        let found = level.distances(&queries, 2);
+        assert!(found[..3].iter().all(|&x| x < 1e-3) && (found[3] - 5f32.sqrt()).abs() < 1e-3, "{found:?}");
+        assert_eq!(level.distances(&queries, 0), [0.0; 4]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod build;
 mod components;
 mod config;
 mod file;
+mod group;
 mod level;
 mod local;
 mod maps;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
+use crate::bank::group::Queries;
 use crate::bank::level::Level;
 use crate::bank::maps::Maps;
 use crate::bank::projection::StageMap;
@@ -72,19 +74,19 @@ pub(crate) struct Normal {
     pub(crate) sum: f32,
 }
 
-/// The distances of an image's tokens to the nearest tokens of a bank.
+/// The distances of an image's tokens to the nearest tokens of its category in a bank.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Distances {
     /// For each scale, `[rows * columns]`.
     pub(crate) levels: Vec<Vec<f32>>,
-    /// The category of the image: each local token votes for that of its nearest token.
+    /// The category of the image: some of its local tokens vote for that of the nearest token.
     pub(crate) category: usize,
 }
 
 impl Bank {
     /// The number of tokens of all scales.
     pub fn tokens(&self) -> usize {
-        self.levels.iter().map(|level| level.weights.len()).sum()
+        self.levels.iter().map(Level::count).sum()
     }
 
     /// Returns whether the bank alone scores: the model's network is not trained.
@@ -113,21 +115,11 @@ impl Bank {
     }
 
     fn of_image(&self, maps: &[StageMap<'_>]) -> Distances {
-        let mut counts = vec![0usize; self.normal.len()];
-        let distances = |level: &Level| {
-            let (values, nearest) = level.distances(maps);
-            if level.scale == Scale::Local {
-                for token in nearest {
-                    let category = level.categories.get(token as usize).map_or(0, |&category| category as usize);
-                    counts.iter_mut().skip(category).take(1).for_each(|count| *count += 1);
-                }
-            }
-            values
-        };
-        let levels = self.levels.iter().map(distances).collect();
-        // The first of equal counts.
-        let category =
-            counts.iter().enumerate().rev().max_by_key(|&(_, count)| count).map_or(0, |(category, _)| category);
+        let queries: Vec<Queries> = self.levels.iter().map(|level| level.queries(maps)).collect();
+        // The first scale is the local one.
+        let category = self.levels.iter().zip(&queries).next().map_or(0, |(level, queries)| level.category(queries));
+        let levels =
+            self.levels.iter().zip(&queries).map(|(level, queries)| level.distances(queries, category)).collect();
         Distances { levels, category }
     }
 

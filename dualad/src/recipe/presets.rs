@@ -34,7 +34,8 @@ impl Recipe {
     }
 
     /// Returns a recipe for a useful model in minutes on a CPU: a narrow network on standardized features, less noise, a larger
-    /// learning rate with a cosine schedule, and a memory that starts from data. `docs/training.md` gives the reasons.
+    /// learning rate with a cosine schedule, a memory that starts from data, and a bank of normal tokens beside the network.
+    /// `docs/training.md` gives the reasons.
     pub fn fast(variant: Variant, backbone: Backbone) -> Self {
         let network = DualAdConfig::paper(variant, backbone);
         let jitter = network.jitter.map(|jitter| Jitter { scale: 1.0, ..jitter });
@@ -53,7 +54,7 @@ impl Recipe {
         Self {
             network,
             train: TrainConfig {
-                epochs: 30,
+                epochs: 12,
                 batch_size: 8,
                 seed: 0,
                 optimizer: AdamWConfig {
@@ -67,18 +68,15 @@ impl Recipe {
                 augmentation: Augmentation::default(),
                 precision: Precision::F32,
             },
-            bank: None,
+            bank: Some(BankConfig::default()),
         }
     }
 
-    /// Returns the recipe with the best detections: that of [`Self::fast`] at 320 x 320 pixels, for fewer epochs, with a bank of
-    /// normal tokens. `docs/training.md` gives the reasons.
+    /// Returns the recipe with the best detections: that of [`Self::fast`] at 320 x 320 pixels.
     pub fn accurate(variant: Variant, backbone: Backbone) -> Self {
         let mut recipe = Self::fast(variant, backbone);
         let side = ACCURATE_SIDE / recipe.network.token_stride;
         recipe.network = recipe.network.with_grid([side; 2]);
-        recipe.train.epochs = 12;
-        recipe.bank = Some(BankConfig::default());
         recipe
     }
 }

@@ -1,0 +1,103 @@
+//! The tokens of a category at one scale, and their search.
+
+use dualad_kernels::{Isa, NearestNeighbors};
+
+/// The tokens of a category at one scale.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// `[tokens, dims]`.
+    pub(super) tokens: Vec<f32>,
+    /// The row and the column of each token in its image, from 0 to 1, `[tokens, 2]`.
+    pub(super) positions: Vec<f32>,
+    /// The factor of the distance to each token.
+    pub(super) weights: Vec<f32>,
+    /// The distance of two equal tokens that lie the height or the width of the image apart.
+    pub(super) position_scale: f32,
+    search: NearestNeighbors,
+}
+
+/// The tokens of an image at one scale.
+#[derive(Debug)]
+pub(super) struct Queries {
+    /// `[tokens, dims]`.
+    pub(super) tokens: Vec<f32>,
+    /// As those of [`Group`].
+    pub(super) positions: Vec<f32>,
+    pub(super) dims: usize,
+}
+
+impl Group {
+    pub(super) fn new(tokens: Vec<f32>, positions: Vec<f32>, weights: Vec<f32>, position_scale: f32) -> Self {
+        let dims = tokens.len() / weights.len().max(1);
+        let located = located(&tokens, &positions, dims, position_scale);
+        let search = NearestNeighbors::new(Isa::best(), &located, dims + 2);
+        Self { tokens, positions, weights, position_scale, search }
+    }
+
+    /// Returns the distance of each query to the nearest token, and that token.
+    pub(super) fn nearest(&self, queries: &Queries) -> (Vec<f32>, Vec<u32>) {
+        let (mut distances, mut nearest) = (vec![0.0; queries.count()], vec![0u32; queries.count()]);
+        let located = located(&queries.tokens, &queries.positions, queries.dims, self.position_scale);
+        self.search.search(&located, &mut distances, &mut nearest);
+        (distances, nearest)
+    }
+}
+
+impl Queries {
+    pub(super) fn count(&self) -> usize {
+        self.positions.len() / 2
+    }
+
+    /// Returns about `count` of the tokens, evenly spread, or all if there are fewer.
+    pub(super) fn sample(&self, count: usize) -> Self {
+        let (all, dims) = (self.count(), self.dims);
+        let count = count.clamp(1, all.max(1)).min(all);
+        // Half a step from each end. The step is rarely a multiple of the number of columns, so that all columns occur.
+        let chosen = (0..count).map(|index| (2 * index + 1) * all / (2 * count));
+        Self {
+            tokens: chosen.clone().flat_map(|token| &self.tokens[token * dims..][..dims]).copied().collect(),
+            positions: chosen.flat_map(|token| &self.positions[token * 2..][..2]).copied().collect(),
+            dims,
+        }
+    }
+}
+
+/// Returns the positions of the cells of a grid: row and column of each center, from 0 to 1, `[rows * columns, 2]`.
+pub(super) fn positions([rows, columns]: [usize; 2]) -> Vec<f32> {
+    let center = |cell: usize, cells: usize| (cell as f32 + 0.5) / cells as f32;
+    let row = |row: usize| (0..columns).flat_map(move |column| [center(row, rows), center(column, columns)]);
+    (0..rows).flat_map(row).collect()
+}
+
+/// Returns tokens with their positions times a scale as two more elements, `[tokens, dims + 2]`.
+pub(super) fn located(tokens: &[f32], positions: &[f32], dims: usize, scale: f32) -> Vec<f32> {
+    let mut located = Vec::with_capacity(tokens.len() + positions.len());
+    for (token, position) in tokens.chunks_exact(dims.max(1)).zip(positions.chunks_exact(2)) {
+        located.extend_from_slice(token);
+        located.extend(position.iter().map(|x| x * scale));
+    }
+    located
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_those_of_the_centers() {
+        assert_eq!(positions([1, 2]), [0.5, 0.25, 0.5, 0.75]);
+        assert_eq!(located(&[1.0, 2.0], &[0.5, 0.25, 0.5, 0.75], 1, 4.0), [1.0, 2.0, 1.0, 2.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_tokens() {
+        let queries = |count: usize| Queries {
+            tokens: (0..count).map(|x| x as f32).collect(),
+            positions: positions([1, count]),
+            dims: 1,
+        };
+        assert_eq!(queries(10).sample(5).tokens, [1.0, 3.0, 5.0, 7.0, 9.0]);
+        assert_eq!(queries(3).sample(5).tokens, [0.0, 1.0, 2.0]);
+        assert_eq!(queries(0).sample(5).count(), 0);
+    }
+}
