@@ -9,6 +9,7 @@
 //! - Elements and rows: [`relu()`], [`dropout()`], [`adamw()`], [`squared_distance()`], [`are_finite()`] and sums.
 //! - Maps: [`max_pool()`], [`mean_of_cells()`], [`mean_pool_into()`], [`apply_gate()`], [`from_planes()`], [`to_planes()`].
 //! - Neighbors: [`NearestNeighbors`] finds the nearest token of a bank, [`k_center`] selects the tokens of a bank.
+//! - Principal components: [`principal_components`].
 //! - Memory: [`Buffer`] on large pages, and [`Workspace`], which keeps buffers from call to call.
 //!
 //! ```
@@ -47,6 +48,7 @@ mod memory;
 mod neighbors;
 mod norm;
 mod parallel;
+mod principal;
 mod simd;
 #[cfg(test)]
 mod tests;
@@ -68,4 +70,5 @@ pub use memory::{Buffer, Workspace, WorkspacePool};
 pub use neighbors::{NearestNeighbors, k_center, nearest_plain};
 pub use norm::{MIN_NORM, add_norm, add_norm_backward, hard_shrink, norm, norm_statistics, softmax};
 pub use parallel::in_pool;
+pub use principal::{principal_components, principal_start};
 pub use simd::isa::Isa;

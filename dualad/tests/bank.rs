@@ -23,7 +23,7 @@ fn write(folder: &Path, categories: &[Category]) -> PathBuf {
 
 fn recipe() -> Recipe {
     let mut recipe = support::recipe();
-    recipe.bank = Some(BankConfig::default().with_tokens(100).with_dims(16));
+    recipe.bank = Some(BankConfig::default().with_tokens(100).with_dims(16).with_context(0.2));
     recipe
 }
 

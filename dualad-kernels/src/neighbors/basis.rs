@@ -1,9 +1,10 @@
 //! The directions along which the tokens of a bank vary most, and the coordinates of vectors along them.
 
 use crate::elementwise::sum_squares;
-use crate::gemm::{Epilogue, Packed, Rows, product, product_here};
+use crate::gemm::{Packed, product_here};
 use crate::memory::with_scratch;
 use crate::neighbors::rows::{Coordinates, Sizes};
+use crate::principal::{orthonormal, principal_subspace};
 use crate::simd::isa::Isa;
 
 /// The unit roundoff of f32.
@@ -53,7 +54,8 @@ impl Basis {
         let largest = sample.iter().fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
         sample.iter_mut().for_each(|x| *x /= largest);
         let outputs = dims.min(MAX_COORDINATES);
-        let rows = mix(principal_directions(isa, &sample, dims, outputs), dims, mixed.min(outputs));
+        let directions = principal_subspace(isa, &sample, dims, &without_structure(outputs * dims), STEPS);
+        let rows = mix(directions, dims, mixed.min(outputs));
         let complete = outputs == dims && rows.chunks_exact(dims).all(|row| row.iter().any(|&x| x != 0.0));
         Self { center, directions: Packed::new(isa, &rows, dims, None), complete }
     }
@@ -100,29 +102,6 @@ impl Basis {
     }
 }
 
-/// Returns `count` orthonormal directions `[count, dims]` that hold about the most variance of the sample, in descending order.
-/// Directions that the sample does not need are zeros.
-fn principal_directions(isa: Isa, sample: &[f32], dims: usize, count: usize) -> Vec<f32> {
-    let mut directions = without_structure(count * dims);
-    let vectors = sample.len() / dims;
-    if vectors == 0 {
-        return orthonormal(&directions, dims);
-    }
-    let columns: Vec<f32> = (0..dims * vectors).map(|at| sample[at % vectors * dims + at / vectors]).collect();
-    let packed = Packed::new(isa, &columns, vectors, None);
-    let mut covariance = vec![0.0; dims * dims];
-    product(&columns, Rows::Dense { stride: vectors }, dims, &packed, &mut covariance, dims, Epilogue::NONE);
-    drop((columns, packed));
-    let packed = Packed::new(isa, &covariance, dims, None);
-    let mut next = vec![0.0; count * dims];
-    for _ in 0..STEPS {
-        directions = orthonormal(&directions, dims);
-        product(&directions, Rows::Dense { stride: dims }, count, &packed, &mut next, dims, Epilogue::NONE);
-        std::mem::swap(&mut directions, &mut next);
-    }
-    orthonormal(&directions, dims)
-}
-
 /// Returns fixed values between -1 and 1 without any structure.
 fn without_structure(count: usize) -> Vec<f32> {
     let mut state = 1u64;
@@ -146,38 +125,4 @@ fn mix(rows: Vec<f32>, dims: usize, count: usize) -> Vec<f32> {
     }
     mixed.extend(rest);
     orthonormal(&mixed, dims)
-}
-
-/// Makes each row orthogonal to those before it and gives it the length 1. A row that depends on them becomes zeros.
-fn orthonormal(rows: &[f32], dims: usize) -> Vec<f32> {
-    /// The part of a row that is left if it depends on the rows before it: rounding errors.
-    const DEPENDENT: f64 = 1e-6;
-    let mut done: Vec<Vec<f64>> = Vec::with_capacity(rows.len() / dims);
-    for row in rows.chunks_exact(dims) {
-        let mut row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
-        let before = dot(&row, &row).sqrt();
-        // The second time removes the rounding errors of the first.
-        for _ in 0..2 {
-            for other in &done {
-                let along = dot(&row, other);
-                row.iter_mut().zip(other).for_each(|(x, other)| *x -= along * other);
-            }
-        }
-        let length = dot(&row, &row).sqrt();
-        let kept = length > DEPENDENT * before && length.is_finite();
-        row.iter_mut().for_each(|x| *x = if kept { *x / length } else { 0.0 });
-        done.push(row);
-    }
-    done.concat().into_iter().map(|x| x as f32).collect()
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut sums = [0.0; 8];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }

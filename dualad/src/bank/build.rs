@@ -1,9 +1,9 @@
 //! The choice of a bank's tokens from the stage maps of normal images.
 
 use candle_core::Tensor;
+use dualad_kernels::{Isa, principal_components, principal_start};
 
 use crate::Random;
-use crate::bank::components::principal_components;
 use crate::bank::config::BankConfig;
 use crate::bank::group::{Group, Queries, located, positions};
 use crate::bank::level::{Level, Scale};
@@ -197,7 +197,8 @@ impl LevelBuilder {
         let (raw, random) = (std::mem::take(&mut self.raw), &mut self.random);
         let projection = self.projection.get_or_insert_with(|| {
             let channels = self.stage_channels.iter().sum();
-            let (mean, components) = principal_components(&raw, channels, config.dims, random.stream());
+            let start = random.stream().normal(principal_start(channels, config.dims));
+            let (mean, components) = principal_components(Isa::best(), &raw, channels, config.dims, &start);
             Projection::new(mean, components, &self.stage_channels)
         });
         let dims = projection.dims().max(1);

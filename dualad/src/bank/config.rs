@@ -59,7 +59,7 @@ impl Default for BankConfig {
             dims: 128,
             neighborhood: 3,
             context_neighborhood: 7,
-            context: 0.2,
+            context: 0.0,
             position: 0.06,
             reconstruction: 0.3,
         }

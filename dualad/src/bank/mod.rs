@@ -7,8 +7,6 @@
 
 #[cfg(feature = "train")]
 mod build;
-#[cfg(any(feature = "train", test))]
-mod components;
 mod config;
 mod file;
 mod group;

@@ -4,7 +4,7 @@ use dualad::Variant;
 use dualad::backbones::Backbone;
 use dualad::recipe::Recipe;
 
-/// A network small enough for a test: 64 x 64 pixels.
+/// A network small enough for a test, without a bank: 64 x 64 pixels.
 pub(crate) fn recipe() -> Recipe {
     recipe_for(Backbone::FilterBank)
 }
@@ -23,6 +23,7 @@ pub(crate) fn recipe_for(backbone: Backbone) -> Recipe {
         .with_heads(2)
         .with_encoder_layers(1)
         .with_memory_slots(6);
+    recipe.bank = None;
     (recipe.train.epochs, recipe.train.batch_size, recipe.train.schedule.warmup_steps) = (2, 4, 2);
     recipe
 }
