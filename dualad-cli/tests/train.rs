@@ -112,7 +112,7 @@ fn a_run_leaves_a_model_a_report_and_heat_maps() {
         assert_eq!(fs::read_dir(out.join("heatmaps").join(category)).unwrap().count(), 1);
     }
     let config = json(&out.join("config.json"));
-    assert_eq!((&config["format"], &config["backbone"]), (&1.into(), &"filter-bank".into()));
+    assert_eq!((&config["format"], &config["backbone"]), (&2.into(), &"filter-bank".into()));
     assert_eq!(config["categories"], serde_json::json!(["gear", "plate"]));
     let card = fs::read_to_string(out.join("README.md")).unwrap();
     assert!(card.contains("filter-bank") && card.contains("gear"), "{card}");
@@ -285,7 +285,7 @@ fn visa_reads_its_own_layout() {
 fn bad_usage_ends_with_status_2_and_other_errors_with_one_line() {
     let place = Place::new();
     for flags in [
-        &["--epochs", "0"][..],
+        &["--preset", "paper", "--epochs", "0"][..],
         &["--epochs", "many"],
         &["--batch-size", "0"],
         &["--learning-rate", "-1"],

@@ -22,9 +22,9 @@ const OLD_STAGING: &str = ".dualad-changing-";
 const ABSENT: &str = ".absent";
 /// The time that a writer waits for other writers.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(60);
-/// The time that a reader waits for writers, after [`MAX_READS`] reads.
-const READER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The number of times that a reader starts again because the folder changed meanwhile.
+/// The time after which a reader takes what it has read, although the folder may have changed meanwhile.
+const READER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The number of reads after which a reader tries to keep writers out.
 const MAX_READS: usize = 8;
 /// The largest file whose content is compared, in bytes.
 const MAX_COMPARED: u64 = 16 << 20;
@@ -230,6 +230,8 @@ struct State {
     is_changing: bool,
     /// The marker. While it is open, no other file gets its number.
     marker: Option<File>,
+    /// True if the marker was there, and was not any more when it was opened.
+    was_moved: bool,
     content: Vec<u8>,
 }
 
@@ -237,12 +239,20 @@ impl State {
     fn of(folder: &Path, marker: &str) -> Self {
         let is_changing = exists(&folder.join(CHANGED));
         let path = find(folder, marker);
-        let small = fs::metadata(&path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MAX_COMPARED);
-        let mut content = Vec::new();
         // Opening a pipe may block forever.
-        let marker = if small { File::open(&path).ok() } else { None };
+        let open = || {
+            let metadata = fs::metadata(&path)?;
+            let small = metadata.is_file() && metadata.len() <= MAX_COMPARED;
+            if small { File::open(&path).map(Some) } else { Ok(None) }
+        };
+        let opened = open();
+        let is_missing = matches!(&opened, Err(error) if error.kind() == ErrorKind::NotFound);
+        let was_moved =
+            is_missing && [folder.join(CHANGED), folder.into()].iter().any(|place| exists(&place.join(marker)));
+        let mut content = Vec::new();
+        let marker = opened.ok().flatten();
         let marker = marker.filter(|file| file.take(MAX_COMPARED).read_to_end(&mut content).is_ok());
-        Self { is_changing, marker, content }
+        Self { is_changing, marker, was_moved, content }
     }
 
     /// Returns whether no writer has changed the folder between the two states. Two writers may have brought back the content of
@@ -250,7 +260,9 @@ impl State {
     fn is(&self, other: &Self) -> bool {
         let same_file = match (&self.marker, &other.marker) {
             (Some(one), Some(other)) => is_same_file(one, other),
-            (one, other) => one.is_none() && other.is_none(),
+            // A marker that is there and could not be opened was moved at that moment.
+            (None, None) => !self.was_moved && !other.was_moved,
+            _ => false,
         };
         same_file && self.is_changing == other.is_changing && self.content == other.content
     }
@@ -271,7 +283,8 @@ fn is_same_file(_: &File, _: &File) -> bool {
 }
 
 /// Returns the result of `load`, which reads files of the folder through [`find`] and [`find_optional`]; all of them are of the same
-/// transaction. `load` runs again if the folder changed meanwhile. If it fails, it runs once more while no process writes.
+/// transaction. `load` runs again if the folder changed meanwhile. If it fails, it runs once more while no process writes. A reader that
+/// writers do not let in for half a minute returns its last result.
 ///
 /// `marker` is the name of a file whose content differs between any two states of the folder.
 ///
@@ -281,24 +294,29 @@ pub fn read<T, E>(folder: &Path, marker: &str, load: impl Fn() -> Result<T, E>) 
     if exists(&folder.join(CHANGED)) {
         recover(folder);
     }
-    for _ in 1..MAX_READS {
+    let begun = Instant::now();
+    let mut reads = 0;
+    loop {
         let before = State::of(folder, marker);
         let result = load();
-        if before.is(&State::of(folder, marker)) {
-            if result.is_ok() {
+        let is_same = before.is(&State::of(folder, marker));
+        if is_same && result.is_ok() {
+            return result;
+        }
+        reads += 1;
+        // The folder changes all the time, or the read failed. Where files have no numbers, a file may have been moved during the
+        // read nevertheless. Read while no process writes.
+        if is_same || reads >= MAX_READS {
+            if let Some(lock) = Lock::take(folder) {
+                let _ = complete(folder, &lock);
+                return load();
+            }
+            if begun.elapsed() >= READER_TIMEOUT {
                 return result;
             }
-            // Where files have no numbers, a file may have been moved during the read nevertheless.
-            break;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    // The folder changes all the time, or the read failed: make the writers wait for this read.
-    let lock = Lock::wait_for(folder, READER_TIMEOUT);
-    if let Some(lock) = &lock {
-        let _ = complete(folder, lock);
-    }
-    load()
 }
 
 #[cfg(test)]
@@ -412,6 +430,29 @@ mod tests {
             Err::<(), _>("a file is missing")
         };
         assert_eq!((read(folder.path(), "a", load), reads.get()), (Err("a file is missing"), 2));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_reader_that_cannot_lock_the_folder_reads_until_it_does_not_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("a");
+        fs::write(&marker, b"0").unwrap();
+        let lock = Lock::wait_for(folder.path(), WRITER_TIMEOUT).unwrap();
+        let reads = std::cell::Cell::new(0);
+        let load = || {
+            reads.set(reads.get() + 1);
+            if reads.get() > 2 * MAX_READS {
+                return Ok::<_, Error>("whole");
+            }
+            write_atomically(&marker, reads.get().to_string().as_bytes()).unwrap();
+            Ok("mixed")
+        };
+        assert_eq!(read(folder.path(), "a", load).unwrap(), "whole");
+        drop(lock);
+        // A marker that is moved at the moment of each look is no sign of peace.
+        let state = |was_moved| State { is_changing: true, marker: None, was_moved, content: Vec::new() };
+        assert!(state(false).is(&state(false)) && !state(true).is(&state(true)));
     }
 
     #[cfg(unix)]

@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(Scale::Context.stages_of(&[1, 2, 3]), [3]);
         assert_eq!(Scale::Local.stages_of(&[1, 2, 3]), [1, 2, 3]);
         assert!(Scale::Context.stages_of::<u8>(&[]).is_empty());
-        assert_eq!(Scale::of(&BankConfig::default()), [Scale::Local, Scale::Context]);
-        assert_eq!(Scale::of(&BankConfig::default().with_context(0.0)), [Scale::Local]);
+        assert_eq!(Scale::of(&BankConfig::default().with_context(0.2)), [Scale::Local, Scale::Context]);
+        assert_eq!(Scale::of(&BankConfig::default()), [Scale::Local]);
     }
 }
