@@ -14,7 +14,13 @@ pub(super) struct Group {
     /// The distance of two equal tokens that lie the height or the width of the image apart.
     pub(super) position_scale: f32,
     search: NearestNeighbors,
+    /// The search among the first tokens, for votes.
+    votes: NearestNeighbors,
 }
+
+/// The number of tokens of a category that images vote by. The first tokens that k-center selects cover all of them coarsely, which
+/// tells categories apart; all tokens would take more time than the search itself where there are many categories.
+const VOTE_TOKENS: usize = 500;
 
 /// The tokens of an image at one scale.
 #[derive(Debug)]
@@ -30,15 +36,25 @@ impl Group {
     pub(super) fn new(tokens: Vec<f32>, positions: Vec<f32>, weights: Vec<f32>, position_scale: f32) -> Self {
         let dims = tokens.len() / weights.len().max(1);
         let located = located(&tokens, &positions, dims, position_scale);
-        let search = NearestNeighbors::new(Isa::best(), &located, dims + 2);
-        Self { tokens, positions, weights, position_scale, search }
+        let first = &located[..located.len().min(VOTE_TOKENS * (dims + 2))];
+        let [search, votes] = [&located, first].map(|located| NearestNeighbors::new(Isa::best(), located, dims + 2));
+        Self { tokens, positions, weights, position_scale, search, votes }
     }
 
     /// Returns the distance of each query to the nearest token, and that token.
     pub(super) fn nearest(&self, queries: &Queries) -> (Vec<f32>, Vec<u32>) {
+        self.searched(&self.search, queries)
+    }
+
+    /// Returns the distance of each query to the nearest of the tokens that images vote by.
+    pub(super) fn vote_distances(&self, queries: &Queries) -> Vec<f32> {
+        self.searched(&self.votes, queries).0
+    }
+
+    fn searched(&self, search: &NearestNeighbors, queries: &Queries) -> (Vec<f32>, Vec<u32>) {
         let (mut distances, mut nearest) = (vec![0.0; queries.count()], vec![0u32; queries.count()]);
         let located = located(&queries.tokens, &queries.positions, queries.dims, self.position_scale);
-        self.search.search(&located, &mut distances, &mut nearest);
+        search.search(&located, &mut distances, &mut nearest);
         (distances, nearest)
     }
 }

@@ -93,8 +93,7 @@ impl Level {
         let voters = queries.sample(VOTERS);
         let mut nearest = vec![(f32::INFINITY, 0); voters.count()];
         for (category, group) in groups {
-            let (distances, _) = group.nearest(&voters);
-            for (nearest, distance) in nearest.iter_mut().zip(distances) {
+            for (nearest, distance) in nearest.iter_mut().zip(group.vote_distances(&voters)) {
                 if distance < nearest.0 {
                     *nearest = (distance, category);
                 }
