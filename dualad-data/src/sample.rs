@@ -1,9 +1,10 @@
 //! Images with their labels and masks, and the categories that they belong to.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::image::{Limits, Mask, MaskRule};
+use crate::image::{Drawing, Limits, Mask, MaskRule};
 
 /// The use of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,29 +44,46 @@ pub struct Sample {
     /// The label.
     pub label: Label,
     /// The masks of the defects. Most datasets have one file for each anomalous image, MVTec LOCO has one for each defect:
-    /// a pixel is defective if any of them marks it. Empty for an image without masks.
+    /// a pixel is defective if any of them marks it. Empty for an image without mask files.
     pub masks: Vec<PathBuf>,
+    /// The defects as shapes, for a dataset with annotations instead of mask files (COCO, LabelMe).
+    pub drawing: Option<Arc<Drawing>>,
     /// The mask values that mark a defect.
     pub mask_rule: MaskRule,
+    /// The name of the object that the image shows, for a dataset with several views of each object (Real-IAD). Images of a
+    /// category with the same name show the same object.
+    pub object: Option<String>,
 }
 
 impl Sample {
-    /// Creates a sample without masks. [`masks`](Self::masks) can be set afterwards.
+    /// Creates a sample without masks. [`masks`](Self::masks) and [`drawing`](Self::drawing) can be set afterwards.
     pub fn new(path: impl Into<PathBuf>, category: impl Into<String>, split: Split, label: Label) -> Self {
         let (path, category) = (path.into(), category.into());
-        Self { path, category, split, label, masks: Vec::new(), mask_rule: MaskRule::White }
+        let (masks, mask_rule) = (Vec::new(), MaskRule::White);
+        Self { path, category, split, label, masks, drawing: None, mask_rule, object: None }
     }
 
-    /// Returns the masks that count: all [`masks`](Self::masks) of an anomalous image, none of a normal one.
+    /// Returns the mask files that count: all [`masks`](Self::masks) of an anomalous image, none of a normal one.
     pub fn defect_masks(&self) -> &[PathBuf] {
         if self.label.is_anomalous() { &self.masks } else { &[] }
     }
 
-    /// Reads the [`defect_masks`](Self::defect_masks) and joins them: a pixel is defective if any of them marks it. Returns
-    /// `None` if there are none. `size` is the width and height of the image.
+    /// Returns the drawing that counts: that of an anomalous image.
+    pub fn defect_drawing(&self) -> Option<&Drawing> {
+        self.drawing.as_deref().filter(|_| self.label.is_anomalous())
+    }
+
+    /// Returns whether the image is anomalous and its defective pixels are known, from mask files or a drawing.
+    pub fn has_mask(&self) -> bool {
+        !self.defect_masks().is_empty() || self.defect_drawing().is_some()
+    }
+
+    /// Reads the [`defect_masks`](Self::defect_masks), draws the [`defect_drawing`](Self::defect_drawing), and joins them: a
+    /// pixel is defective if any of them marks it. Returns `None` if there are none. `size` is the width and height of the image.
     ///
     /// # Errors
-    /// The errors of [`Mask::read`], and [`Error::MaskSize`] if a mask has another size than the image.
+    /// The errors of [`Mask::read`] and [`Drawing::mask`], and [`Error::MaskSize`] if a mask or the drawing has another size than
+    /// the image.
     pub fn read_mask(&self, size: (u32, u32), limits: &Limits) -> Result<Option<Mask>> {
         let mut all: Option<Mask> = None;
         for path in self.defect_masks() {
@@ -76,7 +94,22 @@ impl Sample {
                 None => all = Some(mask),
             }
         }
+        if let Some(drawing) = self.defect_drawing() {
+            let mask = self.draw(drawing, size, limits)?;
+            match &mut all {
+                Some(all) => all.add(&mask),
+                None => all = Some(mask),
+            }
+        }
         Ok(all)
+    }
+
+    /// Draws a mask of the size of the image.
+    pub(crate) fn draw(&self, drawing: &Drawing, size: (u32, u32), limits: &Limits) -> Result<Mask> {
+        if let Some(drawn) = drawing.size() {
+            self.check_mask_size(drawing.file(), drawn, size)?;
+        }
+        drawing.mask(size, limits)
     }
 
     /// Checks that a mask has the size of the image.

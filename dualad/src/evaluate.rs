@@ -106,7 +106,7 @@ impl TestSet {
         let preprocess = features.preprocess();
         let (height, width) = (preprocess.height() as usize, preprocess.width() as usize);
         let read = |sample: &Sample| {
-            if sample.defect_masks().is_empty() {
+            if !sample.has_mask() {
                 return Ok(None);
             }
             let limits = features.limits();

@@ -41,6 +41,13 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
             Err(error) => inspected.findings.push(error_finding(&sample.category, path, &error)),
         }
     }
+    if let (Some(drawing), Some(size)) = (sample.defect_drawing(), inspected.size) {
+        match sample.draw(drawing, size, limits) {
+            // One file has the annotations of many images, so findings name the image.
+            Ok(mask) => masks.push((sample.path.as_path(), mask, MaskValues::DRAWN)),
+            Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
+        }
+    }
     if let Some(what) = rotated(sample, &masks, &inspected, limits) {
         inspected.findings.push(Finding::new(FindingKind::RotatedImage, &sample.category, &sample.path, what));
     }
@@ -57,7 +64,8 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
         }
     }
     // One of several masks may be empty if another is not.
-    let empty = masks.len() == sample.defect_masks().len() && masks.iter().all(|(_, mask, _)| mask.is_empty());
+    let expected = sample.defect_masks().len() + usize::from(sample.defect_drawing().is_some());
+    let empty = masks.len() == expected && masks.iter().all(|(_, mask, _)| mask.is_empty());
     for (index, (path, _, values)) in masks.iter().enumerate() {
         let found = if empty { (index == 0).then(|| empty_mask(sample, values)) } else { gray_mask(sample, values) };
         inspected.findings.extend(found.map(|(kind, what)| Finding::new(kind, &sample.category, path, what)));
@@ -105,12 +113,17 @@ pub(super) fn headers(sample: &Sample, limits: &Limits) -> Inspected {
             inspected.findings.push(error_finding(&sample.category, path, &error));
         }
     }
+    if let Some((drawing, drawn)) = sample.defect_drawing().and_then(|drawing| Some((drawing, drawing.size()?)))
+        && let Err(error) = fits(sample, drawing.file(), drawn, inspected.size)
+    {
+        inspected.findings.push(error_finding(&sample.category, &sample.path, &error));
+    }
     inspected
 }
 
 /// Adds a finding for an anomalous image without masks.
 fn missing_mask(sample: &Sample, inspected: &mut Inspected) {
-    if sample.label.is_anomalous() && sample.defect_masks().is_empty() {
+    if sample.label.is_anomalous() && !sample.has_mask() {
         let what =
             "this anomalous image has no mask: its category's and the pooled pixel metrics are undefined".to_string();
         inspected.findings.push(Finding::new(FindingKind::MissingMask, &sample.category, &sample.path, what));
@@ -124,7 +137,9 @@ fn fits(sample: &Sample, mask: &Path, mask_size: (u32, u32), image_size: Option<
 
 /// Describes a mask that marks nothing.
 fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
-    let what = if values.largest == 0 {
+    let what = if *values == MaskValues::DRAWN {
+        "its annotations mark no pixel of this anomalous image; draw the defect inside the image".to_string()
+    } else if values.largest == 0 {
         "this mask of an anomalous image is black; draw the defect. Without a mask, the pixel metrics of its category \
          and the pooled ones are undefined"
             .to_string()

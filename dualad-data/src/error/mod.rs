@@ -75,6 +75,14 @@ pub enum Error {
         /// The column and its fault.
         reason: String,
     },
+    /// A file of annotations is invalid.
+    #[error("cannot use the annotations {}: {}", shown(path), one_line(reason))]
+    Annotations {
+        /// The file.
+        path: PathBuf,
+        /// The fault and its remedy.
+        reason: String,
+    },
     /// An image file has no content.
     #[error("{} is empty (0 bytes); fetch it again or remove it", shown(path))]
     EmptyFile {

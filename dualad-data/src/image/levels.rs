@@ -34,6 +34,11 @@ pub(crate) struct MaskValues {
     pub(crate) lossy: bool,
 }
 
+impl MaskValues {
+    /// The summary of a mask that was drawn: no file has this one, because its white is 255 or 65535.
+    pub(crate) const DRAWN: Self = Self { largest: 1, white: 1, gray: 0, lossy: false };
+}
+
 impl Levels {
     /// Converts gray to RGB, rounds 16 bits to 8, and drops alpha.
     pub(super) fn into_picture(mut self) -> Result<Picture> {

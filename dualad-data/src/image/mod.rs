@@ -14,7 +14,9 @@
 #[doc(no_inline)]
 pub use image::{GrayImage, Rgb, RgbImage};
 
+mod canvas;
 pub(crate) mod decode;
+mod drawing;
 #[cfg(feature = "jpeg")]
 mod jpeg;
 #[cfg(feature = "jpeg")]
@@ -30,6 +32,7 @@ mod resize;
 #[cfg(feature = "tiff")]
 mod tiff;
 
+pub use drawing::{Drawing, Shape};
 pub use limits::Limits;
 pub use mask_rule::MaskRule;
 pub use normalize::{IMAGENET_MEAN, IMAGENET_STD};
