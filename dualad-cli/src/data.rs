@@ -23,6 +23,24 @@ pub(crate) enum LayoutName {
     Visa,
     /// A folder of normal images, and if there is one, a folder `test`
     Folder,
+    /// A table of images: csv, tsv, jsonl or ndjson, with the columns path and label
+    Table,
+    /// COCO annotations, as CVAT, Roboflow and Label Studio write them
+    Coco,
+    /// LabelMe annotations: a json file beside each annotated image
+    #[value(name = "labelme")]
+    LabelMe,
+    /// KolektorSDD or KolektorSDD2: a mask beside each image
+    Kolektor,
+    /// DAGM 2007: CLASS/Train and CLASS/Test with masks in Label
+    Dagm,
+    /// MVTec AD 2: CATEGORY/train/good and CATEGORY/test_public
+    MvtecAd2,
+    /// The color images of MVTec 3D-AD: CATEGORY/train/good/rgb
+    #[value(name = "mvtec-3d")]
+    Mvtec3d,
+    /// Real-IAD: realiad_jsons/CATEGORY.json and realiad_1024/CATEGORY
+    RealIad,
 }
 
 /// The flags for a dataset.
@@ -44,6 +62,14 @@ impl DataArgs {
             LayoutName::Mvtec => Dataset::open_as(Layout::Mvtec, root)?,
             LayoutName::Visa => Dataset::open_as(Layout::Visa, root)?,
             LayoutName::Folder => Dataset::open_as(Layout::Folder, root)?,
+            LayoutName::Table => Dataset::open_as(Layout::Table, root)?,
+            LayoutName::Coco => Dataset::open_as(Layout::Coco, root)?,
+            LayoutName::LabelMe => Dataset::open_as(Layout::LabelMe, root)?,
+            LayoutName::Kolektor => Dataset::open_as(Layout::Kolektor, root)?,
+            LayoutName::Dagm => Dataset::open_as(Layout::Dagm, root)?,
+            LayoutName::MvtecAd2 => Dataset::open_as(Layout::MvtecAd2, root)?,
+            LayoutName::Mvtec3d => Dataset::open_as(Layout::Mvtec3d, root)?,
+            LayoutName::RealIad => Dataset::open_as(Layout::RealIad, root)?,
         };
         Ok(if self.categories.is_empty() { dataset } else { dataset.select(&self.categories)? })
     }

@@ -61,6 +61,8 @@ pub enum FindingKind {
     MaskAmongImages,
     /// Warning: images lie where the layout has none. They are not used.
     LeftOut,
+    /// Note: the files of a dataset leave something open, such as the images to test on. The message tells the choice made.
+    Choice,
     /// Note: the images of a category differ in size.
     MixedSizes,
     /// Note: a category has test images, but no normal ones. Its AUROC and average precision are undefined.
@@ -77,7 +79,7 @@ impl FindingKind {
             Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
             Self::EmptyMask | Self::GrayMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
             Self::Contradiction | Self::UnclearLabel | Self::MaskAmongImages => Severity::Warning,
-            Self::MixedSizes | Self::NoNormalTests | Self::RotatedImage => Severity::Note,
+            Self::Choice | Self::MixedSizes | Self::NoNormalTests | Self::RotatedImage => Severity::Note,
         }
     }
 }

@@ -7,7 +7,7 @@ use dualad::backbones::{Backbone, Weights};
 use dualad::calibration::Calibration;
 use dualad::candle_core::Device;
 use dualad::data::image::{Limits, Mask, Picture, PixelFormat, Preprocess, RawImage};
-use dualad::data::{Dataset, MaskRule};
+use dualad::data::{Dataset, Layout, MaskRule};
 use dualad::recipe::Recipe;
 use dualad::{DualAd, DualAdConfig, Model, Random, Variant};
 use dualad_store::sha256;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// The targets of this module.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     ("weights", weights),
     ("model_config", model_config),
     ("model_parameters", model_parameters),
@@ -25,6 +25,9 @@ pub const TARGETS: [Target; 9] = [
     ("calibration", calibration),
     ("recipe", recipe),
     ("layout", layout),
+    ("table", table),
+    ("coco", coco),
+    ("labelme", labelme),
     ("image", image),
     ("raw_image", raw_image),
 ];
@@ -138,6 +141,47 @@ pub fn layout(data: &[u8]) {
     }
     if let Ok(dataset) = Dataset::open(folder.path()) {
         let _ = dataset.check().threads(1).run();
+    }
+}
+
+/// Reads a table of two pictures, as CSV and as JSON lines.
+pub fn table(data: &[u8]) {
+    annotated(Layout::Table, "labels.csv", data);
+    annotated(Layout::Table, "labels.jsonl", data);
+}
+
+/// Reads COCO annotations of two pictures.
+pub fn coco(data: &[u8]) {
+    annotated(Layout::Coco, "labels.json", data);
+}
+
+/// Reads LabelMe annotations of a picture.
+pub fn labelme(data: &[u8]) {
+    annotated(Layout::LabelMe, "a.json", data);
+}
+
+/// Opens and checks two pictures with a file that describes them.
+fn annotated(layout: Layout, name: &str, data: &[u8]) {
+    static PICTURE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut file = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(8, 4).write_to(&mut file, image::ImageFormat::Bmp).expect("an encoded picture");
+        file.into_inner()
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    for picture in ["a.bmp", "b.bmp"] {
+        std::fs::write(folder.path().join(picture), &*PICTURE).expect("a picture");
+    }
+    std::fs::write(folder.path().join(name), data).expect("a file");
+    let _ = Layout::detect(folder.path());
+    if let Ok(dataset) = Dataset::open_as(layout, folder.path()) {
+        let _ = dataset.check().threads(1).run();
+        for sample in dataset.categories.iter().flat_map(|category| &category.samples) {
+            // A mask that is drawn has the size of its picture.
+            if let Ok(Some(mask)) = sample.read_mask((8, 4), &Limits::default()) {
+                assert_eq!((mask.width(), mask.height()), (8, 4));
+                assert!(mask.pixels().iter().all(|&pixel| pixel <= 1));
+            }
+        }
     }
 }
 

@@ -98,5 +98,38 @@ pub fn seeds() -> Vec<Seed> {
     );
     seed("layout", "folder", b"train/0.png\ntrain/1.jpg\ntest/good/2.png\n");
     seed("layout", "visa", b"split_csv/1cls.csv=object,split,label,image,mask|nut,train,normal,nut/Data/Images/Normal/0.JPG,\nnut/Data/Images/Normal/0.JPG\n");
+    let coco = r#"{"images": [{"id": 1, "file_name": "a.bmp", "width": 8, "height": 4}, {"id": 2, "file_name": "x/b.bmp"}],
+        "categories": [{"id": 0, "name": "dent"}, {"id": 1, "name": "ok"}], "annotations": [
+        {"image_id": 1, "category_id": 0, "segmentation": [[1, 1, 5.5, 1, 5, 3]], "bbox": [1, 1, 4, 2]},
+        {"image_id": 1, "category_id": 1, "segmentation": [], "bbox": [0, 0, 3, 2]},
+        {"image_id": 2, "category_id": 0, "segmentation": {"counts": [1, 2, 1, 1, 27], "size": [4, 8]}},
+        {"image_id": 2, "category_id": 0, "segmentation": {"counts": "121Oj0", "size": [4, 8]}}]}"#;
+    seed("coco", "all", coco.as_bytes());
+    let labelme = r#"{"flags": {"bad": true}, "imageWidth": 8, "imageHeight": 4, "imageData": null, "shapes": [
+        {"label": "dent", "shape_type": "polygon", "points": [[1, 1], [5, 1], [5, 3]]},
+        {"label": "dent", "shape_type": "rectangle", "points": [[1, 1], [5, 3]]},
+        {"label": "cut", "shape_type": "circle", "points": [[4, 2], [5, 2.5]]},
+        {"label": "cut", "shape_type": "linestrip", "points": [[-4, 2], [5, 2.5], [9, 9]]},
+        {"label": "ok", "shape_type": "point", "points": [[4, 2]]}]}"#;
+    seed("labelme", "all", labelme.as_bytes());
+    let csv = "path,category,label,label_index,split,mask\na.bmp,nut,good,0,train,\nb.bmp,nut,dent,1,test,a.bmp\n";
+    seed("table", "csv", csv.as_bytes());
+    seed("table", "semicolons", csv.replace(',', ";").as_bytes());
+    let lines = r#"{"image_path": "a.bmp", "label": "normal", "label_index": 0, "mask_path": null}
+{"image_path": "b.bmp", "label": "abnormal", "label_index": 1, "mask_path": "a.bmp"}"#;
+    seed("table", "lines", lines.as_bytes());
+    let published: [(&str, &[u8]); 5] = [
+        ("kolektor", b"kos01/Part0.jpg\nkos01/Part0_label.bmp=x\n"),
+        ("kolektor-2", b"train/1.png\ntrain/1_GT.png=x\ntest/2.png\ntest/2_GT.png\n"),
+        ("dagm", b"Class1/Train/1.PNG\nClass1/Train/Label/1_label.PNG\nClass1/Test/2.PNG\n"),
+        ("mvtec-3d", b"bagel/train/good/rgb/0.png\nbagel/test/hole/rgb/0.png\nbagel/test/hole/gt/0.png\n"),
+        ("mvtec-ad-2", b"can/train/good/0.png\ncan/test_public/bad/0.png\ncan/test_private/0.png\n"),
+    ];
+    for (name, content) in published {
+        seed("layout", name, content);
+    }
+    // The content of a file ends at its line.
+    let real = b"realiad_jsons/nut.json={\"meta\": {\"normal_class\": \"OK\"}, \"train\": [{\"anomaly_class\": \"OK\", \"image_path\": \"OK/S1/0.jpg\", \"mask_path\": null}]}\nrealiad_256/nut/OK/S1/0.jpg\n";
+    seed("layout", "real-iad", real);
     seeds
 }

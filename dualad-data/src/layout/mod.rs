@@ -1,13 +1,26 @@
 //! The layouts of datasets on disk. The readers only list folders: [`crate::Check`] reads the files.
 
+mod apart;
+mod coco;
+mod dagm;
+mod divide;
+mod files;
 mod folder;
+mod kolektor;
+mod labelme;
 mod left_out;
 mod listing;
 mod masks;
 mod mvtec;
+mod mvtec_3d;
+mod mvtec_ad2;
 mod names;
+mod readers;
+mod real_iad;
 mod recognize;
+mod run_lengths;
 mod table_path;
+mod tabular;
 mod visa;
 
 use std::path::Path;
@@ -38,25 +51,53 @@ pub enum Layout {
     /// A plain folder: normal images in the root, its `train`, `train/good` or `good`. Test images are optional: they lie in
     /// `test/good` and `test/<type>`, and their masks in `ground_truth`, as in MVTec AD.
     Folder,
+    /// A table of images, CSV (`csv`, `tsv`) or JSON lines (`jsonl`, `ndjson`), in the root, or the root itself. Its columns
+    /// are `path`, `label` (`normal` or a defect type), and optionally `category`, `split` (`train`, `val`, `test`) and `mask`;
+    /// anomalib's names of columns count, too. Paths are relative to the table. Every mask value except 0 marks a defect.
+    Table,
+    /// COCO annotations as CVAT, Roboflow and Label Studio write them: polygons, run lengths or boxes. The file lies in the
+    /// root, in `annotations`, or in folders `train`, `valid` and `test`; or it is the root itself. An image without
+    /// annotations is normal.
+    Coco,
+    /// LabelMe annotations: `<stem>.json` beside the image. An image without that file is normal.
+    LabelMe,
+    /// KolektorSDD (`kos01/Part0.jpg`, `Part0_label.bmp`) and KolektorSDD2 (`train` and `test` with `10000.png`,
+    /// `10000_GT.png`). An image is anomalous if its mask marks a pixel, so opening decodes the masks.
+    Kolektor,
+    /// DAGM 2007: `<class>/Train` and `<class>/Test`, with masks in their `Label`. An image without a mask is normal.
+    Dagm,
+    /// MVTec AD 2: `<category>/train/good`, `test_public/good`, `test_public/bad` and `test_public/ground_truth/bad`. The
+    /// images of `validation`, `test_private` and `test_private_mixed` are noted, and not used.
+    MvtecAd2,
+    /// The color images of MVTec 3D-AD: `<category>/train/good/rgb`, `test/<type>/rgb` and `test/<type>/gt`.
+    Mvtec3d,
+    /// Real-IAD: `realiad_jsons/<category>.json` lists the images of `realiad_1024/<category>` (or of another size).
+    /// [`Sample::object`](crate::Sample::object) names the object that an image is a view of.
+    RealIad,
 }
 
 impl Layout {
     /// Detects the layout of a folder by the first of these rules that applies:
     ///
     /// 1. The folder has `split_csv/1cls.csv`: [`Layout::Visa`].
-    /// 2. Subfolders have images in `train/good`: [`Layout::Mvtec`]. These subfolders are categories, and so are other
+    /// 2. The folder has the names of a published dataset: [`Layout::RealIad`], [`Layout::MvtecAd2`], [`Layout::Mvtec3d`],
+    ///    [`Layout::Kolektor`], [`Layout::Dagm`].
+    /// 3. The root is a file, or neither it nor a subfolder has images in `train/good`: a table with the columns `path` and
+    ///    `label` ([`Layout::Table`]), then COCO's files ([`Layout::Coco`]), then `<stem>.json` beside an image
+    ///    ([`Layout::LabelMe`]); these also in subfolders.
+    /// 4. Subfolders have images in `train/good`: [`Layout::Mvtec`]. These subfolders are categories, and so are other
     ///    subfolders with images in `train` or `test`.
-    /// 3. The folder has images in `train/good`: [`Layout::Mvtec`] with one category.
-    /// 4. The folder, its `train` or its `good` has images: [`Layout::Folder`].
-    /// 5. Subfolders, or else the folder, have images in `train` or `test`, but none in `train/good`: [`Layout::Mvtec`]
+    /// 5. The folder has images in `train/good`: [`Layout::Mvtec`] with one category.
+    /// 6. The folder, its `train` or its `good` has images: [`Layout::Folder`].
+    /// 7. Subfolders, or else the folder, have images in `train` or `test`, but none in `train/good`: [`Layout::Mvtec`]
     ///    without training images.
-    /// 6. A subfolder, or else the folder, has an empty `train/good`: [`Layout::Mvtec`].
+    /// 8. A subfolder, or else the folder, has an empty `train/good`: [`Layout::Mvtec`].
     ///
     /// Empty `train` and `test` folders are ignored.
     ///
     /// # Errors
-    /// [`Error::Layout`] if no rule applies, if both the folder and its subfolders are categories by rules 2 and 3 or by rule
-    /// 5, and if several folders of rule 4 have images. [`Error::Io`] if a folder cannot be listed.
+    /// [`Error::Layout`] if no rule applies, if both the folder and its subfolders are categories by rules 4 and 5 or by rule
+    /// 7, and if several folders of rule 6 have images. [`Error::Io`] if a folder cannot be listed.
     ///
     /// ```no_run
     /// use dualad_data::Layout;
@@ -66,9 +107,18 @@ impl Layout {
     /// ```
     pub fn detect(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
+        if root.is_file() {
+            return readers::of_file(root);
+        }
         let entries = listing::list(root)?;
         if root.join(visa::TABLE).is_file() {
             return Ok(Self::Visa);
+        }
+        if let Some(layout) = readers::published(root, &entries) {
+            return Ok(layout);
+        }
+        if let Some(layout) = readers::annotated(root, &entries)? {
+            return Ok(layout);
         }
         match recognize::folder(root, &entries, recognize::plain(root)?)? {
             FolderKind::Category | FolderKind::Categories(_) => Ok(Self::Mvtec),
@@ -108,6 +158,14 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Fi
         Layout::Mvtec => mvtec::read(root, &mut findings)?,
         Layout::Visa => visa::read(root, &mut findings)?,
         Layout::Folder => folder::read(root, &mut findings)?,
+        Layout::Table => tabular::read(root, &mut findings)?,
+        Layout::Coco => coco::read(root, &mut findings)?,
+        Layout::LabelMe => labelme::read(root, &mut findings)?,
+        Layout::Kolektor => kolektor::read(root, &mut findings)?,
+        Layout::Dagm => dagm::read(root, &mut findings)?,
+        Layout::MvtecAd2 => mvtec_ad2::read(root, &mut findings)?,
+        Layout::Mvtec3d => mvtec_3d::read(root, &mut findings)?,
+        Layout::RealIad => real_iad::read(root, &mut findings)?,
     };
     if categories.is_empty() {
         let reason = format!("as {layout:?}, it has no categories; check the path, or open it as another layout");

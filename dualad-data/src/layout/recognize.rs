@@ -96,6 +96,12 @@ pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)
     }
 }
 
+/// Returns whether a folder is a category with images in `train/good`, or has such categories in it.
+pub(super) fn is_complete(root: &Path, listing: &Listing) -> bool {
+    let is = |folder: &Path| evidence(folder).is_ok_and(|found| found == Evidence::Complete);
+    is(root) || listing.folders.iter().any(|folder| is(&folder.path))
+}
+
 /// Returns the folders that may hold the normal images of a plain folder, with their numbers of images.
 pub(crate) fn plain(root: &Path) -> Result<Vec<(PathBuf, usize)>> {
     let mut found = Vec::new();

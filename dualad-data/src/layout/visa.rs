@@ -7,6 +7,7 @@ use super::left_out::LeftOut;
 use super::listing::list_if_there;
 use super::masks::Masks;
 use super::table_path::path_within;
+use super::tabular::csv_error;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
@@ -22,17 +23,7 @@ const MAX_TABLE_BYTES: u64 = 64 << 20;
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = root.join(TABLE);
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
-    let of_csv = |error: csv::Error| {
-        let line = error.position().map_or(1, csv::Position::line);
-        match error.into_kind() {
-            csv::ErrorKind::Io(error) => Error::Io { action: "read", path: table.clone(), error },
-            csv::ErrorKind::Utf8 { .. } => at(line, "it is not UTF-8; save the table as UTF-8".into()),
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                at(line, format!("{len} fields, but the first line names {expected_len}; write one value per column"))
-            }
-            _ => at(line, "it is not a table of comma-separated values".into()),
-        }
-    };
+    let of_csv = |error| csv_error(&table, error);
     // Opening a pipe or reading a device may never end.
     let metadata =
         std::fs::metadata(&table).map_err(|error| Error::Io { action: "read", path: table.clone(), error })?;

@@ -1,0 +1,60 @@
+//! DAGM 2007 (Wieler and Hahn): `Class1/Train`, `Class1/Test`, and a mask in their `Label` for each defective image.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::apart::{ANOMALOUS_TRAINING, categories, child, note_apart};
+use super::listing::{Listing, display_name, list, list_if_there, stem};
+use crate::error::Result;
+use crate::finding::{Finding, FindingKind};
+use crate::image::MaskRule;
+use crate::sample::{Category, Label, Sample, Split};
+
+const MASKS: &str = "Label";
+
+fn is_class(folder: &Path) -> bool {
+    let has_masks = |part: &str| child(folder, part).is_some_and(|part| child(&part, MASKS).is_some());
+    has_masks("Train") || has_masks("Test")
+}
+
+/// Returns whether a folder has classes of DAGM, or is one.
+pub(super) fn is_here(root: &Path, listing: &Listing) -> bool {
+    !categories(root, listing, is_class).is_empty()
+}
+
+/// Reads the classes.
+pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
+    categories(root, &list(root)?, is_class).iter().map(|folder| class(folder, findings)).collect()
+}
+
+fn class(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
+    let name = display_name(folder);
+    let mut samples = Vec::new();
+    for (part, split) in [("Train", Split::Train), ("Test", Split::Test)] {
+        let Some(part) = child(folder, part) else { continue };
+        let masks = child(&part, MASKS).map_or_else(|| Ok(Listing::default()), |masks| list_if_there(&masks))?.images;
+        let mut masks: BTreeMap<String, _> = masks
+            .into_iter()
+            .map(|path| (stem(&path).to_string_lossy().to_ascii_lowercase().replace("_label", ""), path))
+            .collect();
+        let mut apart = 0;
+        for path in list(&part)?.images {
+            let mask = masks.remove(&stem(&path).to_string_lossy().to_ascii_lowercase());
+            if split == Split::Train && mask.is_some() {
+                apart += 1;
+                continue;
+            }
+            let label = if mask.is_some() { Label::Anomalous("defect".into()) } else { Label::Normal };
+            let mut sample = Sample::new(path, &name, split, label);
+            sample.mask_rule = MaskRule::NonZero;
+            sample.masks.extend(mask);
+            samples.push(sample);
+        }
+        note_apart(&name, &part, apart, ANOMALOUS_TRAINING, findings);
+        for mask in masks.into_values() {
+            let what = format!("this mask is not used: {} has no image of its name", part.display());
+            findings.push(Finding::new(FindingKind::UnpairedMask, &name, &mask, what));
+        }
+    }
+    Ok(Category { name, folder: folder.into(), samples })
+}

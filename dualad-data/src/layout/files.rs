@@ -1,0 +1,87 @@
+//! Files of annotations, and the images below a folder.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+use super::listing::list;
+use crate::error::{Error, Result};
+use crate::image::{Limits, decode};
+
+/// The largest file of annotations in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// The depth to which folders are searched for images.
+const DEPTH: usize = 4;
+
+/// Reads a file of annotations, without the byte order mark that some editors put at its start.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = decode::read(path, &Limits::default().with_file_bytes(MAX_BYTES))?;
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    Ok(bytes)
+}
+
+/// Reads a JSON file.
+pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    serde_json::from_slice(&bytes(path)?).map_err(|error| json_error(path, error.line() as u64, &error))
+}
+
+/// Describes invalid JSON in a line.
+pub(super) fn json_error(path: &Path, line: u64, error: &serde_json::Error) -> Error {
+    let what = if error.is_data() { "does not have the expected content" } else { "is not complete and valid JSON" };
+    Error::Table { path: path.into(), line: line.max(1), reason: format!("it {what}: {error}") }
+}
+
+/// Returns the folder of a file or folder.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Returns whether a file has one of these extensions, in upper or lower case.
+pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let found = path.extension().and_then(OsStr::to_str);
+    found.is_some_and(|found| extensions.iter().any(|known| found.eq_ignore_ascii_case(known)))
+}
+
+/// Returns the files directly in a folder that have one of these extensions, sorted by name. A folder that does not exist has
+/// none.
+pub(super) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let io = |error| Error::Io { action: "list", path: folder.into(), error };
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && has_extension(&path, extensions) && path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+    Ok(found)
+}
+
+/// Returns the images in a folder and its subfolders, folder by folder. A folder that links reach again is listed once.
+pub(super) fn images_below(root: &Path) -> Result<Vec<PathBuf>> {
+    fn add(folder: &Path, depth: usize, seen: &mut HashSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<()> {
+        if !folder.canonicalize().is_ok_and(|real| seen.insert(real)) {
+            return Ok(());
+        }
+        let listing = list(folder)?;
+        found.extend(listing.images);
+        if depth > 0 {
+            for inner in &listing.folders {
+                add(&inner.path, depth - 1, seen, found)?;
+            }
+        }
+        Ok(())
+    }
+    let mut found = Vec::new();
+    add(root, DEPTH, &mut HashSet::new(), &mut found)?;
+    Ok(found)
+}

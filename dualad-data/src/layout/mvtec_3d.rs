@@ -1,0 +1,49 @@
+//! The color images of MVTec 3D-AD (Bergmann et al., VISAPP 2022): `train/good/rgb`, `test/<type>/rgb`, `test/<type>/gt`.
+
+use std::path::Path;
+
+use super::apart::{VALIDATION, categories, note_apart};
+use super::listing::{Listing, display_name, list, list_if_there};
+use super::masks::Masks;
+use super::names::GOOD;
+use crate::error::Result;
+use crate::finding::Finding;
+use crate::image::MaskRule;
+use crate::sample::{Category, Label, Sample, Split};
+
+const COLOR: &str = "rgb";
+
+fn is_category(folder: &Path) -> bool {
+    list_if_there(&folder.join("train").join(GOOD).join(COLOR)).is_ok_and(|listing| !listing.images.is_empty())
+}
+
+/// Returns whether a folder has categories of this dataset, or is one.
+pub(super) fn is_here(root: &Path, listing: &Listing) -> bool {
+    !categories(root, listing, is_category).is_empty()
+}
+
+/// Reads the categories.
+pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
+    categories(root, &list(root)?, is_category).iter().map(|folder| category(folder, findings)).collect()
+}
+
+fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
+    let name = display_name(folder);
+    let train = list(&folder.join("train").join(GOOD).join(COLOR))?.images.into_iter();
+    let mut samples: Vec<Sample> = train.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
+    for kind in list_if_there(&folder.join("test"))?.folders {
+        let kind_name = kind.name.to_string_lossy();
+        let label = if kind.name == GOOD { Label::Normal } else { Label::Anomalous(kind_name.to_string()) };
+        let mut masks = Masks::new(list_if_there(&kind.path.join("gt"))?);
+        for path in list_if_there(&kind.path.join(COLOR))?.images {
+            let mut sample = Sample::new(path, &name, Split::Test, label.clone());
+            masks.pair(&mut sample, findings)?;
+            sample.mask_rule = MaskRule::NonZero;
+            samples.push(sample);
+        }
+        masks.report_unpaired(&name, &format!("test/{kind_name}/{COLOR}"), findings);
+    }
+    let validation = folder.join("validation").join(GOOD).join(COLOR);
+    note_apart(&name, &validation, list_if_there(&validation)?.images.len(), VALIDATION, findings);
+    Ok(Category { name, folder: folder.into(), samples })
+}

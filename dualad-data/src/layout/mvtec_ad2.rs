@@ -1,0 +1,59 @@
+//! MVTec AD 2 (Heckler-Kram et al., 2025): a public test set with masks, and private ones without.
+
+use std::path::{Path, PathBuf};
+
+use super::apart::{VALIDATION, categories, note_apart};
+use super::listing::{Listing, display_name, list, list_if_there};
+use super::masks::Masks;
+use super::names::GOOD;
+use crate::error::Result;
+use crate::finding::Finding;
+use crate::sample::{Category, Label, Sample, Split};
+
+/// The test set with labels and masks.
+const PUBLIC: &str = "test_public";
+/// The test sets whose labels only the evaluation server knows.
+const PRIVATE: [&str; 2] = ["test_private", "test_private_mixed"];
+const BAD: &str = "bad";
+const TRUTH: &str = "ground_truth";
+
+fn is_category(folder: &Path) -> bool {
+    let has_test = std::iter::once(&PUBLIC).chain(&PRIVATE).any(|name| folder.join(name).is_dir());
+    has_test && folder.join("train").join(GOOD).is_dir()
+}
+
+/// Returns whether a folder has categories of this dataset, or is one.
+pub(super) fn is_here(root: &Path, listing: &Listing) -> bool {
+    !categories(root, listing, is_category).is_empty()
+}
+
+/// Reads the categories.
+pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
+    categories(root, &list(root)?, is_category).iter().map(|folder| category(folder, findings)).collect()
+}
+
+fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
+    let name = display_name(folder);
+    let images = |part: &Path| list_if_there(&folder.join(part)).map(|listing| listing.images);
+    let normal = |paths: Vec<PathBuf>, split| {
+        let sample = |path| Sample::new(path, &name, split, Label::Normal);
+        paths.into_iter().map(sample).collect::<Vec<Sample>>()
+    };
+    let mut samples = normal(images(&Path::new("train").join(GOOD))?, Split::Train);
+    let public = Path::new(PUBLIC);
+    let mut masks = Masks::new(list_if_there(&folder.join(PUBLIC).join(TRUTH).join(BAD))?);
+    for path in images(&public.join(BAD))? {
+        let mut sample = Sample::new(path, &name, Split::Test, Label::Anomalous(BAD.into()));
+        masks.pair(&mut sample, findings)?;
+        samples.push(sample);
+    }
+    masks.report_unpaired(&name, &format!("{PUBLIC}/{BAD}"), findings);
+    samples.extend(normal(images(&public.join(GOOD))?, Split::Test));
+    let validation = Path::new("validation").join(GOOD);
+    note_apart(&name, &folder.join(&validation), images(&validation)?.len(), VALIDATION, findings);
+    for private in PRIVATE {
+        let why = "only the evaluation server of the dataset knows their labels";
+        note_apart(&name, &folder.join(private), images(Path::new(private))?.len(), why, findings);
+    }
+    Ok(Category { name, folder: folder.into(), samples })
+}

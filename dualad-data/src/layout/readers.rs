@@ -1,0 +1,58 @@
+//! The readers of annotations and tables: which of them reads a dataset.
+
+use std::path::Path;
+
+use super::listing::Listing;
+use super::{Layout, coco, dagm, kolektor, labelme, mvtec_3d, mvtec_ad2, real_iad, recognize, tabular};
+use crate::error::{Error, Result};
+
+/// Returns the layout of a file: a table, or annotations.
+pub(super) fn of_file(path: &Path) -> Result<Layout> {
+    if tabular::is_table(path) {
+        return Ok(Layout::Table);
+    }
+    if coco::is_coco(path) {
+        return Ok(Layout::Coco);
+    }
+    let reason =
+        "it is a file, but no table (csv, tsv, jsonl, ndjson) and no COCO annotations (json); name the folder of the \
+                  dataset"
+            .into();
+    Err(Error::Layout { path: path.into(), reason })
+}
+
+/// Returns the layout of a folder with a table or annotations. Files beside folders of categories do not count.
+pub(super) fn annotated(root: &Path, listing: &Listing) -> Result<Option<Layout>> {
+    if recognize::is_complete(root, listing) {
+        return Ok(None);
+    }
+    if !tabular::tables(root)?.is_empty() {
+        return Ok(Some(Layout::Table));
+    }
+    let inner = || listing.folders.iter().map(|folder| folder.path.as_path());
+    for folder in std::iter::once(root).chain(inner()) {
+        // A folder that cannot be listed is reported by the reader.
+        if coco::files(folder).is_ok_and(|files| !files.is_empty()) {
+            return Ok(Some(Layout::Coco));
+        }
+    }
+    for folder in std::iter::once(root).chain(inner()) {
+        if labelme::is_here(folder).unwrap_or(false) {
+            return Ok(Some(Layout::LabelMe));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the layout of a published dataset that has folders or files of its own.
+pub(super) fn published(root: &Path, listing: &Listing) -> Option<Layout> {
+    type Detect = fn(&Path, &Listing) -> bool;
+    let known: [(Detect, Layout); 5] = [
+        (real_iad::is_here, Layout::RealIad),
+        (mvtec_ad2::is_here, Layout::MvtecAd2),
+        (mvtec_3d::is_here, Layout::Mvtec3d),
+        (kolektor::is_here, Layout::Kolektor),
+        (dagm::is_here, Layout::Dagm),
+    ];
+    known.into_iter().find(|(is_here, _)| is_here(root, listing)).map(|(_, layout)| layout)
+}

@@ -1,0 +1,105 @@
+//! Real-IAD (Wang et al., CVPR 2024): a JSON file for each category lists the images, five views of each object.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::apart::{ANOMALOUS_TRAINING, note_apart};
+use super::files::{files_with, json};
+use super::listing::{Listing, display_name, list};
+use super::table_path::path_within;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, FindingKind};
+use crate::image::MaskRule;
+use crate::sample::{Category, Label, Sample, Split};
+
+/// The folders of the images at each size, the preferred one first.
+const IMAGES: [&str; 4] = ["realiad_1024", "realiad_512", "realiad_256", "realiad_raw"];
+/// The start of the names of folders with JSON files. The name alone is the standard split.
+const SPLITS: &str = "realiad_jsons";
+
+#[derive(Deserialize)]
+struct File {
+    meta: Meta,
+    #[serde(default)]
+    train: Vec<Entry>,
+    #[serde(default)]
+    test: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    normal_class: String,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    anomaly_class: String,
+    image_path: String,
+    mask_path: Option<String>,
+}
+
+/// Returns whether a folder has the images and the JSON files of Real-IAD.
+pub(super) fn is_here(root: &Path, listing: &Listing) -> bool {
+    IMAGES.iter().any(|name| root.join(name).is_dir()) && splits(listing).is_ok_and(|splits| splits.is_some())
+}
+
+/// Returns the folder of JSON files: of the standard split if it is there, or else the first.
+fn splits(listing: &Listing) -> Result<Option<PathBuf>> {
+    let outer = listing.folders.iter().filter(|folder| folder.name.to_string_lossy().starts_with(SPLITS));
+    for folder in outer {
+        // The archive has a folder for each split in this folder.
+        let inner = list(&folder.path)?.folders.into_iter().map(|inner| inner.path);
+        for place in std::iter::once(folder.path.clone()).chain(inner) {
+            if !files_with(&place, &["json"])?.is_empty() {
+                return Ok(Some(place));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Reads the categories: one for each JSON file whose images are there.
+pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
+    let sizes: Vec<&str> = IMAGES.into_iter().filter(|name| root.join(name).is_dir()).collect();
+    let (Some(splits), [size, others @ ..]) = (splits(&list(root)?)?, &sizes[..]) else { return Ok(Vec::new()) };
+    let images = root.join(size);
+    if !others.is_empty() {
+        let what = format!("the images of {size} are read, not those of {}", others.join(", "));
+        findings.push(Finding::new(FindingKind::Choice, "", root, what));
+    }
+    let files = files_with(&splits, &["json"])?.into_iter();
+    let known = files.filter_map(|file| Some((images.join(file.file_stem()?), file)));
+    known.filter(|(folder, _)| folder.is_dir()).map(|(folder, file)| category(&folder, &file, findings)).collect()
+}
+
+fn category(folder: &Path, file: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
+    let name = display_name(folder);
+    let File { meta, train, test } = json(file)?;
+    let within = |value: &str| {
+        path_within(folder, value)
+            .map_err(|reason| Error::Annotations { path: file.into(), reason: format!("a path {reason}") })
+    };
+    let (mut samples, mut apart) = (Vec::with_capacity(train.len() + test.len()), 0);
+    for (split, entries) in [(Split::Train, train), (Split::Test, test)] {
+        for entry in entries {
+            let is_normal = entry.anomaly_class == meta.normal_class;
+            if split == Split::Train && !is_normal {
+                apart += 1;
+                continue;
+            }
+            let label = if is_normal { Label::Normal } else { Label::Anomalous(entry.anomaly_class) };
+            let mut sample = Sample::new(within(&entry.image_path)?, &name, split, label);
+            sample.mask_rule = MaskRule::NonZero;
+            if let Some(mask) = entry.mask_path.filter(|mask| !is_normal && !mask.is_empty()) {
+                sample.masks.push(within(&mask)?);
+            }
+            let object = sample.path.parent().and_then(|parent| parent.strip_prefix(folder).ok());
+            sample.object = object.map(|object| object.to_string_lossy().replace('\\', "/"));
+            samples.push(sample);
+        }
+    }
+    note_apart(&name, folder, apart, ANOMALOUS_TRAINING, findings);
+    samples.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
+    Ok(Category { name, folder: folder.into(), samples })
+}

@@ -1,0 +1,244 @@
+//! A table of images: CSV or JSON lines.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::divide::{divide, is_normal, split};
+use super::files::{bytes, files_with, has_extension, json_error, parent};
+use super::listing::display_name;
+use super::table_path::path_within;
+use crate::error::{Error, Result};
+use crate::finding::{Finding, FindingKind};
+use crate::image::MaskRule;
+use crate::sample::{Category, Label, Sample, Split};
+
+/// The extensions of tables with separators, and of tables with a JSON object in each line.
+const CSV: [&str; 2] = ["csv", "tsv"];
+const LINES: [&str; 2] = ["jsonl", "ndjson"];
+
+/// The names of each column. The first is the one that messages use.
+const COLUMNS: [&[&str]; 6] = [
+    &["path", "image_path", "image", "file", "file_name", "filename"],
+    &["category", "object", "product"],
+    &["label", "defect_type"],
+    &["label_index"],
+    &["split"],
+    &["mask", "mask_path"],
+];
+const PATH: usize = 0;
+const CATEGORY: usize = 1;
+const LABEL: usize = 2;
+const LABEL_INDEX: usize = 3;
+const SPLIT: usize = 4;
+const MASK: usize = 5;
+
+/// A row of a table. A value that is missing is empty.
+struct Row {
+    line: u64,
+    values: [String; COLUMNS.len()],
+}
+
+/// Returns whether a file is named like a table.
+pub(super) fn is_table(path: &Path) -> bool {
+    has_extension(path, &CSV) || has_extension(path, &LINES)
+}
+
+/// Returns the tables directly in a folder: the files whose columns name images and their labels.
+pub(super) fn tables(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = files_with(folder, &[&CSV[..], &LINES[..]].concat())?;
+    found.retain(|path| names_images(path));
+    Ok(found)
+}
+
+/// Returns whether the first line of a table has the columns of images and labels.
+fn names_images(path: &Path) -> bool {
+    const HEAD: u64 = 1 << 16;
+    let mut head = Vec::new();
+    let Ok(()) = std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head).map(drop)) else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&head);
+    let Some(first) = head.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty()) else {
+        return false;
+    };
+    let names: Vec<String> = if has_extension(path, &CSV) {
+        let names = first.split(delimiter(first.as_bytes()) as char);
+        names.map(|name| name.trim().trim_matches('"').to_string()).collect()
+    } else {
+        serde_json::from_str::<Map<String, Value>>(first).map_or(Vec::new(), |object| object.keys().cloned().collect())
+    };
+    let has = |column: usize| names.iter().any(|name| is(column, name));
+    has(PATH) && (has(LABEL) || has(LABEL_INDEX))
+}
+
+fn is(column: usize, name: &str) -> bool {
+    COLUMNS[column].iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Returns the separator of a line: the most frequent one.
+fn delimiter(text: &[u8]) -> u8 {
+    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let count = |separator: u8| line.iter().filter(|&&byte| byte == separator).count();
+    // Of equal counts, the last counts.
+    [b'\t', b';', b','].into_iter().max_by_key(|&separator| count(separator)).unwrap_or(b',')
+}
+
+/// Reads the categories of a table, or of the only table in a folder.
+pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
+    let table = if root.is_file() { root.to_path_buf() } else { only(root)? };
+    let folder = parent(&table);
+    let rows = if has_extension(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
+    let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
+    let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
+    let (mut lines, unnamed) = (BTreeMap::<PathBuf, u64>::new(), display_name(folder));
+    let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
+    for Row { line, values } in rows {
+        let path_of = |column: usize, value: &str| {
+            // Tools write the whole path of a file, too.
+            let value = Path::new(value).strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(value);
+            path_within(folder, value).map_err(|reason| at(line, format!("column {} {reason}", COLUMNS[column][0])))
+        };
+        let path = path_of(PATH, &values[PATH])?;
+        let category = if values[CATEGORY].is_empty() { unnamed.clone() } else { values[CATEGORY].clone() };
+        path_within(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
+        let label = label(&values).map_err(|reason| at(line, reason))?;
+        let use_of = match values[SPLIT].as_str() {
+            "" if divided => {
+                return Err(at(
+                    line,
+                    "column split is empty; write train or test, or leave it empty in all rows".into(),
+                ));
+            }
+            // anomalib names normal test images so.
+            "" => values[LABEL].eq_ignore_ascii_case("normal_test").then_some(Split::Test),
+            name => Some(
+                split(name).ok_or_else(|| at(line, format!("column split is \"{name}\"; write train, val or test")))?,
+            ),
+        };
+        let mut sample = Sample::new(path, &category, Split::Train, label);
+        if let Some(first) = lines.insert(sample.path.clone(), line) {
+            let what = format!("{} names it in line {first} and in line {line}; the first counts", table.display());
+            findings.push(Finding::new(FindingKind::Duplicate, &category, &sample.path, what));
+            lines.insert(sample.path.clone(), first);
+            continue;
+        }
+        sample.mask_rule = MaskRule::NonZero;
+        if sample.label.is_anomalous() && !values[MASK].is_empty() {
+            sample.masks.push(path_of(MASK, &values[MASK])?);
+        }
+        categories.entry(category).or_default().push((use_of, sample));
+    }
+    Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
+}
+
+/// Returns the only table in a folder.
+fn only(folder: &Path) -> Result<PathBuf> {
+    let found = tables(folder)?;
+    let reason = if found.is_empty() {
+        "no table in it (csv, tsv, jsonl, ndjson) has the columns path and label".to_string()
+    } else {
+        let names: Vec<String> = found.iter().take(5).map(|path| path.display().to_string()).collect();
+        format!("{} tables in it name images ({}); open one of them by its path", found.len(), names.join(", "))
+    };
+    <[PathBuf; 1]>::try_from(found).map(|[table]| table).map_err(|_| Error::Layout { path: folder.into(), reason })
+}
+
+/// Returns the label of a row.
+fn label(values: &[String; COLUMNS.len()]) -> Result<Label, String> {
+    const ANOMALOUS: &str = "anomaly";
+    let text = values[LABEL].as_str();
+    let by_index = match values[LABEL_INDEX].as_str() {
+        "" => None,
+        "0" | "0.0" => Some(false),
+        "1" | "1.0" => Some(true),
+        other => return Err(format!("column label_index is \"{other}\"; write 0 for normal, 1 for anomalous")),
+    };
+    let by_text = match text.to_ascii_lowercase().as_str() {
+        "" => None,
+        "normal_test" | "0" | "false" => Some(Label::Normal),
+        name if is_normal(name) => Some(Label::Normal),
+        "1" | "true" => Some(Label::Anomalous(ANOMALOUS.into())),
+        _ => Some(Label::Anomalous(text.into())),
+    };
+    match (by_text, by_index) {
+        (Some(label), Some(index)) if label.is_anomalous() != index => {
+            Err(format!("column label is \"{text}\", but column label_index is {}; correct one", u8::from(index)))
+        }
+        (Some(label), _) => Ok(label),
+        (None, Some(index)) => Ok(if index { Label::Anomalous(ANOMALOUS.into()) } else { Label::Normal }),
+        (None, None) => Err("column label is empty; write normal or the type of the defect".into()),
+    }
+}
+
+/// Reads a table with separators.
+fn csv(table: &Path) -> Result<Vec<Row>> {
+    let text = bytes(table)?;
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).delimiter(delimiter(&text)).from_reader(text.as_slice());
+    let headers = reader.headers().map_err(|error| csv_error(table, error))?.clone();
+    let columns: [Option<usize>; COLUMNS.len()] =
+        std::array::from_fn(|column| headers.iter().position(|header| is(column, header)));
+    let has_labels = columns[LABEL].is_some() || columns[LABEL_INDEX].is_some();
+    if columns[PATH].is_none() || !has_labels {
+        let missing = if columns[PATH].is_none() { "path" } else { "label" };
+        let reason = format!(
+            "there is no column \"{missing}\"; the table needs path and label, and may have category, split and mask"
+        );
+        return Err(Error::Table { path: table.into(), line: 1, reason });
+    }
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| csv_error(table, error))?;
+        let value = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default();
+        let line = record.position().map_or(1, csv::Position::line);
+        rows.push(Row { line, values: columns.map(|column| value(column).to_string()) });
+    }
+    Ok(rows)
+}
+
+/// Describes a fault of a table with separators.
+pub(super) fn csv_error(table: &Path, error: csv::Error) -> Error {
+    let line = error.position().map_or(1, csv::Position::line);
+    let reason = match error.into_kind() {
+        csv::ErrorKind::Io(error) => return Error::Io { action: "read", path: table.into(), error },
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8; save the table as UTF-8".into(),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("{len} fields, but the first line names {expected_len}; write one value per column")
+        }
+        _ => "it is not a table of comma-separated values".into(),
+    };
+    Error::Table { path: table.into(), line, reason }
+}
+
+/// Reads a table with a JSON object in each line.
+fn json_lines(table: &Path) -> Result<Vec<Row>> {
+    let text = bytes(table)?;
+    let mut rows = Vec::new();
+    for (index, text) in text.split(|&byte| byte == b'\n').enumerate() {
+        let line = index as u64 + 1;
+        let text = text.trim_ascii();
+        if text.is_empty() {
+            continue;
+        }
+        let object: Map<String, Value> =
+            serde_json::from_slice(text).map_err(|error| json_error(table, line, &error))?;
+        let mut row = Row { line, values: Default::default() };
+        for (name, value) in object {
+            let Some(column) = (0..COLUMNS.len()).find(|&column| is(column, &name)) else { continue };
+            row.values[column] = match value {
+                Value::Null => continue,
+                Value::String(text) => text.trim().to_string(),
+                Value::Bool(_) | Value::Number(_) => value.to_string(),
+                Value::Array(_) | Value::Object(_) => {
+                    let reason = format!("\"{name}\" is a list or an object; write a text");
+                    return Err(Error::Table { path: table.into(), line, reason });
+                }
+            };
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
