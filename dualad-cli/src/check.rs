@@ -6,7 +6,7 @@ use dualad::data::{Cancel, Dataset, Finding, Label, Sample, Severity, Split};
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
-use crate::data::{DataArgs, MAX_FINDINGS};
+use crate::data::{DataArgs, MAX_FINDINGS, masks_hint};
 use crate::guard::Guard;
 use crate::progress::Bar;
 use crate::signals::cancel_on_signal;
@@ -157,6 +157,9 @@ fn text(outcome: &Outcome, findings: &[Finding]) -> String {
     }
     if let Some(more @ 1..) = findings.len().checked_sub(MAX_FINDINGS) {
         text += &format!("... and {more} more; --json lists all\n");
+    }
+    if let Some(hint) = masks_hint(findings) {
+        text += &format!("{hint}\n");
     }
     if !findings.is_empty() {
         text.push('\n');

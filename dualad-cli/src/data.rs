@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use dualad::data::synthetic::{self, Options};
-use dualad::data::{Cancel, Dataset, FindingKind, Layout};
+use dualad::data::{Cancel, Dataset, Finding, FindingKind, Layout, MaskRule};
 
 use crate::common::{Result, note};
 use crate::progress::Bar;
@@ -43,6 +43,30 @@ pub(crate) enum LayoutName {
     RealIad,
 }
 
+/// The mask values that mark a defect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MasksName {
+    /// Only white: 255, or 65535 in a mask of 16 bits
+    White,
+    /// Every value except 0: also masks of 0 and 1, and of palettes
+    NonZero,
+    /// Every value from the middle on: soft edges, and masks in jpeg
+    Half,
+    /// Opaque pixels of the alpha channel, whatever their color
+    Alpha,
+}
+
+impl From<MasksName> for MaskRule {
+    fn from(name: MasksName) -> Self {
+        match name {
+            MasksName::White => Self::White,
+            MasksName::NonZero => Self::NonZero,
+            MasksName::Half => Self::Half,
+            MasksName::Alpha => Self::Alpha,
+        }
+    }
+}
+
 /// The flags for a dataset.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DataArgs {
@@ -52,6 +76,9 @@ pub(crate) struct DataArgs {
     /// Categories to use, with commas between them [default: all]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     categories: Vec<String>,
+    /// Mask values that mark a defect [default: white; non-zero for VisA, and for several masks of one image]
+    #[arg(long, value_enum, value_name = "RULE")]
+    masks: Option<MasksName>,
 }
 
 impl DataArgs {
@@ -70,6 +97,10 @@ impl DataArgs {
             LayoutName::MvtecAd2 => Dataset::open_as(Layout::MvtecAd2, root)?,
             LayoutName::Mvtec3d => Dataset::open_as(Layout::Mvtec3d, root)?,
             LayoutName::RealIad => Dataset::open_as(Layout::RealIad, root)?,
+        };
+        let dataset = match self.masks {
+            Some(masks) => dataset.mask_rule(masks.into()),
+            None => dataset,
         };
         Ok(if self.categories.is_empty() { dataset } else { dataset.select(&self.categories)? })
     }
@@ -99,7 +130,19 @@ pub(crate) fn check(dataset: &Dataset, purpose: Purpose, cancel: &Cancel) -> Res
     if let Some(more @ 1..) = report.findings.len().checked_sub(MAX_FINDINGS) {
         note(&format!("... and {more} more like these"));
     }
+    if let Some(hint) = masks_hint(&report.findings) {
+        note(hint);
+    }
     Ok(())
+}
+
+/// Returns the flag that reads masks by another rule, if a finding asks for one.
+pub(crate) fn masks_hint(findings: &[Finding]) -> Option<&'static str> {
+    let of_values = |finding: &Finding| {
+        matches!(finding.kind, FindingKind::EmptyMask | FindingKind::FullMask | FindingKind::GrayMask)
+    };
+    let hint = "note: --masks chooses the rule by which masks are read: white, non-zero, half or alpha";
+    findings.iter().any(of_values).then_some(hint)
 }
 
 /// Generates a small dataset below `out`, unless it is there. It is the same every time.

@@ -11,6 +11,7 @@ mod support {
 }
 
 use dualad::Detector;
+use dualad::data::image_crate;
 use serde_json::Value;
 use support::parts::write_parts;
 use support::program::program;
@@ -21,6 +22,34 @@ fn run(command: &mut Command, code: i32) -> (String, String) {
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
     (stdout, stderr)
+}
+
+#[test]
+fn check_ends_its_list_after_twenty_findings_and_names_the_flag_for_masks() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_parts(&data, 3);
+    let check = |options: &[&str], code: i32| run(program("check").arg("--data").arg(&data).args(options), code).0;
+    assert!(!check(&[], 0).contains("--masks"));
+
+    // A mask of 0 and 1.
+    let kinds = fs::read_dir(data.join("gear/ground_truth")).unwrap();
+    let kind = kinds.map(|kind| kind.unwrap().path()).min().unwrap();
+    let mask = fs::read_dir(kind).unwrap().next().unwrap().unwrap().path();
+    let mut image = image_crate::open(&mask).unwrap().into_luma8();
+    image.pixels_mut().for_each(|pixel| pixel.0[0] = pixel.0[0].min(1));
+    image.save(&mask).unwrap();
+    let text = check(&[], 0);
+    assert!(text.contains("marks nothing") && text.contains("--masks chooses"), "{text}");
+    let text = check(&["--masks", "non-zero"], 0);
+    assert!(!text.contains("marks nothing") && !text.contains("--masks"), "{text}");
+
+    for index in 0..30 {
+        fs::write(data.join(format!("plate/train/good/{index}.jfif")), "").unwrap();
+    }
+    let text = check(&["--masks", "non-zero"], 1);
+    assert_eq!(text.lines().filter(|line| line.starts_with("fatal: ")).count(), 20, "{text}");
+    assert!(text.contains("... and 10 more; --json lists all") && text.contains("30 fatal"), "{text}");
 }
 
 #[test]

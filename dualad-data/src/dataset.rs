@@ -44,34 +44,25 @@ impl Dataset {
         Self::open_as(Layout::detect(root)?, root)
     }
 
-    /// Opens a folder like [`Self::open`]. If that finds no dataset and the folder contains only folders of images, each of
-    /// these becomes a category.
+    /// Opens a folder like [`Self::open`]. If that finds no layout and the folder contains folders of images, each of these
+    /// becomes a category. Other files and folders in it do not matter, except for images.
     ///
     /// # Errors
-    /// The error of [`Self::open`] for the folder, or for the first of the folders in it that cannot be read.
+    /// The error of [`Self::open`] for the folder, or for the first of the folders in it that cannot be read. [`Error::Layout`]
+    /// if names of folders or files say that some images are defective, and it is unknown which ones are normal.
     pub fn open_products(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
-        let error = match Self::open(root) {
-            Ok(dataset) => return Ok(dataset),
-            Err(error) => error,
-        };
-        let Ok(entries) = std::fs::read_dir(root) else { return Err(error) };
-        let mut products: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        let hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        products.retain(|path| !hidden(path));
-        products.sort();
-        // Images beside the folders would belong to no category.
-        if products.is_empty() || products.iter().any(|path| !path.is_dir()) {
-            return Err(error);
+        if let Some(layout) = layout::detect(root)? {
+            return Self::open_as(layout, root);
         }
         let mut all = Self { root: root.into(), layout: Layout::Folder, categories: Vec::new(), findings: Vec::new() };
-        for product in products {
+        for product in layout::products(root, &mut all.findings)? {
             // An error of one folder is more precise than the error of the whole.
             let Self { categories, findings, .. } = Self::open_as(Layout::Folder, product)?;
             all.categories.extend(categories);
             all.findings.extend(findings);
         }
-        Ok(all)
+        if all.categories.is_empty() { Err(layout::unknown(root)) } else { Ok(all) }
     }
 
     /// Opens a folder of this layout.

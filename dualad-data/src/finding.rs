@@ -38,6 +38,8 @@ pub enum FindingKind {
     MaskSize,
     /// Fatal: a category has no normal training images.
     NoNormalImages,
+    /// Fatal: a normal image to train on has a mask that marks a defect.
+    MarkedNormal,
     /// Warning: an anomalous image has no mask. The pixel metrics of its category and the pooled ones are
     /// undefined.
     MissingMask,
@@ -57,10 +59,12 @@ pub enum FindingKind {
     Contradiction,
     /// Warning: the name of a defect type may stand for normal images, or the label in a table is not one of VisA's.
     UnclearLabel,
-    /// Warning: masks lie among the images and are read as images.
+    /// Warning: masks lie among the images. They are not read as images if their names are those of masks.
     MaskAmongImages,
-    /// Warning: images lie where the layout has none. They are not used.
+    /// Warning: images lie where the layout has none, or are not read because of their names or formats. They are not used.
     LeftOut,
+    /// Warning: the images of 16 bits of a category use a small part of their range, as frames of 12 bits do.
+    NarrowRange,
     /// Note: the files of a dataset leave something open, such as the images to test on. The message tells the choice made.
     Choice,
     /// Note: the images of a category differ in size.
@@ -75,10 +79,12 @@ impl FindingKind {
     /// Returns the severity.
     pub fn severity(self) -> Severity {
         match self {
-            Self::EmptyFile | Self::Unreadable | Self::MaskSize | Self::NoNormalImages => Severity::Fatal,
+            Self::EmptyFile | Self::Unreadable | Self::MaskSize => Severity::Fatal,
+            Self::NoNormalImages | Self::MarkedNormal => Severity::Fatal,
             Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
             Self::EmptyMask | Self::GrayMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
             Self::Contradiction | Self::UnclearLabel | Self::MaskAmongImages => Severity::Warning,
+            Self::NarrowRange => Severity::Warning,
             Self::Choice | Self::MixedSizes | Self::NoNormalTests | Self::RotatedImage => Severity::Note,
         }
     }

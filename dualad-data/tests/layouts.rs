@@ -271,6 +271,8 @@ fn ground_truth_outside_the_layout_is_a_finding() {
     let tree = Tree::new();
     touch(&tree, &["c/train/good/0.png", "c/test/cut/000.png", "c/ground_truth/000_mask.png", "c/ground_truth/1.png"]);
     touch(&tree, &["c/ground_truth/good/000_mask.png", "c/ground_truth/c/cut/000.png", "c/test/good/0.png"]);
+    // With one type, all masks would be its.
+    touch(&tree, &["c/test/dent/000.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
     let expected = [
         (FindingKind::UnpairedMask, "c/ground_truth"),
@@ -429,9 +431,9 @@ fn the_error_for_a_folder_that_is_not_a_dataset_names_what_is_missing() {
     assert!(matches!(Dataset::open(tree.root().join("gone")), Err(Error::Io { .. })));
 
     // Images in subfolders: the error lists all of them, and calls none of them the normal one.
-    touch(&tree, &["notes/0.png", "broken/1.png", "ok/2.png"]);
+    touch(&tree, &["notes/0.png", "broken/1.png", "fine/2.png"]);
     let message = Dataset::open(tree.root()).unwrap_err().to_string();
-    assert!(message.contains("in broken, notes, ok: move the normal ones to train/good"), "{message}");
+    assert!(message.contains("in broken, fine, notes: move the normal ones to train/good"), "{message}");
     assert!(message.contains("test/<type"), "{message}");
     touch(&tree, &["candle/Data/Images/Normal/0.JPG"]);
     assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("1cls.csv"));

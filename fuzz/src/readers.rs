@@ -139,7 +139,7 @@ pub fn layout(data: &[u8]) {
         }
         let _ = std::fs::write(path, content.replace('|', "\n"));
     }
-    if let Ok(dataset) = Dataset::open(folder.path()) {
+    if let Ok(dataset) = Dataset::open_products(folder.path()) {
         let _ = dataset.check().threads(1).run();
     }
 }

@@ -97,6 +97,9 @@ pub fn seeds() -> Vec<Seed> {
         b"gear/train/good/0.png\ngear/test/good/0.png\ngear/test/dent/0.png\ngear/ground_truth/dent/0_mask.png\n",
     );
     seed("layout", "folder", b"train/0.png\ntrain/1.jpg\ntest/good/2.png\n");
+    seed("layout", "anomalib", b"good/0.png\nNG/crack/1.jpg\nmask/crack/1_GT.png\nThumbs.db\n@eaDir/0.png\n");
+    seed("layout", "btad", b"01/Train/ok/0.bmp\n01/test/ko/1.jfif\n01/ground_truth/ko/1.png\n01/test/OK/2\n");
+    seed("layout", "products", b"gear/0.png\ngear/0_label.bmp\nplate/ng_1.png\nplate/2.heic\n");
     seed("layout", "visa", b"split_csv/1cls.csv=object,split,label,image,mask|nut,train,normal,nut/Data/Images/Normal/0.JPG,\nnut/Data/Images/Normal/0.JPG\n");
     let coco = r#"{"images": [{"id": 1, "file_name": "a.bmp", "width": 8, "height": 4}, {"id": 2, "file_name": "x/b.bmp"}],
         "categories": [{"id": 0, "name": "dent"}, {"id": 1, "name": "ok"}], "annotations": [

@@ -4,10 +4,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use super::sample::Inspected;
+use super::sample::{Inspected, NARROW};
 use crate::dataset::Dataset;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Sample, Split};
+use crate::text::shown;
 
 /// The number of image sizes that a finding lists.
 const MAX_SIZES: usize = 5;
@@ -16,8 +17,11 @@ const MAX_SIZES: usize = 5;
 pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Finding>) {
     for category in &dataset.categories {
         if !category.samples.iter().any(|sample| sample.split == Split::Train && !sample.label.is_anomalous()) {
-            let what =
-                format!("category \"{}\" has no normal images to train on; add some or leave it out", category.name);
+            let what = format!(
+                "category \"{}\" has no normal images to train on; add some or leave it out{}",
+                category.name,
+                left_out(dataset, &category.name)
+            );
             findings.push(Finding::new(FindingKind::NoNormalImages, &category.name, &category.folder, what));
         }
         let mut tests = category.samples.iter().filter(|sample| sample.split == Split::Test).peekable();
@@ -28,6 +32,45 @@ pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Findin
             );
             findings.push(Finding::new(FindingKind::NoNormalTests, &category.name, &category.folder, what));
         }
+    }
+}
+
+/// The number of places that [`left_out`] lists.
+const MAX_PLACES: usize = 3;
+
+/// Lists the places of a category whose images are left out: the normal ones may be there.
+fn left_out(dataset: &Dataset, category: &str) -> String {
+    let is_left_out = |finding: &&Finding| finding.kind == FindingKind::LeftOut && finding.category == category;
+    let found: Vec<&Finding> = dataset.findings.iter().filter(is_left_out).collect();
+    let listed = found.iter().take(MAX_PLACES).map(|found| format!("; {}: {}", shown(&found.path), found.message));
+    let rest = found.len().checked_sub(MAX_PLACES).filter(|rest| *rest > 0);
+    listed.chain(rest.map(|rest| format!("; and {rest} more places"))).collect()
+}
+
+/// Reports categories whose images of 16 bits use a small part of their range.
+pub(super) fn narrow_range(
+    dataset: &Dataset,
+    samples: &[Sample],
+    inspected: &[Inspected],
+    findings: &mut Vec<Finding>,
+) {
+    for category in &dataset.categories {
+        let of_category = samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
+        let deep: Vec<(&Sample, u16)> =
+            of_category.filter_map(|(sample, inspected)| Some((sample, inspected.largest?))).collect();
+        let largest = deep.iter().map(|(_, largest)| *largest).fold(0, u16::max);
+        let Some((first, _)) = deep.first().filter(|_| largest > 0 && largest < NARROW) else { continue };
+        let bits = [8, 10, 12].into_iter().find(|bits| largest < 1 << bits).unwrap_or(14);
+        let example = first.path.strip_prefix(&category.folder).unwrap_or(&first.path);
+        let what = format!(
+            "category \"{}\" has {} of 16 bits whose largest value is {largest} of 65535 (such as {}): {bits}-bit frames, which \
+             are nearly black in 8 bits; multiply their values by {}",
+            category.name,
+            if deep.len() == 1 { "1 image".into() } else { format!("{} images", deep.len()) },
+            example.display(),
+            1u32 << (16 - bits)
+        );
+        findings.push(Finding::new(FindingKind::NarrowRange, &category.name, &category.folder, what));
     }
 }
 

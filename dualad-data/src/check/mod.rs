@@ -6,9 +6,12 @@ mod sample;
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use crate::cancel::Cancel;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::finding::Finding;
 use crate::image::Limits;
 use crate::parallel::{Ordered, thread_count};
 use crate::sample::Sample;
@@ -119,6 +122,7 @@ impl<'a> Check<'a> {
 
         let mut findings = self.dataset.findings.clone();
         dataset::without_normal_images(self.dataset, &mut findings);
+        dataset::narrow_range(self.dataset, &samples, &inspected, &mut findings);
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);
         dataset::duplicates(&samples, &inspected, &mut findings);
         findings.extend(inspected.into_iter().flat_map(|inspected| inspected.findings));
@@ -128,6 +132,13 @@ impl<'a> Check<'a> {
 }
 
 impl Dataset {
+    /// Returns the normal training images whose masks mark a defect, as findings. Only images with a mask are read, so this is
+    /// fast for most datasets. [`Dataset::check`] includes these findings.
+    pub fn marked_normal_images(&self, limits: &Limits) -> Vec<Finding> {
+        let samples: Vec<&Sample> = self.categories.iter().flat_map(|category| &category.samples).collect();
+        samples.par_iter().filter_map(|sample| sample::marked_normal(sample, limits)).collect()
+    }
+
     /// Returns a check of all files, to be run before training.
     pub fn check(&self) -> Check<'_> {
         Check::of(self)

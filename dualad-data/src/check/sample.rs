@@ -1,6 +1,6 @@
 //! The checks of one image and its masks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
 use sha2::{Digest, Sha256};
@@ -10,28 +10,34 @@ use crate::finding::{Finding, FindingKind};
 use crate::image::decode::{orientation_of as orientation, size};
 use crate::image::levels::MaskValues;
 use crate::image::{Limits, Mask, MaskRule, Picture};
-use crate::sample::Sample;
+use crate::sample::{Sample, Split};
 
 /// The results for one sample.
 #[derive(Default)]
 pub(super) struct Inspected {
     pub(super) size: Option<(u32, u32)>,
     pub(super) digest: Option<[u8; 32]>,
+    /// The largest level of an image of 16 bits.
+    pub(super) largest: Option<u16>,
     pub(super) findings: Vec<Finding>,
 }
 
 /// Checks the image and its masks by decoding them.
 pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
     let mut inspected = Inspected::default();
-    match Picture::read(&sample.path, limits) {
-        Ok(picture) => {
+    match Picture::read_levels(&sample.path, limits) {
+        Ok((picture, deep)) => {
             let size = (picture.width(), picture.height());
             let digest = Sha256::new().chain_update(size.0.to_le_bytes()).chain_update(picture.pixels()).finalize();
-            (inspected.size, inspected.digest) = (Some(size), Some(digest.into()));
+            // In 8 bits, frames of 12 bits that differ may have the same pixels.
+            let narrow = deep.filter(|deep| deep.largest < NARROW);
+            inspected.digest = Some(narrow.map_or(digest.into(), |deep| deep.digest));
+            (inspected.size, inspected.largest) = (Some(size), deep.map(|deep| deep.largest));
         }
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
     }
     missing_mask(sample, &mut inspected);
+    inspected.findings.extend(marked_normal(sample, limits));
     let mut masks = Vec::new();
     for path in sample.defect_masks() {
         let read = Mask::read_values(path, sample.mask_rule, limits)
@@ -51,15 +57,16 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
     if let Some(what) = rotated(sample, &masks, &inspected, limits) {
         inspected.findings.push(Finding::new(FindingKind::RotatedImage, &sample.category, &sample.path, what));
     }
-    if let [(path, first, _), rest @ ..] = &mut masks[..] {
+    if let [(path, first, values), rest @ ..] = &mut masks[..] {
         let mut all = first.clone();
         rest.iter().for_each(|(_, mask, _)| all.add(mask));
         let marked = all.pixels().iter().filter(|&&pixel| pixel != 0).count();
         if marked as f64 > MAX_MARKED_SHARE * all.pixels().len() as f64 {
-            let what = format!(
-                "this mask marks {:.0} % of its image; white marks the defect, black the rest",
-                100.0 * marked as f64 / all.pixels().len() as f64
-            );
+            let share = 100.0 * marked as f64 / all.pixels().len() as f64;
+            let what = match alpha_hint(sample, values) {
+                Some(hint) => format!("this mask marks {share:.0} % of its image by its colors; {hint}"),
+                None => format!("this mask marks {share:.0} % of its image; white marks the defect, black the rest"),
+            };
             inspected.findings.push(Finding::new(FindingKind::FullMask, &sample.category, path, what));
         }
     }
@@ -75,6 +82,27 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
 
 /// The share of marked pixels above which a mask is reported.
 const MAX_MARKED_SHARE: f64 = 0.95;
+
+/// The level of 16 bits below which all levels of a category lie if its images are frames of at most 14 bits.
+pub(super) const NARROW: u16 = 1 << 14;
+
+/// Returns a finding for a normal training image with a mask that marks a defect. Masks that cannot be read do not matter here.
+pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding> {
+    if sample.split != Split::Train || sample.label.is_anomalous() {
+        return None;
+    }
+    let marks = |mask: &&PathBuf| {
+        let Ok((_, values)) = Mask::read_values(mask, MaskRule::NonZero, limits) else { return false };
+        values.largest > if values.lossy { values.white / 2 } else { 0 }
+    };
+    let mask = sample.masks.iter().find(marks)?;
+    let what = format!(
+        "this image is one of the normal ones to train on, and its mask {} marks a defect; move it to test/<type of defect>, and \
+         the mask to ground_truth/<type of defect>",
+        mask.display()
+    );
+    Some(Finding::new(FindingKind::MarkedNormal, &sample.category, &sample.path, what))
+}
 
 /// Describes an image that EXIF rotates or flips, if its mask may have been drawn on the stored pixels.
 fn rotated(
@@ -139,21 +167,45 @@ fn fits(sample: &Sample, mask: &Path, mask_size: (u32, u32), image_size: Option<
 fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
     let what = if *values == MaskValues::DRAWN {
         "its annotations mark no pixel of this anomalous image; draw the defect inside the image".to_string()
+    } else if let Some(hint) = alpha_hint(sample, values) {
+        format!("this mask of an anomalous image marks nothing by its colors; {hint}")
+    } else if sample.mask_rule == MaskRule::Alpha && values.alpha.is_none() {
+        format!(
+            "this mask of an anomalous image marks nothing: the rule {:?} reads its alpha channel, and it has none; read the \
+             dataset's masks by another rule",
+            sample.mask_rule
+        )
+    } else if sample.mask_rule == MaskRule::Alpha {
+        "this mask of an anomalous image is transparent; draw the defect, or read the dataset's masks by another rule"
+            .into()
     } else if values.largest == 0 {
         "this mask of an anomalous image is black; draw the defect. Without a mask, the pixel metrics of its category \
          and the pooled ones are undefined"
             .to_string()
     } else {
         format!(
-            "this mask of an anomalous image marks nothing: only {} marks a defect ({:?}), and its largest value is {}; save it \
+            "this mask of an anomalous image marks nothing: {} marks a defect ({:?}), and its largest value is {}; save it \
              in black and white, or read the dataset's masks by {:?}",
-            values.white,
+            if sample.mask_rule == MaskRule::Half {
+                format!("a value above {}", values.white / 2)
+            } else {
+                format!("only {}", values.white)
+            },
             sample.mask_rule,
             values.largest,
             MaskRule::NonZero
         )
     };
     (FindingKind::EmptyMask, what)
+}
+
+/// Describes a mask whose defect may be drawn in its alpha channel, which the rule does not read.
+fn alpha_hint(sample: &Sample, values: &MaskValues) -> Option<String> {
+    let (least, most) = values.alpha.filter(|(least, most)| least < most && sample.mask_rule != MaskRule::Alpha)?;
+    Some(format!(
+        "its alpha channel has values from {least} to {most}: if it shows the defect, read the dataset's masks by {:?}",
+        MaskRule::Alpha
+    ))
 }
 
 /// Describes a mask with values between black and white, if they matter.
@@ -166,18 +218,21 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
     let what = match sample.mask_rule {
         MaskRule::White => format!(
             "{pixels} neither 0 nor {}, which the rule {:?} takes for normal; save it in black and white as png, or read \
-             the dataset's masks by {:?}",
+             the dataset's masks by {:?} or {:?}",
             values.white,
             sample.mask_rule,
-            MaskRule::NonZero
+            MaskRule::NonZero,
+            MaskRule::Half
         ),
         // Values other than 0 are correct unless the compression produced them.
         MaskRule::NonZero if values.lossy => format!(
             "{pixels} neither 0 nor {}, which the rule {:?} takes for a defect, but lossy compression produces such values at \
-             every edge; save it as png",
-            values.white, sample.mask_rule
+             every edge; save it as png, or read the dataset's masks by {:?}",
+            values.white,
+            sample.mask_rule,
+            MaskRule::Half
         ),
-        MaskRule::NonZero => return None,
+        MaskRule::NonZero | MaskRule::Half | MaskRule::Alpha => return None,
     };
     Some((FindingKind::GrayMask, what))
 }

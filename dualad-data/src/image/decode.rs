@@ -10,7 +10,7 @@ use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
 #[cfg(feature = "jpeg")]
 use super::jpeg;
-use super::levels::{Levels, MaskValues};
+use super::levels::{DeepLevels, Levels, MaskValues};
 use super::limits::{Limits, MEMORY};
 use super::mask_rule::MaskRule;
 use super::memory::{buffer, peak, swaps_sides};
@@ -62,6 +62,13 @@ impl Picture {
     /// The errors of [`Picture::read`], without those of reading a file.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         decode(bytes, name.as_ref(), limits, PICTURE)?.into_picture()
+    }
+
+    /// Reads a picture and a summary of its levels of 16 bits, if it has such.
+    pub(crate) fn read_levels(path: &Path, limits: &Limits) -> Result<(Self, Option<DeepLevels>)> {
+        let levels = decode(&read(path, limits)?, path, limits, PICTURE)?;
+        let deep = levels.deep_levels();
+        Ok((levels.into_picture()?, deep))
     }
 }
 
@@ -209,6 +216,21 @@ fn guess(start: &[u8], path: &Path) -> Result<ImageFormat> {
             Err(Error::Decode { path: path.into(), reason })
         }
     }
+}
+
+/// Returns whether these first bytes of a file are those of an image that is read.
+pub(crate) fn is_readable(start: &[u8]) -> bool {
+    // A text may begin with the two letters of these formats.
+    let fits = match start {
+        // The size of the second header is in the 15th byte.
+        [b'B', b'M', ..] => matches!(start.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])),
+        // The width or a comment follows.
+        [b'P', b'0'..=b'9', rest @ ..] => {
+            matches!(rest, [b' ' | b'\t' | b'\r' | b'\n', b'0'..=b'9' | b'#' | b'\n', ..])
+        }
+        _ => true,
+    };
+    fits && format(start, Path::new("")).is_ok()
 }
 
 /// Creates a decoder of the `image` crate.

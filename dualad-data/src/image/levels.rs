@@ -2,6 +2,7 @@
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
+use sha2::{Digest, Sha256};
 
 use super::mask_rule::MaskRule;
 use super::raster::{Mask, Picture};
@@ -24,7 +25,7 @@ pub(super) struct Levels {
 /// A summary of the values of a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MaskValues {
-    /// The largest value.
+    /// The largest value of a pixel's brightest color.
     pub(crate) largest: u16,
     /// The value of white at the depth of the mask.
     pub(crate) white: u16,
@@ -32,14 +33,37 @@ pub(crate) struct MaskValues {
     pub(crate) gray: usize,
     /// `true` for lossy compression, which may have produced some of them.
     pub(crate) lossy: bool,
+    /// The smallest and the largest alpha, if the mask has an alpha channel.
+    pub(crate) alpha: Option<(u16, u16)>,
+}
+
+/// A summary of the levels of a picture of 16 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeepLevels {
+    /// The largest level of a color.
+    pub(crate) largest: u16,
+    /// The SHA-256 of all levels.
+    pub(crate) digest: [u8; 32],
 }
 
 impl MaskValues {
     /// The summary of a mask that was drawn: no file has this one, because its white is 255 or 65535.
-    pub(crate) const DRAWN: Self = Self { largest: 1, white: 1, gray: 0, lossy: false };
+    pub(crate) const DRAWN: Self = Self { largest: 1, white: 1, gray: 0, lossy: false, alpha: None };
 }
 
 impl Levels {
+    /// Summarizes the levels of 16 bits, which a picture no longer has.
+    pub(super) fn deep_levels(&self) -> Option<DeepLevels> {
+        if !self.deep {
+            return None;
+        }
+        let colors = if self.channels < 3 { 1 } else { 3 };
+        let level = |bytes: &[u8]| bytes.try_into().map_or(0, u16::from_ne_bytes);
+        let of_pixel = |pixel: &[u8]| pixel.chunks_exact(2).take(colors).map(level).fold(0, u16::max);
+        let largest = self.bytes.chunks_exact(2 * self.channels).map(of_pixel).fold(0, u16::max);
+        Some(DeepLevels { largest, digest: Sha256::digest(&self.bytes).into() })
+    }
+
     /// Converts gray to RGB, rounds 16 bits to 8, and drops alpha.
     pub(super) fn into_picture(mut self) -> Result<Picture> {
         if self.deep {
@@ -81,22 +105,32 @@ impl Levels {
     pub(super) fn into_mask(mut self, rule: MaskRule) -> Result<(Mask, MaskValues)> {
         let (samples, colors) = (self.channels, if self.channels < 3 { 1 } else { 3 });
         let white = if self.deep { u16::MAX } else { u16::from(u8::MAX) };
-        let mut values = MaskValues { largest: 0, white, gray: 0, lossy: self.lossy };
+        let mut values = MaskValues { largest: 0, white, gray: 0, lossy: self.lossy, alpha: None };
         let width = if self.deep { 2 } else { 1 };
         let pixels = self.bytes.len() / (samples * width);
         for pixel in 0..pixels {
             let first = pixel * samples * width;
-            let value = if self.deep {
-                let level = |at| u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]]);
-                (0..colors).map(|color| level(first + 2 * color)).fold(0, u16::max)
-            } else {
-                u16::from(self.bytes[first..first + colors].iter().copied().fold(0, u8::max))
+            let level = |channel: usize| {
+                let at = first + channel * width;
+                if self.deep {
+                    u16::from_ne_bytes([self.bytes[at], self.bytes[at + 1]])
+                } else {
+                    u16::from(self.bytes[at])
+                }
             };
+            let value = (0..colors).map(level).fold(0, u16::max);
+            let alpha = (samples > colors).then(|| level(colors));
             values.largest = values.largest.max(value);
             values.gray += usize::from(value != 0 && value != white);
+            if let Some(alpha) = alpha {
+                let (least, most) = values.alpha.unwrap_or((alpha, alpha));
+                values.alpha = Some((least.min(alpha), most.max(alpha)));
+            }
             let marked = match rule {
                 MaskRule::White => value == white,
                 MaskRule::NonZero => value != 0,
+                MaskRule::Half => value > white / 2,
+                MaskRule::Alpha => alpha.is_some_and(|alpha| alpha > white / 2),
             };
             self.bytes[pixel] = u8::from(marked);
         }

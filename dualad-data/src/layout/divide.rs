@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::names::{GOOD, may_be_normal};
+use super::names;
 use crate::finding::{Finding, FindingKind};
 use crate::random::Random;
 use crate::sample::{Category, Sample, Split};
@@ -24,7 +24,7 @@ pub(super) fn split(name: &str) -> Option<Split> {
 
 /// Returns whether a label in a file stands for something normal.
 pub(super) fn is_normal(label: &str) -> bool {
-    label.eq_ignore_ascii_case(GOOD) || may_be_normal(label)
+    names::is_normal(label.as_ref()) || names::may_be_normal(label.as_ref())
 }
 
 /// Divides the images of a category, and reports the choices that this takes. If any image is a test image, the other

@@ -1,32 +1,83 @@
 //! The layout of a plain folder: normal images, and optionally test images.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use super::left_out::LeftOut;
-use super::listing::{display_name, list};
-use super::names::masks_among;
-use super::{mvtec, recognize};
-use crate::error::Result;
+use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there};
+use super::mask_name::{Key, image_of, key};
+use super::names::{Part, is_defective, is_normal};
+use super::parts::{part, part_of};
+use super::{mvtec, recognize, stated};
+use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::sample::{Category, Label, Sample, Split};
+use crate::sample::{Category, Split};
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let normal = recognize::only(root, recognize::plain(root)?)?;
     let name = display_name(root);
+    let listing = list(root)?;
+    if normal == root && Part::of(name.as_ref()) == Some(Part::Truth) {
+        let reason = "by its name, its images are masks; name the folder of the images".into();
+        return Err(Error::Layout { path: root.into(), reason });
+    }
+    let images = list(&normal)?.images;
+    if normal.file_name().is_some_and(is_normal) {
+        stated::report(&images, &normal, &name, findings);
+    } else {
+        stated::refuse(&images, &normal)?;
+        refuse_masked(root, &listing, &images, &normal)?;
+    }
+    // Beside a folder of normal images, as in anomalib's folders.
+    let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
     let mut left_out = LeftOut { top: root, category: &name, findings };
-    let advice = format!("the normal images are those in {}; move these there, or elsewhere", normal.display());
-    let is_read = |folder: &Path| {
-        normal.starts_with(folder) || [mvtec::TEST, mvtec::TRUTH].iter().any(|name| folder == root.join(name))
+    let advice = format!(
+        "the normal images are those in {}; move these there, or if they have defects, to test/<type of defect>",
+        normal.display()
+    );
+    let is_read = |inner: &&Folder| {
+        normal.starts_with(&inner.path)
+            || matches!(part_of(inner, root, &listing), Some(Part::Test | Part::Truth))
+            || defects.iter().any(|folder| folder.path == inner.path)
     };
     // Each folder from the root to the normal images may have other folders in it.
     for folder in normal.ancestors().take_while(|folder| folder.starts_with(root)) {
         let inner = list(folder)?.folders;
-        left_out.folders(inner.iter().filter(|inner| !is_read(&inner.path)), &advice);
+        left_out.folders(inner.iter().filter(|inner| !is_read(inner)), &advice);
     }
-    let images = list(&normal)?.images;
-    masks_among(&images, &normal, &name, findings);
-    let images = images.into_iter();
-    let mut samples: Vec<Sample> = images.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
-    samples.extend(mvtec::test_samples(root, &name, findings)?);
+    let masks = list_if_there(&part(root, &listing, Part::Truth))?.images;
+    let mut samples = mvtec::normal_samples(images, masks, &normal, &name, Split::Train, findings)?;
+    samples.extend(mvtec::test_samples(root, &listing, &defects, &name, findings)?);
     Ok(vec![Category { name, folder: root.into(), samples }])
+}
+
+/// Returns the folders of defective images in a folder: those named so, and those that have masks.
+fn defects<'a>(root: &Path, listing: &'a Listing) -> Result<Vec<&'a Folder>> {
+    let masks = list_if_there(&part(root, listing, Part::Truth))?;
+    let has_masks = |folder: &Folder| masks.folders.iter().any(|masks| masks.name.eq_ignore_ascii_case(&folder.name));
+    let is_other = |folder: &Folder| Part::of(&folder.name).is_none() && !is_normal(&folder.name);
+    let is_defects = |folder: &&Folder| is_other(folder) && (is_defective(&folder.name) || has_masks(folder));
+    Ok(listing.folders.iter().filter(is_defects).collect())
+}
+
+/// Returns an error if some of the images have masks, and others have none: those with a mask have defects.
+fn refuse_masked(root: &Path, listing: &Listing, images: &[PathBuf], normal: &Path) -> Result<()> {
+    let truth = part(root, listing, Part::Truth);
+    let masks: BTreeSet<Key> = list_if_there(&truth)?.images.iter().map(|mask| key(mask)).collect();
+    let images_of: BTreeSet<&[u8]> = masks.iter().filter_map(|mask| image_of(mask)).collect();
+    let has_mask = |image: &&PathBuf| {
+        let key = key(image);
+        masks.contains(&key) || images_of.contains(key.as_slice())
+    };
+    let (count, first) = (images.iter().filter(has_mask).count(), images.iter().find(has_mask));
+    let Some(first) = first.filter(|_| count < images.len()) else { return Ok(()) };
+    let reason = format!(
+        "{count} of its {} images {} in {} (such as that of {}), so normal and defective images are mixed in it; move the \
+         normal ones to good, and the defective ones to test/<type of defect>",
+        images.len(),
+        if count == 1 { "has a mask" } else { "have masks" },
+        truth.display(),
+        file_name(first).to_string_lossy()
+    );
+    Err(Error::Layout { path: normal.into(), reason })
 }

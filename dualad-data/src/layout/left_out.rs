@@ -66,7 +66,12 @@ fn below(folder: &Path, top: &Path, depth: usize) -> Result<usize> {
 
 /// Returns whether a folder is reached by a link into the dataset or to a parent of it. Its images are read or reported in
 /// their real place.
-fn is_link_within(folder: &Path, top: &Path) -> bool {
+pub(super) fn is_link_within(folder: &Path, top: &Path) -> bool {
+    // Resolving every path would be slow.
+    let is_link = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    if !folder.ancestors().take_while(|path| *path != top).any(is_link) {
+        return false;
+    }
     let (Ok(target), Ok(real)) = (folder.canonicalize(), top.canonicalize()) else { return false };
     let direct = folder.strip_prefix(top).map(|rest| real.join(rest));
     direct.is_ok_and(|direct| direct != target) && (target.starts_with(&real) || real.starts_with(&target))

@@ -3,30 +3,35 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::content::{Content, content};
+use super::names::is_foreign;
 use crate::error::{Error, Result};
-use crate::image_name::is_image_name;
 
 /// A folder in a listing.
+#[derive(Debug, Clone)]
 pub(crate) struct Folder {
     pub(crate) name: OsString,
     pub(crate) path: PathBuf,
 }
 
-/// The folders and images directly in a folder.
-#[derive(Default)]
+/// The folders and files directly in a folder.
+#[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) folders: Vec<Folder>,
     pub(crate) images: Vec<PathBuf>,
+    /// Files that are images and are not read, by their name or their format.
+    pub(crate) unread: Vec<PathBuf>,
 }
 
-/// Lists folders and image files, each sorted by name. A broken link counts as a file, so that a check reports it.
+/// Lists folders and image files, each sorted by name. A broken link counts as a file, so that a check reports it. Files and
+/// folders that belong to a system and not to a dataset are left out.
 pub(crate) fn list(folder: &Path) -> Result<Listing> {
     let io = |error| Error::Io { action: "list", path: folder.into(), error };
     let mut listing = Listing::default();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let entry = entry.map_err(io)?;
         let name = entry.file_name();
-        if name.as_encoded_bytes().starts_with(b".") {
+        if is_foreign(&name) {
             continue;
         }
         let path = entry.path();
@@ -34,12 +39,18 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
         let kind = entry.file_type().map_err(io)?;
         if kind.is_dir() || kind.is_symlink() && path.is_dir() {
             listing.folders.push(Folder { name, path });
-        } else if is_image_name(&path) {
-            listing.images.push(path);
+            continue;
+        }
+        match content(&path) {
+            Content::Image => listing.images.push(path),
+            Content::UnreadImage => listing.unread.push(path),
+            Content::Other => {}
         }
     }
     listing.folders.sort_by(|a, b| a.name.as_encoded_bytes().cmp(b.name.as_encoded_bytes()));
-    listing.images.sort_by(|a, b| name(a).as_encoded_bytes().cmp(name(b).as_encoded_bytes()));
+    for files in [&mut listing.images, &mut listing.unread] {
+        files.sort_by(|a, b| file_name(a).as_encoded_bytes().cmp(file_name(b).as_encoded_bytes()));
+    }
     Ok(listing)
 }
 
@@ -48,7 +59,8 @@ pub(crate) fn list_if_there(folder: &Path) -> Result<Listing> {
     if folder.is_dir() { list(folder) } else { Ok(Listing::default()) }
 }
 
-fn name(path: &Path) -> &OsStr {
+/// Returns the name of a file.
+pub(crate) fn file_name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()
 }
 

@@ -1,20 +1,37 @@
 //! The assignment of masks to images by their stems. Positions in listings do not correspond.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list, stem};
+use super::mask_name::{Key, image_of, key};
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
 use crate::sample::Sample;
 
+/// The names of masks that are read, for messages.
+const EXPECTED: &str =
+    "masks are named <stem of the image>_mask.png (or _gt, _label, _seg), or <stem>.png, or are all in a folder <stem>";
+
 /// The masks of one defect type.
 pub(crate) struct Masks {
-    by_stem: BTreeMap<OsString, Vec<MaskFile>>,
+    files: Vec<MaskFile>,
+    /// The positions in `files` of the masks that an image of this key may have, the best first.
+    by_image: BTreeMap<Key, Vec<(Rank, usize)>>,
     /// The folders of masks, one for each image (MVTec LOCO), and whether an image uses it.
     folders: Vec<(Folder, bool)>,
+}
+
+/// The strength of a mask's name. The ending `_mask` is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// `<stem>_mask`
+    Mask,
+    /// Another ending, such as `<stem>_gt`.
+    Ending,
+    /// `<stem>`
+    Same,
 }
 
 /// A mask file and the image that uses it.
@@ -25,36 +42,38 @@ struct MaskFile {
 
 impl Masks {
     pub(crate) fn new(listing: Listing) -> Self {
-        let mut by_stem = BTreeMap::<_, Vec<_>>::new();
-        for path in listing.images {
-            by_stem.entry(stem(&path).to_os_string()).or_default().push(MaskFile { path, image: None });
+        let mut by_image = BTreeMap::<Key, Vec<(Rank, usize)>>::new();
+        for (index, path) in listing.images.iter().enumerate() {
+            let key = key(path);
+            if let Some(image) = image_of(&key) {
+                let rank = if key.ends_with(b"_mask") { Rank::Mask } else { Rank::Ending };
+                by_image.entry(image.to_vec()).or_default().push((rank, index));
+            }
+            by_image.entry(key).or_default().push((Rank::Same, index));
         }
-        Self { by_stem, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
+        // The files of a rank stay in the order of their names.
+        by_image.values_mut().for_each(|masks| masks.sort());
+        let files = listing.images.into_iter().map(|path| MaskFile { path, image: None }).collect();
+        Self { files, by_image, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
     }
 
-    /// Assigns the mask `<stem>_mask.*` to an image, or else `<stem>.*`, or else all masks of the folder `<stem>`. If several
-    /// files match, the first by name is used, and a finding reports the others.
+    /// Assigns the mask `<stem>_mask.*` to an image, or else `<stem>` with another ending of masks, or else `<stem>.*`, or else
+    /// all masks of the folder `<stem>`. If several files match, the first is used, and a finding reports the others.
     pub(crate) fn pair(&mut self, sample: &mut Sample, findings: &mut Vec<Finding>) -> Result<()> {
-        let mut with_suffix = stem(&sample.path).to_os_string();
-        with_suffix.push("_mask");
-        let keys = [with_suffix.as_os_str(), stem(&sample.path)];
-        if keys.iter().all(|&key| self.by_stem.contains_key(key)) {
-            // The mask without the suffix matches no other image. It is reported here, and not as unpaired.
-            for mask in self.by_stem.get_mut(stem(&sample.path)).into_iter().flatten() {
-                let what = format!("{} matches it too, and is not used", mask.path.display());
-                findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
+        let Some(masks) = self.by_image.get(&key(&sample.path)) else { return self.pair_folder(sample) };
+        let Some(&(best, used)) = masks.first() else { return Ok(()) };
+        let mut ambiguous =
+            |what| findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
+        for &(rank, index) in masks.iter().skip(1).filter(|(rank, _)| *rank > best) {
+            let Some(mask) = self.files.get_mut(index) else { continue };
+            // It matches no other image by this name. It is reported here, and not as unpaired.
+            if mask.image.is_none() && (rank == Rank::Ending || image_of(&key(&mask.path)).is_none()) {
+                ambiguous(format!("{} matches it too, and is not used", mask.path.display()));
                 mask.image = Some(sample.path.clone());
             }
         }
-        let Some(masks) =
-            keys.into_iter().find(|&key| self.by_stem.contains_key(key)).and_then(|key| self.by_stem.get_mut(key))
-        else {
-            return self.pair_folder(sample);
-        };
-        let several = masks.len() > 1;
-        let Some(mask) = masks.first_mut() else { return Ok(()) };
-        let mut ambiguous =
-            |what| findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
+        let several = masks.iter().filter(|(rank, _)| *rank == best).count() > 1;
+        let Some(mask) = self.files.get_mut(used) else { return Ok(()) };
         if several {
             ambiguous(format!("several masks have its stem; {} is used", mask.path.display()));
         }
@@ -87,10 +106,11 @@ impl Masks {
     /// Reports masks without an image. `images` is the place where the images should be.
     pub(crate) fn report_unpaired(self, category: &str, images: &str, findings: &mut Vec<Finding>) {
         let mut add = |path: &Path, what| findings.push(Finding::new(FindingKind::UnpairedMask, category, path, what));
-        for mask in self.by_stem.into_values().flatten().filter(|mask| mask.image.is_none()) {
-            let name = stem(&mask.path).to_string_lossy();
-            let name = name.strip_suffix("_mask").unwrap_or(&name);
-            let what = format!("this mask is not used: {images} has no image \"{name}\" that it could belong to");
+        for mask in self.files.into_iter().filter(|mask| mask.image.is_none()) {
+            let key = key(&mask.path);
+            let name = String::from_utf8_lossy(image_of(&key).unwrap_or(&key)).into_owned();
+            let what =
+                format!("this mask is not used: {images} has no image \"{name}\" that it could belong to; {EXPECTED}");
             add(&mask.path, what);
         }
         for (folder, _) in self.folders.iter().filter(|(_, used)| !used) {
@@ -104,8 +124,7 @@ impl Masks {
                 }
                 Err(error) => without_path(&error, &folder.path),
             };
-            let expected = "expected are <stem of the image>_mask.png, <stem>.png, or <stem>/ with several masks";
-            add(&folder.path, format!("{what}; {expected}"));
+            add(&folder.path, format!("{what}; {EXPECTED}"));
         }
     }
 }

@@ -2,7 +2,9 @@
 
 mod apart;
 mod coco;
+mod content;
 mod dagm;
+mod defects;
 mod divide;
 mod files;
 mod folder;
@@ -10,17 +12,23 @@ mod kolektor;
 mod labelme;
 mod left_out;
 mod listing;
+mod mask_name;
 mod masks;
 mod mvtec;
 mod mvtec_3d;
 mod mvtec_ad2;
 mod names;
+mod nearby;
+mod parts;
+mod products;
 mod readers;
 mod real_iad;
 mod recognize;
 mod run_lengths;
+mod stated;
 mod table_path;
 mod tabular;
+mod unread;
 mod visa;
 
 use std::path::Path;
@@ -28,13 +36,27 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::sample::Category;
-use names::GOOD;
+pub(crate) use products::products;
 use recognize::FolderKind;
 
 /// The layout of a dataset on disk.
 ///
-/// Hidden files and files without an image's ending ([`crate::IMAGE_ENDINGS`]) are ignored. Everything is sorted by name, byte by byte, on every platform. Images in a place where the layout has none are
+/// Hidden files and what operating systems, network storages and archivers leave (`Thumbs.db`, `@eaDir`, `__MACOSX`,
+/// `lost+found`) are ignored. Files with an image's ending ([`crate::IMAGE_ENDINGS`]) are images. Files with the ending of
+/// another format ([`crate::OTHER_IMAGE_ENDINGS`]) or without an ending are images if their content is. Everything is sorted by
+/// name, byte by byte, on every platform. Images in a place where the layout has none, and images that are not read, are
 /// findings ([`crate::FindingKind::LeftOut`], [`crate::FindingKind::UnpairedMask`]).
+///
+/// The names of folders have aliases, in upper or lower case:
+///
+/// | name | aliases |
+/// |---|---|
+/// | `good` | `ok`, `okay`, `normal`, `no_defect`, `defect_free`; only if there is no `good` |
+/// | `train`, `test` | `training`, `testing` |
+/// | `ground_truth` | `gt`, `mask`, `masks` |
+///
+/// A mask is named by the stem of its image, with one of the endings `_mask`, `_gt`, `_label`, `_seg` (`-mask` and so on, in
+/// upper or lower case) or without. Masks among images are not read as images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {
@@ -49,7 +71,9 @@ pub enum Layout {
     /// root, with `/` or `\` between their parts; the mask may be empty). Other columns and the masks of normal images are ignored.
     Visa,
     /// A plain folder: normal images in the root, its `train`, `train/good` or `good`. Test images are optional: they lie in
-    /// `test/good` and `test/<type>`, and their masks in `ground_truth`, as in MVTec AD.
+    /// `test/good` and `test/<type>`, and their masks in `ground_truth`, as in MVTec AD. Beside a folder `good`, defective images
+    /// may also lie in a folder named `bad` (`ng`, `ko`, `defect`, `anomaly`, `abnormal`, ..), or in its subfolders, one for each
+    /// type; and in other folders for which `ground_truth` has a folder of masks.
     Folder,
     /// A table of images, CSV (`csv`, `tsv`) or JSON lines (`jsonl`, `ndjson`), in the root, or the root itself. Its columns
     /// are `path`, `label` (`normal` or a defect type), and optionally `category`, `split` (`train`, `val`, `test`) and `mask`;
@@ -107,48 +131,38 @@ impl Layout {
     /// ```
     pub fn detect(root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
-        if root.is_file() {
-            return readers::of_file(root);
-        }
-        let entries = listing::list(root)?;
-        if root.join(visa::TABLE).is_file() {
-            return Ok(Self::Visa);
-        }
-        if let Some(layout) = readers::published(root, &entries) {
-            return Ok(layout);
-        }
-        if let Some(layout) = readers::annotated(root, &entries)? {
-            return Ok(layout);
-        }
-        match recognize::folder(root, &entries, recognize::plain(root)?)? {
-            FolderKind::Category | FolderKind::Categories(_) => Ok(Self::Mvtec),
-            FolderKind::Plain(_) => Ok(Self::Folder),
-            FolderKind::Nothing => Err(Error::Layout { path: root.into(), reason: nothing(&entries) }),
-        }
+        detect(root)?.ok_or_else(|| unknown(root))
     }
 }
 
-/// Describes a folder that has no known layout.
-fn nothing(entries: &listing::Listing) -> String {
-    if entries.folders.iter().any(|folder| folder.path.join("Data/Images").is_dir()) {
-        return format!("it looks like VisA without its {}; VisA's archive has that file", visa::TABLE);
+/// Detects the layout of a folder, if it has one.
+pub(crate) fn detect(root: &Path) -> Result<Option<Layout>> {
+    if root.is_file() {
+        return readers::of_file(root).map(Some);
     }
-    let mut reason = String::from(
-        "it has no <category>/train/good (MVTec AD), no split_csv/1cls.csv (VisA), and no images of its own",
-    );
-    let has_images =
-        |folder: &&listing::Folder| listing::list(&folder.path).is_ok_and(|inner| !inner.images.is_empty());
-    // The folder of normal images is unknown, so all are listed.
-    let folders: Vec<_> =
-        entries.folders.iter().filter(has_images).map(|folder| folder.name.to_string_lossy()).collect();
-    if !folders.is_empty() {
-        reason.push_str(&format!(
-            "; images lie in {}: move the normal ones to train/{GOOD}, and those to test with to test/{GOOD} and \
-             test/<type of defect>",
-            folders.join(", ")
-        ));
+    let entries = listing::list(root)?;
+    if root.join(visa::TABLE).is_file() {
+        return Ok(Some(Layout::Visa));
     }
-    reason
+    if let Some(layout) = readers::published(root, &entries) {
+        return Ok(Some(layout));
+    }
+    if let Some(layout) = readers::annotated(root, &entries)? {
+        return Ok(Some(layout));
+    }
+    Ok(match recognize::folder(root, &entries, recognize::plain(root)?)? {
+        FolderKind::Category | FolderKind::Categories(_) => Some(Layout::Mvtec),
+        FolderKind::Plain(_) => Some(Layout::Folder),
+        FolderKind::Nothing => None,
+    })
+}
+
+/// Returns the error for a folder without a known layout. It names the near misses.
+pub(crate) fn unknown(root: &Path) -> Error {
+    match listing::list(root) {
+        Ok(entries) => Error::Layout { path: root.into(), reason: nearby::describe(root, &entries) },
+        Err(error) => error,
+    }
 }
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.
@@ -176,6 +190,10 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Fi
         let (name, folders) = (&one.name, [&one.folder, &other.folder].map(|folder| folder.display().to_string()));
         let reason = format!("two of its categories read \"{name}\" ({}); rename one, in UTF-8", folders.join(", "));
         return Err(Error::Layout { path: root.into(), reason });
+    }
+    // The others name their files.
+    if !matches!(layout, Layout::Visa | Layout::Table | Layout::Coco | Layout::RealIad) {
+        unread::report(root, &categories, &mut findings);
     }
     findings.sort_by(|a: &Finding, b| a.path.cmp(&b.path));
     Ok((categories, findings))

@@ -1,19 +1,22 @@
 //! MVTec AD (Bergmann et al., CVPR 2019), MVTec LOCO (Bergmann et al., IJCV 2022) and folders like them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::defects::Defects;
 use super::left_out::LeftOut;
-use super::listing::{Folder, display_name, list, list_if_there};
+use super::listing::{Folder, Listing, display_name, list, list_if_there};
+use super::mask_name::{report_beside, report_pairs, separate};
 use super::masks::Masks;
-use super::names::{GOOD, masks_among, may_be_normal};
+use super::names::{GOOD, Part};
+use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
+use super::stated;
 use crate::error::Result;
-use crate::finding::{Finding, FindingKind};
+use crate::finding::Finding;
 use crate::sample::{Category, Label, Sample, Split};
 
 const TRAIN: &str = "train";
-pub(crate) const TEST: &str = "test";
-pub(crate) const TRUTH: &str = "ground_truth";
+const TEST: &str = "test";
 
 /// Reads the categories of a folder.
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
@@ -38,90 +41,93 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
 fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(folder);
     let listing = list(folder)?;
-    let train = list_if_there(&folder.join(TRAIN))?;
+    let train_folder = part(folder, &listing, Part::Train);
+    let train = list_if_there(&train_folder)?;
     let mut left_out = LeftOut { top: folder, category: &name, findings };
     let advice = format!("normal images belong in {TRAIN}/{GOOD}, test images in {TEST}/{GOOD} and {TEST}/<type>");
     left_out.loose(folder, listing.images.len(), &advice);
-    left_out.folders(
-        listing.folders.iter().filter(|inner| ![TRAIN, TEST, TRUTH].iter().any(|n| inner.name == *n)),
-        &advice,
-    );
-    let advice = format!("training reads only {TRAIN}/{GOOD}");
-    left_out.loose(&folder.join(TRAIN), train.images.len(), &advice);
+    left_out.folders(listing.folders.iter().filter(|inner| part_of(inner, folder, &listing).is_none()), &advice);
+    let good = normal(&train)?;
+    let read = good.first().map_or(GOOD.into(), |folder| folder.name.to_string_lossy());
+    let advice = format!("training reads only {TRAIN}/{read}; normal images belong there");
+    left_out.loose(&train_folder, train.images.len(), &advice);
     let mut samples = Vec::new();
     for kind in &train.folders {
-        if kind.name == GOOD {
-            let good = list(&kind.path)?;
-            left_out.folders(&good.folders, &advice);
-            masks_among(&good.images, &kind.path, &name, left_out.findings);
-            let images = good.images.into_iter();
-            samples.extend(images.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)));
+        if good.iter().any(|good| good.path == kind.path) {
+            let inner = list(&kind.path)?;
+            left_out.folders(&inner.folders, &advice);
+            stated::report(&inner.images, &kind.path, &name, left_out.findings);
+            samples.extend(normal_samples(
+                inner.images,
+                Vec::new(),
+                &kind.path,
+                &name,
+                Split::Train,
+                left_out.findings,
+            )?);
         } else {
             left_out.folders([kind], &advice);
         }
     }
-    samples.extend(test_samples(folder, &name, findings)?);
+    samples.extend(test_samples(folder, &listing, &[], &name, findings)?);
     Ok(Category { name, folder: folder.into(), samples })
 }
 
-/// Reads the images of `test/<type>` with their masks from `ground_truth/<type>`.
-pub(crate) fn test_samples(folder: &Path, category: &str, findings: &mut Vec<Finding>) -> Result<Vec<Sample>> {
-    let (test, truth) = (folder.join(TEST), folder.join(TRUTH));
-    let listing = list_if_there(&test)?;
-    let mut left_out = LeftOut { top: folder, category, findings };
-    let advice = format!("their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<defect type>");
-    left_out.loose(&test, listing.images.len(), &advice);
-    let mut samples = Vec::new();
-    for kind in &listing.folders {
-        let inner = list(&kind.path)?;
-        let mut left_out = LeftOut { top: folder, category, findings };
-        left_out.folders(&inner.folders, &format!("images of {TEST}/<type> belong directly in that folder"));
-        masks_among(&inner.images, &kind.path, category, findings);
-        if kind.name == GOOD {
-            let images = inner.images.into_iter();
-            samples.extend(images.map(|path| Sample::new(path, category, Split::Test, Label::Normal)));
-            continue;
-        }
-        let name = kind.name.to_string_lossy();
-        if may_be_normal(&name) && !inner.images.is_empty() {
-            let what = format!("its images count as defects of type \"{name}\"; normal ones belong in {TEST}/{GOOD}");
-            findings.push(Finding::new(FindingKind::UnclearLabel, category, &kind.path, what));
-        }
-        let label = Label::Anomalous(name.clone().into_owned());
-        let mut masks = Masks::new(list_if_there(&truth.join(&kind.name))?);
-        for path in inner.images {
-            let mut sample = Sample::new(path, category, Split::Test, label.clone());
-            masks.pair(&mut sample, findings)?;
-            samples.push(sample);
-        }
-        masks.report_unpaired(category, &format!("{TEST}/{name}"), findings);
+/// Returns samples of the normal images of a folder. Masks beside them are reported. Images get these masks and those in
+/// `masks`: the check of a dataset reports an image for training whose mask marks a defect.
+pub(super) fn normal_samples(
+    files: Vec<PathBuf>,
+    masks: Vec<PathBuf>,
+    folder: &Path,
+    category: &str,
+    split: Split,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<Sample>> {
+    let beside = separate(files);
+    report_pairs(&beside.images, folder, category, findings);
+    report_beside(&beside.masks, folder, category, findings);
+    let images = beside.masks.into_iter().chain(masks).collect();
+    let mut masks = Masks::new(Listing { images, ..Listing::default() });
+    let mut samples = Vec::with_capacity(beside.images.len());
+    for path in beside.images {
+        let mut sample = Sample::new(path, category, split, Label::Normal);
+        // Two images of one name make the assignment unclear, which does not matter for images without defects.
+        masks.pair(&mut sample, &mut Vec::new())?;
+        samples.push(sample);
     }
-    unused_truth(&truth, &listing.folders, category, findings)?;
     Ok(samples)
 }
 
-/// Reports masks directly in the folder, masks of types without test images, and masks of normal images.
-fn unused_truth(truth: &Path, types: &[Folder], category: &str, findings: &mut Vec<Finding>) -> Result<()> {
-    let listing = list_if_there(truth)?;
-    if !listing.images.is_empty() {
-        let what = format!(
-            "{} not used, because their types are unknown: the mask of {TEST}/<type>/<stem>.png belongs in \
-             {TRUTH}/<type>/<stem>_mask.png",
-            match listing.images.len() {
-                1 => "1 mask in it is".to_string(),
-                masks => format!("{masks} masks in it are"),
-            },
-        );
-        findings.push(Finding::new(FindingKind::UnpairedMask, category, truth, what));
-    }
-    for kind in &listing.folders {
-        if kind.name == GOOD {
-            let advice = "normal images have no defects, so their masks are not read";
-            LeftOut { top: truth, category, findings }.folders([kind], advice);
-        } else if !types.iter().any(|known| known.name == kind.name) {
-            let images = format!("{TEST}/{}", kind.name.to_string_lossy());
-            Masks::new(list(&kind.path)?).report_unpaired(category, &images, findings);
+/// Reads the images of `test/<type>`, and those of other folders of defects, with their masks from `ground_truth/<type>`.
+pub(super) fn test_samples(
+    folder: &Path,
+    listing: &Listing,
+    others: &[&Folder],
+    category: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<Sample>> {
+    let (test, truth) = (part(folder, listing, Part::Test), part(folder, listing, Part::Truth));
+    let inner = list_if_there(&test)?;
+    let mut left_out = LeftOut { top: folder, category, findings };
+    let advice = format!("their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<defect type>");
+    left_out.loose(&test, inner.images.len(), &advice);
+    let good = normal(&inner)?;
+    let mut samples = Vec::new();
+    let mut defects = Defects::new(folder, category, &truth);
+    for kind in &inner.folders {
+        if good.iter().any(|good| good.path == kind.path) {
+            let found = list(&kind.path)?;
+            let mut left_out = LeftOut { top: folder, category, findings };
+            left_out.folders(&found.folders, &format!("images of {TEST}/<type> belong directly in that folder"));
+            samples.extend(normal_samples(found.images, Vec::new(), &kind.path, category, Split::Test, findings)?);
+        } else {
+            defects.add(kind, findings)?;
         }
     }
-    Ok(())
+    for other in others {
+        defects.add(other, findings)?;
+    }
+    samples.extend(defects.read(findings)?);
+    samples.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(samples)
 }

@@ -1,10 +1,11 @@
 //! The detection of layouts, by the content of a folder.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use super::listing::{Listing, list_if_there};
-use super::names::GOOD;
+use super::listing::{Folder, Listing, list, list_if_there};
+use super::names::{Part, is_normal};
+use super::parts::{normal, part};
 use crate::error::{Error, Result};
 
 /// The kind of a folder, apart from VisA.
@@ -20,8 +21,10 @@ pub(crate) enum FolderKind {
     Nothing,
 }
 
-/// The names of folders inside a category. A folder of such a name is a category only if it is complete.
-const RESERVED: [&str; 4] = ["train", "test", "ground_truth", GOOD];
+/// Returns whether a name is that of a folder inside a category. A folder of such a name is a category only if it is complete.
+fn is_reserved(name: &OsStr) -> bool {
+    Part::of(name).is_some() || is_normal(name)
+}
 
 /// The evidence that a folder is a category, from weak to strong.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
@@ -36,37 +39,37 @@ enum Evidence {
 }
 
 /// Returns the evidence that a folder is a category.
-fn evidence(folder: &Path) -> Result<Evidence> {
-    let (train, test) = (folder.join("train"), folder.join("test"));
-    let good = train.join(GOOD);
-    if !list_if_there(&good)?.images.is_empty() {
-        return Ok(Evidence::Complete);
+fn evidence(folder: &Path, listing: &Listing) -> Result<Evidence> {
+    let train = list_if_there(&part(folder, listing, Part::Train))?;
+    let test = list_if_there(&part(folder, listing, Part::Test))?;
+    let good = normal(&train)?;
+    for good in &good {
+        if !list(&good.path)?.images.is_empty() {
+            return Ok(Evidence::Complete);
+        }
     }
-    for part in [train, test] {
-        let listing = list_if_there(&part)?;
-        if !listing.images.is_empty() {
+    for part in [&train, &test] {
+        if !part.images.is_empty() {
             return Ok(Evidence::Partial);
         }
-        for kind in listing.folders {
-            if !list_if_there(&kind.path)?.images.is_empty() {
+        for kind in &part.folders {
+            if !list(&kind.path)?.images.is_empty() {
                 return Ok(Evidence::Partial);
             }
         }
     }
-    Ok(if good.is_dir() { Evidence::Empty } else { Evidence::None })
+    Ok(if good.is_empty() { Evidence::None } else { Evidence::Empty })
 }
 
 /// Returns the kind of a folder by the rules of [`super::Layout::detect`]. `plain` is the result of [`plain`], or empty if
 /// only categories are wanted. A folder with two equally good readings is an error.
 pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)>) -> Result<FolderKind> {
-    let own = evidence(root)?;
+    let own = evidence(root, listing)?;
     let mut folders = Vec::new();
     for folder in &listing.folders {
         // A folder that cannot be listed is not a category. The reader reports it.
-        let found = evidence(&folder.path).unwrap_or(Evidence::None);
-        if found == Evidence::Complete
-            || found > Evidence::None && !RESERVED.iter().any(|reserved| folder.name == *reserved)
-        {
+        let found = list(&folder.path).and_then(|inner| evidence(&folder.path, &inner)).unwrap_or(Evidence::None);
+        if found == Evidence::Complete || found > Evidence::None && !is_reserved(&folder.name) {
             folders.push((folder.name.clone(), found));
         }
     }
@@ -98,14 +101,20 @@ pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)
 
 /// Returns whether a folder is a category with images in `train/good`, or has such categories in it.
 pub(super) fn is_complete(root: &Path, listing: &Listing) -> bool {
-    let is = |folder: &Path| evidence(folder).is_ok_and(|found| found == Evidence::Complete);
-    is(root) || listing.folders.iter().any(|folder| is(&folder.path))
+    let is =
+        |folder: &Path, listing: &Listing| evidence(folder, listing).is_ok_and(|found| found == Evidence::Complete);
+    let is_inner = |folder: &Folder| list(&folder.path).is_ok_and(|inner| is(&folder.path, &inner));
+    is(root, listing) || listing.folders.iter().any(is_inner)
 }
 
 /// Returns the folders that may hold the normal images of a plain folder, with their numbers of images.
 pub(crate) fn plain(root: &Path) -> Result<Vec<(PathBuf, usize)>> {
+    let listing = list(root)?;
+    let train = part(root, &listing, Part::Train);
+    let inner = list_if_there(&train)?;
+    let named = normal(&inner)?.into_iter().chain(normal(&listing)?).map(|folder| folder.path.clone());
     let mut found = Vec::new();
-    for folder in [root.to_path_buf(), root.join("train"), root.join("train").join(GOOD), root.join(GOOD)] {
+    for folder in [root.to_path_buf(), train.clone()].into_iter().chain(named) {
         let count = list_if_there(&folder)?.images.len();
         if count > 0 {
             found.push((folder, count));

@@ -154,8 +154,8 @@ impl Images {
     /// that it held out before are held out again: it may have been trained on any other.
     pub(super) fn new(source: TrainingImages, share: f64, random: &Random, known: Option<Known<'_>>) -> Result<Self> {
         let by_category = match source {
-            TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?),
-            TrainingImages::Dataset(dataset) => of_dataset(*dataset),
+            TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?)?,
+            TrainingImages::Dataset(dataset) => of_dataset(*dataset)?,
             TrainingImages::Pictures(pictures) => of_pictures(pictures),
         };
         if by_category.iter().all(|(_, images)| images.is_empty()) {
@@ -205,13 +205,17 @@ impl Images {
     }
 }
 
-/// Returns the normal training images of each category, in the dataset's order.
-fn of_dataset(dataset: Dataset) -> Vec<(String, Vec<Image>)> {
+/// Returns the normal training images of each category, in the dataset's order. An image whose mask marks a defect is an error.
+fn of_dataset(dataset: Dataset) -> Result<Vec<(String, Vec<Image>)>> {
+    let findings = dataset.marked_normal_images(&Limits::default());
+    if !findings.is_empty() {
+        return Err(dualad_data::Error::Dataset { findings }.into());
+    }
     let normal = |sample: &Sample| sample.split == Split::Train && !sample.label.is_anomalous();
     let categories = dataset.categories.into_iter().map(|category| {
         (category.name, category.samples.into_iter().filter(normal).map(Image::File).collect::<Vec<Image>>())
     });
-    categories.filter(|(_, images)| !images.is_empty()).collect()
+    Ok(categories.filter(|(_, images)| !images.is_empty()).collect())
 }
 
 /// Returns the pictures of each category, in the order of the categories' names.

@@ -1,0 +1,57 @@
+//! The files of a folder that are images: by their names, and for unusual names by their first bytes.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::image::decode::is_readable;
+use crate::image_name::{is_image_name, is_other_image_name};
+
+/// A file in the listing of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// An image that is read. The check of a dataset reports it if it is damaged.
+    Image,
+    /// An image that is not read.
+    UnreadImage,
+    Other,
+}
+
+/// The endings of files that lie beside images and are none, in lower case. Such files are not opened.
+const COMPANIONS: [&str; 38] = [
+    "7z", "ann", "bat", "cfg", "csv", "db", "doc", "docx", "gz", "h5", "html", "ini", "ipynb", "json", "jsonl", "lnk",
+    "log", "lst", "mat", "md", "npy", "npz", "pdf", "pkl", "pt", "pth", "py", "rar", "rtf", "sh", "tar", "toml", "txt",
+    "url", "xml", "yaml", "yml", "zip",
+];
+
+/// Returns the kind of a file.
+pub(super) fn content(path: &Path) -> Content {
+    if is_image_name(path) {
+        return Content::Image;
+    }
+    let ending = path.extension().unwrap_or_default();
+    if COMPANIONS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+        return Content::Other;
+    }
+    let is_other = is_other_image_name(path);
+    // In `part.2026.11.28`, a dot begins no ending; in `part.png.1`, a copy is numbered.
+    let has_none = ending.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+        && !path.file_stem().is_some_and(|stem| is_image_name(OsStr::new(stem)));
+    match begins_like_an_image(path) {
+        true if is_other || has_none => Content::Image,
+        true => Content::UnreadImage,
+        false if is_other => Content::UnreadImage,
+        false => Content::Other,
+    }
+}
+
+/// Returns whether a file has the first bytes of an image that is read. Pipes and devices are not opened.
+fn begins_like_an_image(path: &Path) -> bool {
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let mut start = Vec::with_capacity(32);
+    let read = File::open(path).and_then(|file| file.take(32).read_to_end(&mut start));
+    read.is_ok() && is_readable(&start)
+}

@@ -1,0 +1,100 @@
+//! The description of a folder without a known layout: the near misses in it.
+
+use std::path::{Path, PathBuf};
+
+use super::listing::{Folder, Listing, list};
+use super::names::{GOOD, is_foreign, is_normal};
+use super::recognize::{self, FolderKind};
+use super::{readers, unread, visa};
+
+/// The number of names that the description lists.
+const MAX_NAMES: usize = 20;
+/// The depth to which datasets are searched.
+const DEPTH: usize = 3;
+/// The number of folders that are searched.
+const MAX_FOLDERS: usize = 500;
+
+/// Describes a folder that has no known layout.
+pub(super) fn describe(root: &Path, listing: &Listing) -> String {
+    if listing.folders.iter().any(|folder| folder.path.join("Data/Images").is_dir()) {
+        return format!("it looks like VisA without its {}; VisA's archive has that file", visa::TABLE);
+    }
+    let mut reason = String::from(
+        "it has no <category>/train/good (MVTec AD), no split_csv/1cls.csv (VisA), and no images of its own",
+    );
+    let found = datasets(listing);
+    if !found.is_empty() {
+        let noun = if found.len() == 1 { "a dataset lies" } else { "datasets lie" };
+        let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+        reason.push_str(&format!(
+            "; {noun} in {}: open {}",
+            names_of(&names),
+            if found.len() == 1 { "that" } else { "one" }
+        ));
+    }
+    let has_images = |folder: &&Folder| list(&folder.path).is_ok_and(|inner| !inner.images.is_empty());
+    // The folder of normal images is unknown, so all are listed.
+    let folders: Vec<String> =
+        listing.folders.iter().filter(has_images).map(|folder| folder.name.to_string_lossy().into_owned()).collect();
+    if !folders.is_empty() {
+        reason.push_str(&format!(
+            "; images lie in {}: move the normal ones to train/{GOOD}, and those to test with to test/{GOOD} and \
+             test/<type of defect>",
+            names_of(&folders)
+        ));
+    }
+    if let Some(unread) = unread::below(root) {
+        reason.push_str(&format!("; in and below it, {unread}"));
+    }
+    reason
+}
+
+fn names_of(names: &[String]) -> String {
+    let listed = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(MAX_NAMES) {
+        Some(more @ 1..) => format!("{listed} and {more} more"),
+        _ => listed,
+    }
+}
+
+/// Returns the datasets in the folders of a folder, the nearest ones.
+fn datasets(listing: &Listing) -> Vec<PathBuf> {
+    let mut level: Vec<Folder> = listing.folders.clone();
+    let mut budget = MAX_FOLDERS;
+    for _ in 0..DEPTH {
+        let (mut found, mut next) = (Vec::new(), Vec::new());
+        for folder in level {
+            if budget == 0 || is_foreign(&folder.name) {
+                continue;
+            }
+            budget -= 1;
+            let Ok(inner) = list(&folder.path) else { continue };
+            if is_dataset(&folder.path, &inner) {
+                found.push(folder.path);
+            } else {
+                next.extend(inner.folders);
+            }
+        }
+        if !found.is_empty() {
+            return found;
+        }
+        level = next;
+    }
+    Vec::new()
+}
+
+/// Returns whether a folder is a dataset, apart from folders of images without labels.
+fn is_dataset(folder: &Path, listing: &Listing) -> bool {
+    let kind = || recognize::folder(folder, listing, Vec::new());
+    let has_good = || {
+        listing
+            .folders
+            .iter()
+            .any(|inner| is_normal(&inner.name) && list(&inner.path).is_ok_and(|inner| !inner.images.is_empty()))
+    };
+    folder.join(visa::TABLE).is_file()
+        || readers::published(folder, listing).is_some()
+        || readers::annotated(folder, listing).is_ok_and(|found| found.is_some())
+        || has_good()
+        || kind().is_ok_and(|kind| matches!(kind, FolderKind::Category | FolderKind::Categories(_)))
+}

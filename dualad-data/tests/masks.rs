@@ -1,0 +1,143 @@
+//! The rules by which masks are read, and the findings of masks that need another rule; images of 12 bits.
+
+mod support;
+
+use dualad_data::image::{Limits, Mask};
+use dualad_data::{Dataset, Finding, FindingKind, MaskRule, Severity};
+use image::{ImageBuffer, Luma, Rgba};
+use support::{Tree, png};
+
+/// A dataset with one defective image, whose mask is left to the caller.
+fn tree() -> Tree {
+    let tree = Tree::new();
+    tree.picture("c/train/good/000.png", 20, 10, 1);
+    tree.picture("c/test/good/000.png", 20, 10, 3);
+    tree.picture("c/test/cut/000.png", 20, 10, 4);
+    tree
+}
+
+const MASK: &str = "c/ground_truth/cut/000_mask.png";
+
+fn findings(tree: &Tree, rule: Option<MaskRule>) -> Vec<Finding> {
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let dataset = rule.map_or(dataset.clone(), |rule| dataset.mask_rule(rule));
+    dataset.check().run().unwrap().findings
+}
+
+/// Returns the number of pixels that a rule marks.
+fn marked(tree: &Tree, rule: MaskRule) -> usize {
+    let mask = Mask::read(tree.path(MASK), rule, &Limits::default()).unwrap();
+    mask.pixels().iter().filter(|&&pixel| pixel == 1).count()
+}
+
+#[test]
+fn each_rule_marks_its_values() {
+    let tree = Tree::new();
+    let image = ImageBuffer::from_fn(6, 1, |x, _| Luma([[0u8, 1, 127, 128, 254, 255][x as usize]]));
+    image.save(tree.path(MASK)).unwrap();
+    let counts = [MaskRule::White, MaskRule::NonZero, MaskRule::Half, MaskRule::Alpha].map(|rule| marked(&tree, rule));
+    assert_eq!(counts, [1, 5, 3, 0]);
+    for value in 0..=255u8 {
+        for rule in [MaskRule::White, MaskRule::NonZero, MaskRule::Half] {
+            let mask = ImageBuffer::from_pixel(1, 1, Luma([value]));
+            mask.save(tree.path("one.png")).unwrap();
+            let mask = Mask::read(tree.path("one.png"), rule, &Limits::default()).unwrap();
+            assert_eq!(mask.pixels(), [u8::from(rule.marks(value))], "{rule:?} {value}");
+        }
+    }
+    let deep = ImageBuffer::from_fn(6, 1, |x, _| Luma([[0u16, 1, 32767, 32768, 65534, 65535][x as usize]]));
+    deep.save(tree.path(MASK)).unwrap();
+    let counts = [MaskRule::White, MaskRule::NonZero, MaskRule::Half].map(|rule| marked(&tree, rule));
+    assert_eq!(counts, [1, 5, 3]);
+}
+
+#[test]
+fn a_mask_of_a_palette_needs_the_rule_for_nonzero_values() {
+    let tree = tree();
+    let data: Vec<u8> = (0..200).map(|at| u8::from(at % 20 < 5)).collect();
+    let mask = png(20, 10, png::ColorType::Indexed, png::BitDepth::Eight, &[0, 0, 0, 128, 0, 0], &data);
+    tree.write(MASK, mask);
+    let found = findings(&tree, None);
+    assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::EmptyMask]);
+    let line = found[0].to_string();
+    assert!(line.contains("largest value is 128") && line.contains("NonZero"), "{line}");
+    assert_eq!(findings(&tree, Some(MaskRule::NonZero)), []);
+    assert_eq!(marked(&tree, MaskRule::NonZero), 50);
+}
+
+#[test]
+fn a_mask_in_the_alpha_channel_is_recognized() {
+    for (color, kind) in [(0u8, FindingKind::EmptyMask), (255, FindingKind::FullMask)] {
+        let tree = tree();
+        let alpha = |x: u32| if x < 5 { 255 } else { 0 };
+        let image = ImageBuffer::from_fn(20, 10, |x, _| Rgba([color, color, color, alpha(x)]));
+        image.save(tree.path(MASK)).unwrap();
+        let found = findings(&tree, None);
+        assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
+        let line = found[0].to_string();
+        assert!(line.contains("alpha channel has values from 0 to 255") && line.contains("Alpha"), "{line}");
+        assert!(!line.contains("draw the defect"), "{line}");
+        assert_eq!(findings(&tree, Some(MaskRule::Alpha)), []);
+        assert_eq!(marked(&tree, MaskRule::Alpha), 50);
+    }
+    // A mask without alpha marks nothing, and the finding says why.
+    let tree = tree();
+    tree.mask(MASK, 20, 10, 255);
+    let found = findings(&tree, Some(MaskRule::Alpha));
+    assert!(found[0].message.contains("it has none"), "{found:?}");
+    // An opaque mask needs no word about alpha.
+    let image = ImageBuffer::from_pixel(20, 10, Rgba([0u8, 0, 0, 255]));
+    image.save(tree.path(MASK)).unwrap();
+    assert!(findings(&tree, None)[0].message.contains("is black"));
+}
+
+#[test]
+fn soft_edges_have_a_rule() {
+    let tree = tree();
+    let image = ImageBuffer::from_fn(20, 10, |x, _| {
+        Luma([if x < 5 {
+            255u8
+        } else if x < 7 {
+            100
+        } else {
+            0
+        }])
+    });
+    image.save(tree.path(MASK)).unwrap();
+    let found = findings(&tree, None);
+    assert_eq!(found[0].kind, FindingKind::GrayMask);
+    assert!(found[0].message.contains("NonZero or Half"), "{found:?}");
+    assert_eq!(findings(&tree, Some(MaskRule::Half)), []);
+    assert_eq!(marked(&tree, MaskRule::Half), 50);
+}
+
+#[test]
+fn frames_of_12_bits_are_reported() {
+    let write = |tree: &Tree, factor: u16| {
+        for (index, name) in ["train/good/000", "train/good/001", "test/good/000", "test/cut/000"].iter().enumerate() {
+            // All of them have the same pixels in 8 bits.
+            let image =
+                ImageBuffer::from_fn(20, 10, |x, _| Luma([factor * (2056 + 3 * index as u16 + (x % 2) as u16)]));
+            image.save(tree.path(&format!("c/{name}.png"))).unwrap();
+        }
+        tree.mask(MASK, 20, 10, 255);
+    };
+    let tree = Tree::new();
+    write(&tree, 1);
+    let found = findings(&tree, None);
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.kind, finding.severity()), (FindingKind::NarrowRange, Severity::Warning));
+    for words in
+        ["4 images of 16 bits", "largest value is 2066 of 65535", "12-bit frames", "multiply their values by 16"]
+    {
+        assert!(finding.message.contains(words), "{words}: {finding}");
+    }
+    write(&tree, 16);
+    let found = findings(&tree, None);
+    assert!(found.iter().all(|finding| finding.kind != FindingKind::NarrowRange), "{found:?}");
+    // Copies are still found.
+    write(&tree, 1);
+    std::fs::copy(tree.path("c/train/good/000.png"), tree.path("c/test/good/000.png")).unwrap();
+    let kinds: Vec<FindingKind> = findings(&tree, None).iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&FindingKind::Duplicate), "{kinds:?}");
+}
