@@ -84,7 +84,7 @@ pub enum Error {
 #[non_exhaustive]
 pub enum WeightsError {
     /// The backbone needs weights and none were given.
-    #[error("{backbone} needs weights: name a safetensors file{}", if *.on_hub { " or take them from the hub" } else { " (the hub has none for it)" })]
+    #[error("{backbone} needs weights: name a safetensors or PyTorch file{}", if *.on_hub { " or take them from the hub" } else { " (the hub has none for it)" })]
     NotGiven {
         /// The backbone.
         backbone: Backbone,
@@ -113,7 +113,7 @@ pub enum WeightsError {
     },
     /// The file is truncated or of another format.
     #[error(
-        "{source_name} is not a complete {format} file ({}); it may be truncated or of another format: delete it, then fetch or convert it again",
+        "{source_name} is not a complete {format} file ({}); it may be truncated or of another format: compare it with its source, and fetch or convert it again",
         shown(reason)
     )]
     Malformed {
@@ -124,9 +124,27 @@ pub enum WeightsError {
         /// The reader's error.
         reason: String,
     },
+    /// The file is of a known format that holds no weights for this library.
+    #[error("{source_name} is {found}, not a safetensors or PyTorch file; {advice}")]
+    OtherFormat {
+        /// The weights.
+        source_name: String,
+        /// The format.
+        found: &'static str,
+        /// The way to the right file.
+        advice: &'static str,
+    },
+    /// A file in the hub's cache was damaged after it was fetched.
+    #[error("{} in the hub's cache is damaged (it {}); delete it, and it is fetched again", path.display(), shown(reason))]
+    DamagedCache {
+        /// The file.
+        path: PathBuf,
+        /// The damage, as it follows the file's name.
+        reason: String,
+    },
     /// The file does not have the expected SHA-256.
     #[error(
-        "{source_name} has SHA-256 {found}, expected {expected}; delete it and fetch it again, or correct the expected value"
+        "{source_name} has SHA-256 {found}, expected {expected}; it is another file or damaged: give the right one, or correct the expected value"
     )]
     Sha256 {
         /// The weights.
@@ -138,7 +156,7 @@ pub enum WeightsError {
     },
     /// The file lacks a tensor that the network needs.
     #[error(
-        "{source_name} has no tensor \"{}\", which {network} needs ({missing} missing in all); these may be the weights of another network",
+        "{source_name} has no tensor \"{}\", which {network} needs ({missing} missing in all); these may be the weights of another network, or have other names than torchvision's (ResNets) and timm's (the others)",
         shown(key)
     )]
     MissingKey {
@@ -153,7 +171,7 @@ pub enum WeightsError {
     },
     /// The file holds a tensor that the network does not know.
     #[error(
-        "{source_name} holds a tensor \"{}\", which {network} does not know ({extra} unknown in all); these may be the weights of another network, or allow extra keys when loading",
+        "{source_name} holds a tensor \"{}\", which {network} does not know ({extra} unknown in all); these may be the weights of another network: choose that one, or remove the unknown tensors from the file if they have no part in it",
         shown(key)
     )]
     ExtraKey {
@@ -165,6 +183,19 @@ pub enum WeightsError {
         key: String,
         /// The number of extra keys.
         extra: usize,
+    },
+    /// The file holds the network more than once, with different values.
+    #[error(
+        "{source_name} holds {network} more than once, such as under \"{}\" and \"{}\"; keep the one to use, such as torch.load(FILE)[\"{}\"], in a file of its own",
+        shown(&prefixes[0]), shown(&prefixes[1]), shown(prefixes[1].split('.').next().unwrap_or_default())
+    )]
+    SeveralNetworks {
+        /// The weights.
+        source_name: String,
+        /// The network.
+        network: &'static str,
+        /// Two of the places.
+        prefixes: [String; 2],
     },
     /// A tensor's shape is not the network's.
     #[error(
@@ -193,7 +224,7 @@ pub enum WeightsError {
     },
     /// A tensor holds NaN or infinity.
     #[error(
-        "{source_name}: tensor \"{}\" holds NaN or infinity; the file is damaged: fetch or convert it again",
+        "{source_name}: tensor \"{}\" holds NaN or infinity; the file is damaged, or its training diverged: fetch or convert it again",
         shown(key)
     )]
     NotFinite {
@@ -204,8 +235,8 @@ pub enum WeightsError {
     },
     /// A tensor's values are finite, but not after its batch norm or layer scale is folded in, or not in the requested dtype.
     #[error(
-        "{source_name}: tensor \"{}\" becomes NaN or infinite when its batch norm or layer scale is folded in and it is converted to {dtype}; choose f32, or check its batch norm's running_var",
-        shown(key)
+        "{source_name}: tensor \"{}\" becomes NaN or infinite when its batch norm or layer scale is folded in and it is converted to {dtype}; {}",
+        shown(key), if dtype == "f32" { "its running_var or its scale is wrong: fetch or convert the file again" } else { "choose f32" }
     )]
     Overflow {
         /// The weights.

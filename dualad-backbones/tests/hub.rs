@@ -189,7 +189,7 @@ fn a_damaged_blob_is_an_error_when_loaded_and_is_downloaded_again_when_fetched()
     std::fs::write(&blob, &damaged).unwrap();
     let weights = Weights::hub().with_hub(client.clone());
     let error = Backbone::ResNet18.extractor().stages(&[1]).weights(weights).build().unwrap_err();
-    assert!(matches!(error, Error::Weights(dualad_backbones::WeightsError::Sha256 { .. })), "{error}");
+    assert!(matches!(error, Error::Weights(dualad_backbones::WeightsError::DamagedCache { .. })), "{error}");
     assert!(error.to_string().contains("delete it"), "{error}");
     std::fs::remove_file(&fetched.path).unwrap();
     let again = client.fetch(&HubFile::new("timm/resnet18.tv_in1k")).unwrap();

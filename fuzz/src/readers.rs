@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
+use dualad::backbones::weights::PyTorchReader;
 use dualad::backbones::{Backbone, Weights};
 use dualad::calibration::Calibration;
 use dualad::candle_core::Device;
@@ -17,11 +18,12 @@ use tempfile::TempDir;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// The targets of this module.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("weights", weights),
     ("model_config", model_config),
     ("model_parameters", model_parameters),
     ("pth", pth),
+    ("pytorch", pytorch),
     ("calibration", calibration),
     ("recipe", recipe),
     ("layout", layout),
@@ -59,7 +61,7 @@ pub fn model() -> &'static (Vec<u8>, Vec<u8>) {
     &MODEL
 }
 
-/// Reads a backbone's weights, a safetensors file.
+/// Reads a backbone's weights, a safetensors or a PyTorch file.
 pub fn weights(data: &[u8]) {
     let _ = Backbone::ResNet18.extractor().weights(Weights::bytes(data.to_vec())).build();
 }
@@ -99,6 +101,22 @@ pub fn pth(data: &[u8]) {
             .with_heads(2)
             .with_memory_slots(slots);
         let _ = DualAd::load_pth(config, &path, &Device::Cpu);
+    }
+}
+
+/// Reads all tensors of a PyTorch file of any kind.
+pub fn pytorch(data: &[u8]) {
+    let Ok(reader) = PyTorchReader::new("fuzzed", data) else { return };
+    for key in reader.keys() {
+        let shape = reader.shape(key).unwrap_or_default();
+        // A storage of one value can be a tensor of any size.
+        let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+        if let Some(count) = count.filter(|&count| count <= 1 << 16)
+            && let Ok(values) = reader.read(key, shape)
+        {
+            assert_eq!(values.len(), count);
+            assert!(values.iter().all(|value| value.is_finite()));
+        }
     }
 }
 

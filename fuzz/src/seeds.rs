@@ -82,6 +82,13 @@ pub fn seeds() -> Vec<Seed> {
             seed("pth", &name, &std::fs::read(file.path()).expect("a fixture"));
         }
     }
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dualad-backbones/tests/fixtures/pytorch");
+    for file in std::fs::read_dir(fixtures).into_iter().flatten().flatten() {
+        let (name, bytes) = (file.file_name().to_string_lossy().into_owned(), std::fs::read(file.path()));
+        let bytes = bytes.expect("a fixture");
+        seed("pytorch", &name, &bytes);
+        seed("weights", &name, &bytes);
+    }
     seed("pth", "zip", b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
 
     let bounds = r#"{"format": 1, "pooled": {"review": 0.5, "reject": 0.7}, "categories": {}}"#;

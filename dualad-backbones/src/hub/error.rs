@@ -34,7 +34,7 @@ pub enum HubError {
         file: String,
     },
     /// The file is not in the cache and the network must not be used.
-    #[error("{file} is not in the cache {} and HF_HUB_OFFLINE is set; unset it, or copy the file there", cache.display())]
+    #[error("{file} is not in the cache {} and HF_HUB_OFFLINE is set; unset it, copy the file there, or give a local file", cache.display())]
     Offline {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
@@ -64,9 +64,7 @@ pub enum HubError {
         status: u16,
     },
     /// The server cannot be reached, or stopped answering.
-    #[error(
-        "cannot fetch {file} from {endpoint}: {reason}; check the network and HF_ENDPOINT, or give a local weight file"
-    )]
+    #[error("cannot fetch {file} from {endpoint}: {reason}; check the network and HF_ENDPOINT, or give a local file")]
     Unreachable {
         /// The file asked for, `owner/name@revision/file`.
         file: String,
@@ -88,7 +86,9 @@ pub enum HubError {
         reason: String,
     },
     /// The file is larger than allowed.
-    #[error("{file} has {size} bytes, more than the {limit} allowed; raise the limit if it is the right file")]
+    #[error(
+        "{file} has {size} bytes, more than the {limit} that are fetched; fetch it another way, and give the local file"
+    )]
     TooLarge {
         /// The file asked for, `owner/name@revision/file`.
         file: String,

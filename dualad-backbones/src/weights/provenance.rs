@@ -48,7 +48,7 @@ impl fmt::Display for WeightsSource {
 pub struct Provenance {
     /// The kind of source.
     pub source: WeightsSource,
-    /// The file's path, `owner/name/file` on the hub, or `seed N` of synthetic weights; empty for the others.
+    /// The file's absolute path, `owner/name/file` on the hub, or `seed N` of synthetic weights; empty for the others.
     pub location: String,
     /// The commit on the hub, or `None` for other sources.
     pub revision: Option<String>,

@@ -1,13 +1,11 @@
 //! Readers of tensors by key.
 
-use std::collections::HashSet;
-
 use dualad_kernels::are_finite;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::error::{Result, WeightsError};
-use crate::network::{Network, Parameter};
+use crate::error::WeightsError;
+use crate::network::Parameter;
 use crate::weights::synthetic;
 
 const FORMAT: &str = "safetensors";
@@ -45,6 +43,11 @@ impl<'a> SafetensorsReader<'a> {
         let malformed = |reason: String| WeightsError::Malformed { source_name: name.into(), format: FORMAT, reason };
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| malformed(error.to_string()))?;
         Ok(Self { name, tensors })
+    }
+
+    /// Returns the file's name in errors.
+    pub(super) fn name(&self) -> &'a str {
+        self.name
     }
 
     /// Returns the keys, in no particular order.
@@ -86,42 +89,6 @@ impl<'a> SafetensorsReader<'a> {
             return Err(WeightsError::NotFinite { source_name: self.name.into(), key: key.into() });
         }
         Ok(values)
-    }
-
-    /// Checks that every key that `used` needs is there, and, unless `allow_extra`, none that `whole` does not know.
-    pub(crate) fn check_keys(&self, whole: &Network, used: &Network, allow_extra: bool) -> Result<(), WeightsError> {
-        let there: HashSet<&str> = self.tensors.iter().map(|(key, _)| key).collect();
-        let network = whole.name();
-        let missing: Vec<_> = used.parameters().into_iter().filter(|p| !there.contains(p.key.as_str())).collect();
-        if let Some(first) = missing.first() {
-            let (source_name, key) = (self.name.into(), first.key.clone());
-            return Err(WeightsError::MissingKey { source_name, network, key, missing: missing.len() });
-        }
-        if allow_extra {
-            return Ok(());
-        }
-        let known: HashSet<String> = whole.parameters().into_iter().map(|p| p.key).collect();
-        // PyTorch's batch norms store the number of training batches, which is not needed.
-        let extra = |key: &&str| !known.contains(*key) && !key.ends_with(".num_batches_tracked");
-        let mut extra: Vec<_> = there.into_iter().filter(extra).collect();
-        extra.sort_unstable();
-        match extra.first() {
-            None => Ok(()),
-            Some(&first) => {
-                let (source_name, key) = (self.name.into(), first.into());
-                Err(WeightsError::ExtraKey { source_name, network, key, extra: extra.len() })
-            }
-        }
-    }
-}
-
-impl Reader for SafetensorsReader<'_> {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError> {
-        Self::read(self, &parameter.key, &parameter.shape)
     }
 }
 

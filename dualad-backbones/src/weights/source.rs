@@ -7,16 +7,21 @@ use candle_core::DType;
 use dualad_store::sha256;
 
 use crate::backbone::Backbone;
+#[cfg(feature = "hub")]
+use crate::error::Error;
 use crate::error::{Result, WeightsError};
 #[cfg(feature = "hub")]
 use crate::hub::{Fetched, Hub};
 #[cfg(feature = "hub")]
 use crate::hub_file::HubFile;
 use crate::network::Network;
-use crate::weights::file::{open_file, read_file, write_file};
+use crate::weights::contents::Contents;
+use crate::weights::convert::to_safetensors;
+use crate::weights::file::{read_weights, write_file};
 use crate::weights::fold::{LayerWeights, fold};
+use crate::weights::network_reader::NetworkReader;
 use crate::weights::provenance::{Provenance, WeightsSource};
-use crate::weights::reader::{SafetensorsReader, SyntheticReader};
+use crate::weights::reader::SyntheticReader;
 
 /// The source of a backbone's weights, and the checks when they are loaded.
 ///
@@ -80,14 +85,17 @@ impl From<Source> for Weights {
 }
 
 impl Weights {
-    /// Names a safetensors file of at most 8 GiB.
+    /// Names a file of at most 8 GiB: safetensors, or PyTorch's (`.pth`, `.pt`, `.bin`). Its content tells its format.
+    ///
+    /// The network's tensors may be anywhere in it, such as under `state_dict` and a wrapper's `module.backbone.`. No code that a
+    /// PyTorch file names is executed.
     ///
     /// It is read into memory, not mapped: if another process shortened a mapped file, reading it would end this process.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Source::File(path.into()).into()
     }
 
-    /// Takes the content of a safetensors file, such as from `include_bytes!` or a `Vec<u8>`.
+    /// Takes the content of a file as [`Self::file`] reads it, such as from `include_bytes!` or a `Vec<u8>`.
     pub fn bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         Source::Bytes(Bytes(Arc::new(bytes))).into()
     }
@@ -128,7 +136,8 @@ impl Weights {
         self
     }
 
-    /// Sets whether the file may hold tensors that the network does not know. Default: false. Missing tensors are always an error.
+    /// Sets whether the file may hold tensors among the network's that it does not know. Default: false; heads, such as a
+    /// classifier, are always allowed. Missing tensors are always an error.
     #[must_use]
     pub fn allow_extra_keys(mut self, allow: bool) -> Self {
         self.allow_extra_keys = allow;
@@ -150,7 +159,9 @@ impl Weights {
                 Err(WeightsError::NotGiven { backbone, on_hub }.into())
             }
             Source::File(path) => {
-                let provenance = Provenance::new(WeightsSource::File, path.display().to_string());
+                // Relative to the present folder, it would not be found from another.
+                let location = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                let provenance = Provenance::new(WeightsSource::File, location.display().to_string());
                 self.load_file(path, &wanted, provenance, &[])
             }
             Source::Bytes(bytes) => {
@@ -161,10 +172,11 @@ impl Weights {
             Source::Hub { client, file } => {
                 let (file, fetched) = Self::fetch(backbone, client.as_deref(), file.as_deref())?;
                 let mut provenance = Provenance::new(WeightsSource::Hub, format!("{}/{}", file.repo, file.filename));
-                provenance.revision = Some(fetched.commit);
+                provenance.revision = Some(fetched.commit.clone());
                 // A large file's name in the cache is its SHA-256, so damage since the download is detected.
                 let expected = [file.sha256.as_deref(), fetched.sha256.as_deref()];
-                self.load_file(&fetched.path, &wanted, provenance, &expected)
+                let loaded = self.load_file(&fetched.path, &wanted, provenance, &expected);
+                loaded.map_err(|error| in_cache(&fetched, error))
             }
             &Source::Synthetic(seed) => {
                 let provenance = Provenance::new(WeightsSource::Synthetic, format!("seed {seed}"));
@@ -173,20 +185,23 @@ impl Weights {
         }
     }
 
-    /// Writes a copy of the weights' file. Its content is not checked. The copy gets its name when it is complete.
+    /// Writes the weights as a safetensors file, which gets its name when it is complete.
+    ///
+    /// Of a safetensors file, it is a copy, whose content is not checked; the result is `None`. Of a PyTorch file, the network's
+    /// tensors are written in f32, under the network's own names; the result is the SHA-256 of the PyTorch file.
     ///
     /// # Errors
     /// [`WeightsError::NotGiven`] for synthetic weights and if no weights were given, [`WeightsError::NotAFile`], [`WeightsError::Io`],
-    /// and `Error::Hub` if the file cannot be downloaded.
-    pub fn save(&self, backbone: Backbone, path: impl AsRef<Path>) -> Result<()> {
+    /// `Error::Hub` if the file cannot be downloaded, and for a PyTorch file the errors of loading it.
+    pub fn save(&self, backbone: Backbone, path: impl AsRef<Path>) -> Result<Option<String>> {
         let path = path.as_ref();
         match &self.source {
             Source::NotGiven | Source::Synthetic(_) => Err(WeightsError::NotGiven { backbone, on_hub: false }.into()),
-            Source::File(from) => copy_file(from, path),
-            Source::Bytes(bytes) => Ok(write_file(path, &mut (*bytes.0).as_ref())?),
+            Source::File(from) => save_file(backbone, from, path),
+            Source::Bytes(bytes) => save_bytes(backbone, "<bytes>", (*bytes.0).as_ref(), path),
             #[cfg(feature = "hub")]
             Source::Hub { client, file } => {
-                copy_file(&Self::fetch(backbone, client.as_deref(), file.as_deref())?.1.path, path)
+                save_file(backbone, &Self::fetch(backbone, client.as_deref(), file.as_deref())?.1.path, path)
             }
         }
     }
@@ -209,7 +224,7 @@ impl Weights {
         provenance: Provenance,
         digests: &[Option<&str>],
     ) -> Result<(Vec<LayerWeights>, Provenance)> {
-        self.load_bytes(&path.display().to_string(), &read_file(path)?, wanted, provenance, digests)
+        self.load_bytes(&path.display().to_string(), &read_weights(path)?, wanted, provenance, digests)
     }
 
     fn load_bytes(
@@ -223,7 +238,7 @@ impl Weights {
         let expected: Vec<&str> = digests.iter().copied().chain([self.sha256.as_deref()]).flatten().collect();
         expected.iter().try_for_each(|expected| check_digest(expected))?;
         // The header is checked first: it is small, and a file of another format is refused before all of it is hashed.
-        let reader = SafetensorsReader::new(name, bytes)?;
+        let contents = Contents::open(name, bytes)?;
         let found = sha256(bytes);
         for expected in expected {
             if !expected.eq_ignore_ascii_case(&found) {
@@ -231,15 +246,41 @@ impl Weights {
                 return Err(WeightsError::Sha256 { source_name, expected, found }.into());
             }
         }
-        reader.check_keys(wanted.whole, wanted.used, self.allow_extra_keys)?;
+        let reader = NetworkReader::new(contents, wanted.whole, wanted.used, self.allow_extra_keys)?;
         let folded = fold(wanted.used, &reader, wanted.dtype)?;
         provenance.sha256 = Some(found);
         Ok((folded, provenance))
     }
 }
 
-fn copy_file(from: &Path, to: &Path) -> Result<()> {
-    Ok(write_file(to, &mut open_file(from)?)?)
+/// Returns the error of a file in the hub's cache: a damaged one must be deleted there, or it is never fetched again.
+#[cfg(feature = "hub")]
+fn in_cache(fetched: &Fetched, error: Error) -> Error {
+    let reason = match error {
+        Error::Weights(WeightsError::Malformed { format, reason, .. }) => {
+            format!("is not a complete {format} file: {reason}")
+        }
+        Error::Weights(WeightsError::Sha256 { expected, found, .. })
+            if fetched.sha256.as_ref().is_some_and(|sha256| sha256.eq_ignore_ascii_case(&expected)) =>
+        {
+            format!("has SHA-256 {found}, and had {expected} when it was fetched")
+        }
+        other => return other,
+    };
+    WeightsError::DamagedCache { path: fetched.path.clone(), reason }.into()
+}
+
+fn save_file(backbone: Backbone, from: &Path, to: &Path) -> Result<Option<String>> {
+    save_bytes(backbone, &from.display().to_string(), &read_weights(from)?, to)
+}
+
+fn save_bytes(backbone: Backbone, name: &str, bytes: &[u8], to: &Path) -> Result<Option<String>> {
+    let converted = match backbone.network() {
+        Some(network) => to_safetensors(name, bytes, &network)?,
+        None => None,
+    };
+    write_file(to, &mut converted.as_deref().unwrap_or(bytes))?;
+    Ok(converted.map(|_| sha256(bytes)))
 }
 
 /// Checks that a value is a SHA-256 in hexadecimal.

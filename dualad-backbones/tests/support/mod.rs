@@ -2,6 +2,8 @@
 
 #![allow(dead_code, clippy::print_stderr)]
 
+pub(crate) mod pytorch;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -6,21 +6,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use candle_core::pickle::PthTensors;
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::WeightsError;
-use dualad_backbones::weights::{SafetensorsReader, read_file};
-use dualad_kernels::are_finite;
+use dualad_backbones::weights::{PyTorchReader, SafetensorsReader, read_file, read_weights};
 
 use crate::cdbn::network::DualAd;
 use crate::cdbn::scope::ParameterShape;
 use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
-use crate::file::check_file;
 
 const NETWORK: &str = "DualAD's reconstruction network";
-/// The key of the parameters in a published checkpoint.
-const PUBLISHED_KEY: &str = "state_dict";
+/// The prefix of the parameters in a published checkpoint.
+const PUBLISHED_PREFIX: &str = "state_dict.";
 
 /// Returns the network's name for a checkpoint's key, or `None` for a key of the backbone. `narrow` is true if the network has a
 /// narrow-deep branch.
@@ -116,48 +113,23 @@ impl DualAd {
         Self::from_safetensors(config, &path.display().to_string(), &read_file(path)?, device)
     }
 
-    /// Loads a network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32.
-    ///
-    /// Code in the checkpoint is not executed, but a malicious file can use much memory or end the process. Convert checkpoints
-    /// from untrusted sources to safetensors in a sandbox, and use [`Self::load`].
+    /// Loads a network for inference from a checkpoint of the published PyTorch code (`.pth`, `.pth.tar`), in f32. Code in the
+    /// checkpoint is not executed.
     ///
     /// # Errors
     /// As [`Self::load`].
     pub fn load_pth(config: DualAdConfig, path: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let path = path.as_ref();
         let source_name = path.display().to_string();
-        check_file(path)?;
-        let malformed = |error: candle_core::Error| {
-            let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
-            WeightsError::Malformed { source_name: source_name.clone(), format: "PyTorch", reason }
-        };
-        // A published checkpoint has the parameters under a key; a bare state dict has them at the top.
-        let open = |key| guarded(|| PthTensors::new(path, key));
-        let file = open(Some(PUBLISHED_KEY)).or_else(|_| open(None)).map_err(malformed)?;
+        let bytes = read_weights(path)?;
+        let reader = PyTorchReader::new(&source_name, &bytes)?;
+        // A published checkpoint has the parameters in a dictionary; a bare state dict has them at the top.
+        let published = reader.keys().any(|key| key.starts_with(PUBLISHED_PREFIX));
+        let prefix = if published { PUBLISHED_PREFIX } else { "" };
+        let keys = reader.keys().filter_map(|key| key.strip_prefix(prefix)).map(str::to_owned).collect();
         let read = |key: &str, shape: &[usize]| {
-            let source_name = source_name.clone();
-            // The declared shape is checked first: it decides how much memory the read takes.
-            let info = file.tensor_infos().get(key);
-            let found = info.map(|info| info.layout.dims().to_vec()).unwrap_or_default();
-            if found != shape {
-                let (key, expected) = (key.into(), shape.to_vec());
-                return Err(WeightsError::Shape { source_name, key, expected, found }.into());
-            }
-            let dtype = info.map(|info| info.dtype);
-            if !dtype.is_some_and(|dtype| dtype.is_float()) {
-                let (key, found) = (key.into(), dtype.map_or_else(|| "unknown".into(), |dtype| format!("{dtype:?}")));
-                return Err(WeightsError::DType { source_name, key, found }.into());
-            }
-            let tensor = guarded(|| file.get(key)).map_err(malformed)?;
-            let tensor = tensor.ok_or_else(|| malformed(candle_core::Error::Msg(format!("\"{key}\" has no data"))))?;
-            let tensor = tensor.to_dtype(DType::F32)?;
-            let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
-            if !are_finite(&values) {
-                return Err(WeightsError::NotFinite { source_name, key: key.into() }.into());
-            }
-            Ok(tensor.to_device(device)?)
+            Ok(Tensor::from_vec(reader.read(&format!("{prefix}{key}"), shape)?, shape, device)?)
         };
-        let keys = file.tensor_infos().keys().cloned().collect();
         let tensors = collect(&config, &source_name, keys, read)?;
         Self::from_parameters(config, tensors)
     }
@@ -193,12 +165,6 @@ impl DualAd {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         crate::file::write_atomically(path.as_ref(), &self.to_safetensors()?)
     }
-}
-
-/// Turns a panic of candle's pickle reader, which some malformed files cause, into an error.
-fn guarded<T>(read: impl FnOnce() -> candle_core::Result<T>) -> candle_core::Result<T> {
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(read));
-    result.unwrap_or_else(|_| Err(candle_core::Error::Msg("its pickle is malformed".into())))
 }
 
 #[cfg(test)]
