@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// The reconstruction network, of the paper's size: heterogeneous or homogeneous
     #[arg(long, default_value = "heterogeneous", value_parser = parse_variant)]
     variant: Variant,
-    /// The backbone's weights, a safetensors file [default: generated ones, which take the same time]
+    /// The backbone's weights, a safetensors or PyTorch file [default: generated ones, which take the same time]
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Numbers of pictures at a time, with commas between them

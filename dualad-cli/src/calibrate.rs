@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     guard.check_thresholds(&out)?;
     args.common.check_json(&guard)?;
     // Without the thresholds it has: they may be another model's, or damaged.
-    let detector = source.load(source.builder(&args.common)?.calibration(None))?;
+    let detector = source.load(source.builder(&args.common)?.calibration(None).limits(args.model.images.limits()))?;
     let dataset = Dataset::open_products(&args.data)?;
     // The training images of a folder without test images are good images.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use dualad::data::{Cancel, Dataset, Finding, Label, Sample, Severity, Split};
+use dualad::data::{Cancel, Dataset, Finding, FindingKind, Label, Sample, Severity, Split};
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
 use crate::data::{DataArgs, MAX_FINDINGS, masks_hint};
 use crate::guard::Guard;
+use crate::hint::PIXELS;
 use crate::progress::Bar;
 use crate::signals::cancel_on_signal;
 
@@ -74,7 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     };
     let bar = Bar::new("checking the dataset");
-    let check = dataset.check().cancel(&cancel).headers_only(args.headers_only);
+    let check = dataset.check().limits(args.selection.limits()).cancel(&cancel).headers_only(args.headers_only);
     let report = check.progress(|done, total| bar.set(done, total)).run().map_err(dualad::Error::from)?;
     drop(bar);
     let outcome = outcome(&dataset, &args.data, &report.findings);
@@ -87,7 +88,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         count => {
             let noun = if count == 1 { "finding" } else { "findings" };
             let root = args.data.display();
-            Err(format!("{root} has {count} fatal {noun}: repair or remove the files before training").into())
+            let too_large = report.findings.iter().any(|finding| finding.kind == FindingKind::TooLarge);
+            let hint = if too_large { format!("; {PIXELS}") } else { String::new() };
+            Err(format!("{root} has {count} fatal {noun}: repair or remove the files before training{hint}").into())
         }
     }
 }

@@ -14,6 +14,7 @@ use dualad::store::write_atomically;
 use serde::Serialize;
 
 use crate::guard::Guard;
+use crate::hint::hint;
 
 /// The result of a program: any error, which becomes one line.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -149,9 +150,18 @@ pub fn note(line: &str) {
 }
 
 /// Returns an error's message as one line.
-pub(crate) fn one_line(error: &dyn Error) -> String {
+fn one_line(error: &dyn Error) -> String {
     let text = error.to_string();
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Returns an error's message as one line, with the flags that avoid it.
+pub(crate) fn message(error: &(dyn Error + 'static)) -> String {
+    let line = one_line(error);
+    match hint(error) {
+        Some(hint) => format!("{line}; {hint}"),
+        None => line,
+    }
 }
 
 /// Parses a number from 1 to `most`.
@@ -218,7 +228,7 @@ pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            note(&format!("error: {}", one_line(&*error)));
+            note(&format!("error: {}", message(&*error)));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use dualad::data::image::Limits;
 use dualad::data::synthetic::{self, Options};
 use dualad::data::{Cancel, Dataset, Finding, FindingKind, Layout, MaskRule};
 
 use crate::common::{Result, note};
+use crate::limits::LimitArgs;
 use crate::progress::Bar;
 
 /// The number of findings that are printed. The rest is counted.
@@ -79,9 +81,16 @@ pub(crate) struct DataArgs {
     /// Mask values that mark a defect [default: white; non-zero for VisA, and for several masks of one image]
     #[arg(long, value_enum, value_name = "RULE")]
     masks: Option<MasksName>,
+    #[command(flatten)]
+    images: LimitArgs,
 }
 
 impl DataArgs {
+    /// The limits for images.
+    pub(crate) fn limits(&self) -> Limits {
+        self.images.limits()
+    }
+
     /// Opens the dataset in a folder.
     pub(crate) fn open(&self, root: &Path) -> Result<Dataset> {
         let dataset = match self.layout {
@@ -115,9 +124,9 @@ pub(crate) enum Purpose {
 }
 
 /// Reads every file of a dataset and prints the findings. An error lists the fatal ones.
-pub(crate) fn check(dataset: &Dataset, purpose: Purpose, cancel: &Cancel) -> Result<()> {
+pub(crate) fn check(dataset: &Dataset, purpose: Purpose, limits: Limits, cancel: &Cancel) -> Result<()> {
     let bar = Bar::new("checking the dataset");
-    let report = dataset.check().cancel(cancel).progress(|done, total| bar.set(done, total)).run();
+    let report = dataset.check().limits(limits).cancel(cancel).progress(|done, total| bar.set(done, total)).run();
     drop(bar);
     let mut report = report.map_err(dualad::Error::from)?;
     if purpose == Purpose::Evaluation {

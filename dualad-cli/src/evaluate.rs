@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
     // The thresholds have no part in the metrics, whatever is wrong with them.
-    job.run(|| model.load(model.builder(common)?.calibration(None)), &cancel)
+    job.run(|| model.load(model.builder(common)?.calibration(None).limits(selection.limits())), &cancel)
 }
 
 /// A model to measure, and where the results go.
@@ -98,7 +98,7 @@ impl Job<'_> {
         };
         let dataset = self.selection.open(&root)?;
         if self.check {
-            data::check(&dataset, Purpose::Evaluation, cancel)?;
+            data::check(&dataset, Purpose::Evaluation, self.selection.limits(), cancel)?;
         }
         for category in dataset.categories.iter().filter(|category| !config.categories.contains(&category.name)) {
             note(&format!("note: the model was not trained on {}", category.name));
@@ -114,7 +114,8 @@ impl Job<'_> {
         let (test_set, seconds) = test_set(features)?;
         let model = detector.model().on_device(detector.device())?;
         let training = Training { features: seconds, ..Training::default() };
-        let output = Output { common: self.common, folder: &folder, heat_maps: self.heat_maps };
+        let limits = self.selection.limits();
+        let output = Output { common: self.common, folder: &folder, heat_maps: self.heat_maps, limits };
         Measurement::new(&dataset, &test_set, cancel).report(&model, training, output)?;
         Ok(())
     }

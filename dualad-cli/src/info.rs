@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
 use crate::guard::Guard;
-use crate::model::{from_hub, model_folder};
+use crate::model::{from_hub, model_folder, weights_of};
 
 /// Describe a saved model: its network, its training, its thresholds and their guarantees
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// A trained model: its folder, or owner/name on the Hugging Face hub
     #[arg(long, value_name = "DIR|owner/name")]
     model: String,
+    /// For a model on the hub that comes without its backbone's weights: a safetensors or PyTorch file of them
+    #[arg(long, value_name = "FILE|hub")]
+    weights: Option<String>,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -41,7 +44,7 @@ struct Outcome {
 /// Runs `dualad info`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.json.check(&Guard::default().reads(ModelFiles::of(&args.model).all()))?;
-    let (config, calibration) = load(&args.model)?;
+    let (config, calibration) = load(&args.model, args.weights.as_deref())?;
     let mut promises = BTreeMap::new();
     for (name, thresholds) in calibration.iter().flat_map(all) {
         promises.insert(name.to_owned(), promise(thresholds));
@@ -58,9 +61,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Loads the configuration and the thresholds. The parameters are read, too: a damaged model is an error.
-fn load(name: &str) -> Result<(ModelConfig, Option<Calibration>)> {
+fn load(name: &str, weights: Option<&str>) -> Result<(ModelConfig, Option<Calibration>)> {
     let Some(folder) = model_folder(name)? else {
-        let detector = from_hub(Detector::builder(), name)?;
+        let builder = match weights {
+            Some(weights) => Detector::builder().weights(weights_of(weights)?),
+            None => Detector::builder(),
+        };
+        let detector = from_hub(builder, name)?;
         return Ok((detector.config().clone(), detector.calibration().cloned()));
     };
     let model = Model::load(folder, &Device::Cpu)?;

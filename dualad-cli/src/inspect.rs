@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::common::{CommonArgs, Result, print, printable};
 use crate::guard::{Guard, check_heat_map};
 use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
+use crate::names::shortened;
 use dualad::calibration::ThresholdSource;
 use dualad::detector::Request;
 use dualad::store::AtomicFile;
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     common: CommonArgs,
 }
+
+/// The length of a heat map's name in bytes, without its number and extension.
+const MAX_STEM: usize = 200;
 
 /// Runs `dualad inspect`.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -153,6 +157,7 @@ fn line_of(line: &Line<'_>) -> String {
 /// Returns the name of an image's heat map. A second image of the same name gets a number.
 fn heat_map_name(path: &Path, taken: &mut HashSet<String>) -> String {
     let stem = path.file_stem().map_or_else(|| "image".into(), |stem| stem.to_string_lossy().into_owned());
+    let stem = shortened(&stem, MAX_STEM);
     let mut name = format!("{stem}.png");
     let mut number = 2;
     while !taken.insert(name.clone()) {

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use dualad::data::image::Limits;
 use dualad::data::{Cancel, Dataset};
 use dualad::fit::RunFolder;
 use dualad::metrics::Evaluation;
 use dualad::report::{Report, ReportPicture, Reported};
 use dualad::{ImageScores, Model, ModelFiles, TestSet};
 
-use crate::common::{CommonArgs, Result, print};
+use crate::common::{CommonArgs, Result, note, print};
 use crate::guard::Guard;
 use crate::heat_maps::Strips;
 use crate::progress::Bar;
@@ -23,6 +24,8 @@ pub(crate) struct Output<'a> {
     pub(crate) folder: &'a RunFolder,
     /// The number of heat maps for each category.
     pub(crate) heat_maps: usize,
+    /// The limits for images.
+    pub(crate) limits: Limits,
 }
 
 /// The training of a network, for its report.
@@ -69,17 +72,22 @@ impl<'a> Measurement<'a> {
         report.seconds.evaluation = self.time.as_secs_f64();
         (report.loss, report.reported) = (training.losses, training.reported);
         let preprocess = config.input.preprocess()?;
-        let strips = Strips::new(test_set, &scores, &preprocess)?;
-        let picture = |index: usize| -> Result<ReportPicture> {
-            Ok(ReportPicture::new(report.images[index].clone(), strips.png(index)?))
+        let strips = Strips::new(test_set, &scores, &preprocess, output.limits)?;
+        // An image may have been removed since it was scored. The results do not need its picture.
+        let picture = |index: usize| match strips.png(index) {
+            Ok(png) => Some(ReportPicture::new(report.images[index].clone(), png)),
+            Err(error) => {
+                note(&format!("note: the report has no picture of {}: {error}", report.images[index].path));
+                None
+            }
         };
-        let misses = report.worst_misses(MAX_PICTURES).into_iter().map(picture).collect::<Result<_>>()?;
-        let false_alarms = report.worst_false_alarms(MAX_PICTURES).into_iter().map(picture).collect::<Result<_>>()?;
+        let misses = report.worst_misses(MAX_PICTURES).into_iter().filter_map(picture).collect();
+        let false_alarms = report.worst_false_alarms(MAX_PICTURES).into_iter().filter_map(picture).collect();
         (report.misses, report.false_alarms) = (misses, false_alarms);
         output.folder.remove_results()?;
         report.save(output.folder.path())?;
         if output.heat_maps > 0 {
-            strips.write(&output.folder.heat_maps(), output.heat_maps)?;
+            strips.write(&output.folder.heat_maps(), output.heat_maps);
         }
         output.print(&report)?;
         Ok(report)

@@ -10,10 +10,13 @@ use dualad::data::render;
 use dualad::detector::{DetectorBuilder, Inspection};
 use dualad::store::write_atomically;
 use dualad::{Detector, ModelFiles};
+#[cfg(feature = "hub")]
+use dualad::{Error, backbones};
 use serde::Serialize;
 
-use crate::common::{CommonArgs, Result, note, one_line, parse_count};
+use crate::common::{CommonArgs, Result, message, note, parse_count};
 use crate::guard::check_heat_map;
+use crate::limits::LimitArgs;
 
 /// The flags that name a model.
 #[derive(Debug, Args)]
@@ -21,7 +24,7 @@ pub(crate) struct ModelSource {
     /// A trained model: its folder, or owner/name on the Hugging Face hub
     #[arg(long, value_name = "DIR|owner/name")]
     pub(crate) model: String,
-    /// The backbone's weights: a safetensors file, or `hub` for the Hugging Face hub [default: the file in the model's folder, or the weights that its configuration names]
+    /// The backbone's weights: a safetensors or PyTorch file, or `hub` for the Hugging Face hub [default: the file in the model's folder, or the weights that its configuration names]
     #[arg(long, value_name = "FILE|hub")]
     pub(crate) weights: Option<String>,
     /// Number of threads to compute with [default: one for each core]
@@ -72,11 +75,13 @@ pub(crate) struct ModelArgs {
     /// Thresholds to use instead of the model's own, a calibration.json
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) images: LimitArgs,
 }
 
 impl ModelArgs {
     pub(crate) fn detector(&self, common: &CommonArgs) -> Result<Detector> {
-        self.detector_within(common, Limits::default())
+        self.detector_within(common, self.images.limits())
     }
 
     /// Loads the model, with limits for images from others.
@@ -136,7 +141,13 @@ fn is_hub_name(text: &str) -> bool {
 
 #[cfg(feature = "hub")]
 pub(crate) fn from_hub(builder: DetectorBuilder, name: &str) -> Result<Detector> {
-    Ok(builder.from_pretrained(name)?)
+    builder.from_pretrained(name).map_err(|error| match &error {
+        // The weights may be of another repository.
+        Error::Backbone(backbones::Error::Hub(hub)) if hub.to_string().contains(&format!("{name}@")) => {
+            format!("{error}; or give --model the folder of a copy of the model").into()
+        }
+        _ => error.into(),
+    })
 }
 
 #[cfg(not(feature = "hub"))]
@@ -172,8 +183,8 @@ pub(crate) enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    pub(crate) fn failed(image: &'a str, error: &dyn std::error::Error) -> Self {
-        Self::Failed { image, error: one_line(error) }
+    pub(crate) fn failed(image: &'a str, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Failed { image, error: message(error) }
     }
 
     /// Returns the line with its line break.

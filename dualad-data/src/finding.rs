@@ -32,8 +32,10 @@ impl fmt::Display for Severity {
 pub enum FindingKind {
     /// Fatal: a file has 0 bytes.
     EmptyFile,
-    /// Fatal: a file is missing, damaged, too large, or of a kind that is not read.
+    /// Fatal: a file is missing, damaged, or of a kind that is not read.
     Unreadable,
+    /// Fatal: a file exceeds the limits of the check.
+    TooLarge,
     /// Fatal: a mask and its image differ in size.
     MaskSize,
     /// Fatal: a category has no normal training images.
@@ -79,7 +81,7 @@ impl FindingKind {
     /// Returns the severity.
     pub fn severity(self) -> Severity {
         match self {
-            Self::EmptyFile | Self::Unreadable | Self::MaskSize => Severity::Fatal,
+            Self::EmptyFile | Self::Unreadable | Self::TooLarge | Self::MaskSize => Severity::Fatal,
             Self::NoNormalImages | Self::MarkedNormal => Severity::Fatal,
             Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
             Self::EmptyMask | Self::GrayMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
@@ -119,7 +121,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The message of an error names the file.
         match self.kind {
-            FindingKind::EmptyFile | FindingKind::Unreadable | FindingKind::MaskSize => {
+            FindingKind::EmptyFile | FindingKind::Unreadable | FindingKind::TooLarge | FindingKind::MaskSize => {
                 write!(f, "{}: {}", self.severity(), one_line(&self.message))
             }
             _ => write!(f, "{}: {}: {}", self.severity(), shown(&self.path), one_line(&self.message)),

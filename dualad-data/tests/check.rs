@@ -68,7 +68,7 @@ fn unreadable_masks_are_fatal() {
 fn images_over_the_limits_are_fatal() {
     let tree = sound();
     let report = Dataset::open(tree.root()).unwrap().check().limits(Limits::default().with_pixels(199)).run().unwrap();
-    assert_eq!(report.findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable).count(), 5);
+    assert_eq!(report.findings.iter().filter(|finding| finding.kind == FindingKind::TooLarge).count(), 5);
     assert!(report.findings[0].message.contains("199"), "{}", report.findings[0]);
 }
 

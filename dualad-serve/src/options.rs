@@ -98,7 +98,7 @@ impl Options {
 
     /// Returns the image limits to load the detector with, so that no image beyond [`Self::max_pixels`] is decoded.
     pub fn image_limits(&self) -> Limits {
-        Limits::default().with_file_bytes(self.max_body_bytes).with_pixels(self.max_pixels)
+        Limits::for_pixels(self.max_pixels).with_file_bytes(self.max_body_bytes)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -125,6 +125,14 @@ pub enum Error {
     /// A dataset or an image cannot be used.
     #[error(transparent)]
     Data(dualad_data::Error),
+    /// The weights of a saved model's backbone are not where its configuration says, or are others than it was trained with.
+    #[error("cannot use the model in {}: {reason}", model.display())]
+    ModelWeights {
+        /// The model's folder or name.
+        model: PathBuf,
+        /// The fault, and what to do.
+        reason: String,
+    },
     /// A file of weights cannot be used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -166,7 +174,9 @@ impl Error {
             Self::InvalidArgument { .. } | Self::Config { .. } | Self::NoImages { .. } | Self::Metrics(_) => {
                 ErrorKind::InvalidInput
             }
-            Self::Format(_) | Self::CheckpointMismatch { .. } | Self::Parameter { .. } => ErrorKind::File,
+            Self::Format(_) | Self::CheckpointMismatch { .. } | Self::Parameter { .. } | Self::ModelWeights { .. } => {
+                ErrorKind::File
+            }
             Self::Weights(error) => weights_kind(error),
             Self::Data(error) => data_kind(error),
             Self::Features { .. } => ErrorKind::Data,

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use dualad::data::image::Limits;
 use dualad_serve::Options;
 
 use crate::common::CommonArgs;
@@ -27,9 +26,6 @@ pub(crate) struct Args {
     /// Largest upload
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_body_mib: u64,
-    /// Largest image in pixels, width times height
-    #[arg(long, value_name = "N", default_value_t = Limits::default().pixels, value_parser = clap::value_parser!(u64).range(1..))]
-    max_pixels: u64,
     /// Uploads held at a time, from their first byte to their answer; further ones are answered with 503
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     queue: u32,
@@ -57,7 +53,7 @@ impl Args {
     pub(crate) fn options(&self) -> Options {
         Options::default()
             .with_max_body_bytes(self.max_body_mib << 20)
-            .with_max_pixels(self.max_pixels)
+            .with_max_pixels(self.model.images.max_pixels)
             .with_queue(self.queue as usize)
             .with_batch(self.batch as usize)
             .with_batch_delay(Duration::from_millis(self.linger_ms))

@@ -63,9 +63,13 @@ pub struct TrainArgs {
     /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data: filter-bank, which needs no weights]
     #[arg(long, value_name = "NAME", value_parser = backbones())]
     pub(crate) backbone: Option<Backbone>,
-    /// The backbone's weights: a safetensors file, or `hub` for the Hugging Face hub [default: hub]
+    /// The backbone's weights: a safetensors or PyTorch file, or `hub` for the Hugging Face hub [default: hub]
     #[arg(long, value_name = "FILE|hub")]
     pub(crate) weights: Option<String>,
+    /// Save a copy of the backbone's weights with the model, so that another machine needs nothing else. They have a license of
+    /// their own
+    #[arg(long, conflicts_with = "eval_only")]
+    pub(crate) with_backbone: bool,
     /// The reconstruction network
     #[arg(long, value_enum, default_value_t = VariantName::Heterogeneous)]
     pub(crate) variant: VariantName,

@@ -32,15 +32,5 @@ pub fn main(defaults: Defaults) -> ExitCode {
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
-    run::run(args, &cancel).map_err(with_hint)
-}
-
-/// Adds to an error of the library the flags that avoid it.
-fn with_hint(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
-    let hint = match error.downcast_ref() {
-        Some(dualad::Error::Cache { .. }) => "name another folder with --cache, or keep no cache with --no-cache",
-        Some(dualad::Error::Format(error)) if error.format() == dualad::Format::Checkpoint => "leave out --resume",
-        _ => return error,
-    };
-    format!("{error}; {hint}").into()
+    run::run(args, &cancel)
 }

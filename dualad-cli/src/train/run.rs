@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dualad::backbones::Weights;
 use dualad::candle_core::Device;
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::features::FeatureCache;
@@ -47,6 +48,7 @@ fn evaluate_only(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
 /// Loads the model in `--out`, without thresholds: they have no part in the metrics.
 fn load(args: &TrainArgs) -> Result<Detector> {
     let mut builder = Detector::builder().device(&args.common.device()?).calibration(None);
+    builder = builder.limits(args.selection.limits());
     if let Some(weights) = &args.weights {
         builder = builder.weights(weights_of(weights)?);
     }
@@ -85,6 +87,10 @@ impl Run<'_> {
         if self.args.weights.is_some() && !backbone.has_weights() {
             note(&format!("note: {backbone} has no weights; --weights has no effect"));
         }
+        let included = Some(&weights).filter(|_| self.args.with_backbone && backbone.has_weights());
+        if self.args.with_backbone && included.is_none() {
+            note(&format!("note: {backbone} has no weights; --with-backbone has no effect"));
+        }
         let folder = RunFolder::take(&self.args.out)?;
         let resume = self.args.resume && folder.checkpoint().exists();
         if self.args.resume && !resume {
@@ -95,7 +101,7 @@ impl Run<'_> {
             return Err("the dataset has no test images, so there will be no result for --json; leave it out".into());
         }
         let fit = Detector::fit(dataset.clone()).recipe(recipe).preset(self.args.preset().into());
-        let fit = fit.backbone(backbone, weights).resume(resume);
+        let fit = fit.backbone(backbone, weights.clone()).resume(resume);
         let prepared = self.settings(fit, &folder).prepare()?;
         let test_set = self.test_set(&dataset, &prepared)?;
         let earlier = !resume && folder.checkpoint().exists();
@@ -114,16 +120,22 @@ impl Run<'_> {
         };
         let model = prepared.model(network)?;
         save(&model, &folder)?;
+        include(included, &folder)?;
         let Some(mut measurement) = measurement else {
             note("note: the dataset has no test images; nothing was measured");
             return Ok(());
         };
         let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
         let training = Training { losses: trainer.losses(), reported, seconds: trainer.seconds(), features };
-        let output = Output { common: &self.args.common, folder: &folder, heat_maps: self.args.heatmaps };
+        let output = Output {
+            common: &self.args.common,
+            folder: &folder,
+            heat_maps: self.args.heatmaps,
+            limits: self.args.selection.limits(),
+        };
         let report = measurement.report(&model, training, output)?;
         model.save(folder.path(), &format!("```text\n{}```", report.table()))?;
-        Ok(())
+        include(included, &folder)
     }
 
     fn dataset(&self, resume: bool) -> Result<Dataset> {
@@ -133,7 +145,7 @@ impl Run<'_> {
         };
         let dataset = self.args.selection.open(&root)?;
         if !resume && !self.args.no_check {
-            data::check(&dataset, Purpose::Training, self.cancel)?;
+            data::check(&dataset, Purpose::Training, self.args.selection.limits(), self.cancel)?;
         }
         Ok(dataset)
     }
@@ -141,7 +153,7 @@ impl Run<'_> {
     /// Adds the settings that do not depend on the recipe. Every image is trained on: thresholds are set by `calibrate`.
     fn settings(&self, fit: Fit, folder: &RunFolder) -> Fit {
         let interval = Duration::from_secs(self.args.checkpoint_every);
-        let fit = fit.hold_out(0.0).device(&self.device).cancel(self.cancel);
+        let fit = fit.hold_out(0.0).device(&self.device).cancel(self.cancel).limits(self.args.selection.limits());
         let fit = fit.checkpoint(folder.checkpoint()).checkpoint_interval(interval).log(folder.log());
         let fit = match &self.cache {
             Some(cache) => fit.cache(cache.clone()),
@@ -223,6 +235,13 @@ impl Run<'_> {
         }
         "interrupted before the first training step; features that were cached are kept".into()
     }
+}
+
+/// Adds a copy of the backbone's weights to the saved model.
+fn include(weights: Option<&Weights>, folder: &RunFolder) -> Result<()> {
+    let Some(weights) = weights else { return Ok(()) };
+    let detector = Detector::builder().weights(weights.clone()).load(folder.path())?;
+    Ok(detector.save_with_backbone(folder.path())?)
 }
 
 /// Saves the model before it is measured, and removes the results of an earlier model, which would be taken for this one's.

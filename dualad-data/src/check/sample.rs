@@ -242,6 +242,7 @@ fn error_finding(category: &str, path: &Path, error: &Error) -> Finding {
     let kind = match error {
         Error::EmptyFile { .. } => FindingKind::EmptyFile,
         Error::MaskSize { .. } => FindingKind::MaskSize,
+        Error::TooLarge { .. } => FindingKind::TooLarge,
         _ => FindingKind::Unreadable,
     };
     Finding::new(kind, category, path, error.to_string())

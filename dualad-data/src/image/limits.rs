@@ -49,6 +49,25 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Returns limits for images of this many pixels. Above the default, the size of files and the memory grow with it, so that no
+    /// kind of image with so many pixels exceeds them: 6 bytes of file and 12 bytes of memory for each pixel.
+    ///
+    /// ```
+    /// use dualad_data::image::Limits;
+    ///
+    /// let line_camera = Limits::for_pixels(16384 * 8192);
+    /// assert!(line_camera.memory > Limits::default().memory);
+    /// assert_eq!(Limits::for_pixels(1000), Limits::default().with_pixels(1000));
+    /// ```
+    pub fn for_pixels(pixels: u64) -> Self {
+        let default = Self::default();
+        if pixels <= default.pixels {
+            return default.with_pixels(pixels);
+        }
+        let (file, memory) = (pixels.saturating_mul(6).saturating_add(1 << 20), pixels.saturating_mul(12));
+        Self { file_bytes: default.file_bytes.max(file), pixels, memory: default.memory.max(memory) }
+    }
+
     /// Sets [`file_bytes`](Self::file_bytes).
     #[must_use]
     pub fn with_file_bytes(mut self, bytes: u64) -> Self {

@@ -1,6 +1,6 @@
 //! The loading and saving of a detector.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
@@ -35,7 +35,7 @@ pub struct ModelBytes<'a> {
     pub config: &'a [u8],
     /// The content of `model.safetensors`.
     pub parameters: &'a [u8],
-    /// The backbone's weights, a safetensors file. `None` for a backbone without weights, and if [`DetectorBuilder::weights`] is
+    /// The backbone's weights, a safetensors or PyTorch file. `None` for a backbone without weights, and if [`DetectorBuilder::weights`] is
     /// called.
     pub backbone: Option<&'a [u8]>,
     /// The content of `calibration.json`.
@@ -259,7 +259,7 @@ impl DetectorBuilder {
             Err(HubError::NotFound { .. } | HubError::Offline { .. }) => Ok(None),
             Err(error) => Err(hub_error(error)),
         };
-        let name = std::path::PathBuf::from(repository);
+        let name = PathBuf::from(repository);
         let model = Model::from_files(&name, &config.path, &parameters.path, &Device::Cpu)?;
         let calibration = match self.calibration {
             Setting::Given(_) => None,
@@ -272,8 +272,7 @@ impl DetectorBuilder {
         let included = if elsewhere { None } else { optional(BACKBONE)?.map(Weights::file) };
         if !elsewhere && included.is_none() {
             // A path of another machine must not be opened on this one.
-            let reason = format!("it has no {BACKBONE}, and names no weights on the hub; give them to the builder");
-            return Err(Error::model(&name, reason));
+            return Err(missing_weights(&model, &name));
         }
         self.assemble(model, calibration, included, &name)
     }
@@ -321,7 +320,7 @@ impl DetectorBuilder {
         let weights = match self.weights.clone().or(included) {
             _ if !config.backbone.has_weights() => Weights::default(),
             Some(weights) => weights,
-            None => self.recorded_weights(recorded),
+            None => self.recorded_weights(&model, name)?,
         };
         let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());
         let extractor = builder.device(&self.device).dtype(self.dtype).build()?;
@@ -331,7 +330,7 @@ impl DetectorBuilder {
             let (wanted, found) = (shown(recorded), shown(found));
             let reason =
                 format!("the backbone's weights have SHA-256 {found}, and it was trained with {wanted}; give those");
-            return Err(Error::model(name, reason));
+            return Err(Error::ModelWeights { model: name.into(), reason });
         }
         if extractor.token_channels() != config.network.channels() {
             let reason = format!(
@@ -382,10 +381,14 @@ impl DetectorBuilder {
         })
     }
 
-    /// Returns the source of the backbone's weights that a model's configuration names.
-    fn recorded_weights(&self, recorded: &Provenance) -> Weights {
-        match recorded.source {
-            WeightsSource::File => Weights::file(&recorded.location),
+    /// Returns the source of the backbone's weights that a model's configuration names. `name` is the model's folder or name.
+    fn recorded_weights(&self, model: &Model, name: &Path) -> Result<Weights> {
+        let recorded = &model.config().weights;
+        Ok(match recorded.source {
+            WeightsSource::File => {
+                Weights::file(recorded_file(recorded, name).ok_or_else(|| missing_weights(model, name))?)
+            }
+            WeightsSource::Bytes => return Err(missing_weights(model, name)),
             #[cfg(feature = "hub")]
             WeightsSource::Hub => {
                 let file = recorded.location.splitn(3, '/').collect::<Vec<_>>();
@@ -410,8 +413,36 @@ impl DetectorBuilder {
             }
             // The extractor reports missing weights.
             _ => Weights::default(),
-        }
+        })
     }
+}
+
+/// Returns the file that a configuration names, or, for a model that was moved with it, the one of its name and content in the
+/// model's folder.
+fn recorded_file(recorded: &Provenance, folder: &Path) -> Option<PathBuf> {
+    let file = PathBuf::from(&recorded.location);
+    if file.exists() {
+        return Some(file);
+    }
+    // The path may be of another operating system.
+    let beside = folder.join(recorded.location.rsplit(['/', '\\']).next()?);
+    // The model's own parameters may have the same name.
+    (beside.is_file() && sha256_of_file(&beside).ok() == recorded.sha256).then_some(beside)
+}
+
+/// Returns the error of a model whose backbone's weights are not at hand.
+fn missing_weights(model: &Model, name: &Path) -> Error {
+    let config = model.config();
+    let (backbone, recorded) = (config.backbone, &config.weights);
+    let place = match recorded.source {
+        WeightsSource::File => format!("they were in {}, which is not here", recorded.location),
+        _ => "its configuration names no file of them".into(),
+    };
+    let digest = recorded.sha256.as_ref().map_or_else(String::new, |sha256| format!(" (SHA-256 {sha256})"));
+    let reason = format!(
+        "it needs the weights of its backbone {backbone}, and {place}; give that file{digest}, or copy it into the model's folder as {BACKBONE}"
+    );
+    Error::ModelWeights { model: name.into(), reason }
 }
 
 #[cfg(feature = "hub")]
@@ -423,24 +454,32 @@ fn hub_error(error: HubError) -> Error {
 pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> Result<()> {
     let change = Transaction::begin(folder)?;
     let recorded = &detector.config().weights;
+    let mut model = detector.model.as_ref().clone();
     if with_backbone && detector.config().backbone.has_weights() {
         let copy = change.path(BACKBONE)?;
-        detector.weights.save(detector.config().backbone, &copy)?;
-        let found = sha256_of_file(&copy)?;
-        if recorded.sha256.as_deref() != Some(found.as_str()) {
+        let converted = detector.weights.save(detector.config().backbone, &copy)?;
+        let written = sha256_of_file(&copy)?;
+        let found = converted.as_ref().unwrap_or(&written);
+        if recorded.sha256.as_ref() != Some(found) {
             let reason = format!("the backbone's weights have changed since they were loaded: SHA-256 {found}");
             return Err(Error::model(folder, reason));
         }
+        if converted.is_some() {
+            // The model is loaded with the copy, whose digest is another.
+            model = model.with_weights(recorded.clone().with_sha256(Some(written)));
+        }
     } else {
-        detector.model.remove_other_backbone(&change, folder)?;
+        model.remove_other_backbone(&change, folder)?;
     }
     match detector.calibration() {
         Some(thresholds) => change.write(CALIBRATION, thresholds.to_json()?.as_bytes())?,
         None => change.remove(CALIBRATION)?,
     }
     // The card of the same model is kept, with its section on results.
-    if !Model::load_once(folder, &Device::Cpu).is_ok_and(|model| model.config() == detector.model.config()) {
-        detector.model.save_in(&change, "")?;
+    match Model::load_once(folder, &Device::Cpu) {
+        Ok(saved) if saved.config() == model.config() => {}
+        Ok(saved) if saved.config() == detector.config() => Model::write_config(model.config(), &change)?,
+        _ => drop(model.save_in(&change, "")?),
     }
     Ok(change.commit()?)
 }

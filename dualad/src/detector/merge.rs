@@ -26,7 +26,9 @@ impl Merge {
         let mut buffers = [Vec::new(), Vec::new()];
         for buffer in &mut buffers {
             let no_memory = |_| {
-                let reason = format!("there is no memory for a map of {columns} x {rows} values; choose larger tiles");
+                let reason = format!(
+                    "there is no memory for a map of {columns} x {rows} values; give a smaller image, or choose larger tiles"
+                );
                 Error::invalid_argument("tiling.tile", tile.width, reason)
             };
             let length = rows.saturating_mul(columns);

@@ -10,7 +10,10 @@ pub(super) fn card(config: &ModelConfig, results: &str) -> String {
     let origin = match (weights.source, &weights.revision) {
         (WeightsSource::None, _) => "needs no weights".to_owned(),
         (source, Some(revision)) => format!("weights from {source}: {}, revision {revision}", weights.location),
-        (source, None) => format!("weights from {source} {}", weights.location),
+        // The folders of this machine mean nothing on another.
+        (source, None) => {
+            format!("weights from {source} {}", weights.location.rsplit(['/', '\\']).next().unwrap_or_default())
+        }
     };
     let digest = weights.sha256.as_ref().map(|digest| format!(", SHA-256 `{digest}`")).unwrap_or_default();
     let variant = network.variant;

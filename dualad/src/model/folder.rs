@@ -98,6 +98,12 @@ impl Model {
         self
     }
 
+    /// Sets the record of the backbone's weights.
+    pub(crate) fn with_weights(mut self, weights: Provenance) -> Self {
+        self.config.weights = weights;
+        self
+    }
+
     /// Sets the preprocessing of images.
     #[must_use]
     pub fn with_input(mut self, input: Input) -> Self {
@@ -203,12 +209,17 @@ impl Model {
         let config = ModelConfig { sha256: sha256.clone(), ..self.config.clone() };
         transaction.write(PARAMETERS, &parameters)?;
         transaction.write(CARD, card(&config, results).as_bytes())?;
+        Self::write_config(&config, transaction)?;
+        Ok(sha256)
+    }
+
+    /// Writes a model's description in a transaction.
+    pub(crate) fn write_config(config: &ModelConfig, transaction: &Transaction) -> Result<()> {
         let no_json =
             |error: serde_json::Error| Error::Io { action: "write", path: CONFIG.into(), error: error.into() };
-        let mut text = serde_json::to_string_pretty(&config).map_err(no_json)?;
+        let mut text = serde_json::to_string_pretty(config).map_err(no_json)?;
         text.push('\n');
-        transaction.write(CONFIG, text.as_bytes())?;
-        Ok(sha256)
+        Ok(transaction.write(CONFIG, text.as_bytes())?)
     }
 
     /// Reads a folder. While another process saves there, the result is the earlier model or the new one. A save that a killed process

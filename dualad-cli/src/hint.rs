@@ -1,0 +1,96 @@
+//! The flags that avoid an error of the library, which knows no flags.
+
+use std::error::Error;
+
+use dualad::backbones;
+use dualad::backbones::WeightsError;
+use dualad::data::{self, FindingKind};
+
+const WEIGHTS: &str = "--weights FILE names it";
+/// The flag that raises the limits for images.
+pub(crate) const PIXELS: &str = "--max-pixels N raises the limits for images";
+
+/// Returns the flags that avoid an error, as they follow its message. Every subcommand that can fail so has them.
+pub(crate) fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref() {
+        return of_library(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return of_backbone(error);
+    }
+    error.downcast_ref().and_then(of_data)
+}
+
+fn of_library(error: &dualad::Error) -> Option<&'static str> {
+    match error {
+        dualad::Error::Cache { .. } => Some("name another folder with --cache, or keep no cache with --no-cache"),
+        dualad::Error::Format(error) if error.format() == dualad::Format::Checkpoint => Some("leave out --resume"),
+        dualad::Error::ModelWeights { .. } => Some(WEIGHTS),
+        dualad::Error::Backbone(error) => of_backbone(error),
+        dualad::Error::Data(error) => of_data(error),
+        _ => None,
+    }
+}
+
+fn of_backbone(error: &backbones::Error) -> Option<&'static str> {
+    match error {
+        backbones::Error::Weights(WeightsError::NotGiven { .. }) => Some(WEIGHTS),
+        // Every fault of the hub is avoided by a file, which may have come here another way.
+        #[cfg(feature = "hub")]
+        backbones::Error::Hub(_) => Some("--weights FILE names a local file of weights"),
+        _ => None,
+    }
+}
+
+fn of_data(error: &data::Error) -> Option<&'static str> {
+    match error {
+        data::Error::TooLarge { .. } => Some(PIXELS),
+        data::Error::Dataset { findings } if findings.iter().any(|finding| finding.kind == FindingKind::TooLarge) => {
+            Some(PIXELS)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(subcommand: &str, hint: &str) {
+        let command = crate::command();
+        let command = command.find_subcommand(subcommand).unwrap();
+        for flag in hint.split_whitespace().filter_map(|word| word.trim_end_matches(',').strip_prefix("--")) {
+            let is = |arg: &clap::Arg| arg.get_long() == Some(flag);
+            assert!(command.get_arguments().any(is), "{subcommand} has no --{flag}");
+        }
+    }
+
+    fn cache() -> dualad::Error {
+        dualad::Error::Cache { folder: "cache".into(), error: std::io::ErrorKind::NotFound.into() }
+    }
+
+    #[test]
+    fn the_flags_exist_in_every_subcommand_that_can_fail_so() {
+        for subcommand in ["train", "evaluate", "inspect", "calibrate", "watch", "serve", "info"] {
+            has(subcommand, WEIGHTS);
+        }
+        for subcommand in ["train", "evaluate", "check", "inspect", "calibrate", "watch", "serve"] {
+            has(subcommand, PIXELS);
+        }
+        for subcommand in ["train", "evaluate"] {
+            has(subcommand, hint(&cache()).unwrap());
+        }
+        has("train", "--resume");
+    }
+
+    #[test]
+    fn errors_of_every_crate_are_recognized() {
+        let large = || data::Error::TooLarge { path: "a.png".into(), unit: "pixels", found: 2, limit: 1 };
+        assert_eq!(hint(&large()), Some(PIXELS));
+        assert_eq!(hint(&dualad::Error::Data(large())), Some(PIXELS));
+        let missing = || WeightsError::NotGiven { backbone: backbones::Backbone::ResNet18, on_hub: true };
+        assert_eq!(hint(&backbones::Error::from(missing())), Some(WEIGHTS));
+        assert_eq!(hint(&dualad::Error::from(backbones::Error::from(missing()))), Some(WEIGHTS));
+        assert_eq!(hint(&dualad::Error::Cancelled), None);
+    }
+}
