@@ -241,6 +241,12 @@ fn masks_among_images_are_no_images() {
         assert_eq!(finding.kind, FindingKind::MaskAmongImages);
         assert!(finding.message.starts_with("3 files in it are by name masks"), "{finding}");
     }
+    // Beside them, test images have folders with labels.
+    let tree = Tree::new();
+    touch(&tree, &["train/1.png", "train/1_GT.png", "test/good/2.png", "test/bad/3.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(read(&dataset), ["train/1.png train train/1_GT.png", "test/bad/3.png bad", "test/good/2.png normal"]);
+    assert_eq!(kinds(&dataset), [(FindingKind::MaskAmongImages, "train".into())]);
     // An ending that is not known is reported.
     let tree = Tree::new();
     touch(&tree, &["parts/a.png", "parts/a_x.png", "parts/b.png", "parts/b_x.png"]);

@@ -31,9 +31,11 @@ fn is_first(listing: &Listing) -> bool {
     parts.any(|folder| has_masks(&folder.path, LABEL))
 }
 
-/// Returns whether a folder is KolektorSDD2: `train/10000.png` and `train/10000_GT.png`.
+/// Returns whether a folder is KolektorSDD2: `train/10000.png` and `train/10000_GT.png`, and the same in `test`. A folder whose
+/// test images lie in `test/good` and `test/<type>` is another layout.
 fn is_second(root: &Path) -> bool {
     child(root, "train").is_some_and(|train| has_masks(&train, TRUTH))
+        && child(root, "test").is_none_or(|test| has_masks(&test, TRUTH))
 }
 
 fn has_masks(folder: &Path, suffix: &str) -> bool {
