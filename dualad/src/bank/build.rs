@@ -5,8 +5,9 @@ use dualad_kernels::{Isa, principal_components, principal_start};
 
 use crate::Random;
 use crate::bank::config::BankConfig;
-use crate::bank::group::{Group, Queries, located, positions};
+use crate::bank::group::{Group, Queries, located};
 use crate::bank::level::{Level, Scale};
+use crate::bank::local::{Cells, averaged};
 use crate::bank::maps::Maps;
 use crate::bank::projection::{Projection, StageMap, finest, raw_tokens};
 use crate::bank::select::{nearest_allowed, select};
@@ -19,10 +20,12 @@ const RAW_TOKENS: usize = 128;
 const MEASURED_IMAGES: usize = 32;
 
 /// The number of images of a category by which the weight of positions is chosen.
-const POSITION_IMAGES: usize = 8;
+const POSITION_IMAGES: usize = 12;
 /// The weights of positions to choose from: the distance of two equal tokens that lie the height or the width of the image apart,
 /// in gaps between tokens.
 const POSITION_SCALES: [f32; 3] = [1.0, 2.0, 4.0];
+/// The side of the square of cells whose largest mean distance stands for an image's score there.
+const SCORE_SIDE: usize = 3;
 
 /// The image of a token that an extended bank had before.
 const EARLIER: u32 = u32::MAX;
@@ -204,7 +207,7 @@ impl LevelBuilder {
         let dims = projection.dims().max(1);
         let maps = self.scale.stages_of(maps);
         let tokens = projection.tokens(maps, self.neighborhood);
-        let queries = Queries { positions: positions(finest(maps)), tokens, dims };
+        let queries = Queries::new(tokens, finest(maps), dims);
         for token in random.stream().permutation(queries.count()).into_iter().take(each) {
             self.candidates.tokens.extend_from_slice(&queries.tokens[token * dims..][..dims]);
             self.candidates.positions.extend_from_slice(&queries.positions[token * 2..][..2]);
@@ -297,11 +300,12 @@ impl Chosen {
     }
 }
 
-/// Returns the largest of [`POSITION_SCALES`], times the median gap between tokens, that raises the mean distance of normal images by
-/// no more than a part `allowed` of it.
+/// Returns the largest of [`POSITION_SCALES`], times the median gap between tokens, that raises neither the mean distance nor the
+/// score of normal images by more than a part `allowed`.
 ///
 /// Where a part always lies in the same place, its normal images lose nothing if they are compared to the same place only, and a
-/// piece that is normal elsewhere stands out. Where parts lie anywhere, the distances rise, and positions do not count.
+/// piece that is normal elsewhere stands out. Where parts lie anywhere, distances rise, and positions do not count. A few odd places
+/// may determine the scores, and a plain background the mean: both must allow it.
 fn position_scale(measured: &[(u32, Queries)], chosen: &Chosen, owners: &[u32], gaps: &[f32], allowed: f64) -> f32 {
     let mut sorted = gaps.to_vec();
     sorted.sort_unstable_by(f32::total_cmp);
@@ -310,15 +314,20 @@ fn position_scale(measured: &[(u32, Queries)], chosen: &Chosen, owners: &[u32], 
         return 0.0;
     }
     let step = measured.len().div_ceil(POSITION_IMAGES).max(1);
-    let mean = |scale: f32| {
-        let images = measured.iter().step_by(step);
-        let distances = images.flat_map(|(image, queries)| chosen.distances(*image, queries, owners, scale));
-        let (sum, count) = distances.fold((0.0, 0.0), |(sum, count), x| (sum + f64::from(x), count + 1.0f64));
-        sum / count.max(1.0)
+    // The sums over all images of the mean distance and of the score.
+    let sums = |scale: f32| {
+        let of_image = |(image, queries): &(u32, Queries)| {
+            let distances = chosen.distances(*image, queries, owners, scale);
+            let means = averaged(Cells { values: &distances, grid: queries.grid, width: 1 }, SCORE_SIDE);
+            let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
+            [mean, means.into_iter().fold(0.0, f32::max)].map(f64::from)
+        };
+        let of_images = measured.iter().step_by(step).map(of_image);
+        of_images.fold([0.0; 2], |sums, values| [sums[0] + values[0], sums[1] + values[1]])
     };
-    let limit = mean(0.0) * (1.0 + allowed);
-    let scales = POSITION_SCALES.iter().map(|scale| scale * gap);
-    scales.take_while(|&scale| mean(scale) <= limit).last().unwrap_or(0.0)
+    let limits = sums(0.0).map(|sum| sum * (1.0 + allowed));
+    let is_allowed = |scale: &f32| sums(*scale).iter().zip(limits).all(|(sum, limit)| *sum <= limit);
+    POSITION_SCALES.iter().map(|scale| scale * gap).take_while(is_allowed).last().unwrap_or(0.0)
 }
 
 /// Returns the distance of each token to the nearest other one, 0 if there is none.

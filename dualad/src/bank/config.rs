@@ -33,8 +33,8 @@ pub struct BankConfig {
     pub context_neighborhood: usize,
     /// The share of context tokens in the bank's part of the scores, from 0 to 1. With 0 there are none.
     pub context: f64,
-    /// The weight of positions: the part, from 0 to 1, by which they may raise the mean distance of a category's normal images. With
-    /// 0 positions do not count.
+    /// The weight of positions: the part, from 0 to 1, by which they may raise the distances and scores of a category's normal
+    /// images. With 0 positions do not count.
     pub position: f64,
     /// The share of the reconstruction in the scores, from 0 to 1; the bank has the rest.
     pub reconstruction: f64,

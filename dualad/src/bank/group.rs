@@ -30,6 +30,8 @@ pub(super) struct Queries {
     /// As those of [`Group`].
     pub(super) positions: Vec<f32>,
     pub(super) dims: usize,
+    /// The rows and columns.
+    pub(super) grid: [usize; 2],
 }
 
 impl Group {
@@ -60,11 +62,16 @@ impl Group {
 }
 
 impl Queries {
+    /// Returns the tokens `[rows * columns, dims]` of a grid with their positions.
+    pub(super) fn new(tokens: Vec<f32>, grid: [usize; 2], dims: usize) -> Self {
+        Self { tokens, positions: positions(grid), dims, grid }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.positions.len() / 2
     }
 
-    /// Returns about `count` of the tokens, evenly spread, or all if there are fewer.
+    /// Returns `count` of the tokens, evenly spread, or all if there are fewer, in one row.
     pub(super) fn sample(&self, count: usize) -> Self {
         let (all, dims) = (self.count(), self.dims);
         let count = count.clamp(1, all.max(1)).min(all);
@@ -74,12 +81,13 @@ impl Queries {
             tokens: chosen.clone().flat_map(|token| &self.tokens[token * dims..][..dims]).copied().collect(),
             positions: chosen.flat_map(|token| &self.positions[token * 2..][..2]).copied().collect(),
             dims,
+            grid: [1, count],
         }
     }
 }
 
 /// Returns the positions of the cells of a grid: row and column of each center, from 0 to 1, `[rows * columns, 2]`.
-pub(super) fn positions([rows, columns]: [usize; 2]) -> Vec<f32> {
+fn positions([rows, columns]: [usize; 2]) -> Vec<f32> {
     let center = |cell: usize, cells: usize| (cell as f32 + 0.5) / cells as f32;
     let row = |row: usize| (0..columns).flat_map(move |column| [center(row, rows), center(column, columns)]);
     (0..rows).flat_map(row).collect()
@@ -107,11 +115,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_spread_over_all_tokens() {
-        let queries = |count: usize| Queries {
-            tokens: (0..count).map(|x| x as f32).collect(),
-            positions: positions([1, count]),
-            dims: 1,
-        };
+        let queries = |count: usize| Queries::new((0..count).map(|x| x as f32).collect(), [1, count], 1);
         assert_eq!(queries(10).sample(5).tokens, [1.0, 3.0, 5.0, 7.0, 9.0]);
         assert_eq!(queries(3).sample(5).tokens, [0.0, 1.0, 2.0]);
         assert_eq!(queries(0).sample(5).count(), 0);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::bank::config::BankConfig;
-use crate::bank::group::{Group, Queries, positions};
+use crate::bank::group::{Group, Queries};
 use crate::bank::projection::{Projection, StageMap, finest};
 
 /// The number of tokens, about, that vote for an image's category. More of them would only take time.
@@ -81,7 +81,7 @@ impl Level {
     pub(super) fn queries(&self, maps: &[StageMap<'_>]) -> Queries {
         let maps = self.scale.stages_of(maps);
         let tokens = self.projection.tokens(maps, self.neighborhood);
-        Queries { positions: positions(finest(maps)), dims: self.projection.dims(), tokens }
+        Queries::new(tokens, finest(maps), self.projection.dims())
     }
 
     /// Returns the category of an image: some of its tokens vote for the category of the nearest token.
