@@ -18,7 +18,9 @@ fn listen(cancel: &Cancel) -> std::io::Result<()> {
     let mut signals = vec![signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
     // A terminal that is closed sends it.
     #[cfg(unix)]
-    signals.push(signal_hook::consts::SIGHUP);
+    if !is_hangup_ignored() {
+        signals.push(signal_hook::consts::SIGHUP);
+    }
     for signal in signals {
         // In this order: the first signal finds the flag unset, and sets it.
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, received.clone())?;
@@ -32,4 +34,14 @@ fn listen(cancel: &Cancel) -> std::io::Result<()> {
         cancel.cancel();
     })?;
     Ok(())
+}
+
+/// Returns true if the program was started with SIGHUP ignored, as `nohup` does: it goes on when its terminal is closed. Only Linux
+/// tells without unsafe code; elsewhere the result is false.
+#[cfg(unix)]
+pub(crate) fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit stands for signal 1.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -53,7 +53,10 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let mut command = program("serve");
+        Self::run(program("serve"), arguments)
+    }
+
+    fn run(mut command: Command, arguments: &[&str]) -> Self {
         command.arg("--model").arg(FIXTURE.model()).args(["--port", "0", "--threads", "2"]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -134,19 +137,51 @@ fn answers_are_those_of_inspect_to_the_bit() {
 
 #[test]
 fn a_signal_answers_what_was_accepted() {
-    let server = Server::start(&[]);
-    let body = std::fs::read(&FIXTURE.image).unwrap();
-    let mut stream = server.begin("/inspect", body.len());
-    stream.write_all(&body[..10]).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    server.signal("INT");
-    std::thread::sleep(Duration::from_millis(200));
-    stream.write_all(&body[10..]).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    let (code, text) = server.wait();
-    assert!(code == Some(0) && text.contains("answered 1 requests"), "{code:?} {text}");
+    for signal in ["INT", "TERM", "HUP"] {
+        let server = Server::start(&[]);
+        let body = std::fs::read(&FIXTURE.image).unwrap();
+        let mut stream = server.begin("/inspect", body.len());
+        stream.write_all(&body[..10]).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        server.signal(signal);
+        std::thread::sleep(Duration::from_millis(200));
+        stream.write_all(&body[10..]).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let (code, text) = server.wait();
+        assert!(code == Some(0) && text.contains("answered 1 requests"), "{signal} {code:?} {text}");
+    }
+}
+
+/// As under `nohup`.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_that_was_ignored_from_the_start_stays_ignored() {
+    let serve = program("serve");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(serve.get_program()).args(serve.get_args());
+    let server = Server::run(command, &[]);
+    server.signal("HUP");
+    std::thread::sleep(Duration::from_millis(300));
+    server.post("/inspect", &FIXTURE.image);
+    server.stop();
+}
+
+#[test]
+fn a_model_without_thresholds_needs_a_flag() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let calibrated = Detector::load(FIXTURE.model()).unwrap();
+    calibrated.with_calibration(None).save(&model).unwrap();
+    let output = program("serve").arg("--model").arg(&model).args(["--port", "0"]).output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && text.lines().count() == 1, "{text}");
+    assert!(text.contains("--scores-only") && text.contains("dualad calibrate"), "{text}");
+    let server = Server::start(&["--scores-only"]);
+    let answer: Value = serde_json::from_slice(&server.post("/inspect", &FIXTURE.image)).unwrap();
+    assert!(answer["verdict"].is_null() && answer["image_score"].is_number(), "{answer}");
+    assert!(server.stop().starts_with("serving scores only"));
 }
 
 #[test]

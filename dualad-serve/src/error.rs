@@ -31,6 +31,9 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// The detector has no thresholds: no answer would have a decision, and a client that looks for `reject` would pass everything.
+    #[error("the model has no thresholds, so no answer would have a decision; calibrate it, or serve scores only")]
+    NoThresholds,
     /// The inspection thread cannot be started.
     #[error("cannot start the inspection thread: {0}")]
     Thread(#[source] io::Error),

@@ -5,6 +5,9 @@ use axum::response::{IntoResponse, Response};
 use dualad::{Error, data};
 use serde::Serialize;
 
+/// The reason to refuse an upload without content.
+pub(crate) const EMPTY: &str = "the body is empty; send an image file, or raw pixels with X-Image-Shape";
+
 /// A status and the reason in one line.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -34,18 +37,28 @@ impl Failure {
     }
 }
 
-/// The status tells whether the image or the device is at fault.
+/// The status tells whether the image or the server is at fault. The advice is for a client: it has no access to the server's
+/// files and limits.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let status = match &error {
-            Error::Data(data::Error::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Error::Data(data::Error::Unsupported { .. } | data::Error::FormatDisabled { .. }) => {
-                StatusCode::UNSUPPORTED_MEDIA_TYPE
+        match error {
+            Error::Data(data::Error::TooLarge { path, unit, found, limit }) => Self::too_large(format!(
+                "{} is too large: {found} {unit}, and the limit is {limit}; send a smaller image",
+                path.display()
+            )),
+            Error::Data(data::Error::EmptyFile { .. }) => Self::bad(EMPTY),
+            Error::Data(data::Error::FormatDisabled { feature, .. }) => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!("this server does not read {feature} images; send another format"),
+            ),
+            Error::Data(error @ data::Error::Unsupported { .. }) => {
+                Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string())
             }
-            Error::Data(_) => StatusCode::BAD_REQUEST,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        };
-        Self::new(status, error.to_string())
+            // Uploads are no files: the memory for one was not found.
+            Error::Data(data::Error::Io { .. }) => Self::busy("there is no memory for the image; ask again"),
+            Error::Data(error) => Self::bad(error.to_string()),
+            error => Self::internal(error.to_string()),
+        }
     }
 }
 

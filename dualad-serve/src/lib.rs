@@ -23,11 +23,14 @@
 //! # }
 //! ```
 
+mod client;
 mod error;
 mod failure;
+mod linger;
 mod metrics;
 mod options;
 mod query;
+mod rest;
 mod routes;
 mod server;
 mod service;

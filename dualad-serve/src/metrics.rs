@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dualad::detector::Inspection;
 use serde::Serialize;
@@ -14,8 +14,11 @@ use serde::Serialize;
 /// Upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-#[derive(Debug, Default)]
-pub(crate) struct Metrics(Mutex<Counts>);
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    started: Instant,
+    counts: Mutex<Counts>,
+}
 
 #[derive(Debug, Clone, Default)]
 struct Counts {
@@ -40,14 +43,23 @@ pub struct Totals {
     pub batches: u64,
     /// Images in those batches.
     pub images_in_batches: u64,
-    /// The sum of the times from an upload's last byte to the end of its inspection, in seconds.
+    /// The time since the server started, in seconds.
     pub seconds: f64,
+    /// The time of it in which images were inspected, in seconds.
+    pub busy_seconds: f64,
+    /// The sum over the inspected images of the time from the upload's last byte to the end of its inspection, in seconds. Images
+    /// wait at the same time, so it can be more than [`Self::seconds`].
+    pub waiting_seconds: f64,
 }
 
 impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now(), counts: Mutex::default() }
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Counts) -> T) -> T {
         // No code that holds the lock can panic halfway through an update.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Counts an answered request, which is an upload or not.
@@ -60,10 +72,11 @@ impl Metrics {
         });
     }
 
-    /// Counts a batch of so many images.
-    pub(crate) fn batch(&self, images: usize) {
+    /// Counts a batch of so many images, and the time of its inspection.
+    pub(crate) fn batch(&self, images: usize, time: Duration) {
         self.with(|Counts { totals, .. }| {
             totals.batches += 1;
+            totals.busy_seconds += time.as_secs_f64();
             totals.images_in_batches += images as u64;
         });
     }
@@ -75,7 +88,7 @@ impl Metrics {
         self.with(|Counts { totals, buckets }| {
             totals.images_inspected += 1;
             *totals.decisions.entry(decision).or_default() += 1;
-            totals.seconds += seconds;
+            totals.waiting_seconds += seconds;
             for (bucket, bound) in buckets.iter_mut().zip(BUCKETS) {
                 *bucket += u64::from(seconds <= bound);
             }
@@ -83,7 +96,8 @@ impl Metrics {
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        self.with(|counts| counts.totals.clone())
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.with(|counts| Totals { seconds, ..counts.totals.clone() })
     }
 
     /// Returns the metrics in Prometheus' text format 0.0.4, with the number of uploads that are held now.
@@ -117,7 +131,7 @@ impl Counts {
         let mut seconds: Vec<_> =
             BUCKETS.iter().zip(self.buckets).map(|(bound, count)| bucket(&bound.to_string(), count)).collect();
         seconds.push(bucket("+Inf", totals.images_inspected));
-        seconds.push(("_sum".into(), totals.seconds.to_string()));
+        seconds.push(("_sum".into(), totals.waiting_seconds.to_string()));
         seconds.push(("_count".into(), totals.images_inspected.to_string()));
         family("requests_total", "counter", "Requests answered, by status.", &by_status(&totals.requests));
         family("images_inspected_total", "counter", "Images inspected.", &one(totals.images_inspected));

@@ -37,6 +37,9 @@ pub struct Options {
     pub io_timeout: Duration,
     /// The time from the stop signal until every accepted request must be answered. 30 s by default.
     pub stop_timeout: Duration,
+    /// Answers without decisions, from a model with or without thresholds. Default: false. Then a model without thresholds is
+    /// refused, and so is a request whose category has none.
+    pub scores_only: bool,
 }
 
 impl Default for Options {
@@ -49,6 +52,7 @@ impl Default for Options {
             batch_delay: Duration::from_millis(2),
             io_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(30),
+            scores_only: false,
         }
     }
 }
@@ -93,6 +97,12 @@ impl Options {
     /// Sets [`Self::stop_timeout`].
     pub fn with_stop_timeout(mut self, stop_timeout: Duration) -> Self {
         self.stop_timeout = stop_timeout;
+        self
+    }
+
+    /// Sets [`Self::scores_only`].
+    pub fn with_scores_only(mut self, scores_only: bool) -> Self {
+        self.scores_only = scores_only;
         self
     }
 

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::failure::{Failure, json};
 use crate::query::Query;
+use crate::rest::read_rest;
 use crate::state::AppState;
 use crate::upload::Head;
 use crate::worker::{HeldUpload, Job};
@@ -32,6 +33,7 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(from_fn_with_state(state.clone(), count))
+        .layer(from_fn_with_state(state.clone(), read_rest))
         .with_state(state)
 }
 
@@ -87,6 +89,12 @@ struct Health<'a> {
     version: &'a str,
     backbone: String,
     categories: &'a [String],
+    /// True if no answer has a decision.
+    scores_only: bool,
+    /// The categories with thresholds of their own.
+    thresholds: Vec<&'a str>,
+    /// True if there are thresholds for all other images.
+    pooled_thresholds: bool,
 }
 
 async fn health(State(state): State<Arc<AppState>>) -> Response {
@@ -94,11 +102,18 @@ async fn health(State(state): State<Arc<AppState>>) -> Response {
         true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         false => (StatusCode::OK, "ok"),
     };
-    let backbone = state.detector.config().backbone.to_string();
-    json(
-        code,
-        &Health { status, version: env!("CARGO_PKG_VERSION"), backbone, categories: state.detector.categories() },
-    )
+    let calibration = state.detector.calibration();
+    let own = calibration.map(|calibration| calibration.categories.keys().map(String::as_str).collect());
+    let health = Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        backbone: state.detector.config().backbone.to_string(),
+        categories: state.detector.categories(),
+        scores_only: calibration.is_none(),
+        thresholds: own.unwrap_or_default(),
+        pooled_thresholds: calibration.is_some_and(|calibration| calibration.pooled.is_some()),
+    };
+    json(code, &health)
 }
 
 async fn metrics(State(state): State<Arc<AppState>>) -> Response {
@@ -131,13 +146,25 @@ impl AppState {
     }
 
     fn check_category(&self, category: Option<&str>) -> Result<(), Failure> {
-        let Some(category) = category else { return Ok(()) };
+        let refused = |message| Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, message));
         let known = self.detector.categories();
-        if known.is_empty() || known.iter().any(|name| name == category) {
+        if let Some(category) = category
+            && !known.is_empty()
+            && !known.iter().any(|name| name == category)
+        {
+            return refused(format!("the model was not trained on {category:?}, but on {}", known.join(", ")));
+        }
+        // Without thresholds there would be no decision, and a client that looks for `reject` would pass the part.
+        let Some(calibration) = self.detector.calibration() else { return Ok(()) };
+        if calibration.thresholds(category).is_some() {
             return Ok(());
         }
-        let message = format!("the model was not trained on {category:?}, but on {}", known.join(", "));
-        Err(Failure::new(StatusCode::UNPROCESSABLE_ENTITY, message))
+        let own: Vec<&str> = calibration.categories.keys().map(String::as_str).collect();
+        let own = own.join(", ");
+        refused(match category {
+            Some(category) => format!("there are no thresholds for {category:?}, only for {own}; calibrate the model for it"),
+            None => format!("there are thresholds for single categories only; add one to the address: ?category={own}"),
+        })
     }
 
     /// Draws the heat map and returns it as PNG: the file that `dualad inspect --heatmaps` writes.

@@ -1,20 +1,26 @@
 //! The answers to requests, on connections that the program accepts.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
 
 use axum::Router;
+use axum::response::Response;
 use dualad::Detector;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service as HyperService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 
+use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Totals};
 use crate::options::Options;
+use crate::linger::Lingering;
 use crate::routes::router;
 use crate::state::AppState;
 use crate::upload::UploadLimits;
@@ -39,10 +45,12 @@ impl Service {
     /// Load the detector with [`Options::image_limits`].
     ///
     /// # Errors
-    /// [`Error::InvalidOption`], and [`Error::Thread`] if the system starts no thread.
+    /// [`Error::InvalidOption`]; [`Error::NoThresholds`] unless [`Options::scores_only`] is set; [`Error::Thread`] if the system
+    /// starts no thread.
     pub fn new(detector: Detector, options: &Options) -> Result<Self> {
         options.check()?;
-        let metrics = Arc::new(Metrics::default());
+        let detector = if options.scores_only { detector.with_calibration(None) } else { with_thresholds(detector)? };
+        let metrics = Arc::new(Metrics::new());
         // A slot for each upload bounds the jobs: sending never waits.
         let (jobs, queue) = mpsc::sync_channel(options.queue);
         let worker = Worker {
@@ -89,8 +97,10 @@ impl Service {
         // A client that stops reading would otherwise keep its answer in memory, and its connection open.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.state.io_timeout));
-        let stream = TokioIo::new(Box::pin(stream));
-        let connection = builder.serve_connection(stream, TowerToHyperService::new(self.router.clone()));
+        let client = Arc::new(Client::default());
+        let stream = TokioIo::new(Lingering::new(Box::pin(stream), client.clone(), self.state.limits.bytes));
+        let router = TowerToHyperService::new(self.router.clone());
+        let connection = builder.serve_connection(stream, OfClient { router, client });
         let mut connection = pin!(connection);
         tokio::select! {
             // An error here is the client's: it closed the connection or sent something that is not HTTP.
@@ -99,5 +109,31 @@ impl Service {
         }
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;
+    }
+}
+
+/// Refuses a detector whose answers would have no decisions.
+fn with_thresholds(detector: Detector) -> Result<Detector> {
+    let thresholds = detector.calibration();
+    match thresholds.is_some_and(|thresholds| thresholds.pooled.is_some() || !thresholds.categories.is_empty()) {
+        true => Ok(detector),
+        false => Err(Error::NoThresholds),
+    }
+}
+
+/// The routes, for the requests of one client.
+struct OfClient {
+    router: TowerToHyperService<Router>,
+    client: Arc<Client>,
+}
+
+impl HyperService<hyper::Request<Incoming>> for OfClient {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as HyperService<hyper::Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.client.clone());
+        self.router.call(request)
     }
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use dualad::data::image::{PixelFormat, RawImage};
 use dualad::detector::Request;
 
-use crate::failure::Failure;
+use crate::failure::{EMPTY, Failure};
 
 /// The image's description in the head of a request.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Head {
             check_length(raw, bytes.len() as u64)?;
         }
         if bytes.is_empty() {
-            return Err(Failure::bad("the body is empty; send an image file, or raw pixels with X-Image-Shape"));
+            return Err(Failure::bad(EMPTY));
         }
         Ok(Upload { head: self, bytes, category })
     }

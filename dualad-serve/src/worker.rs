@@ -68,12 +68,18 @@ impl Worker {
             .unzip();
         let requests: Vec<dualad::Result<Request<'_>>> = uploads.iter().map(|held| held.upload.request()).collect();
         let valid: Vec<Request<'_>> = requests.iter().filter_map(|request| request.as_ref().ok().copied()).collect();
-        if !valid.is_empty() {
-            self.metrics.batch(valid.len());
-        }
+        let (images, begun) = (valid.len(), Instant::now());
         let mut inspections = self.detector.inspect_batch(valid).into_iter();
-        for ((received, answer), request) in clients.into_iter().zip(requests) {
-            let result = request.and_then(|_| inspections.next().unwrap_or(Err(dualad::Error::Cancelled)));
+        if images > 0 {
+            self.metrics.batch(images, begun.elapsed());
+        }
+        let mut result = |request: dualad::Result<_>| {
+            request.and_then(|_| inspections.next().unwrap_or(Err(dualad::Error::Cancelled)))
+        };
+        let results: Vec<dualad::Result<Inspection>> = requests.into_iter().map(&mut result).collect();
+        // A client that has its answer may send the next upload at once: the slots are free before.
+        drop(uploads);
+        for ((received, answer), result) in clients.into_iter().zip(results) {
             if let Ok(inspection) = &result {
                 self.metrics.inspected(inspection, received.elapsed());
             }

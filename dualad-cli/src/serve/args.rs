@@ -10,8 +10,8 @@ use crate::model::ModelArgs;
 
 /// Serve inspections over HTTP
 ///
-/// POST an image to /inspect for an answer in JSON, or to /heatmap for a picture; GET /healthz and /metrics. At SIGINT or SIGTERM
-/// the server answers the requests that it has accepted, and ends. There is no authentication.
+/// POST an image to /inspect for an answer in JSON, or to /heatmap for a picture; GET /healthz and /metrics. At SIGINT, SIGTERM or
+/// SIGHUP the server answers the requests that it has accepted, and ends. There is no authentication.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("json", |arg| arg.help("Write the totals as JSON to FILE when the server ends; `-` prints them")))]
 pub(crate) struct Args {
@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Time limit for stopping
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     stop_timeout_s: u64,
+    /// Serve scores without decisions. Needed for a model without thresholds
+    #[arg(long, conflicts_with = "calibration")]
+    pub(crate) scores_only: bool,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -59,5 +62,6 @@ impl Args {
             .with_batch_delay(Duration::from_millis(self.linger_ms))
             .with_io_timeout(Duration::from_secs(self.read_timeout_s))
             .with_stop_timeout(Duration::from_secs(self.stop_timeout_s))
+            .with_scores_only(self.scores_only)
     }
 }

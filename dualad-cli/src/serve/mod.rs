@@ -34,6 +34,9 @@ async fn serve(args: &Args, detector: Detector) -> Result<Totals> {
     if !address.ip().is_loopback() {
         note(&format!("warning: {address} can be reached from other machines, and there is no authentication"));
     }
+    if args.scores_only {
+        note("serving scores only: no answer has a decision");
+    }
     print(&format!("listening on http://{address}\n"))?;
     let (stop, mut stopped) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
@@ -52,6 +55,7 @@ fn explain(error: Error) -> String {
         Error::Listen { .. } => {
             format!("{error}; choose another --address or --port, or end the program that listens there")
         }
+        Error::NoThresholds => format!("{error}: use `dualad calibrate`, or --scores-only"),
         Error::StopTimeout { .. } => format!("{error}; raise --stop-timeout-s"),
         error => error.to_string(),
     }

@@ -5,17 +5,24 @@ use std::io::Result;
 use tokio::sync::watch;
 
 #[cfg(unix)]
+use crate::signals::is_hangup_ignored;
+
+#[cfg(unix)]
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// `None` if it stays ignored.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
-    /// Catches SIGINT and SIGTERM, which end the process no more by themselves.
+    /// Catches SIGINT, SIGTERM and SIGHUP, which end the process no more by themselves. SIGHUP stays ignored under `nohup`.
     pub(crate) fn new() -> Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = if is_hangup_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        let [interrupt, terminate] = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        Ok(Self { interrupt, terminate, hangup })
     }
 
     /// Waits for a signal and returns its number.
@@ -23,6 +30,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => 2,
             _ = self.terminate.recv() => 15,
+            Some(_) = async { self.hangup.as_mut()?.recv().await } => 1,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A trained model, a server in this process, and a client that reads whole answers.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, mpsc};
@@ -85,7 +85,10 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) fn start(options: Options) -> Self {
-        let detector = FIXTURE.detector(options.image_limits());
+        Self::start_with(FIXTURE.detector(options.image_limits()), options)
+    }
+
+    pub(crate) fn start_with(detector: Detector, options: Options) -> Self {
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let (ready, address) = mpsc::channel();
@@ -104,6 +107,11 @@ impl TestServer {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream
+    }
+
+    /// Connects for several requests.
+    pub(crate) fn keep_alive(&self) -> KeepAlive {
+        KeepAlive(BufReader::new(self.connect()))
     }
 
     /// Connects, unless the server has closed its port.
@@ -168,6 +176,56 @@ pub(crate) fn head(method: &str, path: &str, headers: &[&str], length: usize) ->
     format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n")
 }
 
+/// A connection for several requests.
+pub(crate) struct KeepAlive(BufReader<TcpStream>);
+
+impl KeepAlive {
+    /// Sends a whole request, and then reads the answer, as most clients do.
+    pub(crate) fn ask(&mut self, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        let length = format!("Content-Length: {}", body.len());
+        self.ask_in_parts(path, &[headers, &[length.as_str()]].concat(), &[body])
+    }
+
+    /// As [`Self::ask`], with the body in chunks.
+    pub(crate) fn ask_in_chunks(&mut self, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        let mut parts = Vec::new();
+        for chunk in body.chunks(10_000) {
+            parts.push([format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat());
+        }
+        parts.push(b"0\r\n\r\n".to_vec());
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        self.ask_in_parts(path, &[headers, &["Transfer-Encoding: chunked"]].concat(), &parts)
+    }
+
+    fn ask_in_parts(&mut self, path: &str, headers: &[&str], parts: &[&[u8]]) -> Answer {
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        let stream = self.0.get_mut();
+        stream.write_all(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).expect("a connection");
+        for part in parts {
+            stream.write_all(part).expect("a connection");
+        }
+        self.answer()
+    }
+
+    /// Reads an answer.
+    pub(crate) fn answer(&mut self) -> Answer {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(self.0.read_line(&mut head).expect("an answer") > 0, "the connection is closed: {head:?}");
+        }
+        let head = head.trim_end().to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        let mut body = vec![0; length.parse().unwrap()];
+        self.0.read_exact(&mut body).expect("a whole answer");
+        Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head, body }
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+}
+
 pub(crate) struct Answer {
     pub(crate) status: u16,
     /// In lower case.
@@ -200,6 +258,11 @@ impl Answer {
             assert_eq!(length.parse::<usize>().unwrap(), body.len(), "a whole body: {head}");
         }
         Some(Self { status, head, body })
+    }
+
+    /// Returns true if the server says that it closes the connection.
+    pub(crate) fn closes(&self) -> bool {
+        self.head.contains("connection: close")
     }
 
     pub(crate) fn json(&self) -> Value {

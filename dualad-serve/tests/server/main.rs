@@ -11,7 +11,9 @@ use dualad::data::image_crate::{self, ImageFormat, RgbImage};
 use dualad::detector::Request;
 use dualad_serve::{Error, Options, Server};
 
+mod refusals;
 mod support;
+mod thresholds;
 
 use support::{Answer, FIXTURE, Fixture, RAW, TestServer, head, is_close, raw_pixels, read, without_name};
 
@@ -53,6 +55,9 @@ fn answers_equal_the_detectors_results() {
     let totals = server.stop();
     assert_eq!(totals.images_inspected, 9 * images.len() as u64 + 2);
     assert_eq!(totals.requests, [(200, totals.images_inspected)].into());
+    // One client: an image waits for nothing but its own batch.
+    assert!(0.0 < totals.busy_seconds && totals.busy_seconds <= totals.waiting_seconds, "{totals:?}");
+    assert!(totals.waiting_seconds < totals.seconds, "{totals:?}");
 }
 
 #[test]
@@ -274,6 +279,8 @@ fn invalid_requests_are_refused_with_a_reason() {
     for (path, headers, body, status, word) in cases {
         let error = server.ask("POST", path, headers, body).error(*status);
         assert!(error.contains(word), "{path} {headers:?}: {error}");
+        // Advice that only the server's operator could follow.
+        assert!(!["fetch", "raise", "enable", "remove it"].iter().any(|advice| error.contains(advice)), "{error}");
     }
     assert!(server.ask("GET", "/inspect", &[], b"").head.contains("allow: post"));
     let grey = server.ask("POST", "/inspect", &[RAW, "X-Image-Shape: 20,30,1"], &[9; 600]).json();
