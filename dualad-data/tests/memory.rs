@@ -67,6 +67,10 @@ fn decoding_stays_within_its_memory_limit() {
         let taken = peak().unwrap() - before;
         assert_eq!(u64::from(picture.width()) * u64::from(picture.height()), u64::from(WIDTH * HEIGHT));
         println!("{kind}: {} KiB taken, {} KiB counted", taken >> 10, counted >> 10);
+        // The header tells it too.
+        assert_eq!(Picture::decoding_memory(&bytes, kind, &Limits::default()).unwrap(), counted, "{kind}");
+        let refused = Picture::decoding_memory(&bytes, kind, &limits).unwrap_err();
+        assert!(matches!(refused, Error::TooLarge { found, .. } if found == counted), "{kind}: {refused}");
         assert!(taken <= counted, "{kind}: {taken} bytes taken, {counted} counted");
         // The estimate must not be far too high either. The worst case of WebP is twice that of others.
         assert!(3 * taken >= counted, "{kind}: {taken} bytes taken, {counted} counted");

@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dualad::backbones::{Backbone, Weights};
 use dualad::calibration::{Calibration, Decision, ThresholdSource, Thresholds};
 use dualad::candle_core::{DType, Device};
-use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
+use dualad::data::image::{Frame, Limits, Picture, PixelFormat, RawImage};
 use dualad::data::image_crate::{DynamicImage, RgbImage};
 use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Split};
-use dualad::detector::{Inspection, ModelBytes, Request, Tiling};
+use dualad::detector::{Inspection, ModelBytes, OwnedRequest, Request, Tiling};
 use dualad::fit::{FitProgress, TrainingImages};
 use dualad::recipe::Recipe;
 use dualad::{Detector, Error, Model, Variant};
+use rayon::prelude::*;
 
 mod support;
 
@@ -210,6 +211,69 @@ fn every_kind_of_request_gives_the_same_result() {
     assert_eq!((large.width, large.height, large.values.len()), (100, 50, 5000));
     let heat_map = expected.heat_map(&picture).unwrap();
     assert_eq!(heat_map.dimensions(), (width, height));
+}
+
+/// As between the thread of a camera and the one that inspects.
+#[test]
+fn owned_requests_go_through_a_channel() {
+    let Fixture { detector, images, .. } = fixture();
+    let expected = detector.inspect(Request::from(&images[0]).category("gear")).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel::<OwnedRequest>();
+    let path = images[0].clone();
+    let camera = std::thread::spawn(move || {
+        let bytes = std::fs::read(&path).unwrap();
+        let picture = Picture::read(&path, &Limits::default()).unwrap();
+        let rgb = RgbImage::from(picture.clone());
+        let frame = Frame::new(rgb.clone().into_raw(), rgb.width(), rgb.height(), PixelFormat::Rgb8).unwrap();
+        let dynamic = DynamicImage::from(rgb.clone());
+        for request in [
+            frame.into(),
+            rgb.into(),
+            dynamic.into(),
+            picture.into(),
+            path.into(),
+            OwnedRequest::encoded(bytes, "part"),
+        ] {
+            sender.send(OwnedRequest::category(request, "gear")).unwrap();
+        }
+    });
+    let requests: Vec<OwnedRequest> = receiver.iter().collect();
+    camera.join().unwrap();
+    assert_eq!(requests.len(), 6);
+    for request in &requests {
+        assert_eq!(detector.inspect(request).unwrap(), expected, "{request:?}");
+    }
+    for (found, request) in detector.inspect_batch(&requests).into_iter().zip(&requests) {
+        assert!(is_close(&found.unwrap(), &expected), "{request:?}");
+    }
+    assert!(format!("{:?}", requests[0]).contains("gear") && format!("{:?}", requests[0]).len() < 200);
+}
+
+/// Callers that share threads take turns: the results have the bits of an image that is inspected alone.
+#[test]
+fn callers_that_share_threads_get_the_same_bits() {
+    let Fixture { detector, images, .. } = fixture();
+    let pool = std::sync::Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    let shared = Detector::builder().pool(pool.clone()).load(folder.path()).unwrap();
+    for detector in [detector.clone().with_threads(2).unwrap(), shared, detector.clone()] {
+        let alone: Vec<Inspection> = images.iter().map(|path| detector.inspect(path).unwrap()).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for (path, alone) in images.iter().zip(&alone) {
+                        assert_eq!(&detector.inspect(path).unwrap(), alone);
+                    }
+                });
+            }
+            // A caller in a pool, which inspects many images at once.
+            scope.spawn(|| {
+                pool.install(|| images.par_iter().for_each(|path| assert!(detector.inspect(path).is_ok())));
+            });
+        });
+    }
+    assert!(detector.clone().with_threads(0).is_err());
 }
 
 #[test]

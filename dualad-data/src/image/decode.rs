@@ -1,5 +1,6 @@
 //! The decoding of untrusted image files, within limits.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,15 +14,15 @@ use super::jpeg;
 use super::levels::{DeepLevels, Levels, MaskValues};
 use super::limits::{Limits, MEMORY};
 use super::mask_rule::MaskRule;
-use super::memory::{buffer, peak, swaps_sides};
+use super::memory::{Purpose, buffer, peak, swaps_sides};
 use super::raster::{Mask, Picture};
 #[cfg(feature = "tiff")]
 use super::tiff;
 use crate::error::{Error, Result};
 
-/// The bytes of a pixel of a picture and of a mask.
-const PICTURE: u64 = 3;
-const MASK: u64 = 1;
+/// The decoding of pictures and of masks, with the bytes of their pixels.
+const PICTURE: Purpose<'_> = Purpose { room: 3, measured: None };
+const MASK: Purpose<'_> = Purpose { room: 1, measured: None };
 
 impl Picture {
     /// Reads a png, jpg, bmp, tiff or webp file. The content decides the format, not the name.
@@ -61,12 +62,25 @@ impl Picture {
     /// # Errors
     /// The errors of [`Picture::read`], without those of reading a file.
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
-        decode(bytes, name.as_ref(), limits, PICTURE)?.into_picture()
+        decode(bytes, name.as_ref(), limits, &PICTURE)?.into_picture()
+    }
+
+    /// Returns the peak memory that [`Picture::decode`] takes for a file, in bytes, in addition to the file. It is at least that of
+    /// the picture. Nothing is decoded: the header tells. A program that decodes for others can bound the memory for all of them.
+    ///
+    /// # Errors
+    /// The errors of [`Picture::decode`], as far as the header shows them.
+    pub fn decoding_memory(bytes: &[u8], name: impl AsRef<Path>, limits: &Limits) -> Result<u64> {
+        let measured = Cell::new(0);
+        match decode(bytes, name.as_ref(), limits, &Purpose { measured: Some(&measured), ..PICTURE }) {
+            Ok(_) | Err(Error::Cancelled) => Ok(measured.get()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a picture and a summary of its levels of 16 bits, if it has such.
     pub(crate) fn read_levels(path: &Path, limits: &Limits) -> Result<(Self, Option<DeepLevels>)> {
-        let levels = decode(&read(path, limits)?, path, limits, PICTURE)?;
+        let levels = decode(&read(path, limits)?, path, limits, &PICTURE)?;
         let deep = levels.deep_levels();
         Ok((levels.into_picture()?, deep))
     }
@@ -87,12 +101,12 @@ impl Mask {
     /// # Errors
     /// The errors of [`Picture::decode`].
     pub fn decode(bytes: &[u8], name: impl AsRef<Path>, rule: MaskRule, limits: &Limits) -> Result<Self> {
-        Ok(decode(bytes, name.as_ref(), limits, MASK)?.into_mask(rule)?.0)
+        Ok(decode(bytes, name.as_ref(), limits, &MASK)?.into_mask(rule)?.0)
     }
 
     /// Reads a mask and a summary of its values.
     pub(crate) fn read_values(path: &Path, rule: MaskRule, limits: &Limits) -> Result<(Self, MaskValues)> {
-        decode(&read(path, limits)?, path, limits, MASK)?.into_mask(rule)
+        decode(&read(path, limits)?, path, limits, &MASK)?.into_mask(rule)
     }
 }
 
@@ -168,19 +182,19 @@ fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
         .unwrap_or_else(|_| Err(Error::Decode { path: path.into(), reason: "the decoder failed unexpectedly".into() }))
 }
 
-/// Decodes an image. `room` is the number of bytes that the caller needs for a pixel.
-fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Result<Levels> {
+/// Decodes an image.
+fn decode(bytes: &[u8], path: &Path, limits: &Limits, purpose: &Purpose<'_>) -> Result<Levels> {
     if bytes.is_empty() {
         return Err(Error::EmptyFile { path: path.into() });
     }
     guarded(path, || match format(bytes, path)? {
         #[cfg(feature = "jpeg")]
-        ImageFormat::Jpeg => jpeg::decode(bytes, path, limits, room),
+        ImageFormat::Jpeg => jpeg::decode(bytes, path, limits, purpose),
         #[cfg(feature = "tiff")]
-        ImageFormat::Tiff => tiff::decode(bytes, path, limits, room)
-            .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, room))
+        ImageFormat::Tiff => tiff::decode(bytes, path, limits, purpose)
+            .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, purpose))
             .map_err(tiff::of_lzw),
-        format => decode_other(bytes, format, path, limits, room),
+        format => decode_other(bytes, format, path, limits, purpose),
     })
 }
 
@@ -261,7 +275,14 @@ fn image_error(path: &Path, limits: &Limits, error: ImageError) -> Error {
 }
 
 /// Decodes a file with the `image` crate.
-fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits, room: u64) -> Result<Levels> {
+fn decode_other(
+    bytes: &[u8],
+    format: ImageFormat,
+    path: &Path,
+    limits: &Limits,
+    purpose: &Purpose<'_>,
+) -> Result<Levels> {
+    let room = purpose.room;
     let of_kind = |error: Error| match error {
         #[cfg(feature = "tiff")]
         Error::Unsupported { path, reason } if format == ImageFormat::Tiff => {
@@ -297,7 +318,7 @@ fn decode_other(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits,
         ImageFormat::WebP => pixels * 9,
         _ => 0,
     };
-    limits.check_memory(path, peak(pixels, own, working, room, orientation))?;
+    purpose.allow(limits, path, peak(pixels, own, working, room, orientation))?;
     let total = usize::try_from(stored).unwrap_or(usize::MAX);
     let mut levels = buffer(path, own, total)?;
     decoder.read_image(&mut levels).map_err(|error| of_kind(image_error(path, limits, error)))?;

@@ -14,7 +14,7 @@ use zune_jpeg::{ImageInfo, JpegDecoder};
 use super::jpeg_markers::{BEYOND, Walked, walk};
 use super::levels::Levels;
 use super::limits::Limits;
-use super::memory::{buffer, peak};
+use super::memory::{Purpose, buffer, peak};
 use crate::error::{Error, Result};
 
 /// The header of a file.
@@ -30,8 +30,9 @@ pub(super) fn size(file: impl BufRead + Seek, path: &Path) -> Result<((u32, u32)
     Ok(((header.info.width.into(), header.info.height.into()), header.orientation))
 }
 
-/// Decodes a file. `room` is the number of bytes that the caller needs for a pixel.
-pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Result<Levels> {
+/// Decodes a file.
+pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, purpose: &Purpose<'_>) -> Result<Levels> {
+    let room = purpose.room;
     let walk = match walk(bytes) {
         Walked::Damaged(reason) => return Err(Error::Decode { path: path.into(), reason: reason.into() }),
         Walked::Whole(walk) => Some(walk),
@@ -60,7 +61,7 @@ pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> R
     let working = if walk.is_some_and(|walk| walk.in_one) { 0 } else { 2 * components };
     let working = (pixels * working).saturating_add(copied as u64);
     let own = pixels * room.max(channels as u64);
-    limits.check_memory(path, peak(pixels, own, working, room, header.orientation))?;
+    purpose.allow(limits, path, peak(pixels, own, working, room, header.orientation))?;
     // Cameras write unusual headers, but invalid codes are damage. So strictness starts here.
     decoder.set_options(options().jpeg_set_out_colorspace(colors).set_strict_mode(true));
     let total = (pixels * channels as u64) as usize;

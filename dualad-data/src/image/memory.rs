@@ -1,10 +1,37 @@
 //! The memory of decoding: its peak, and buffers whose allocation can fail.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use image::metadata::Orientation;
 
+use super::limits::Limits;
 use crate::error::{Error, Result};
+
+/// The purpose of reading an image file.
+pub(super) struct Purpose<'a> {
+    /// The number of bytes that the caller needs for a pixel.
+    pub(super) room: u64,
+    /// Receives the peak memory in bytes, if the caller wants no more than that.
+    pub(super) measured: Option<&'a Cell<u64>>,
+}
+
+impl Purpose<'_> {
+    /// Decides on decoding that needs this much memory at its peak.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond the limits; [`Error::Cancelled`] if only the memory is wanted.
+    pub(super) fn allow(&self, limits: &Limits, path: &Path, peak: u64) -> Result<()> {
+        limits.check_memory(path, peak)?;
+        match self.measured {
+            Some(measured) => {
+                measured.set(peak);
+                Err(Error::Cancelled)
+            }
+            None => Ok(()),
+        }
+    }
+}
 
 /// Returns whether an orientation exchanges width and height.
 pub(super) fn swaps_sides(orientation: Orientation) -> bool {

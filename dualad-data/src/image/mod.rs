@@ -17,6 +17,7 @@ pub use image::{GrayImage, Rgb, RgbImage};
 mod canvas;
 pub(crate) mod decode;
 mod drawing;
+mod frame;
 #[cfg(feature = "jpeg")]
 mod jpeg;
 #[cfg(feature = "jpeg")]
@@ -33,6 +34,7 @@ mod resize;
 mod tiff;
 
 pub use drawing::{Drawing, Shape};
+pub use frame::Frame;
 pub use limits::Limits;
 pub use mask_rule::MaskRule;
 pub use normalize::{IMAGENET_MEAN, IMAGENET_STD};

@@ -43,11 +43,11 @@ impl PixelFormat {
 /// ```
 #[derive(Clone, Copy)]
 pub struct RawImage<'a> {
-    pixels: &'a [u8],
-    width: u32,
-    height: u32,
-    stride: usize,
-    format: PixelFormat,
+    pub(super) pixels: &'a [u8],
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) stride: usize,
+    pub(super) format: PixelFormat,
 }
 
 /// Formats the size and the format only, to keep messages readable.
@@ -64,6 +64,14 @@ impl<'a> RawImage<'a> {
     /// [`Error::Value`] if the width or height is 0, or the buffer is too short.
     pub fn new(pixels: &'a [u8], width: u32, height: u32, format: PixelFormat) -> Result<Self> {
         let stride = (width as usize).saturating_mul(format.bytes());
+        Self { pixels, width, height, stride, format }.checked()
+    }
+
+    /// Creates an image whose rows begin `stride` bytes after each other. The buffer may be longer than the image.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the width or height is 0, a row is longer than that, or the buffer is too short.
+    pub fn with_stride(pixels: &'a [u8], width: u32, height: u32, format: PixelFormat, stride: usize) -> Result<Self> {
         Self { pixels, width, height, stride, format }.checked()
     }
 
@@ -114,15 +122,8 @@ impl<'a> RawImage<'a> {
     /// # Errors
     /// [`Error::Value`] if the memory for it cannot be allocated.
     pub fn to_picture(&self) -> Result<Picture> {
-        let row = self.width as usize * self.format.bytes();
-        let mut rgb = Vec::new();
-        let bytes = (self.width as usize).saturating_mul(self.height as usize).saturating_mul(3);
-        rgb.try_reserve_exact(bytes).map_err(|_| Error::Value {
-            field: "size",
-            value: format!("{}x{}", self.width, self.height),
-            reason: "the memory for this many pixels cannot be allocated".into(),
-        })?;
-        for row in self.pixels.chunks(self.stride).take(self.height as usize).filter_map(|chunk| chunk.get(..row)) {
+        let mut rgb = self.buffer(3)?;
+        for row in self.rows() {
             match self.format {
                 PixelFormat::Rgb8 => rgb.extend_from_slice(row),
                 PixelFormat::Bgr8 => rgb.extend(row.as_chunks::<3>().0.iter().flat_map(|&[b, g, r]| [r, g, b])),
@@ -130,6 +131,24 @@ impl<'a> RawImage<'a> {
             }
         }
         Picture::new(self.width, self.height, rgb)
+    }
+
+    /// Returns the rows without the gaps.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &'a [u8]> {
+        let (row, height) = (self.width as usize * self.format.bytes(), self.height as usize);
+        self.pixels.chunks(self.stride).take(height).filter_map(move |chunk| chunk.get(..row))
+    }
+
+    /// Returns an empty buffer with room for this many bytes for each pixel.
+    pub(super) fn buffer(&self, bytes: usize) -> Result<Vec<u8>> {
+        let mut buffer = Vec::new();
+        let bytes = (self.width as usize).saturating_mul(self.height as usize).saturating_mul(bytes);
+        buffer.try_reserve_exact(bytes).map_err(|_| Error::Value {
+            field: "size",
+            value: format!("{}x{}", self.width, self.height),
+            reason: "the memory for this many pixels cannot be allocated".into(),
+        })?;
+        Ok(buffer)
     }
 }
 

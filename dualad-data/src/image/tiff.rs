@@ -10,7 +10,7 @@ use tiff::tags::Tag;
 
 use super::levels::Levels;
 use super::limits::{Limits, MEMORY};
-use super::memory::{buffer, peak};
+use super::memory::{Purpose, buffer, peak};
 use crate::error::{Error, Result};
 
 const WHITE_IS_ZERO: u16 = 0;
@@ -107,13 +107,13 @@ pub(super) fn kind(bytes: &[u8]) -> Option<String> {
 }
 
 /// Decodes a file. Returns `None` if the `image` crate should read it, or report it.
-pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, room: u64) -> Option<Result<Levels>> {
+pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, purpose: &Purpose<'_>) -> Option<Result<Levels>> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
     let kind = SampleFormat::of(&mut decoder);
     if let Some(reason) = missing(&mut decoder, bytes, kind) {
         return Some(Err(Error::Decode { path: path.into(), reason }));
     }
-    kind.is_read().then(|| decode_kind(kind, decoder, bytes, path, limits, room))
+    kind.is_read().then(|| decode_kind(kind, decoder, bytes, path, limits, purpose))
 }
 
 /// Returns the damage of strips or tiles. A jpeg decoder would fill missing parts with gray.
@@ -160,8 +160,9 @@ fn decode_kind(
     bytes: &[u8],
     path: &Path,
     limits: &Limits,
-    room: u64,
+    purpose: &Purpose<'_>,
 ) -> Result<Levels> {
+    let room = purpose.room;
     let of_tiff = |error: TiffError| match error {
         TiffError::UnsupportedError(error) => Error::Unsupported {
             path: path.into(),
@@ -181,7 +182,7 @@ fn decode_kind(
     let channels = if matches!(kind.photometric, PALETTE | YCBCR) { 3 } else { 1 };
     let own = pixels * room.max(sample * channels as u64);
     let working = 2 * stored + bytes.len() as u64;
-    limits.check_memory(path, peak(pixels, own, working, room, kind.orientation))?;
+    purpose.allow(limits, path, peak(pixels, own, working, room, kind.orientation))?;
 
     let mut palette = Vec::new();
     let decoded = if kind.photometric == PALETTE {

@@ -12,11 +12,12 @@ use dualad_backbones::{
 use dualad_backbones::{Provenance, Weights, WeightsSource};
 use dualad_data::image::Limits;
 use dualad_store::{self as store, Transaction};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::ThreadPool;
 
 use crate::calibration::Calibration;
 use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
+use crate::detector::threads::Threads;
 use crate::error::{Error, Result};
 use crate::features::size;
 use crate::file::sha256_of_file;
@@ -24,9 +25,6 @@ use crate::file::sha256_of_file;
 use crate::model::PARAMETERS;
 use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
 use crate::scorer::Scorer;
-
-/// The maximum number of threads of a detector's own pool.
-const MAX_THREADS: usize = 1024;
 
 /// The files of a model in memory, such as from `include_bytes!`.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +55,7 @@ pub struct ModelBytes<'a> {
 pub struct DetectorBuilder {
     device: Device,
     dtype: DType,
-    threads: Threads,
+    threads: ThreadSetting,
     weights: Option<Weights>,
     tiling: Setting<Option<Tiling>>,
     calibration: Setting<Option<Calibration>>,
@@ -93,30 +91,19 @@ impl<T: Clone> Setting<T> {
 
 /// The threads that a detector computes on.
 #[derive(Debug, Clone)]
-enum Threads {
-    /// The rayon pool of each caller.
-    Callers,
-    /// A pool of its own with this many threads.
+enum ThreadSetting {
+    /// Threads that exist.
+    Given(Threads),
+    /// A new pool of this many threads.
     Own(usize),
-    /// A shared pool.
-    Shared(Arc<ThreadPool>),
 }
 
-impl Threads {
-    /// Returns the pool to install work in; `None` for the caller's.
-    fn pool(&self) -> Result<Option<Arc<ThreadPool>>> {
-        let count = match self {
-            Self::Callers => return Ok(None),
-            Self::Shared(pool) => return Ok(Some(pool.clone())),
-            Self::Own(count) => *count,
-        };
-        let wrong = |reason: String| Error::invalid_argument("threads", count, reason);
-        if !(1..=MAX_THREADS).contains(&count) {
-            return Err(wrong(format!("must be from 1 to {MAX_THREADS}")));
+impl ThreadSetting {
+    fn threads(&self) -> Result<Threads> {
+        match self {
+            Self::Given(threads) => Ok(threads.clone()),
+            Self::Own(count) => Threads::own(*count),
         }
-        let name = |index| format!("dualad-{index}");
-        let pool = ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
-        Ok(Some(Arc::new(pool.map_err(|error| wrong(error.to_string()))?)))
     }
 }
 
@@ -125,7 +112,7 @@ impl Default for DetectorBuilder {
         Self {
             device: Device::Cpu,
             dtype: DType::F32,
-            threads: Threads::Callers,
+            threads: ThreadSetting::Given(Threads::Callers),
             weights: None,
             tiling: Setting::Saved,
             calibration: Setting::Saved,
@@ -154,14 +141,18 @@ impl DetectorBuilder {
 
     /// Gives the detector its own pool of 1 to 1024 threads. The pool ends with the detector's last clone.
     /// Default: work runs in the rayon pool of the caller.
+    ///
+    /// Callers that inspect at the same time take turns, in the order in which they came: one at a time, on pools of 8 threads or
+    /// more one for each 4. A thread of a rayon pool takes no turn. An image that is inspected alone is decoded by the
+    /// calling thread, before its turn.
     pub fn threads(mut self, count: usize) -> Self {
-        self.threads = Threads::Own(count);
+        self.threads = ThreadSetting::Own(count);
         self
     }
 
     /// Sets a thread pool that is shared with other work.
     pub fn pool(mut self, pool: Arc<ThreadPool>) -> Self {
-        self.threads = Threads::Shared(pool);
+        self.threads = ThreadSetting::Given(Threads::shared(pool));
         self
     }
 
@@ -359,7 +350,7 @@ impl DetectorBuilder {
         }
         let tiling = self.tiling.or_saved(config.input.tiling);
         tiling.map_or(Ok(()), |tiling| tiling.validate())?;
-        let pool = self.threads.pool()?;
+        let threads = self.threads.threads()?;
         let network = if self.dtype == DType::F32 && self.device.is_cpu() {
             model.network().reconstructor()?
         } else {
@@ -377,7 +368,7 @@ impl DetectorBuilder {
             calibration: calibration.map(Arc::new),
             regions: self.regions,
             limits: self.limits,
-            pool,
+            threads,
         })
     }
 

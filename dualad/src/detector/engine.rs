@@ -47,7 +47,7 @@ pub(crate) fn inspect(
         if cancel.is_cancelled() {
             break;
         }
-        answers.extend(detector.install(|| inspect_few(detector, requests_here, cancel)));
+        answers.extend(inspect_few(detector, requests_here, cancel));
         progress(Progress { done: answers.len(), total: requests.len() });
     }
     answers.resize_with(requests.len(), || Err(Error::Cancelled));
@@ -55,10 +55,17 @@ pub(crate) fn inspect(
 }
 
 fn inspect_few(detector: &Detector, requests: &[Request<'_>], cancel: &Cancel) -> Vec<Result<Inspection>> {
-    let pictures: Vec<Result<Cow<'_, Picture>>> =
-        requests.par_iter().map(|request| request.picture(&detector.limits)).collect();
+    let pictures: Vec<Result<Cow<'_, Picture>>> = match requests {
+        // One thread decodes an image. Other callers compute meanwhile.
+        [request] => vec![request.picture(&detector.limits)],
+        _ => detector.threads.run(|| requests.par_iter().map(|request| request.picture(&detector.limits)).collect()),
+    };
     let good: Vec<&Picture> = pictures.iter().filter_map(|picture| picture.as_deref().ok()).collect();
-    let mut scored = score(detector, &good, cancel).into_iter();
+    let mut scored = match good.is_empty() {
+        true => Vec::new(),
+        false => detector.threads.run(|| score(detector, &good, cancel)),
+    }
+    .into_iter();
     let answer = |(request, picture): (&Request<'_>, Result<Cow<'_, Picture>>)| {
         let picture = picture?;
         let scored = scored.next().unwrap_or(Err(Error::Cancelled))?;

@@ -1,7 +1,8 @@
 //! The use of a trained model in an application: load it once and inspect images from any number of threads.
 //!
 //! - [`Detector`] holds a model. [`DetectorBuilder`] sets its device, dtype, threads and thresholds.
-//! - [`Request`] is an image to inspect. [`Inspection`] is the result: score, anomaly map, decision, defect regions.
+//! - [`Request`] is an image to inspect, [`OwnedRequest`] one that can be sent to another thread. [`Inspection`] is the result:
+//!   score, anomaly map, decision, defect regions.
 //! - `Detector::fit` trains a model on normal images. `Detector::extend` continues its training with
 //!   images of the old products and new ones.
 //!
@@ -13,17 +14,22 @@ mod inspection;
 mod merge;
 mod original;
 mod outline;
+mod owned;
 mod regions;
 mod request;
 #[cfg(test)]
 mod tests;
+mod threads;
+mod turns;
 
 pub use crate::model::Tiling;
 pub use builder::{DetectorBuilder, ModelBytes};
 pub use inspection::{AnomalyMap, Inspection};
 pub use original::{OriginalRegion, Stretch};
+pub use owned::OwnedRequest;
 pub use regions::{Bounds, Region, RegionOptions, Regions, regions};
 pub use request::Request;
+pub(crate) use threads::Threads;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +40,6 @@ use dualad_backbones::FeatureExtractor;
 use dualad_data::Sample;
 use dualad_data::image::{Limits, Picture, Preprocess};
 use dualad_data::{Cancel, Label};
-use rayon::ThreadPool;
 
 use crate::calibration::{Calibration, Calibrator, LabeledScore};
 use crate::error::{Error, Result};
@@ -98,7 +103,7 @@ pub struct Detector {
     pub(crate) calibration: Option<Arc<Calibration>>,
     pub(crate) regions: RegionOptions,
     pub(crate) limits: Limits,
-    pub(crate) pool: Option<Arc<ThreadPool>>,
+    pub(crate) threads: Threads,
 }
 
 impl Detector {
@@ -212,6 +217,25 @@ impl Detector {
         self
     }
 
+    /// Returns the detector with threads of its own, as [`DetectorBuilder::threads`] gives it. Nothing is loaded: the detectors share
+    /// their weights.
+    ///
+    /// ```no_run
+    /// use dualad::Detector;
+    ///
+    /// let detector = Detector::builder().threads(2).load("model")?;
+    /// // For work in the background, which the inspections with `detector` do not wait for.
+    /// let background = detector.clone().with_threads(1)?;
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a number of threads that is not from 1 to 1024.
+    pub fn with_threads(mut self, count: usize) -> Result<Self> {
+        self.threads = Threads::own(count)?;
+        Ok(self)
+    }
+
     /// Chooses thresholds from the scores of images with known labels. An image counts for the category of its request, if it has
     /// one, and for the pooled thresholds. Do not use images that the model was trained on: their scores are too low.
     ///
@@ -266,6 +290,11 @@ impl Detector {
         Ok(calibration)
     }
 
+    /// Returns the tiling, if images are cut into tiles.
+    pub fn tiling(&self) -> Option<&Tiling> {
+        self.tiling.as_ref()
+    }
+
     /// Returns the device that it computes on.
     pub fn device(&self) -> &Device {
         self.extractor.device()
@@ -294,13 +323,5 @@ impl Detector {
     /// a file or cannot be loaded.
     pub fn save_with_backbone(&self, folder: impl AsRef<Path>) -> Result<()> {
         builder::save(self, folder.as_ref(), true)
-    }
-
-    /// Runs `work` in the detector's own threads, if it has any, or else in the caller's.
-    pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
     }
 }

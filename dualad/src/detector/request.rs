@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use dualad_data::image::{Limits, Picture, RawImage};
+use dualad_data::image::{Frame, Limits, Picture, RawImage};
 use dualad_data::image_crate::{DynamicImage, RgbImage};
 
 use crate::error::{Error, Result};
 
 /// An image to inspect, with its category if that is known.
 ///
-/// Made from a path, a [`Picture`], an `image::DynamicImage`, a [`RawImage`] for a camera's buffer, or the bytes of an image
-/// file ([`Request::encoded`]).
+/// Made from a path, a [`Picture`], an `image::DynamicImage`, a [`RawImage`] or [`Frame`] for a camera's buffer, or the bytes of an
+/// image file ([`Request::encoded`]). It borrows its image; [`OwnedRequest`](crate::detector::OwnedRequest) owns it.
 ///
 /// ```
 /// use dualad::data::image::{PixelFormat, RawImage};
@@ -146,6 +146,12 @@ impl<'a> From<&'a DynamicImage> for Request<'a> {
 impl<'a> From<&'a RgbImage> for Request<'a> {
     fn from(image: &'a RgbImage) -> Self {
         Self::of(Image::Rgb(image))
+    }
+}
+
+impl<'a> From<&'a Frame> for Request<'a> {
+    fn from(frame: &'a Frame) -> Self {
+        frame.as_raw().into()
     }
 }
 

@@ -333,7 +333,7 @@ fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, prepr
         calibration: None,
         regions: fit.base.as_ref().map_or(RegionOptions::default().with_outlines(true), |base| base.regions),
         limits: fit.limits,
-        pool: fit.base.as_ref().and_then(|base| base.pool.clone()),
+        threads: fit.base.as_ref().map(|base| base.threads.clone()).unwrap_or_default(),
     })
 }
 
