@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dualad::Detector;
 use dualad::data::{Dataset, Split};
@@ -184,6 +184,32 @@ fn a_model_without_thresholds_needs_a_flag() {
     assert!(server.stop().starts_with("serving scores only"));
 }
 
+/// Clients that never send the rest of a request's head do not keep others out, and neither do those that send no body.
+#[test]
+fn slow_clients_do_not_keep_others_out() {
+    for head in ["POST /inspect HTTP/1.1\r\nX: ", "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"] {
+        let server = Server::start(&[]);
+        let slow: Vec<TcpStream> = (0..600)
+            .map(|_| {
+                let mut stream = TcpStream::connect(&server.address).unwrap();
+                // The server may have closed it already.
+                let _ = stream.write_all(head.as_bytes());
+                stream
+            })
+            .collect();
+        let begun = Instant::now();
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        server.post("/inspect", &FIXTURE.image);
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        drop(slow);
+        server.stop();
+    }
+}
+
 #[test]
 fn a_second_signal_or_the_time_limit_ends_it() {
     let begin = |arguments: &[&str]| {
@@ -215,7 +241,13 @@ fn it_does_not_start_with_wrong_arguments() {
     let model = FIXTURE.model();
     let model = model.to_str().unwrap();
     assert!(fail(&[], 2).contains("--model"));
-    for wrong in [["--queue", "0"], ["--port", "70000"], ["--address", "here"], ["--batch", "none"]] {
+    for wrong in [
+        ["--queue", "0"],
+        ["--decoding-memory-mib", "1"],
+        ["--port", "70000"],
+        ["--address", "here"],
+        ["--batch", "none"],
+    ] {
         assert!(fail(&["--model", model, wrong[0], wrong[1]], 2).contains(wrong[0]));
     }
     assert!(fail(&["--model", "/no/such/model"], 1).contains("/no/such/model"));

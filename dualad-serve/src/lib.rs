@@ -24,9 +24,11 @@
 //! ```
 
 mod client;
+mod connections;
 mod error;
 mod failure;
 mod linger;
+mod memory;
 mod metrics;
 mod options;
 mod query;

@@ -5,9 +5,11 @@ use std::time::Duration;
 use dualad::data::image::Limits;
 
 use crate::error::{Error, Result};
+use crate::memory::largest_need;
 
 const MAX_QUEUE: usize = 65536;
 const MAX_BATCH: usize = 1024;
+const MIN_DECODING_MEMORY: u64 = 64 << 20;
 
 /// Limits and timeouts of a server.
 ///
@@ -24,6 +26,10 @@ pub struct Options {
     pub max_body_bytes: u64,
     /// The largest image, in pixels (width times height); at least 1. The default is that of [`Limits`].
     pub max_pixels: u64,
+    /// The memory for decoding images, over all uploads, in bytes; at least 64 MiB. 1536 MiB by default. Uploads wait for it, and
+    /// small ones, up to a thirty-second of it, do not wait for large ones. An image that needs more than three quarters of it is
+    /// refused.
+    pub decoding_memory: u64,
     /// The number of uploads held at a time, from their first byte to their answer: 1 to 65536, 64 by default. Further
     /// uploads are answered with status 503. They take up to `queue * max_body_bytes` of memory.
     pub queue: usize,
@@ -47,6 +53,7 @@ impl Default for Options {
         Self {
             max_body_bytes: 32 << 20,
             max_pixels: Limits::default().pixels,
+            decoding_memory: 1536 << 20,
             queue: 64,
             batch: 8,
             batch_delay: Duration::from_millis(2),
@@ -67,6 +74,12 @@ impl Options {
     /// Sets [`Self::max_pixels`].
     pub fn with_max_pixels(mut self, max_pixels: u64) -> Self {
         self.max_pixels = max_pixels;
+        self
+    }
+
+    /// Sets [`Self::decoding_memory`].
+    pub fn with_decoding_memory(mut self, decoding_memory: u64) -> Self {
+        self.decoding_memory = decoding_memory;
         self
     }
 
@@ -106,9 +119,11 @@ impl Options {
         self
     }
 
-    /// Returns the image limits to load the detector with, so that no image beyond [`Self::max_pixels`] is decoded.
+    /// Returns the image limits to load the detector with, so that no image is decoded that is beyond [`Self::max_pixels`] or does not
+    /// fit into [`Self::decoding_memory`].
     pub fn image_limits(&self) -> Limits {
-        Limits::for_pixels(self.max_pixels).with_file_bytes(self.max_body_bytes)
+        let limits = Limits::for_pixels(self.max_pixels).with_file_bytes(self.max_body_bytes);
+        limits.with_memory(limits.memory.min(largest_need(self.decoding_memory)))
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -118,6 +133,8 @@ impl Options {
         let (body, pixels) = (self.max_body_bytes, self.max_pixels);
         check("max_body_bytes", body.to_string(), body > 0, "at least 1")?;
         check("max_pixels", pixels.to_string(), pixels > 0, "at least 1")?;
+        let memory = self.decoding_memory;
+        check("decoding_memory", memory.to_string(), memory >= MIN_DECODING_MEMORY, "at least 64 MiB")?;
         check("queue", self.queue.to_string(), (1..=MAX_QUEUE).contains(&self.queue), "from 1 to 65536")?;
         check("batch", self.batch.to_string(), (1..=MAX_BATCH).contains(&self.batch), "from 1 to 1024")?;
         check("io_timeout", format!("{:?}", self.io_timeout), !self.io_timeout.is_zero(), "more than zero")
@@ -136,6 +153,7 @@ mod tests {
             (Options::default().with_batch(2000), "`batch` is 2000; it must be from 1 to 1024"),
             (Options::default().with_max_body_bytes(0), "`max_body_bytes` is 0; it must be at least 1"),
             (Options::default().with_max_pixels(0), "`max_pixels` is 0; it must be at least 1"),
+            (Options::default().with_decoding_memory(0), "`decoding_memory` is 0; it must be at least 64 MiB"),
             (Options::default().with_io_timeout(Duration::ZERO), "`io_timeout` is 0ns; it must be more than zero"),
         ] {
             assert_eq!(options.check().unwrap_err().to_string(), message);

@@ -34,6 +34,7 @@ pub(crate) async fn read_rest(
     let waits = parts.headers.contains_key(header::EXPECT);
     let body = SharedBody::new(body);
     let mut response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
+    client.wait();
     let closes = response.headers().contains_key(header::CONNECTION);
     if !body.is_end_stream() && (closes || !body.discard(waits, state.limits.bytes, state.io_timeout).await) {
         client.leave_unread();

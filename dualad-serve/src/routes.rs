@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -15,13 +15,14 @@ use base64::engine::general_purpose::STANDARD;
 use dualad::data::render::encode_heat_map;
 use dualad::detector::Inspection;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::client::Client;
 use crate::failure::{Failure, json};
 use crate::query::Query;
 use crate::rest::read_rest;
 use crate::state::AppState;
-use crate::upload::Head;
+use crate::upload::{Head, Upload};
 use crate::worker::{HeldUpload, Job};
 
 pub(crate) fn router(state: Arc<AppState>) -> Router {
@@ -37,9 +38,19 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-async fn count(State(state): State<Arc<AppState>>, request: Request, next: Next) -> Response {
+async fn count(
+    State(state): State<Arc<AppState>>,
+    Extension(client): Extension<Arc<Client>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let upload = request.method() == Method::POST && ["/inspect", "/heatmap"].contains(&request.uri().path());
-    let response = next.run(request).await;
+    let response = if upload && client.is_reserved() {
+        let closed = [(header::CONNECTION, "close")];
+        (closed, Failure::busy("there are too many connections; ask again")).into_response()
+    } else {
+        next.run(request).await
+    };
     state.metrics.answered(response.status().as_u16(), upload);
     response
 }
@@ -66,19 +77,19 @@ struct Answer<'a> {
 async fn inspect(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category", "heatmap"])?;
     let with_heat_map = query.heat_map;
-    let (held, inspection) = state.ask(request, query).await?;
+    let (held, inspection) = state.ask(request, query.category, with_heat_map).await?;
     let (inspection, heatmap_png) = if with_heat_map {
         let (inspection, png) = state.draw(held.clone(), inspection).await?;
         (inspection, Some(STANDARD.encode(png)))
     } else {
         (inspection, None)
     };
-    Ok(json(StatusCode::OK, &Answer { image: held.upload.name(), inspection: &inspection, heatmap_png }))
+    Ok(json(StatusCode::OK, &Answer { image: &held.name, inspection: &inspection, heatmap_png }))
 }
 
 async fn heat_map(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category"])?;
-    let (held, inspection) = state.ask(request, query).await?;
+    let (held, inspection) = state.ask(request, query.category, true).await?;
     let (_, png) = state.draw(held, inspection).await?;
     Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
 }
@@ -122,9 +133,13 @@ async fn metrics(State(state): State<Arc<AppState>>) -> Response {
 }
 
 impl AppState {
-    /// Inspects the image of a request.
-    async fn ask(&self, request: Request<Body>, query: Query) -> Result<(Arc<HeldUpload>, Inspection), Failure> {
-        let category = query.category;
+    /// Inspects the image of a request. `drawn` tells that a heat map follows, which takes memory too.
+    async fn ask(
+        &self,
+        request: Request<Body>,
+        category: Option<String>,
+        drawn: bool,
+    ) -> Result<(Arc<HeldUpload>, Inspection), Failure> {
         self.check_category(category.as_deref())?;
         let (parts, body) = request.into_parts();
         let head = Head::parse(&parts.headers, self.limits)?;
@@ -134,15 +149,42 @@ impl AppState {
         // The body is read only with a slot: the number of slots bounds the memory.
         let slot = self.slots.clone().try_acquire_owned();
         let slot = slot.map_err(|_| Failure::busy(format!("{} uploads are being worked on; ask again", self.queue)))?;
-        let upload = head.read(body, category, self.limits, self.io_timeout).await?;
-        let held = Arc::new(HeldUpload { upload, _slot: slot });
+        let upload = head.read(body, self.limits, self.io_timeout).await?;
+        let received = Instant::now();
+        let held = Arc::new(self.decode(upload, category, slot, drawn).await?);
         let (answer, answered) = oneshot::channel();
         let failed = || Failure::internal("the inspection failed; the server's standard error says why");
         // The queue has room for a job of every slot.
-        let job = Job { held: held.clone(), received: Instant::now(), answer };
+        let job = Job { held: held.clone(), received, answer };
         self.jobs.try_send(job).map_err(|_| failed())?;
         let inspection = answered.await.map_err(|_| failed())??;
         Ok((held, inspection))
+    }
+
+    /// Decodes an upload once there is memory for it.
+    async fn decode(
+        &self,
+        upload: Upload,
+        category: Option<String>,
+        slot: OwnedSemaphorePermit,
+        drawn: bool,
+    ) -> Result<HeldUpload, Failure> {
+        let failed = |_| Failure::internal("the image cannot be decoded; the server's standard error says why");
+        let limits = self.limits.image;
+        // The slot stays with the upload, also if the client disconnects meanwhile.
+        let measure = move || (upload.decoding_memory(&limits), upload, slot);
+        let (need, upload, slot) = tokio::task::spawn_blocking(measure).await.map_err(failed)?;
+        // A heat map takes two copies of the picture and a buffer for the file, and the map of tiles has the picture's size.
+        let copies = if drawn || self.detector.tiling().is_some() { 4 } else { 1 };
+        let mut memory = self.memory.take(need?.saturating_mul(copies)).await;
+        let detector = self.detector.clone();
+        let decode = move || -> Result<HeldUpload, dualad::Error> {
+            let (name, picture) = upload.decode(&detector)?;
+            let bytes = picture.pixels().len() as u64;
+            memory.decoded(copies * bytes);
+            Ok(HeldUpload { name, category, picture, _memory: memory, _slot: slot })
+        };
+        Ok(tokio::task::spawn_blocking(decode).await.map_err(failed)??)
     }
 
     fn check_category(&self, category: Option<&str>) -> Result<(), Failure> {
@@ -162,7 +204,9 @@ impl AppState {
         let own: Vec<&str> = calibration.categories.keys().map(String::as_str).collect();
         let own = own.join(", ");
         refused(match category {
-            Some(category) => format!("there are no thresholds for {category:?}, only for {own}; calibrate the model for it"),
+            Some(category) => {
+                format!("there are no thresholds for {category:?}, only for {own}; calibrate the model for it")
+            }
             None => format!("there are thresholds for single categories only; add one to the address: ?category={own}"),
         })
     }
@@ -171,11 +215,9 @@ impl AppState {
     async fn draw(&self, held: Arc<HeldUpload>, inspection: Inspection) -> Result<(Inspection, Vec<u8>), Failure> {
         // The semaphore is never closed.
         let permit = self.drawing.clone().acquire_owned().await.ok();
-        let detector = self.detector.clone();
         let draw = move || -> Result<_, Failure> {
             let _permit = permit;
-            let picture = detector.picture(held.upload.request()?)?;
-            let png = encode_heat_map(&inspection.heat_map(&picture)?);
+            let png = encode_heat_map(&inspection.heat_map(&held.picture)?);
             Ok((inspection, png.map_err(dualad::Error::from)?))
         };
         let drawn = tokio::task::spawn_blocking(draw).await;

@@ -1,21 +1,18 @@
 //! A listening socket: connections are accepted within bounds, and stopping loses no answer.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dualad::Detector;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
+use crate::connections::Connections;
 use crate::error::{Error, Result};
 use crate::metrics::Totals;
 use crate::options::Options;
 use crate::service::Service;
 
-/// Connections at a time. More wait to be accepted.
-const MAX_CONNECTIONS: usize = 512;
 /// The pause after a failed accept, such as one that finds no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -26,8 +23,9 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     stop_timeout: Duration,
-    connections: JoinSet<()>,
-    permits: Arc<Semaphore>,
+    connections: Connections,
+    /// A connection that was accepted and waits for room.
+    accepted: Option<TcpStream>,
     /// A change asks every connection to close after its current request.
     closing: watch::Sender<()>,
 }
@@ -49,8 +47,8 @@ impl Server {
             address: listener.local_addr().map_err(listen)?,
             listener,
             stop_timeout: options.stop_timeout,
-            connections: JoinSet::new(),
-            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            connections: Connections::default(),
+            accepted: None,
             closing: watch::channel(()).0,
         })
     }
@@ -92,32 +90,27 @@ impl Server {
         }
         drop(self.listener);
         self.closing.send_replace(());
-        while self.connections.join_next().await.is_some() {}
+        self.connections.join().await;
     }
 
     /// Accepts connections and serves each in a task of its own. Never returns.
     async fn accept_all(&mut self, keep_alive: bool) {
         loop {
-            while self.connections.try_join_next().is_some() {}
-            match self.accept().await {
-                Ok((stream, permit)) => {
-                    // Answers are small and waited for: they are sent at once.
-                    let _ = stream.set_nodelay(true);
-                    let (service, closing) = (self.service.clone(), self.closing.subscribe());
-                    self.connections.spawn(async move {
-                        service.serve_until(stream, closing, keep_alive).await;
-                        drop(permit);
-                    });
+            // This future may be dropped at each `await`: what was accepted stays.
+            if self.accepted.is_none() {
+                match self.listener.accept().await {
+                    Ok((stream, _)) => self.accepted = Some(stream),
+                    Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                continue;
             }
+            let client = self.connections.room().await;
+            let Some(stream) = self.accepted.take() else { continue };
+            // Answers are small and waited for: they are sent at once.
+            let _ = stream.set_nodelay(true);
+            let (service, closing) = (self.service.clone(), self.closing.subscribe());
+            let keep_alive = keep_alive && !client.is_reserved();
+            self.connections.spawn(async move { service.serve_until(stream, client, closing, keep_alive).await });
         }
-    }
-
-    async fn accept(&self) -> std::io::Result<(TcpStream, Option<OwnedSemaphorePermit>)> {
-        // The semaphore is never closed: there is always a permit.
-        let permit = self.permits.clone().acquire_owned().await.ok();
-        let (stream, _) = self.listener.accept().await?;
-        Ok((stream, permit))
     }
 }

@@ -18,12 +18,11 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::client::Client;
 use crate::error::{Error, Result};
+use crate::linger::Lingering;
 use crate::metrics::{Metrics, Totals};
 use crate::options::Options;
-use crate::linger::Lingering;
 use crate::routes::router;
 use crate::state::AppState;
-use crate::upload::UploadLimits;
 use crate::worker::Worker;
 
 /// The largest head of a request, in bytes.
@@ -61,8 +60,7 @@ impl Service {
             delay: options.batch_delay,
         };
         std::thread::Builder::new().name("inspect".into()).spawn(move || worker.run()).map_err(Error::Thread)?;
-        let limits = UploadLimits { bytes: options.max_body_bytes, pixels: options.max_pixels };
-        let state = Arc::new(AppState::new(detector, jobs, options.queue, limits, options.io_timeout, metrics));
+        let state = Arc::new(AppState::new(detector, jobs, options, metrics));
         Ok(Self { router: router(state.clone()), state })
     }
 
@@ -71,7 +69,7 @@ impl Service {
     /// Needs a tokio runtime with time enabled.
     pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send + 'static>(&self, stream: S) {
         let (_open, closing) = watch::channel(());
-        self.serve_until(stream, closing, true).await;
+        self.serve_until(stream, Arc::default(), closing, true).await;
     }
 
     /// Returns the number of uploads that are being read, wait for their inspection, or are inspected.
@@ -88,6 +86,7 @@ impl Service {
     pub(crate) async fn serve_until<S: AsyncRead + AsyncWrite + Send + 'static>(
         &self,
         stream: S,
+        client: Arc<Client>,
         mut closing: watch::Receiver<()>,
         keep_alive: bool,
     ) {
@@ -97,18 +96,21 @@ impl Service {
         // A client that stops reading would otherwise keep its answer in memory, and its connection open.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.state.io_timeout));
-        let client = Arc::new(Client::default());
         let stream = TokioIo::new(Lingering::new(Box::pin(stream), client.clone(), self.state.limits.bytes));
         let router = TowerToHyperService::new(self.router.clone());
-        let connection = builder.serve_connection(stream, OfClient { router, client });
+        let connection = builder.serve_connection(stream, OfClient { router, client: client.clone() });
         let mut connection = pin!(connection);
         tokio::select! {
             // An error here is the client's: it closed the connection or sent something that is not HTTP.
             _ = connection.as_mut() => return,
+            () = client.closed() => return,
             _ = closing.changed() => {}
         }
         connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+        tokio::select! {
+            _ = connection => {}
+            () = client.closed() => {}
+        }
     }
 }
 
@@ -133,6 +135,7 @@ impl HyperService<hyper::Request<Incoming>> for OfClient {
     type Future = <TowerToHyperService<Router> as HyperService<hyper::Request<Incoming>>>::Future;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
+        self.client.begin();
         request.extensions_mut().insert(self.client.clone());
         self.router.call(request)
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use dualad::Detector;
 use tokio::sync::Semaphore;
 
+use crate::memory::DecodingMemory;
 use crate::metrics::Metrics;
+use crate::options::Options;
 use crate::upload::UploadLimits;
 use crate::worker::Job;
 
@@ -23,6 +25,8 @@ pub(crate) struct AppState {
     pub(crate) queue: usize,
     /// One permit for each heat map that is drawn at a time.
     pub(crate) drawing: Arc<Semaphore>,
+    /// The memory for decoding.
+    pub(crate) memory: DecodingMemory,
     pub(crate) limits: UploadLimits,
     pub(crate) io_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
@@ -33,16 +37,20 @@ pub(crate) struct AppState {
 const MAX_DRAWINGS: usize = 2;
 
 impl AppState {
-    pub(crate) fn new(
-        detector: Detector,
-        jobs: SyncSender<Job>,
-        queue: usize,
-        limits: UploadLimits,
-        io_timeout: Duration,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let (slots, drawing) = (Arc::new(Semaphore::new(queue)), Arc::new(Semaphore::new(MAX_DRAWINGS)));
-        Self { detector, jobs, slots, queue, drawing, limits, io_timeout, metrics, stopping: AtomicBool::new(false) }
+    pub(crate) fn new(detector: Detector, jobs: SyncSender<Job>, options: &Options, metrics: Arc<Metrics>) -> Self {
+        let &Options { queue, max_body_bytes, max_pixels, decoding_memory, io_timeout, .. } = options;
+        Self {
+            detector,
+            jobs,
+            slots: Arc::new(Semaphore::new(queue)),
+            queue,
+            drawing: Arc::new(Semaphore::new(MAX_DRAWINGS)),
+            memory: DecodingMemory::new(decoding_memory),
+            limits: UploadLimits { bytes: max_body_bytes, pixels: max_pixels, image: options.image_limits() },
+            io_timeout,
+            metrics,
+            stopping: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

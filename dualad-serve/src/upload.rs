@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
-use dualad::data::image::{PixelFormat, RawImage};
+use dualad::Detector;
+use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
 use dualad::detector::Request;
 
 use crate::failure::{EMPTY, Failure};
@@ -39,7 +40,6 @@ impl RawShape {
 pub(crate) struct Upload {
     head: Head,
     bytes: Vec<u8>,
-    pub(crate) category: Option<String>,
 }
 
 /// The limits of an upload.
@@ -49,6 +49,8 @@ pub(crate) struct UploadLimits {
     pub(crate) bytes: u64,
     /// The largest image, in pixels.
     pub(crate) pixels: u64,
+    /// The limits of decoding.
+    pub(crate) image: Limits,
 }
 
 impl Head {
@@ -82,13 +84,7 @@ impl Head {
     }
 
     /// Reads the whole body.
-    pub(crate) async fn read(
-        self,
-        body: Body,
-        category: Option<String>,
-        limits: UploadLimits,
-        timeout: Duration,
-    ) -> Result<Upload, Failure> {
+    pub(crate) async fn read(self, body: Body, limits: UploadLimits, timeout: Duration) -> Result<Upload, Failure> {
         let bytes = tokio::time::timeout(timeout, read_body(body, self.length, limits)).await.map_err(|_| {
             let message = format!("the upload was not complete within {} s", timeout.as_secs());
             Failure::new(StatusCode::REQUEST_TIMEOUT, message)
@@ -99,24 +95,27 @@ impl Head {
         if bytes.is_empty() {
             return Err(Failure::bad(EMPTY));
         }
-        Ok(Upload { head: self, bytes, category })
+        Ok(Upload { head: self, bytes })
     }
 }
 
 impl Upload {
-    pub(crate) fn name(&self) -> &str {
-        &self.head.name
+    /// Returns the peak memory of [`Self::decode`] in bytes.
+    pub(crate) fn decoding_memory(&self, limits: &Limits) -> Result<u64, dualad::Error> {
+        Ok(match self.head.raw {
+            Some(RawShape { width, height, .. }) => 3 * u64::from(width) * u64::from(height),
+            None => Picture::decoding_memory(&self.bytes, &self.head.name, limits)?,
+        })
     }
 
-    pub(crate) fn request(&self) -> Result<Request<'_>, dualad::Error> {
+    /// Returns the image's name and the picture that the detector inspects.
+    pub(crate) fn decode(self, detector: &Detector) -> Result<(String, Picture), dualad::Error> {
         let request: Request<'_> = match self.head.raw {
             Some(RawShape { width, height, format }) => RawImage::new(&self.bytes, width, height, format)?.into(),
             None => Request::encoded(&self.bytes, &self.head.name),
         };
-        Ok(match &self.category {
-            Some(category) => request.category(category),
-            None => request,
-        })
+        let picture = detector.picture(request)?;
+        Ok((self.head.name, picture))
     }
 }
 

@@ -6,17 +6,31 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use dualad::Detector;
+use dualad::data::image::Picture;
 use dualad::detector::{Inspection, Request};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::memory::Share;
 use crate::metrics::Metrics;
-use crate::upload::Upload;
 
-/// An upload and its slot. The slot is free again when the last task that uses the upload drops it.
+/// A decoded upload with its slot and its memory. Both are free again when the last task that uses the picture drops it.
 #[derive(Debug)]
 pub(crate) struct HeldUpload {
-    pub(crate) upload: Upload,
+    pub(crate) name: String,
+    pub(crate) category: Option<String>,
+    pub(crate) picture: Picture,
+    pub(crate) _memory: Share,
     pub(crate) _slot: OwnedSemaphorePermit,
+}
+
+impl HeldUpload {
+    fn request(&self) -> Request<'_> {
+        let request = Request::from(&self.picture);
+        match &self.category {
+            Some(category) => request.category(category),
+            None => request,
+        }
+    }
 }
 
 /// An upload to inspect.
@@ -66,20 +80,15 @@ impl Worker {
             .filter(|job| !job.answer.is_closed())
             .map(|Job { held, received, answer }| (held, (received, answer)))
             .unzip();
-        let requests: Vec<dualad::Result<Request<'_>>> = uploads.iter().map(|held| held.upload.request()).collect();
-        let valid: Vec<Request<'_>> = requests.iter().filter_map(|request| request.as_ref().ok().copied()).collect();
-        let (images, begun) = (valid.len(), Instant::now());
-        let mut inspections = self.detector.inspect_batch(valid).into_iter();
-        if images > 0 {
-            self.metrics.batch(images, begun.elapsed());
+        if uploads.is_empty() {
+            return;
         }
-        let mut result = |request: dualad::Result<_>| {
-            request.and_then(|_| inspections.next().unwrap_or(Err(dualad::Error::Cancelled)))
-        };
-        let results: Vec<dualad::Result<Inspection>> = requests.into_iter().map(&mut result).collect();
+        let begun = Instant::now();
+        let inspections = self.detector.inspect_batch(uploads.iter().map(|held| held.request()));
+        self.metrics.batch(uploads.len(), begun.elapsed());
         // A client that has its answer may send the next upload at once: the slots are free before.
         drop(uploads);
-        for ((received, answer), result) in clients.into_iter().zip(results) {
+        for ((received, answer), result) in clients.into_iter().zip(inspections) {
             if let Ok(inspection) = &result {
                 self.metrics.inspected(inspection, received.elapsed());
             }

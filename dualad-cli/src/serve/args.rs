@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use dualad::data::image::Limits;
 use dualad_serve::Options;
 
 use crate::common::CommonArgs;
@@ -26,6 +27,10 @@ pub(crate) struct Args {
     /// Largest upload
     #[arg(long, value_name = "MIB", default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..=4096))]
     max_body_mib: u64,
+    /// Memory for decoding images, over all uploads, which wait for it; small ones do not wait for large ones [default: 1536, or what
+    /// the largest image of --max-pixels needs]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
+    decoding_memory_mib: Option<u64>,
     /// Uploads held at a time, from their first byte to their answer; further ones are answered with 503
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     queue: u32,
@@ -53,10 +58,19 @@ impl Args {
         SocketAddr::new(self.address, self.port)
     }
 
+    /// Returns the memory for decoding in bytes: at least what the largest image may take, if no other is given. A quarter is for small
+    /// images.
+    fn decoding_memory(&self) -> u64 {
+        let largest = Limits::for_pixels(self.model.images.max_pixels).memory.div_ceil(3).saturating_mul(4);
+        let default = Options::default().decoding_memory.max(largest);
+        self.decoding_memory_mib.map_or(default, |mib| mib << 20)
+    }
+
     pub(crate) fn options(&self) -> Options {
         Options::default()
             .with_max_body_bytes(self.max_body_mib << 20)
             .with_max_pixels(self.model.images.max_pixels)
+            .with_decoding_memory(self.decoding_memory())
             .with_queue(self.queue as usize)
             .with_batch(self.batch as usize)
             .with_batch_delay(Duration::from_millis(self.linger_ms))

@@ -61,7 +61,8 @@ fn the_request_after_a_busy_answer_works() {
     let server = TestServer::start(Options::default().with_queue(1));
     let image = read(&FIXTURE.images[0]);
     let mut holder = server.connect();
-    std::io::Write::write_all(&mut holder, b"POST /inspect HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n").unwrap();
+    std::io::Write::write_all(&mut holder, b"POST /inspect HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n")
+        .unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let mut client = server.keep_alive();
     for size in [image.len(), 3 * MIB] {
@@ -80,7 +81,8 @@ fn a_refused_client_cannot_send_for_ever() {
     let server = TestServer::start(options);
     // It waits for a sign to send its body, and gets the answer instead.
     let (begun, mut client) = (Instant::now(), server.keep_alive());
-    let head = "POST /inspect?category=bolt HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n";
+    let head =
+        "POST /inspect?category=bolt HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5000\r\n\r\n";
     client.send(head.as_bytes()).unwrap();
     let answer = client.answer();
     assert!(answer.status == 422 && answer.closes(), "{}", answer.head);

@@ -1,0 +1,58 @@
+//! Decoding takes bounded memory, and small images do not wait behind large ones.
+
+use std::io::Cursor;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use dualad::data::image_crate::{ImageFormat, RgbImage};
+use dualad_serve::Options;
+
+use crate::support::{FIXTURE, TestServer, read};
+
+fn black(width: u32, height: u32) -> Vec<u8> {
+    let mut file = Cursor::new(Vec::new());
+    RgbImage::new(width, height).write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+#[test]
+fn small_images_do_not_wait_behind_large_ones() {
+    let server = TestServer::start(Options::default().with_decoding_memory(64 << 20));
+    // Each takes most of the memory: they are decoded one after the other.
+    let (large, small) = (black(4000, 3500), read(&FIXTURE.images[0]));
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                assert_eq!(server.post("/inspect", &large).status, 200);
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(server.post("/inspect", &small).status, 200);
+        assert!(done.load(Ordering::SeqCst) < 12, "the small image waited for all large ones");
+    });
+    assert_eq!(done.into_inner(), 12);
+    // With a heat map too, which takes more than there is.
+    assert_eq!(server.post("/heatmap", &large).status, 200);
+    // It could never be decoded.
+    let error = server.post("/inspect", &black(5000, 4000)).error(413);
+    assert!(error.contains("memory") && error.contains("50331648"), "{error}");
+    server.assert_healthy();
+    server.stop();
+}
+
+/// A client that disconnects gives its memory back.
+#[test]
+fn memory_of_clients_that_have_gone_is_free() {
+    let server = TestServer::start(Options::default().with_decoding_memory(64 << 20));
+    let large = black(4000, 3500);
+    for _ in 0..6 {
+        let mut stream = server.connect();
+        let head = format!("POST /inspect HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", large.len());
+        std::io::Write::write_all(&mut stream, &[head.as_bytes(), &large].concat()).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(server.post("/inspect", &large).status, 200);
+    server.stop();
+}
