@@ -208,7 +208,7 @@ fn take_over(path: &Path) -> io::Result<File> {
 
 /// Returns whether an open file has this name and no other.
 #[cfg(unix)]
-fn is_named(file: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
 
     let (named, opened) = (std::fs::symlink_metadata(path)?, file.metadata()?);
@@ -217,7 +217,7 @@ fn is_named(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Returns true: only a new file is asked for.
 #[cfg(not(unix))]
-fn is_named(_: &File, _: &Path) -> io::Result<bool> {
+pub(crate) fn is_named(_: &File, _: &Path) -> io::Result<bool> {
     Ok(true)
 }
 

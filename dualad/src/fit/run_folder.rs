@@ -24,8 +24,9 @@ const HEAT_MAPS: &str = "heatmaps";
 /// let folder = RunFolder::take(&path)?;
 /// assert_eq!(folder.checkpoint(), path.join("checkpoint.safetensors"));
 /// assert!(RunFolder::take(&path).is_err());
-/// # drop(folder);
-/// # std::fs::remove_dir_all(&path).unwrap();
+/// // Where nothing was written, nothing is left.
+/// drop(folder);
+/// assert!(!path.exists());
 /// # Ok::<(), dualad::Error>(())
 /// ```
 #[derive(Debug)]
@@ -126,7 +127,8 @@ pub(super) fn set_aside(checkpoint: &Path, log: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-fn previous(path: &Path) -> PathBuf {
+/// Returns the name under which an earlier run's file is kept.
+pub(super) fn previous(path: &Path) -> PathBuf {
     let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!("{stem}.previous{extension}"))
