@@ -69,6 +69,25 @@ pub enum Error {
         /// The score.
         score: f32,
     },
+    /// There are more or fewer labels or masks than scores or maps.
+    #[error("there are {scores} scores or maps and {labels} labels or masks; give one for each")]
+    Labels {
+        /// The number of scores or maps.
+        scores: usize,
+        /// The number of labels or masks.
+        labels: usize,
+    },
+    /// A score of a list is NaN or infinite.
+    #[error("score {index} is {score}, which cannot be ranked")]
+    Score {
+        /// The score's place in the list, from 0.
+        index: usize,
+        /// The score.
+        score: f32,
+    },
+    /// The metric is undefined.
+    #[error("the metric is undefined: {0}")]
+    Undefined(#[from] super::Undefined),
     /// A pixel's score is NaN or infinite.
     #[error(
         "image {image} (category {category:?}): the anomaly map is {score} at row {row}, column {column}, which cannot be ranked"

@@ -21,6 +21,7 @@ mod plain;
 mod plan;
 mod ranking;
 mod regions;
+mod single;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use std::collections::BTreeMap;
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use input::ScoredImage;
+pub use single::{aupro, auroc, average_precision, f1_max};
 
 /// A metric's value as a fraction in `[0, 1]`, or the reason that it is undefined.
 pub type Metric = Result<f64, Undefined>;
