@@ -133,6 +133,24 @@ pub enum Error {
         /// The fault, and what to do.
         reason: String,
     },
+    /// Several images cannot be read. Holds the errors of all of them.
+    #[error("{} images cannot be read; repair or remove them, or have them left out: {}", errors.len(), listed(errors))]
+    Images {
+        /// The error of each image, at least two.
+        errors: Vec<Error>,
+    },
+    /// Images are to set thresholds, and the model was trained on them: their scores are too low.
+    #[error(
+        "the model was trained on {} of the {of} images, whose scores are too low to set thresholds; give images that it has not seen: {}",
+        images.len(),
+        listed(images)
+    )]
+    TrainedOn {
+        /// The names of the images.
+        images: Vec<String>,
+        /// The number of images that were given.
+        of: usize,
+    },
     /// A file of weights cannot be used.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -171,15 +189,17 @@ impl Error {
     /// The part of the system that is at fault.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::InvalidArgument { .. } | Self::Config { .. } | Self::NoImages { .. } | Self::Metrics(_) => {
-                ErrorKind::InvalidInput
-            }
+            Self::InvalidArgument { .. }
+            | Self::Config { .. }
+            | Self::NoImages { .. }
+            | Self::TrainedOn { .. }
+            | Self::Metrics(_) => ErrorKind::InvalidInput,
             Self::Format(_) | Self::CheckpointMismatch { .. } | Self::Parameter { .. } | Self::ModelWeights { .. } => {
                 ErrorKind::File
             }
             Self::Weights(error) => weights_kind(error),
             Self::Data(error) => data_kind(error),
-            Self::Features { .. } => ErrorKind::Data,
+            Self::Features { .. } | Self::Images { .. } => ErrorKind::Data,
             Self::NotFinite { .. } | Self::Training { .. } => ErrorKind::Numeric,
             Self::Cache { .. } | Self::Busy { .. } | Self::Io { .. } => ErrorKind::System,
             Self::Backbone(error) => backbone_kind(error),
@@ -232,6 +252,18 @@ impl Error {
     fn format(format: Format, source: impl Display, reason: impl Into<String>) -> Self {
         Self::Format(FormatError { format, source: source.to_string(), reason: reason.into() })
     }
+}
+
+/// The number of entries of a list that a message shows. The others are counted.
+const MAX_LISTED: usize = 20;
+
+/// Returns the first entries, and the number of the others.
+pub(crate) fn listed<T: Display>(entries: &[T]) -> String {
+    let mut text: Vec<String> = entries.iter().take(MAX_LISTED).map(T::to_string).collect();
+    if let Some(more @ 1..) = entries.len().checked_sub(MAX_LISTED) {
+        text.push(format!("and {more} more"));
+    }
+    text.join("; ")
 }
 
 fn weights_kind(error: &WeightsError) -> ErrorKind {
@@ -364,6 +396,17 @@ mod tests {
 
     fn not_found() -> std::io::Error {
         std::io::ErrorKind::NotFound.into()
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_counted() {
+        let names = |count: usize| (0..count).map(|index| index.to_string()).collect::<Vec<_>>();
+        assert!(listed(&names(MAX_LISTED)).ends_with("; 19"));
+        assert!(listed(&names(MAX_LISTED + 3)).ends_with("; 19; and 3 more"));
+        let error = Error::TrainedOn { images: names(23), of: 40 };
+        assert!(error.to_string().contains("23 of the 40 images") && error.to_string().ends_with("and 3 more"));
+        let errors = (0..23).map(|_| Error::NoImages { purpose: "train on" }).collect();
+        assert!(Error::Images { errors }.to_string().ends_with("and 3 more"));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
-use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -27,12 +26,11 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
     let mut inspected = Inspected::default();
     match Picture::read_levels(&sample.path, limits) {
         Ok((picture, deep)) => {
-            let size = (picture.width(), picture.height());
-            let digest = Sha256::new().chain_update(size.0.to_le_bytes()).chain_update(picture.pixels()).finalize();
             // In 8 bits, frames of 12 bits that differ may have the same pixels.
             let narrow = deep.filter(|deep| deep.largest < NARROW);
-            inspected.digest = Some(narrow.map_or(digest.into(), |deep| deep.digest));
-            (inspected.size, inspected.largest) = (Some(size), deep.map(|deep| deep.largest));
+            inspected.digest = Some(narrow.map_or_else(|| picture.digest(), |deep| deep.digest));
+            inspected.size = Some((picture.width(), picture.height()));
+            inspected.largest = deep.map(|deep| deep.largest);
         }
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
     }

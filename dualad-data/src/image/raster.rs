@@ -1,6 +1,7 @@
 //! Pictures and masks in memory.
 
 use image::RgbImage;
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -87,6 +88,22 @@ macro_rules! raster {
 
 raster!(Picture, 3, "`[height, width, 3]`, red first");
 raster!(Mask, 1, "`[height, width]`");
+
+impl Picture {
+    /// Returns the SHA-256 of the size and the pixels. A copy in another lossless format has the same digest.
+    ///
+    /// ```
+    /// use dualad_data::image::Picture;
+    ///
+    /// let wide = Picture::new(2, 1, vec![7; 6])?;
+    /// assert_eq!(wide.digest(), wide.clone().digest());
+    /// assert_ne!(wide.digest(), Picture::new(1, 2, vec![7; 6])?.digest());
+    /// # Ok::<(), dualad_data::Error>(())
+    /// ```
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::new().chain_update(self.width.to_le_bytes()).chain_update(&self.pixels).finalize().into()
+    }
+}
 
 impl Mask {
     /// Returns whether no pixel is defective.

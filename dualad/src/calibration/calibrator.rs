@@ -40,6 +40,7 @@ pub struct LabeledScore<'a> {
 pub struct Calibrator {
     reject: Rule,
     review: Option<Rule>,
+    training_images: bool,
 }
 
 /// The scores of a category; in ascending order after [`Scores::sort`].
@@ -59,7 +60,7 @@ impl Default for Calibrator {
 impl Calibrator {
     /// Makes a calibrator with a rule for rejection and no review band.
     pub fn new(reject: Rule) -> Self {
-        Self { reject, review: None }
+        Self { reject, review: None, training_images: false }
     }
 
     /// Sets the rule for review. If it gives a higher threshold than the rule for rejection, the latter is used for both.
@@ -67,6 +68,19 @@ impl Calibrator {
     pub fn review(mut self, rule: Rule) -> Self {
         self.review = Some(rule);
         self
+    }
+
+    /// Sets whether [`Detector::calibrate`](crate::Detector::calibrate) takes images that the model was trained on. Default: false,
+    /// since they score lower than new images: thresholds chosen by them are too low or, by anomalous images, of no use.
+    #[must_use]
+    pub fn training_images(mut self, allowed: bool) -> Self {
+        self.training_images = allowed;
+        self
+    }
+
+    /// Returns whether images that the model was trained on are taken.
+    pub(crate) fn takes_training_images(&self) -> bool {
+        self.training_images
     }
 
     /// Chooses thresholds for each category that has the images which the rules need, and for all images together. The notices
@@ -154,6 +168,7 @@ impl Calibrator {
             reject_method: Some(reject_method),
             normal_images: normal.len() as u64,
             anomalous_images: anomalous.len() as u64,
+            known_good: None,
             warnings,
         })
     }

@@ -12,6 +12,7 @@ mod bound;
 mod calibrator;
 mod decision;
 mod file;
+mod known_good;
 mod rule;
 #[cfg(test)]
 mod tests;
@@ -21,17 +22,20 @@ use std::collections::BTreeMap;
 
 pub use calibrator::{Calibrator, LabeledScore};
 pub use decision::{Decision, ThresholdSource, Verdict};
+pub use known_good::KnownGood;
 pub use rule::Rule;
 use serde::{Deserialize, Serialize};
 pub use thresholds::{FalseAlarms, ThresholdMethod, Thresholds};
 
 use crate::error::Result;
 
-/// The version of the file's format. Raised when older versions of the library cannot read a file.
-const FORMAT: u64 = 1;
+/// The newest version of the file's format. Raised when older versions of the library cannot read a file.
+const FORMAT: u64 = 2;
+/// The version of a file without known good images.
+const FORMAT_WITHOUT_KNOWN_GOOD: u64 = 1;
 
-fn current_format() -> u64 {
-    FORMAT
+fn default_format() -> u64 {
+    FORMAT_WITHOUT_KNOWN_GOOD
 }
 
 /// The thresholds of each category, and the pooled thresholds of all categories.
@@ -56,7 +60,7 @@ fn current_format() -> u64 {
 #[non_exhaustive]
 pub struct Calibration {
     /// The version of the file's format.
-    #[serde(default = "current_format")]
+    #[serde(default = "default_format")]
     format: u64,
     /// The SHA-256 of the `model.safetensors` whose scores the thresholds were chosen by. A detector of another model refuses
     /// them. `None` for a file that is written by hand and for any model.
@@ -76,7 +80,7 @@ pub struct Calibration {
 impl Calibration {
     /// Makes a calibration of these thresholds.
     pub fn new(categories: BTreeMap<String, Thresholds>, pooled: Option<Thresholds>) -> Self {
-        Self { format: FORMAT, model: None, categories, pooled, notices: Vec::new() }
+        Self { format: FORMAT_WITHOUT_KNOWN_GOOD, model: None, categories, pooled, notices: Vec::new() }
     }
 
     /// Returns the notices, and the warnings of each threshold with its category.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Rule;
 use super::decision::{self, Decision};
+use super::{KnownGood, Rule};
 use crate::error::{Error, Result};
 
 /// The thresholds that separate accepted, reviewed and rejected images.
@@ -40,6 +40,9 @@ pub struct Thresholds {
     pub normal_images: u64,
     /// The number of anomalous images that the thresholds were chosen by.
     pub anomalous_images: u64,
+    /// The normal images that the thresholds were checked against when a model was trained; `None` for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_good: Option<KnownGood>,
     /// Warnings, such as of too few images for a rule's guarantee.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -88,6 +91,7 @@ impl Thresholds {
             reject_method: None,
             normal_images: 0,
             anomalous_images: 0,
+            known_good: None,
             warnings: Vec::new(),
         };
         thresholds.check()?;
@@ -163,6 +167,7 @@ struct Written {
     normal_images: u64,
     #[serde(default)]
     anomalous_images: u64,
+    known_good: Option<KnownGood>,
     #[serde(default)]
     warnings: Vec<String>,
 }
@@ -178,10 +183,19 @@ impl TryFrom<Written> for Thresholds {
         let (Some(review), Some(reject)) = (review.or(reject), reject.or(review)) else {
             return Err(Error::invalid_argument("reject", "missing", "give `reject`, `review` or both"));
         };
-        let Written { normal_images, anomalous_images, warnings, .. } = written;
+        let Written { normal_images, anomalous_images, known_good, warnings, .. } = written;
         let region = region.unwrap_or(review);
-        let thresholds =
-            Self { review, reject, region, review_method, reject_method, normal_images, anomalous_images, warnings };
+        let thresholds = Self {
+            review,
+            reject,
+            region,
+            review_method,
+            reject_method,
+            normal_images,
+            anomalous_images,
+            known_good,
+            warnings,
+        };
         thresholds.check()?;
         Ok(thresholds)
     }

@@ -21,9 +21,9 @@ use crate::detector::threads::Threads;
 use crate::error::{Error, Result};
 use crate::features::size;
 use crate::file::sha256_of_file;
+use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling, keep_thresholds};
 #[cfg(feature = "hub")]
-use crate::model::PARAMETERS;
-use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
+use crate::model::{PARAMETERS, TRAINING_IMAGES};
 use crate::scorer::Scorer;
 
 /// The files of a model in memory, such as from `include_bytes!`.
@@ -215,7 +215,7 @@ impl DetectorBuilder {
     ///
     /// # Errors
     /// As [`Model::load`] and [`Calibration::load`]; [`Error::Backbone`] if the weights cannot be loaded, [`Error::Format`] if
-    /// they are not those that the model was trained with; [`Error::InvalidArgument`] for a number of threads out of range.
+    /// they are not those that the model was trained with, and for thresholds of a category that it was not trained on; [`Error::InvalidArgument`] for a number of threads out of range.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Detector> {
         let folder = folder.as_ref();
         store::read(folder, CONFIG, || {
@@ -252,6 +252,7 @@ impl DetectorBuilder {
         };
         let name = PathBuf::from(repository);
         let model = Model::from_files(&name, &config.path, &parameters.path, &Device::Cpu)?;
+        let model = model.with_record(&name, optional(TRAINING_IMAGES)?.as_deref())?;
         let calibration = match self.calibration {
             Setting::Given(_) => None,
             Setting::Saved => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
@@ -307,6 +308,7 @@ impl DetectorBuilder {
             );
             return Err(Error::model(name, reason));
         }
+        check_categories(&config.categories, calibration.as_ref(), name)?;
         let recorded = &config.weights;
         let weights = match self.weights.clone().or(included) {
             _ if !config.backbone.has_weights() => Weights::default(),
@@ -436,13 +438,27 @@ fn missing_weights(model: &Model, name: &Path) -> Error {
     Error::ModelWeights { model: name.into(), reason }
 }
 
+/// Refuses thresholds of a category that the model was not trained on: with a misspelt name, the pooled thresholds would decide
+/// without a word.
+fn check_categories(known: &[String], calibration: Option<&Calibration>, name: &Path) -> Result<()> {
+    let mut listed = calibration.iter().flat_map(|calibration| calibration.categories.keys());
+    let unknown = listed.find(|category| !known.is_empty() && !known.contains(category));
+    unknown.map_or(Ok(()), |unknown| {
+        let reason = format!(
+            "the thresholds are for {unknown:?}, and it was trained on {}; correct the name there, or remove it",
+            known.join(", ")
+        );
+        Err(Error::model(name, reason))
+    })
+}
+
 #[cfg(feature = "hub")]
 fn hub_error(error: HubError) -> Error {
     Error::Backbone(error.into())
 }
 
-/// Writes a detector's folder; see [`Detector::save`].
-pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> Result<()> {
+/// Writes a detector's folder; see [`Detector::save`] and, for `results`, [`Detector::save_with_results`].
+pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool, results: Option<&str>) -> Result<()> {
     let change = Transaction::begin(folder)?;
     let recorded = &detector.config().weights;
     let mut model = detector.model.as_ref().clone();
@@ -463,14 +479,23 @@ pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool) -> R
         model.remove_other_backbone(&change, folder)?;
     }
     match detector.calibration() {
-        Some(thresholds) => change.write(CALIBRATION, thresholds.to_json()?.as_bytes())?,
+        Some(thresholds) => {
+            let text = thresholds.to_json()?;
+            if results.is_some() {
+                keep_thresholds(&change, folder, |old| old != text.as_bytes())?;
+            }
+            change.write(CALIBRATION, text.as_bytes())?;
+        }
         None => change.remove(CALIBRATION)?,
     }
-    // The card of the same model is kept, with its section on results.
+    // Without new results, the card of the same model is kept, with its section on results.
+    let is_kept = |saved: &Model| results.is_none() && saved.trained_on() == model.trained_on();
     match Model::load_once(folder, &Device::Cpu) {
-        Ok(saved) if saved.config() == model.config() => {}
-        Ok(saved) if saved.config() == detector.config() => Model::write_config(model.config(), &change)?,
-        _ => drop(model.save_in(&change, "")?),
+        Ok(saved) if is_kept(&saved) && saved.config() == model.config() => {}
+        Ok(saved) if is_kept(&saved) && saved.config() == detector.config() => {
+            Model::write_config(model.config(), &change)?;
+        }
+        _ => drop(model.save_in(&change, results.unwrap_or_default(), detector.calibration())?),
     }
     Ok(change.commit()?)
 }

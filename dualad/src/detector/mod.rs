@@ -21,6 +21,7 @@ mod request;
 mod tests;
 mod threads;
 mod turns;
+mod unseen;
 
 pub use crate::model::Tiling;
 pub use builder::{DetectorBuilder, ModelBytes};
@@ -237,12 +238,14 @@ impl Detector {
     }
 
     /// Chooses thresholds from the scores of images with known labels. An image counts for the category of its request, if it has
-    /// one, and for the pooled thresholds. Do not use images that the model was trained on: their scores are too low.
+    /// one, and for the pooled thresholds. Images that the model was trained on are refused, because their scores are too low; see
+    /// [`Calibrator::training_images`]. A model of an earlier version does not know them.
     ///
     /// `progress` is called after each batch. To use the thresholds, call [`Self::with_calibration`].
     ///
     /// # Errors
-    /// The error of the first image that cannot be inspected; as [`Calibrator::calibrate`]; [`Error::Cancelled`].
+    /// [`Error::TrainedOn`]; the error of an image that cannot be inspected, [`Error::Images`] for several that cannot be read; as
+    /// [`Calibrator::calibrate`]; [`Error::Cancelled`].
     pub fn calibrate<'a>(
         &self,
         calibrator: &Calibrator,
@@ -251,6 +254,9 @@ impl Detector {
         progress: impl FnMut(Progress),
     ) -> Result<Calibration> {
         let (requests, labels): (Vec<Request<'a>>, Vec<Label>) = images.into_iter().unzip();
+        if !calibrator.takes_training_images() {
+            self.check_unseen(&requests, cancel)?;
+        }
         let scores = self.image_scores(&requests, cancel, progress)?;
         let images = requests.iter().zip(labels).zip(scores);
         let scored = images.map(|((request, label), score)| {
@@ -306,13 +312,23 @@ impl Detector {
     }
 
     /// Writes the model's folder and creates it if it is missing: `config.json`, `model.safetensors`, `calibration.json` if
-    /// there are thresholds, and the card. The backbone's weights are not copied; see [`Self::save_with_backbone`].
+    /// there are thresholds, `training-images.json` if the training images are known, and the card. The backbone's weights are not
+    /// copied; see [`Self::save_with_backbone`].
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while
     /// another process writes to the folder.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        builder::save(self, folder.as_ref(), false)
+        builder::save(self, folder.as_ref(), false, None)
+    }
+
+    /// Writes the folder as [`Self::save`] does, with this section on results in the model card, in Markdown. Other thresholds that
+    /// these replace are kept as `calibration.previous.json`.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub fn save_with_results(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
+        builder::save(self, folder.as_ref(), false, Some(results))
     }
 
     /// Writes the folder as [`Self::save`] does, with a copy of the backbone's weights, `backbone.safetensors`, so that another
@@ -322,6 +338,6 @@ impl Detector {
     /// As [`Self::save`]; [`Error::Format`] if the weights have changed since they were loaded; [`Error::Backbone`] if they are not
     /// a file or cannot be loaded.
     pub fn save_with_backbone(&self, folder: impl AsRef<Path>) -> Result<()> {
-        builder::save(self, folder.as_ref(), true)
+        builder::save(self, folder.as_ref(), true, None)
     }
 }

@@ -70,6 +70,15 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Returns the image's name in errors: its path, or else its position in a list.
+    pub(super) fn name(&self, index: usize) -> String {
+        match self.image {
+            Image::Path(path) => path.display().to_string(),
+            Image::Encoded { name, .. } => name.to_owned(),
+            _ => format!("image number {index}"),
+        }
+    }
+
     pub(crate) fn named_category(&self) -> Option<&'a str> {
         self.category
     }

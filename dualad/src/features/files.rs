@@ -320,11 +320,13 @@ impl Keys {
 
 /// Returns the digest and the name of each image, for [`Identity::images`].
 fn names(samples: &[Sample], keys: &[Keys]) -> Vec<(String, String)> {
-    let name = |sample: &Sample| {
-        let file = sample.path.file_name().unwrap_or_default().to_string_lossy();
-        format!("{}/{file}", sample.category)
-    };
-    samples.iter().zip(keys).map(|(sample, keys)| (hex(&keys.image[..16]), name(sample))).collect()
+    samples.iter().zip(keys).map(|(sample, keys)| (hex(&keys.image[..16]), name_of(sample))).collect()
+}
+
+/// Returns the name of an image file in [`Identity::images`].
+pub(crate) fn name_of(sample: &Sample) -> String {
+    let file = sample.path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{}/{file}", sample.category)
 }
 
 fn path(samples: &[Sample], index: Option<&usize>) -> PathBuf {

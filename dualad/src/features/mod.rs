@@ -24,9 +24,13 @@ mod tokens;
 #[cfg(feature = "train")]
 pub use cache::{FeatureCache, FeatureType};
 #[cfg(feature = "train")]
+pub(crate) use files::name_of;
+#[cfg(feature = "train")]
 pub use files::{Features, FeaturesBuilder};
 #[cfg(feature = "train")]
 pub use identity::Identity;
+#[cfg(feature = "train")]
+pub(crate) use identity::extraction;
 #[cfg(feature = "train")]
 pub(crate) use pictures::PictureTokens;
 #[cfg(feature = "train")]

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use dualad_data::image::{Limits, Picture};
 use dualad_data::{Dataset, Sample, Split};
-use dualad_store::sha256;
 
 use crate::Random;
+use crate::detector::Request;
 use crate::error::{Error, Result};
-use crate::file::sha256_of_file;
-use crate::model::Tiling;
+use crate::model::{PixelDigest, Tiling};
 
 /// The smallest number of images of a category from which some are held out.
 const MIN_IMAGES: usize = 5;
@@ -74,47 +73,61 @@ impl From<Vec<(String, Picture)>> for TrainingImages {
 
 /// One normal image.
 #[derive(Debug, Clone)]
-pub(super) enum Image {
+pub(super) struct Image {
+    source: Source,
+    pub(super) content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
     File(Sample),
     Picture { category: String, name: String, picture: Picture },
 }
 
+/// The digests of an image; empty until it is read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Content {
+    /// The first half of the SHA-256 of the file, or of the pixels of a picture in memory, in hexadecimal.
+    pub(super) digest: String,
+    /// The digest of the pixels.
+    pub(super) pixels: PixelDigest,
+    /// With a tiling, the first half of the SHA-256 of each tile's pixels, in hexadecimal.
+    pub(super) tiles: Option<Vec<String>>,
+}
+
 impl Image {
     pub(super) fn category(&self) -> &str {
-        match self {
-            Self::File(sample) => &sample.category,
-            Self::Picture { category, .. } => category,
+        match &self.source {
+            Source::File(sample) => &sample.category,
+            Source::Picture { category, .. } => category,
         }
     }
 
-    pub(super) fn file(&self) -> Option<Sample> {
-        match self {
-            Self::File(sample) => Some(sample.clone()),
-            Self::Picture { .. } => None,
+    pub(super) fn file(&self) -> Option<&Sample> {
+        match &self.source {
+            Source::File(sample) => Some(sample),
+            Source::Picture { .. } => None,
         }
     }
 
     pub(super) fn name(&self) -> String {
-        match self {
-            Self::File(sample) => sample.path.display().to_string(),
-            Self::Picture { name, .. } => name.clone(),
+        match &self.source {
+            Source::File(sample) => sample.path.display().to_string(),
+            Source::Picture { name, .. } => name.clone(),
         }
     }
 
-    /// Returns the first half of the SHA-256 of the image's content, by which the image is found again under another name.
-    fn digest(&self) -> Result<String> {
-        let mut digest = match self {
-            Self::File(sample) => sha256_of_file(&sample.path)?,
-            Self::Picture { picture, .. } => sha256(picture.pixels()),
-        };
-        digest.truncate(32);
-        Ok(digest)
+    pub(super) fn request(&self) -> Request<'_> {
+        match &self.source {
+            Source::File(sample) => Request::from(&sample.path),
+            Source::Picture { picture, .. } => Request::from(picture),
+        }
     }
 
     pub(super) fn picture(&self, limits: &Limits) -> Result<Picture> {
-        Ok(match self {
-            Self::File(sample) => Picture::read(&sample.path, limits)?,
-            Self::Picture { picture, .. } => picture.clone(),
+        Ok(match &self.source {
+            Source::File(sample) => Picture::read(&sample.path, limits)?,
+            Source::Picture { picture, .. } => picture.clone(),
         })
     }
 }
@@ -130,7 +143,7 @@ pub(super) fn cut(tiling: Option<Tiling>, picture: &Picture) -> Result<Option<Ve
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'a> {
     pub(super) categories: &'a [String],
-    /// The [`Image::digest`] of every image that was held out.
+    /// The [`Content::digest`] of every image that was held out.
     pub(super) held_out: &'a [String],
 }
 
@@ -145,19 +158,14 @@ pub(super) struct Images {
     pub(super) small: Vec<String>,
     /// The categories of which a continued model may have been trained on every image.
     pub(super) seen: Vec<String>,
-    /// The [`Image::digest`] of every held-out image.
+    /// The [`Content::digest`] of every held-out image.
     pub(super) digests: Vec<String>,
 }
 
 impl Images {
     /// Holds out `share` of each category's images, chosen by `random`. In a category that a continued model knows, the images
-    /// that it held out before are held out again: it may have been trained on any other.
-    pub(super) fn new(source: TrainingImages, share: f64, random: &Random, known: Option<Known<'_>>) -> Result<Self> {
-        let by_category = match source {
-            TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?)?,
-            TrainingImages::Dataset(dataset) => of_dataset(*dataset)?,
-            TrainingImages::Pictures(pictures) => of_pictures(pictures),
-        };
+    /// that it held out before are held out again: it may have been trained on any other. The images have been read.
+    pub(super) fn new(by_category: ByCategory, share: f64, random: &Random, known: Option<Known<'_>>) -> Result<Self> {
         if by_category.iter().all(|(_, images)| images.is_empty()) {
             return Err(Error::NoImages { purpose: "train on" });
         }
@@ -166,9 +174,8 @@ impl Images {
             if let Some(known) = known.filter(|known| known.categories.contains(&category)) {
                 let before = found.held_out.len();
                 for image in images {
-                    let digest = image.digest()?;
-                    if share > 0.0 && known.held_out.contains(&digest) {
-                        found.digests.push(digest);
+                    if share > 0.0 && known.held_out.contains(&image.content.digest) {
+                        found.digests.push(image.content.digest.clone());
                         found.held_out.push(image);
                     } else {
                         found.train.push(image);
@@ -193,7 +200,7 @@ impl Images {
             order.iter().take(count).for_each(|&index| held_out[index] = true);
             for (image, held_out) in images.into_iter().zip(held_out) {
                 if held_out {
-                    found.digests.push(image.digest()?);
+                    found.digests.push(image.content.digest.clone());
                     found.held_out.push(image);
                 } else {
                     found.train.push(image);
@@ -205,25 +212,39 @@ impl Images {
     }
 }
 
+/// The images of each category.
+pub(super) type ByCategory = Vec<(String, Vec<Image>)>;
+
+/// Returns the normal training images of each category. No image is read.
+pub(super) fn list(source: TrainingImages) -> Result<ByCategory> {
+    match source {
+        TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?),
+        TrainingImages::Dataset(dataset) => of_dataset(*dataset),
+        TrainingImages::Pictures(pictures) => Ok(of_pictures(pictures)),
+    }
+}
+
 /// Returns the normal training images of each category, in the dataset's order. An image whose mask marks a defect is an error.
-fn of_dataset(dataset: Dataset) -> Result<Vec<(String, Vec<Image>)>> {
+fn of_dataset(dataset: Dataset) -> Result<ByCategory> {
     let findings = dataset.marked_normal_images(&Limits::default());
     if !findings.is_empty() {
         return Err(dualad_data::Error::Dataset { findings }.into());
     }
     let normal = |sample: &Sample| sample.split == Split::Train && !sample.label.is_anomalous();
     let categories = dataset.categories.into_iter().map(|category| {
-        (category.name, category.samples.into_iter().filter(normal).map(Image::File).collect::<Vec<Image>>())
+        let image = |sample| Image { source: Source::File(sample), content: Content::default() };
+        (category.name, category.samples.into_iter().filter(normal).map(image).collect::<Vec<Image>>())
     });
     Ok(categories.filter(|(_, images)| !images.is_empty()).collect())
 }
 
 /// Returns the pictures of each category, in the order of the categories' names.
-fn of_pictures(pictures: Vec<(String, Picture)>) -> Vec<(String, Vec<Image>)> {
+fn of_pictures(pictures: Vec<(String, Picture)>) -> ByCategory {
     let mut by_category = BTreeMap::<String, Vec<Image>>::new();
     for (index, (category, picture)) in pictures.into_iter().enumerate() {
         let name = format!("picture {index} ({category})");
-        by_category.entry(category.clone()).or_default().push(Image::Picture { category, name, picture });
+        let source = Source::Picture { category: category.clone(), name, picture };
+        by_category.entry(category).or_default().push(Image { source, content: Content::default() });
     }
     by_category.into_iter().collect()
 }
@@ -238,22 +259,26 @@ mod tests {
         TrainingImages::pictures(named.map(|(name, value)| (name, picture(value))))
     }
 
+    fn images(source: TrainingImages, share: f64) -> Result<Images> {
+        Images::new(list(source)?, share, &Random::new(0), None)
+    }
+
     #[test]
     fn a_share_of_every_category_is_held_out_and_none_twice() {
-        let images = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0), None).unwrap();
-        assert_eq!(images.categories, ["a", "b", "c"]);
-        assert_eq!(images.small, ["c"]);
+        let found = images(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2).unwrap();
+        assert_eq!(found.categories, ["a", "b", "c"]);
+        assert_eq!(found.small, ["c"]);
         let count = |images: &[Image], name: &str| images.iter().filter(|image| image.category() == name).count();
-        assert_eq!(["a", "b", "c"].map(|name| count(&images.held_out, name)), [1, 2, 0]);
-        assert_eq!(["a", "b", "c"].map(|name| count(&images.train, name)), [4, 8, 4]);
-        let mut names: Vec<String> = images.train.iter().chain(&images.held_out).map(Image::name).collect();
+        assert_eq!(["a", "b", "c"].map(|name| count(&found.held_out, name)), [1, 2, 0]);
+        assert_eq!(["a", "b", "c"].map(|name| count(&found.train, name)), [4, 8, 4]);
+        let mut names: Vec<String> = found.train.iter().chain(&found.held_out).map(Image::name).collect();
         names.sort();
         names.dedup();
         assert_eq!(names.len(), 19);
         // The same seed, the same images.
-        let again = Images::new(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2, &Random::new(0), None).unwrap();
+        let again = images(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2).unwrap();
         let names = |images: &Images| images.held_out.iter().map(Image::name).collect::<Vec<_>>();
-        assert_eq!(names(&images), names(&again));
+        assert_eq!(names(&found), names(&again));
     }
 
     #[test]
@@ -266,15 +291,15 @@ mod tests {
                 picture.save(folder.path().join(product).join(format!("{number}.png"))).unwrap();
             }
         }
-        let images = Images::new(folder.path().into(), 0.0, &Random::new(0), None).unwrap();
+        let images = images(folder.path().into(), 0.0).unwrap();
         assert_eq!(images.categories, ["cup", "lid"]);
         assert_eq!(images.train.iter().filter(|image| image.category() == "cup").count(), 3);
     }
 
     #[test]
     fn nothing_is_held_out_unless_asked_and_nothing_is_an_error() {
-        let images = Images::new(pictures(&[("a", 9)]), 0.0, &Random::new(0), None).unwrap();
-        assert!(images.held_out.is_empty() && images.small.is_empty() && images.train.len() == 9);
-        assert!(Images::new(pictures(&[]), 0.2, &Random::new(0), None).is_err());
+        let found = images(pictures(&[("a", 9)]), 0.0).unwrap();
+        assert!(found.held_out.is_empty() && found.small.is_empty() && found.train.len() == 9);
+        assert!(images(pictures(&[]), 0.2).is_err());
     }
 }

@@ -9,6 +9,7 @@ mod bank;
 mod images;
 mod outcome;
 mod prepared;
+mod read;
 mod recipe;
 mod run;
 mod run_folder;

@@ -11,19 +11,23 @@ use dualad_data::image::{Picture, Preprocess};
 use crate::calibration::LabeledScore;
 use crate::detector::{Detector, RegionOptions, Request};
 use crate::error::{Error, Result};
-use crate::features::{Features, FeaturesBuilder, PictureTokens, TokenSource, size};
+use crate::features::{Features, FeaturesBuilder, Identity, PictureTokens, TokenSource, extraction, name_of, size};
 use crate::fit::bank::{self, FittedBank};
-use crate::fit::images::{Image, Images, Known, TrainingImages, cut};
+use crate::fit::images::{Image, Images, Known, TrainingImages, cut, list};
 use crate::fit::outcome::{Fitted, changes};
+use crate::fit::read::Reading;
 use crate::fit::recipe;
-use crate::fit::run_folder::set_aside;
+use crate::fit::run_folder::{previous, set_aside};
 use crate::fit::settings::{Fit, FitProgress};
-use crate::model::{Input, Model};
+use crate::model::{Input, Model, TrainedOn};
 use crate::progress::Progress;
 use crate::recipe::{Preset, Recipe};
 use crate::scorer::Scorer;
-use crate::train::Trainer;
+use crate::train::{self, Earlier, Trainer};
 use crate::{DualAd, Random};
+
+/// The number of training images of a category that thresholds are checked against.
+const CHECKED_IMAGES: usize = 64;
 
 /// A run with the features of its training images: made by [`Fit::prepare`].
 ///
@@ -46,6 +50,8 @@ pub struct PreparedFit {
     recipe: Recipe,
     preset: Option<Preset>,
     images: Images,
+    /// The reason why the run does not continue from its checkpoint.
+    begins_anew: Option<String>,
     notices: Vec<String>,
     extractor: Arc<dyn FeatureExtractor>,
     input: Input,
@@ -66,20 +72,29 @@ impl PreparedFit {
         fit.tiling.map_or(Ok(()), |tiling| tiling.validate())?;
         let random = Random::new(recipe.train.seed);
         let source = std::mem::replace(&mut fit.images, TrainingImages::Pictures(Vec::new()));
-        let known = fit.base.as_ref().map(|base| {
+        let base = fit.base.clone();
+        let known = base.as_ref().map(|base| {
             let config = base.config();
             Known { categories: &config.categories, held_out: &config.held_out }
         });
-        let images = Images::new(source, fit.held_out, &random, known)?;
-        let notices = notices(&fit, &images, recipe.train.epochs > 0);
         let extractor = extractor(&fit, &recipe)?;
+        let Fit { limits, tiling, skip_broken, cancel, progress, .. } = &mut fit;
+        let reading = Reading { limits, tiling: *tiling, skip_broken: *skip_broken, cancel };
+        let (read, left_out) = reading.read(list(source)?, |done| progress(FitProgress::Reading(done)))?;
+        let images = Images::new(read, fit.held_out, &random, known)?;
+        let mut notices = notices(&fit, &images, recipe.train.epochs > 0);
+        notices.splice(..0, left_out);
         let mut input = Input::of_network(&recipe.network);
         input.tiling = fit.tiling;
         let preprocess = input.preprocess()?;
+        let alone = recipe.bank.is_some() && bank::is_alone(&fit, &recipe);
+        // Before anything is computed: features may take hours.
+        let begins_anew = begins_anew(&fit, &recipe, &identity(&fit, &images.train, &*extractor, &preprocess, alone))?;
+        fit.resume &= begins_anew.is_none();
         let begun = Instant::now();
         let categories = categories(&fit, &images);
         let bank = bank::build(&mut fit, &recipe, &images, &categories, &*extractor, &preprocess)?;
-        let tokens = if bank.is_some() && bank::is_alone(&fit, &recipe) {
+        let tokens = if alone {
             // Nothing is trained.
             Box::new(PictureTokens::new(&*extractor, &preprocess))
         } else {
@@ -91,6 +106,7 @@ impl PreparedFit {
             recipe,
             preset,
             images,
+            begins_anew,
             notices,
             extractor,
             input,
@@ -120,6 +136,12 @@ impl PreparedFit {
     /// Notices for the user, such as of categories with too few images.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// The notice that the run begins anew although it has a checkpoint: that of a finished run with other images or another
+    /// recipe. `None` for any other run.
+    pub fn begins_anew(&self) -> Option<&str> {
+        self.begins_anew.as_deref()
     }
 
     /// The seconds that the features took.
@@ -187,8 +209,15 @@ impl PreparedFit {
             .with_categories(self.categories.clone())
             .with_train_images(self.images.train.len())
             .with_held_out(self.images.digests.clone())
+            .with_trained_on(Some(self.trained_on()))
             .with_train(self.recipe.train.clone(), self.preset)
             .with_sha256()
+    }
+
+    /// Returns the record of the training images, with those of a continued model.
+    fn trained_on(&self) -> TrainedOn {
+        let own: TrainedOn = self.images.train.iter().map(|image| image.content.pixels).collect();
+        own.union(self.fit.base.as_ref().and_then(|base| base.model().trained_on()))
     }
 
     /// Scores the held-out images with a network that the run trained and sets the thresholds. `losses` are passed on.
@@ -198,24 +227,73 @@ impl PreparedFit {
     /// [`Calibrator::calibrate`](crate::calibration::Calibrator::calibrate).
     pub fn finish(self, network: DualAd, losses: Vec<f64>) -> Result<Fitted> {
         let model = self.model(network)?;
-        let Self { mut fit, images, mut notices, extractor, preprocess, tokens, .. } = self;
+        let Self { mut fit, images, mut notices, begins_anew, extractor, preprocess, tokens, .. } = self;
+        notices.splice(..0, begins_anew);
         // Their memory may be needed now.
         drop(tokens);
         let mut detector = detector(&fit, model, extractor, preprocess)?;
-        let held_out = score(&mut fit, &detector, &images.held_out)?;
+        let kept: Vec<&Image> = images.held_out.iter().collect();
+        let held_out = score(&mut fit, &detector, &kept)?;
         let changes = match fit.base.clone() {
-            Some(base) => changes(base.categories(), &score(&mut fit, &base, &images.held_out)?, &held_out),
+            Some(base) => changes(base.categories(), &score(&mut fit, &base, &kept)?, &held_out),
             None => Vec::new(),
         };
         if !held_out.is_empty() {
             let scored =
                 held_out.iter().map(|(category, score)| LabeledScore { category, score: *score, anomalous: false });
-            let calibration = detector.calibrate_scores(&fit.calibrator, scored)?;
+            let mut calibration = detector.calibrate_scores(&fit.calibrator, scored)?;
+            let trained_on = score(&mut fit, &detector, &spread(&images.train))?;
+            let known = held_out.iter().chain(&trained_on).map(|(category, score)| (category.as_str(), *score));
+            calibration.check_known_good(known);
             notices.extend(calibration.warnings());
             detector = detector.with_calibration(Some(calibration));
         }
         Ok(Fitted { detector, losses, held_out, changes, notices })
     }
+}
+
+/// Returns the identity that the tokens of the training images will have. `alone` is true if nothing is trained.
+fn identity(
+    fit: &Fit,
+    images: &[Image],
+    extractor: &dyn FeatureExtractor,
+    preprocess: &Preprocess,
+    alone: bool,
+) -> Identity {
+    if alone {
+        return PictureTokens::new(extractor, preprocess).identity().clone();
+    }
+    let from_files = fit.tiling.is_none() && images.iter().all(|image| image.file().is_some());
+    let cache = fit.cache.as_ref().filter(|_| from_files);
+    let inputs = |image: &Image| match (&image.content.tiles, image.file()) {
+        (Some(tiles), _) => {
+            let name = image.name();
+            let tiles = tiles.iter().enumerate();
+            tiles.map(|(number, digest)| (digest.clone(), tile_name(&name, number))).collect()
+        }
+        (None, Some(sample)) if from_files => vec![(image.content.digest.clone(), name_of(sample))],
+        (None, _) => vec![(image.content.digest.clone(), image.name())],
+    };
+    Identity { extraction: extraction(extractor, preprocess, cache), images: images.iter().flat_map(inputs).collect() }
+}
+
+fn tile_name(name: &str, number: usize) -> String {
+    format!("{name}, tile {number}")
+}
+
+/// Compares the run with its checkpoint, if it would continue from one. Returns a notice if the earlier run was another one and
+/// is finished: this one begins anew.
+fn begins_anew(fit: &Fit, recipe: &Recipe, identity: &Identity) -> Result<Option<String>> {
+    let Some(path) = fit.checkpoint.as_ref().filter(|path| fit.resume && path.exists()) else { return Ok(None) };
+    Ok(match train::compare(path, recipe, identity)? {
+        Earlier::Same => None,
+        Earlier::Finished(Error::CheckpointMismatch { field, found, wanted, .. }) => Some(format!(
+            "training begins anew, because {} is of a finished run in which {field} was {found} and not {wanted}; it is kept as {}",
+            path.display(),
+            previous(path).display()
+        )),
+        Earlier::Finished(error) => return Err(error),
+    })
 }
 
 /// Returns the notices for the user. `trains` is false if no network is trained: then nothing is forgotten.
@@ -283,7 +361,7 @@ fn tokens(
     extractor: &Arc<dyn FeatureExtractor>,
     preprocess: &Preprocess,
 ) -> Result<Box<dyn TokenSource>> {
-    let files: Option<Vec<Sample>> = images.iter().map(Image::file).collect();
+    let files: Option<Vec<Sample>> = images.iter().map(|image| image.file().cloned()).collect();
     if let (Some(files), None) = (files, fit.tiling) {
         let builder = features(fit, files, extractor, preprocess);
         let progress = &mut fit.progress;
@@ -298,7 +376,7 @@ fn tokens(
         let inputs: Vec<(String, Picture)> = match cut(fit.tiling, &picture)? {
             None => vec![(name, picture)],
             Some(tiles) => {
-                let named = |(number, tile)| (format!("{name}, tile {number}"), tile);
+                let named = |(number, tile)| (tile_name(&name, number), tile);
                 tiles.into_iter().enumerate().map(named).collect()
             }
         };
@@ -337,16 +415,17 @@ fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, prepr
     })
 }
 
+/// Returns training images of each category, evenly spread, at most [`CHECKED_IMAGES`].
+fn spread(images: &[Image]) -> Vec<&Image> {
+    let step = |category: &[Image]| category.len().div_ceil(CHECKED_IMAGES).max(1);
+    let categories = images.chunk_by(|a, b| a.category() == b.category());
+    categories.flat_map(|category| category.iter().step_by(step(category))).collect()
+}
+
 /// Returns the category and the image score of each image.
-fn score(fit: &mut Fit, detector: &Detector, images: &[Image]) -> Result<Vec<(String, f32)>> {
+fn score(fit: &mut Fit, detector: &Detector, images: &[&Image]) -> Result<Vec<(String, f32)>> {
     let progress = &mut fit.progress;
-    fn request(image: &Image) -> Request<'_> {
-        match image {
-            Image::File(sample) => Request::from(&sample.path),
-            Image::Picture { picture, .. } => Request::from(picture),
-        }
-    }
-    let requests: Vec<Request<'_>> = images.iter().map(request).collect();
+    let requests: Vec<Request<'_>> = images.iter().map(|image| image.request()).collect();
     let scores = detector.image_scores(&requests, &fit.cancel, |done| progress(FitProgress::Scoring(done)))?;
     Ok(images.iter().zip(scores).map(|(image, score)| (image.category().to_owned(), score)).collect())
 }

@@ -25,6 +25,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum FitProgress {
+    /// The images are read for the first time.
+    Reading(Progress),
     /// The features of training images are computed.
     Features(Progress),
     /// The tokens of the bank are collected from the training images.
@@ -88,6 +90,7 @@ pub struct Fit {
     pub(super) calibrator: Calibrator,
     pub(super) device: Device,
     pub(super) limits: Limits,
+    pub(super) skip_broken: bool,
     pub(super) cancel: Cancel,
     pub(super) progress: Box<dyn FnMut(FitProgress) + Send>,
 }
@@ -124,6 +127,7 @@ impl Fit {
             calibrator: Calibrator::default(),
             device: Device::Cpu,
             limits: Limits::default(),
+            skip_broken: false,
             cancel: Cancel::default(),
             progress: Box::new(|_| {}),
         }
@@ -188,7 +192,8 @@ impl Fit {
     }
 
     /// Sets the checkpoint file, written at intervals, at the end and when the run is cancelled. Where the file exists, the run
-    /// continues from it; see [`Self::resume`].
+    /// continues from it; see [`Self::resume`]. Where it is of a finished run with other images or another recipe, the run begins
+    /// anew, and a notice says so.
     pub fn checkpoint(mut self, path: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(path.into());
         self
@@ -236,6 +241,13 @@ impl Fit {
     /// Sets the limits for images: file size, pixels and memory.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Sets what happens with images that cannot be read. `false`, the default: [`Error::Images`](crate::Error::Images) lists all
+    /// of them. `true`: they are left out, and a notice lists them.
+    pub fn skip_broken(mut self, skip: bool) -> Self {
+        self.skip_broken = skip;
         self
     }
 

@@ -1,9 +1,10 @@
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dualad_data::image::Picture;
 
 use crate::Detector;
-use crate::fit::{Fit, PreparedFit, RunFolder, TrainingImages};
+use crate::fit::{Fit, FitProgress, PreparedFit, RunFolder, TrainingImages};
 use crate::recipe::Recipe;
 use crate::{Variant, train};
 
@@ -16,17 +17,26 @@ fn a_fit_can_move_to_another_thread() {
     is_send::<RunFolder>();
 }
 
+fn picture(index: usize) -> Picture {
+    let pixels = (0..3 * 64 * 64).map(|value| ((value * (index + 3)) % 251) as u8).collect();
+    Picture::new(64, 64, pixels).unwrap()
+}
+
+fn pictures(indices: std::ops::Range<usize>) -> TrainingImages {
+    TrainingImages::pictures(indices.map(|index| ("part", picture(index))))
+}
+
 /// Returns a run of two epochs with a small network, on 12 pictures.
 fn fit() -> Fit {
-    let picture = |index: usize| {
-        let pixels = (0..3 * 64 * 64).map(|value| ((value * (index + 3)) % 251) as u8).collect();
-        ("part", Picture::new(64, 64, pixels).unwrap())
-    };
+    fit_of(12)
+}
+
+fn fit_of(count: usize) -> Fit {
     let mut recipe = Recipe::fast(Variant::Heterogeneous, dualad_backbones::Backbone::FilterBank);
     recipe.network = recipe.network.with_grid([4, 4]).with_neighbor_mask(Some([1, 1])).with_levels(2).with_heads(2);
     recipe.network = recipe.network.with_narrow_width(8).with_chunk_width(8).with_ffn_width(8).with_memory_slots(6);
     (recipe.train.epochs, recipe.train.batch_size) = (2, 4);
-    Detector::fit(TrainingImages::pictures((0..12).map(picture))).recipe(recipe)
+    Detector::fit(pictures(0..count)).recipe(recipe)
 }
 
 #[test]
@@ -90,4 +100,76 @@ fn the_results_of_an_earlier_model_are_removed_and_other_files_stay() {
         assert!(reserved.contains(&path(name)), "{name}");
     }
     assert!(!reserved.contains(&path("report.json")));
+}
+
+/// Returns the notices of a run, and the number of images whose features it computed.
+fn outcome(fit: Fit) -> (crate::error::Result<Vec<String>>, usize) {
+    let computed = std::sync::Arc::new(AtomicUsize::new(0));
+    let counter = computed.clone();
+    let fit = fit.progress(move |progress| {
+        if let FitProgress::Features(progress) = progress {
+            counter.fetch_max(progress.done, Ordering::Relaxed);
+        }
+    });
+    let notices = fit.run().map(|fitted| fitted.notices);
+    (notices, computed.load(Ordering::Relaxed))
+}
+
+#[test]
+fn a_finished_run_with_other_images_begins_anew_and_an_unfinished_one_is_refused_before_features() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("run.safetensors");
+    let previous = temporary.path().join("run.previous.safetensors");
+    let tiled = |fit: Fit| fit.tiling(Some(crate::detector::Tiling::new(32).unwrap()));
+    for tiling in [false, true] {
+        let fit = |count: usize| {
+            let fit = fit_of(count).checkpoint(&path).hold_out(0.0);
+            if tiling { tiled(fit) } else { fit }
+        };
+        let _ = std::fs::remove_file(&path);
+        let _ = std::fs::remove_file(&previous);
+        outcome(fit(8)).0.unwrap();
+        // The same images: nothing is left to do, and nothing to say.
+        assert!(outcome(fit(8)).0.unwrap().iter().all(|notice| !notice.contains("begins anew")));
+        assert!(!previous.exists());
+        // One image more.
+        let notices = outcome(fit(9)).0.unwrap();
+        assert!(notices[0].contains("begins anew") && notices[0].contains("run.previous"), "{notices:?}");
+        assert!(previous.exists());
+
+        // An unfinished run.
+        let cancel = dualad_data::Cancel::default();
+        let stop = cancel.clone();
+        let stopped = fit(9).resume(false).cancel(&cancel).progress(move |progress| {
+            if let FitProgress::Training(_) = progress {
+                stop.cancel();
+            }
+        });
+        assert!(matches!(stopped.run(), Err(crate::Error::Cancelled)));
+        let (error, computed) = outcome(fit(8));
+        assert!(matches!(error, Err(crate::Error::CheckpointMismatch { .. })), "{error:?}");
+        assert_eq!(computed, 0);
+        outcome(fit(9)).0.unwrap();
+    }
+}
+
+#[test]
+fn a_model_knows_the_pictures_that_it_was_trained_on() {
+    let fitted = fit_of(12).run().unwrap();
+    let detector = fitted.detector;
+    let known = |detector: &Detector, index: usize| detector.model().was_trained_on(&picture(index)).unwrap();
+    assert_eq!(detector.model().known_training_images(), Some(10));
+    assert_eq!((0..12).filter(|&index| known(&detector, index)).count(), 10);
+    assert!(!known(&detector, 12));
+    let temporary = tempfile::tempdir().unwrap();
+    detector.save(temporary.path()).unwrap();
+    let loaded = Detector::load(temporary.path()).unwrap();
+    assert!((0..13).all(|index| known(&loaded, index) == known(&detector, index)));
+    // A continued model knows the images of both runs.
+    let extended = detector.extend(pictures(20..30)).epochs(1).hold_out(0.0).run().unwrap();
+    assert_eq!(extended.detector.model().known_training_images(), Some(20));
+    // A model of an earlier version does not know any.
+    std::fs::remove_file(temporary.path().join("training-images.json")).unwrap();
+    let old = Detector::load(temporary.path()).unwrap();
+    assert_eq!((old.model().known_training_images(), old.model().was_trained_on(&picture(0))), (None, None));
 }

@@ -2,10 +2,11 @@
 
 use dualad_backbones::WeightsSource;
 
+use crate::calibration::Calibration;
 use crate::model::config::ModelConfig;
 
-/// Returns the model card, in Markdown. `results` is its section on results.
-pub(super) fn card(config: &ModelConfig, results: &str) -> String {
+/// Returns the model card, in Markdown. `results` is its section on results, `thresholds` are those that the training has set.
+pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Calibration>) -> String {
     let ModelConfig { backbone, weights, network, categories, train_images, input, .. } = config;
     let origin = match (weights.source, &weights.revision) {
         (WeightsSource::None, _) => "needs no weights".to_owned(),
@@ -28,6 +29,16 @@ pub(super) fn card(config: &ModelConfig, results: &str) -> String {
         Some(bank) => format!("| bank | {} normal tokens |\n", bank.tokens.iter().sum::<usize>()),
         None => String::new(),
     };
+    let thresholds = match thresholds {
+        Some(thresholds) => {
+            let lines = thresholds.summary().into_iter().map(|line| format!("- {}\n", line.escape_debug()));
+            let lines: String = lines.collect();
+            format!(
+                "## First thresholds\n\nAs training has set them; `calibration.json` has those in use.\n\n{lines}\n"
+            )
+        }
+        None => String::new(),
+    };
     format!(
         "---\nlibrary_name: dualad\ntags:\n- anomaly-detection\n---\n\n\
          # Anomaly detection: {}\n\n\
@@ -36,8 +47,9 @@ pub(super) fn card(config: &ModelConfig, results: &str) -> String {
          probabilities. What it was not trained on, be it another product, camera or light, looks anomalous to it.\n\n\
          | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {variant}, narrow width {} |\n\
          {}| input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
-         ## Results\n\n{}\n\n## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
-         network and the bank, if there is one, `calibration.json`, where there is one, the thresholds.{}\n",
+         ## Results\n\n{}\n\n{thresholds}## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
+         network and the bank, if there is one, `calibration.json`, where there is one, the thresholds, and \
+         `training-images.json`, where there is one, digests of the images it was trained on.{}\n",
         categories.join(", "),
         config.dualad,
         network.narrow_width,

@@ -10,6 +10,8 @@ pub(crate) const PARAMETERS: &str = "model.safetensors";
 pub(crate) const CALIBRATION: &str = "calibration.json";
 /// The thresholds of the model that the folder held before.
 pub(crate) const PREVIOUS_CALIBRATION: &str = "calibration.previous.json";
+/// The record of the images that the model was trained on.
+pub(crate) const TRAINING_IMAGES: &str = "training-images.json";
 /// The backbone's weights.
 pub(crate) const BACKBONE: &str = "backbone.safetensors";
 /// The model card.
@@ -27,6 +29,8 @@ pub struct ModelFiles {
     pub calibration: PathBuf,
     /// `calibration.previous.json`: the thresholds of the model that was in the folder before, if it had any.
     pub previous_calibration: PathBuf,
+    /// `training-images.json`: digests of the images that the model was trained on. Models of earlier versions have none.
+    pub training_images: PathBuf,
     /// `backbone.safetensors`: the backbone's weights, if the folder has them.
     pub backbone: PathBuf,
     /// `README.md`: the model card.
@@ -42,6 +46,7 @@ impl ModelFiles {
             parameters: file(PARAMETERS),
             calibration: file(CALIBRATION),
             previous_calibration: file(PREVIOUS_CALIBRATION),
+            training_images: file(TRAINING_IMAGES),
             backbone: file(BACKBONE),
             card: file(CARD),
         }
@@ -49,7 +54,8 @@ impl ModelFiles {
 
     /// Returns all of them.
     pub fn all(&self) -> Vec<PathBuf> {
-        let Self { config, parameters, calibration, previous_calibration, backbone, card } = self.clone();
-        vec![config, parameters, calibration, previous_calibration, backbone, card]
+        let Self { config, parameters, calibration, previous_calibration, training_images, backbone, card } =
+            self.clone();
+        vec![config, parameters, calibration, previous_calibration, training_images, backbone, card]
     }
 }

@@ -1,10 +1,12 @@
 //! The folder of a saved model.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Device;
 use dualad_backbones::weights::SafetensorsReader;
 use dualad_backbones::{Backbone, Provenance};
+use dualad_data::image::Picture;
 use dualad_store::{self as store, Transaction, sha256, sha256_of_file};
 
 use crate::bank::{Bank, BankFile, is_bank_key};
@@ -13,8 +15,9 @@ use crate::cdbn::DualAd;
 use crate::error::{Error, Result};
 use crate::model::card::card;
 use crate::model::config::{self, FORMAT, FORMAT_WITHOUT_BANK, MAX_CONFIG, ModelBank, ModelConfig};
-use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, PREVIOUS_CALIBRATION};
+use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, PREVIOUS_CALIBRATION, TRAINING_IMAGES};
 use crate::model::input::Input;
+use crate::model::trained_on::TrainedOn;
 use crate::recipe::{Preset, TrainConfig};
 use crate::scorer::bank_stages;
 
@@ -50,6 +53,8 @@ pub struct Model {
     network: DualAd,
     /// `config.bank` is always its size.
     bank: Option<Bank>,
+    /// `None` for a model of an earlier version, and for one whose training images are not known.
+    trained_on: Option<Arc<TrainedOn>>,
 }
 
 impl Model {
@@ -71,7 +76,7 @@ impl Model {
             preset: None,
             train: None,
         };
-        Self { config, network, bank: None }
+        Self { config, network, bank: None, trained_on: None }
     }
 
     /// Returns the description.
@@ -139,6 +144,30 @@ impl Model {
         self
     }
 
+    /// Sets the record of the training images.
+    #[must_use]
+    pub(crate) fn with_trained_on(mut self, trained_on: Option<TrainedOn>) -> Self {
+        self.trained_on = trained_on.map(Arc::new);
+        self
+    }
+
+    /// Returns the record of the training images.
+    pub(crate) fn trained_on(&self) -> Option<&TrainedOn> {
+        self.trained_on.as_deref()
+    }
+
+    /// Returns the number of different training images that the model has a record of, `training-images.json`. `None` for a model
+    /// without a record: those of earlier versions, and those that were trained without [`Detector::fit`](crate::Detector::fit).
+    pub fn known_training_images(&self) -> Option<usize> {
+        self.trained_on().map(TrainedOn::len)
+    }
+
+    /// Returns whether the model was trained on this picture, or on a copy in another lossless format. `None` for a model without
+    /// a record of its training images.
+    pub fn was_trained_on(&self, picture: &Picture) -> Option<bool> {
+        self.trained_on().map(|trained_on| trained_on.contains(picture))
+    }
+
     /// Sets the digest of the parameters, which a model that was not loaded does not have.
     pub(crate) fn with_sha256(mut self) -> Result<Self> {
         self.config.sha256 = sha256(&self.parameters()?);
@@ -151,7 +180,8 @@ impl Model {
     /// [`Error::Candle`] if the device has no memory for it.
     pub fn on_device(&self, device: &Device) -> Result<Self> {
         let network = self.network.frozen(candle_core::DType::F32, device)?;
-        Ok(Self { config: self.config.clone(), network, bank: self.bank.clone() })
+        let Self { config, bank, trained_on, .. } = self.clone();
+        Ok(Self { config, network, bank, trained_on })
     }
 
     /// Writes the folder, which is created if it does not exist. `results` is a section of the model card, in Markdown.
@@ -165,7 +195,7 @@ impl Model {
     pub fn save(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
         let folder = folder.as_ref();
         let transaction = Transaction::begin(folder)?;
-        let sha256 = self.save_in(&transaction, results)?;
+        let sha256 = self.save_in(&transaction, results, None)?;
         let thresholds = folder.join(CALIBRATION);
         if store::exists(&thresholds) {
             let text = config::read(&folder.join(CONFIG), folder);
@@ -174,10 +204,7 @@ impl Model {
             // Thresholds that name no model belong to the model that the folder held before.
             let named = Calibration::load(&thresholds).ok().and_then(|thresholds| thresholds.model);
             if named.map_or(!same, |named| named != sha256) {
-                if std::fs::metadata(&thresholds).is_ok_and(|found| found.is_file() && found.len() <= MAX_CONFIG) {
-                    let io = |error| Error::Io { action: "read", path: thresholds.clone(), error };
-                    transaction.write(PREVIOUS_CALIBRATION, &std::fs::read(&thresholds).map_err(io)?)?;
-                }
+                keep_thresholds(&transaction, folder, |_| true)?;
                 transaction.remove(CALIBRATION)?;
             }
         }
@@ -202,13 +229,22 @@ impl Model {
         }
     }
 
-    /// Writes the model's files in a transaction, and returns the SHA-256 of the parameters.
-    pub(crate) fn save_in(&self, transaction: &Transaction, results: &str) -> Result<String> {
+    /// Writes the model's files in a transaction, and returns the SHA-256 of the parameters. `thresholds` are described in the card.
+    pub(crate) fn save_in(
+        &self,
+        transaction: &Transaction,
+        results: &str,
+        thresholds: Option<&Calibration>,
+    ) -> Result<String> {
         let parameters = self.parameters()?;
         let sha256 = sha256(&parameters);
         let config = ModelConfig { sha256: sha256.clone(), ..self.config.clone() };
         transaction.write(PARAMETERS, &parameters)?;
-        transaction.write(CARD, card(&config, results).as_bytes())?;
+        transaction.write(CARD, card(&config, results, thresholds).as_bytes())?;
+        match self.trained_on() {
+            Some(trained_on) => transaction.write(TRAINING_IMAGES, trained_on.to_json(&sha256)?.as_bytes())?,
+            None => transaction.remove(TRAINING_IMAGES)?,
+        }
         Self::write_config(&config, transaction)?;
         Ok(sha256)
     }
@@ -235,7 +271,8 @@ impl Model {
 
     /// Reads a folder inside of [`store::read`], for callers that read more of its files.
     pub(crate) fn load_once(folder: &Path, device: &Device) -> Result<Self> {
-        Self::from_files(folder, &store::find(folder, CONFIG), &store::find(folder, PARAMETERS), device)
+        let model = Self::from_files(folder, &store::find(folder, CONFIG), &store::find(folder, PARAMETERS), device)?;
+        model.with_record(folder, store::find_optional(folder, TRAINING_IMAGES).as_deref())
     }
 
     /// Reads two files that may be in different folders. `name` is the model's name in errors.
@@ -245,6 +282,12 @@ impl Model {
         ModelConfig::from_json(name, &config)?;
         let parameters = dualad_backbones::weights::read_file(parameters)?;
         Self::from_bytes(name, config.as_bytes(), &parameters, device)
+    }
+
+    /// Reads the record of the training images, if there is one. `name` is the model's name in errors.
+    pub(crate) fn with_record(self, name: &Path, file: Option<&Path>) -> Result<Self> {
+        let read = file.map(|file| TrainedOn::read(file, name, &self.config.sha256)).transpose()?;
+        Ok(self.with_trained_on(read.flatten()))
     }
 
     /// Reads the content of a `config.json` and a `model.safetensors`. `name` is the model's name in errors.
@@ -272,8 +315,19 @@ impl Model {
         let bank = file.map(|file| Bank::read(name, &reader, file)).transpose()?;
         let keys = reader.keys().filter(|key| bank.is_none() || !is_bank_key(key)).map(str::to_owned).collect();
         let network = DualAd::from_reader(config.network.clone(), &source_name, &reader, keys, device)?;
-        Ok(Self { config, network, bank })
+        Ok(Self { config, network, bank, trained_on: None })
     }
+}
+
+/// Keeps the thresholds that a folder has under another name, if their content is to be kept.
+pub(crate) fn keep_thresholds(transaction: &Transaction, folder: &Path, is_kept: impl Fn(&[u8]) -> bool) -> Result<()> {
+    let thresholds = folder.join(CALIBRATION);
+    if !std::fs::metadata(&thresholds).is_ok_and(|found| found.is_file() && found.len() <= MAX_CONFIG) {
+        return Ok(());
+    }
+    let text = std::fs::read(&thresholds);
+    let text = text.map_err(|error| Error::Io { action: "read", path: thresholds.clone(), error })?;
+    if is_kept(&text) { Ok(transaction.write(PREVIOUS_CALIBRATION, &text)?) } else { Ok(()) }
 }
 
 #[cfg(test)]

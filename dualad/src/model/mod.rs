@@ -6,13 +6,18 @@ mod files;
 mod folder;
 mod input;
 mod tiling;
+mod trained_on;
 
 pub use config::{ModelBank, ModelConfig};
 pub use files::ModelFiles;
-#[cfg(feature = "hub")]
-pub(crate) use files::PARAMETERS;
 pub(crate) use files::{BACKBONE, CALIBRATION, CONFIG};
+#[cfg(feature = "hub")]
+pub(crate) use files::{PARAMETERS, TRAINING_IMAGES};
 pub use folder::Model;
+pub(crate) use folder::keep_thresholds;
 pub use input::{AspectRatio, Input, Resampling};
 pub(crate) use tiling::Tile;
 pub use tiling::Tiling;
+pub(crate) use trained_on::TrainedOn;
+#[cfg(feature = "train")]
+pub(crate) use trained_on::{PixelDigest, pixel_digest};

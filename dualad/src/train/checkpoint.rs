@@ -259,6 +259,35 @@ impl Checkpoint {
     }
 }
 
+/// The relation of an earlier run's checkpoint to a run.
+#[derive(Debug)]
+pub(crate) enum Earlier {
+    /// The run continues from it.
+    Same,
+    /// The earlier run was another one, and is finished. Holds the first difference.
+    Finished(Error),
+}
+
+/// Compares a checkpoint with a run, before anything is computed.
+///
+/// # Errors
+/// [`Error::Format`] for a file that cannot be used, [`Error::CheckpointMismatch`] for another run that is not finished.
+pub(crate) fn compare(path: &Path, recipe: &Recipe, identity: &Identity) -> Result<Earlier> {
+    let checkpoint = Checkpoint::load(path)?;
+    match checkpoint.check(path, recipe, identity) {
+        Ok(()) => Ok(Earlier::Same),
+        Err(error) if checkpoint.run.is_finished() => Ok(Earlier::Finished(error)),
+        Err(error) => Err(error),
+    }
+}
+
+impl Run {
+    fn is_finished(&self) -> bool {
+        let epochs = self.recipe.pointer("/train/epochs").and_then(Value::as_u64);
+        epochs.is_some_and(|epochs| self.position.epoch >= epochs)
+    }
+}
+
 /// Returns the path of the first field in which two values differ, and its two values.
 fn difference(path: &str, found: &Value, wanted: &Value) -> Option<(String, String, String)> {
     let named = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };

@@ -22,6 +22,7 @@ mod tests;
 mod trainer;
 
 pub use builder::TrainerBuilder;
+pub(crate) use checkpoint::{Earlier, compare};
 pub use log::LogLine;
 pub use optimizer::{AdamW, AdamWState};
 pub use progress::TrainingProgress;

@@ -1,0 +1,154 @@
+//! The check of thresholds against the scores of normal images, before they are used.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Calibration, FORMAT, Rule, ThresholdMethod, Thresholds};
+
+/// The normal images that thresholds were checked against when they were set: those that they were chosen by, and some that the
+/// model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct KnownGood {
+    /// The number of images.
+    pub images: u64,
+    /// The number of images that the thresholds reject.
+    pub rejected: u64,
+    /// The number of images that the thresholds send to a review.
+    pub reviewed: u64,
+}
+
+impl KnownGood {
+    /// Returns the share of the images that the thresholds reject, from 0 to 1; 0 without images.
+    pub fn rejected_share(&self) -> f64 {
+        self.rejected as f64 / self.images.max(1) as f64
+    }
+}
+
+impl Calibration {
+    /// Checks the thresholds against the scores of normal images, each with its category, and records the result. A threshold by
+    /// [`Rule::FalseAlarmRate`] that rejects a larger share of them than its rate is too low, since images that the model was
+    /// trained on score no higher than new ones: it is raised, and a warning says so.
+    pub(crate) fn check_known_good<'a>(&mut self, scores: impl IntoIterator<Item = (&'a str, f32)>) {
+        let mut own = BTreeMap::<&str, Vec<f32>>::new();
+        for (category, score) in scores {
+            own.entry(category).or_default().push(score);
+        }
+        let mut all: Vec<f32> = own.values().flatten().copied().collect();
+        for (category, scores) in &mut own {
+            if let Some(thresholds) = self.categories.get_mut(*category) {
+                check(thresholds, scores);
+            }
+        }
+        if let Some(pooled) = &mut self.pooled {
+            check(pooled, &mut all);
+        }
+        self.format = FORMAT;
+    }
+
+    /// Returns a line for each category's thresholds, and one for the pooled ones: the number of images that they were chosen by, and
+    /// the share of the known good images that they reject.
+    pub fn summary(&self) -> Vec<String> {
+        let own = self.categories.iter().map(|(name, thresholds)| (name.as_str(), thresholds));
+        let pooled = self.pooled.iter().map(|thresholds| ("pooled", thresholds));
+        own.chain(pooled).map(|(name, thresholds)| format!("{name}: {}", summary(thresholds))).collect()
+    }
+}
+
+fn summary(thresholds: &Thresholds) -> String {
+    let Thresholds { reject, normal_images, anomalous_images, .. } = thresholds;
+    let mut text = format!("rejects from {reject:.4}, set by {normal_images} good");
+    if *anomalous_images > 0 {
+        text += &format!(" and {anomalous_images} defective");
+    }
+    text += if normal_images + anomalous_images == 1 { " image" } else { " images" };
+    if let Some(known) = &thresholds.known_good {
+        let share = 100.0 * known.rejected_share();
+        text += &format!("; it would reject {} of {} known good images ({share:.1} %)", known.rejected, known.images);
+    }
+    text
+}
+
+fn check(thresholds: &mut Thresholds, scores: &mut [f32]) {
+    scores.sort_unstable_by(f32::total_cmp);
+    let follows = thresholds.region == thresholds.review;
+    let reject = raised(thresholds.reject, thresholds.reject_method.as_ref(), scores);
+    let review = raised(thresholds.review, thresholds.review_method.as_ref(), scores);
+    if let Some(reject) = reject {
+        let (old, images) = (thresholds.reject, scores.len());
+        let above = images - scores.partition_point(|&score| score < old);
+        thresholds.warnings.push(format!(
+            "the rule gave the threshold {old:.4}, at or above which {above} of {images} known good images are; it was raised to {reject:.4}"
+        ));
+        thresholds.reject = reject;
+    }
+    thresholds.review = review.unwrap_or(thresholds.review).min(thresholds.reject);
+    if follows {
+        thresholds.region = thresholds.review;
+    }
+    let from = |threshold: f32| (scores.len() - scores.partition_point(|&score| score < threshold)) as u64;
+    let rejected = from(thresholds.reject);
+    let reviewed = from(thresholds.review) - rejected;
+    thresholds.known_good = Some(KnownGood { images: scores.len() as u64, rejected, reviewed });
+}
+
+/// Returns a higher threshold if this one rejects a larger share of the scores, which are in ascending order, than its rule allows.
+fn raised(threshold: f32, method: Option<&ThresholdMethod>, scores: &[f32]) -> Option<f32> {
+    let Rule::FalseAlarmRate { rate, .. } = method?.rule else { return None };
+    let allowed = (rate * scores.len() as f64) as usize;
+    let highest_passed = *scores.iter().nth_back(allowed)?;
+    (highest_passed >= threshold).then(|| highest_passed.next_up())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::{Calibrator, LabeledScore};
+
+    fn calibration(calibrator: &Calibrator) -> Calibration {
+        let scores = (0..8).map(|part| LabeledScore { category: "gear", score: part as f32, anomalous: false });
+        calibrator.calibrate(scores).unwrap()
+    }
+
+    #[test]
+    fn thresholds_that_reject_known_good_images_are_raised_and_say_so() {
+        let mut found = calibration(&Calibrator::default());
+        let before = found.categories["gear"].clone();
+        assert_eq!(before.reject, 7f32.next_up());
+        // Within the threshold: nothing changes but the record.
+        found.check_known_good((0..20).map(|part| ("gear", part as f32 / 3.0)));
+        let own = &found.categories["gear"];
+        assert_eq!((own.reject, &own.warnings), (before.reject, &before.warnings));
+        assert_eq!(own.known_good, Some(KnownGood { images: 20, rejected: 0, reviewed: 0 }));
+        assert!(found.summary()[0].contains("set by 8 good images") && found.summary()[0].contains("0 of 20"));
+
+        // 150 images, of which one may be rejected.
+        found.check_known_good((0..150).map(|part| ("gear", part as f32)));
+        let own = &found.categories["gear"];
+        assert_eq!((own.reject, own.review, own.region), (148f32.next_up(), 148f32.next_up(), 148f32.next_up()));
+        assert!(own.warnings.last().unwrap().contains("142 of 150 known good images"), "{:?}", own.warnings);
+        assert_eq!(own.known_good, Some(KnownGood { images: 150, rejected: 1, reviewed: 0 }));
+        assert_eq!(found.pooled.as_ref().unwrap().reject, own.reject);
+        let read = Calibration::from_json("written", &found.to_json().unwrap()).unwrap();
+        assert_eq!(read, found);
+    }
+
+    #[test]
+    fn a_rule_without_a_rate_is_only_reported() {
+        let mut found = calibration(&Calibrator::new(Rule::Quantile { quantile: 0.5 }));
+        let before = found.categories["gear"].reject;
+        found.check_known_good((0..10).map(|part| ("gear", part as f32)));
+        let own = &found.categories["gear"];
+        assert_eq!((own.reject, own.known_good.unwrap().rejected), (before, 6));
+        assert!(found.summary()[0].contains("6 of 10 known good images (60.0 %)"), "{:?}", found.summary());
+        // A review band of its own stays below the rejection.
+        let calibrator = Calibrator::default().review(Rule::Quantile { quantile: 0.5 });
+        let mut found = calibration(&calibrator);
+        found.check_known_good((0..10).map(|part| ("gear", part as f32)));
+        let own = &found.categories["gear"];
+        assert_eq!((own.review, own.reject), (before, 9f32.next_up()));
+        assert_eq!(own.known_good, Some(KnownGood { images: 10, rejected: 0, reviewed: 6 }));
+    }
+}
