@@ -1,7 +1,7 @@
 //! `dualad bench`: the time of each part, from an encoded picture to a decision, and of a training step.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, IsTerminal, Write};
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::common::{self, CommonArgs, Result, parse_count, print};
 use crate::guard::Guard;
+use crate::progress::{ProgressArgs, Status};
 
 /// Measure the time of each part: preprocessing, backbone, reconstruction, scoring, all of them, and a training step
 ///
@@ -41,6 +42,8 @@ pub(crate) struct Args {
     /// Seconds to measure each part for; it runs at least three times
     #[arg(long, default_value_t = 2.0, value_parser = parse_seconds)]
     seconds: f64,
+    #[command(flatten)]
+    progress: ProgressArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -105,6 +108,8 @@ pub fn main() -> ExitCode {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.progress.apply();
+    let status = Status::new();
     args.common.check_json(&Guard::default().reads(&args.weights))?;
     let device = args.common.device()?;
     let weights = match &args.weights {
@@ -151,7 +156,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             let reconstruction = reconstructor.reconstruct(&tokens)?;
             let mut ms_per_image = BTreeMap::new();
             for part in PARTS {
-                progress(&format!("{threads} threads, {batch} at a time: {part}"));
+                status.show(&format!("{threads} threads, {batch} at a time: {part}"));
                 let once = || -> Result<()> {
                     match part {
                         "preprocessing" => drop(pixels()?),
@@ -172,13 +177,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
             outcome.runs.push(Run { threads, batch_size: batch, ms_per_image });
         }
-        progress(&format!("{threads} threads: a training step"));
+        status.show(&format!("{threads} threads: a training step"));
         if args.variant == Variant::Heterogeneous && device.is_cpu() {
             let ms = pool.install(|| training_step(&config, seed, args.seconds).map_err(|error| error.to_string()))?;
             outcome.training_steps.push(Step { threads, batch_size: TRAINING_BATCH, ms });
         }
     }
-    progress("");
+    status.show("");
     outcome.peak_mib = peak();
     if !args.common.json_to_stdout() {
         print(&table(&outcome))?;
@@ -253,13 +258,4 @@ fn peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
     kilobytes.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
-}
-
-/// Says what is being measured, where somebody watches.
-fn progress(what: &str) {
-    let mut stderr = std::io::stderr();
-    if stderr.is_terminal() {
-        let _ = write!(stderr, "\r\x1b[K{what}");
-        let _ = stderr.flush();
-    }
 }

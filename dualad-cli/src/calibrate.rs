@@ -5,23 +5,34 @@ use std::path::{Path, PathBuf};
 
 use crate::common::{CommonArgs, Result, note, print, printable};
 use crate::guard::Guard;
-use crate::model::ModelArgs;
-use clap::ArgGroup;
-use dualad::ModelFiles;
+use crate::model::{ModelArgs, check_category};
+use crate::progress::{Bar, ProgressArgs};
+use clap::{ArgGroup, ValueEnum};
 use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::Request;
-use indicatif::{ProgressBar, ProgressStyle};
+use dualad::{Detector, Error, ModelFiles};
 
 /// The default of --false-alarm-rate.
 const RATE: f64 = 0.01;
 /// The default of --confidence.
 const CONFIDENCE: f64 = 0.95;
 
+/// The use of images that the model was trained on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Trained {
+    /// End with an error that names them
+    Refuse,
+    /// Set the thresholds with the other images
+    LeaveOut,
+    /// Use them: the thresholds will be too low
+    Use,
+}
+
 /// Set a model's thresholds with labeled images
 ///
-/// Writes calibration.json into the model's folder, or to --out. The file may be edited by hand. Use images that the model was
-/// not trained on: training images score lower.
+/// Writes calibration.json into the model's folder, or to --out. The file may be edited by hand. Images that the model was trained
+/// on are refused, whatever their names: they score lower than new images.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("json", |arg| arg.help("Also write the thresholds to FILE; `-` prints them instead of the table")))]
 #[command(group = ArgGroup::new("reject").args(["false_alarm_rate", "quantile", "f1_max", "recall"]))]
@@ -31,9 +42,15 @@ pub(crate) struct Args {
     /// A dataset, whose test images are used; or a folder of good images; or a folder of good images for each product
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
+    /// Product in the images, whatever their folder's name [default: the folders' names]
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
     /// Use the training images of the dataset; only if this model was not trained on them
     #[arg(long)]
     training_images: bool,
+    /// Use of images that the model was trained on
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Trained::Refuse)]
+    trained: Trained,
     /// Reject at most this share of good parts [default: 0.01, with --confidence]
     #[arg(long, value_name = "SHARE", value_parser = parse_rate, allow_negative_numbers = true)]
     false_alarm_rate: Option<f64>,
@@ -55,6 +72,8 @@ pub(crate) struct Args {
     /// File to write [default: calibration.json in the model's folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    progress: ProgressArgs,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -83,6 +102,7 @@ fn parse_confidence(text: &str) -> std::result::Result<f64, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.progress.apply();
     let source = &args.model.source;
     let out = match (&args.out, source.folder()?) {
         (Some(out), _) => out.clone(),
@@ -99,16 +119,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.common.check_json(&guard)?;
     // Without the thresholds it has: they may be another model's, or damaged.
     let detector = source.load(source.builder(&args.common)?.calibration(None).limits(args.model.images.limits()))?;
+    check_category(&detector, args.category.as_deref())?;
     let dataset = Dataset::open_products(&args.data)?;
     // The training images of a folder without test images are good images.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
-    let (samples, as_category) = of_the_model(samples, detector.categories())?;
-
-    let bar = ProgressBar::new(samples.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("scoring {bar:30} {pos}/{len}  {eta} left") {
-        bar.set_style(style);
-    }
+    let (samples, as_category) = match &args.category {
+        Some(category) => (samples, Some(Some(category.clone()))),
+        None => of_the_model(samples, detector.categories())?,
+    };
+    let samples = unseen(args.trained, &detector, samples)?;
+    let bar = Bar::new("scoring images");
     let images = samples.iter().map(|&sample| {
         let request = Request::from(&sample.path);
         let request = match &as_category {
@@ -118,11 +139,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         };
         (request, sample.label.clone())
     });
-    let calibration = detector.calibrate(&calibrator(args), images, &Cancel::default(), |progress| {
-        bar.set_position(progress.done as u64);
+    let calibrator = calibrator(args).training_images(args.trained == Trained::Use);
+    let calibration = detector.calibrate(&calibrator, images, &Cancel::default(), |progress| {
+        bar.set(progress.done, progress.total);
     });
-    bar.finish_and_clear();
-    let calibration = calibration?;
+    drop(bar);
+    let calibration = calibration.map_err(with_hint)?;
     calibration.save(&out)?;
     for warning in calibration.warnings() {
         note(&warning);
@@ -132,6 +154,42 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     args.common.write_json(&calibration)?;
     print(&table(&calibration, &out))
+}
+
+/// Leaves out the images that the model was trained on, where that is asked for. Says so if the model does not know them.
+fn unseen<'a>(trained: Trained, detector: &Detector, samples: Vec<&'a Sample>) -> Result<Vec<&'a Sample>> {
+    if detector.model().known_training_images().is_none() {
+        note(
+            "note: the model has no record of its training images, as those of earlier versions; thresholds are right only if these images are others",
+        );
+        return Ok(samples);
+    }
+    if trained != Trained::LeaveOut {
+        return Ok(samples);
+    }
+    let requests: Vec<Request<'_>> = samples.iter().map(|sample| Request::from(&sample.path)).collect();
+    let seen = detector.was_trained_on(&requests, &Cancel::default())?.unwrap_or_default();
+    let unseen: Vec<&Sample> =
+        samples.iter().zip(&seen).filter(|(_, seen)| !**seen).map(|(sample, _)| *sample).collect();
+    if unseen.is_empty() {
+        return Err(
+            format!("the model was trained on all {} images; give images that it has not seen", samples.len()).into()
+        );
+    }
+    if let count @ 1.. = samples.len() - unseen.len() {
+        note(&format!("note: left out, because the model was trained on them: {count} of {} images", samples.len()));
+    }
+    Ok(unseen)
+}
+
+/// Adds to an error of the library the flags that avoid it.
+fn with_hint(error: Error) -> Box<dyn std::error::Error> {
+    match error {
+        Error::TrainedOn { .. } => {
+            format!("{error}. Leave them out with --trained leave-out, or insist with --trained use").into()
+        }
+        error => error.into(),
+    }
 }
 
 /// Selects the images of products that the model was trained on. Returns them, and the category to use for all of them where

@@ -9,7 +9,7 @@ use crate::common::{JsonArgs, Result, print, printable};
 use crate::data::{DataArgs, MAX_FINDINGS, masks_hint};
 use crate::guard::Guard;
 use crate::hint::PIXELS;
-use crate::progress::Bar;
+use crate::progress::{Bar, ProgressArgs};
 use crate::signals::cancel_on_signal;
 
 /// Find what is wrong with a dataset before anything is trained
@@ -26,6 +26,8 @@ pub(crate) struct Args {
     /// Read the headers of files only: many times as fast, and finds less
     #[arg(long)]
     headers_only: bool,
+    #[command(flatten)]
+    progress: ProgressArgs,
     #[command(flatten)]
     json: JsonArgs,
 }
@@ -64,6 +66,7 @@ struct FindingLine {
 
 /// Runs `dualad check`.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.progress.apply();
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
     args.json.check(&Guard::default())?;

@@ -133,14 +133,22 @@ pub(crate) fn write_result(flag: &str, path: &Path, text: &str) -> Result<()> {
     write_atomically(path, text.as_bytes()).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 
-/// Prints text on standard output, at once.
+/// Prints text on standard output, at once. It is no error if its reader has gone: one such as `head` has read enough.
 ///
 /// # Errors
 /// The error of the operating system.
 pub fn print(text: &str) -> Result<()> {
+    print_to_reader(text).map(drop)
+}
+
+/// Prints text as [`print`] does. Returns false if the reader has gone, and more output is of no use.
+pub(crate) fn print_to_reader(text: &str) -> Result<bool> {
     let mut stdout = std::io::stdout();
-    let printed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-    printed.map_err(|error| format!("cannot write to standard output: {error}").into())
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(format!("cannot write to standard output: {error}").into()),
+        Ok(()) => Ok(true),
+    }
 }
 
 /// Prints a line on standard error, with control characters escaped. An error is ignored: the program works on when nobody reads

@@ -1,11 +1,12 @@
 //! Datasets: opened in any layout, generated, and checked before anything is computed.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use dualad::data::image::Limits;
 use dualad::data::synthetic::{self, Options};
-use dualad::data::{Cancel, Dataset, Finding, FindingKind, Layout, MaskRule};
+use dualad::data::{Cancel, Dataset, Finding, FindingKind, Layout, MaskRule, Sample, Split};
 
 use crate::common::{Result, note};
 use crate::limits::LimitArgs;
@@ -91,6 +92,11 @@ impl DataArgs {
         self.images.limits()
     }
 
+    /// The categories that were named; empty for all.
+    pub(crate) fn categories(&self) -> &[String] {
+        &self.categories
+    }
+
     /// Opens the dataset in a folder.
     pub(crate) fn open(&self, root: &Path) -> Result<Dataset> {
         let dataset = match self.layout {
@@ -123,14 +129,24 @@ pub(crate) enum Purpose {
     Evaluation,
 }
 
-/// Reads every file of a dataset and prints the findings. An error lists the fatal ones.
-pub(crate) fn check(dataset: &Dataset, purpose: Purpose, limits: Limits, cancel: &Cancel) -> Result<()> {
+/// Reads every file of a dataset and prints the findings. An error lists the fatal ones. Returns the dataset, without the broken
+/// images if they are to be left out.
+pub(crate) fn check(
+    mut dataset: Dataset,
+    purpose: Purpose,
+    skip_broken: bool,
+    limits: Limits,
+    cancel: &Cancel,
+) -> Result<Dataset> {
     let bar = Bar::new("checking the dataset");
     let report = dataset.check().limits(limits).cancel(cancel).progress(|done, total| bar.set(done, total)).run();
     drop(bar);
     let mut report = report.map_err(dualad::Error::from)?;
     if purpose == Purpose::Evaluation {
         report.findings.retain(|finding| finding.kind != FindingKind::NoNormalImages);
+    }
+    if skip_broken {
+        leave_out_broken(&mut dataset, &mut report.findings);
     }
     let report = report.into_result()?;
     for finding in report.findings.iter().take(MAX_FINDINGS) {
@@ -142,7 +158,35 @@ pub(crate) fn check(dataset: &Dataset, purpose: Purpose, limits: Limits, cancel:
     if let Some(hint) = masks_hint(&report.findings) {
         note(hint);
     }
-    Ok(())
+    Ok(dataset)
+}
+
+/// Returns whether a finding is of one file, an image or a mask, without which the dataset can be used.
+pub(crate) fn is_of_a_file(finding: &Finding) -> bool {
+    let kinds = [FindingKind::EmptyFile, FindingKind::Unreadable, FindingKind::TooLarge, FindingKind::MaskSize];
+    kinds.contains(&finding.kind)
+}
+
+/// Removes the images that cannot be read, or a mask of theirs, and prints their findings.
+fn leave_out_broken(dataset: &mut Dataset, findings: &mut Vec<Finding>) {
+    let (broken, rest): (Vec<Finding>, Vec<Finding>) = std::mem::take(findings).into_iter().partition(is_of_a_file);
+    *findings = rest;
+    let paths: HashSet<&Path> = broken.iter().map(|finding| finding.path.as_path()).collect();
+    let is_broken = |path: &PathBuf| paths.contains(path.as_path());
+    let is_trained_on = |sample: &Sample| sample.split == Split::Train && !sample.label.is_anomalous();
+    for category in &mut dataset.categories {
+        let had = category.samples.iter().any(is_trained_on);
+        category.samples.retain(|sample| !is_broken(&sample.path) && !sample.masks.iter().any(is_broken));
+        if had && !category.samples.iter().any(is_trained_on) {
+            note(&format!("warning: {} is not trained on: none of its images can be read", category.name));
+        }
+    }
+    for finding in broken.iter().take(MAX_FINDINGS) {
+        note(&format!("left out: {}", finding.message));
+    }
+    if let Some(more @ 1..) = broken.len().checked_sub(MAX_FINDINGS) {
+        note(&format!("... and {more} more are left out"));
+    }
 }
 
 /// Returns the flag that reads masks by another rule, if a finding asks for one.

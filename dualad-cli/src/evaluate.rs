@@ -13,8 +13,8 @@ use crate::data::{self, DataArgs, Purpose};
 use crate::features::FeatureArgs;
 use crate::guard::Guard;
 use crate::measure::{Measurement, Output, Training};
-use crate::model::ModelSource;
-use crate::progress::Bar;
+use crate::model::{ModelSource, check_categories};
+use crate::progress::{Bar, ProgressArgs};
 use crate::signals::cancel_on_signal;
 
 /// Measure a saved model on the test images of a dataset
@@ -42,12 +42,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     features: FeatureArgs,
     #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
     common: CommonArgs,
 }
 
 /// Runs `dualad evaluate`.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let Args { model, data, selection, no_check, out, heatmaps, features, common } = args;
+    let Args { model, data, selection, no_check, out, heatmaps, features, progress, common } = args;
+    progress.apply();
     common.check_json(&Guard::default().reads(model.files()).run(out))?;
     if ModelFiles::of(out).config.exists() {
         let out = out.display();
@@ -91,14 +94,16 @@ impl Job<'_> {
         if config.input.tiling.is_some() {
             return Err("the model cuts images into tiles; only models of whole images can be measured".into());
         }
+        check_categories(&detector, self.selection.categories())?;
+        // Before the folder is taken: a wrong path leaves nothing behind.
+        let opened = self.data.map(|root| self.selection.open(root)).transpose()?;
         let folder = RunFolder::take(self.out)?;
-        let root = match self.data {
-            Some(root) => root.to_owned(),
-            None => data::generate(self.out)?,
+        let mut dataset = match opened {
+            Some(dataset) => dataset,
+            None => self.selection.open(&data::generate(self.out)?)?,
         };
-        let dataset = self.selection.open(&root)?;
         if self.check {
-            data::check(&dataset, Purpose::Evaluation, self.selection.limits(), cancel)?;
+            dataset = data::check(dataset, Purpose::Evaluation, false, self.selection.limits(), cancel)?;
         }
         for category in dataset.categories.iter().filter(|category| !config.categories.contains(&category.name)) {
             note(&format!("note: the model was not trained on {}", category.name));

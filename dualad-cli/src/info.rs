@@ -37,6 +37,8 @@ struct Outcome {
     calibration: Option<Calibration>,
     /// The promise of each category's thresholds, and of the pooled ones under the empty name.
     promises: BTreeMap<String, Vec<String>>,
+    /// The number of training images that the model has a record of, by which `calibrate` refuses them; `null` without a record.
+    known_training_images: Option<usize>,
     /// The reasons for which the model cannot be used as it is.
     problems: Vec<String>,
 }
@@ -44,7 +46,7 @@ struct Outcome {
 /// Runs `dualad info`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.json.check(&Guard::default().reads(ModelFiles::of(&args.model).all()))?;
-    let (config, calibration) = load(&args.model, args.weights.as_deref())?;
+    let Loaded { config, calibration, training_images } = load(&args.model, args.weights.as_deref())?;
     let mut promises = BTreeMap::new();
     for (name, thresholds) in calibration.iter().flat_map(all) {
         promises.insert(name.to_owned(), promise(thresholds));
@@ -54,26 +56,45 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if other.is_some_and(|model| *model != config.sha256) {
         problems.push("the thresholds were set for another model; set them anew with `dualad calibrate`".into());
     }
+    for name in calibration.iter().flat_map(|calibration| calibration.categories.keys()) {
+        if !config.categories.is_empty() && !config.categories.contains(name) {
+            problems.push(format!(
+                "there are thresholds for {name:?}, which the model was not trained on; correct the name"
+            ));
+        }
+    }
     let parameters = config.network.parameter_count()?;
-    let outcome = Outcome { format: 1, model: args.model.clone(), parameters, config, calibration, promises, problems };
+    let known_training_images = training_images;
+    let model = args.model.clone();
+    let outcome =
+        Outcome { format: 1, model, parameters, config, calibration, promises, known_training_images, problems };
     args.json.write(&outcome)?;
     if args.json.to_stdout() { Ok(()) } else { print(&text(&outcome)) }
 }
 
+/// The description of a model, without its backbone.
+struct Loaded {
+    config: ModelConfig,
+    calibration: Option<Calibration>,
+    training_images: Option<usize>,
+}
+
 /// Loads the configuration and the thresholds. The parameters are read, too: a damaged model is an error.
-fn load(name: &str, weights: Option<&str>) -> Result<(ModelConfig, Option<Calibration>)> {
+fn load(name: &str, weights: Option<&str>) -> Result<Loaded> {
     let Some(folder) = model_folder(name)? else {
         let builder = match weights {
             Some(weights) => Detector::builder().weights(weights_of(weights)?),
             None => Detector::builder(),
         };
         let detector = from_hub(builder, name)?;
-        return Ok((detector.config().clone(), detector.calibration().cloned()));
+        let (config, calibration) = (detector.config().clone(), detector.calibration().cloned());
+        return Ok(Loaded { config, calibration, training_images: detector.model().known_training_images() });
     };
     let model = Model::load(folder, &Device::Cpu)?;
     let thresholds = ModelFiles::of(folder).calibration;
     let calibration = if thresholds.exists() { Some(Calibration::load(&thresholds)?) } else { None };
-    Ok((model.config().clone(), calibration))
+    let training_images = model.known_training_images();
+    Ok(Loaded { config: model.config().clone(), calibration, training_images })
 }
 
 /// Returns every set of thresholds with its category; the pooled ones have the empty name.
@@ -90,6 +111,11 @@ fn promise(thresholds: &Thresholds) -> Vec<String> {
         sentences.push(sentence("asks for review", *review, thresholds.review_method.as_ref()));
     }
     sentences.push(format!("set with {normal_images} good and {anomalous_images} defective images"));
+    if let Some(known) = &thresholds.known_good {
+        let share = 100.0 * known.rejected_share();
+        let (rejected, images) = (known.rejected, known.images);
+        sentences.push(format!("would reject {rejected} of {images} known good images ({share:.1} %)"));
+    }
     sentences.extend(thresholds.warnings.iter().map(|warning| format!("warning: {warning}")));
     sentences
 }
@@ -128,6 +154,11 @@ fn text(outcome: &Outcome) -> String {
         ("categories", categories.join(", ")),
         ("trained on", format!("{train_images} normal images")),
     ];
+    let known = match outcome.known_training_images {
+        Some(count) => format!("{count} images, which `dualad calibrate` refuses"),
+        None => "none, as in models of earlier versions".into(),
+    };
+    rows.push(("record", known));
     if !config.held_out.is_empty() {
         rows.push(("held out", format!("{} images", config.held_out.len())));
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::common::{CommonArgs, Result, print, printable};
+use crate::common::{CommonArgs, Result, print_to_reader, printable};
 use crate::guard::{Guard, check_heat_map};
 use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
 use crate::names::shortened;
@@ -15,7 +15,7 @@ use dualad::store::AtomicFile;
 /// Inspect images with a trained model
 ///
 /// Prints a line for each image, in order; with --json the line is JSON. The line of an image that cannot be inspected has the
-/// error, the other images are inspected, and the exit status is 1.
+/// error, the other images are inspected, and the exit status is 1. The program ends when nobody reads its lines any more.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("json", |arg| arg.help("Write the lines as JSON to FILE; `-` prints them as JSON instead of text")))]
 pub(crate) struct Args {
@@ -71,9 +71,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 (_, Err(error)) => Line::failed(&image, &*error),
             };
             failed += usize::from(matches!(line, Line::Failed { .. }));
-            match &mut json {
+            let has_reader = match &mut json {
                 Some(output) => output.write(&line.json()?)?,
-                None => print(&text(&line))?,
+                None => print_to_reader(&text(&line))?,
+            };
+            if !has_reader {
+                return Ok(());
             }
         }
     }
@@ -179,11 +182,12 @@ impl Output {
         Ok(Self::File { path: path.into(), file })
     }
 
-    fn write(&mut self, line: &str) -> Result<()> {
+    /// Writes a line. Returns false if nobody reads the lines any more.
+    fn write(&mut self, line: &str) -> Result<bool> {
         match self {
-            Self::Stdout => print(line),
+            Self::Stdout => print_to_reader(line),
             Self::File { path, file } => {
-                let written = file.write_all(line.as_bytes());
+                let written = file.write_all(line.as_bytes()).map(|()| true);
                 written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
             }
         }

@@ -14,7 +14,7 @@ use dualad::{Detector, ModelFiles};
 use dualad::{Error, backbones};
 use serde::Serialize;
 
-use crate::common::{CommonArgs, Result, message, note, parse_count};
+use crate::common::{CommonArgs, Result, message, parse_count};
 use crate::guard::check_heat_map;
 use crate::limits::LimitArgs;
 
@@ -90,15 +90,7 @@ impl ModelArgs {
         if let Some(path) = &self.calibration {
             builder = builder.calibration(Some(Calibration::load(path)?));
         }
-        let detector = self.source.load(builder)?;
-        let known = detector.categories();
-        if let (Some(thresholds), false) = (detector.calibration(), known.is_empty()) {
-            for name in thresholds.categories.keys().filter(|name| !known.contains(name)) {
-                let known = known.join(", ");
-                note(&format!("note: there are thresholds for {name:?}, and the model was trained on {known}"));
-            }
-        }
-        Ok(detector)
+        self.source.load(builder)
     }
 
     /// Returns the files of the model, which output must not replace.
@@ -161,8 +153,13 @@ pub(crate) const BATCH: usize = 8;
 /// Saves the heat map of an inspected image as a PNG file, which may replace an earlier heat map only.
 pub(crate) fn save_heat_map(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {
     check_heat_map(file)?;
-    let png = render::encode_heat_map(&inspection.heat_map(&detector.picture(image)?)?)?;
-    write_atomically(file, &png).map_err(|error| format!("cannot write {}: {error}", file.display()).into())
+    write_atomically(file, &heat_map(detector, image, inspection)?)
+        .map_err(|error| format!("cannot write {}: {error}", file.display()).into())
+}
+
+/// Returns the heat map of an inspected image as the bytes of a PNG file.
+pub(crate) fn heat_map(detector: &Detector, image: &Path, inspection: &Inspection) -> Result<Vec<u8>> {
+    Ok(render::encode_heat_map(&inspection.heat_map(&detector.picture(image)?)?)?)
 }
 
 /// The line of JSON for an image.
@@ -191,6 +188,11 @@ impl<'a> Line<'a> {
     pub(crate) fn json(&self) -> Result<String> {
         Ok(format!("{}\n", serde_json::to_string(self)?))
     }
+}
+
+/// Refuses categories that were typed and that the model was not trained on.
+pub(crate) fn check_categories(detector: &Detector, categories: &[String]) -> Result<()> {
+    categories.iter().try_for_each(|category| check_category(detector, Some(category)))
 }
 
 /// Refuses a category that the model was not trained on: a typing error would be decided by the pooled thresholds.

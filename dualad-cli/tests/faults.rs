@@ -26,14 +26,16 @@ mod support {
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod wait;
 }
 
 use support::config::CONFIG;
 use support::disk::Disk;
-use support::output::{succeed, text, wait_for};
+use support::output::{succeed, text};
 use support::parts::write_parts;
 use support::program::program;
 use support::recipe::recipe;
+use support::wait::wait_for;
 
 fn kills() -> u64 {
     std::env::var("DUALAD_KILLS").map_or(4, |kills| kills.parse().unwrap())
@@ -312,7 +314,8 @@ fn saving_killed_again_and_again_leaves_one_model_or_the_other() {
     }
     println!("killed {} times: {found:?}", kills());
     Detector::load(models().path("calibrated")).unwrap().save(&model).unwrap();
-    assert_eq!(names(&model), ["README.md", "calibration.json", "config.json", "model.safetensors"]);
+    let files = ["README.md", "calibration.json", "config.json", "model.safetensors", "training-images.json"];
+    assert_eq!(names(&model), files);
 }
 
 #[test]

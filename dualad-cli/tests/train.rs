@@ -19,13 +19,15 @@ mod support {
     pub(crate) mod output;
     pub(crate) mod parts;
     pub(crate) mod program;
+    pub(crate) mod wait;
 }
 
 use support::config::CONFIG;
 use support::example::example;
-use support::output::{succeed, text, wait_for};
+use support::output::{succeed, text};
 use support::parts::write_parts;
 use support::program::program;
+use support::wait::wait_for;
 
 /// A folder with a dataset, a configuration and a cache.
 struct Place {

@@ -12,9 +12,13 @@ use crate::common::{CommonArgs, Result, UsageError};
 use crate::data::DataArgs;
 use crate::features::FeatureArgs;
 use crate::model::weights_of;
+use crate::progress::ProgressArgs;
 
 /// The default number of epochs on the generated dataset, which is easy to learn: a first run ends in minutes.
 const GENERATED_EPOCHS: u64 = 12;
+
+/// The default share of images that are kept back for the thresholds.
+const HELD_OUT: f64 = 0.2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preset {
@@ -60,6 +64,13 @@ pub struct TrainArgs {
     /// Skip the check of every file of the dataset; a resumed run skips it, too
     #[arg(long)]
     pub(crate) no_check: bool,
+    /// Leave out images that cannot be read, and list them
+    #[arg(long)]
+    pub(crate) skip_broken: bool,
+    /// Share of each category's training images that are kept back: they are not trained on and set the thresholds [default: 0.2; with
+    /// --preset paper 0, to train on the paper's images]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share, allow_negative_numbers = true)]
+    pub(crate) hold_out: Option<f64>,
     /// Frozen backbone [default: wide-resnet50-2, the paper's best; without --data: filter-bank, which needs no weights]
     #[arg(long, value_name = "NAME", value_parser = backbones())]
     pub(crate) backbone: Option<Backbone>,
@@ -103,7 +114,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub(crate) resume: bool,
     /// Do not train: measure the model in --out
-    #[arg(long, conflicts_with_all = ["resume", "config", "preset", "epochs", "batch_size", "learning_rate", "eval_every"])]
+    #[arg(long, conflicts_with_all = ["resume", "config", "preset", "epochs", "batch_size", "learning_rate", "eval_every", "skip_broken"])]
     pub(crate) eval_only: bool,
     /// Seconds of training between two checkpoints; where writing one takes long, they are rarer
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -114,11 +125,18 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub(crate) features: FeatureArgs,
     #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
 fn backbones() -> impl TypedValueParser<Value = Backbone> {
     PossibleValuesParser::new(Backbone::ALL.map(Backbone::name)).try_map(|name| name.parse())
+}
+
+fn parse_share(text: &str) -> std::result::Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| "must be at least 0 and below 1, such as 0.2".into())
 }
 
 fn rate(text: &str) -> std::result::Result<f64, String> {
@@ -129,6 +147,10 @@ fn rate(text: &str) -> std::result::Result<f64, String> {
 }
 
 impl TrainArgs {
+    pub(crate) fn hold_out(&self) -> f64 {
+        self.hold_out.unwrap_or(if self.preset() == Preset::Paper { 0.0 } else { HELD_OUT })
+    }
+
     pub(crate) fn backbone(&self) -> Backbone {
         let unnamed = if self.data.is_some() { Backbone::WideResNet50x2 } else { Backbone::FilterBank };
         self.backbone.unwrap_or(unnamed)

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use dualad::data::Cancel;
 
-use crate::common::{self, Result};
+use crate::common::{self, Result, message};
+use crate::data::is_of_a_file;
 use crate::signals::cancel_on_signal;
 pub use args::TrainArgs;
 
@@ -25,12 +26,32 @@ pub struct Defaults {
 /// Runs a training program of its own, such as the example `mvtec`: `dualad train` with other defaults.
 pub fn main(defaults: Defaults) -> ExitCode {
     let Defaults { name, layout, out } = defaults;
-    common::exit(run(&common::parse(name, &[("layout", layout), ("out", out)])))
+    // These programs reproduce published figures, for which every image is trained on.
+    common::exit(run(&common::parse(name, &[("layout", layout), ("out", out), ("hold_out", "0")])))
 }
 
 /// Runs `dualad train`.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    args.progress.apply();
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
-    run::run(args, &cancel)
+    run::run(args, &cancel).map_err(with_hint)
+}
+
+/// The flag that leaves out images that cannot be read.
+const SKIP_BROKEN: &str = "--skip-broken leaves out broken images";
+
+/// Adds to an error the flags of training that avoid it.
+fn with_hint(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
+    let hint = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(dualad::data::Error::Dataset { findings }), _) if findings.iter().any(is_of_a_file) => SKIP_BROKEN,
+        (_, Some(dualad::Error::Images { .. } | dualad::Error::Data(dualad::data::Error::Decode { .. }))) => {
+            SKIP_BROKEN
+        }
+        (_, Some(dualad::Error::CheckpointMismatch { field, .. })) if field.contains("training image") => {
+            "other images are trained on with another --hold-out"
+        }
+        _ => return error,
+    };
+    format!("{}; {hint}", message(&*error)).into()
 }

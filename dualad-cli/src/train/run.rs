@@ -7,14 +7,14 @@ use dualad::backbones::Weights;
 use dualad::candle_core::Device;
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::features::FeatureCache;
-use dualad::fit::{Fit, FitProgress, PreparedFit, RunFolder};
+use dualad::fit::{Fit, FitProgress, Fitted, PreparedFit, RunFolder};
 use dualad::metrics::{Evaluation, Metric};
 use dualad::report::Reported;
 use dualad::train::Trainer;
-use dualad::{Detector, DualAd, Error, Model, ModelFiles, TestSet};
+use dualad::{Detector, DualAd, Error, ModelFiles, TestSet};
 
 use super::TrainArgs;
-use crate::common::{Result, note, print};
+use crate::common::{Result, note, print, printable};
 use crate::data::{self, Purpose};
 use crate::evaluate::{Job, test_set};
 use crate::guard::Guard;
@@ -91,12 +91,14 @@ impl Run<'_> {
         if self.args.with_backbone && included.is_none() {
             note(&format!("note: {backbone} has no weights; --with-backbone has no effect"));
         }
+        // Before the folder is taken: a wrong path leaves nothing behind.
+        let opened = self.args.data.as_ref().map(|root| self.args.selection.open(root)).transpose()?;
         let folder = RunFolder::take(&self.args.out)?;
         let resume = self.args.resume && folder.checkpoint().exists();
         if self.args.resume && !resume {
             note(&format!("note: there is no {} to resume from; the run begins", folder.checkpoint().display()));
         }
-        let dataset = self.dataset(resume)?;
+        let dataset = self.dataset(opened, resume)?;
         if self.args.common.json.is_some() && dataset.samples(Split::Test).next().is_none() {
             return Err("the dataset has no test images, so there will be no result for --json; leave it out".into());
         }
@@ -106,7 +108,9 @@ impl Run<'_> {
         let test_set = self.test_set(&dataset, &prepared)?;
         let earlier = !resume && folder.checkpoint().exists();
         let trainer = prepared.trainer()?;
-        if earlier {
+        if let Some(notice) = prepared.begins_anew() {
+            note(&format!("note: {notice}"));
+        } else if earlier {
             let kept = folder.previous_checkpoint();
             note(&format!("note: the checkpoint of an earlier run is kept as {}", kept.display()));
         }
@@ -118,51 +122,88 @@ impl Run<'_> {
             Some(Best { epoch, network, .. }) => (network, Reported::BestOnTestSet { epoch: usize::try_from(epoch)? }),
             None => (trainer.network()?, Reported::Last),
         };
-        let model = prepared.model(network)?;
-        save(&model, &folder)?;
-        include(included, &folder)?;
-        let Some(mut measurement) = measurement else {
-            note("note: the dataset has no test images; nothing was measured");
-            return Ok(());
-        };
+        let (losses, seconds) = (trainer.losses(), trainer.seconds());
+        drop(trainer);
+        let evaluation = measurement.as_ref().map(|measurement| measurement.time);
+        let anew = prepared.begins_anew().map(str::to_owned);
         let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
-        let training = Training { losses: trainer.losses(), reported, seconds: trainer.seconds(), features };
-        let output = Output {
-            common: &self.args.common,
-            folder: &folder,
-            heat_maps: self.args.heatmaps,
-            limits: self.args.selection.limits(),
-        };
-        let report = measurement.report(&model, training, output)?;
-        model.save(folder.path(), &format!("```text\n{}```", report.table()))?;
-        include(included, &folder)
+        let Fitted { detector, notices, .. } = prepared.finish(network, losses.clone())?;
+        save(&detector, &folder)?;
+        include(included, &folder)?;
+        if let Some((set, _)) = &test_set {
+            let training = Training { losses, reported, seconds, features };
+            let output = Output {
+                common: &self.args.common,
+                folder: &folder,
+                heat_maps: self.args.heatmaps,
+                limits: self.args.selection.limits(),
+            };
+            let mut measurement = Measurement::new(&dataset, set, self.cancel);
+            measurement.time = evaluation.unwrap_or_default();
+            let model = detector.model().on_device(&self.device)?;
+            let report = measurement.report(&model, training, output)?;
+            save_card(&detector, &folder, &format!("```text\n{}```", report.table()))?;
+            include(included, &folder)?;
+        } else {
+            note("note: the dataset has no test images; nothing was measured");
+        }
+        let notices: Vec<String> = notices.into_iter().filter(|notice| Some(notice) != anew.as_ref()).collect();
+        self.print_thresholds(&detector, &notices)
     }
 
-    fn dataset(&self, resume: bool) -> Result<Dataset> {
-        let root = match &self.args.data {
-            Some(root) => root.clone(),
-            None => data::generate(&self.args.out)?,
+    /// Prints the thresholds, the share of known good images that they reject, and the notices. Where the JSON goes to standard
+    /// output, the notices go to standard error.
+    fn print_thresholds(&self, detector: &Detector, notices: &[String]) -> Result<()> {
+        if self.args.common.json_to_stdout() {
+            notices.iter().for_each(|notice| note(&format!("note: {notice}")));
+            return Ok(());
+        }
+        let lines = match detector.calibration() {
+            Some(calibration) => calibration.summary(),
+            None if self.args.hold_out() > 0.0 => {
+                vec!["none, because there are too few images to keep any back".into()]
+            }
+            None => vec!["none, because every image is trained on; set them with `dualad calibrate`".into()],
         };
-        let dataset = self.args.selection.open(&root)?;
+        let lines = lines.iter().map(|line| format!("thresholds: {line}"));
+        let notices = notices.iter().map(|notice| format!("note: {notice}"));
+        print(&lines.chain(notices).map(|line| printable(&line) + "\n").collect::<String>())
+    }
+
+    /// Returns the opened dataset, or else generates one, and checks it.
+    fn dataset(&self, opened: Option<Dataset>, resume: bool) -> Result<Dataset> {
+        let dataset = match opened {
+            Some(dataset) => dataset,
+            None => self.args.selection.open(&data::generate(&self.args.out)?)?,
+        };
         if !resume && !self.args.no_check {
-            data::check(&dataset, Purpose::Training, self.args.selection.limits(), self.cancel)?;
+            let (skip_broken, limits) = (self.args.skip_broken, self.args.selection.limits());
+            return data::check(dataset, Purpose::Training, skip_broken, limits, self.cancel);
         }
         Ok(dataset)
     }
 
-    /// Adds the settings that do not depend on the recipe. Every image is trained on: thresholds are set by `calibrate`.
+    /// Adds the settings that do not depend on the recipe.
     fn settings(&self, fit: Fit, folder: &RunFolder) -> Fit {
         let interval = Duration::from_secs(self.args.checkpoint_every);
-        let fit = fit.hold_out(0.0).device(&self.device).cancel(self.cancel).limits(self.args.selection.limits());
+        let fit = fit
+            .hold_out(self.args.hold_out())
+            .skip_broken(self.args.skip_broken)
+            .device(&self.device)
+            .cancel(self.cancel)
+            .limits(self.args.selection.limits());
         let fit = fit.checkpoint(folder.checkpoint()).checkpoint_interval(interval).log(folder.log());
         let fit = match &self.cache {
             Some(cache) => fit.cache(cache.clone()),
             None => fit,
         };
-        let (bank, features) = (Bar::new("tokens for the bank"), Bar::new("features for training"));
+        let [reading, bank, features, scoring] =
+            ["reading images", "tokens for the bank", "features for training", "scoring for thresholds"].map(Bar::new);
         fit.progress(move |progress| match progress {
+            FitProgress::Reading(progress) => reading.set(progress.done, progress.total),
             FitProgress::Bank(progress) => bank.set(progress.done, progress.total),
             FitProgress::Features(progress) => features.set(progress.done, progress.total),
+            FitProgress::Scoring(progress) => scoring.set(progress.done, progress.total),
             _ => {}
         })
     }
@@ -245,14 +286,26 @@ fn include(weights: Option<&Weights>, folder: &RunFolder) -> Result<()> {
 }
 
 /// Saves the model before it is measured, and removes the results of an earlier model, which would be taken for this one's.
-fn save(model: &Model, folder: &RunFolder) -> Result<()> {
+fn save(detector: &Detector, folder: &RunFolder) -> Result<()> {
     folder.remove_results()?;
     let files = ModelFiles::of(folder.path());
-    let had = files.calibration.exists();
-    model.save(folder.path(), "")?;
-    if had && !files.calibration.exists() {
-        let kept = files.previous_calibration;
-        note(&format!("note: the thresholds were another model's, and are kept as {}; set them anew", kept.display()));
+    let before = std::fs::read(&files.previous_calibration).ok();
+    save_card(detector, folder, "")?;
+    let after = std::fs::read(&files.previous_calibration).ok();
+    if after.is_some() && after != before {
+        let kept = files.previous_calibration.display();
+        let then = if files.calibration.exists() { "" } else { "; set them anew" };
+        note(&format!("note: the thresholds that were there are kept as {kept}{then}"));
+    }
+    Ok(())
+}
+
+/// Saves the model with its thresholds, if it has any, and with its results for the model card.
+fn save_card(detector: &Detector, folder: &RunFolder, results: &str) -> Result<()> {
+    match detector.calibration() {
+        Some(_) => detector.save_with_results(folder.path(), results)?,
+        // The same model's thresholds of an earlier day stay.
+        None => detector.model().save(folder.path(), results)?,
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::output::wait_for;
+use super::wait::wait_for;
 
 /// A small temporary disk, if this process may mount one.
 pub(crate) struct Disk(pub(crate) PathBuf);

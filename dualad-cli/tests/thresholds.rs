@@ -1,0 +1,204 @@
+//! The thresholds that training sets, and the images that `dualad calibrate` refuses.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+mod support {
+    pub(crate) mod config;
+    pub(crate) mod output;
+    pub(crate) mod parts;
+    pub(crate) mod program;
+}
+
+use support::config::CONFIG;
+use support::output::{succeed, text};
+use support::parts::write_parts;
+use support::program::program;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        write_parts(&folder.path().join("data"), 10);
+        fs::write(folder.path().join("config.json"), CONFIG).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn train(&self, options: &[&str]) -> Command {
+        let mut command = program("train");
+        command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json")).arg("--no-cache");
+        command.args(["--backbone", "filter-bank", "--heatmaps", "0"]).args(options);
+        command.arg("--out").arg(self.path("model"));
+        command
+    }
+
+    fn calibrate(&self, data: &str, options: &[&str]) -> Output {
+        let mut command = program("calibrate");
+        command.arg("--model").arg(self.path("model")).arg("--data").arg(self.path(data)).args(options);
+        command.output().unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn training_sets_thresholds_by_images_that_it_keeps_back_and_checks_them() {
+    let place = Place::new();
+    let output = succeed(&mut place.train(&["--preset", "fast"]));
+    let table = text(&output.stdout);
+    assert!(table.contains("thresholds: gear: rejects from") && table.contains("set by 2 good images"), "{table}");
+    assert!(table.contains("of 10 known good images"), "{table}");
+    let report = place.json("model/report.json");
+    assert_eq!(report["train_images"], 16);
+    assert_eq!(place.json("model/config.json")["held_out"].as_array().unwrap().len(), 4);
+    let written = place.json("model/calibration.json");
+    let gear = &written["categories"]["gear"];
+    assert_eq!((&gear["normal_images"], &gear["known_good"]["images"]), (&2.into(), &10.into()));
+    assert_eq!(gear["known_good"]["rejected"], 0);
+    assert_eq!(written["pooled"]["known_good"]["images"], 20);
+    let card = fs::read_to_string(place.path("model/README.md")).unwrap();
+    assert!(card.contains("## First thresholds") && card.contains("known good images"), "{card}");
+    assert!(card.contains("AUROC") || card.contains("gear"), "{card}");
+    let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
+    assert!(info.contains("known good images") && info.contains("16 images, which"), "{info}");
+
+    // Thresholds that were set by hand for the same model are kept.
+    fs::write(place.path("model/calibration.json"), r#"{"pooled": {"reject": 5}}"#).unwrap();
+    let output = succeed(&mut place.train(&["--preset", "fast"]));
+    assert!(text(&output.stderr).contains("calibration.previous.json"));
+    assert_eq!(place.json("model/calibration.previous.json")["pooled"]["reject"], 5);
+    assert_eq!(place.json("model/calibration.json"), written);
+}
+
+#[test]
+fn the_paper_trains_on_every_image_and_says_that_there_are_no_thresholds() {
+    let place = Place::new();
+    let none = |options: &[&str]| {
+        let table = text(&succeed(&mut place.train(options)).stdout);
+        assert!(table.contains("thresholds: none"), "{table}");
+        assert_eq!(place.json("model/report.json")["train_images"], 20);
+        assert!(!place.path("model/calibration.json").exists());
+    };
+    none(&["--preset", "paper", "--epochs", "2"]);
+    none(&["--preset", "fast", "--epochs", "2", "--hold-out", "0"]);
+    let table = text(&succeed(&mut place.train(&["--preset", "paper", "--epochs", "2", "--hold-out", "0.5"])).stdout);
+    assert!(table.contains("set by 5 good images"), "{table}");
+    for share in ["1", "-0.1", "nan"] {
+        let output = place.train(&["--hold-out", share]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn calibrate_refuses_the_images_that_the_model_was_trained_on() {
+    let place = Place::new();
+    succeed(&mut place.train(&["--preset", "fast", "--epochs", "2"]));
+    let before = fs::read(place.path("model/calibration.json")).unwrap();
+    let refused = |data: &str, options: &[&str], words: &[&str]| {
+        let output = place.calibrate(data, options);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        words.iter().for_each(|word| assert!(error.contains(word), "{word}: {error}"));
+        assert_eq!(fs::read(place.path("model/calibration.json")).unwrap(), before);
+    };
+    // A folder with `train/good` alone, and the images themselves.
+    fs::create_dir_all(place.path("alone/train")).unwrap();
+    fs::rename(place.path("data/gear/train/good"), place.path("alone/train/good")).unwrap();
+    let words = ["8 of the 10 images", "--trained leave-out", "alone/train/good/0"];
+    refused("alone", &["--category", "gear"], &words);
+    refused("alone/train/good", &[], &["8 of the 10 images"]);
+    refused("data/plate", &["--training-images", "--category", "plate"], &["8 of the 10 images"]);
+    // Copies under other names, and in another format.
+    fs::create_dir(place.path("copies")).unwrap();
+    for (number, entry) in fs::read_dir(place.path("alone/train/good")).unwrap().enumerate() {
+        let copy = place.path("copies").join(format!("copy-{number}.bmp"));
+        image::open(entry.unwrap().path()).unwrap().to_rgb8().save(copy).unwrap();
+    }
+    refused("copies", &[], &["8 of the 10 images", "copy-"]);
+    refused("copies", &["--category", "gaer"], &["was not trained on \"gaer\""]);
+    // Broken images are all named.
+    fs::write(place.path("copies/copy-1.bmp"), "BM").unwrap();
+    fs::write(place.path("copies/copy-2.bmp"), "BM").unwrap();
+    refused("copies", &[], &["2 images cannot be read", "copy-1.bmp", "copy-2.bmp"]);
+
+    let output = place.calibrate("alone", &["--category", "gear", "--trained", "leave-out"]);
+    assert!(output.status.success() && text(&output.stderr).contains("8 of 10 images"), "{}", text(&output.stderr));
+    assert_eq!(place.json("model/calibration.json")["categories"]["gear"]["normal_images"], 2);
+    assert!(place.calibrate("alone", &["--category", "gear", "--trained", "use"]).status.success());
+    assert_eq!(place.json("model/calibration.json")["categories"]["gear"]["normal_images"], 10);
+
+    // A model of an earlier version has no record.
+    fs::remove_file(place.path("model/training-images.json")).unwrap();
+    let output = place.calibrate("alone", &["--category", "gear"]);
+    assert!(output.status.success() && text(&output.stderr).contains("no record of its training images"));
+}
+
+#[test]
+fn a_category_that_a_person_misspelt_is_refused() {
+    let place = Place::new();
+    succeed(&mut place.train(&["--preset", "fast", "--epochs", "2"]));
+    let image = place.path("data/gear/test/good/000.png");
+    fs::write(place.path("typo.json"), r#"{"categories": {"gaer": {"reject": 5}}, "pooled": {"reject": 9}}"#).unwrap();
+    let refused = |command: &mut Command, word: &str| {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        let error = text(&output.stderr);
+        assert!(error.contains(word) && error.contains("gear") && error.lines().count() == 1, "{error}");
+    };
+    let mut inspect = program("inspect");
+    refused(
+        inspect.arg("--model").arg(place.path("model")).arg("--calibration").arg(place.path("typo.json")).arg(&image),
+        "\"gaer\"",
+    );
+    // The model's own file, edited by hand.
+    fs::copy(place.path("typo.json"), place.path("model/calibration.json")).unwrap();
+    for subcommand in ["inspect", "watch", "serve"] {
+        let mut command = program(subcommand);
+        command.arg("--model").arg(place.path("model"));
+        match subcommand {
+            "inspect" => _ = command.arg(&image),
+            "watch" => _ = command.arg(place.path("data")),
+            _ => _ = command.args(["--port", "0"]),
+        }
+        refused(&mut command, "\"gaer\"");
+    }
+    let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
+    assert!(info.contains("problem: ") && info.contains("gaer"), "{info}");
+    // A category of the dataset, which the model does not have.
+    fs::rename(place.path("data/plate"), place.path("data/plaet")).unwrap();
+    let mut evaluate = program("evaluate");
+    evaluate.arg("--model").arg(place.path("model")).arg("--data").arg(place.path("data")).arg("--no-cache");
+    refused(evaluate.args(["--categories", "gear,plaet"]).arg("--out").arg(place.path("evaluation")), "\"plaet\"");
+    assert!(!place.path("evaluation").exists());
+}
+
+#[test]
+fn all_broken_images_are_listed_or_left_out() {
+    let place = Place::new();
+    for name in ["gear/train/good/001.png", "plate/train/good/002.png", "plate/test/good/000.png"] {
+        fs::write(place.path("data").join(name), "no picture").unwrap();
+    }
+    for options in [&[][..], &["--no-check"]] {
+        let output = place.train(&[&["--preset", "fast", "--epochs", "2"], options].concat()).output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
+        assert!(error.contains("gear/train/good/001.png") && error.contains("plate/train/good/002.png"), "{error}");
+    }
+    let output = succeed(&mut place.train(&["--preset", "fast", "--epochs", "2", "--skip-broken", "--hold-out", "0"]));
+    assert_eq!(text(&output.stderr).matches("left out").count(), 3, "{}", text(&output.stderr));
+    assert_eq!(place.json("model/report.json")["train_images"], 18);
+}
