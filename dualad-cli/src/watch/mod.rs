@@ -1,23 +1,32 @@
 //! `dualad watch`: inspect every new image of a folder.
 
+mod journal;
+mod record;
 mod scan;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::common::{CommonArgs, Result, note, print, write_result};
-use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
+use crate::common::{CommonArgs, Result, note, print_to_reader};
+use crate::model::{BATCH, Line, ModelArgs, check_category, heat_map};
 use crate::signals::cancel_on_signal;
 use dualad::Detector;
 use dualad::data::Cancel;
 use dualad::detector::Request;
+use dualad::store::sha256;
+use journal::{Entry, Journal, State};
+use record::Record;
 use scan::Scan;
+
+/// The minimum time between two looks at the folder, in multiples of the time that one takes.
+const PAUSE: u32 = 10;
 
 /// Inspect every new image of a folder
 ///
 /// Lists the folder every --interval-ms. An image is inspected once it has not changed between two listings. Prints a line of
 /// JSON for each image; with --out also writes the line and a heat map to files. An image that cannot be read may still be
-/// arriving: it is tried again for --retry-for seconds, and then reported as an error. SIGINT, SIGTERM and SIGHUP end the program
+/// arriving: it is tried again for --retry-for seconds, and then reported as an error. With --out or --journal, a journal says what was
+/// done: a program that starts again inspects what has arrived meanwhile, and nothing twice. SIGINT, SIGTERM and SIGHUP end the program
 /// after the images that it is inspecting, at most 8.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("json", |arg| arg.help("Takes `-` alone, and changes nothing: the lines are JSON and go to standard output")))]
@@ -27,15 +36,19 @@ pub(crate) struct Args {
     /// Folder to watch, without its subfolders
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
-    /// Folder for the result and the heat map of each image: its file name with `.json` and `.png` added; another one than FOLDER [default: none are written]
+    /// Folder for the result and the heat map of each image: its file name with `.json` and `.png` added, or for a later file of the same
+    /// name `.2.json` and so on. Nothing is replaced. Another folder than FOLDER [default: none are written]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Product in the images; its thresholds are used [default: the pooled thresholds are used]
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
-    /// Also inspect the images that exist at the start
+    /// Also inspect the images that exist at the start, except those that the journal has as inspected
     #[arg(long)]
     existing: bool,
+    /// Journal of what was done [default: a file in --out; without --out none, and what arrives while the program is down is left out]
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
     /// Milliseconds between two listings of the folder
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     interval_ms: u64,
@@ -63,19 +76,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             return Err("--out is the watched folder: its heat maps would be inspected in turn; name another".into());
         }
     }
-    let mut scan = Scan::new(&args.folder, args.existing, Duration::from_secs(args.retry_for))?;
+    let mut scan = scan(args)?;
     note(&format!("watching {}", args.folder.display()));
     let interval = Duration::from_millis(args.interval_ms);
     let mut unreadable = false;
     while !stop.is_cancelled() {
         let begun = Instant::now();
-        match scan.settled() {
+        let found = scan.look();
+        let took = begun.elapsed();
+        match found {
             Ok(images) => {
                 if std::mem::take(&mut unreadable) {
                     note(&format!("{} can be read again", args.folder.display()));
                 }
+                scan.notes().iter().for_each(|text| note(text));
                 for images in images.chunks(BATCH) {
-                    inspect(args, &detector, &mut scan, images)?;
+                    if !inspect(args, &detector, &mut scan, images)? {
+                        // Nobody reads the lines any more.
+                        return Ok(());
+                    }
                     if stop.is_cancelled() {
                         break;
                     }
@@ -88,65 +107,101 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
             Err(_) => {}
         }
+        // A look at many files takes long: the program rests longer than it looks.
+        let (rested, pause) = (Instant::now(), interval.max(took * PAUSE));
         // Short sleeps: a signal ends the program soon.
-        while begun.elapsed() < interval && !stop.is_cancelled() {
-            std::thread::sleep((interval - begun.elapsed().min(interval)).min(Duration::from_millis(50)));
+        while rested.elapsed() < pause && !stop.is_cancelled() {
+            std::thread::sleep((pause - rested.elapsed().min(pause)).min(Duration::from_millis(50)));
         }
     }
     Ok(())
 }
 
-fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]) -> Result<()> {
+/// Opens the journal and lists the folder for the first time.
+fn scan(args: &Args) -> Result<Scan> {
+    let Args { folder, out, existing, .. } = args;
+    let journal = match (&args.journal, out) {
+        (Some(path), _) => Some(path.clone()),
+        // Several folders may have the same `--out`.
+        (None, Some(out)) => {
+            let resolved =
+                folder.canonicalize().map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
+            let digest = sha256(resolved.as_os_str().as_encoded_bytes());
+            Some(out.join(format!("dualad-watch-{}.jsonl", digest.get(..8).unwrap_or_default())))
+        }
+        (None, None) => None,
+    };
+    let has_record =
+        |image: &str, number: u64| out.as_ref().is_some_and(|out| Record::of(out, image, number).result.exists());
+    let (journal, existed) = match journal {
+        Some(path) => Journal::open(&path, folder, has_record)?,
+        None => (Journal::default(), false),
+    };
+    let retry_for = Duration::from_secs(args.retry_for);
+    Ok(Scan::new(folder, journal, !existed && !existing, !existing, retry_for, out.as_deref())?)
+}
+
+/// Inspects images. Returns false if nobody reads the lines any more.
+fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]) -> Result<bool> {
     let request = |path| match &args.category {
         Some(category) => Request::from(path).category(category),
         None => Request::from(path),
     };
     let found = detector.inspect_batch(images.iter().map(request).collect::<Vec<_>>());
+    let mut results = Vec::new();
     for (path, found) in images.iter().zip(found) {
+        if found.is_err() && !scan.failed(path) {
+            continue;
+        }
+        let (Some(name), Some(stamp)) = (path.file_name(), scan.stamp(path)) else { continue };
+        let record = Record::choose(args.out.as_deref(), name, scan.journal.entry(name), stamp);
+        let number = record.as_ref().map_or(0, |record| record.number);
+        scan.journal.add(name, Entry { stamp, state: State::Begun, number });
+        results.push((path, name, stamp, record, found));
+    }
+    // The numbers of records are written before the records: no other image gets them.
+    keep(scan);
+    for (path, name, stamp, record, found) in results {
         let image = path.display().to_string();
-        let found = match found {
-            Ok(inspection) => inspection,
-            Err(error) => {
-                if scan.failed(path) {
-                    report(args, path, &Line::failed(&image, &error))?;
-                }
-                continue;
+        let drawn = match (&found, &record) {
+            (Ok(inspection), Some(record)) => {
+                let drawn = heat_map(detector, path, inspection).and_then(|png| record.write(&record.heat_map, &png));
+                drawn.map(|()| Some(record.heat_map.display().to_string()))
             }
+            _ => Ok(None),
         };
-        let heatmap = args.out.as_ref().map(|out| out.join(name_with(path, "png")));
-        let drawn = heatmap.as_ref().map_or(Ok(()), |file| save_heat_map(detector, path, &found, file));
-        let line = match &drawn {
-            Ok(()) => {
-                let heatmap = heatmap.map(|file| file.display().to_string());
-                Line::Found { image: &image, inspection: &found, heatmap }
-            }
-            Err(error) => Line::failed(&image, &**error),
+        let line = match (&found, drawn) {
+            (Ok(inspection), Ok(heatmap)) => Line::Found { image: &image, inspection, heatmap },
+            (Err(error), _) => Line::failed(&image, error),
+            (_, Err(error)) => Line::failed(&image, &*error),
         };
+        let text = line.json()?;
+        let written = record.as_ref().map_or(Ok(()), |record| record.write(&record.result, text.as_bytes()));
+        let is_read = print_to_reader(&text)?;
+        if let Err(error) = written {
+            note(&error.to_string());
+        }
+        if !is_read && args.out.is_none() {
+            // Nobody has the result: the image is inspected at the next start.
+            return Ok(false);
+        }
+        let number = record.map_or(0, |record| record.number);
+        scan.journal.add(name, Entry { stamp, state: State::Done, number });
         scan.done(path);
-        report(args, path, &line)?;
+        if !is_read {
+            keep(scan);
+            return Ok(false);
+        }
     }
-    Ok(())
+    keep(scan);
+    Ok(true)
 }
 
-/// Prints a line, and writes it to a file beside the heat map. Where that file cannot be written, the reason is printed, and the
-/// program continues.
-fn report(args: &Args, image: &Path, line: &Line<'_>) -> Result<()> {
-    let text = line.json()?;
-    let written = match &args.out {
-        Some(out) => write_result("--out", &out.join(name_with(image, "json")), &text),
-        None => Ok(()),
-    };
-    print(&text)?;
-    if let Err(error) = written {
-        note(&error.to_string());
+/// Writes the journal. Where that fails, the reason is printed, and the program continues.
+fn keep(scan: &mut Scan) {
+    if let Err(error) = scan.journal.write() {
+        note(&error);
     }
-    Ok(())
-}
-
-/// Returns an image's name with another extension after its own: `a.png` and `a.jpg` are two images.
-fn name_with(image: &Path, ending: &str) -> PathBuf {
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
-    PathBuf::from(format!("{name}.{ending}"))
 }
 
 fn same_folder(a: &Path, b: &Path) -> Result<bool> {

@@ -1,117 +1,366 @@
-//! Finds the images of a folder that are new and complete, by listing it again and again.
+//! Finds the images of a folder that are new and complete, by looking again and again.
 //!
 //! Notifications of the operating system do not come from network shares, where cameras put their images. The polling watcher
 //! of the crate `notify` (8.2.2) compares modification times in whole seconds and no lengths: it misses the second half of a
 //! file written within the same second, and a file renamed over another one. Its content comparison would read every file of
 //! the folder each time.
+//!
+//! A look is cheap where nothing happens, however many files there are. The folder is listed when its modification time has
+//! changed, and now and then in case a file system does not keep that time. Only new files, and a few of the others in turn, are
+//! looked at one by one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use dualad::data::is_image_name;
+use dualad::data::{is_image_name, is_other_image_name};
 
-/// The properties by which a change of a file is noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    length: u64,
-    modified: Option<SystemTime>,
-}
+use super::journal::{Entry, Journal, Stamp, State};
 
+/// The minimum time between two listings of a folder that changes, in multiples of the time that one takes.
+const BUSY_PAUSE: u32 = 10;
+/// The time between two listings of a folder that seems unchanged, in the same multiples.
+const IDLE_PAUSE: u32 = 200;
+/// The age from which on a folder's modification time is trusted. Some file systems keep it in steps of two seconds.
+const TRUSTED_AGE: Duration = Duration::from_secs(3);
+/// The number of files, done last, that every look checks for changes.
+const RECENT: usize = 32;
+/// The number of other files that a look checks in turn, and the time that it takes for them.
+const CHECKED: usize = 512;
+const CHECK_TIME: Duration = Duration::from_millis(1);
+/// The number of subfolders, and of endings, that are named. The others are not.
+const MAX_NAMED: usize = 20;
+
+/// A file that is to be inspected.
 #[derive(Debug)]
-struct KnownFile {
+struct Pending {
     stamp: Stamp,
-    state: State,
+    /// The time since which it has stopped changing and cannot be read.
+    failing: Option<Instant>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// The file is new, or has changed since the last listing.
-    Changing,
-    /// The file has stopped changing and cannot be read.
-    Failing { since: Instant },
-    /// The image was inspected or reported, or existed at the start.
-    Done,
-}
-
-/// The images of a folder, as they were in the last listing.
+/// The last listing of the folder.
 #[derive(Debug)]
-pub(crate) struct Scan {
+struct Listing {
+    at: Instant,
+    took: Duration,
+    /// The folder's modification time before the listing.
+    modified: Option<SystemTime>,
+    /// True if that time was old enough to change with the next file.
+    trusted: bool,
+}
+
+/// The images of a folder, as they were at the last look.
+#[derive(Debug)]
+pub(super) struct Scan {
     folder: PathBuf,
-    seen: HashMap<PathBuf, KnownFile>,
+    pub(super) journal: Journal,
+    /// True if images that were skipped before stay so.
+    skips: bool,
+    pending: HashMap<OsString, Pending>,
+    /// The files that need no inspection, and the number of the last listing that had them.
+    settled: HashMap<OsString, u64>,
+    /// The names of those that are still to be checked for changes in this round.
+    turns: Vec<OsString>,
+    /// The files done last.
+    recent: VecDeque<OsString>,
+    listing: Option<Listing>,
+    listings: u64,
     retry_for: Duration,
+    /// The subfolders and endings that were named.
+    named: HashSet<OsString>,
+    notes: Vec<String>,
+    /// A folder that is not named.
+    out: Option<PathBuf>,
 }
 
 impl Scan {
-    /// Lists the folder for the first time. With `existing`, the images in it count as new.
-    pub(crate) fn new(folder: &Path, existing: bool, retry_for: Duration) -> Result<Self, String> {
-        let mut scan = Self { folder: folder.into(), seen: HashMap::new(), retry_for };
-        let found = scan.list().map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
-        if !existing {
-            scan.seen =
-                found.into_iter().map(|(path, stamp)| (path, KnownFile { stamp, state: State::Done })).collect();
+    /// Lists the folder for the first time. Images that the journal does not know are new, or with `skip_existing` skipped.
+    pub(super) fn new(
+        folder: &Path,
+        journal: Journal,
+        skip_existing: bool,
+        skips: bool,
+        retry_for: Duration,
+        out: Option<&Path>,
+    ) -> Result<Self, String> {
+        let mut scan = Self {
+            folder: folder.into(),
+            journal,
+            skips,
+            pending: HashMap::new(),
+            settled: HashMap::new(),
+            turns: Vec::new(),
+            recent: VecDeque::new(),
+            listing: None,
+            listings: 0,
+            retry_for,
+            named: HashSet::new(),
+            notes: Vec::new(),
+            out: out.and_then(|out| out.canonicalize().ok()),
+        };
+        scan.list().map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
+        if skip_existing {
+            for (name, Pending { stamp, .. }) in std::mem::take(&mut scan.pending) {
+                scan.journal.add(&name, Entry { stamp, state: State::Skipped, number: 0 });
+                scan.settle(name);
+            }
+            scan.journal.write()?;
         }
         Ok(scan)
     }
 
-    /// Lists the folder. Returns the images to inspect now, sorted by name: those that have not changed since the last listing.
-    pub(crate) fn settled(&mut self) -> std::io::Result<Vec<PathBuf>> {
-        let found = self.list()?;
-        let mut settled = Vec::new();
-        let mut seen = HashMap::with_capacity(found.len());
-        for (path, stamp) in found {
-            let state = match self.seen.get(&path) {
-                Some(known) if known.stamp == stamp => {
-                    if known.state != State::Done {
-                        settled.push(path.clone());
-                    }
-                    known.state
-                }
-                _ => State::Changing,
-            };
-            seen.insert(path, KnownFile { stamp, state });
+    /// Looks at the folder. Returns the images to inspect now, sorted by name: those that have not changed since the last look.
+    pub(super) fn look(&mut self) -> std::io::Result<Vec<PathBuf>> {
+        let complete = self.check_pending();
+        self.check_settled();
+        if self.is_listing_due()? {
+            self.list()?;
         }
-        // Removed files are forgotten.
-        self.seen = seen;
-        settled.sort();
-        Ok(settled)
+        let mut paths: Vec<PathBuf> = complete.into_iter().map(|name| self.folder.join(name)).collect();
+        paths.sort();
+        Ok(paths)
+    }
+
+    /// Returns what is to be said of the folder's other content, once.
+    pub(super) fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Returns the properties of an image that is to be inspected.
+    pub(super) fn stamp(&self, path: &Path) -> Option<Stamp> {
+        Some(self.pending.get(path.file_name()?)?.stamp)
     }
 
     /// Marks an image as inspected.
-    pub(crate) fn done(&mut self, path: &Path) {
-        if let Some(seen) = self.seen.get_mut(path) {
-            seen.state = State::Done;
+    pub(super) fn done(&mut self, path: &Path) {
+        let Some(name) = path.file_name() else { return };
+        self.pending.remove(name);
+        self.settle(name.to_owned());
+        self.recent.push_back(name.to_owned());
+        if self.recent.len() > RECENT {
+            self.recent.pop_front();
         }
     }
 
     /// Marks an image as one that cannot be read. Returns true once it was tried for long enough, and is to be reported.
-    pub(crate) fn failed(&mut self, path: &Path) -> bool {
-        let Some(seen) = self.seen.get_mut(path) else { return true };
-        let since = match seen.state {
-            State::Failing { since } => since,
-            _ => Instant::now(),
-        };
-        let give_up = since.elapsed() >= self.retry_for;
-        seen.state = if give_up { State::Done } else { State::Failing { since } };
-        give_up
+    pub(super) fn failed(&mut self, path: &Path) -> bool {
+        let pending = path.file_name().and_then(|name| self.pending.get_mut(name));
+        let Some(Pending { failing, .. }) = pending else { return true };
+        failing.get_or_insert_with(Instant::now).elapsed() >= self.retry_for
     }
 
-    fn list(&self) -> std::io::Result<Vec<(PathBuf, Stamp)>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let path = entry.path();
-            // The temporary names of most programs begin with a dot.
-            let hidden = entry.file_name().to_string_lossy().starts_with('.');
-            if hidden || !is_image_name(&path) {
-                continue;
-            }
-            // The file may be removed by now.
-            let Ok(metadata) = std::fs::metadata(&path) else { continue };
-            if metadata.is_file() {
-                found.push((path, Stamp { length: metadata.len(), modified: metadata.modified().ok() }));
+    fn settle(&mut self, name: OsString) {
+        self.settled.insert(name, self.listings);
+    }
+
+    /// Returns the file's properties; `None` if it is gone or no file.
+    fn stamp_of(&self, name: &OsStr) -> Option<Stamp> {
+        let metadata = std::fs::metadata(self.folder.join(name)).ok()?;
+        metadata.is_file().then(|| Stamp::of(&metadata))
+    }
+
+    /// Looks at the files to inspect. Returns those that have not changed.
+    fn check_pending(&mut self) -> Vec<OsString> {
+        let mut complete = Vec::new();
+        for name in self.pending.keys().cloned().collect::<Vec<_>>() {
+            match (self.stamp_of(&name), self.pending.get_mut(&name)) {
+                (Some(stamp), Some(pending)) if pending.stamp == stamp => complete.push(name),
+                (Some(stamp), Some(pending)) => *pending = Pending { stamp, failing: None },
+                _ => _ = self.pending.remove(&name),
             }
         }
-        Ok(found)
+        complete
+    }
+
+    /// Looks at some of the files that need no inspection: they may have been replaced.
+    fn check_settled(&mut self) {
+        let begun = Instant::now();
+        for name in self.recent.clone() {
+            self.check(&name);
+        }
+        if self.turns.is_empty() {
+            self.turns = self.settled.keys().cloned().collect();
+        }
+        for checked in 0..CHECKED {
+            let Some(name) = self.turns.pop() else { return };
+            self.check(&name);
+            if checked >= RECENT && begun.elapsed() >= CHECK_TIME {
+                return;
+            }
+        }
+    }
+
+    /// Looks at a file that needs no inspection, unless it is replaced.
+    fn check(&mut self, name: &OsStr) {
+        if !self.settled.contains_key(name) {
+            return;
+        }
+        let known = self.journal.entry(name).map(|entry| entry.stamp);
+        match self.stamp_of(name) {
+            Some(stamp) if known == Some(stamp) => return,
+            Some(stamp) => _ = self.pending.insert(name.to_owned(), Pending { stamp, failing: None }),
+            None => {}
+        }
+        self.settled.remove(name);
+    }
+
+    fn is_listing_due(&self) -> std::io::Result<bool> {
+        let modified = std::fs::metadata(&self.folder)?.modified().ok();
+        let Some(last) = &self.listing else { return Ok(true) };
+        let changed = modified.is_none() || modified != last.modified || !last.trusted;
+        Ok(last.at.elapsed() >= last.took * if changed { BUSY_PAUSE } else { IDLE_PAUSE })
+    }
+
+    /// Lists the folder. Files that are not known, and those that are back, are looked at.
+    fn list(&mut self) -> std::io::Result<()> {
+        let (begun, now) = (Instant::now(), SystemTime::now());
+        let modified = std::fs::metadata(&self.folder)?.modified().ok();
+        let age = modified.and_then(|modified| now.duration_since(modified).ok());
+        self.listings += 1;
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if let Some(listing) = self.settled.get_mut(&name) {
+                *listing = self.listings;
+                continue;
+            }
+            // The temporary names of most programs begin with a dot.
+            if self.pending.contains_key(&name) || name.as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                self.name_folder(&entry.path());
+                continue;
+            }
+            if !is_image_name(Path::new(&name)) {
+                self.name_ending(&name);
+                continue;
+            }
+            match self.stamp_of(&name) {
+                Some(stamp) if self.journal.is_done(&name, stamp, self.skips) => self.settle(name),
+                Some(stamp) => _ = self.pending.insert(name, Pending { stamp, failing: None }),
+                // It may be removed by now.
+                None => {}
+            }
+        }
+        let listings = self.listings;
+        self.settled.retain(|_, listing| *listing == listings);
+        let trusted = age.is_some_and(|age| age >= TRUSTED_AGE);
+        self.listing = Some(Listing { at: Instant::now(), took: begun.elapsed(), modified, trusted });
+        Ok(())
+    }
+
+    fn name_folder(&mut self, path: &Path) {
+        if self.out.is_some() && path.canonicalize().ok() == self.out {
+            return;
+        }
+        let text = format!("note: {} is a subfolder, and is not watched; watch it by itself", path.display());
+        self.name(path.as_os_str(), text);
+    }
+
+    fn name_ending(&mut self, name: &OsStr) {
+        let path = Path::new(name);
+        if let Some(ending) = path.extension().filter(|_| is_other_image_name(path)) {
+            let text = format!(
+                "note: images whose names end in .{} are not inspected, such as {}; convert them to png",
+                ending.display(),
+                path.display()
+            );
+            self.name(&ending.to_ascii_lowercase(), text);
+        }
+    }
+
+    /// Notes something, once and for a limited number of things.
+    fn name(&mut self, thing: &OsStr, text: String) {
+        if self.named.len() > MAX_NAMED || !self.named.insert(thing.to_owned()) {
+            return;
+        }
+        self.notes.push(if self.named.len() > MAX_NAMED {
+            "note: there are more subfolders or endings of images like these".into()
+        } else {
+            text
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(folder: &Path) -> Scan {
+        Scan::new(folder, Journal::default(), true, true, Duration::ZERO, None).unwrap()
+    }
+
+    fn names(paths: Vec<PathBuf>) -> Vec<String> {
+        paths.iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn new_changed_and_returned_images_are_found_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("old.png"), "1").unwrap();
+        let mut scan = scan(folder.path());
+        assert!(scan.look().unwrap().is_empty() && scan.look().unwrap().is_empty());
+        std::fs::write(path("new.png"), "1").unwrap();
+        std::fs::write(path("notes.txt"), "1").unwrap();
+        let wait = |scan: &mut Scan| {
+            let begun = Instant::now();
+            loop {
+                let found = names(scan.look().unwrap());
+                if !found.is_empty() {
+                    return found;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(60));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let inspect = |scan: &mut Scan, name: &str| {
+            let stamp = scan.stamp(&path(name)).unwrap();
+            scan.journal.add(OsStr::new(name), Entry { stamp, state: State::Done, number: 1 });
+            scan.done(&path(name));
+        };
+        assert_eq!(wait(&mut scan), ["new.png"]);
+        inspect(&mut scan, "new.png");
+        // Both are replaced: one that was done, and one that was there at the start.
+        for name in ["new.png", "old.png"] {
+            std::fs::write(path(name), "22").unwrap();
+            assert_eq!(wait(&mut scan), [name]);
+            inspect(&mut scan, name);
+        }
+        // A file that goes and returns is the same one.
+        std::fs::rename(path("new.png"), path(".away")).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        scan.look().unwrap();
+        std::fs::rename(path(".away"), path("new.png")).unwrap();
+        for _ in 0..20 {
+            assert!(scan.look().unwrap().is_empty());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn subfolders_and_other_images_are_named_once() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("night")).unwrap();
+        let mut scan = scan(folder.path());
+        assert!(scan.notes()[0].contains("night is a subfolder"));
+        std::fs::write(folder.path().join("a.heic"), "").unwrap();
+        std::fs::write(folder.path().join("b.heic"), "").unwrap();
+        for number in 0..40 {
+            std::fs::create_dir(folder.path().join(format!("{number}"))).unwrap();
+        }
+        let mut notes = Vec::new();
+        for _ in 0..200 {
+            scan.look().unwrap();
+            notes.extend(scan.notes());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(notes.len(), MAX_NAMED, "{notes:?}");
+        assert!(
+            notes.iter().filter(|note| note.contains(".heic")).count() <= 1 && notes.last().unwrap().contains("more")
+        );
     }
 }

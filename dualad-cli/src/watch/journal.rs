@@ -1,0 +1,293 @@
+//! The journal of a watched folder: what was done with each file, so that a program that starts again leaves nothing out and does
+//! nothing twice.
+//!
+//! It is a file of JSON lines, the newest of a file's lines counts. The first line names the watched folder.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use dualad::store::{hex, write_atomically};
+use serde::{Deserialize, Serialize};
+
+/// The version of the format.
+const FORMAT: u64 = 1;
+/// The maximum size of a line, in bytes.
+const MAX_LINE: u64 = 64 << 10;
+/// The maximum size of a journal, in bytes.
+const MAX_BYTES: u64 = 4 << 30;
+/// The number of superseded lines from which on a journal is rewritten at the start.
+const MAX_SUPERSEDED: usize = 10_000;
+
+/// The properties by which a change of a file is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    length: u64,
+    /// The time of the last change, in nanoseconds since 1970.
+    modified: Option<u64>,
+}
+
+impl Stamp {
+    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
+        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        Self { length: metadata.len(), modified: modified.and_then(|time| u64::try_from(time.as_nanos()).ok()) }
+    }
+}
+
+/// The progress with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    /// Its inspection has begun.
+    Begun,
+    /// It was inspected, or reported as an error.
+    Done,
+    /// It was there at the first start, and was not to be inspected.
+    Skipped,
+}
+
+/// The newest entry of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    #[serde(flatten)]
+    pub(super) stamp: Stamp,
+    pub(super) state: State,
+    /// The number of the file's record, from 1: later files of the same name have records of their own. 0 without a record.
+    pub(super) number: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    image: String,
+    #[serde(flatten)]
+    entry: Entry,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u64,
+    folder: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    entries: HashMap<String, Entry>,
+    /// `None` for a journal in memory alone.
+    file: Option<(PathBuf, File)>,
+    /// The lines that are not written yet.
+    unwritten: String,
+}
+
+impl Journal {
+    /// Opens the journal of a folder, or makes one. Returns it, and true if it was there before. `has_record` tells whether the record
+    /// of this number of an image exists: an inspection that had begun is then done.
+    pub(super) fn open(
+        path: &Path,
+        folder: &Path,
+        has_record: impl Fn(&str, u64) -> bool,
+    ) -> Result<(Self, bool), String> {
+        let name = path.display();
+        let wrong = |reason: &str| format!("cannot use the journal {name}: {reason}; name another one with --journal");
+        let io = |error: std::io::Error| wrong(&error.to_string());
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file() || found.len() > MAX_BYTES) {
+            return Err(wrong(&format!("it is no file of at most {} GiB", MAX_BYTES >> 30)));
+        }
+        let folder = folder.canonicalize().map_err(io)?;
+        let head = Head { format: FORMAT, folder: key(folder.as_os_str()) };
+        let mut journal =
+            Self { file: Some((path.into(), lock(path).map_err(|reason| wrong(&reason))?)), ..Self::default() };
+        let lines = journal.read(&head).map_err(|reason| wrong(&reason))?;
+        for (image, entry) in &mut journal.entries {
+            if entry.state == State::Begun && has_record(image, entry.number) {
+                entry.state = State::Done;
+            }
+        }
+        if lines == 0 {
+            journal.unwritten = line(&head);
+            journal.write().map_err(|reason| wrong(&reason))?;
+        } else if lines > journal.entries.len() + MAX_SUPERSEDED {
+            journal.rewrite(&head).map_err(|reason| wrong(&reason))?;
+        }
+        Ok((journal, lines > 0))
+    }
+
+    /// Returns the entry of a file.
+    pub(super) fn entry(&self, name: &OsStr) -> Option<&Entry> {
+        self.entries.get(&key(name))
+    }
+
+    /// Returns whether the file needs no inspection. With `skipped`, those that were skipped do not, either.
+    pub(super) fn is_done(&self, name: &OsStr, stamp: Stamp, skipped: bool) -> bool {
+        self.entry(name).is_some_and(|entry| {
+            entry.stamp == stamp && (entry.state == State::Done || skipped && entry.state == State::Skipped)
+        })
+    }
+
+    /// Adds an entry. [`Self::write`] writes it.
+    pub(super) fn add(&mut self, name: &OsStr, entry: Entry) {
+        let image = key(name);
+        if self.file.is_some() {
+            self.unwritten += &line(&Line { image: image.clone(), entry });
+        }
+        self.entries.insert(image, entry);
+    }
+
+    /// Writes the entries that were added. They are on the disk when this returns.
+    pub(super) fn write(&mut self) -> Result<(), String> {
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        let before = file.metadata().map(|metadata| metadata.len());
+        let written = file.write_all(self.unwritten.as_bytes()).and_then(|()| file.sync_data());
+        if let (Err(_), Ok(before)) = (&written, before) {
+            // A part of a line would make the next one unreadable.
+            let _ = file.set_len(before);
+        }
+        // After an error they are written with the next ones.
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    /// Reads the file. Returns the number of its lines.
+    fn read(&mut self, head: &Head) -> Result<usize, String> {
+        let Some((_, file)) = &mut self.file else { return Ok(0) };
+        let mut reader = BufReader::new(&*file);
+        let (mut number, mut whole) = (0, 0);
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            let read =
+                reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
+            // A killed process, or a full disk, may have left a part of the last line.
+            if text.last() != Some(&b'\n') {
+                if read as u64 == MAX_LINE {
+                    return Err(format!("its line {} is too long", number + 1));
+                }
+                break;
+            }
+            number += 1;
+            whole += read as u64;
+            let malformed = |error: serde_json::Error| format!("its line {number} is no entry ({error})");
+            if number == 1 {
+                let found: Head = serde_json::from_slice(&text).map_err(malformed)?;
+                if found.format != FORMAT {
+                    return Err(format!("it has format {}, and this version knows {FORMAT}", found.format));
+                }
+                if found.folder != head.folder {
+                    return Err(format!("it is that of the folder {}", found.folder));
+                }
+            } else {
+                let Line { image, entry } = serde_json::from_slice(&text).map_err(malformed)?;
+                self.entries.insert(image, entry);
+            }
+        }
+        file.set_len(whole).map_err(|error| error.to_string())?;
+        Ok(number)
+    }
+
+    /// Writes the newest entries alone.
+    fn rewrite(&mut self, head: &Head) -> Result<(), String> {
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let entries = self.entries.iter().map(|(image, &entry)| line(&Line { image: image.clone(), entry }));
+        let text = line(head) + &entries.collect::<String>();
+        write_atomically(path, text.as_bytes()).map_err(|error| error.to_string())?;
+        *file = lock(path)?;
+        Ok(())
+    }
+}
+
+/// Opens a journal to append to it, for this process alone.
+fn lock(path: &Path) -> Result<File, String> {
+    let file = File::options().create(true).read(true).append(true).open(path).map_err(|error| error.to_string())?;
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err("another program uses it".into()),
+        _ => Ok(file),
+    }
+}
+
+/// Returns a value as a line of JSON.
+fn line(value: &impl Serialize) -> String {
+    // Strings and numbers are always JSON.
+    serde_json::to_string(value).unwrap_or_default() + "\n"
+}
+
+/// Returns a file's name as text; one that is not UTF-8 as its bytes, after a character that no name has.
+pub(super) fn key(name: &OsStr) -> String {
+    name.to_str().map_or_else(|| format!("\0{}", hex(name.as_encoded_bytes())), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(length: u64, state: State, number: u64) -> Entry {
+        Entry { stamp: Stamp { length, modified: Some(7) }, state, number }
+    }
+
+    #[test]
+    fn entries_are_read_again_and_a_cut_line_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let open = || Journal::open(&path, folder.path(), |image, number| (image, number) == ("b", 2));
+        let (mut journal, existed) = open().unwrap();
+        assert!(!existed && open().unwrap_err().contains("another program uses it"));
+        for (name, entry) in [
+            ("a", entry(1, State::Done, 1)),
+            ("a", entry(2, State::Begun, 2)),
+            ("b", entry(1, State::Begun, 2)),
+            ("c", entry(1, State::Skipped, 0)),
+        ] {
+            journal.add(OsStr::new(name), entry);
+        }
+        journal.write().unwrap();
+        drop(journal);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text += r#"{"image": "d", "len"#;
+        std::fs::write(&path, &text).unwrap();
+        let (mut journal, existed) = open().unwrap();
+        assert!(existed);
+        let stamp = entry(1, State::Done, 0).stamp;
+        let is_done = |journal: &Journal, name: &str, skipped| journal.is_done(OsStr::new(name), stamp, skipped);
+        // The record of b was written before the process was killed, that of the second a was not.
+        assert_eq!(["a", "b", "c", "d"].map(|name| is_done(&journal, name, true)), [false, true, true, false]);
+        assert!(!is_done(&journal, "c", false));
+        assert_eq!(journal.entry(OsStr::new("a")).unwrap().number, 2);
+        journal.add(OsStr::new("d"), entry(1, State::Done, 1));
+        journal.write().unwrap();
+        drop(journal);
+        assert!(is_done(&open().unwrap().0, "d", false));
+
+        // Another folder's journal, and files that are none.
+        let other = tempfile::tempdir().unwrap();
+        let error = Journal::open(&path, other.path(), |_, _| false).unwrap_err();
+        assert!(error.contains("it is that of the folder") && error.contains("--journal"), "{error}");
+        std::fs::write(&path, format!("{}{{}}\n", text.split_inclusive('\n').next().unwrap())).unwrap();
+        assert!(open().unwrap_err().contains("line 2 is no entry"));
+        std::fs::write(&path, "a".repeat(MAX_LINE as usize)).unwrap();
+        assert!(open().unwrap_err().contains("line 1 is too long"));
+    }
+
+    #[test]
+    fn a_long_journal_is_shortened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = Journal::open(&path, folder.path(), |_, _| false).unwrap();
+        for number in 0..MAX_SUPERSEDED as u64 + 10 {
+            journal.add(OsStr::new("current.png"), entry(number, State::Done, number));
+        }
+        journal.write().unwrap();
+        drop(journal);
+        for _ in 0..2 {
+            let (mut journal, _) = Journal::open(&path, folder.path(), |_, _| false).unwrap();
+            assert_eq!(journal.entry(OsStr::new("current.png")).unwrap().number, MAX_SUPERSEDED as u64 + 9);
+            assert!(std::fs::read_to_string(&path).unwrap().lines().count() < 5);
+            journal.add(OsStr::new("other.png"), entry(1, State::Done, 1));
+            journal.write().unwrap();
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `dualad watch` that ends and starts again.
+
+#![cfg(unix)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use dualad::Detector;
+use dualad::data::{Dataset, Split};
+
+mod support {
+    pub(crate) mod config;
+    pub(crate) mod parts;
+    pub(crate) mod program;
+    pub(crate) mod recipe;
+    pub(crate) mod wait;
+}
+
+use support::parts::write_parts;
+use support::program::program;
+use support::recipe::recipe;
+use support::wait::wait_for;
+
+struct Place {
+    folder: tempfile::TempDir,
+    images: Vec<PathBuf>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        write_parts(&data, 8);
+        Detector::fit(&data).recipe(recipe()).run().unwrap().detector.save(folder.path().join("model")).unwrap();
+        let dataset = Dataset::open(&data).unwrap();
+        let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
+        fs::create_dir(folder.path().join("incoming")).unwrap();
+        Self { folder, images }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn put(&self, image: usize, name: &str) {
+        fs::copy(&self.images[image], self.path("incoming").join(name)).unwrap();
+    }
+
+    fn start(&self, options: &[&str]) -> Watch {
+        let mut command = program("watch");
+        command.arg("--model").arg(self.path("model")).args(["--interval-ms", "20"]).args(options);
+        command.arg(self.path("incoming")).stdout(Stdio::null()).stderr(Stdio::null());
+        Watch(command.spawn().unwrap())
+    }
+
+    fn start_with_records(&self, options: &[&str]) -> Watch {
+        let out = self.path("out").display().to_string();
+        self.start(&[options, &["--out", &out]].concat())
+    }
+
+    fn wait_for(&self, name: &str) {
+        let path = self.path("out").join(name);
+        wait_for(name, || path.exists());
+    }
+
+    /// Returns the names of the records, sorted.
+    fn records(&self) -> Vec<String> {
+        let names = fs::read_dir(self.path("out")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
+        names.sort();
+        names
+    }
+}
+
+struct Watch(Child);
+
+impl Watch {
+    fn end(mut self, signal: &str) {
+        // What was found is answered within this time.
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap().success());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_arrives_while_it_is_down_is_inspected_once_and_nothing_twice() {
+    let place = Place::new();
+    place.put(0, "old.png");
+    let watch = place.start_with_records(&[]);
+    // After the first listing, which the journal shows.
+    let journal = || fs::read_dir(place.path("out")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let has_line = |path: PathBuf| fs::read_to_string(path).is_ok_and(|text| text.contains("old.png"));
+    wait_for("the first listing", || {
+        journal().any(|path| path.extension().is_some_and(|e| e == "jsonl") && has_line(path))
+    });
+    place.put(1, "a.png");
+    place.wait_for("a.png.json");
+    watch.end("-TERM");
+    let first = fs::read(place.path("out/a.png.json")).unwrap();
+    place.put(2, "down.png");
+    for signal in ["-TERM", "-KILL", "-KILL"] {
+        let watch = place.start_with_records(&[]);
+        place.wait_for("down.png.json");
+        watch.end(signal);
+        assert_eq!(place.records(), ["a.png.json", "down.png.json"]);
+    }
+    // Another file of the same name, while it is down.
+    place.put(3, "a.png");
+    let watch = place.start_with_records(&[]);
+    place.wait_for("a.png.2.json");
+    assert!(place.path("out/a.png.png").exists() && place.path("out/a.png.2.png").exists());
+    // And while it runs.
+    place.put(0, "a.png");
+    place.wait_for("a.png.3.json");
+    watch.end("-TERM");
+    assert_eq!(fs::read(place.path("out/a.png.json")).unwrap(), first);
+    // Those that were there at the first start are inspected on request, and no others again.
+    let watch = place.start_with_records(&["--existing"]);
+    place.wait_for("old.png.json");
+    watch.end("-TERM");
+    let all = ["a.png.2.json", "a.png.3.json", "a.png.json", "down.png.json", "old.png.json"];
+    assert_eq!(place.records(), all);
+}
+
+#[test]
+fn a_journal_is_used_by_one_program_and_without_one_nothing_is_kept() {
+    let place = Place::new();
+    let file = place.path("journal").display().to_string();
+    let watch = place.start(&["--journal", &file]);
+    wait_for("the journal", || Path::new(&file).exists());
+    let mut second = program("watch");
+    second.arg("--model").arg(place.path("model")).args(["--journal", &file]).arg(place.path("incoming"));
+    let output = second.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("another program uses it"));
+    watch.end("-TERM");
+    fs::write(&file, "no journal\n").unwrap();
+    let mut damaged = program("watch");
+    damaged.arg("--model").arg(place.path("model")).args(["--journal", &file]).arg(place.path("incoming"));
+    let output = damaged.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && error.contains("line 1 is no entry"), "{error}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "no journal\n");
+}
