@@ -67,7 +67,7 @@ pub use elementwise::{
 pub use gemm::{Epilogue, Packed, Residual, Rows, product};
 pub use maps::{Pool, apply_gate, from_planes, max_pool, mean_of_cells, mean_pool_into, to_planes};
 pub use memory::{Buffer, Workspace, WorkspacePool};
-pub use neighbors::{NearestNeighbors, k_center, nearest_plain};
+pub use neighbors::{NearestNeighbors, k_center, k_center_while, nearest_plain};
 pub use norm::{MIN_NORM, add_norm, add_norm_backward, hard_shrink, norm, norm_statistics, softmax};
 pub use parallel::in_pool;
 pub use principal::{principal_components, principal_start};

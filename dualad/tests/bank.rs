@@ -8,7 +8,7 @@ use dualad::candle_core::Device;
 use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::{Request, Tiling};
-use dualad::fit::Fit;
+use dualad::fit::{Fit, FitProgress};
 use dualad::recipe::Recipe;
 use dualad::{Detector, Error, Model, TestSet};
 
@@ -144,6 +144,36 @@ fn a_bank_alone_needs_no_training() {
     // Without a bank, something must be trained.
     let error = Detector::fit(data).recipe(support::recipe()).epochs(0).run().unwrap_err();
     assert!(matches!(error, Error::Config { field: "epochs", .. }), "{error}");
+}
+
+#[test]
+fn one_training_image_gives_scores_in_proportion() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        Options { size: 64, train: 1, test_good: 4, test_per_defect: 1, categories: vec![Category::Gear], seed: 3 };
+    synthetic::write(folder.path(), &options, |_, _| ()).unwrap();
+    let detector = fit(folder.path()).epochs(0).run().unwrap().detector;
+    for sample in Dataset::open(folder.path()).unwrap().samples(Split::Test) {
+        let score = detector.inspect(&sample.path).unwrap().image_score;
+        assert!((0.5..50.0).contains(&score), "{}: {score}", sample.path.display());
+    }
+}
+
+#[test]
+fn a_cancelled_bank_ends_the_run() {
+    let Fixture { data, .. } = fixture();
+    let cancel = Cancel::default();
+    let stop = cancel.clone();
+    // The last steps of the bank's progress are the selections.
+    let progress = move |progress| {
+        if let FitProgress::Bank(progress) = progress
+            && progress.done + 2 == progress.total
+        {
+            stop.cancel();
+        }
+    };
+    let error = fit(data).epochs(0).cancel(&cancel).progress(progress).run().unwrap_err();
+    assert!(matches!(error, Error::Cancelled), "{error}");
 }
 
 #[test]

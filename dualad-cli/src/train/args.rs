@@ -14,9 +14,6 @@ use crate::features::FeatureArgs;
 use crate::model::weights_of;
 use crate::progress::ProgressArgs;
 
-/// The default number of epochs on the generated dataset, which is easy to learn: a first run ends in minutes.
-const GENERATED_EPOCHS: u64 = 12;
-
 /// The default share of images that are kept back for the thresholds.
 const HELD_OUT: f64 = 0.2;
 
@@ -24,9 +21,9 @@ const HELD_OUT: f64 = 0.2;
 pub(crate) enum Preset {
     /// The paper's recipe: 1200 epochs
     Paper,
-    /// A useful model in minutes on a CPU
+    /// A useful model in minutes on a CPU: a small network, and a bank of normal features beside it
     Fast,
-    /// The best detections: larger images, and a bank of normal features beside the network
+    /// The best detections: as fast, with larger images
     Accurate,
 }
 
@@ -87,8 +84,7 @@ pub struct TrainArgs {
     /// Recipe, which other flags can change [default: paper; without --data: fast]
     #[arg(long, value_enum)]
     pub(crate) preset: Option<Preset>,
-    /// Number of epochs [default: the preset's; paper: 1200, fast: 30, and 12 on the generated dataset; accurate: 12]. 0 with a bank:
-    /// the bank alone scores
+    /// Number of epochs [default: the preset's; paper: 1200, fast and accurate: 12]. 0 with a bank: the bank alone scores
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
     pub(crate) epochs: Option<u64>,
     /// Number of images a training step [default: the preset's; paper: 16]
@@ -176,9 +172,6 @@ impl TrainArgs {
         };
         let preset = self.preset();
         let mut recipe = dualad::recipe::Preset::from(preset).recipe(variant, backbone);
-        if self.data.is_none() && preset == Preset::Fast {
-            recipe.train.epochs = GENERATED_EPOCHS;
-        }
         if let Some(path) = &self.config {
             // Reading a device may never end.
             if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {

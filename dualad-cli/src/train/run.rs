@@ -287,10 +287,11 @@ fn include(weights: Option<&Weights>, folder: &RunFolder) -> Result<()> {
 
 /// Saves the model before it is measured, and removes the results of an earlier model, which would be taken for this one's.
 fn save(detector: &Detector, folder: &RunFolder) -> Result<()> {
-    folder.remove_results()?;
     let files = ModelFiles::of(folder.path());
     let before = std::fs::read(&files.previous_calibration).ok();
     save_card(detector, folder, "")?;
+    // Afterwards: if the model cannot be saved, the earlier one keeps its results.
+    folder.remove_results()?;
     let after = std::fs::read(&files.previous_calibration).ok();
     if after.is_some() && after != before {
         let kept = files.previous_calibration.display();

@@ -37,6 +37,22 @@ const FIRST: usize = 4;
 /// # Panics
 /// If `dims` is 0 or does not divide the length of `tokens`, or if there is no token `first` and `count` is not 0.
 pub fn k_center(isa: Isa, tokens: &[f32], dims: usize, count: usize, first: usize) -> (Vec<u32>, Vec<f32>) {
+    k_center_while(isa, tokens, dims, count, first, || true)
+}
+
+/// Selects tokens as [`k_center`] does, while `goes_on` returns true. It is asked before each token: a selection of many tokens can
+/// take minutes.
+///
+/// # Panics
+/// As [`k_center`].
+pub fn k_center_while(
+    isa: Isa,
+    tokens: &[f32],
+    dims: usize,
+    count: usize,
+    first: usize,
+    goes_on: impl Fn() -> bool,
+) -> (Vec<u32>, Vec<f32>) {
     assert!(dims > 0 && tokens.len().is_multiple_of(dims), "the tokens of a selection");
     let available = tokens.len() / dims;
     let (mut selected, mut radii) = (Vec::new(), Vec::new());
@@ -46,7 +62,7 @@ pub fn k_center(isa: Isa, tokens: &[f32], dims: usize, count: usize, first: usiz
     assert!(first < available && u32::try_from(available).is_ok(), "the first token of a selection");
     let mut cover = Cover::new(isa, tokens, dims);
     let mut next = first;
-    while selected.len() < count {
+    while selected.len() < count && goes_on() {
         selected.push(next as u32);
         cover.centers.extend_from_slice(&tokens[next * dims..][..dims]);
         let (farthest, squared) = cover.farthest();

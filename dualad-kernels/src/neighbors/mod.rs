@@ -13,5 +13,5 @@ mod search;
 mod tests;
 
 pub use bank::NearestNeighbors;
-pub use k_center::k_center;
+pub use k_center::{k_center, k_center_while};
 pub use plain::nearest_plain;

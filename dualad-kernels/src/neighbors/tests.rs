@@ -213,6 +213,10 @@ fn selections_equal_the_definition() {
 #[test]
 fn selections_stop_at_duplicates_and_pass_over_odd_tokens() {
     for isa in Isa::available() {
+        let asked = std::cell::Cell::new(0);
+        let goes_on = || asked.replace(asked.get() + 1) < 2;
+        let (selected, radii) = crate::k_center_while(isa, &[0.0, 1.0, 4.0, 9.0], 1, 4, 0, goes_on);
+        assert_eq!((selected, radii), (vec![0, 3], vec![9.0, 4.0]));
         assert_eq!(k_center(isa, &[], 3, 0, 0), (vec![], vec![]));
         assert_eq!(k_center(isa, &[2.0; 300], 3, 10, 7), (vec![7], vec![0.0]));
         let mut tokens = [1.0f32; 200];

@@ -1,6 +1,7 @@
 //! The choice of a bank's tokens from the stage maps of normal images.
 
 use candle_core::Tensor;
+use dualad_data::Cancel;
 use dualad_kernels::{Isa, principal_components, principal_start};
 
 use crate::Random;
@@ -12,7 +13,7 @@ use crate::bank::maps::Maps;
 use crate::bank::projection::{Projection, StageMap, finest, raw_tokens};
 use crate::bank::select::{nearest_allowed, select};
 use crate::bank::{Bank, Distances, Normal};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The number of raw tokens of an image that the principal components are computed from.
 const RAW_TOKENS: usize = 128;
@@ -123,15 +124,19 @@ impl Builder {
     }
 
     /// Selects the tokens of the category at hand, which ends. `first_image` is the number of its first image.
-    pub(crate) fn end_category(&mut self, first_image: usize) {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub(crate) fn end_category(&mut self, first_image: usize, cancel: &Cancel) -> Result<()> {
         let (category, config) = (self.category, &self.config);
-        let measured: Vec<Vec<(u32, Vec<f32>)>> =
-            self.levels.iter_mut().map(|level| level.end_category(category, config)).collect();
+        let levels = self.levels.iter_mut().map(|level| level.end_category(category, config, cancel));
+        let measured: Vec<Vec<(u32, Vec<f32>)>> = levels.collect::<Result<_>>()?;
         for index in 0..measured.first().map_or(0, Vec::len) {
             let image = first_image + measured[0][index].0 as usize;
             let levels = measured.iter().map(|level| level[index].1.clone()).collect();
             self.measured.push(Measured { image, distances: Distances { levels, category } });
         }
+        Ok(())
     }
 
     /// Returns the bank, and the distances by which its normalization is measured. Until then all constants are 1. `alone`: no
@@ -219,29 +224,33 @@ impl LevelBuilder {
     }
 
     /// Selects tokens of the category. Returns each measured image with the distances of its tokens to those of other images.
-    fn end_category(&mut self, category: usize, config: &BankConfig) -> Vec<(u32, Vec<f32>)> {
+    fn end_category(&mut self, category: usize, config: &BankConfig, cancel: &Cancel) -> Result<Vec<(u32, Vec<f32>)>> {
         let Candidates { tokens, positions, owners } = std::mem::take(&mut self.candidates);
         let measured = std::mem::take(&mut self.measured);
         let dims = self.projection.as_ref().map_or(1, Projection::dims).max(1);
-        let selected = select(&tokens, dims, config.tokens);
+        let selected = select(&tokens, dims, config.tokens, cancel);
         let rows = |values: &[f32], width: usize| -> Vec<f32> {
             selected.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
         };
         let (tokens, positions) = (rows(&tokens, dims), rows(&positions, 2));
         let owners: Vec<u32> = selected.iter().map(|&token| owners[token]).collect();
+        let check = || if cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) };
+        check()?;
         let gaps = gaps(&tokens, dims);
+        check()?;
         let weights = weights(&gaps);
         let mut chosen = Chosen { tokens, positions, weights, position_scale: 0.0 };
         if self.scale == Scale::Local {
             chosen.position_scale = position_scale(&measured, &chosen, &owners, &gaps, config.position);
         }
         let distances = |(image, queries): &(u32, Queries)| {
-            (*image, chosen.distances(*image, queries, &owners, chosen.position_scale))
+            check()?;
+            Ok((*image, chosen.distances(*image, queries, &owners, chosen.position_scale)))
         };
-        let distances = measured.iter().map(distances).collect();
+        let distances = measured.iter().map(distances).collect::<Result<_>>()?;
         self.groups.resize(self.groups.len().max(category + 1), Chosen::default());
         self.groups[category] = chosen;
-        distances
+        Ok(distances)
     }
 
     fn finish(self, categories: usize) -> Level {
@@ -366,7 +375,7 @@ mod tests {
         builder.sample(&maps).unwrap();
         builder.begin_category(0);
         builder.add(&maps, 2).unwrap();
-        builder.end_category(5);
+        builder.end_category(5, &Cancel::default()).unwrap();
         let (bank, measured) = builder.finish(1, false);
         assert_eq!(bank.tokens(), 4);
         // The gaps between tokens: 0 and 1 are 1 apart, 10 and 13 are 3 apart.
@@ -399,7 +408,7 @@ mod tests {
             builder.sample(&maps).unwrap();
             builder.begin_category(0);
             builder.add(&maps, 12).unwrap();
-            builder.end_category(0);
+            builder.end_category(0, &Cancel::default()).unwrap();
             builder.finish(1, true).0.levels[0].groups[0].position_scale
         };
         assert!(scale(true) > 0.0);
@@ -414,7 +423,7 @@ mod tests {
             builder.sample(&maps).unwrap();
             builder.begin_category(0);
             builder.add(&maps, images).unwrap();
-            builder.end_category(0);
+            builder.end_category(0, &Cancel::default()).unwrap();
             let (bank, measured) = builder.finish(1, true);
             assert!(bank.tokens() > 0 && measured.len() == images);
             let distances = bank.distances(&maps).unwrap();
@@ -426,9 +435,9 @@ mod tests {
     fn maps_of_other_stages_are_refused() {
         let mut builder = Builder::new(BankConfig::default(), &[1], &Random::new(0));
         let other = Tensor::zeros((1, 2, 1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
-        assert!(matches!(builder.sample(std::slice::from_ref(&other)), Err(crate::Error::InvalidArgument { .. })));
-        assert!(matches!(builder.add(&[other.clone(), other], 1), Err(crate::Error::InvalidArgument { .. })));
+        assert!(matches!(builder.sample(std::slice::from_ref(&other)), Err(Error::InvalidArgument { .. })));
+        assert!(matches!(builder.add(&[other.clone(), other], 1), Err(Error::InvalidArgument { .. })));
         let infinite = maps(vec![f32::INFINITY; 2], 1);
-        assert!(matches!(builder.sample(&infinite), Err(crate::Error::NotFinite { .. })));
+        assert!(matches!(builder.sample(&infinite), Err(Error::NotFinite { .. })));
     }
 }

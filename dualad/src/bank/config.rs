@@ -97,7 +97,7 @@ impl BankConfig {
         for (field, share) in shares {
             if !(0.0..=1.0).contains(&share) {
                 let reason = "must be from 0 to 1".into();
-                return Err(Error::Config { field, value: share.to_string(), reason });
+                return Err(Error::Config { field, value: format!("{share:?}"), reason });
             }
         }
         Ok(())

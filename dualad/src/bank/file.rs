@@ -6,6 +6,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use dualad_backbones::weights::SafetensorsReader;
 
+use crate::bank::config::BankConfig;
 use crate::bank::group::Group;
 use crate::bank::level::{Level, Scale};
 use crate::bank::projection::Projection;
@@ -16,9 +17,13 @@ use crate::model::ModelBank;
 const PREFIX: &str = "bank.";
 const NORMAL: &str = "bank.normal";
 
-/// Returns whether a tensor of a model's file belongs to the bank.
-pub(crate) fn is_bank_key(key: &str) -> bool {
-    key.starts_with(PREFIX)
+/// The tensors of a scale.
+const TENSORS: [&str; 7] = ["mean", "components", "tokens", "positions", "position_scales", "categories", "weights"];
+
+/// Returns whether a tensor of a model's file belongs to a bank of this configuration.
+pub(crate) fn is_bank_key(config: &BankConfig, name: &str) -> bool {
+    let of_scale = |&scale: &Scale| TENSORS.iter().any(|tensor| key(scale, tensor) == name);
+    name == NORMAL || Scale::of(config).iter().any(of_scale)
 }
 
 /// The shapes of a bank's tensors, by the model's configuration.
@@ -85,6 +90,12 @@ impl Bank {
             }
             Err(Error::model(model, format!("a value of its tensor {key} is not positive")))
         };
+        let within = |key: &str, values: &[f32], most: f32| {
+            if values.iter().all(|value| (0.0..=most).contains(value)) {
+                return Ok(());
+            }
+            Err(Error::model(model, format!("a value of its tensor {key} is not from 0 to {most:e}")))
+        };
         let level = |(&scale, &count): (&Scale, &usize)| {
             let stages = scale.stages_of(stage_channels);
             let channels: usize = stages.iter().sum();
@@ -104,7 +115,9 @@ impl Bank {
             let weights = reader.read(&key(scale, "weights"), &[count])?;
             positive(&key(scale, "weights"), &weights)?;
             let positions = reader.read(&key(scale, "positions"), &[count, 2])?;
+            within(&key(scale, "positions"), &positions, 1.0)?;
             let position_scales = reader.read(&key(scale, "position_scales"), &[categories])?;
+            within(&key(scale, "position_scales"), &position_scales, f32::MAX.sqrt())?;
             let group = |(category, &position_scale): (usize, &f32)| {
                 let of = |token: &usize| owners[*token] as usize == category;
                 let own: Vec<usize> = (0..count).filter(of).collect();
@@ -123,5 +136,20 @@ impl Bank {
             |scores: &[f32]| Normal { sum: scores[0], reconstruction: scores[1], levels: scores[2..].to_vec() };
         let normal = normal.chunks_exact(2 + scales.len()).map(scores).collect();
         Ok(Self { config: config.clone(), levels, stage_channels: stage_channels.into(), normal, alone: *alone })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tensors_that_a_bank_has_are_its_own() {
+        let config = BankConfig::default();
+        assert!(is_bank_key(&config, "bank.normal") && is_bank_key(&config, "bank.local.position_scales"));
+        for other in ["bank.extra", "bank.context.tokens", "bank.local.token", "normal"] {
+            assert!(!is_bank_key(&config, other), "{other}");
+        }
+        assert!(is_bank_key(&config.with_context(0.1), "bank.context.tokens"));
     }
 }

@@ -132,6 +132,15 @@ impl Bank {
         Arc::ptr_eq(&self.levels, &other.levels)
     }
 
+    /// Returns the mean weighted distance, at a scale, of tokens of a category that lie one gap from those of the bank: 0 if it has none.
+    #[cfg(feature = "train")]
+    pub(crate) fn gap(&self, level: usize, category: usize) -> f32 {
+        let weights = self.levels.get(level).and_then(|level| level.groups.get(category)).map(|group| &group.weights);
+        let weights = weights.map_or(&[][..], Vec::as_slice);
+        // A weight is the inverse square root of the gap.
+        weights.iter().map(|weight| 1.0 / weight).sum::<f32>() / weights.len().max(1) as f32
+    }
+
     /// The normalization of each category.
     #[cfg(feature = "train")]
     pub(crate) fn normals(&self) -> &[Normal] {

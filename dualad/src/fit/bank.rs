@@ -17,6 +17,9 @@ use crate::{Random, Reconstructor};
 
 /// The number of images of a category for the principal components.
 const SAMPLED_IMAGES: usize = 16;
+/// The least mean score of normal images, relative to that of an image whose tokens lie one gap from those of the bank. Where there
+/// are several different images, the mean is larger.
+const LEAST_SCORE: f32 = 0.9;
 /// The number of inputs that the extractor computes at a time.
 const BATCH: usize = 8;
 
@@ -57,7 +60,7 @@ pub(super) fn build(
     };
     let sampled = |group: &&[Image]| group.len().div_ceil(group.len().div_ceil(SAMPLED_IMAGES).max(1));
     let samples: usize = if builder.is_projected() { 0 } else { groups.iter().map(sampled).sum() };
-    let (total, mut done) = (samples + images.train.len(), 0);
+    let (total, mut done) = (samples + images.train.len() + groups.len(), 0);
     if samples > 0 {
         for group in &groups {
             let step = group.len().div_ceil(SAMPLED_IMAGES).max(1);
@@ -86,7 +89,9 @@ pub(super) fn build(
             done += images.len();
             (fit.progress)(FitProgress::Bank(Progress { done, total }));
         }
-        builder.end_category(first);
+        builder.end_category(first, &fit.cancel)?;
+        done += 1;
+        (fit.progress)(FitProgress::Bank(Progress { done, total }));
         first += count;
     }
     let known = |category: &String| old.is_some_and(|(_, old)| old.contains(category));
@@ -139,12 +144,17 @@ impl FittedBank {
         let distances = distances.map(|measured| measured.iter().map(|measured| &measured.distances).collect());
         let batches: Vec<Batch<'_>> = errors.into_iter().zip(distances).collect();
         let terms = self.statistics(&batches, |errors, distances| scorer.terms(errors, distances))?;
-        let normal = terms.iter().zip(self.bank.normals()).zip(&self.known).map(|((terms, before), known)| {
+        let categories = terms.iter().zip(self.bank.normals()).zip(&self.known).enumerate();
+        let normal = categories.map(|(category, ((terms, before), known))| {
             // A category without measured images has no terms: it stays as it is.
             let mean = |index: usize, before: f32| terms.get(index).map_or(before, |term| term.mean_or(before));
             let reconstruction = mean(0, before.reconstruction);
             let levels = before.levels.iter().enumerate();
-            let levels = levels.map(|(index, &before)| if *known { before } else { mean(1 + index, before) });
+            let levels = levels.map(|(index, &before)| match known {
+                true => before,
+                // Without other images, normal distances are not known: 0 would make any image an anomaly.
+                false => mean(1 + index, before).max(LEAST_SCORE * self.bank.gap(index, category)),
+            });
             Normal { reconstruction, levels: levels.collect(), sum: 1.0 }
         });
         let bank = self.bank.with_normal(normal.collect());

@@ -25,6 +25,11 @@ pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Cali
         ),
         None => format!("{train_images} normal images"),
     };
+    let width = network.narrow_width;
+    let network_row = match &config.bank {
+        Some(bank) if bank.alone => "not trained: the bank alone scores".to_owned(),
+        _ => format!("{variant}, narrow width {width}"),
+    };
     let bank = match &config.bank {
         Some(bank) => format!("| bank | {} normal tokens |\n", bank.tokens.iter().sum::<usize>()),
         None => String::new(),
@@ -45,14 +50,13 @@ pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Cali
          A DualAD model (S. He et al., Electronics 2025, 14(3), 594), trained by dualad {}. It scores how far an image, and each of \
          its pixels, departs from the normal images it was trained on; it has seen no defects, and its scores are no \
          probabilities. What it was not trained on, be it another product, camera or light, looks anomalous to it.\n\n\
-         | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {variant}, narrow width {} |\n\
+         | | |\n|---|---|\n| backbone | `{backbone}`, {origin}{digest} |\n| network | {network_row} |\n\
          {}| input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
          ## Results\n\n{}\n\n{thresholds}## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
          network and the bank, if there is one, `calibration.json`, where there is one, the thresholds, and \
          `training-images.json`, where there is one, digests of the images it was trained on.{}\n",
         categories.join(", "),
         config.dualad,
-        network.narrow_width,
         bank,
         input.height,
         input.width,

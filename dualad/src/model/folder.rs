@@ -313,7 +313,8 @@ impl Model {
         let categories = config.categories.len();
         let file = config.bank.as_ref().map(|bank| BankFile { bank, stage_channels: stages, categories });
         let bank = file.map(|file| Bank::read(name, &reader, file)).transpose()?;
-        let keys = reader.keys().filter(|key| bank.is_none() || !is_bank_key(key)).map(str::to_owned).collect();
+        let is_banks = |key: &str| bank.as_ref().is_some_and(|bank| is_bank_key(bank.config(), key));
+        let keys = reader.keys().filter(|key| !is_banks(key)).map(str::to_owned).collect();
         let network = DualAd::from_reader(config.network.clone(), &source_name, &reader, keys, device)?;
         Ok(Self { config, network, bank, trained_on: None })
     }
