@@ -350,6 +350,28 @@ fn labelme_is_read_beside_the_images() {
 }
 
 #[test]
+fn images_that_nothing_describes_are_left_out_and_named() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png", "vis/a.png", "images/c.png"]);
+    tree.write("b.json", labelme(r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let mut all = [paths(&tree, &dataset, Split::Train), paths(&tree, &dataset, Split::Test)].concat();
+    all.sort();
+    assert_eq!((dataset.layout, all), (Layout::LabelMe, ["a.png", "b.png", "images/c.png"].map(String::from).to_vec()));
+    let left_out = |dataset: &Dataset| {
+        let findings = dataset.findings.iter().filter(|finding| finding.kind == FindingKind::LeftOut);
+        findings.map(|finding| finding.to_string()).collect::<Vec<_>>()
+    };
+    assert!(left_out(&dataset).len() == 1 && left_out(&dataset)[0].contains("vis: 1 image in it is left out"));
+    let file = tree.write("t.csv", "path,label,mask\na.png,good,\nimages/c.png,good,vis/a.png\n");
+    let found = left_out(&Dataset::open(&file).unwrap());
+    assert!(
+        found.len() == 1 && found[0].contains("1 image in it is left out") && found[0].contains("t.csv"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn products_and_splits_may_be_folders() {
     let tree = Tree::new();
     pictures(&tree, &["nut/train/a.png", "nut/test/a.png", "nut/test/b.png", "bolt/a.png", "bolt/b.png"]);

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::coco::{by_path, label};
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json};
+use super::left_out::LeftOut;
 use super::listing::{display_name, list};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -34,6 +35,9 @@ struct Drawn {
     shape_type: Option<String>,
 }
 
+/// The name of a folder of images.
+const IMAGES: &str = "images";
+
 /// Returns whether images of a dataset have annotations beside them: in the folder, in its `images`, or in folders of splits.
 pub(super) fn is_here(root: &Path) -> Result<bool> {
     if has_annotated(root)? {
@@ -41,7 +45,7 @@ pub(super) fn is_here(root: &Path) -> Result<bool> {
     }
     for folder in list(root)?.folders {
         let name = folder.name.to_string_lossy();
-        if (name.eq_ignore_ascii_case("images") || split(&name).is_some()) && has_annotated(&folder.path)? {
+        if (name.eq_ignore_ascii_case(IMAGES) || split(&name).is_some()) && has_annotated(&folder.path)? {
             return Ok(true);
         }
     }
@@ -73,22 +77,29 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
 
 fn category(root: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(root);
-    let (mut samples, mut without, mut folders) = (Vec::new(), 0, BTreeSet::new());
+    let (mut samples, mut without) = (Vec::new(), 0);
     let images = images_below(root)?;
     let stems: BTreeSet<_> = images.iter().map(|path| path.with_extension("")).collect();
-    for path in images {
+    let all: BTreeSet<&Path> = images.iter().filter_map(|path| path.parent()).collect();
+    let (folders, others): (BTreeSet<&Path>, BTreeSet<&Path>) =
+        all.into_iter().partition(|folder| is_read(root, folder));
+    for folder in others {
+        let count = images.iter().filter(|path| path.parent() == Some(folder)).count();
+        let advice = "it has no annotations, and is no folder images, train, valid or test";
+        LeftOut { top: root, category: &name, findings }.loose(folder, count, advice);
+    }
+    for path in images.iter().filter(|path| path.parent().is_some_and(|folder| folders.contains(folder))) {
         let file = path.with_extension("json");
-        let mut sample = Sample::new(&path, &name, Split::Train, Label::Normal);
+        let mut sample = Sample::new(path, &name, Split::Train, Label::Normal);
         if file.is_file() {
             annotate(&mut sample, &file)?;
         } else {
             without += 1;
         }
-        folders.extend(path.parent().map(Path::to_path_buf));
-        samples.push((by_path(root, &path), sample));
+        samples.push((by_path(root, path), sample));
     }
     for folder in folders {
-        for file in files_with(&folder, &["json"])?.iter().filter(|file| !stems.contains(&file.with_extension(""))) {
+        for file in files_with(folder, &["json"])?.iter().filter(|file| !stems.contains(&file.with_extension(""))) {
             if json::<File>(file).is_ok() {
                 let what = "there is no image of this name beside it, so its annotations are not used".to_string();
                 findings.push(Finding::new(FindingKind::UnpairedMask, &name, file, what));
@@ -100,6 +111,15 @@ fn category(root: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
         findings.push(Finding::new(FindingKind::Choice, &name, root, what));
     }
     Ok(divide(&name, root, samples, findings))
+}
+
+/// Returns whether the images of a folder without annotations count as normal: not those of other folders, such as pictures of
+/// masks. A folder with annotations is read, whatever its name.
+fn is_read(root: &Path, folder: &Path) -> bool {
+    let names = folder.strip_prefix(root).into_iter().flat_map(|inner| inner.components());
+    let mut names = names.map(|part| part.as_os_str().to_string_lossy());
+    names.all(|name| name.eq_ignore_ascii_case(IMAGES) || split(&name).is_some())
+        || files_with(folder, &["json"]).is_ok_and(|files| !files.is_empty())
 }
 
 /// Sets the label and the drawing of an image from its annotations.

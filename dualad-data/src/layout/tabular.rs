@@ -1,6 +1,6 @@
 //! A table of images: CSV or JSON lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::divide::{divide, is_normal, split};
 use super::files::{bytes, files_with, has_extension, json_error, parent};
-use super::listing::display_name;
+use super::left_out::LeftOut;
+use super::listing::{display_name, list};
 use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -95,6 +96,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
     let (mut lines, unnamed) = (BTreeMap::<PathBuf, u64>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
+    let mut named = BTreeSet::new();
     for Row { line, values } in rows {
         let path_of = |column: usize, value: &str| {
             // Tools write the whole path of a file, too.
@@ -126,12 +128,30 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             continue;
         }
         sample.mask_rule = MaskRule::NonZero;
-        if sample.label.is_anomalous() && !values[MASK].is_empty() {
-            sample.masks.push(path_of(MASK, &values[MASK])?);
+        if !values[MASK].is_empty() {
+            let mask = path_of(MASK, &values[MASK])?;
+            named.insert(mask.clone());
+            if sample.label.is_anomalous() {
+                sample.masks.push(mask);
+            }
         }
+        named.insert(sample.path.clone());
         categories.entry(category).or_default().push((use_of, sample));
     }
+    not_named(&table, &named, findings);
     Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
+}
+
+/// Reports images that lie beside those of a table and are not in it.
+fn not_named(table: &Path, named: &BTreeSet<PathBuf>, findings: &mut Vec<Finding>) {
+    let folders: BTreeSet<&Path> = named.iter().filter_map(|path| path.parent()).collect();
+    for folder in folders {
+        // A folder that cannot be listed has images that cannot be read, which the check reports.
+        let images = list(folder).map_or(Vec::new(), |listing| listing.images);
+        let count = images.iter().filter(|path| !named.contains(*path)).count();
+        let advice = format!("{} does not name them; add lines for them, or move them away", table.display());
+        LeftOut { top: folder, category: "", findings }.loose(folder, count, &advice);
+    }
 }
 
 /// Returns the only table in a folder.
