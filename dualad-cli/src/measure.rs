@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use dualad::data::image::Limits;
-use dualad::data::{Cancel, Dataset};
+use dualad::data::{Cancel, Dataset, Saturations};
 use dualad::fit::RunFolder;
-use dualad::metrics::Evaluation;
+use dualad::metrics::{Evaluation, Metric};
 use dualad::report::{Report, ReportPicture, Reported};
 use dualad::{ImageScores, Model, ModelFiles, TestSet};
 
@@ -65,6 +65,7 @@ impl<'a> Measurement<'a> {
     /// Measures a model and writes the report, the heat maps and the JSON. Returns the report.
     pub(crate) fn report(&mut self, model: &Model, training: Training, output: Output<'_>) -> Result<Report> {
         let (evaluation, scores) = self.evaluate(model)?;
+        self.note_more(&scores)?;
         let (test_set, root, config) = (self.test_set, &self.dataset.root, model.config());
         let mut report = Report::new(evaluation).with_model(config)?.with_images(test_set.samples(), &scores, root);
         report.seconds.features = training.features;
@@ -91,6 +92,29 @@ impl<'a> Measurement<'a> {
         }
         output.print(&report)?;
         Ok(report)
+    }
+}
+
+impl Measurement<'_> {
+    /// Prints the metrics that some datasets have beside those of the report: of whole objects, and of saturated defects.
+    fn note_more(&self, scores: &[ImageScores]) -> Result<()> {
+        /// The usual limit of MVTec LOCO.
+        const LIMIT: f64 = 0.05;
+        let shown = |metric: &Metric| metric.map_or("undefined".into(), |value| format!("{:.2} %", 100.0 * value));
+        if let Some(objects) = self.test_set.evaluate_objects(scores)? {
+            for (category, measured) in &objects.categories {
+                let (auroc, count) = (shown(&measured.metrics.image_auroc), measured.images);
+                note(&format!("{category}: AUROC of {count} objects by their largest image score: {auroc}"));
+            }
+            note(&format!("mean AUROC of objects: {}", shown(&objects.mean.image_auroc)));
+        }
+        let saturations = Saturations::of_dataset(self.dataset).map_err(dualad::Error::from)?;
+        for (category, pro) in self.test_set.saturated_pro(scores, &saturations, LIMIT)? {
+            let types: Vec<String> =
+                pro.by_type.iter().map(|(kind, metric)| format!("{kind} {}", shown(metric))).collect();
+            note(&format!("{category}: AU-sPRO up to {LIMIT}: {} ({})", shown(&pro.mean), types.join(", ")));
+        }
+        Ok(())
     }
 }
 

@@ -49,6 +49,7 @@ pub mod random;
 #[cfg(feature = "render")]
 pub mod render;
 mod sample;
+mod saturation;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;
 mod text;
@@ -67,3 +68,4 @@ pub use layout::Layout;
 pub use loader::{Batch, Batches, Loader, OnError};
 pub use random::{Random, Sequence, Stream};
 pub use sample::{Category, Label, Sample, Split};
+pub use saturation::{SaturatedDefect, Saturations};

@@ -217,14 +217,7 @@ impl TestSet {
     /// # Errors
     /// [`Error::InvalidArgument`] if their number is not that of the images, [`Error::Metrics`] if a score is not finite.
     pub fn evaluate(&self, scores: &[ImageScores]) -> Result<Evaluation> {
-        let (images, found) = (self.samples().len(), scores.len());
-        if images != found {
-            return Err(Error::invalid_argument(
-                "the list of scores",
-                format_args!("{found} long"),
-                format!("must hold one for each of the {images} images, in order"),
-            ));
-        }
+        self.check_count(scores)?;
         let images = self.samples().iter().zip(&self.masks).zip(scores);
         let images: Vec<ScoredImage<'_>> = images
             .map(|((sample, mask), scores)| ScoredImage {
@@ -238,6 +231,24 @@ impl TestSet {
             })
             .collect();
         Ok(metrics::evaluate(&images)?)
+    }
+
+    /// Checks that there is one score for each image.
+    pub(crate) fn check_count(&self, scores: &[ImageScores]) -> Result<()> {
+        let (images, found) = (self.samples().len(), scores.len());
+        if images == found {
+            return Ok(());
+        }
+        Err(Error::invalid_argument(
+            "the list of scores",
+            format_args!("{found} long"),
+            format!("must hold one for each of the {images} images, in order"),
+        ))
+    }
+
+    /// Returns the features of the images.
+    pub(crate) fn features(&self) -> &Features {
+        &self.features
     }
 }
 

@@ -84,8 +84,12 @@ pub mod features;
 mod file;
 #[cfg(feature = "train")]
 pub mod fit;
+#[cfg(feature = "train")]
+mod loco;
 pub mod metrics;
 mod model;
+#[cfg(feature = "train")]
+mod objects;
 mod ops;
 mod progress;
 mod pseudo_anomaly;
@@ -116,6 +120,8 @@ pub use dualad_store as store;
 pub use error::{Error, ErrorKind, Format, FormatError, Result};
 #[cfg(feature = "train")]
 pub use evaluate::{ImageScores, TestSet};
+#[cfg(feature = "train")]
+pub use loco::SaturatedPro;
 pub use model::{AspectRatio, Input, Model, ModelBank, ModelConfig, ModelFiles, Resampling};
 pub use progress::Progress;
 pub use reconstructor::Reconstructor;
