@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::common::{Result, exit, start};
-use crate::{bench, calibrate, check, evaluate, info, inspect, serve, shell, train, watch};
+use crate::{bench, calibrate, check, evaluate, info, inspect, serve, shell, submit, train, watch};
 
 /// Find anomalies in images with one model for all products, trained on normal images only
 #[derive(Debug, Parser)]
@@ -25,6 +25,7 @@ enum Command {
     Watch(watch::Args),
     Serve(serve::Args),
     Check(check::Args),
+    Submit(submit::Args),
     Info(info::Args),
     Bench(bench::Args),
     Completions(shell::CompletionsArgs),
@@ -50,6 +51,7 @@ fn run(subcommand: &Command) -> Result<()> {
         Command::Watch(args) => watch::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
+        Command::Submit(args) => submit::run(args),
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => shell::completions(args, command()),

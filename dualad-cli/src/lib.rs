@@ -23,6 +23,7 @@ mod progress;
 mod serve;
 mod shell;
 mod signals;
+mod submit;
 pub mod train;
 mod watch;
 

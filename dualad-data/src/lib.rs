@@ -50,6 +50,8 @@ pub mod random;
 pub mod render;
 mod sample;
 mod saturation;
+#[cfg(all(feature = "render", feature = "tiff"))]
+mod submission;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;
 mod text;
@@ -69,3 +71,5 @@ pub use loader::{Batch, Batches, Loader, OnError};
 pub use random::{Random, Sequence, Stream};
 pub use sample::{Category, Label, Sample, Split};
 pub use saturation::{SaturatedDefect, Saturations};
+#[cfg(all(feature = "render", feature = "tiff"))]
+pub use submission::PrivateImage;

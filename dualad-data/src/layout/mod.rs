@@ -36,6 +36,8 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::sample::Category;
+#[cfg(all(feature = "render", feature = "tiff"))]
+pub(crate) use mvtec_ad2::private_images;
 pub(crate) use products::products;
 use recognize::FolderKind;
 

@@ -57,3 +57,16 @@ fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     }
     Ok(Category { name, folder: folder.into(), samples })
 }
+
+/// Returns the images of the private test sets: the category, the test set and the path of each.
+#[cfg(all(feature = "render", feature = "tiff"))]
+pub(crate) fn private_images(root: &Path) -> Result<Vec<(String, String, PathBuf)>> {
+    let mut found = Vec::new();
+    for folder in categories(root, &list(root)?, is_category) {
+        for split in PRIVATE {
+            let images = list_if_there(&folder.join(split))?.images.into_iter();
+            found.extend(images.map(|path| (display_name(&folder), split.to_string(), path)));
+        }
+    }
+    Ok(found)
+}
