@@ -69,7 +69,6 @@ pub enum Error {
         /// The score.
         score: f32,
     },
-<<<<<<< HEAD
     /// There are more or fewer labels or masks than scores or maps.
     #[error("there are {scores} scores or maps and {labels} labels or masks; give one for each")]
     Labels {
@@ -89,7 +88,6 @@ pub enum Error {
     /// The metric is undefined.
     #[error("the metric is undefined: {0}")]
     Undefined(#[from] super::Undefined),
-=======
     /// A share is not in `(0, 1]`.
     #[error("{what} is {value}, but it must be above 0 and at most 1")]
     Share {
@@ -98,7 +96,6 @@ pub enum Error {
         /// Its value.
         value: f64,
     },
->>>>>>> f8ccb07 (Measure objects of several views, and MVTec LOCO's saturated overlap)
     /// A pixel's score is NaN or infinite.
     #[error(
         "image {image} (category {category:?}): the anomaly map is {score} at row {row}, column {column}, which cannot be ranked"

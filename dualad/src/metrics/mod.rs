@@ -21,11 +21,8 @@ mod plain;
 mod plan;
 mod ranking;
 mod regions;
-<<<<<<< HEAD
-mod single;
-=======
 mod saturated;
->>>>>>> f8ccb07 (Measure objects of several views, and MVTec LOCO's saturated overlap)
+mod single;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -35,11 +32,8 @@ use std::collections::BTreeMap;
 pub use error::Error;
 pub use evaluate::evaluate;
 pub use input::ScoredImage;
-<<<<<<< HEAD
-pub use single::{aupro, auroc, average_precision, f1_max};
-=======
 pub use saturated::{SaturatedImage, SaturatedRegion, saturated_pro};
->>>>>>> f8ccb07 (Measure objects of several views, and MVTec LOCO's saturated overlap)
+pub use single::{aupro, auroc, average_precision, f1_max};
 
 /// A metric's value as a fraction in `[0, 1]`, or the reason that it is undefined.
 pub type Metric = Result<f64, Undefined>;
