@@ -29,7 +29,7 @@
 //!
 //! | feature | content |
 //! |---|---|
-//! | `bmp`, `jpeg`, `png`, `tiff`, `webp` | reading this image format; `tiff` includes `jpeg` |
+//! | `bmp`, `gif`, `jpeg`, `png`, `pnm`, `tiff`, `webp` | reading this image format; `tiff` includes `jpeg` |
 //! | `render` | heat maps, outlines and PNG files; includes `png` |
 //! | `synthetic` | the generator of synthetic datasets; includes `render` |
 //!

@@ -242,19 +242,6 @@ fn a_file_with_truncated_strips_is_damaged() {
 }
 
 #[test]
-fn lzw_without_an_end_code_is_unsupported() {
-    // Codes of 9 bits for "clear", 3, 4 and 5, without an end code. One of the 4 pixels is missing.
-    let codes = [256u64, 3, 4, 5].iter().fold(0, |bits, code| bits << 9 | code) << 28;
-    let plain = Tiff::new(4, 1, 1, 8, 1, &codes.to_be_bytes()[..5]).bytes(true, false);
-    let mut bytes = plain.clone();
-    let compression = (0..bytes.len()).find(|&at| bytes[at..].starts_with(&[3, 1, 3, 0, 1, 0, 0, 0])).unwrap();
-    bytes[compression + 8] = 5;
-    let error = Picture::decode(&bytes, "a.tif", &Limits::default()).unwrap_err();
-    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
-    assert!(error.to_string().contains("end code") && error.to_string().contains("convert it to png"), "{error}");
-}
-
-#[test]
 fn limits_and_damage_are_errors_for_all_kinds() {
     let palette = Tiff { palette: vec![7; 12], ..Tiff::new(8, 8, 3, 2, 1, &[0x1b; 16]) };
     let bytes = palette.bytes(false, false);

@@ -63,7 +63,7 @@
 //! | `report` | yes | reports of a run |
 //! | `render` | yes | heat maps, PNG files |
 //! | `synthetic` | yes | the generator of synthetic datasets |
-//! | `bmp`, `jpeg`, `png`, `tiff`, `webp` | yes | image formats |
+//! | `bmp`, `gif`, `jpeg`, `png`, `pnm`, `tiff`, `webp` | yes | image formats |
 //! | `hub` | yes | models and weights from the Hugging Face hub; without it the crate has no network code |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | the devices and libraries of candle |
 

@@ -11,7 +11,7 @@ lint() {
         exit 1
     }
 }
-for feature in "" bmp jpeg png render synthetic tiff webp; do
+for feature in "" bmp gif jpeg png pnm render synthetic tiff webp; do
     lint dualad-data "$feature"
 done
 for feature in "" hub; do

@@ -9,15 +9,20 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageFormat, ImageReader};
 
+#[cfg(feature = "bmp")]
+use super::bmp;
+use super::format::format;
 #[cfg(feature = "jpeg")]
 use super::jpeg;
 use super::levels::{DeepLevels, Levels, MaskValues};
 use super::limits::{Limits, MEMORY};
 use super::mask_rule::MaskRule;
 use super::memory::{Purpose, buffer, peak, swaps_sides};
+#[cfg(feature = "png")]
+use super::png;
 use super::raster::{Mask, Picture};
 #[cfg(feature = "tiff")]
-use super::tiff;
+use super::{tiff, tiff_simple};
 use crate::error::{Error, Result};
 
 /// The decoding of pictures and of masks, with the bytes of their pixels.
@@ -25,7 +30,7 @@ const PICTURE: Purpose<'_> = Purpose { room: 3, measured: None };
 const MASK: Purpose<'_> = Purpose { room: 1, measured: None };
 
 impl Picture {
-    /// Reads a png, jpg, bmp, tiff or webp file. The content decides the format, not the name.
+    /// Reads a png, jpg, bmp, tiff, webp, gif or pnm file. The content decides the format, not the name.
     ///
     /// Gray and palette images become RGB, 16 bits are rounded to 8, alpha is dropped (like in OpenCV), and the EXIF
     /// orientation is applied. Of several frames or pages, the first is read.
@@ -33,11 +38,12 @@ impl Picture {
     /// # Damage
     /// Png protects pixels by checksums: any damage to them is an error. Damaged metadata is ignored.
     ///
-    /// Jpeg has no checksums. Truncated data, missing scans or restarts, and invalid codes are errors. But about three
+    /// Jpeg has no checksums. Truncated data, missing scans or restarts, and invalid codes are errors; a missing marker at
+    /// the end alone is not. But about three
     /// quarters of single wrong bytes give other valid codes, and then a picture that is wrong from there on. So do zeros in
     /// place of the remaining data.
     ///
-    /// Tiff, bmp and webp have no checksums either, apart from some compressions. A tiff whose strips or tiles extend beyond
+    /// The other formats have no checksums either, apart from some compressions. A tiff whose strips or tiles extend beyond
     /// the end of the file is an error.
     ///
     /// # Errors
@@ -66,7 +72,8 @@ impl Picture {
     }
 
     /// Returns the peak memory that [`Picture::decode`] takes for a file, in bytes, in addition to the file. It is at least that of
-    /// the picture. Nothing is decoded: the header tells. A program that decodes for others can bound the memory for all of them.
+    /// the picture. The header tells: pixels are not decoded, but LZW data of a TIFF file is unpacked, within the limits. A program that
+    /// decodes for others can bound the memory for all of them.
     ///
     /// # Errors
     /// The errors of [`Picture::decode`], as far as the header shows them.
@@ -133,7 +140,7 @@ fn header(mut file: BufReader<File>, path: &Path, limits: &Limits) -> Result<((u
     let start = file.fill_buf().map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
     match format(start, path)? {
         #[cfg(feature = "jpeg")]
-        ImageFormat::Jpeg => jpeg::size(file, path),
+        ImageFormat::Jpeg => jpeg::size(file, path, limits),
         #[cfg(feature = "tiff")]
         ImageFormat::Tiff => tiff::size(file, path),
         format => {
@@ -187,49 +194,40 @@ fn decode(bytes: &[u8], path: &Path, limits: &Limits, purpose: &Purpose<'_>) -> 
     if bytes.is_empty() {
         return Err(Error::EmptyFile { path: path.into() });
     }
-    guarded(path, || match format(bytes, path)? {
+    guarded(path, || {
+        let format = format(bytes, path)?;
         #[cfg(feature = "jpeg")]
-        ImageFormat::Jpeg => jpeg::decode(bytes, path, limits, purpose),
+        if format == ImageFormat::Jpeg {
+            return jpeg::decode(bytes, path, limits, purpose);
+        }
+        let copy = copy(bytes, format, path, limits)?;
+        let (bytes, held) = copy.as_deref().map_or((bytes, 0), |copy| (copy, copy.len() as u64));
         #[cfg(feature = "tiff")]
-        ImageFormat::Tiff => tiff::decode(bytes, path, limits, purpose)
-            .unwrap_or_else(|| decode_other(bytes, ImageFormat::Tiff, path, limits, purpose))
-            .map_err(tiff::of_lzw),
-        format => decode_other(bytes, format, path, limits, purpose),
+        if format == ImageFormat::Tiff
+            && let Some(levels) = tiff::decode(bytes, path, limits, purpose, held)
+        {
+            return levels;
+        }
+        decode_other(bytes, format, path, limits, purpose, held)
     })
 }
 
-/// Returns the format of a file by its first bytes.
-fn format(start: &[u8], path: &Path) -> Result<ImageFormat> {
-    let format = guess(start, path)?;
-    let (feature, is_enabled) = match format {
-        ImageFormat::Png => ("png", cfg!(feature = "png")),
-        ImageFormat::Jpeg => ("jpeg", cfg!(feature = "jpeg")),
-        ImageFormat::Bmp => ("bmp", cfg!(feature = "bmp")),
-        ImageFormat::Tiff => ("tiff", cfg!(feature = "tiff")),
-        _ => ("webp", cfg!(feature = "webp")),
-    };
-    if is_enabled { Ok(format) } else { Err(Error::FormatDisabled { path: path.into(), feature }) }
-}
-
-/// Guesses a format of this crate, whether it is enabled or not.
-fn guess(start: &[u8], path: &Path) -> Result<ImageFormat> {
-    // BigTIFF, which `image` does not recognize.
-    if start.starts_with(b"II\x2b\0") || start.starts_with(b"MM\0\x2b") {
-        return Ok(ImageFormat::Tiff);
+/// Returns a copy of a file, if the decoder does not read the file itself.
+#[cfg_attr(not(feature = "tiff"), allow(unused_variables))]
+fn copy(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits) -> Result<Option<Vec<u8>>> {
+    #[cfg(feature = "bmp")]
+    if format == ImageFormat::Bmp {
+        return Ok(bmp::repaired(bytes));
     }
-    match image::guess_format(start) {
-        Ok(
-            known @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Bmp | ImageFormat::Tiff | ImageFormat::WebP),
-        ) => Ok(known),
-        Ok(other) => {
-            let reason = format!("its content is {other:?}, not png, jpg, bmp, tiff or webp");
-            Err(Error::Unsupported { path: path.into(), reason })
-        }
-        Err(_) => {
-            let reason = "its content is not png, jpg, bmp, tiff or webp".into();
-            Err(Error::Decode { path: path.into(), reason })
-        }
+    #[cfg(feature = "png")]
+    if format == ImageFormat::Png {
+        return Ok(png::ended(bytes));
     }
+    #[cfg(feature = "tiff")]
+    if format == ImageFormat::Tiff {
+        return tiff_simple::simplified(bytes, path, limits);
+    }
+    Ok(None)
 }
 
 /// Returns whether these first bytes of a file are those of an image that is read.
@@ -254,11 +252,16 @@ fn other<'a>(
     path: &Path,
     limits: &Limits,
 ) -> Result<impl ImageDecoder + 'a> {
-    let mut allowed = image::Limits::default();
-    allowed.max_alloc = Some(limits.memory);
     let mut reader = ImageReader::with_format(file, format);
-    reader.limits(allowed);
+    reader.limits(allowed(limits.memory));
     reader.into_decoder().map_err(|error| image_error(path, limits, error))
+}
+
+/// Returns the limits of a decoder of the `image` crate: the bytes of its memory.
+fn allowed(memory: u64) -> image::Limits {
+    let mut allowed = image::Limits::default();
+    allowed.max_alloc = Some(memory);
+    allowed
 }
 
 /// Converts an error of the `image` crate.
@@ -274,13 +277,14 @@ fn image_error(path: &Path, limits: &Limits, error: ImageError) -> Error {
     }
 }
 
-/// Decodes a file with the `image` crate.
+/// Decodes a file with the `image` crate. `held` is the number of bytes of a copy of the file.
 fn decode_other(
     bytes: &[u8],
     format: ImageFormat,
     path: &Path,
     limits: &Limits,
     purpose: &Purpose<'_>,
+    held: u64,
 ) -> Result<Levels> {
     let room = purpose.room;
     let of_kind = |error: Error| match error {
@@ -312,13 +316,20 @@ fn decode_other(
     let stored = decoder.total_bytes();
     let own = stored.max(pixels * room);
     let working = match format {
+        // A frame that does not cover the image.
+        ImageFormat::Gif => pixels * 4,
         // The decoder unpacks into its own buffer, of four samples for CMYK.
         ImageFormat::Tiff => stored.max(pixels * if deep { 8 } else { 4 }),
         // Color and alpha planes, or a frame on a canvas.
         ImageFormat::WebP => pixels * 9,
         _ => 0,
     };
-    purpose.allow(limits, path, peak(pixels, own, working, room, orientation))?;
+    purpose.allow(limits, path, peak(pixels, own, held.saturating_add(working), room, orientation))?;
+    if format == ImageFormat::Gif {
+        // A frame may be larger than the image.
+        let within = allowed(limits.memory.saturating_sub(own));
+        decoder.set_limits(within).map_err(|error| image_error(path, limits, error))?;
+    }
     let total = usize::try_from(stored).unwrap_or(usize::MAX);
     let mut levels = buffer(path, own, total)?;
     decoder.read_image(&mut levels).map_err(|error| of_kind(image_error(path, limits, error)))?;
@@ -357,22 +368,6 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// With all features on, no format is left out: `tools/checks/features.sh` runs this test without some of them.
-    #[test]
-    fn a_format_that_is_left_out_is_named() {
-        for (feature, is_enabled, start) in [
-            ("bmp", cfg!(feature = "bmp"), &b"BM"[..]),
-            ("jpeg", cfg!(feature = "jpeg"), b"\xff\xd8\xff\xe0"),
-            ("png", cfg!(feature = "png"), b"\x89PNG\r\n\x1a\n"),
-            ("tiff", cfg!(feature = "tiff"), b"II\x2a\0"),
-            ("webp", cfg!(feature = "webp"), b"RIFF\x10\0\0\0WEBP"),
-        ] {
-            let error = Picture::decode(start, "part", &Limits::default()).unwrap_err();
-            let is_left_out = matches!(error, Error::FormatDisabled { feature: found, .. } if found == feature);
-            assert_eq!(is_left_out, !is_enabled, "{error}");
-        }
-    }
 
     #[test]
     fn lossy_webp_is_detected_by_its_chunks() {

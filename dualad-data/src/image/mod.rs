@@ -14,24 +14,39 @@
 #[doc(no_inline)]
 pub use image::{GrayImage, Rgb, RgbImage};
 
+#[cfg(feature = "bmp")]
+mod bmp;
 mod canvas;
 pub(crate) mod decode;
 mod drawing;
+mod format;
 mod frame;
 #[cfg(feature = "jpeg")]
 mod jpeg;
 #[cfg(feature = "jpeg")]
+mod jpeg_copy;
+#[cfg(feature = "jpeg")]
 mod jpeg_markers;
+#[cfg(feature = "jpeg")]
+mod jpeg_segments;
 pub(crate) mod levels;
 mod limits;
 mod mask_rule;
 mod memory;
 mod normalize;
+#[cfg(feature = "png")]
+mod png;
 mod raster;
 mod raw;
 mod resize;
 #[cfg(feature = "tiff")]
 mod tiff;
+#[cfg(feature = "tiff")]
+mod tiff_kind;
+#[cfg(feature = "tiff")]
+mod tiff_page;
+#[cfg(feature = "tiff")]
+mod tiff_simple;
 
 pub use drawing::{Drawing, Shape};
 pub use frame::Frame;

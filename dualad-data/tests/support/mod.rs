@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub(crate) mod tiff;
+
 use std::path::{Path, PathBuf};
 
 use image::{ImageBuffer, ImageFormat, Luma, Rgb};

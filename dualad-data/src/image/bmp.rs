@@ -1,0 +1,95 @@
+//! BMP files whose header points to the wrong place, and files without the padding of the last row.
+
+/// The length of the header of the file, before that of the image.
+const FILE_HEADER: usize = 14;
+/// The length of the first header of OS/2, with sizes of 16 bits and palettes of 3 bytes a color.
+const CORE_HEADER: usize = 12;
+
+/// Places of an image in its file.
+struct Places {
+    /// The end of the header of the image.
+    header: usize,
+    /// The end of the palette.
+    palette: usize,
+    /// The bytes of a color of the palette.
+    color: usize,
+    /// The position of the pixels that the header gives.
+    offset: usize,
+    /// The bytes of all rows, and the padding of the last; nothing if the rows are compressed.
+    rows: Option<(usize, usize)>,
+}
+
+impl Places {
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let short = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+        let long = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+        let offset = long(10)? as usize;
+        let size = long(FILE_HEADER)? as usize;
+        let (width, height, bits, compression, used, color) = if size == CORE_HEADER {
+            (short(18)?.into(), short(20)?.into(), short(24)?, 0, 0, 3)
+        } else {
+            let (width, height) = (long(18)?.cast_signed().unsigned_abs(), long(22)?.cast_signed().unsigned_abs());
+            (width, height, short(28)?, long(30)?, long(46)?, 4)
+        };
+        // The masks of the colors come after the oldest header, and are a part of the others.
+        let masks = if size == 40 && compression == 3 { 12 } else { 0 };
+        let header = FILE_HEADER.checked_add(size)?.checked_add(masks)?;
+        let colors = match (bits, used) {
+            (1..=8, 0) => 1 << bits,
+            (1..=8, used) => (used as usize).min(1 << bits),
+            _ => 0,
+        };
+        let palette = header.checked_add(colors * color)?;
+        let row = u64::from(width) * u64::from(bits);
+        let (used, stride) = (row.div_ceil(8), row.div_ceil(32) * 4);
+        let all = usize::try_from(stride.checked_mul(height.into())?).ok()?;
+        let rows = matches!(compression, 0 | 3).then_some((all, (stride - used) as usize));
+        Some(Self { header, palette, color, offset, rows })
+    }
+
+    /// Returns whether pixels at this position fill the file. Few bytes may follow them, and the padding of the last row may be
+    /// missing.
+    fn fits(&self, start: usize, length: usize) -> bool {
+        self.rows.is_some_and(|(all, padding)| {
+            let end = start.saturating_add(all);
+            length.saturating_add(padding) >= end && length <= end.saturating_add(3)
+        })
+    }
+
+    /// Returns whether the palette is shorter than its header says. Where this is ambiguous, the length of the file decides.
+    fn is_palette_short(&self, length: usize) -> bool {
+        self.offset > self.header && self.offset < self.palette && !self.fits(self.palette, length)
+    }
+
+    /// Returns where the pixels start.
+    fn start(&self, length: usize) -> usize {
+        let is_before = self.offset < self.palette && !self.is_palette_short(length);
+        let is_beyond =
+            self.offset > self.palette && !self.fits(self.offset, length) && self.fits(self.palette, length);
+        if is_before || is_beyond { self.palette } else { self.offset }
+    }
+}
+
+/// Returns a copy whose header points to the pixels and whose last row is complete, if the file differs in this.
+pub(super) fn repaired(bytes: &[u8]) -> Option<Vec<u8>> {
+    let places = Places::of(bytes)?;
+    let start = places.start(bytes.len());
+    let missing = places.rows.map_or(0, |(all, padding)| {
+        let missing = start.saturating_add(all).saturating_sub(bytes.len());
+        if missing <= padding { missing } else { 0 }
+    });
+    // The oldest header has no number of colors.
+    let colors = (places.is_palette_short(bytes.len()) && places.color == 4).then(|| (start - places.header) / 4);
+    if start == places.offset && missing == 0 && colors.is_none() {
+        return None;
+    }
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len() + missing).ok()?;
+    copy.extend_from_slice(bytes);
+    copy.resize(bytes.len() + missing, 0);
+    copy.get_mut(10..14)?.copy_from_slice(&u32::try_from(start).ok()?.to_le_bytes());
+    if let Some(colors) = colors.filter(|&colors| colors > 0) {
+        copy.get_mut(46..50)?.copy_from_slice(&u32::try_from(colors).ok()?.to_le_bytes());
+    }
+    Some(copy)
+}
