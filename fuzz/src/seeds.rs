@@ -1,12 +1,10 @@
 //! The first inputs of every target.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use dualad::calibration::Calibration;
-use image::{DynamicImage, ImageFormat, RgbImage};
 
-use crate::readers;
+use crate::{images, readers};
 
 /// A target's name, a name for the input, and the input.
 pub type Seed = (&'static str, String, Vec<u8>);
@@ -23,22 +21,8 @@ pub fn seeds() -> Vec<Seed> {
     seed("weights", "empty", b"\x02\0\0\0\0\0\0\0{}");
     seed("weights", "long", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}");
 
-    let picture = RgbImage::from_fn(17, 9, |x, y| [(x * 15) as u8, (y * 28) as u8, 99].into());
-    for (picture, kind) in [
-        (DynamicImage::ImageRgb8(picture.clone()), "rgb"),
-        (DynamicImage::ImageRgb8(picture).into_luma8().into(), "grey"),
-    ] {
-        for (format, name) in [
-            (ImageFormat::Png, "png"),
-            (ImageFormat::Jpeg, "jpeg"),
-            (ImageFormat::Bmp, "bmp"),
-            (ImageFormat::Tiff, "tiff"),
-            (ImageFormat::WebP, "webp"),
-        ] {
-            let mut bytes = Cursor::new(Vec::new());
-            picture.write_to(&mut bytes, format).expect("an encoded picture");
-            seed("image", &format!("{kind}-{name}"), bytes.get_ref());
-        }
+    for (name, bytes) in images::files() {
+        seed("image", &name, &bytes);
     }
     seed("raw_image", "rgb", &[&[0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[7u8; 18][..]].concat());
     seed("raw_image", "strided", &[&[0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4, 2], &[7u8; 11][..]].concat());
