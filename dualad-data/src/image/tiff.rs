@@ -30,7 +30,13 @@ pub(super) fn kind(bytes: &[u8]) -> Option<String> {
 
 /// Decodes a file after `tiff_simple::simplified`. `held` is the number of bytes of a copy of the file. Returns `None` if the
 /// `image` crate should read it, or report it.
-pub(super) fn decode(bytes: &[u8], path: &Path, limits: &Limits, purpose: &Purpose<'_>, held: u64) -> Option<Result<Levels>> {
+pub(super) fn decode(
+    bytes: &[u8],
+    path: &Path,
+    limits: &Limits,
+    purpose: &Purpose<'_>,
+    held: u64,
+) -> Option<Result<Levels>> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).ok()?;
     let kind = SampleFormat::of(&mut decoder);
     kind.is_read().then(|| decode_kind(kind, decoder, bytes, path, limits, purpose, held))
