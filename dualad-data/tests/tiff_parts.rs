@@ -17,7 +17,7 @@ fn error(tiff: &Parts) -> Error {
 
 /// Samples that compress well in some areas and badly in others.
 fn samples(count: usize, row: usize) -> Vec<u8> {
-    (0..count).map(|at| if at / row % 3 == 0 { 9 } else { (at * at / 7 + at / row * 31) as u8 }).collect()
+    (0..count).map(|at| if (at / row).is_multiple_of(3) { 9 } else { (at * at / 7 + at / row * 31) as u8 }).collect()
 }
 
 fn gray(levels: &[u8]) -> Vec<u8> {

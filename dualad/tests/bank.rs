@@ -164,10 +164,10 @@ fn a_cancelled_bank_ends_the_run() {
     let Fixture { data, .. } = fixture();
     let cancel = Cancel::default();
     let stop = cancel.clone();
-    // The last steps of the bank's progress are the selections.
+    // The last step of the bank's progress is a selection.
     let progress = move |progress| {
         if let FitProgress::Bank(progress) = progress
-            && progress.done + 2 == progress.total
+            && progress.done + 1 == progress.total
         {
             stop.cancel();
         }

@@ -75,7 +75,8 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
     let (mut frame, mut size, mut interval, mut height) = (0, (0, 0), 0, None);
     let mut components = Vec::<Component>::new();
     let (mut scans, mut in_one, mut tables, mut lacks_tables) = (0u32, false, false, false);
-    let mut parts = vec![0..bytes.len().min(2)];
+    let start = 0..bytes.len().min(2);
+    let mut parts = vec![start];
     let (mut has_end, mut segments) = (false, Segments::new(bytes));
     for segment in segments.by_ref() {
         let pair = |at: usize| segment.content.get(at..at + 2).map_or([0; 2], |pair| [pair[0], pair[1]]);

@@ -20,6 +20,8 @@ const SAMPLED_IMAGES: usize = 16;
 /// The least mean score of normal images, relative to that of an image whose tokens lie one gap from those of the bank. Where there
 /// are several different images, the mean is larger.
 const LEAST_SCORE: f32 = 0.9;
+/// The least scale of the sum of all terms. Each has a mean of 1 on normal images, unless [`LEAST_SCORE`] applies.
+const LEAST_SUM: f32 = 0.5;
 /// The number of inputs that the extractor computes at a time.
 const BATCH: usize = 8;
 
@@ -162,7 +164,7 @@ impl FittedBank {
         let sums = self.statistics(&batches, |errors, distances| Ok(vec![scorer.sums(errors, distances)?]))?;
         let normal = bank.normals().iter().zip(sums).zip(self.bank.normals().iter().zip(&self.known));
         let normal = normal.map(|((normal, sums), (before, known))| {
-            let sum = sums.first().map_or(1.0, Statistics::high);
+            let sum = sums.first().map_or(1.0, Statistics::high).max(LEAST_SUM);
             Normal { sum: if *known { before.sum } else { sum }, ..normal.clone() }
         });
         Ok(bank.with_normal(normal.collect()))
