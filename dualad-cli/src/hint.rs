@@ -28,6 +28,7 @@ fn of_library(error: &dualad::Error) -> Option<&'static str> {
         dualad::Error::ModelWeights { .. } => Some(WEIGHTS),
         dualad::Error::Backbone(error) => of_backbone(error),
         dualad::Error::Data(error) => of_data(error),
+        dualad::Error::Images { errors } => errors.iter().find_map(of_library),
         _ => None,
     }
 }

@@ -17,7 +17,8 @@ const MAX_ANSWERS: u64 = 4 << 20;
 
 static SERVER: LazyLock<(Service, Runtime)> = LazyLock::new(|| {
     let options = Options::default().with_max_body_bytes(1 << 16).with_max_pixels(1 << 14).with_queue(4);
-    let options = options.with_batch(2).with_batch_delay(Duration::ZERO).with_io_timeout(TIMEOUT);
+    let options =
+        options.with_batch(2).with_batch_delay(Duration::ZERO).with_io_timeout(TIMEOUT).with_scores_only(true);
     let (config, parameters) = readers::model();
     let model = ModelBytes { config, parameters, backbone: None, calibration: None };
     let builder = Detector::builder().limits(options.image_limits()).threads(1);
