@@ -68,7 +68,7 @@ impl Queries {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.positions.len() / 2
+        self.grid[0] * self.grid[1]
     }
 
     /// Returns `count` of the tokens, evenly spread, or all if there are fewer, in one row.

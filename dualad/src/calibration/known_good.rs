@@ -1,10 +1,13 @@
 //! The check of thresholds against the scores of normal images, before they are used.
 
+#[cfg(feature = "train")]
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, FORMAT, Rule, ThresholdMethod, Thresholds};
+use super::{Calibration, Thresholds};
+#[cfg(feature = "train")]
+use super::{FORMAT, Rule, ThresholdMethod};
 
 /// The normal images that thresholds were checked against when they were set: those that they were chosen by, and some that the
 /// model was trained on.
@@ -31,6 +34,7 @@ impl Calibration {
     /// Checks the thresholds against the scores of normal images, each with its category, and records the result. A threshold by
     /// [`Rule::FalseAlarmRate`] that rejects a larger share of them than its rate is too low, since images that the model was
     /// trained on score no higher than new ones: it is raised, and a warning says so.
+    #[cfg(feature = "train")]
     pub(crate) fn check_known_good<'a>(&mut self, scores: impl IntoIterator<Item = (&'a str, f32)>) {
         let mut own = BTreeMap::<&str, Vec<f32>>::new();
         for (category, score) in scores {
@@ -71,6 +75,7 @@ fn summary(thresholds: &Thresholds) -> String {
     text
 }
 
+#[cfg(feature = "train")]
 fn check(thresholds: &mut Thresholds, scores: &mut [f32]) {
     scores.sort_unstable_by(f32::total_cmp);
     let follows = thresholds.region == thresholds.review;
@@ -94,6 +99,7 @@ fn check(thresholds: &mut Thresholds, scores: &mut [f32]) {
     thresholds.known_good = Some(KnownGood { images: scores.len() as u64, rejected, reviewed });
 }
 
+#[cfg(feature = "train")]
 /// Returns a higher threshold if this one rejects a larger share of the scores, which are in ascending order, than its rule allows.
 fn raised(threshold: f32, method: Option<&ThresholdMethod>, scores: &[f32]) -> Option<f32> {
     let Rule::FalseAlarmRate { rate, .. } = method?.rule else { return None };
@@ -102,7 +108,7 @@ fn raised(threshold: f32, method: Option<&ThresholdMethod>, scores: &[f32]) -> O
     (highest_passed >= threshold).then(|| highest_passed.next_up())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "train"))]
 mod tests {
     use super::*;
     use crate::calibration::{Calibrator, LabeledScore};

@@ -18,6 +18,5 @@ pub(crate) use folder::keep_thresholds;
 pub use input::{AspectRatio, Input, Resampling};
 pub(crate) use tiling::Tile;
 pub use tiling::Tiling;
-pub(crate) use trained_on::TrainedOn;
 #[cfg(feature = "train")]
-pub(crate) use trained_on::{PixelDigest, pixel_digest};
+pub(crate) use trained_on::{PixelDigest, TrainedOn, pixel_digest};
