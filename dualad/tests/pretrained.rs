@@ -147,6 +147,6 @@ fn a_path_in_a_fetched_model_is_not_opened() {
     let fetched =
         Detector::builder().hub(hub(&server.url, &folder.path().join("cache"))).from_pretrained("owner/parts");
     let error = fetched.unwrap_err();
-    assert!(matches!(error, Error::Format(_)), "{error}");
+    assert!(matches!(error, Error::ModelWeights { .. }), "{error}");
     assert!(error.to_string().contains("needs the weights of its backbone resnet18"), "{error}");
 }

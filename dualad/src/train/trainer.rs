@@ -160,6 +160,7 @@ impl<'a> Trainer<'a> {
     /// those of the tokens.
     pub fn run_to(&mut self, epoch: u64) -> Result<()> {
         let last = epoch.min(self.recipe.train.epochs);
+        let first = self.position.step;
         if let (Some(path), None) = (&self.settings.log, &self.log) {
             self.log = Some(TrainLog::open(path, self.position.step)?);
         }
@@ -193,7 +194,10 @@ impl<'a> Trainer<'a> {
                 saved_at = Instant::now();
             }
         }
-        self.save()
+        // A run with nothing left to do keeps its checkpoint as it is, to the byte.
+        let is_kept =
+            self.position.step == first && self.settings.checkpoint.as_ref().is_some_and(|path| path.exists());
+        if is_kept { Ok(()) } else { self.save() }
     }
 
     /// Takes a step, and ends the epoch after its last step.
