@@ -399,3 +399,35 @@ fn links_in_circles_are_followed_once() {
     assert_eq!(paths(&tree, &dataset, Split::Train), ["images/a.png"]);
     assert_eq!(paths(&tree, &dataset, Split::Test), ["images/b.png"]);
 }
+
+#[test]
+fn a_foreign_file_among_the_annotations_is_named() {
+    let tree = Tree::new();
+    pictures(&tree, &["000.png", "a.png", "b.png"]);
+    tree.write("000.json", r#"{"fps": 3}"#);
+    let circle = r#"{"label": "dent", "points": [[4, 2], [4, 2.8]], "shape_type": "circle"}"#;
+    tree.write("a.json", labelme(circle));
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("000.json") && error.contains("shapes"), "{error}");
+}
+
+#[test]
+fn labels_that_are_not_read_are_named() {
+    for file in ["labels.csv", "result.json", "annotations.xml", "data.xlsx", "a.txt", "a.json"] {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png"]);
+        tree.write(file, "not read");
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!((dataset.layout, dataset.findings.len()), (Layout::Folder, 1), "{file}: {:?}", dataset.findings);
+        let finding = &dataset.findings[0];
+        assert!(finding.kind == FindingKind::LeftOut && finding.to_string().contains(file), "{finding}");
+    }
+    // Notes are no labels, and a folder named so has normal images only.
+    for (image, file) in [("a.png", "notes.txt"), ("good/a.png", "good/labels.csv")] {
+        let tree = Tree::new();
+        pictures(&tree, &[image]);
+        tree.write(file, "not read");
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert!(dataset.findings.is_empty(), "{file}: {:?}", dataset.findings);
+    }
+}

@@ -78,6 +78,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut scan = scan(args)?;
     note(&format!("watching {}", args.folder.display()));
+    if detector.calibration().is_none() {
+        note(
+            "note: the model has no thresholds, so the lines have scores and no verdicts; set them with `dualad calibrate`",
+        );
+    }
     let interval = Duration::from_millis(args.interval_ms);
     let mut unreadable = false;
     while !stop.is_cancelled() {

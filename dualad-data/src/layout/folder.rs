@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::files::files_with;
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there};
 use super::mask_name::{Key, image_of, key};
@@ -10,7 +11,7 @@ use super::names::{Part, is_defective, is_normal};
 use super::parts::{part, part_of};
 use super::{mvtec, recognize, stated};
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Split};
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
@@ -27,6 +28,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     } else {
         stated::refuse(&images, &normal)?;
         refuse_masked(root, &listing, &images, &normal)?;
+        report_labels(root, &normal, &images, &name, findings)?;
     }
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
@@ -58,6 +60,38 @@ fn defects<'a>(root: &Path, listing: &'a Listing) -> Result<Vec<&'a Folder>> {
     let is_other = |folder: &Folder| Part::of(&folder.name).is_none() && !is_normal(&folder.name);
     let is_defects = |folder: &&Folder| is_other(folder) && (is_defective(&folder.name) || has_masks(folder));
     Ok(listing.folders.iter().filter(is_defects).collect())
+}
+
+/// The endings of files that may hold labels of images.
+const LABELS: &[&str] = &["csv", "json", "jsonl", "ndjson", "tsv", "xls", "xlsx", "xml"];
+
+/// Reports files that may hold labels of the images, and are not read: the images count as normal.
+fn report_labels(
+    root: &Path,
+    normal: &Path,
+    images: &[PathBuf],
+    name: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    let mut folders = vec![root];
+    if normal != root {
+        folders.push(normal);
+    }
+    let stems: BTreeSet<PathBuf> = images.iter().map(|image| image.with_extension("")).collect();
+    for folder in folders {
+        let mut files = files_with(folder, LABELS)?;
+        // Other texts are notes. YOLO has one for each image.
+        files.extend(files_with(folder, &["txt"])?.into_iter().filter(|file| stems.contains(&file.with_extension(""))));
+        let Some(first) = files.first() else { continue };
+        let what = format!(
+            "files that may label the images are not read: {} (such as {}); all images count as normal. If some have defects, correct the \
+             files, name their layout, or move these images to test/<type of defect>; if none has, name the folder good",
+            files.len(),
+            file_name(first).to_string_lossy()
+        );
+        findings.push(Finding::new(FindingKind::LeftOut, name, first, what));
+    }
+    Ok(())
 }
 
 /// Returns an error if some of the images have masks, and others have none: those with a mask have defects.

@@ -52,13 +52,16 @@ pub(super) fn is_here(root: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// Returns whether a folder has an image with annotations beside it. One file with annotations is read.
+/// The number of files beside images that are read to find one with annotations. Others may lie among them.
+const MOST_LOOKED_AT: usize = 100;
+
+/// Returns whether a folder has an image with annotations beside it.
 fn has_annotated(folder: &Path) -> Result<bool> {
     if files_with(folder, &["json"])?.is_empty() {
         return Ok(false);
     }
-    let mut files = list(folder)?.images.into_iter().map(|path| path.with_extension("json"));
-    Ok(files.find(|path| path.is_file()).is_some_and(|path| json::<File>(&path).is_ok()))
+    let files = list(folder)?.images.into_iter().map(|path| path.with_extension("json")).filter(|path| path.is_file());
+    Ok(files.take(MOST_LOOKED_AT).any(|path| json::<File>(&path).is_ok()))
 }
 
 /// Reads a dataset as one category, or each of its folders that is one.
