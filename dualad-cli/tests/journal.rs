@@ -7,43 +7,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use dualad::Detector;
-use dualad::data::{Dataset, Split};
-
 mod support {
     pub(crate) mod config;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
     pub(crate) mod wait;
+    pub(crate) mod watched;
 }
 
-use support::parts::write_parts;
 use support::program::program;
-use support::recipe::recipe;
 use support::wait::wait_for;
+use support::watched::Watched;
 
-struct Place {
-    folder: tempfile::TempDir,
-    images: Vec<PathBuf>,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        write_parts(&data, 8);
-        Detector::fit(&data).recipe(recipe()).run().unwrap().detector.save(folder.path().join("model")).unwrap();
-        let dataset = Dataset::open(&data).unwrap();
-        let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
-        fs::create_dir(folder.path().join("incoming")).unwrap();
-        Self { folder, images }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
+impl Watched {
     fn put(&self, image: usize, name: &str) {
         fs::copy(&self.images[image], self.path("incoming").join(name)).unwrap();
     }
@@ -95,7 +72,7 @@ impl Drop for Watch {
 
 #[test]
 fn what_arrives_while_it_is_down_is_inspected_once_and_nothing_twice() {
-    let place = Place::new();
+    let place = Watched::new();
     place.put(0, "old.png");
     let watch = place.start_with_records(&[]);
     // After the first listing, which the journal shows.
@@ -135,7 +112,7 @@ fn what_arrives_while_it_is_down_is_inspected_once_and_nothing_twice() {
 
 #[test]
 fn a_journal_is_used_by_one_program_and_without_one_nothing_is_kept() {
-    let place = Place::new();
+    let place = Watched::new();
     let file = place.path("journal").display().to_string();
     let watch = place.start(&["--journal", &file]);
     wait_for("the journal", || Path::new(&file).exists());

@@ -14,39 +14,21 @@ mod support {
     pub(crate) mod config;
     pub(crate) mod output;
     pub(crate) mod parts;
+    pub(crate) mod place;
     pub(crate) mod program;
     pub(crate) mod recipe;
 }
 
-use support::config::CONFIG;
 use support::output::{succeed, text};
-use support::parts::write_parts;
+use support::place::Place;
 use support::program::program;
 use support::recipe::recipe;
 
-struct Place {
-    folder: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        write_parts(&folder.path().join("data"), 6);
-        fs::write(folder.path().join("config.json"), CONFIG).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn train(&self) -> Command {
-        let mut command = program("train");
-        command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json")).arg("--no-cache");
-        command.args(["--backbone", "filter-bank", "--preset", "fast", "--heatmaps", "0"]);
-        command.arg("--out").arg(self.path("out"));
-        command
-    }
+/// Returns a training run that writes to the folder `out`.
+fn train(place: &Place) -> Command {
+    let mut command = place.training("out");
+    command.args(["--no-cache", "--preset", "fast", "--heatmaps", "0"]);
+    command
 }
 
 /// Runs a command, reads its first line and closes its standard output. Returns the exit status and standard error.
@@ -68,7 +50,7 @@ fn unread(command: &mut Command) -> (Option<i32>, String) {
 
 #[test]
 fn a_reader_that_has_read_enough_is_no_error() {
-    let place = Place::new();
+    let place = Place::new(6);
     Detector::fit(place.path("data")).recipe(recipe()).run().unwrap().detector.save(place.path("model")).unwrap();
     let dataset = Dataset::open(place.path("data")).unwrap();
     let images: Vec<PathBuf> = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
@@ -98,8 +80,8 @@ fn a_reader_that_has_read_enough_is_no_error() {
 
 #[test]
 fn a_run_whose_output_nobody_reads_is_completed() {
-    let place = Place::new();
-    let (status, _) = unread(&mut place.train());
+    let place = Place::new(6);
+    let (status, _) = unread(&mut train(&place));
     assert_eq!(status, Some(0));
     let card = fs::read_to_string(place.path("out/README.md")).unwrap();
     assert!(card.contains("gear") && !card.contains("Not measured"), "{card}");
@@ -107,8 +89,8 @@ fn a_run_whose_output_nobody_reads_is_completed() {
 
 #[test]
 fn progress_is_said_in_lines_on_request_only() {
-    let place = Place::new();
-    let lines = |form: &str| text(&succeed(place.train().args(["--progress", form])).stderr);
+    let place = Place::new(6);
+    let lines = |form: &str| text(&succeed(train(&place).args(["--progress", form])).stderr);
     let plain = lines("plain");
     for line in ["reading images: 12 of 12 in ", "features for training: ", "training: "] {
         assert_eq!(plain.lines().filter(|found| found.starts_with(line)).count(), 1, "{line}: {plain}");
@@ -128,7 +110,7 @@ fn progress_is_said_in_lines_on_request_only() {
 
 #[test]
 fn a_command_that_cannot_begin_leaves_nothing_behind() {
-    let place = Place::new();
+    let place = Place::new(6);
     Detector::fit(place.path("data")).recipe(recipe()).run().unwrap().detector.save(place.path("model")).unwrap();
     let left = |command: &mut Command| {
         let output = command.arg("--out").arg(place.path("new/out")).output().unwrap();

@@ -3,7 +3,6 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -12,35 +11,18 @@ mod support {
     pub(crate) mod config;
     pub(crate) mod output;
     pub(crate) mod parts;
+    pub(crate) mod place;
     pub(crate) mod program;
 }
 
-use support::config::CONFIG;
 use support::output::{succeed, text};
-use support::parts::write_parts;
+use support::place::Place;
 use support::program::program;
 
-struct Place {
-    folder: tempfile::TempDir,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        write_parts(&folder.path().join("data"), 10);
-        fs::write(folder.path().join("config.json"), CONFIG).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     fn train(&self, options: &[&str]) -> Command {
-        let mut command = program("train");
-        command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json")).arg("--no-cache");
-        command.args(["--backbone", "filter-bank", "--heatmaps", "0"]).args(options);
-        command.arg("--out").arg(self.path("model"));
+        let mut command = self.training("model");
+        command.args(["--no-cache", "--heatmaps", "0"]).args(options);
         command
     }
 
@@ -57,7 +39,7 @@ impl Place {
 
 #[test]
 fn training_sets_thresholds_by_images_that_it_keeps_back_and_checks_them() {
-    let place = Place::new();
+    let place = Place::new(10);
     let output = succeed(&mut place.train(&["--preset", "fast"]));
     let table = text(&output.stdout);
     assert!(table.contains("thresholds: gear: rejects from") && table.contains("set by 2 good images"), "{table}");
@@ -86,7 +68,7 @@ fn training_sets_thresholds_by_images_that_it_keeps_back_and_checks_them() {
 
 #[test]
 fn the_paper_trains_on_every_image_and_says_that_there_are_no_thresholds() {
-    let place = Place::new();
+    let place = Place::new(10);
     let none = |options: &[&str]| {
         let table = text(&succeed(&mut place.train(options)).stdout);
         assert!(table.contains("thresholds: none"), "{table}");
@@ -105,7 +87,7 @@ fn the_paper_trains_on_every_image_and_says_that_there_are_no_thresholds() {
 
 #[test]
 fn calibrate_refuses_the_images_that_the_model_was_trained_on() {
-    let place = Place::new();
+    let place = Place::new(10);
     succeed(&mut place.train(&["--preset", "fast", "--epochs", "2"]));
     let before = fs::read(place.path("model/calibration.json")).unwrap();
     let refused = |data: &str, options: &[&str], words: &[&str]| {
@@ -149,7 +131,7 @@ fn calibrate_refuses_the_images_that_the_model_was_trained_on() {
 
 #[test]
 fn a_category_that_a_person_misspelt_is_refused() {
-    let place = Place::new();
+    let place = Place::new(10);
     succeed(&mut place.train(&["--preset", "fast", "--epochs", "2"]));
     let image = place.path("data/gear/test/good/000.png");
     fs::write(place.path("typo.json"), r#"{"categories": {"gaer": {"reject": 5}}, "pooled": {"reject": 9}}"#).unwrap();
@@ -188,7 +170,7 @@ fn a_category_that_a_person_misspelt_is_refused() {
 
 #[test]
 fn all_broken_images_are_listed_or_left_out() {
-    let place = Place::new();
+    let place = Place::new(10);
     for name in ["gear/train/good/001.png", "plate/train/good/002.png", "plate/test/good/000.png"] {
         fs::write(place.path("data").join(name), "no picture").unwrap();
     }

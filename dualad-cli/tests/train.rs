@@ -18,40 +18,22 @@ mod support {
     pub(crate) mod example;
     pub(crate) mod output;
     pub(crate) mod parts;
+    pub(crate) mod place;
     pub(crate) mod program;
     pub(crate) mod wait;
 }
 
-use support::config::CONFIG;
 use support::example::example;
 use support::output::{succeed, text};
-use support::parts::write_parts;
+use support::place::Place;
 use support::program::program;
 use support::wait::wait_for;
 
-/// A folder with a dataset, a configuration and a cache.
-struct Place {
-    folder: tempfile::TempDir,
-}
-
 impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        write_parts(&folder.path().join("data"), 3);
-        fs::write(folder.path().join("config.json"), CONFIG).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     /// Returns a training run into the folder `out`.
     fn command(&self, out: &str) -> Command {
-        let mut command = program("train");
-        command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
-        command.args(["--backbone", "filter-bank", "--preset", "fast", "--heatmaps", "1"]);
-        command.arg("--cache").arg(self.path("cache")).arg("--out").arg(self.path(out));
+        let mut command = self.training(out);
+        command.args(["--preset", "fast", "--heatmaps", "1"]).arg("--cache").arg(self.path("cache"));
         command
     }
 
@@ -101,7 +83,7 @@ fn lines(path: &Path) -> usize {
 
 #[test]
 fn a_run_leaves_a_model_a_report_and_heat_maps() {
-    let place = Place::new();
+    let place = Place::new(3);
     let output = succeed(&mut place.command("out"));
     let table = text(&output.stdout);
     assert!(table.contains("gear") && table.contains("plate") && table.contains("mean"), "{table}");
@@ -138,7 +120,7 @@ fn a_run_leaves_a_model_a_report_and_heat_maps() {
 
 #[test]
 fn the_second_run_takes_its_features_from_the_cache_and_no_cache_changes_nothing() {
-    let place = Place::new();
+    let place = Place::new(3);
     succeed(&mut place.command("first"));
     let cached = place.cached();
     // 6 training images; 2 good and 7 defective ones of each category, some of which may be equal.
@@ -161,7 +143,7 @@ fn the_second_run_takes_its_features_from_the_cache_and_no_cache_changes_nothing
 
 #[test]
 fn damaged_cache_entries_are_computed_again() {
-    let place = Place::new();
+    let place = Place::new(3);
     succeed(&mut place.command("first"));
     let whole = place.cached();
     for (number, (path, bytes)) in whole.iter().enumerate() {
@@ -184,7 +166,7 @@ fn damaged_cache_entries_are_computed_again() {
 
 #[test]
 fn two_runs_share_a_cache_and_not_a_folder() {
-    let place = Place::new();
+    let place = Place::new(3);
     let mut runs: Vec<_> =
         ["a", "b"].map(|out| place.command(out).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()).into();
     for run in &mut runs {
@@ -203,7 +185,7 @@ fn two_runs_share_a_cache_and_not_a_folder() {
 
 #[test]
 fn a_signal_saves_the_run_and_resuming_gives_the_same_bits() {
-    let place = Place::new();
+    let place = Place::new(3);
     let epochs = ["--epochs", "60"];
     succeed(place.command("whole").args(epochs));
     for signal in ["INT", "TERM"] {
@@ -240,7 +222,7 @@ fn a_signal_saves_the_run_and_resuming_gives_the_same_bits() {
 
 #[test]
 fn visa_reads_its_own_layout() {
-    let place = Place::new();
+    let place = Place::new(3);
     let root = place.path("visa");
     let mut table = String::from("object,split,label,image,mask\n");
     let images = root.join("gear/Data/Images");
@@ -285,7 +267,7 @@ fn visa_reads_its_own_layout() {
 
 #[test]
 fn bad_usage_ends_with_status_2_and_other_errors_with_one_line() {
-    let place = Place::new();
+    let place = Place::new(3);
     for flags in [
         &["--preset", "paper", "--epochs", "0"][..],
         &["--epochs", "many"],
@@ -332,7 +314,7 @@ fn bad_usage_ends_with_status_2_and_other_errors_with_one_line() {
 /// A run that is killed before its first checkpoint starts again with the command that resumes it.
 #[test]
 fn resuming_without_a_checkpoint_begins_the_run() {
-    let place = Place::new();
+    let place = Place::new(3);
     let output = succeed(place.command("resumed").arg("--resume"));
     let stderr = text(&output.stderr);
     assert!(stderr.contains("no ") && stderr.contains("checkpoint.safetensors to resume from"), "{stderr}");
@@ -347,7 +329,7 @@ fn resuming_without_a_checkpoint_begins_the_run() {
 /// The example `mvtec` trains the same model as `dualad train`, and `dualad evaluate` measures it with the same result.
 #[test]
 fn the_example_trains_the_same_model_and_evaluate_measures_it() {
-    let place = Place::new();
+    let place = Place::new(3);
     succeed(&mut place.command("program"));
     let mut run = example("mvtec");
     run.arg("--data").arg(place.path("data")).arg("--config").arg(place.path("config.json"));
@@ -386,7 +368,7 @@ fn the_example_trains_the_same_model_and_evaluate_measures_it() {
 /// A folder of images is detected, and the layout can be forced.
 #[test]
 fn a_folder_of_images_is_detected_and_can_be_forced() {
-    let place = Place::new();
+    let place = Place::new(3);
     let folder = place.path("data/gear/train/good");
     let run = |layout: &str, out: &str| {
         let mut command = program("train");
@@ -405,7 +387,7 @@ fn a_folder_of_images_is_detected_and_can_be_forced() {
 
 #[test]
 fn files_of_an_earlier_run_are_set_aside_or_removed() {
-    let place = Place::new();
+    let place = Place::new(3);
     succeed(&mut place.command("out"));
     let checkpoint = fs::read(place.path("out/checkpoint.safetensors")).unwrap();
     let strip = place.path("out/heatmaps/gear/old.png");
@@ -434,7 +416,7 @@ fn files_of_an_earlier_run_are_set_aside_or_removed() {
 
 #[test]
 fn a_json_file_that_cannot_be_written_is_refused_before_the_run() {
-    let place = Place::new();
+    let place = Place::new(3);
     for (path, reason) in [
         (place.path("nowhere/result.json"), "there is no folder"),
         (place.path("data"), "not a regular file"),
@@ -451,7 +433,7 @@ fn a_json_file_that_cannot_be_written_is_refused_before_the_run() {
 
 #[test]
 fn parameters_that_are_not_finite_end_the_run_and_name_the_step() {
-    let place = Place::new();
+    let place = Place::new(3);
     let error = fail(place.command("out").args(["--epochs", "1", "--learning-rate", "1e308"]), 1);
     assert!(error.contains("training step") && error.contains("learning rate"), "{error}");
     assert!(!place.path("out/checkpoint.safetensors").exists(), "a checkpoint that leads nowhere");
@@ -460,7 +442,7 @@ fn parameters_that_are_not_finite_end_the_run_and_name_the_step() {
 /// A damaged checkpoint is named, with what to do, once. So is a file that grows beyond what the system allows.
 #[test]
 fn a_damaged_checkpoint_and_a_size_limit_are_one_line_each() {
-    let place = Place::new();
+    let place = Place::new(3);
     fs::create_dir(place.path("out")).unwrap();
     fs::write(place.path("out/checkpoint.safetensors"), "damaged").unwrap();
     let error = fail(place.command("out").arg("--resume"), 1);
@@ -487,7 +469,7 @@ fn the_recipe_in_the_documentation_is_valid() {
 
 #[test]
 fn problems_of_the_data_set_are_reported_before_training() {
-    let place = Place::new();
+    let place = Place::new(3);
     fs::remove_file(place.path("data/gear/ground_truth/stain/000_mask.png")).unwrap();
     let output = succeed(&mut place.command("out"));
     let stderr = text(&output.stderr);

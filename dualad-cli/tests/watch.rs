@@ -9,8 +9,6 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use dualad::Detector;
-use dualad::data::{Dataset, Split};
 use serde_json::Value;
 
 mod support {
@@ -18,35 +16,13 @@ mod support {
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod watched;
 }
 
-use support::parts::write_parts;
 use support::program::program;
-use support::recipe::recipe;
+use support::watched::Watched;
 
-/// A model, and images that it was not trained on.
-struct Place {
-    folder: tempfile::TempDir,
-    images: Vec<PathBuf>,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        write_parts(&data, 8);
-        let fitted = Detector::fit(&data).recipe(recipe()).run().unwrap();
-        fitted.detector.save(folder.path().join("model")).unwrap();
-        let dataset = Dataset::open(&data).unwrap();
-        let images = dataset.samples(Split::Test).map(|sample| sample.path.clone()).collect();
-        fs::create_dir(folder.path().join("incoming")).unwrap();
-        Self { folder, images }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
+impl Watched {
     fn detect(&self, options: &[&str], images: &[&Path]) -> Output {
         // The old name of `inspect`.
         let mut command = program("detect");
@@ -75,7 +51,7 @@ fn lines(output: &Output) -> Vec<Value> {
 
 #[test]
 fn detect_answers_in_order_and_goes_on_after_a_bad_image() {
-    let place = Place::new();
+    let place = Watched::new();
     let bad = place.path("bad.png");
     fs::write(&bad, "no picture").unwrap();
     let missing = place.path("missing.png");
@@ -102,7 +78,7 @@ fn detect_answers_in_order_and_goes_on_after_a_bad_image() {
 
 #[test]
 fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
-    let place = Place::new();
+    let place = Watched::new();
     let (maps, file) = (place.path("maps"), place.path("lines.json"));
     // Two images with the same file name.
     let twin = place.path("twin");
@@ -173,7 +149,7 @@ fn detect_writes_heat_maps_and_a_file_and_takes_a_category() {
 
 #[test]
 fn files_that_are_read_are_not_replaced() {
-    let place = Place::new();
+    let place = Watched::new();
     let (image, model) = (place.path("image.png"), place.path("model"));
     fs::copy(&place.images[0], &image).unwrap();
     let before = [image.clone(), model.join("config.json"), model.join("model.safetensors")];
@@ -213,7 +189,7 @@ fn files_that_are_read_are_not_replaced() {
 /// Images of products that a model was not trained on set no thresholds, and do not count in the pooled ones.
 #[test]
 fn calibrate_leaves_out_unknown_products() {
-    let place = Place::new();
+    let place = Watched::new();
     let calibrate = |data: &Path| {
         let mut command = program("calibrate");
         let output = command.arg("--model").arg(place.path("model")).arg("--data").arg(data).output().unwrap();
@@ -237,7 +213,7 @@ fn calibrate_leaves_out_unknown_products() {
 /// Thresholds are set with good images alone and with defective ones, and `detect` decides by them.
 #[test]
 fn calibrate_changes_the_decisions_of_detect() {
-    let place = Place::new();
+    let place = Watched::new();
     let calibrate = |options: &[&str]| {
         let mut command = program("calibrate");
         command.arg("--model").arg(place.path("model")).arg("--data").arg(place.path("data")).args(options);
@@ -304,7 +280,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(place: &Place, options: &[&str]) -> Self {
+    fn start(place: &Watched, options: &[&str]) -> Self {
         let mut command = program("watch");
         command.arg("--model").arg(place.path("model")).arg("--out").arg(place.path("out"));
         command.args(["--interval-ms", "50"]).args(options).arg(place.path("incoming"));
@@ -347,7 +323,7 @@ impl Drop for Watch {
 
 #[test]
 fn watch_inspects_new_images_and_waits_for_half_written_ones() {
-    let place = Place::new();
+    let place = Watched::new();
     let incoming = place.path("incoming");
     fs::copy(&place.images[3], incoming.join("old.png")).unwrap();
     let watch = Watch::start(&place, &["--retry-for", "2"]);
@@ -414,7 +390,7 @@ fn watch_inspects_new_images_and_waits_for_half_written_ones() {
 /// An image whose results cannot be written and an empty one are reported, and later images are inspected.
 #[test]
 fn watch_continues_after_failed_images() {
-    let place = Place::new();
+    let place = Watched::new();
     let watch = Watch::start(&place, &["--retry-for", "0"]);
     let long = format!("{}.png", "a".repeat(250));
     fs::copy(&place.images[0], place.path("incoming").join(&long)).unwrap();
@@ -442,7 +418,7 @@ fn watch_continues_after_failed_images() {
 
 #[test]
 fn watch_inspects_existing_images_on_request_and_refuses_bad_folders() {
-    let place = Place::new();
+    let place = Watched::new();
     fs::copy(&place.images[0], place.path("incoming/old.png")).unwrap();
     let watch = Watch::start(&place, &["--existing", "--category", "gear"]);
     let line = watch.line();

@@ -15,8 +15,7 @@ use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Split};
 use dualad::detector::{Inspection, ModelBytes, OwnedRequest, Request, Tiling};
 use dualad::fit::{FitProgress, TrainingImages};
-use dualad::recipe::Recipe;
-use dualad::{Detector, Error, Model, Variant};
+use dualad::{Detector, Error, Model};
 use rayon::prelude::*;
 
 mod support;
@@ -622,21 +621,13 @@ fn memory_does_not_grow_with_the_images_inspected() {
 fn a_model_can_include_its_backbone() {
     let Some(weights) = shared("weights/resnet18_to_layer3.safetensors") else { return };
     let Fixture { data, images, .. } = fixture();
-    let mut small = Recipe::fast(Variant::Heterogeneous, Backbone::ResNet18);
-    small.network = small
-        .network
-        .with_grid([4, 4])
-        .with_neighbor_mask(Some([1, 1]))
-        .with_levels(2)
-        .with_narrow_width(8)
-        .with_chunk_width(8)
-        .with_ffn_width(8)
-        .with_memory_slots(6);
-    small.train.epochs = 1;
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("weights.safetensors");
     std::fs::copy(weights, &copy).unwrap();
-    let fit = Detector::fit(data).recipe(small).backbone(Backbone::ResNet18, Weights::file(&copy));
+    let fit = Detector::fit(data)
+        .recipe(recipe_for(Backbone::ResNet18))
+        .epochs(1)
+        .backbone(Backbone::ResNet18, Weights::file(&copy));
     let detector = fit.run().unwrap().detector;
     let expected = detector.inspect(&images[0]).unwrap();
     let model = folder.path().join("model");
