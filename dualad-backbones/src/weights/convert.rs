@@ -1,5 +1,7 @@
 //! PyTorch files as safetensors files.
 
+use std::collections::HashSet;
+
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
@@ -19,11 +21,20 @@ pub(super) fn to_safetensors(name: &str, bytes: &[u8], network: &Network) -> Res
     let contents = Contents::open(name, bytes)?;
     let first = network.stages().first().map(|stage| stage.index);
     let prefix = find_prefix(&contents, &network.up_to(first.as_slice())?)?;
+    let there: HashSet<&str> = contents.keys().collect();
     let mut tensors = Vec::new();
     for parameter in network.parameters() {
-        if let Ok(values) = contents.read(&format!("{prefix}{}", parameter.key), &parameter.shape) {
-            let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-            tensors.push((parameter.key, parameter.shape, bytes));
+        let key = format!("{prefix}{}", parameter.key);
+        if !there.contains(key.as_str()) {
+            continue;
+        }
+        match contents.read(&key, &parameter.shape) {
+            Ok(values) => {
+                let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+                tensors.push((parameter.key, parameter.shape, bytes));
+            }
+            Err(WeightsError::Shape { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     let views = tensors.iter().map(|(key, shape, bytes)| Ok((key, TensorView::new(Dtype::F32, shape.clone(), bytes)?)));

@@ -162,6 +162,8 @@ struct LevelBuilder {
     projection: Option<Projection>,
     /// The tokens of the category at hand to select from.
     candidates: Candidates,
+    /// The position scale that the category at hand has in an extended bank.
+    kept_scale: Option<f32>,
     /// All tokens of the category's images that are measured, with the image.
     measured: Vec<(u32, Queries)>,
     /// The tokens of each category.
@@ -178,6 +180,7 @@ impl LevelBuilder {
             raw: Vec::new(),
             projection: None,
             candidates: Candidates::default(),
+            kept_scale: None,
             measured: Vec::new(),
             groups: Vec::new(),
         }
@@ -194,9 +197,11 @@ impl LevelBuilder {
 
     /// Makes the tokens of a category candidates again.
     fn begin_category(&mut self, category: usize) {
-        let Chosen { tokens, positions, weights, .. } =
+        let Chosen { tokens, positions, weights, position_scale } =
             self.groups.get_mut(category).map(std::mem::take).unwrap_or_default();
         let owners = vec![EARLIER; weights.len()];
+        // It cannot be measured again: the bank may already hold tokens of the new images.
+        self.kept_scale = (!weights.is_empty()).then_some(position_scale);
         self.candidates = Candidates { tokens, positions, owners };
     }
 
@@ -240,9 +245,14 @@ impl LevelBuilder {
         check()?;
         let weights = weights(&gaps);
         let mut chosen = Chosen { tokens, positions, weights, position_scale: 0.0 };
-        if self.scale == Scale::Local {
-            chosen.position_scale = position_scale(&measured, &chosen, &owners, &gaps, config.position);
-        }
+        chosen.position_scale = match self.kept_scale.take() {
+            Some(kept) => kept,
+            None if self.scale == Scale::Local => {
+                position_scale(&measured, &chosen, &owners, &gaps, config.position, cancel)
+            }
+            None => 0.0,
+        };
+        check()?;
         let distances = |(image, queries): &(u32, Queries)| {
             check()?;
             Ok((*image, chosen.distances(*image, queries, &owners, chosen.position_scale)))
@@ -315,7 +325,16 @@ impl Chosen {
 /// Where a part always lies in the same place, its normal images lose nothing if they are compared to the same place only, and a
 /// piece that is normal elsewhere stands out. Where parts lie anywhere, distances rise, and positions do not count. A few odd places
 /// may determine the scores, and a plain background the mean: both must allow it.
-fn position_scale(measured: &[(u32, Queries)], chosen: &Chosen, owners: &[u32], gaps: &[f32], allowed: f64) -> f32 {
+///
+/// Returns any of them if `cancel` is set meanwhile.
+fn position_scale(
+    measured: &[(u32, Queries)],
+    chosen: &Chosen,
+    owners: &[u32],
+    gaps: &[f32],
+    allowed: f64,
+    cancel: &Cancel,
+) -> f32 {
     let mut sorted = gaps.to_vec();
     sorted.sort_unstable_by(f32::total_cmp);
     let gap = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
@@ -331,7 +350,7 @@ fn position_scale(measured: &[(u32, Queries)], chosen: &Chosen, owners: &[u32], 
             let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
             [mean, means.into_iter().fold(0.0, f32::max)].map(f64::from)
         };
-        let of_images = measured.iter().step_by(step).map(of_image);
+        let of_images = measured.iter().step_by(step).take_while(|_| !cancel.is_cancelled()).map(of_image);
         of_images.fold([0.0; 2], |sums, values| [sums[0] + values[0], sums[1] + values[1]])
     };
     let limits = sums(0.0).map(|sum| sum * (1.0 + allowed));
@@ -389,30 +408,40 @@ mod tests {
         }
     }
 
+    /// Maps of 12 images: 64 kinds of cells, each in a place of its own, or anywhere.
+    fn parts(keep: bool) -> Vec<Tensor> {
+        let mut random = Random::new(7);
+        let image = |_: usize| {
+            let order = random.stream().permutation(64);
+            let noise = random.stream().normal(64);
+            (0..64).map(|cell| if keep { cell } else { order[cell] } as f32 + 0.2 * noise[cell]).collect::<Vec<f32>>()
+        };
+        let values: Vec<f32> = (0..12).flat_map(image).collect();
+        vec![Tensor::from_vec(values, (12, 1, 8, 8), &Device::Cpu).unwrap()]
+    }
+
+    fn bank_of(mut builder: Builder, maps: &[Tensor]) -> Bank {
+        builder.sample(maps).unwrap();
+        builder.begin_category(0);
+        builder.add(maps, 12).unwrap();
+        builder.end_category(0, &Cancel::default()).unwrap();
+        builder.finish(1, true).0
+    }
+
     #[test]
     fn positions_count_where_parts_keep_their_places() {
-        let scale = |keep: bool| {
-            let config = BankConfig::default().with_neighborhood(1).with_context(0.0);
-            let mut random = Random::new(7);
-            let image = |_: usize| {
-                let order = random.stream().permutation(64);
-                let noise = random.stream().normal(64);
-                // 64 kinds of cells, each in a place of its own, or anywhere.
-                (0..64)
-                    .map(|cell| if keep { cell } else { order[cell] } as f32 + 0.2 * noise[cell])
-                    .collect::<Vec<f32>>()
-            };
-            let values: Vec<f32> = (0..12).flat_map(image).collect();
-            let maps = vec![Tensor::from_vec(values, (12, 1, 8, 8), &Device::Cpu).unwrap()];
-            let mut builder = Builder::new(config, &[1], &Random::new(0));
-            builder.sample(&maps).unwrap();
-            builder.begin_category(0);
-            builder.add(&maps, 12).unwrap();
-            builder.end_category(0, &Cancel::default()).unwrap();
-            builder.finish(1, true).0.levels[0].groups[0].position_scale
-        };
-        assert!(scale(true) > 0.0);
-        assert_eq!(scale(false), 0.0);
+        let scale = |bank: &Bank| bank.levels[0].groups[0].position_scale;
+        let new = || Builder::new(BankConfig::default().with_neighborhood(1), &[1], &Random::new(0));
+        let kept = bank_of(new(), &parts(true));
+        assert!(scale(&kept) > 0.0);
+        let anywhere = bank_of(new(), &parts(false));
+        assert_eq!(scale(&anywhere), 0.0);
+        // The bank already holds tokens of these images: it would find the same ones in their places.
+        let categories = ["a".to_owned()];
+        let extending = Builder::extending(&anywhere, &categories, &categories, &Random::new(1));
+        assert_eq!(scale(&bank_of(extending, &parts(false))), 0.0);
+        let extending = Builder::extending(&kept, &categories, &categories, &Random::new(1));
+        assert_eq!(scale(&bank_of(extending, &parts(false))), scale(&kept));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::model::ModelBank;
 const PREFIX: &str = "bank.";
 const NORMAL: &str = "bank.normal";
 
+/// The largest position scale. Distances stay finite in f32.
+const MAX_POSITION_SCALE: f32 = 1e6;
+
 /// The tensors of a scale.
 const TENSORS: [&str; 7] = ["mean", "components", "tokens", "positions", "position_scales", "categories", "weights"];
 
@@ -117,16 +120,18 @@ impl Bank {
             let positions = reader.read(&key(scale, "positions"), &[count, 2])?;
             within(&key(scale, "positions"), &positions, 1.0)?;
             let position_scales = reader.read(&key(scale, "position_scales"), &[categories])?;
-            within(&key(scale, "position_scales"), &position_scales, f32::MAX.sqrt())?;
-            let group = |(category, &position_scale): (usize, &f32)| {
-                let of = |token: &usize| owners[*token] as usize == category;
-                let own: Vec<usize> = (0..count).filter(of).collect();
+            within(&key(scale, "position_scales"), &position_scales, MAX_POSITION_SCALE)?;
+            let mut own = vec![Vec::new(); categories];
+            for (token, &owner) in owners.iter().enumerate() {
+                own[owner as usize].push(token);
+            }
+            let group = |(own, &position_scale): (&Vec<usize>, &f32)| {
                 let rows = |values: &[f32], width: usize| -> Vec<f32> {
                     own.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
                 };
                 Group::new(rows(&tokens, dims), rows(&positions, 2), rows(&weights, 1), position_scale)
             };
-            let groups = position_scales.iter().enumerate().map(group).collect();
+            let groups = own.iter().zip(&position_scales).map(group).collect();
             Ok(Level { scale, neighborhood: scale.neighborhood(config), projection, groups })
         };
         let levels = scales.iter().zip(tokens).map(level).collect::<Result<_>>()?;

@@ -21,6 +21,8 @@ pub(super) struct Group {
 /// The number of tokens of a category that images vote by. The first tokens that k-center selects cover all of them coarsely, which
 /// tells categories apart; all tokens would take more time than the search itself where there are many categories.
 const VOTE_TOKENS: usize = 500;
+/// The number of rows, and of columns, whose tokens vote. More of them would only take time.
+const VOTERS: usize = 8;
 
 /// The tokens of an image at one scale.
 #[derive(Debug)]
@@ -38,26 +40,27 @@ impl Group {
     pub(super) fn new(tokens: Vec<f32>, positions: Vec<f32>, weights: Vec<f32>, position_scale: f32) -> Self {
         let dims = tokens.len() / weights.len().max(1);
         let located = located(&tokens, &positions, dims, position_scale);
-        let first = &located[..located.len().min(VOTE_TOKENS * (dims + 2))];
-        let [search, votes] = [&located, first].map(|located| NearestNeighbors::new(Isa::best(), located, dims + 2));
+        let first = &tokens[..tokens.len().min(VOTE_TOKENS * dims)];
+        let search = NearestNeighbors::new(Isa::best(), &located, dims + 2);
+        let votes = NearestNeighbors::new(Isa::best(), first, dims.max(1));
         Self { tokens, positions, weights, position_scale, search, votes }
     }
 
     /// Returns the distance of each query to the nearest token, and that token.
     pub(super) fn nearest(&self, queries: &Queries) -> (Vec<f32>, Vec<u32>) {
-        self.searched(&self.search, queries)
-    }
-
-    /// Returns the distance of each query to the nearest of the tokens that images vote by.
-    pub(super) fn vote_distances(&self, queries: &Queries) -> Vec<f32> {
-        self.searched(&self.votes, queries).0
-    }
-
-    fn searched(&self, search: &NearestNeighbors, queries: &Queries) -> (Vec<f32>, Vec<u32>) {
         let (mut distances, mut nearest) = (vec![0.0; queries.count()], vec![0u32; queries.count()]);
         let located = located(&queries.tokens, &queries.positions, queries.dims, self.position_scale);
-        search.search(&located, &mut distances, &mut nearest);
+        self.search.search(&located, &mut distances, &mut nearest);
         (distances, nearest)
+    }
+
+    /// Returns the distance of each voter `[voters, dims]` to the nearest of the tokens that images vote by. Positions do not count:
+    /// they would weigh differently in each category.
+    pub(super) fn vote_distances(&self, voters: &[f32], dims: usize) -> Vec<f32> {
+        let count = voters.len() / dims.max(1);
+        let (mut distances, mut nearest) = (vec![0.0; count], vec![0u32; count]);
+        self.votes.search(voters, &mut distances, &mut nearest);
+        distances
     }
 }
 
@@ -71,18 +74,16 @@ impl Queries {
         self.grid[0] * self.grid[1]
     }
 
-    /// Returns `count` of the tokens, evenly spread, or all if there are fewer, in one row.
-    pub(super) fn sample(&self, count: usize) -> Self {
-        let (all, dims) = (self.count(), self.dims);
-        let count = count.clamp(1, all.max(1)).min(all);
-        // Half a step from each end. The step is rarely a multiple of the number of columns, so that all columns occur.
-        let chosen = (0..count).map(|index| (2 * index + 1) * all / (2 * count));
-        Self {
-            tokens: chosen.clone().flat_map(|token| &self.tokens[token * dims..][..dims]).copied().collect(),
-            positions: chosen.flat_map(|token| &self.positions[token * 2..][..2]).copied().collect(),
-            dims,
-            grid: [1, count],
-        }
+    /// Returns the tokens `[voters, dims]` of up to [`VOTERS`] x [`VOTERS`] cells that are spread over the rows and the columns.
+    pub(super) fn voters(&self) -> Vec<f32> {
+        let spread = |cells: usize| {
+            let count = cells.min(VOTERS);
+            // Half a step from each end.
+            (0..count).map(move |index| (2 * index + 1) * cells / (2 * count))
+        };
+        let [rows, columns] = self.grid;
+        let cells = spread(rows).flat_map(|row| spread(columns).map(move |column| row * columns + column));
+        cells.flat_map(|cell| &self.tokens[cell * self.dims..][..self.dims]).copied().collect()
     }
 }
 
@@ -114,10 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_is_spread_over_all_tokens() {
-        let queries = |count: usize| Queries::new((0..count).map(|x| x as f32).collect(), [1, count], 1);
-        assert_eq!(queries(10).sample(5).tokens, [1.0, 3.0, 5.0, 7.0, 9.0]);
-        assert_eq!(queries(3).sample(5).tokens, [0.0, 1.0, 2.0]);
-        assert_eq!(queries(0).sample(5).count(), 0);
+    fn voters_are_spread_over_rows_and_columns() {
+        let voters = |[rows, columns]: [usize; 2]| {
+            let tokens = (0..rows * columns).map(|x| x as f32).collect();
+            Queries::new(tokens, [rows, columns], 1).voters()
+        };
+        assert_eq!(voters([1, 3]), [0.0, 1.0, 2.0]);
+        assert!(voters([0, 0]).is_empty());
+        for side in [28, 40, 64] {
+            let found = voters([side, side]);
+            let kinds = |of: fn(usize, usize) -> usize| {
+                found.iter().map(|&x| of(x as usize, side)).collect::<std::collections::BTreeSet<usize>>().len()
+            };
+            assert_eq!((found.len(), kinds(|x, side| x / side), kinds(|x, side| x % side)), (64, 8, 8));
+        }
     }
 }

@@ -6,9 +6,6 @@ use crate::bank::config::BankConfig;
 use crate::bank::group::{Group, Queries};
 use crate::bank::projection::{Projection, StageMap, finest};
 
-/// The number of tokens, about, that vote for an image's category. More of them would only take time.
-const VOTERS: usize = 64;
-
 /// The scale of a bank's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
@@ -90,10 +87,10 @@ impl Level {
         if groups.clone().count() < 2 {
             return groups.map(|(category, _)| category).next().unwrap_or(0);
         }
-        let voters = queries.sample(VOTERS);
-        let mut nearest = vec![(f32::INFINITY, 0); voters.count()];
+        let (voters, dims) = (queries.voters(), queries.dims);
+        let mut nearest = vec![(f32::INFINITY, 0); voters.len() / dims.max(1)];
         for (category, group) in groups {
-            for (nearest, distance) in nearest.iter_mut().zip(group.vote_distances(&voters)) {
+            for (nearest, distance) in nearest.iter_mut().zip(group.vote_distances(&voters, dims)) {
                 if distance < nearest.0 {
                     *nearest = (distance, category);
                 }

@@ -14,8 +14,11 @@ impl Detector {
     /// model without a record of its training images, such as one of an earlier version.
     ///
     /// # Errors
-    /// As [`Self::inspect`] for an image that cannot be read, [`Error::Images`] for several; [`Error::Cancelled`].
+    /// With a record, as [`Self::inspect`] for an image that cannot be read, [`Error::Images`] for several; [`Error::Cancelled`].
     pub fn was_trained_on(&self, requests: &[Request<'_>], cancel: &Cancel) -> Result<Option<Vec<bool>>> {
+        if self.model.trained_on().is_none() {
+            return Ok(None);
+        }
         let (mut seen, mut broken) = (Vec::with_capacity(requests.len()), Vec::new());
         for requests in requests.chunks(CHUNK) {
             if cancel.is_cancelled() {
@@ -29,13 +32,13 @@ impl Detector {
             }
         }
         match broken.len() {
-            0 => Ok(self.model.trained_on().map(|_| seen)),
+            0 => Ok(Some(seen)),
             1 => Err(broken.remove(0)),
             _ => Err(Error::Images { errors: broken }),
         }
     }
 
-    /// Refuses images that the model was trained on, and all images that cannot be read.
+    /// Refuses images that the model was trained on. Of a model with a record of them, all images that cannot be read are named.
     pub(super) fn check_unseen(&self, requests: &[Request<'_>], cancel: &Cancel) -> Result<()> {
         let seen = self.was_trained_on(requests, cancel)?.unwrap_or_default();
         let seen = seen.iter().zip(requests).enumerate().filter(|(_, (seen, _))| **seen);

@@ -158,8 +158,6 @@ pub(super) struct Images {
     pub(super) small: Vec<String>,
     /// The categories of which a continued model may have been trained on every image.
     pub(super) seen: Vec<String>,
-    /// The [`Content::digest`] of every held-out image.
-    pub(super) digests: Vec<String>,
 }
 
 impl Images {
@@ -175,7 +173,6 @@ impl Images {
                 let before = found.held_out.len();
                 for image in images {
                     if share > 0.0 && known.held_out.contains(&image.content.digest) {
-                        found.digests.push(image.content.digest.clone());
                         found.held_out.push(image);
                     } else {
                         found.train.push(image);
@@ -200,7 +197,6 @@ impl Images {
             order.iter().take(count).for_each(|&index| held_out[index] = true);
             for (image, held_out) in images.into_iter().zip(held_out) {
                 if held_out {
-                    found.digests.push(image.content.digest.clone());
                     found.held_out.push(image);
                 } else {
                     found.train.push(image);
@@ -216,17 +212,17 @@ impl Images {
 pub(super) type ByCategory = Vec<(String, Vec<Image>)>;
 
 /// Returns the normal training images of each category. No image is read.
-pub(super) fn list(source: TrainingImages) -> Result<ByCategory> {
+pub(super) fn list(source: TrainingImages, limits: &Limits) -> Result<ByCategory> {
     match source {
-        TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?),
-        TrainingImages::Dataset(dataset) => of_dataset(*dataset),
+        TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?, limits),
+        TrainingImages::Dataset(dataset) => of_dataset(*dataset, limits),
         TrainingImages::Pictures(pictures) => Ok(of_pictures(pictures)),
     }
 }
 
 /// Returns the normal training images of each category, in the dataset's order. An image whose mask marks a defect is an error.
-fn of_dataset(dataset: Dataset) -> Result<ByCategory> {
-    let findings = dataset.marked_normal_images(&Limits::default());
+fn of_dataset(dataset: Dataset, limits: &Limits) -> Result<ByCategory> {
+    let findings = dataset.marked_normal_images(limits);
     if !findings.is_empty() {
         return Err(dualad_data::Error::Dataset { findings }.into());
     }
@@ -260,7 +256,7 @@ mod tests {
     }
 
     fn images(source: TrainingImages, share: f64) -> Result<Images> {
-        Images::new(list(source)?, share, &Random::new(0), None)
+        Images::new(list(source, &Limits::default())?, share, &Random::new(0), None)
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl PreparedFit {
         let extractor = extractor(&fit, &recipe)?;
         let Fit { limits, tiling, skip_broken, cancel, progress, .. } = &mut fit;
         let reading = Reading { limits, tiling: *tiling, skip_broken: *skip_broken, cancel };
-        let (read, left_out) = reading.read(list(source)?, |done| progress(FitProgress::Reading(done)))?;
+        let (read, left_out) = reading.read(list(source, limits)?, |done| progress(FitProgress::Reading(done)))?;
         let images = Images::new(read, fit.held_out, &random, known)?;
         let mut notices = notices(&fit, &images, recipe.train.epochs > 0);
         notices.splice(..0, left_out);
@@ -208,7 +208,7 @@ impl PreparedFit {
             .with_bank(bank)
             .with_categories(self.categories.clone())
             .with_train_images(self.images.train.len())
-            .with_held_out(self.images.digests.clone())
+            .with_held_out(self.images.held_out.iter().map(|image| image.content.digest.clone()).collect())
             .with_trained_on(Some(self.trained_on()))
             .with_train(self.recipe.train.clone(), self.preset)
             .with_sha256()

@@ -104,7 +104,7 @@ mod tests {
     fn read(folder: &Path, skip_broken: bool) -> Result<(ByCategory, Vec<String>)> {
         let (limits, cancel) = (Limits::default(), Cancel::default());
         let reading = Reading { limits: &limits, tiling: None, skip_broken, cancel: &cancel };
-        reading.read(list(folder.into()).unwrap(), |_| {})
+        reading.read(list(folder.into(), &Limits::default()).unwrap(), |_| {})
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 /// The maximum number of instructions, and so of values: a checkpoint has some thousands.
 const MAX_STEPS: usize = 1 << 22;
+/// The largest length of a name of a module or class that is made of texts, in bytes.
+const MAX_NAME: usize = 256;
 /// The maximum size of a pickle: the names and shapes of tensors, not their data.
 pub(super) const MAX_BYTES: usize = 64 << 20;
 
@@ -184,7 +186,8 @@ impl Machine<'_> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let text = |id: Id| match self.values.get(id) {
-                    Some(Value::Text(text)) => text.clone(),
+                    // A text can be recalled any number of times. No module or class has a longer name.
+                    Some(Value::Text(text)) if text.len() <= MAX_NAME => text.clone(),
                     _ => String::new(),
                 };
                 let (module, name) = (text(module), text(name));
@@ -413,6 +416,17 @@ mod tests {
         let Value::Dict(pairs) = values.get(values.root) else { panic!("{values:?}") };
         assert_eq!((values.text(pairs[0].0), values.size(pairs[0].1)), (Some("a"), Some(7)));
         assert!(matches!(values.get(pairs[1].1), Value::Integer(-1)));
+    }
+
+    #[test]
+    fn names_that_are_made_of_long_texts_are_not_copied() {
+        let of = |length: usize| {
+            let text = [&b"X"[..], &(length as u32).to_le_bytes(), &vec![b'a'; length], b"q\x00"].concat();
+            let (values, _) = read(&[&b"\x80\x04"[..], &text, b"h\x00\x93."].concat()).unwrap();
+            let Value::Global { module, name } = values.get(values.root) else { panic!("{values:?}") };
+            (module.len(), name.len())
+        };
+        assert_eq!((of(MAX_NAME), of(MAX_NAME + 1)), ((MAX_NAME, MAX_NAME), (0, 0)));
     }
 
     #[test]

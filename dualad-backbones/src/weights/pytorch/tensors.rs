@@ -9,6 +9,11 @@ const MAX_DEPTH: usize = 32;
 /// The maximum size of all names together, in bytes.
 const MAX_NAMES: usize = 64 << 20;
 
+/// The largest length of a storage's key, in bytes.
+const MAX_KEY: usize = 256;
+/// The largest number of dimensions of a tensor.
+const MAX_RANK: usize = 32;
+
 /// The place of a tensor's values.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Place {
@@ -71,6 +76,8 @@ impl Found<'_> {
     /// Visits the entries of a dictionary whose keys are texts.
     fn entries(&mut self, id: Id, name: &str, depth: usize) -> Result<(), Reason> {
         let Value::Dict(pairs) = self.values.get(id) else { return Ok(()) };
+        // Pairs without a text as key take time, too.
+        self.names += pairs.len();
         for (key, value) in pairs {
             let Some(key) = self.values.text(*key) else { continue };
             let name = if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
@@ -112,6 +119,10 @@ fn plain(values: &Values, arguments: &[Id]) -> Option<Place> {
     let &[storage, offset, shape, strides, ..] = arguments else { return None };
     let Value::Persistent(storage) = values.get(storage) else { return None };
     let Storage { kind, key, view, .. } = Storage::of(values, *storage)?;
+    // Each name of a tensor has a copy.
+    if key.len() > MAX_KEY || [shape, strides].iter().any(|&sizes| values.elements(sizes).len() > MAX_RANK) {
+        return None;
+    }
     let sizes = |id: Id| values.elements(id).iter().map(|&size| values.size(size)).collect::<Option<Vec<u64>>>();
     let shape = sizes(shape)?.into_iter().map(usize::try_from).collect::<Result<Vec<_>, _>>().ok()?;
     let offset = values.size(offset)?.checked_add(view)?;
