@@ -155,8 +155,9 @@ fn faults_of_tables_name_line_and_column() {
         let message = message("t.jsonl", content);
         assert!(message.contains(expected), "{message}");
     }
-    // The first of two rows for an image counts.
-    let file = tree.write("t.csv", "path,label\na.png,good\na.png,dent\nb.png,good\n");
+    // A row may be repeated, but not with another label.
+    assert!(message("t.csv", "path,label\na.png,good\na.png,dent\n").contains("line 2 has another label"));
+    let file = tree.write("t.csv", "path,label\na.png,good\na.png,ok\nb.png,good\n");
     let dataset = Dataset::open(&file).unwrap();
     assert!(dataset.findings.iter().any(|finding| finding.kind == FindingKind::Duplicate));
     assert_eq!(dataset.samples(Split::Train).chain(dataset.samples(Split::Test)).count(), 2);
@@ -430,4 +431,30 @@ fn labels_that_are_not_read_are_named() {
         let dataset = Dataset::open(tree.root()).unwrap();
         assert!(dataset.findings.is_empty(), "{file}: {:?}", dataset.findings);
     }
+}
+
+#[test]
+fn contradictions_are_errors() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    tree.write("t.csv", "path,label\na.png,normal\nb.png,normal\na.png,dent\n");
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("line 2 has another label") && error.contains('4'), "{error}");
+
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    let images = r#"{"id": 9, "file_name": "a.png", "width": 8, "height": 4}, {"id": 9, "file_name": "b.png", "width": 8, "height": 4}"#;
+    tree.write("coco.json", format!(r#"{{"images": [{images}], "annotations": [], "categories": []}}"#));
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("two images have the id 9"), "{error}");
+}
+
+#[test]
+fn a_mask_of_a_normal_line_is_checked() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    tree.mask("m.png", 8, 4, 1);
+    tree.write("t.csv", "path,label,split,mask\na.png,normal,train,m.png\nb.png,normal,test,\n");
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert!(kinds(&dataset).contains(&FindingKind::MarkedNormal), "{dataset:?}");
 }

@@ -105,6 +105,7 @@ fn dagm_has_masks_of_defective_images_only() {
     ];
     assert_eq!(images(&tree, &dataset, Split::Test), expected);
     assert!(text(&dataset).contains("neither trained nor tested on: 1; they are the anomalous"), "{}", text(&dataset));
+    assert!(text(&dataset).contains("without the folder Label, its images count as normal: 1"), "{}", text(&dataset));
     let one = Dataset::open(tree.root().join("Class1")).unwrap();
     assert_eq!((one.layout, one.categories.len(), one.categories[0].samples.len()), (Layout::Dagm, 1, 3));
 }

@@ -89,9 +89,13 @@ pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding>
     if sample.split != Split::Train || sample.label.is_anomalous() {
         return None;
     }
-    let marks = |mask: &&PathBuf| {
-        let Ok((_, values)) = Mask::read_values(mask, MaskRule::NonZero, limits) else { return false };
-        values.largest > if values.lossy { values.white / 2 } else { 0 }
+    // The colors of a mask whose defects are in its alpha mean nothing. Of any other, every level counts.
+    let is_alpha = sample.mask_rule == MaskRule::Alpha;
+    let rule = if is_alpha { MaskRule::Alpha } else { MaskRule::NonZero };
+    let marks = |mask: &&PathBuf| match Mask::read_values(mask, rule, limits) {
+        Ok((mask, _)) if is_alpha => !mask.is_empty(),
+        Ok((_, values)) => values.largest > if values.lossy { values.white / 2 } else { 0 },
+        Err(_) => false,
     };
     let mask = sample.masks.iter().find(marks)?;
     let what = format!(

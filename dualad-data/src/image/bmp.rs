@@ -1,5 +1,11 @@
 //! BMP files whose header points to the wrong place, and files without the padding of the last row.
 
+use std::path::Path;
+
+use super::limits::Limits;
+use super::memory::buffer;
+use crate::error::Result;
+
 /// The length of the header of the file, before that of the image.
 const FILE_HEADER: usize = 14;
 /// The length of the first header of OS/2, with sizes of 16 bits and palettes of 3 bytes a color.
@@ -70,8 +76,15 @@ impl Places {
     }
 }
 
-/// Returns a copy whose header points to the pixels and whose last row is complete, if the file differs in this.
-pub(super) fn repaired(bytes: &[u8]) -> Option<Vec<u8>> {
+/// The changes of a file: the start of its pixels, the number of bytes that the last row lacks, and the number of colors.
+struct Repair {
+    start: u32,
+    missing: usize,
+    colors: Option<u32>,
+}
+
+/// Returns the changes that the decoder needs, if the file differs in this.
+fn repair(bytes: &[u8]) -> Option<Repair> {
     let places = Places::of(bytes)?;
     let start = places.start(bytes.len());
     let missing = places.rows.map_or(0, |(all, padding)| {
@@ -83,13 +96,28 @@ pub(super) fn repaired(bytes: &[u8]) -> Option<Vec<u8>> {
     if start == places.offset && missing == 0 && colors.is_none() {
         return None;
     }
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(bytes.len() + missing).ok()?;
+    let colors = colors.filter(|&colors| colors > 0).map(u32::try_from).transpose().ok()?;
+    Some(Repair { start: u32::try_from(start).ok()?, missing, colors })
+}
+
+/// Returns a copy whose header points to the pixels and whose last row is complete, if the file differs in this.
+///
+/// # Errors
+/// [`Error::TooLarge`] and [`Error::Io`] for the memory of the copy.
+///
+/// [`Error::TooLarge`]: crate::Error::TooLarge
+/// [`Error::Io`]: crate::Error::Io
+pub(super) fn repaired(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Option<Vec<u8>>> {
+    let Some(Repair { start, missing, colors }) = repair(bytes) else { return Ok(None) };
+    let length = bytes.len().saturating_add(missing);
+    limits.check_memory(path, length as u64)?;
+    let mut copy = buffer(path, length as u64, 0)?;
     copy.extend_from_slice(bytes);
-    copy.resize(bytes.len() + missing, 0);
-    copy.get_mut(10..14)?.copy_from_slice(&u32::try_from(start).ok()?.to_le_bytes());
-    if let Some(colors) = colors.filter(|&colors| colors > 0) {
-        copy.get_mut(46..50)?.copy_from_slice(&u32::try_from(colors).ok()?.to_le_bytes());
+    copy.resize(length, 0);
+    for (place, value) in [(10, Some(start)), (46, colors)] {
+        if let (Some(field), Some(value)) = (copy.get_mut(place..place + 4), value) {
+            field.copy_from_slice(&value.to_le_bytes());
+        }
     }
-    Some(copy)
+    Ok(Some(copy))
 }

@@ -217,11 +217,11 @@ fn decode(bytes: &[u8], path: &Path, limits: &Limits, purpose: &Purpose<'_>) -> 
 fn copy(bytes: &[u8], format: ImageFormat, path: &Path, limits: &Limits) -> Result<Option<Vec<u8>>> {
     #[cfg(feature = "bmp")]
     if format == ImageFormat::Bmp {
-        return Ok(bmp::repaired(bytes));
+        return bmp::repaired(bytes, path, limits);
     }
     #[cfg(feature = "png")]
     if format == ImageFormat::Png {
-        return Ok(png::ended(bytes));
+        return png::ended(bytes, path, limits);
     }
     #[cfg(feature = "tiff")]
     if format == ImageFormat::Tiff {

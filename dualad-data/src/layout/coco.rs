@@ -200,7 +200,12 @@ fn read_file(root: &Path, path: &Path, index: &Index<'_>, found: &mut BTreeMap<P
             shapes: Vec::new(),
             kinds: BTreeSet::new(),
         });
-        by_id.insert(image.id.to_string(), place);
+        let id = image.id.to_string();
+        if by_id.insert(id.clone(), place.clone()).is_some_and(|other| other != place) {
+            return Err(fault(format!(
+                "two images have the id {id}, so their annotations cannot be told apart; give each its own"
+            )));
+        }
     }
     let mut boxes = 0;
     for annotation in annotations {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::apart::{ANOMALOUS_TRAINING, categories, child, note_apart};
-use super::listing::{Listing, display_name, list, list_if_there, stem};
+use super::listing::{Listing, display_name, list, stem};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
@@ -32,13 +32,21 @@ fn class(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let mut samples = Vec::new();
     for (part, split) in [("Train", Split::Train), ("Test", Split::Test)] {
         let Some(part) = child(folder, part) else { continue };
-        let masks = child(&part, MASKS).map_or_else(|| Ok(Listing::default()), |masks| list_if_there(&masks))?.images;
+        let images = list(&part)?.images;
+        let masks = match child(&part, MASKS) {
+            Some(masks) => list(&masks)?.images,
+            None => {
+                let what = format!("without the folder {MASKS}, its images count as normal: {}", images.len());
+                findings.push(Finding::new(FindingKind::Choice, &name, &part, what));
+                Vec::new()
+            }
+        };
         let mut masks: BTreeMap<String, _> = masks
             .into_iter()
             .map(|path| (stem(&path).to_string_lossy().to_ascii_lowercase().replace("_label", ""), path))
             .collect();
         let mut apart = 0;
-        for path in list(&part)?.images {
+        for path in images {
             let mask = masks.remove(&stem(&path).to_string_lossy().to_ascii_lowercase());
             if split == Split::Train && mask.is_some() {
                 apart += 1;

@@ -139,16 +139,20 @@ pub(super) enum Stated {
 pub(super) fn label_of(stem: &OsStr) -> Stated {
     let all = words(&stem.to_string_lossy());
     let is = |word: &str, names: &[&str]| names.contains(&word);
+    let mut normal = false;
     for (index, word) in all.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|index| all.get(index)).map_or("", String::as_str);
         let after = all.get(index + 1).map_or("", String::as_str);
         let denied = is(before, &["no", "not", "non", "without", "un"]) || is(after, &["free"]);
-        if DEFECTIVE.contains(&word.as_str()) {
-            return if denied { Stated::Normal } else { Stated::Defective };
+        let (defective, good) = (DEFECTIVE.contains(&word.as_str()), is_normal(OsStr::new(word)));
+        if (defective && !denied) || (good && denied) {
+            return Stated::Defective;
         }
-        if is_normal(OsStr::new(word)) {
-            return if denied { Stated::Defective } else { Stated::Normal };
-        }
+        // A later word may tell otherwise: `normal-light_ng_004`.
+        normal |= defective || good;
+    }
+    if normal {
+        return Stated::Normal;
     }
     if is_defect_type(stem) { Stated::DefectType } else { Stated::Nothing }
 }

@@ -91,7 +91,7 @@ fn category(folder: &Path, file: &Path, findings: &mut Vec<Finding>) -> Result<C
             let label = if is_normal { Label::Normal } else { Label::Anomalous(entry.anomaly_class) };
             let mut sample = Sample::new(within(&entry.image_path)?, &name, split, label);
             sample.mask_rule = MaskRule::NonZero;
-            if let Some(mask) = entry.mask_path.filter(|mask| !is_normal && !mask.is_empty()) {
+            if let Some(mask) = entry.mask_path.filter(|mask| !mask.is_empty()) {
                 sample.masks.push(within(&mask)?);
             }
             let object = sample.path.parent().and_then(|parent| parent.strip_prefix(folder).ok());

@@ -94,7 +94,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let rows = if has_extension(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
-    let (mut lines, unnamed) = (BTreeMap::<PathBuf, u64>::new(), display_name(folder));
+    let (mut lines, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
     let mut named = BTreeSet::new();
     for Row { line, values } in rows {
@@ -121,19 +121,24 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             ),
         };
         let mut sample = Sample::new(path, &category, Split::Train, label);
-        if let Some(first) = lines.insert(sample.path.clone(), line) {
+        if let Some((first, label)) = lines.get(&sample.path) {
+            if *label != sample.label {
+                return Err(at(
+                    line,
+                    format!("line {first} has another label for this image; remove one of the lines"),
+                ));
+            }
             let what = format!("{} names it in line {first} and in line {line}; the first counts", table.display());
             findings.push(Finding::new(FindingKind::Duplicate, &category, &sample.path, what));
-            lines.insert(sample.path.clone(), first);
             continue;
         }
+        lines.insert(sample.path.clone(), (line, sample.label.clone()));
         sample.mask_rule = MaskRule::NonZero;
         if !values[MASK].is_empty() {
             let mask = path_of(MASK, &values[MASK])?;
             named.insert(mask.clone());
-            if sample.label.is_anomalous() {
-                sample.masks.push(mask);
-            }
+            // The mask of a normal image shows a wrong label, if it marks a defect.
+            sample.masks.push(mask);
         }
         named.insert(sample.path.clone());
         categories.entry(category).or_default().push((use_of, sample));
