@@ -11,7 +11,7 @@ use clap::{ArgGroup, ValueEnum};
 use dualad::calibration::{Calibration, Calibrator, Rule, Thresholds};
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::detector::Request;
-use dualad::{Detector, Error, ModelFiles};
+use dualad::{Detector, ModelFiles};
 
 /// The default of --false-alarm-rate.
 const RATE: f64 = 0.01;
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bar.set(progress.done, progress.total);
     });
     drop(bar);
-    let calibration = calibration.map_err(with_hint)?;
+    let calibration = calibration?;
     calibration.save(&out)?;
     for warning in calibration.warnings() {
         note(&warning);
@@ -180,16 +180,6 @@ fn unseen<'a>(trained: Trained, detector: &Detector, samples: Vec<&'a Sample>) -
         note(&format!("note: left out, because the model was trained on them: {count} of {} images", samples.len()));
     }
     Ok(unseen)
-}
-
-/// Adds to an error of the library the flags that avoid it.
-fn with_hint(error: Error) -> Box<dyn std::error::Error> {
-    match error {
-        Error::TrainedOn { .. } => {
-            format!("{error}. Leave them out with --trained leave-out, or insist with --trained use").into()
-        }
-        error => error.into(),
-    }
 }
 
 /// Selects the images of products that the model was trained on. Returns them, and the category to use for all of them where

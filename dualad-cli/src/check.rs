@@ -6,7 +6,7 @@ use dualad::data::{Cancel, Dataset, Finding, FindingKind, Label, Sample, Severit
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
-use crate::data::{DataArgs, MAX_FINDINGS, masks_hint};
+use crate::data::{DataArgs, first_lines, masks_hint};
 use crate::guard::Guard;
 use crate::hint::PIXELS;
 use crate::progress::{Bar, ProgressArgs};
@@ -158,11 +158,8 @@ fn no_data_set(root: &Path, message: &str) -> Outcome {
 
 fn text(outcome: &Outcome, findings: &[Finding]) -> String {
     let mut text = String::new();
-    for finding in findings.iter().take(MAX_FINDINGS) {
-        text += &format!("{finding}\n");
-    }
-    if let Some(more @ 1..) = findings.len().checked_sub(MAX_FINDINGS) {
-        text += &format!("... and {more} more; --json lists all\n");
+    for line in first_lines(findings, Finding::to_string, "; --json lists all") {
+        text += &format!("{line}\n");
     }
     if let Some(hint) = masks_hint(findings) {
         text += &format!("{hint}\n");

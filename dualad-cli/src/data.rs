@@ -13,7 +13,7 @@ use crate::limits::LimitArgs;
 use crate::progress::Bar;
 
 /// The number of findings that are printed. The rest is counted.
-pub(crate) const MAX_FINDINGS: usize = 20;
+const MAX_FINDINGS: usize = 20;
 
 /// The layouts of datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,19 +99,23 @@ impl DataArgs {
 
     /// Opens the dataset in a folder.
     pub(crate) fn open(&self, root: &Path) -> Result<Dataset> {
-        let dataset = match self.layout {
-            LayoutName::Auto => Dataset::open_products(root)?,
-            LayoutName::Mvtec => Dataset::open_as(Layout::Mvtec, root)?,
-            LayoutName::Visa => Dataset::open_as(Layout::Visa, root)?,
-            LayoutName::Folder => Dataset::open_as(Layout::Folder, root)?,
-            LayoutName::Table => Dataset::open_as(Layout::Table, root)?,
-            LayoutName::Coco => Dataset::open_as(Layout::Coco, root)?,
-            LayoutName::LabelMe => Dataset::open_as(Layout::LabelMe, root)?,
-            LayoutName::Kolektor => Dataset::open_as(Layout::Kolektor, root)?,
-            LayoutName::Dagm => Dataset::open_as(Layout::Dagm, root)?,
-            LayoutName::MvtecAd2 => Dataset::open_as(Layout::MvtecAd2, root)?,
-            LayoutName::Mvtec3d => Dataset::open_as(Layout::Mvtec3d, root)?,
-            LayoutName::RealIad => Dataset::open_as(Layout::RealIad, root)?,
+        let layout = match self.layout {
+            LayoutName::Auto => None,
+            LayoutName::Mvtec => Some(Layout::Mvtec),
+            LayoutName::Visa => Some(Layout::Visa),
+            LayoutName::Folder => Some(Layout::Folder),
+            LayoutName::Table => Some(Layout::Table),
+            LayoutName::Coco => Some(Layout::Coco),
+            LayoutName::LabelMe => Some(Layout::LabelMe),
+            LayoutName::Kolektor => Some(Layout::Kolektor),
+            LayoutName::Dagm => Some(Layout::Dagm),
+            LayoutName::MvtecAd2 => Some(Layout::MvtecAd2),
+            LayoutName::Mvtec3d => Some(Layout::Mvtec3d),
+            LayoutName::RealIad => Some(Layout::RealIad),
+        };
+        let dataset = match layout {
+            Some(layout) => Dataset::open_as(layout, root)?,
+            None => Dataset::open_products(root)?,
         };
         let dataset = match self.masks {
             Some(masks) => dataset.mask_rule(masks.into()),
@@ -149,11 +153,8 @@ pub(crate) fn check(
         leave_out_broken(&mut dataset, &mut report.findings);
     }
     let report = report.into_result()?;
-    for finding in report.findings.iter().take(MAX_FINDINGS) {
-        note(&finding.to_string());
-    }
-    if let Some(more @ 1..) = report.findings.len().checked_sub(MAX_FINDINGS) {
-        note(&format!("... and {more} more like these"));
+    for line in first_lines(&report.findings, Finding::to_string, " like these") {
+        note(&line);
     }
     if let Some(hint) = masks_hint(&report.findings) {
         note(hint);
@@ -181,12 +182,18 @@ fn leave_out_broken(dataset: &mut Dataset, findings: &mut Vec<Finding>) {
             note(&format!("warning: {} is not trained on: none of its images can be read", category.name));
         }
     }
-    for finding in broken.iter().take(MAX_FINDINGS) {
-        note(&format!("left out: {}", finding.message));
+    for line in first_lines(&broken, |finding| format!("left out: {}", finding.message), " are left out") {
+        note(&line);
     }
-    if let Some(more @ 1..) = broken.len().checked_sub(MAX_FINDINGS) {
-        note(&format!("... and {more} more are left out"));
+}
+
+/// Returns the lines of the first findings, and one for the number of the others: `... and 5 more`, and what is said of them.
+pub(crate) fn first_lines(findings: &[Finding], line: impl Fn(&Finding) -> String, of_others: &str) -> Vec<String> {
+    let mut lines: Vec<String> = findings.iter().take(MAX_FINDINGS).map(line).collect();
+    if let Some(more @ 1..) = findings.len().checked_sub(MAX_FINDINGS) {
+        lines.push(format!("... and {more} more{of_others}"));
     }
+    lines
 }
 
 /// Returns the flag that reads masks by another rule, if a finding asks for one.

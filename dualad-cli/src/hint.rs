@@ -7,6 +7,7 @@ use dualad::backbones::WeightsError;
 use dualad::data::{self, FindingKind};
 
 const WEIGHTS: &str = "--weights FILE names it";
+const TRAINED: &str = "leave them out with --trained leave-out, or insist with --trained use";
 /// The flag that raises the limits for images.
 pub(crate) const PIXELS: &str = "--max-pixels N raises the limits for images";
 
@@ -26,6 +27,7 @@ fn of_library(error: &dualad::Error) -> Option<&'static str> {
         dualad::Error::Cache { .. } => Some("name another folder with --cache, or keep no cache with --no-cache"),
         dualad::Error::Format(error) if error.format() == dualad::Format::Checkpoint => Some("leave out --resume"),
         dualad::Error::ModelWeights { .. } => Some(WEIGHTS),
+        dualad::Error::TrainedOn { .. } => Some(TRAINED),
         dualad::Error::Backbone(error) => of_backbone(error),
         dualad::Error::Data(error) => of_data(error),
         dualad::Error::Images { errors } => errors.iter().find_map(of_library),
@@ -82,6 +84,7 @@ mod tests {
             has(subcommand, hint(&cache()).unwrap());
         }
         has("train", "--resume");
+        has("calibrate", TRAINED);
     }
 
     #[test]
@@ -92,6 +95,7 @@ mod tests {
         let missing = || WeightsError::NotGiven { backbone: backbones::Backbone::ResNet18, on_hub: true };
         assert_eq!(hint(&backbones::Error::from(missing())), Some(WEIGHTS));
         assert_eq!(hint(&dualad::Error::from(backbones::Error::from(missing()))), Some(WEIGHTS));
+        assert_eq!(hint(&dualad::Error::TrainedOn { images: vec!["a.png".into()], of: 2 }), Some(TRAINED));
         assert_eq!(hint(&dualad::Error::Cancelled), None);
     }
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::common::{CommonArgs, Result, print};
 use crate::guard::Guard;
-use crate::model::ModelArgs;
-use crate::progress::Bar;
+use crate::model::{BATCH, ModelArgs, check_category};
+use crate::progress::{Bar, ProgressArgs};
 use crate::signals::cancel_on_signal;
 
 /// Write a submission to the evaluation server of MVTec AD 2
@@ -25,13 +25,21 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ROOT")]
     data: PathBuf,
     /// Value of the anomaly map from which on a pixel is defective [default: of the model's thresholds]
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", value_parser = parse_threshold, allow_negative_numbers = true)]
     threshold: Option<f32>,
     /// Folder for the submission
     #[arg(long, value_name = "DIR", default_value = "out/submission")]
     out: PathBuf,
     #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
     common: CommonArgs,
+}
+
+/// Parses a value of an anomaly map.
+fn parse_threshold(text: &str) -> std::result::Result<f32, String> {
+    let value = text.parse().ok().filter(|value: &f32| value.is_finite());
+    value.ok_or_else(|| "must be a finite number, such as 0.95".into())
 }
 
 /// The JSON of a submission.
@@ -44,19 +52,15 @@ struct Outcome {
 
 /// Runs `dualad submit`.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    args.progress.apply();
     let guard = Guard::default().reads(args.model.files());
     args.common.check_json(&guard)?;
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
     let images = PrivateImage::list(&args.data).map_err(dualad::Error::from)?;
     let detector = args.model.detector(&args.common)?;
-    if let Some(image) = images.iter().find(|image| !detector.categories().contains(&image.category)) {
-        let known = detector.categories().join(", ");
-        return Err(format!(
-            "the model was not trained on {}, but on {known}; train it on all categories",
-            image.category
-        )
-        .into());
+    for image in &images {
+        check_category(&detector, Some(&image.category))?;
     }
     let threshold = |category: &str| {
         let own = || Some(detector.calibration()?.thresholds(Some(category))?.0.region);
@@ -68,15 +72,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         threshold(&image.category)?;
     }
     let bar = Bar::new("inspecting images");
-    for (done, image) in images.iter().enumerate() {
+    let mut done = 0;
+    for batch in images.chunks(BATCH) {
         if cancel.is_cancelled() {
             return Err("interrupted; the submission is not complete".into());
         }
-        let found = detector.inspect(Request::from(&image.path).category(&image.category))?;
-        let map = found.map_at_original();
-        let size = (found.width, found.height);
-        image.write(&args.out, &map.values, size, threshold(&image.category)?).map_err(dualad::Error::from)?;
-        bar.set(done + 1, images.len());
+        let requests = batch.iter().map(|image| Request::from(&image.path).category(&image.category));
+        for (image, found) in batch.iter().zip(detector.inspect_batch(requests)) {
+            let found = found?;
+            let map = found.map_at_original();
+            let size = (found.width, found.height);
+            image.write(&args.out, &map.values, size, threshold(&image.category)?).map_err(dualad::Error::from)?;
+        }
+        done += batch.len();
+        bar.set(done, images.len());
     }
     drop(bar);
     let outcome = Outcome { format: 1, out: args.out.display().to_string(), images: images.len() };

@@ -24,15 +24,15 @@ mod support {
     pub(crate) mod disk;
     pub(crate) mod output;
     pub(crate) mod parts;
+    pub(crate) mod place;
     pub(crate) mod program;
     pub(crate) mod recipe;
     pub(crate) mod wait;
 }
 
-use support::config::CONFIG;
 use support::disk::Disk;
 use support::output::{succeed, text};
-use support::parts::write_parts;
+use support::place::Place;
 use support::program::program;
 use support::recipe::recipe;
 use support::wait::wait_for;
@@ -51,31 +51,15 @@ impl Moments {
     }
 }
 
-struct Place(tempfile::TempDir);
-
 impl Place {
-    /// Returns a folder with images of two products, a configuration, and no model.
-    fn new(train: usize) -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        write_parts(&place.path("data"), train);
-        fs::write(place.path("config.json"), CONFIG).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     /// Returns a training run into the folder `out` with the cache `cache`.
     fn training_with(&self, out: &str, cache: &str) -> Command {
-        let mut command = program("train");
-        command.arg("--data").arg(self.path("data")).arg("--config").arg(self.path("config.json"));
-        command.args(["--backbone", "filter-bank", "--preset", "fast"]);
-        command.arg("--cache").arg(self.path(cache)).arg("--out").arg(self.path(out));
+        let mut command = self.training(out);
+        command.args(["--preset", "fast"]).arg("--cache").arg(self.path(cache));
         command
     }
 
-    fn training(&self, out: &str) -> Command {
+    fn fast_training(&self, out: &str) -> Command {
         self.training_with(out, "cache")
     }
 
@@ -159,11 +143,11 @@ fn training_killed_again_and_again_ends_with_the_same_bits() {
     let place = Place::new(3);
     let epochs = (80 * kills()).to_string();
     let flags = ["--epochs", epochs.as_str(), "--checkpoint-every", "0"];
-    succeed(place.training("whole").args(flags));
+    succeed(place.fast_training("whole").args(flags));
     let mut moments = Moments(12_345);
     let (mut killed, mut patience) = (0, Duration::ZERO);
     loop {
-        let mut command = place.training("killed");
+        let mut command = place.fast_training("killed");
         // The same command works where it was killed before its first checkpoint.
         let process = quiet(command.arg("--resume").args(flags));
         if killed < kills() {
@@ -209,14 +193,14 @@ fn caching_killed_again_and_again_leaves_whole_entries() {
             fs::remove_dir_all(place.path("cache")).unwrap();
         }
         let before = entries().len();
-        let process = quiet(place.training("out").args(["--epochs", "1"]));
+        let process = quiet(place.fast_training("out").args(["--epochs", "1"]));
         killed += u64::from(kill_after(process, moments.below(whole.mul_f64(0.7))));
         let found = entries();
         assert!(found.len() >= before, "an entry was lost");
         assert!(found.iter().all(|entry| expected.contains(entry)), "an entry is not whole");
     }
     println!("killed {killed} times");
-    succeed(place.training("out").args(["--epochs", "1"]));
+    succeed(place.fast_training("out").args(["--epochs", "1"]));
     let found = entries();
     assert_eq!(found.len(), expected.len());
     // The index of the first difference: printing the bytes would not help.
@@ -395,15 +379,15 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     let place = Place::new(3);
     let Some(disk) = Disk::mount(place.path("disk"), "2m") else { return };
     let flags = ["--epochs", "300", "--checkpoint-every", "0"];
-    let first = quiet(place.training("disk/out").args(flags));
+    let first = quiet(place.fast_training("disk/out").args(flags));
     wait_for("a checkpoint", || disk.path("out/checkpoint.safetensors").exists());
     // Another file takes the rest of the disk.
     let hog = disk.fill();
     let stderr = text(&first.wait_with_output().unwrap().stderr);
     assert!(stderr.contains("cannot write") && stderr.contains("disk/out"), "{stderr}");
     fs::remove_file(hog).unwrap();
-    succeed(place.training("disk/out").args(flags).arg("--resume"));
-    succeed(place.training("whole").args(flags));
+    succeed(place.fast_training("disk/out").args(flags).arg("--resume"));
+    succeed(place.fast_training("whole").args(flags));
     assert!(place.parameters("disk/out") == place.parameters("whole"), "another model");
 }
 
@@ -445,8 +429,8 @@ fn errors_on_a_read_only_disk_name_the_path_and_reading_works() {
     let image = models().path("data/gear/test/good/000.png");
     succeed(program("inspect").arg("--model").arg(disk.path("model")).arg(&image));
     for (error, name) in [
-        (fail(&mut place.training("disk/out")), "disk/out"),
-        (fail(&mut place.training("disk/new")), "disk/new"),
+        (fail(&mut place.fast_training("disk/out")), "disk/out"),
+        (fail(&mut place.fast_training("disk/new")), "disk/new"),
         (fail(&mut place.training_with("out", "disk/empty-cache")), "disk/empty-cache"),
         (
             fail(program("calibrate").arg("--model").arg(disk.path("model")).arg("--data").arg(models().path("data"))),
@@ -475,7 +459,7 @@ fn errors_on_a_read_only_disk_name_the_path_and_reading_works() {
 fn clocks_that_jump_change_nothing() {
     let place = Place::new(6);
     let flags = ["--epochs", "60", "--checkpoint-every", "0"];
-    succeed(place.training("whole").args(flags));
+    succeed(place.fast_training("whole").args(flags));
     let library = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
     let library = library.map(|folder| Path::new(folder).join("faketime/libfaketimeMT.so.1"));
     let Some(library) = library.iter().find(|library| library.exists()) else {

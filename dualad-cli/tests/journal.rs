@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 mod support {
@@ -12,11 +12,13 @@ mod support {
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod signal;
     pub(crate) mod wait;
     pub(crate) mod watched;
 }
 
 use support::program::program;
+use support::signal::signal;
 use support::wait::wait_for;
 use support::watched::Watched;
 
@@ -55,10 +57,10 @@ impl Watched {
 struct Watch(Child);
 
 impl Watch {
-    fn end(mut self, signal: &str) {
+    fn end(mut self, name: &str) {
         // What was found is answered within this time.
         std::thread::sleep(Duration::from_millis(600));
-        assert!(Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap().success());
+        signal(&self.0, name);
         self.0.wait().unwrap();
     }
 }
@@ -83,10 +85,10 @@ fn what_arrives_while_it_is_down_is_inspected_once_and_nothing_twice() {
     });
     place.put(1, "a.png");
     place.wait_for("a.png.json");
-    watch.end("-TERM");
+    watch.end("TERM");
     let first = fs::read(place.path("out/a.png.json")).unwrap();
     place.put(2, "down.png");
-    for signal in ["-TERM", "-KILL", "-KILL"] {
+    for signal in ["TERM", "KILL", "KILL"] {
         let watch = place.start_with_records(&[]);
         place.wait_for("down.png.json");
         watch.end(signal);
@@ -100,12 +102,12 @@ fn what_arrives_while_it_is_down_is_inspected_once_and_nothing_twice() {
     // And while it runs.
     place.put(0, "a.png");
     place.wait_for("a.png.3.json");
-    watch.end("-TERM");
+    watch.end("TERM");
     assert_eq!(fs::read(place.path("out/a.png.json")).unwrap(), first);
     // Those that were there at the first start are inspected on request, and no others again.
     let watch = place.start_with_records(&["--existing"]);
     place.wait_for("old.png.json");
-    watch.end("-TERM");
+    watch.end("TERM");
     let all = ["a.png.2.json", "a.png.3.json", "a.png.json", "down.png.json", "old.png.json"];
     assert_eq!(place.records(), all);
 }
@@ -121,12 +123,14 @@ fn a_journal_is_used_by_one_program_and_without_one_nothing_is_kept() {
     let output = second.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("another program uses it"));
-    watch.end("-TERM");
-    fs::write(&file, "no journal\n").unwrap();
-    let mut damaged = program("watch");
-    damaged.arg("--model").arg(place.path("model")).args(["--journal", &file]).arg(place.path("incoming"));
-    let output = damaged.output().unwrap();
-    let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && error.contains("line 1 is no entry"), "{error}");
-    assert_eq!(fs::read_to_string(&file).unwrap(), "no journal\n");
+    watch.end("TERM");
+    for content in ["no journal\n", "no journal"] {
+        fs::write(&file, content).unwrap();
+        let mut damaged = program("watch");
+        damaged.arg("--model").arg(place.path("model")).args(["--journal", &file]).arg(place.path("incoming"));
+        let output = damaged.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && error.contains("line 1 is no entry"), "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+    }
 }

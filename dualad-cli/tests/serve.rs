@@ -18,11 +18,13 @@ mod support {
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod signal;
 }
 
 use support::parts::write_parts;
 use support::program::program;
 use support::recipe::recipe;
+use support::signal::signal;
 
 /// A trained model and a test image.
 struct Fixture {
@@ -90,8 +92,7 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
-        assert!(status.success());
+        signal(&self.child, name);
     }
 
     /// Waits for the end of the process and returns its exit status and its standard error.

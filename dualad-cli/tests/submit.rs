@@ -5,6 +5,8 @@ use std::path::Path;
 
 mod support {
     pub(crate) mod config;
+    #[allow(dead_code)]
+    pub(crate) mod output;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
@@ -13,6 +15,7 @@ mod support {
 use dualad::Detector;
 use dualad::data::image::{Limits, Picture};
 use serde_json::Value;
+use support::output::text;
 use support::parts::write_parts;
 use support::program::program;
 use support::recipe::recipe;
@@ -36,8 +39,7 @@ fn a_submission_has_a_map_and_a_decision_for_each_private_image() {
         let mut command = program("submit");
         command.arg("--model").arg(&model).arg("--data").arg(&set).arg("--out").arg(&out).args(options);
         let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
 
     let (code, stdout, stderr) = submit(&["--json", "-"]);
@@ -55,14 +57,19 @@ fn a_submission_has_a_map_and_a_decision_for_each_private_image() {
     fs::remove_file(model.join("calibration.json")).unwrap();
     let (code, _, stderr) = submit(&[]);
     assert!(code == Some(1) && stderr.contains("no thresholds for gear: give --threshold"), "{stderr}");
-    assert_eq!(submit(&["--threshold=-1"]).0, Some(0));
+    assert_eq!(submit(&["--threshold", "-1"]).0, Some(0));
     let decision = Picture::read(out.join(format!("anomaly_images_thresholded/{}.png", names[0])), &Limits::default());
     assert!(decision.unwrap().pixels().iter().all(|&value| value == 255));
+
+    for value in ["nan", "inf", "-inf", "half"] {
+        let (code, _, stderr) = submit(&[&format!("--threshold={value}")]);
+        assert!(code == Some(2) && stderr.contains("finite number"), "{stderr}");
+    }
 
     // The scores of a category that the model does not know mean nothing.
     fs::rename(set.join("gear"), set.join("vial")).unwrap();
     let (code, _, stderr) = submit(&["--threshold=1"]);
-    assert!(code == Some(1) && stderr.contains("not trained on vial, but on gear, plate"), "{stderr}");
+    assert!(code == Some(1) && stderr.contains("not trained on \"vial\", but on gear, plate"), "{stderr}");
     let (code, _, stderr) = submit(&["--threshold=1", "--data", data.to_str().unwrap()]);
     assert!(code != Some(0) && !stderr.is_empty());
 }

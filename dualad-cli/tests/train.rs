@@ -20,6 +20,7 @@ mod support {
     pub(crate) mod parts;
     pub(crate) mod place;
     pub(crate) mod program;
+    pub(crate) mod signal;
     pub(crate) mod wait;
 }
 
@@ -27,6 +28,7 @@ use support::example::example;
 use support::output::{succeed, text};
 use support::place::Place;
 use support::program::program;
+use support::signal::signal;
 use support::wait::wait_for;
 
 impl Place {
@@ -188,35 +190,35 @@ fn a_signal_saves_the_run_and_resuming_gives_the_same_bits() {
     let place = Place::new(3);
     let epochs = ["--epochs", "60"];
     succeed(place.command("whole").args(epochs));
-    for signal in ["INT", "TERM"] {
-        let mut run = place.command(signal);
+    for name in ["INT", "TERM"] {
+        let mut run = place.command(name);
         let run = run.args(epochs).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = place.path(signal).join("train.jsonl");
+        let log = place.path(name).join("train.jsonl");
         wait_for("the run to train", || lines(&log) > 5);
-        assert!(Command::new("kill").args([&format!("-{signal}"), &run.id().to_string()]).status().unwrap().success());
+        signal(&run, name);
         let output = run.wait_with_output().unwrap();
         let stderr = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(
             stderr.lines().count() == 1 && stderr.contains("checkpoint.safetensors") && stderr.contains("--resume")
         );
-        assert!(!place.path(signal).join("model.safetensors").exists());
+        assert!(!place.path(name).join("model.safetensors").exists());
 
         // A resumed run must have the same recipe and images.
-        let error = fail(place.command(signal).args(epochs).args(["--resume", "--batch-size", "3"]), 1);
+        let error = fail(place.command(name).args(epochs).args(["--resume", "--batch-size", "3"]), 1);
         assert!(error.contains("train.batch_size is 3 now, and was 4 there"), "{error}");
-        let error = fail(place.command(signal).args(epochs).args(["--resume", "--categories", "plate"]), 1);
+        let error = fail(place.command(name).args(epochs).args(["--resume", "--categories", "plate"]), 1);
         assert!(error.contains("training image 0 is plate/000.png"), "{error}");
 
-        succeed(place.command(signal).args(epochs).arg("--resume"));
-        assert_eq!(place.model(signal), place.model("whole"), "after SIG{signal}");
-        assert_eq!(place.result(signal), place.result("whole"));
+        succeed(place.command(name).args(epochs).arg("--resume"));
+        assert_eq!(place.model(name), place.model("whole"), "after SIG{name}");
+        assert_eq!(place.result(name), place.result("whole"));
         let steps = |out: &str| -> Vec<(Value, Value)> {
             let text = fs::read_to_string(place.path(out).join("train.jsonl")).unwrap();
             let line = |line: &str| serde_json::from_str::<Value>(line).unwrap();
             text.lines().map(line).map(|line| (line["step"].clone(), line["loss"].clone())).collect()
         };
-        assert_eq!(steps(signal), steps("whole"));
+        assert_eq!(steps(name), steps("whole"));
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -16,10 +16,12 @@ mod support {
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod signal;
     pub(crate) mod watched;
 }
 
 use support::program::program;
+use support::signal::signal;
 use support::watched::Watched;
 
 impl Watched {
@@ -308,8 +310,7 @@ impl Watch {
     }
 
     fn stop(mut self) -> Option<i32> {
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(kill.success());
+        signal(&self.child, "TERM");
         self.child.wait().unwrap().code()
     }
 }

@@ -68,8 +68,9 @@ impl Dataset {
     /// Opens a folder of this layout.
     ///
     /// # Errors
-    /// [`Error::Layout`] if the folder does not have this layout, [`Error::Table`] if the table of VisA is invalid, [`Error::Io`]
-    /// if a folder cannot be listed.
+    /// [`Error::Layout`] if the folder does not have this layout; [`Error::Table`] for a table or a JSON file that is not valid;
+    /// [`Error::Annotations`] for annotations that contradict themselves or name a path outside; [`Error::Io`] if a folder cannot
+    /// be listed or a file not be read; for KolektorSDD, the errors of [`Sample::read_mask`].
     pub fn open_as(layout: Layout, root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         let (categories, findings) = layout::read(layout, root)?;

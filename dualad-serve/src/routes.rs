@@ -202,12 +202,15 @@ impl AppState {
             return Ok(());
         }
         let own: Vec<&str> = calibration.categories.keys().map(String::as_str).collect();
+        let example = own.first().copied().unwrap_or_default();
         let own = own.join(", ");
         refused(match category {
             Some(category) => {
                 format!("there are no thresholds for {category:?}, only for {own}; calibrate the model for it")
             }
-            None => format!("there are thresholds for single categories only; add one to the address: ?category={own}"),
+            None => format!(
+                "there are thresholds for single categories only: {own}; add one to the address, such as ?category={example}"
+            ),
         })
     }
 

@@ -17,9 +17,8 @@ use serde::{Deserialize, Serialize};
 const FORMAT: u64 = 1;
 /// The maximum size of a line, in bytes.
 const MAX_LINE: u64 = 64 << 10;
-/// The maximum size of a journal, in bytes.
-const MAX_BYTES: u64 = 4 << 30;
-/// The number of superseded lines from which on a journal is rewritten at the start.
+/// The number of superseded lines up to which a journal is not rewritten. With more entries than this, their number is the limit:
+/// rewriting takes longer.
 const MAX_SUPERSEDED: usize = 10_000;
 
 /// The properties by which a change of a file is noticed.
@@ -77,6 +76,10 @@ pub(super) struct Journal {
     entries: HashMap<String, Entry>,
     /// `None` for a journal in memory alone.
     file: Option<(PathBuf, File)>,
+    /// The first line of the file.
+    head: String,
+    /// The number of lines, with those that are not written yet.
+    lines: usize,
     /// The lines that are not written yet.
     unwritten: String,
 }
@@ -92,26 +95,26 @@ impl Journal {
         let name = path.display();
         let wrong = |reason: &str| format!("cannot use the journal {name}: {reason}; name another one with --journal");
         let io = |error: std::io::Error| wrong(&error.to_string());
-        if std::fs::metadata(path).is_ok_and(|found| !found.is_file() || found.len() > MAX_BYTES) {
-            return Err(wrong(&format!("it is no file of at most {} GiB", MAX_BYTES >> 30)));
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(wrong("it is no file"));
         }
         let folder = folder.canonicalize().map_err(io)?;
         let head = Head { format: FORMAT, folder: key(folder.as_os_str()) };
-        let mut journal =
-            Self { file: Some((path.into(), lock(path).map_err(|reason| wrong(&reason))?)), ..Self::default() };
-        let lines = journal.read(&head).map_err(|reason| wrong(&reason))?;
+        let file = lock(path).map_err(|reason| wrong(&reason))?;
+        let mut journal = Self { file: Some((path.into(), file)), head: line(&head), ..Self::default() };
+        journal.lines = journal.read(&head).map_err(|reason| wrong(&reason))?;
+        let existed = journal.lines > 0;
         for (image, entry) in &mut journal.entries {
             if entry.state == State::Begun && has_record(image, entry.number) {
                 entry.state = State::Done;
             }
         }
-        if lines == 0 {
-            journal.unwritten = line(&head);
-            journal.write().map_err(|reason| wrong(&reason))?;
-        } else if lines > journal.entries.len() + MAX_SUPERSEDED {
-            journal.rewrite(&head).map_err(|reason| wrong(&reason))?;
+        if !existed {
+            journal.unwritten.clone_from(&journal.head);
+            journal.lines = 1;
         }
-        Ok((journal, lines > 0))
+        journal.write().map_err(|reason| wrong(&reason))?;
+        Ok((journal, existed))
     }
 
     /// Returns the entry of a file.
@@ -131,12 +134,23 @@ impl Journal {
         let image = key(name);
         if self.file.is_some() {
             self.unwritten += &line(&Line { image: image.clone(), entry });
+            self.lines += 1;
         }
         self.entries.insert(image, entry);
     }
 
-    /// Writes the entries that were added. They are on the disk when this returns.
+    /// Writes the entries that were added. They are on the disk when this returns. Rewrites the file if most of it is superseded.
     pub(super) fn write(&mut self) -> Result<(), String> {
+        self.append()?;
+        if self.lines > self.entries.len() + self.entries.len().max(MAX_SUPERSEDED) {
+            // After an error it is tried again as many lines later.
+            self.lines = self.entries.len() + 1;
+            self.rewrite()?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self) -> Result<(), String> {
         let Some((path, file)) = &mut self.file else { return Ok(()) };
         if self.unwritten.is_empty() {
             return Ok(());
@@ -168,6 +182,10 @@ impl Journal {
                 if read as u64 == MAX_LINE {
                     return Err(format!("its line {} is too long", number + 1));
                 }
+                // A file that is no journal keeps its content.
+                if number == 0 && !self.head.as_bytes().starts_with(&text) {
+                    return Err("its line 1 is no entry".into());
+                }
                 break;
             }
             number += 1;
@@ -191,12 +209,14 @@ impl Journal {
     }
 
     /// Writes the newest entries alone.
-    fn rewrite(&mut self, head: &Head) -> Result<(), String> {
+    fn rewrite(&mut self) -> Result<(), String> {
         let Some((path, file)) = &mut self.file else { return Ok(()) };
         let entries = self.entries.iter().map(|(image, &entry)| line(&Line { image: image.clone(), entry }));
-        let text = line(head) + &entries.collect::<String>();
-        write_atomically(path, text.as_bytes()).map_err(|error| error.to_string())?;
-        *file = lock(path)?;
+        let text = self.head.clone() + &entries.collect::<String>();
+        let path: &Path = path;
+        let wrong = |reason: String| format!("cannot shorten {}: {reason}", path.display());
+        write_atomically(path, text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+        *file = lock(path).map_err(wrong)?;
         Ok(())
     }
 }
@@ -270,6 +290,12 @@ mod tests {
         assert!(open().unwrap_err().contains("line 2 is no entry"));
         std::fs::write(&path, "a".repeat(MAX_LINE as usize)).unwrap();
         assert!(open().unwrap_err().contains("line 1 is too long"));
+        // The first line is cut only where it was being written.
+        std::fs::write(&path, "no journal").unwrap();
+        assert!(open().unwrap_err().contains("line 1 is no entry"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "no journal");
+        std::fs::write(&path, &text[..20]).unwrap();
+        assert!(!open().unwrap().1);
     }
 
     #[test]
@@ -280,12 +306,17 @@ mod tests {
         for number in 0..MAX_SUPERSEDED as u64 + 10 {
             journal.add(OsStr::new("current.png"), entry(number, State::Done, number));
         }
+        let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
         journal.write().unwrap();
+        assert_eq!(lines(), 2);
+        journal.add(OsStr::new("current.png"), entry(7, State::Done, MAX_SUPERSEDED as u64 + 9));
+        journal.write().unwrap();
+        assert_eq!(lines(), 3);
         drop(journal);
         for _ in 0..2 {
             let (mut journal, _) = Journal::open(&path, folder.path(), |_, _| false).unwrap();
             assert_eq!(journal.entry(OsStr::new("current.png")).unwrap().number, MAX_SUPERSEDED as u64 + 9);
-            assert!(std::fs::read_to_string(&path).unwrap().lines().count() < 5);
+            assert!(lines() < 6);
             journal.add(OsStr::new("other.png"), entry(1, State::Done, 1));
             journal.write().unwrap();
         }

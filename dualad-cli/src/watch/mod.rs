@@ -23,11 +23,11 @@ const PAUSE: u32 = 10;
 
 /// Inspect every new image of a folder
 ///
-/// Lists the folder every --interval-ms. An image is inspected once it has not changed between two listings. Prints a line of
-/// JSON for each image; with --out also writes the line and a heat map to files. An image that cannot be read may still be
-/// arriving: it is tried again for --retry-for seconds, and then reported as an error. With --out or --journal, a journal says what was
-/// done: a program that starts again inspects what has arrived meanwhile, and nothing twice. SIGINT, SIGTERM and SIGHUP end the program
-/// after the images that it is inspecting, at most 8.
+/// Looks at the folder every --interval-ms, less often where a look takes long. An image is inspected once it has not changed
+/// between two looks. Prints a line of JSON for each image; with --out also writes the line and a heat map to files. An image that
+/// cannot be read may still be arriving: it is tried again for --retry-for seconds, and then reported as an error. With --out or
+/// --journal, a journal says what was done: a program that starts again inspects what has arrived meanwhile, and nothing twice.
+/// SIGINT, SIGTERM and SIGHUP end the program after the images that it is inspecting, at most 8.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("json", |arg| arg.help("Takes `-` alone, and changes nothing: the lines are JSON and go to standard output")))]
 pub(crate) struct Args {
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Journal of what was done [default: a file in --out; without --out none, and what arrives while the program is down is left out]
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Milliseconds between two listings of the folder
+    /// Milliseconds between two looks at the folder
     #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
     interval_ms: u64,
     /// Seconds for which an image that cannot be read is tried again

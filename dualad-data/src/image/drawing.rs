@@ -140,7 +140,7 @@ impl Drawing {
     /// Draws the shapes as a mask of this width and height. The result is the same on every machine.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond the limits, [`Error::Annotations`] if runs have another size, or if the shapes together cover
+    /// [`Error::TooLarge`] beyond the limits, [`Error::Decode`] for a size of 0, [`Error::Io`] without memory, [`Error::Annotations`] if runs have another size, or if the shapes together cover
     /// the image more than 64 times.
     pub fn mask(&self, size: (u32, u32), limits: &Limits) -> Result<Mask> {
         limits.check_pixels(&self.file, size)?;

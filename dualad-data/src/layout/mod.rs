@@ -1,4 +1,5 @@
-//! The layouts of datasets on disk. The readers only list folders: [`crate::Check`] reads the files.
+//! The layouts of datasets on disk. The readers list folders and read tables and annotations; [`crate::Check`] reads the images.
+//! KolektorSDD's masks are read here, since they alone say which images are normal.
 
 mod apart;
 mod coco;
@@ -53,7 +54,7 @@ use recognize::FolderKind;
 ///
 /// | name | aliases |
 /// |---|---|
-/// | `good` | `ok`, `okay`, `normal`, `no_defect`, `defect_free`; only if there is no `good` |
+/// | `good` | `ok`, `okay`, `normal`, `no_defect`, `defect_free`; only if there is no `good` with images |
 /// | `train`, `test` | `training`, `testing` |
 /// | `ground_truth` | `gt`, `mask`, `masks` |
 ///

@@ -53,4 +53,13 @@ fn an_image_without_thresholds_of_its_own_is_refused() {
     let answer = server.post("/inspect?category=gear", &image).json();
     assert!(answer["verdict"]["decision"].is_string(), "{answer}");
     server.stop();
+
+    // With several, the address has one of them.
+    let detector = FIXTURE.detector(Limits::default());
+    let mut own = detector.calibration().unwrap().clone();
+    own.pooled = None;
+    let server = TestServer::start_with(detector.with_calibration(Some(own)), Options::default());
+    let error = server.post("/inspect", &image).error(422);
+    assert!(error.contains("gear, plate;") && error.ends_with("?category=gear"), "{error}");
+    server.stop();
 }
