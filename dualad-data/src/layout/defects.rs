@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, list, list_if_there};
-use super::mask_name::{report_pairs, separate};
+use super::mask_name::{Beside, report_pairs, report_unclear, separate};
 use super::masks::Masks;
-use super::names::{GOOD, Part, is_defective, is_normal, may_be_normal};
+use super::names::{GOOD, Part, Stated, is_defective, is_normal, label_of, may_be_normal};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Sample, Split};
@@ -31,9 +31,8 @@ struct Type {
     names: Vec<std::ffi::OsString>,
     /// Its folder for messages, such as `test/cut`.
     place: String,
-    images: Vec<PathBuf>,
-    /// The masks beside the images.
-    masks: Vec<PathBuf>,
+    /// Its images, and the masks beside them.
+    beside: Beside,
 }
 
 impl<'a> Defects<'a> {
@@ -77,21 +76,23 @@ impl<'a> Defects<'a> {
     ) {
         let Some(name) = names.first() else { return };
         let label = name.to_string_lossy().into_owned();
-        if (is_normal(name) || may_be_normal(name)) && !files.is_empty() {
+        let may_be_good = is_normal(name) || may_be_normal(name) || label_of(name) == Stated::Normal;
+        if may_be_good && !files.is_empty() {
             let what = format!("its images count as defects of type \"{label}\"; normal ones belong in {TEST}/{GOOD}");
             findings.push(Finding::new(FindingKind::UnclearLabel, self.category, folder, what));
         }
         let beside = separate(files);
         report_pairs(&beside.images, folder, self.category, findings);
+        report_unclear(&beside, folder, self.category, findings);
         let place = folder.strip_prefix(self.top).unwrap_or(folder).display().to_string();
-        self.types.push(Type { label, names, place, images: beside.images, masks: beside.masks });
+        self.types.push(Type { label, names, place, beside });
     }
 
     /// Returns the images with their masks, and reports masks that are not used.
     pub(super) fn read(self, findings: &mut Vec<Finding>) -> Result<Vec<Sample>> {
         let truth = list_if_there(self.truth)?;
         let mut used: Vec<&Path> = Vec::new();
-        let with_images = self.types.iter().filter(|kind| !kind.images.is_empty()).count();
+        let with_images = self.types.iter().filter(|kind| !kind.beside.images.is_empty()).count();
         // The type of masks directly in the folder is known if there is one.
         let loose = with_images == 1 && !truth.images.is_empty();
         let mut samples = Vec::new();
@@ -99,15 +100,16 @@ impl<'a> Defects<'a> {
             let folder = masks_of(&kind.names, &truth);
             let mut listing = match folder {
                 Some(folder) => list(&folder.path)?,
-                None if loose && !kind.images.is_empty() => {
+                None if loose && !kind.beside.images.is_empty() => {
                     Listing { images: truth.images.clone(), ..Listing::default() }
                 }
                 None => Listing::default(),
             };
             used.extend(folder.map(|folder| folder.path.as_path()));
-            listing.images.extend(kind.masks);
+            listing.images.extend(kind.beside.masks);
             let mut masks = Masks::new(listing);
-            for path in kind.images {
+            masks.add(kind.beside.by_content.masks);
+            for path in kind.beside.images {
                 let mut sample = Sample::new(path, self.category, Split::Test, Label::Anomalous(kind.label.clone()));
                 masks.pair(&mut sample, findings)?;
                 samples.push(sample);

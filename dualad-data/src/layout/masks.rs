@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list, stem};
-use super::mask_name::{Key, image_of, key};
+use super::mask_name::{Key, image_of, is_numbered, key};
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
@@ -30,6 +30,8 @@ enum Rank {
     Mask,
     /// Another ending, such as `<stem>_gt`.
     Ending,
+    /// An ending and a number, such as `<stem>_mask_0`: all of them are masks of the image.
+    Numbered,
     /// `<stem>`
     Same,
 }
@@ -46,7 +48,11 @@ impl Masks {
         for (index, path) in listing.images.iter().enumerate() {
             let key = key(path);
             if let Some(image) = image_of(&key) {
-                let rank = if key.ends_with(b"_mask") { Rank::Mask } else { Rank::Ending };
+                let rank = match () {
+                    () if key.ends_with(b"_mask") => Rank::Mask,
+                    () if is_numbered(&key) => Rank::Numbered,
+                    () => Rank::Ending,
+                };
                 by_image.entry(image.to_vec()).or_default().push((rank, index));
             }
             by_image.entry(key).or_default().push((Rank::Same, index));
@@ -57,24 +63,44 @@ impl Masks {
         Self { files, by_image, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
     }
 
-    /// Assigns the mask `<stem>_mask.*` to an image, or else `<stem>` with another ending of masks, or else `<stem>.*`, or else
-    /// all masks of the folder `<stem>`. If several files match, the first is used, and a finding reports the others.
+    /// Adds masks that only their content tells, with the keys of their images.
+    pub(crate) fn add(&mut self, masks: Vec<(PathBuf, Key)>) {
+        for (path, image) in masks {
+            let masks = self.by_image.entry(image).or_default();
+            masks.push((Rank::Same, self.files.len()));
+            masks.sort();
+            self.files.push(MaskFile { path, image: None });
+        }
+    }
+
+    /// Assigns the mask `<stem>_mask.*` to an image without masks, or else `<stem>` with another ending of masks, or else all masks with
+    /// such an ending and a number, or else `<stem>.*`, or else all masks of the folder `<stem>`. If several files match otherwise,
+    /// the first is used, and a finding reports the others.
     pub(crate) fn pair(&mut self, sample: &mut Sample, findings: &mut Vec<Finding>) -> Result<()> {
         let Some(masks) = self.by_image.get(&key(&sample.path)) else { return self.pair_folder(sample) };
-        let Some(&(best, used)) = masks.first() else { return Ok(()) };
+        let Some(&(best, _)) = masks.first() else { return Ok(()) };
         let mut ambiguous =
             |what| findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));
         for &(rank, index) in masks.iter().skip(1).filter(|(rank, _)| *rank > best) {
             let Some(mask) = self.files.get_mut(index) else { continue };
             // It matches no other image by this name. It is reported here, and not as unpaired.
-            if mask.image.is_none() && (rank == Rank::Ending || image_of(&key(&mask.path)).is_none()) {
+            let is_named = matches!(rank, Rank::Ending | Rank::Numbered);
+            if mask.image.is_none() && (is_named || image_of(&key(&mask.path)).is_none()) {
                 ambiguous(format!("{} matches it too, and is not used", mask.path.display()));
                 mask.image = Some(sample.path.clone());
             }
         }
-        let several = masks.iter().filter(|(rank, _)| *rank == best).count() > 1;
-        let Some(mask) = self.files.get_mut(used) else { return Ok(()) };
-        if several {
+        let equal: Vec<usize> = masks.iter().filter(|(rank, _)| *rank == best).map(|&(_, index)| index).collect();
+        let [used, others @ ..] = &equal[..] else { return Ok(()) };
+        if best == Rank::Numbered {
+            for index in others {
+                let Some(mask) = self.files.get_mut(*index) else { continue };
+                mask.image.get_or_insert_with(|| sample.path.clone());
+                sample.masks.push(mask.path.clone());
+            }
+        }
+        let Some(mask) = self.files.get_mut(*used) else { return Ok(()) };
+        if best != Rank::Numbered && !others.is_empty() {
             ambiguous(format!("several masks have its stem; {} is used", mask.path.display()));
         }
         match &mask.image {
@@ -85,7 +111,7 @@ impl Masks {
             )),
             None => mask.image = Some(sample.path.clone()),
         }
-        sample.masks = vec![mask.path.clone()];
+        sample.masks.insert(0, mask.path.clone());
         Ok(())
     }
 

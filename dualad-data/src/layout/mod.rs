@@ -1,5 +1,5 @@
 //! The layouts of datasets on disk. The readers list folders and read tables and annotations; [`crate::Check`] reads the images.
-//! KolektorSDD's masks are read here, since they alone say which images are normal.
+//! KolektorSDD's masks are read here, since they alone say which images are normal, and so are images that may be masks of others.
 
 mod apart;
 mod coco;
@@ -13,6 +13,7 @@ mod kolektor;
 mod labelme;
 mod left_out;
 mod listing;
+mod mask_content;
 mod mask_name;
 mod masks;
 mod mvtec;
@@ -59,7 +60,8 @@ use recognize::FolderKind;
 /// | `ground_truth` | `gt`, `mask`, `masks` |
 ///
 /// A mask is named by the stem of its image, with one of the endings `_mask`, `_gt`, `_label`, `_seg` (`-mask` and so on, in
-/// upper or lower case) or without. Masks among images are not read as images.
+/// upper or lower case) and perhaps a number, or without. Masks among images are not read as images. Among images of the same
+/// name, or with an ending that is not known, the content tells masks: they have the size of the image, and few colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::defects::Defects;
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
-use super::mask_name::{report_beside, report_pairs, separate};
+use super::mask_name::{report_beside, report_pairs, report_unclear, separate};
 use super::masks::Masks;
 use super::names::{GOOD, Part};
 use super::parts::{normal, part, part_of};
@@ -85,9 +85,11 @@ pub(super) fn normal_samples(
 ) -> Result<Vec<Sample>> {
     let beside = separate(files);
     report_pairs(&beside.images, folder, category, findings);
-    report_beside(&beside.masks, folder, category, findings);
+    report_beside(&beside, folder, category, findings);
+    report_unclear(&beside, folder, category, findings);
     let images = beside.masks.into_iter().chain(masks).collect();
     let mut masks = Masks::new(Listing { images, ..Listing::default() });
+    masks.add(beside.by_content.masks);
     let mut samples = Vec::with_capacity(beside.images.len());
     for path in beside.images {
         let mut sample = Sample::new(path, category, split, Label::Normal);

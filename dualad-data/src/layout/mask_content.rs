@@ -1,0 +1,107 @@
+//! Masks that lie beside their images and that only their content tells: pictures of few colors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::mask_name::{Key, key, may_be_ending};
+use crate::image::{Limits, Picture};
+
+/// The largest number of colors of a mask. A photograph has more.
+const MAX_COLORS: usize = 8;
+
+/// The share of pixels of a mask with soft edges, or in a jpeg file, that are nearly black or nearly white.
+const MIN_EXTREME_SHARE: f64 = 0.99;
+/// The levels that are nearly black, and the distance to white of those that are nearly white.
+const NEAR: u8 = 24;
+
+/// The number of pairs with the same ending that are looked at first. If none is an image and its mask, the others are not read.
+const SAMPLED: usize = 4;
+/// The number of endings that are looked at, the most frequent first.
+const MAX_ENDINGS: usize = 8;
+
+/// The files of a folder that are masks of others by their content.
+#[derive(Debug, Default)]
+pub(super) struct ByContent {
+    /// The masks, and the keys of their images.
+    pub(super) masks: Vec<(PathBuf, Key)>,
+    /// Files that share their name with another, and of which each may be an image or a mask.
+    pub(super) unclear: Vec<PathBuf>,
+}
+
+/// Finds masks beside their images: of the same name with another extension (`x.png` beside `x.jpg`), or with an ending that is not
+/// known (`x_roi.png` beside `x.png`). Only such pairs are decoded.
+pub(super) fn masks_by_content(files: &[PathBuf]) -> ByContent {
+    let mut groups = BTreeMap::<Key, Vec<&PathBuf>>::new();
+    for path in files {
+        groups.entry(key(path)).or_default().push(path);
+    }
+    let mut found = ByContent::default();
+    let same: Vec<(&Key, &Vec<&PathBuf>)> = groups.iter().filter(|(_, files)| files.len() > 1).collect();
+    let same = same.par_iter().map(|(key, files)| (*key, of_one_name(files)));
+    for (key, (masks, unclear)) in same.collect::<Vec<_>>() {
+        found.masks.extend(masks.into_iter().map(|path| (path, key.clone())));
+        found.unclear.extend(unclear);
+    }
+    let mut endings = BTreeMap::<&[u8], Vec<(&PathBuf, &Key, &PathBuf)>>::new();
+    for (name, files) in &groups {
+        // The longest name of another file that this one begins with.
+        let image = (1..name.len()).rev().find_map(|end| groups.get_key_value(name.get(..end)?));
+        if let (Some((image, images)), &[mask]) = (image, &files[..])
+            && let Some(ending) = name.strip_prefix(&image[..]).filter(|ending| may_be_ending(ending))
+            && let Some(path) = images.first()
+        {
+            endings.entry(ending).or_default().push((mask, image, path));
+        }
+    }
+    let mut endings: Vec<_> = endings.into_values().collect();
+    endings.sort_by_key(|pairs| std::cmp::Reverse(pairs.len()));
+    let is_pair = |(mask, _, image): &&(&PathBuf, &Key, &PathBuf)| is_mask_of(mask, image);
+    for pairs in endings.into_iter().take(MAX_ENDINGS) {
+        let step = pairs.len().div_ceil(SAMPLED).max(1);
+        if pairs.iter().step_by(step).any(|pair| is_pair(&pair)) {
+            let masks = pairs.par_iter().filter(is_pair).map(|(mask, image, _)| ((*mask).clone(), (*image).clone()));
+            found.masks.extend(masks.collect::<Vec<_>>());
+        }
+    }
+    found
+}
+
+/// Returns the masks among files of one name, and the files of which nothing tells whether they are masks.
+fn of_one_name(files: &[&PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let read = |path: &&PathBuf| Some((path.to_path_buf(), Picture::read(path, &Limits::default()).ok()?));
+    let pictures: Vec<(PathBuf, Picture)> = files.iter().filter_map(read).collect();
+    let (masks, images): (Vec<_>, Vec<_>) = pictures.into_iter().partition(|(_, picture)| is_mask_like(picture));
+    let size = |picture: &Picture| (picture.width(), picture.height());
+    let (of_image, unclear): (Vec<_>, Vec<_>) =
+        masks.into_iter().partition(|(_, mask)| images.iter().any(|(_, image)| size(image) == size(mask)));
+    let paths = |found: Vec<(PathBuf, Picture)>| found.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    (paths(of_image), paths(unclear))
+}
+
+/// Returns whether a file is the mask of an image: it has few colors and the image has many, at the same size.
+fn is_mask_of(mask: &Path, image: &Path) -> bool {
+    let limits = Limits::default();
+    let Ok(mask) = Picture::read(mask, &limits) else { return false };
+    is_mask_like(&mask)
+        && Picture::read_size(image, &limits).is_ok_and(|size| size == (mask.width(), mask.height()))
+        && Picture::read(image, &limits).is_ok_and(|image| !is_mask_like(&image))
+}
+
+/// Returns whether a picture has the few colors of a mask, or is nearly black and white.
+fn is_mask_like(picture: &Picture) -> bool {
+    let mut colors: Vec<[u8; 3]> = Vec::with_capacity(MAX_COLORS);
+    let (pixels, rest) = picture.pixels().as_chunks::<3>();
+    let few = pixels.iter().all(|pixel| {
+        colors.contains(pixel) || {
+            colors.push(*pixel);
+            colors.len() <= MAX_COLORS
+        }
+    });
+    let is_extreme = |pixel: &&[u8; 3]| {
+        pixel.iter().all(|level| *level <= NEAR) || pixel.iter().all(|level| u8::MAX - *level <= NEAR)
+    };
+    let extreme = || pixels.iter().filter(is_extreme).count() as f64 >= MIN_EXTREME_SHARE * pixels.len() as f64;
+    rest.is_empty() && (few || extreme())
+}
