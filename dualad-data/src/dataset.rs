@@ -8,7 +8,8 @@ use crate::image::MaskRule;
 use crate::layout::{self, Layout};
 use crate::sample::{Category, Sample, Split};
 
-/// A dataset on disk in a known [`Layout`]. Opening it lists folders and decodes nothing.
+/// A dataset on disk in a known [`Layout`]. Opening it lists folders. Only images that by their names may be masks of others beside
+/// them are decoded.
 ///
 /// ```no_run
 /// use dualad_data::{Dataset, Split};

@@ -387,6 +387,36 @@ fn products_and_splits_may_be_folders() {
     assert_eq!(paths(&tree, &dataset, Split::Test), ["bolt/b.png", "nut/test/a.png", "nut/test/b.png"]);
 }
 
+#[test]
+fn products_without_annotations_beside_others_are_named() {
+    let boxed = r#""bbox": [0, 0, 2, 2]"#;
+    let drawn = labelme(r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#);
+    for (file, content, layout) in
+        [("labels.json", coco(&["a.png"], &[(0, boxed)]), Layout::Coco), ("a.json", drawn, Layout::LabelMe)]
+    {
+        let tree = Tree::new();
+        pictures(&tree, &["nut/a.png", "bolt/b.png", "bolt/c.png", "lid/train/d.png", "cover.png"]);
+        tree.write(&format!("nut/{file}"), content);
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!((dataset.layout, dataset.categories.len()), (layout, 1));
+        let findings = dataset.findings.iter().filter(|finding| finding.kind == FindingKind::LeftOut);
+        let found: Vec<String> = findings.map(ToString::to_string).collect();
+        assert_eq!(found.len(), 3, "{found:?}");
+        for expected in ["bolt: 2 images", "lid: 1 image", "1 image in it is left out: they belong to no folder"] {
+            assert!(found.iter().any(|line| line.contains(expected)), "{expected}: {found:?}");
+        }
+    }
+    // Folders that a table does not name.
+    let tree = Tree::new();
+    pictures(&tree, &["nut/a.png", "bolt/b.png", "bolt/new/c.png"]);
+    tree.mask("masks/a.png", 8, 4, 255);
+    tree.write("t.csv", "path,label\nnut/a.png,good\n");
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let found: Vec<String> = dataset.findings.iter().map(ToString::to_string).collect();
+    assert!(found.iter().any(|line| line.contains("bolt: 2 images") && line.contains("t.csv")), "{found:?}");
+    assert!(!found.iter().any(|line| line.contains("masks")), "{found:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn links_in_circles_are_followed_once() {

@@ -329,6 +329,139 @@ fn mixed_images_without_labels_are_refused() {
 }
 
 #[test]
+fn the_defective_side_of_a_product_is_no_product() {
+    let cases: [(&[&str], &str, &str); 9] = [
+        (&["part_ok/1.png", "part_nok/2.png"], "(part_nok)", "part/test/nok"),
+        (&["gear_ok/1.png", "gear_ng/2.png", "lid_ok/3.png", "lid_ng/4.png"], "(gear_ng, lid_ng)", "gear/test/ng"),
+        (&["gear/1.png", "gear-defect/2.png"], "(gear-defect)", "gear/test/defect"),
+        (&["NG_gear/1.png", "plate/2.png"], "(NG_gear)", "gear/test/ng"),
+        (&["gear 1 bad/1.png"], "(gear 1 bad)", "gear_1/test/bad"),
+        (&["gearOK/1.png", "gearNotOK/2.png"], "(gearNotOK)", "gear/test/not_ok"),
+        (&["gearok/1.png", "gearnok/2.png"], "(gearnok, gearok)", "PRODUCT/test"),
+        (&["part_ok/1.png", "part_rework/2.png"], "(part_rework)", "PRODUCT/test"),
+        (&["lid_pos/1.png", "lid_neg/2.png"], "(lid_neg, lid_pos)", "PRODUCT/test"),
+    ];
+    for (files, names, advice) in cases {
+        let tree = Tree::new();
+        touch(&tree, files);
+        let error = Dataset::open_products(tree.root()).unwrap_err();
+        assert!(matches!(error, Error::Layout { .. }), "{files:?}: {error}");
+        let message = error.to_string();
+        assert!(message.contains(names) && message.contains(advice) && message.contains("rename it"), "{message}");
+    }
+    // Products of which each has its normal side alone.
+    for files in [&["gear_ok/1.png", "lid_ok/2.png"], &["line1_ok/1.png", "line2_ok/2.png"]] {
+        let tree = Tree::new();
+        touch(&tree, files);
+        assert_eq!(Dataset::open_products(tree.root()).unwrap().categories.len(), 2, "{files:?}");
+    }
+    // A folder of defective images by itself is no product, either.
+    let tree = Tree::new();
+    touch(&tree, &["gear/NG/1.png", "c/train/good/1.png", "c/test/ok_cam1/2.png"]);
+    let message = Dataset::open(tree.root().join("gear/NG")).unwrap_err().to_string();
+    assert!(message.contains("its images are defective"), "{message}");
+    let dataset = Dataset::open(tree.root().join("c")).unwrap();
+    assert_eq!(kinds(&dataset), [(FindingKind::UnclearLabel, "test/ok_cam1".into())]);
+}
+
+#[test]
+fn a_stray_picture_is_not_all_that_is_trained_on() {
+    for (files, count) in [
+        (&["overview.png", "gear/1.png", "plate/2.png"][..], "1 image of its own (such as overview.png), and 2"),
+        (&["a.png", "b.png", "gear/train/1.png", "gear/train/2.png", "lid/good/3.png", "lid/good/4.png"], "and 4 in"),
+        (&["preview.png", "images/1.png", "images/2.png"], "and 2 in"),
+    ] {
+        let tree = Tree::new();
+        touch(&tree, files);
+        match Dataset::open_products(tree.root()) {
+            // Folders with a `good` or `train/good` are read as what they are.
+            Ok(dataset) => panic!("{files:?}: {dataset:?}"),
+            Err(error) => {
+                let message = error.to_string();
+                assert!(message.contains(count) && message.contains("move the images beside them away"), "{message}");
+            }
+        }
+    }
+    // Many images beside a folder of a few are the normal ones, and the folder is named.
+    let tree = Tree::new();
+    touch(&tree, &["1.png", "2.png", "3.png", "old/4.png", "scratch/5.png", "scratch/6.png", "NG/7.png"]);
+    let dataset = Dataset::open_products(tree.root()).unwrap();
+    assert_eq!(dataset.samples(Split::Train).count(), 3);
+    let names = ["NG", "old", "scratch"].map(|name| (FindingKind::LeftOut, name.to_string()));
+    assert_eq!(kinds(&dataset), names);
+}
+
+#[test]
+fn masks_beside_images_are_told_by_their_content() {
+    // The same name with another ending, and an ending that no mask has by itself.
+    for name in ["{}.png", "{}_x.png", "{}-roi.bmp"] {
+        for folder in ["parts", "c/train/good", "c/test/dent"] {
+            let tree = Tree::new();
+            tree.picture("c/train/good/9.png", 20, 10, 9);
+            for index in 0..6 {
+                tree.picture(&format!("{folder}/{index}.jpg"), 20, 10, index);
+            }
+            // Defective images alone have a mask; one of them is black.
+            for (index, value) in [(1, 255), (4, 0)] {
+                let mask = format!("{folder}/{}", name.replace("{}", &index.to_string()));
+                tree.mask("mask.png", 20, 10, value);
+                image::open(tree.path("mask.png")).unwrap().save(tree.path(&mask)).unwrap();
+            }
+            std::fs::remove_file(tree.path("mask.png")).unwrap();
+            let root = tree.root().join(folder.split('/').next().unwrap());
+            let dataset = Dataset::open(&root).unwrap();
+            let samples = || dataset.categories.iter().flat_map(|category| &category.samples);
+            let with_mask: Vec<_> =
+                samples().filter(|sample| !sample.masks.is_empty()).map(|sample| sample.path.clone()).collect();
+            assert_eq!(with_mask, [1, 4].map(|index| tree.path(&format!("{folder}/{index}.jpg"))), "{folder} {name}");
+            assert_eq!(
+                samples().filter(|sample| sample.path.parent() == with_mask[0].parent()).count() % 6,
+                usize::from(folder == "c/train/good")
+            );
+            if folder != "c/test/dent" {
+                let [finding] = &dataset.findings[..] else { panic!("{:?}", dataset.findings) };
+                assert!(finding.message.starts_with("2 files in it are by content masks"), "{finding}");
+                let report = dataset.check().run().unwrap();
+                assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::MarkedNormal), "{report:?}");
+            }
+        }
+    }
+    // Pictures of the same name and of few colors each: nothing tells, which is said. Photographs are read.
+    let tree = Tree::new();
+    for (name, seed) in [("a.png", 1), ("a.jpg", 2), ("a_top.png", 3), ("b.png", 4)] {
+        tree.picture(name, 20, 10, seed);
+    }
+    assert_eq!(Dataset::open(tree.root()).unwrap().findings, []);
+    assert_eq!(Dataset::open(tree.root()).unwrap().samples(Split::Train).count(), 4);
+    tree.mask("b.png", 20, 10, 255);
+    image::open(tree.path("b.png")).unwrap().save(tree.path("b.bmp")).unwrap();
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.samples(Split::Train).count(), 5);
+    assert!(dataset.findings[0].message.contains("share their name with another and may be masks: 2"), "{dataset:?}");
+}
+
+#[test]
+fn numbered_masks_are_masks_of_one_image() {
+    let tree = Tree::new();
+    touch(&tree, &["parts/0.png", "parts/0_mask_0.png", "parts/0_mask_1.png", "parts/1.png", "parts/1-GT (2).png"]);
+    let dataset = Dataset::open(tree.root().join("parts")).unwrap();
+    assert_eq!(dataset.samples(Split::Train).map(|sample| sample.masks.len()).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(kinds(&dataset), [(FindingKind::MaskAmongImages, String::new())]);
+    touch(
+        &tree,
+        &[
+            "c/train/good/0.png",
+            "c/test/cut/1.png",
+            "c/ground_truth/cut/1_mask_0.png",
+            "c/ground_truth/cut/1_mask_1.png",
+        ],
+    );
+    let dataset = Dataset::open(tree.root().join("c")).unwrap();
+    assert_eq!(read(&dataset)[1], "test/cut/1.png cut ground_truth/cut/1_mask_0.png ground_truth/cut/1_mask_1.png");
+    assert_eq!(dataset.findings, []);
+}
+
+#[test]
 fn masks_are_found_by_their_usual_names() {
     for name in ["0_mask", "0_label", "0_gt", "0-mask", "0_MASK", "0.seg", "0"] {
         let tree = Tree::new();

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, has_extension, images_below, json, parent};
+use super::left_out::LeftOut;
 use super::listing::{display_name, list};
 use super::run_lengths;
 use crate::error::{Error, Result};
@@ -123,12 +124,17 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     if !own.is_empty() {
         return Ok(vec![category(root, &own, findings)?]);
     }
-    let mut categories = Vec::new();
-    for folder in list(root)?.folders {
+    let (mut categories, mut others, listing) = (Vec::new(), Vec::new(), list(root)?);
+    for folder in &listing.folders {
         let own = files(&folder.path)?;
-        if !own.is_empty() {
+        if own.is_empty() {
+            others.push(folder);
+        } else {
             categories.push(category(&folder.path, &own, findings)?);
         }
+    }
+    if !categories.is_empty() {
+        LeftOut { top: root, category: "", findings }.beside_annotated(&listing, &others, "COCO's annotations");
     }
     Ok(categories)
 }

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::files::files_with;
-use super::left_out::LeftOut;
+use super::left_out::{LeftOut, is_link_within};
 use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there};
 use super::mask_name::{Key, image_of, key};
-use super::names::{Part, is_defective, is_normal};
+use super::names::{GOOD, Part, holds_labels, is_defect_type, is_defective, is_normal, side_of};
 use super::parts::{part, part_of};
 use super::{mvtec, recognize, stated};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Split};
+use crate::text::names_of;
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let normal = recognize::only(root, recognize::plain(root)?)?;
@@ -22,7 +23,17 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let reason = "by its name, its images are masks; name the folder of the images".into();
         return Err(Error::Layout { path: root.into(), reason });
     }
+    if normal == root && is_defective(name.as_ref()) {
+        let reason = format!(
+            "by its name, its images are defective; open the folder above, with the normal images in its folder {GOOD}, or if \
+             these are normal, rename it"
+        );
+        return Err(Error::Layout { path: root.into(), reason });
+    }
     let images = list(&normal)?.images;
+    if normal == root {
+        refuse_stray(root, &listing, &images)?;
+    }
     if normal.file_name().is_some_and(is_normal) {
         stated::report(&images, &normal, &name, findings);
     } else {
@@ -51,6 +62,36 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let mut samples = mvtec::normal_samples(images, masks, &normal, &name, Split::Train, findings)?;
     samples.extend(mvtec::test_samples(root, &listing, &defects, &name, findings)?);
     Ok(vec![Category { name, folder: root.into(), samples }])
+}
+
+/// Returns an error if a folder has few images of its own beside folders that may be those of products. A picture that lies there by
+/// accident would be all that is trained on.
+fn refuse_stray(root: &Path, listing: &Listing, images: &[PathBuf]) -> Result<()> {
+    /// The images in the folders for each one outside, from which on the folder is refused.
+    const SHARE: usize = 2;
+    let may_be_product = |folder: &&Folder| {
+        let is_side = || side_of(&folder.name).is_some_and(|side| !side.is_normal);
+        let is_known = [is_normal, is_defective, is_defect_type, holds_labels].iter().any(|is| is(&folder.name));
+        !is_known && Part::of(&folder.name).is_none() && !is_side() && !is_link_within(&folder.path, root)
+    };
+    let (mut names, mut inside) = (Vec::new(), 0);
+    for folder in listing.folders.iter().filter(may_be_product) {
+        // A folder that cannot be listed is reported below.
+        let count: usize = recognize::plain(&folder.path).map_or(0, |found| found.iter().map(|(_, count)| count).sum());
+        if count > 0 {
+            names.push(folder.name.to_string_lossy());
+            inside += count;
+        }
+    }
+    let Some(first) = images.first().filter(|_| inside >= SHARE * images.len()) else { return Ok(()) };
+    let reason = format!(
+        "it has {} of its own (such as {}), and {inside} in folders that may be those of products ({}); if each folder is a \
+         product, move the images beside them away; if these are the normal ones to train on, move them to train/{GOOD}",
+        if images.len() == 1 { "1 image".into() } else { format!("{} images", images.len()) },
+        file_name(first).to_string_lossy(),
+        names_of(&names)
+    );
+    Err(Error::Layout { path: root.into(), reason })
 }
 
 /// Returns the folders of defective images in a folder: those named so, and those that have masks.

@@ -69,11 +69,16 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     if is_here(root)? {
         return Ok(vec![category(root, findings)?]);
     }
-    let mut categories = Vec::new();
-    for folder in list(root)?.folders {
+    let (mut categories, mut others, listing) = (Vec::new(), Vec::new(), list(root)?);
+    for folder in &listing.folders {
         if is_here(&folder.path)? {
             categories.push(category(&folder.path, findings)?);
+        } else {
+            others.push(folder);
         }
+    }
+    if !categories.is_empty() {
+        LeftOut { top: root, category: "", findings }.beside_annotated(&listing, &others, "LabelMe's annotations");
     }
     Ok(categories)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::listing::{Folder, list};
+use super::listing::{Folder, Listing, list};
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 
@@ -38,6 +38,19 @@ impl LeftOut<'_> {
                 }
             }
         }
+    }
+
+    /// Reports the images of a folder of products that belong to none with annotations: those directly in it, and those of `others`.
+    pub(crate) fn beside_annotated(&mut self, root: &Listing, others: &[&Folder], annotations: &str) {
+        let advice = format!(
+            "it has no {annotations}, which other folders beside it have, so it is no category; annotate its images, or open it by itself"
+        );
+        self.folders(others.iter().copied(), &advice);
+        self.loose(
+            self.top,
+            root.images.len(),
+            "they belong to no folder with annotations; move them away, or into one",
+        );
     }
 
     fn add(&mut self, folder: &Path, what: String) {

@@ -35,11 +35,12 @@ impl Part {
     }
 }
 
+/// The words for normal images.
+const NORMAL: [&str; 9] = [GOOD, "goods", "ok", "okay", "normal", "normals", "nodefect", "defectfree", "nondefective"];
+
 /// Returns whether a folder of this name holds normal images: `good` or another word for it, in upper or lower case.
 pub(super) fn is_normal(name: &OsStr) -> bool {
-    const NAMES: [&str; 9] =
-        [GOOD, "goods", "ok", "okay", "normal", "normals", "nodefect", "defectfree", "nondefective"];
-    NAMES.contains(&letters(&name.to_string_lossy()).as_str())
+    NORMAL.contains(&letters(&name.to_string_lossy()).as_str())
 }
 
 /// Returns whether a name other than those of [`is_normal`] may stand for normal images.
@@ -49,7 +50,7 @@ pub(super) fn may_be_normal(name: &OsStr) -> bool {
 }
 
 /// The words for images with any defect.
-const DEFECTIVE: [&str; 24] = [
+const DEFECTIVE: [&str; 29] = [
     "ng",
     "nok",
     "ko",
@@ -74,6 +75,11 @@ const DEFECTIVE: [&str; 24] = [
     "rejects",
     "rejected",
     "fail",
+    "failed",
+    "failure",
+    "failures",
+    "nio",
+    "scrap",
 ];
 
 /// Returns whether a folder of this name holds defective images: `bad` or another word for it, in upper or lower case.
@@ -125,6 +131,10 @@ pub(super) fn holds_labels(name: &OsStr) -> bool {
     Part::of(name) == Some(Part::Truth) || NAMES.contains(&letters(&name.to_string_lossy()).as_str())
 }
 
+/// The words that turn the next one into its opposite, and the one that does so with the word before it.
+const DENIALS: [&str; 5] = ["no", "not", "non", "without", "un"];
+const FREE: &str = "free";
+
 /// The label that the name of an image states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stated {
@@ -143,7 +153,7 @@ pub(super) fn label_of(stem: &OsStr) -> Stated {
     for (index, word) in all.iter().enumerate() {
         let before = index.checked_sub(1).and_then(|index| all.get(index)).map_or("", String::as_str);
         let after = all.get(index + 1).map_or("", String::as_str);
-        let denied = is(before, &["no", "not", "non", "without", "un"]) || is(after, &["free"]);
+        let denied = is(before, &DENIALS) || is(after, &[FREE]);
         let (defective, good) = (DEFECTIVE.contains(&word.as_str()), is_normal(OsStr::new(word)));
         if (defective && !denied) || (good && denied) {
             return Stated::Defective;
@@ -162,24 +172,86 @@ fn letters(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// Returns the words of a name in lower case. They end at a character that is no letter, and before a capital after a small
-/// letter.
+/// Returns the words of a name in lower case, without its numbers.
 fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut after_small = false;
+    let mut tokens = tokens(name);
+    tokens.retain(|token| token.starts_with(char::is_alphabetic));
+    tokens
+}
+
+/// Returns the words and numbers of a name in lower case. A word ends at a character that is no letter, and before a capital
+/// after a small letter.
+fn tokens(name: &str) -> Vec<String> {
+    let mut tokens: Vec<String> = Vec::new();
+    // The character before, if it can be continued.
+    let mut before: Option<char> = None;
     for c in name.chars() {
-        if !c.is_alphabetic() || c.is_uppercase() && after_small {
-            words.push(String::new());
+        let continues = before.is_some_and(|before| {
+            before.is_alphabetic() == c.is_alphabetic() && !(c.is_uppercase() && before.is_lowercase())
+        });
+        before = c.is_alphanumeric().then_some(c);
+        if before.is_none() {
+            continue;
         }
-        if c.is_alphabetic()
-            && let Some(word) = words.last_mut()
-        {
-            word.extend(c.to_lowercase());
+        match tokens.last_mut().filter(|_| continues) {
+            Some(token) => token.extend(c.to_lowercase()),
+            None => tokens.push(c.to_lowercase().collect()),
         }
-        after_small = c.is_lowercase();
     }
-    words.retain(|word| !word.is_empty());
-    words
+    tokens
+}
+
+/// A name that states a label, such as `gear_nok`, and the product that it is a side of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Side {
+    /// The words and numbers without those of the label: `gear`. It may be empty.
+    pub(super) product: Vec<String>,
+    /// The words of the label: `nok`.
+    pub(super) label: String,
+    pub(super) is_normal: bool,
+}
+
+impl Side {
+    /// Returns whether a name begins or ends with the product.
+    pub(super) fn has_product_of(&self, name: &OsStr) -> bool {
+        let own = tokens(&name.to_string_lossy());
+        own.starts_with(&self.product) || own.ends_with(&self.product)
+    }
+}
+
+/// Returns the side that a folder is by its name.
+pub(super) fn side_of(name: &OsStr) -> Option<Side> {
+    let is_normal = match label_of(name) {
+        Stated::Normal => true,
+        Stated::Defective => false,
+        Stated::DefectType | Stated::Nothing => return None,
+    };
+    let is_of_label = |word: &String| {
+        DEFECTIVE.contains(&word.as_str())
+            || NORMAL.contains(&word.as_str())
+            || DENIALS.contains(&word.as_str())
+            || word == FREE
+    };
+    let (label, product): (Vec<String>, Vec<String>) =
+        tokens(&name.to_string_lossy()).into_iter().partition(is_of_label);
+    Some(Side { product, label: label.join("_"), is_normal })
+}
+
+/// Returns whether two names are a product's name with a word for normal and one for defective images, without a separator: `gearok`
+/// and `gearnok`. Or with opposite words that may be labels: `gear_pos` and `gear_neg`.
+pub(super) fn are_opposite(one: &OsStr, other: &OsStr) -> bool {
+    const OPPOSITES: [[&str; 2]; 4] = [["pos", "neg"], ["positive", "negative"], ["true", "false"], ["yes", "no"]];
+    let (one, other) = (letters(&one.to_string_lossy()), letters(&other.to_string_lossy()));
+    let defective = || DEFECTIVE.iter().copied();
+    let goods = NORMAL.iter().flat_map(|normal| defective().map(move |defective| [*normal, defective]));
+    goods.chain(OPPOSITES).any(|[a, b]| is_same_base([&one, &other], [a, b]) || is_same_base([&other, &one], [a, b]))
+}
+
+/// Returns whether each name ends with its word, or each begins with it, and the rest of both is the same.
+fn is_same_base([one, other]: [&str; 2], [a, b]: [&str; 2]) -> bool {
+    let ends = one.strip_suffix(a).zip(other.strip_suffix(b));
+    let begins = one.strip_prefix(a).zip(other.strip_prefix(b));
+    [ends, begins].into_iter().flatten().any(|(one, other)| !one.is_empty() && one == other)
 }
 
 /// Returns whether a file or folder is no part of a dataset: hidden, or kept by an operating system, a network storage or an
@@ -225,6 +297,34 @@ mod tests {
             assert_eq!(Part::of(OsStr::new(name)), Some(part));
         }
         assert_eq!(Part::of(OsStr::new("validation")), None);
+    }
+
+    #[test]
+    fn names_of_folders_are_sides_of_products() {
+        let side = |name: &str| {
+            let side = side_of(OsStr::new(name))?;
+            Some((side.product.join("_"), side.label, side.is_normal))
+        };
+        for (name, product, label, is_normal) in [
+            ("part_nok", "part", "nok", false),
+            ("NG-gear 2", "gear_2", "ng", false),
+            ("gearBad", "gear", "bad", false),
+            ("gear.not_ok", "gear", "not_ok", false),
+            ("01_OK", "01", "ok", true),
+            ("lid_defect_free", "lid", "defect_free", true),
+        ] {
+            assert_eq!(side(name), Some((product.into(), label.into(), is_normal)), "{name}");
+        }
+        for name in ["gear", "spring", "badge", "line2"] {
+            assert_eq!(side(name), None, "{name}");
+        }
+        let opposite = |one: &str, other: &str| are_opposite(OsStr::new(one), OsStr::new(other));
+        for (one, other) in [("gearok", "gearnok"), ("ngA7", "okA7"), ("lid_pos", "lid_neg"), ("PARTGOOD", "partbad")] {
+            assert!(opposite(one, other) && opposite(other, one), "{one} {other}");
+        }
+        for (one, other) in [("gearok", "platenok"), ("spring", "string"), ("ok", "ng"), ("gear_1", "gear_2")] {
+            assert!(!opposite(one, other), "{one} {other}");
+        }
     }
 
     #[test]

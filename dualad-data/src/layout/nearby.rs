@@ -6,9 +6,8 @@ use super::listing::{Folder, Listing, list};
 use super::names::{GOOD, is_foreign, is_normal};
 use super::recognize::{self, FolderKind};
 use super::{readers, unread, visa};
+use crate::text::names_of;
 
-/// The number of names that the description lists.
-const MAX_NAMES: usize = 20;
 /// The depth to which datasets are searched.
 const DEPTH: usize = 3;
 /// The number of folders that are searched.
@@ -47,14 +46,6 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
         reason.push_str(&format!("; in and below it, {unread}"));
     }
     reason
-}
-
-fn names_of(names: &[String]) -> String {
-    let listed = names.iter().take(MAX_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match names.len().checked_sub(MAX_NAMES) {
-        Some(more @ 1..) => format!("{listed} and {more} more"),
-        _ => listed,
-    }
 }
 
 /// Returns the datasets in the folders of a folder, the nearest ones.

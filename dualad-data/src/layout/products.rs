@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
-use super::names::{Part, holds_labels, is_defect_type, is_defective, is_normal, may_be_a_label, may_be_normal};
+use super::names::{
+    Part, Side, are_opposite, holds_labels, is_defect_type, is_defective, is_normal, may_be_a_label, may_be_normal,
+    side_of,
+};
 use super::recognize;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-
-/// The number of names that a message lists.
-const MAX_NAMES: usize = 20;
+use crate::text::names_of;
 
 /// Returns the folders of products in a folder, or none if it has images of its own or no folder of images. Folders whose names
 /// are labels are an error: an image in them may be defective.
@@ -20,24 +21,22 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
     if !listing.images.is_empty() {
         return Ok(Vec::new());
     }
-    let has_images = |folder: &&Folder| recognize::plain(&folder.path).is_ok_and(|found| !found.is_empty());
-    let (products, others): (Vec<&Folder>, Vec<&Folder>) = listing.folders.iter().partition(has_images);
+    let (products, others): (Vec<&Folder>, Vec<&Folder>) =
+        listing.folders.iter().partition(|folder| has_images(folder));
     if products.is_empty() {
         return Ok(Vec::new());
     }
-    let refuse = |folders: Vec<&Folder>, what: &str| {
-        let names: Vec<_> = folders.iter().take(MAX_NAMES).map(|folder| folder.name.to_string_lossy()).collect();
-        let more = folders.len().checked_sub(MAX_NAMES).filter(|more| *more > 0);
-        let names = names.join(", ") + &more.map_or_else(String::new, |more| format!(" and {more} more"));
+    let refuse = |folders: &[&Folder], what: &str| {
         let reason = format!(
-            "{what} ({names}), so its folders of images are not those of products, and some images may be defective; move \
-             the normal ones to train/good, and the others to test/<type of defect>"
+            "{what} ({}), so its folders of images are not those of products, and some images may be defective; move \
+             the normal ones to train/good, and the others to test/<type of defect>",
+            names(folders)
         );
         Err(Error::Layout { path: root.into(), reason })
     };
     let labels: Vec<&Folder> = listing.folders.iter().filter(|folder| holds_labels(&folder.name)).collect();
     if !labels.is_empty() || Part::of(display_name(root).as_ref()) == Some(Part::Truth) {
-        return refuse(labels, "it holds masks or labels by name");
+        return refuse(&labels, "it holds masks or labels by name");
     }
     let is_label = |folder: &&&Folder| {
         let tests = [is_normal, is_defective, is_defect_type, may_be_normal];
@@ -45,12 +44,54 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
     };
     let labels: Vec<&Folder> = products.iter().filter(is_label).copied().collect();
     if !labels.is_empty() {
-        return refuse(labels, "it has folders whose names are labels");
+        return refuse(&labels, "it has folders whose names are labels");
     }
     if products.len() > 1 && products.iter().all(|folder| may_be_a_label(&folder.name)) {
-        return refuse(products, "it has folders whose names may be labels");
+        return refuse(&products, "it has folders whose names may be labels");
+    }
+    if let Some(reason) = defective_side(&products) {
+        return Err(Error::Layout { path: root.into(), reason });
     }
     let advice = "it has no images of its own, so it is no product; move it away, or open it by itself";
     LeftOut { top: root, category: "", findings }.folders(others, advice);
     Ok(products.into_iter().map(|folder| folder.path.clone()).collect())
+}
+
+/// Returns whether a folder may be that of a product: it has normal images, or may have them.
+pub(super) fn has_images(folder: &Folder) -> bool {
+    recognize::plain(&folder.path).is_ok_and(|found| !found.is_empty())
+}
+
+fn names(folders: &[&Folder]) -> String {
+    names_of(&folders.iter().map(|folder| folder.name.to_string_lossy()).collect::<Vec<_>>())
+}
+
+/// Describes folders that may be the defective side of a product by their names: those that state it (`gear_nok`), and those
+/// beside a normal side of the same product (`gear_x` beside `gear_ok`, `gearnok` beside `gearok`).
+fn defective_side(products: &[&Folder]) -> Option<String> {
+    let sides: Vec<(&Folder, Option<Side>)> = products.iter().map(|folder| (*folder, side_of(&folder.name))).collect();
+    let normal: Vec<&Side> = sides.iter().filter_map(|(_, side)| side.as_ref()).filter(|side| side.is_normal).collect();
+    let may_be_defective = |folder: &Folder, side: &Option<Side>| match side {
+        Some(side) => !side.is_normal,
+        None => {
+            normal.iter().any(|normal| normal.has_product_of(&folder.name))
+                || products.iter().any(|other| are_opposite(&folder.name, &other.name))
+        }
+    };
+    let found: Vec<&Folder> =
+        sides.iter().filter(|(folder, side)| may_be_defective(folder, side)).map(|(folder, _)| *folder).collect();
+    if found.is_empty() {
+        return None;
+    }
+    let stated = sides.iter().filter_map(|(_, side)| side.as_ref()).find(|side| !side.is_normal);
+    let (product, label) = match stated {
+        Some(side) if !side.product.is_empty() => (side.product.join("_"), side.label.as_str()),
+        _ => ("PRODUCT".into(), "<type of defect>"),
+    };
+    Some(format!(
+        "folders in it may be the defective side of a product by name ({}), and as products of their own they would be trained \
+         on as normal; move the normal images to {product}/train/good, and the defective ones to {product}/test/{label}; if \
+         such a folder is a product, rename it",
+        names(&found)
+    ))
 }

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::divide::{divide, is_normal, split};
 use super::files::{bytes, files_with, has_extension, json_error, parent};
 use super::left_out::LeftOut;
-use super::listing::{display_name, list};
+use super::listing::{Folder, display_name, list};
+use super::names::holds_labels;
 use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -143,20 +144,27 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         named.insert(sample.path.clone());
         categories.entry(category).or_default().push((use_of, sample));
     }
-    not_named(&table, &named, findings);
+    not_named(&table, &named, findings)?;
     Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
 }
 
-/// Reports images that lie beside those of a table and are not in it.
-fn not_named(table: &Path, named: &BTreeSet<PathBuf>, findings: &mut Vec<Finding>) {
+/// Reports images that a table does not name: beside those that it names, and in folders of which it names nothing.
+fn not_named(table: &Path, named: &BTreeSet<PathBuf>, findings: &mut Vec<Finding>) -> Result<()> {
+    let advice = format!("{} does not name them; add lines for them, or move them away", table.display());
     let folders: BTreeSet<&Path> = named.iter().filter_map(|path| path.parent()).collect();
-    for folder in folders {
+    for folder in &folders {
         // A folder that cannot be listed has images that cannot be read, which the check reports.
         let images = list(folder).map_or(Vec::new(), |listing| listing.images);
         let count = images.iter().filter(|path| !named.contains(*path)).count();
-        let advice = format!("{} does not name them; add lines for them, or move them away", table.display());
         LeftOut { top: folder, category: "", findings }.loose(folder, count, &advice);
     }
+    let top = parent(table);
+    let inside = list(top)?.folders;
+    // Masks without a line are masks of no image.
+    let is_other =
+        |folder: &&Folder| !holds_labels(&folder.name) && !folders.iter().any(|named| named.starts_with(&folder.path));
+    LeftOut { top, category: "", findings }.folders(inside.iter().filter(is_other), &advice);
+    Ok(())
 }
 
 /// Returns the only table in a folder.
