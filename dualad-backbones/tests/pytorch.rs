@@ -137,6 +137,36 @@ fn a_file_with_two_networks_is_refused_unless_they_are_equal() {
     assert!(error.to_string().contains("torch.load(FILE)[\"teacher\"]"), "{error}");
 }
 
+/// A second network beside the one that is asked for has tensors of other shapes, or more of them.
+#[test]
+fn the_right_one_of_two_networks_is_found() {
+    let expected = features(&*build(Weights::synthetic(SEED)).unwrap());
+    let file = resnet18_stage1();
+    // All tensors of ResNet-18 are in ResNet-50, in other shapes; in ResNet-34, in the same ones.
+    for other in [Backbone::ResNet50, Backbone::ResNet34] {
+        let tensors = other.tensors(&[1]).unwrap().into_iter();
+        let other: File =
+            tensors.map(|(key, shape)| (key, Raw::f32(&shape, &vec![0.25; shape.iter().product()]))).collect();
+        assert!(file.keys().all(|key| other.contains_key(key)));
+        for [name, second] in [["student", "teacher"], ["teacher", "a"], ["b", "teacher"]] {
+            let bytes = saved(&[(name, &file), (second, &other)]);
+            assert_eq!(features(&*build(Weights::bytes(bytes)).unwrap()), expected, "{name} {second}");
+            let both = renamed(&file, &format!("{name}.")).into_iter().chain(renamed(&other, &format!("{second}.")));
+            let bytes = serialize(&both.collect());
+            assert_eq!(features(&*build(Weights::bytes(bytes)).unwrap()), expected, "{name} {second}");
+        }
+        // Neither is the right one.
+        let error = error(saved(&[("student", &other), ("teacher", &other)]));
+        assert!(matches!(error, WeightsError::Shape { .. } | WeightsError::ExtraKey { .. }), "{error}");
+    }
+    // At the top and under a prefix.
+    let other = Backbone::ResNet50.tensors(&[1]).unwrap().into_iter();
+    let mut both: File =
+        other.map(|(key, shape)| (key, Raw::f32(&shape, &vec![0.25; shape.iter().product()]))).collect();
+    both.extend(renamed(&file, "student."));
+    assert_eq!(features(&*build(Weights::bytes(serialize(&both))).unwrap()), expected);
+}
+
 #[test]
 fn what_a_wrapped_file_lacks_or_has_too_much_is_named_in_full() {
     let mut file = renamed(&resnet18_stage1(), "module.");

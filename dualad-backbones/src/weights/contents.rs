@@ -1,5 +1,7 @@
 //! The content of a weight file in either format.
 
+use std::collections::HashMap;
+
 use crate::error::WeightsError;
 use crate::weights::format::Format;
 use crate::weights::pytorch::PyTorchReader;
@@ -32,6 +34,14 @@ impl<'a> Contents<'a> {
         match self {
             Self::Safetensors(reader) => Box::new(reader.keys()),
             Self::PyTorch(reader) => Box::new(reader.keys()),
+        }
+    }
+
+    /// Returns the shapes of the tensors.
+    pub(super) fn shapes(&self) -> HashMap<&str, Vec<usize>> {
+        match self {
+            Self::Safetensors(reader) => reader.shapes().collect(),
+            Self::PyTorch(reader) => reader.shapes().collect(),
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) fn to_safetensors(name: &str, bytes: &[u8], network: &Network) -> Res
     }
     let contents = Contents::open(name, bytes)?;
     let first = network.stages().first().map(|stage| stage.index);
-    let prefix = find_prefix(&contents, &network.up_to(first.as_slice())?)?;
+    let prefix = find_prefix(&contents, network, &network.up_to(first.as_slice())?)?;
     let there: HashSet<&str> = contents.keys().collect();
     let mut tensors = Vec::new();
     for parameter in network.parameters() {

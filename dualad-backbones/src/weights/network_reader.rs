@@ -21,7 +21,7 @@ impl<'a> NetworkReader<'a> {
         used: &Network,
         allow_extra: bool,
     ) -> Result<Self, WeightsError> {
-        let prefix = find_prefix(&contents, used)?;
+        let prefix = find_prefix(&contents, whole, used)?;
         if !allow_extra {
             check_extra(&contents, whole, &prefix)?;
         }

@@ -55,6 +55,11 @@ impl<'a> SafetensorsReader<'a> {
         self.tensors.iter().map(|(key, _)| key)
     }
 
+    /// Returns the keys and the shapes.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, Vec<usize>)> {
+        self.tensors.iter().map(|(key, view)| (key, view.shape().to_vec()))
+    }
+
     /// Returns the tensor's values, row-major and finite, converted from F32, F16, BF16 or F64.
     ///
     /// # Errors

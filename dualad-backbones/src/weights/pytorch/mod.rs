@@ -62,6 +62,11 @@ impl<'a> PyTorchReader<'a> {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Returns the names and the shapes.
+    pub(super) fn shapes(&self) -> impl Iterator<Item = (&str, Vec<usize>)> {
+        self.tensors.iter().map(|(key, place)| (key.as_str(), place.shape.clone()))
+    }
+
     /// Returns a tensor's shape.
     pub fn shape(&self, key: &str) -> Option<&[usize]> {
         self.tensors.get(key).map(|place| place.shape.as_slice())
