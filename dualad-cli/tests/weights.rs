@@ -15,6 +15,7 @@ mod support {
     #[allow(dead_code)]
     pub(crate) mod output;
     pub(crate) mod parts;
+    pub(crate) mod place;
     pub(crate) mod program;
 }
 
@@ -22,33 +23,24 @@ use dualad_backbones::Backbone;
 use dualad_backbones::weights::synthetic;
 use files::pytorch::saved;
 use files::{File, Raw, serialize};
-use support::config::CONFIG;
 use support::output::{succeed, text};
-use support::parts::write_parts;
+use support::place::Place;
 use support::program::program;
 
-/// A folder with a dataset, a configuration and a folder `w` for weights.
-struct Place(tempfile::TempDir);
+/// Returns a place with a folder `w` for weights.
+fn place() -> Place {
+    let place = Place::new(3);
+    fs::create_dir(place.path("w")).unwrap();
+    place
+}
 
 impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        write_parts(&place.path("data"), 3);
-        fs::write(place.path("config.json"), CONFIG).unwrap();
-        fs::create_dir(place.path("w")).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     /// Trains with weights whose path is relative to the folder.
     fn train(&self, weights: &str, flags: &[&str]) -> Output {
         let mut command = program("train");
         command.args(["--data", "data", "--config", "config.json", "--preset", "fast", "--epochs", "1", "--no-cache"]);
         command.args(["--backbone", "resnet18", "--heatmaps", "1", "--out", "model", "--weights", weights]);
-        command.args(flags).current_dir(self.0.path()).output().unwrap()
+        command.args(flags).current_dir(self.path("")).output().unwrap()
     }
 
     /// Inspects an image, from another folder.
@@ -85,12 +77,12 @@ fn resnet18(prefix: &str) -> File {
 
 #[test]
 fn a_pytorch_file_trains_a_model_that_includes_its_backbone() {
-    let place = Place::new();
+    let place = place();
     fs::write(place.path("w/resnet18.pth"), saved(&[("state_dict", &resnet18("module."))])).unwrap();
     succeeded(&place.train("w/resnet18.pth", &["--with-backbone"]));
     let card = fs::read_to_string(place.path("model/README.md")).unwrap();
     assert!(card.contains("image AUROC") || !card.contains("Not measured."), "{card}");
-    assert!(card.contains("resnet18.pth") && !card.contains(&place.0.path().display().to_string()), "{card}");
+    assert!(card.contains("resnet18.pth") && !card.contains(&place.path("").display().to_string()), "{card}");
     let first = text(&succeed(&mut place.inspect()).stdout);
     // Neither the weights nor the folder are there any more.
     fs::remove_dir_all(place.path("w")).unwrap();
@@ -100,7 +92,7 @@ fn a_pytorch_file_trains_a_model_that_includes_its_backbone() {
 
 #[test]
 fn a_moved_model_says_what_it_needs() {
-    let place = Place::new();
+    let place = place();
     fs::write(place.path("w/resnet18.safetensors"), serialize(&resnet18(""))).unwrap();
     succeeded(&place.train("w/resnet18.safetensors", &[]));
     assert!(!place.path("model/backbone.safetensors").exists());
@@ -123,7 +115,7 @@ fn a_moved_model_says_what_it_needs() {
 
 #[test]
 fn a_file_that_is_no_state_dict_is_called_what_it_is() {
-    let place = Place::new();
+    let place = place();
     let empty = files::pytorch::archive(&[
         ("archive/data.pkl".into(), b"\x80\x02}q\0.".to_vec()),
         ("archive/data/0".into(), vec![0; 4000]),
@@ -135,10 +127,10 @@ fn a_file_that_is_no_state_dict_is_called_what_it_is() {
 
 #[test]
 fn without_the_network_a_local_file_is_named() {
-    let place = Place::new();
+    let place = place();
     let mut command = program("train");
     command.args(["--data", "data", "--backbone", "resnet18", "--no-cache", "--weights", "hub"]);
-    command.current_dir(place.0.path()).env("HF_HUB_OFFLINE", "1").env("HF_HOME", place.path("cache"));
+    command.current_dir(place.path("")).env("HF_HUB_OFFLINE", "1").env("HF_HOME", place.path("cache"));
     let output = command.output().unwrap();
     if cfg!(feature = "hub") {
         let error = failed(&output);
@@ -148,7 +140,7 @@ fn without_the_network_a_local_file_is_named() {
 
 #[test]
 fn every_subcommand_that_reads_images_can_raise_their_limit() {
-    let place = Place::new();
+    let place = place();
     fs::write(place.path("w/resnet18.safetensors"), serialize(&resnet18(""))).unwrap();
     let small = ["--max-pixels", "1000"];
     for flags in [&small[..], &["--max-pixels", "1000", "--no-check"]] {
@@ -158,7 +150,7 @@ fn every_subcommand_that_reads_images_can_raise_their_limit() {
     succeeded(&place.train("w/resnet18.safetensors", &[]));
     let model = place.path("model");
     let run = |name: &str, arguments: &[&Path]| {
-        let output = program(name).args(small).args(arguments).current_dir(place.0.path()).output().unwrap();
+        let output = program(name).args(small).args(arguments).current_dir(place.path("")).output().unwrap();
         let said = failed(&output) + &text(&output.stdout);
         assert!(said.contains("--max-pixels N"), "{name}: {said}");
     };
@@ -174,16 +166,15 @@ fn every_subcommand_that_reads_images_can_raise_their_limit() {
 /// Names of files may have 255 bytes, and a heat map's name has the defect's name, too.
 #[test]
 fn a_long_name_does_not_end_a_run() {
-    let place = Place::new();
+    let place = place();
     let long = format!("{}.png", "ü".repeat(125));
     let defect = fs::read_dir(place.path("data/gear/test")).unwrap().map(|entry| entry.unwrap().path());
     let defect = defect.into_iter().find(|path| !path.ends_with("good")).unwrap();
     fs::rename(defect.join("000.png"), defect.join(&long)).unwrap();
     let mask = place.path("data/gear/ground_truth").join(defect.file_name().unwrap());
     fs::remove_dir_all(mask).unwrap();
-    let mut command = program("train");
-    command.args(["--data", "data", "--config", "config.json", "--preset", "fast", "--epochs", "1", "--no-cache"]);
-    command.args(["--backbone", "filter-bank", "--heatmaps", "9", "--out", "model"]).current_dir(place.0.path());
+    let mut command = place.training("model");
+    command.args(["--preset", "fast", "--epochs", "1", "--no-cache", "--heatmaps", "9"]);
     let told = succeeded(&command.output().unwrap());
     assert!(!told.contains("heat map is missing"), "{told}");
     let written = fs::read_dir(place.path("model/heatmaps/gear")).unwrap().map(|entry| entry.unwrap().file_name());
