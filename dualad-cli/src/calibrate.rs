@@ -139,7 +139,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         };
         (request, sample.label.clone())
     });
-    let calibrator = calibrator(args).training_images(args.trained == Trained::Use);
+    // Those that are left out are known by now: another look would decode every image once more.
+    let calibrator = calibrator(args).training_images(args.trained != Trained::Refuse);
     let calibration = detector.calibrate(&calibrator, images, &Cancel::default(), |progress| {
         bar.set(progress.done, progress.total);
     });
