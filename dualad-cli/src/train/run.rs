@@ -129,26 +129,41 @@ impl Run<'_> {
         let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
         let Fitted { detector, notices, .. } = prepared.finish(network, losses.clone())?;
         save(&detector, &folder)?;
+        let measured = match &test_set {
+            Some((set, _)) => {
+                let mut measurement = Measurement::new(&dataset, set, self.cancel);
+                measurement.time = evaluation.unwrap_or_default();
+                let training = Training { losses, reported, seconds, features };
+                self.measure(measurement, training, &detector, &folder)
+            }
+            None => {
+                note("note: the dataset has no test images; nothing was measured");
+                Ok(())
+            }
+        };
+        // Once, and also for a model that cannot be measured.
         include(included, &folder)?;
-        if let Some((set, _)) = &test_set {
-            let training = Training { losses, reported, seconds, features };
-            let output = Output {
-                common: &self.args.common,
-                folder: &folder,
-                heat_maps: self.args.heatmaps,
-                limits: self.args.selection.limits(),
-            };
-            let mut measurement = Measurement::new(&dataset, set, self.cancel);
-            measurement.time = evaluation.unwrap_or_default();
-            let model = detector.model().on_device(&self.device)?;
-            let report = measurement.report(&model, training, output)?;
-            save_card(&detector, &folder, &format!("```text\n{}```", report.table()))?;
-            include(included, &folder)?;
-        } else {
-            note("note: the dataset has no test images; nothing was measured");
-        }
+        measured?;
         let notices: Vec<String> = notices.into_iter().filter(|notice| Some(notice) != anew.as_ref()).collect();
         self.print_thresholds(&detector, &notices)
+    }
+
+    /// Measures the saved model, and adds the results to its card.
+    fn measure(
+        &self,
+        mut measurement: Measurement<'_>,
+        training: Training,
+        detector: &Detector,
+        folder: &RunFolder,
+    ) -> Result<()> {
+        let output = Output {
+            common: &self.args.common,
+            folder,
+            heat_maps: self.args.heatmaps,
+            limits: self.args.selection.limits(),
+        };
+        let report = measurement.report(&detector.model().on_device(&self.device)?, training, output)?;
+        save_card(detector, folder, &format!("```text\n{}```", report.table()))
     }
 
     /// Prints the thresholds, the share of known good images that they reject, and the notices. Where the JSON goes to standard
