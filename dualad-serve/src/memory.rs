@@ -43,6 +43,11 @@ pub(crate) fn largest_need(bytes: u64) -> u64 {
     bytes - bytes / PART
 }
 
+/// Returns the least memory in bytes that allows a need.
+pub(crate) fn memory_for(need: u64) -> u64 {
+    need.div_ceil(PART - 1).saturating_mul(PART)
+}
+
 impl DecodingMemory {
     pub(crate) fn new(bytes: u64) -> Self {
         let decoders = available_parallelism().map_or(1, usize::from);
@@ -86,6 +91,15 @@ mod tests {
 
     async fn soon<T>(take: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout(Duration::from_millis(50), take).await.ok()
+    }
+
+    #[test]
+    fn the_memory_for_a_need_allows_it_and_little_more() {
+        for need in [1, 2, 3, 4, 5, 1000, 48 * MIB, 48 * MIB + 1] {
+            let memory = memory_for(need);
+            assert!((need..need + PART).contains(&largest_need(memory)), "{need} {memory}");
+        }
+        assert_eq!(memory_for(u64::MAX), u64::MAX);
     }
 
     #[tokio::test]

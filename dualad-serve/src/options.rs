@@ -5,11 +5,13 @@ use std::time::Duration;
 use dualad::data::image::Limits;
 
 use crate::error::{Error, Result};
-use crate::memory::largest_need;
+use crate::memory::{largest_need, memory_for};
 
 const MAX_QUEUE: usize = 65536;
 const MAX_BATCH: usize = 1024;
 const MIN_DECODING_MEMORY: u64 = 64 << 20;
+/// The longest time limit. The sum of a time and a limit is a time, too.
+const MAX_TIME: Duration = Duration::from_secs(86_400);
 
 /// Limits and timeouts of a server.
 ///
@@ -36,10 +38,10 @@ pub struct Options {
     /// The largest number of images that are taken from the queue together: 1 to 1024, 8 by default. The network computes at most
     /// 8 at a time.
     pub batch: usize,
-    /// The time that the first image of a batch waits for others. 2 ms by default.
+    /// The time that the first image of a batch waits for others; at most one day. 2 ms by default.
     pub batch_delay: Duration,
-    /// The time limit for receiving a request's head, for receiving its body, and for each write of the answer; more than zero.
-    /// 10 s by default.
+    /// The time limit for receiving a request's head, for receiving its body, and for each write of the answer; more than zero,
+    /// and at most one day. 10 s by default.
     pub io_timeout: Duration,
     /// The time from the stop signal until every accepted request must be answered. 30 s by default.
     pub stop_timeout: Duration,
@@ -80,6 +82,19 @@ impl Options {
     /// Sets [`Self::decoding_memory`].
     pub fn with_decoding_memory(mut self, decoding_memory: u64) -> Self {
         self.decoding_memory = decoding_memory;
+        self
+    }
+
+    /// Raises [`Self::decoding_memory`] to what the largest image of [`Self::max_pixels`] needs, if it is less. Set the pixels first.
+    ///
+    /// ```
+    /// use dualad_serve::Options;
+    ///
+    /// let options = Options::default().with_max_pixels(400_000_000).with_memory_for_pixels();
+    /// assert!(options.decoding_memory > Options::default().decoding_memory);
+    /// ```
+    pub fn with_memory_for_pixels(mut self) -> Self {
+        self.decoding_memory = self.decoding_memory.max(memory_for(Limits::for_pixels(self.max_pixels).memory));
         self
     }
 
@@ -137,13 +152,31 @@ impl Options {
         check("decoding_memory", memory.to_string(), memory >= MIN_DECODING_MEMORY, "at least 64 MiB")?;
         check("queue", self.queue.to_string(), (1..=MAX_QUEUE).contains(&self.queue), "from 1 to 65536")?;
         check("batch", self.batch.to_string(), (1..=MAX_BATCH).contains(&self.batch), "from 1 to 1024")?;
-        check("io_timeout", format!("{:?}", self.io_timeout), !self.io_timeout.is_zero(), "more than zero")
+        let (delay, timeout) = (self.batch_delay, self.io_timeout);
+        check("batch_delay", format!("{delay:?}"), delay <= MAX_TIME, "at most one day")?;
+        check(
+            "io_timeout",
+            format!("{timeout:?}"),
+            !timeout.is_zero() && timeout <= MAX_TIME,
+            "more than zero, and at most one day",
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_can_be_raised_for_large_images() {
+        for pixels in [1, 100_000_000, 1_000_000_000, u64::MAX] {
+            let options = Options::default().with_max_pixels(pixels).with_memory_for_pixels();
+            assert!(options.decoding_memory >= Options::default().decoding_memory);
+            let needed = Limits::for_pixels(pixels).memory;
+            assert!(options.image_limits().memory >= needed - needed / 4, "{pixels}");
+            assert!(pixels == u64::MAX || options.image_limits().memory == needed, "{pixels}");
+        }
+    }
 
     #[test]
     fn options_outside_their_range_are_refused() {
@@ -154,7 +187,18 @@ mod tests {
             (Options::default().with_max_body_bytes(0), "`max_body_bytes` is 0; it must be at least 1"),
             (Options::default().with_max_pixels(0), "`max_pixels` is 0; it must be at least 1"),
             (Options::default().with_decoding_memory(0), "`decoding_memory` is 0; it must be at least 64 MiB"),
-            (Options::default().with_io_timeout(Duration::ZERO), "`io_timeout` is 0ns; it must be more than zero"),
+            (
+                Options::default().with_io_timeout(Duration::ZERO),
+                "`io_timeout` is 0ns; it must be more than zero, and at most one day",
+            ),
+            (
+                Options::default().with_io_timeout(Duration::from_secs(90_000)),
+                "`io_timeout` is 90000s; it must be more than zero, and at most one day",
+            ),
+            (
+                Options::default().with_batch_delay(Duration::from_secs(90_000)),
+                "`batch_delay` is 90000s; it must be at most one day",
+            ),
         ] {
             assert_eq!(options.check().unwrap_err().to_string(), message);
         }

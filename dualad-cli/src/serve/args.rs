@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use dualad::data::image::Limits;
 use dualad_serve::Options;
 
 use crate::common::CommonArgs;
@@ -58,19 +57,14 @@ impl Args {
         SocketAddr::new(self.address, self.port)
     }
 
-    /// Returns the memory for decoding in bytes: at least what the largest image may take, if no other is given. A quarter is for small
-    /// images.
-    fn decoding_memory(&self) -> u64 {
-        let largest = Limits::for_pixels(self.model.images.max_pixels).memory.div_ceil(3).saturating_mul(4);
-        let default = Options::default().decoding_memory.max(largest);
-        self.decoding_memory_mib.map_or(default, |mib| mib << 20)
-    }
-
     pub(crate) fn options(&self) -> Options {
-        Options::default()
+        let options = Options::default().with_max_pixels(self.model.images.max_pixels);
+        let options = match self.decoding_memory_mib {
+            Some(mib) => options.with_decoding_memory(mib << 20),
+            None => options.with_memory_for_pixels(),
+        };
+        options
             .with_max_body_bytes(self.max_body_mib << 20)
-            .with_max_pixels(self.model.images.max_pixels)
-            .with_decoding_memory(self.decoding_memory())
             .with_queue(self.queue as usize)
             .with_batch(self.batch as usize)
             .with_batch_delay(Duration::from_millis(self.linger_ms))
