@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::common::{CommonArgs, Result, print_to_reader, printable};
 use crate::guard::{Guard, check_heat_map};
 use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
-use crate::names::shortened;
+use crate::names::{self, shortened};
 use dualad::calibration::ThresholdSource;
 use dualad::detector::Request;
 use dualad::store::AtomicFile;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let requests = images.iter().map(|path| request(path, args.category.as_deref()));
         let found = detector.inspect_batch(requests);
         for (path, found) in images.iter().zip(found) {
-            let image = path.display().to_string();
+            let image = names::text(path);
             let drawn = match (&found, heat_maps.next()) {
                 (Ok(inspection), Some(file)) => {
                     save_heat_map(&detector, path, inspection, &file).map(|()| Some(file.display().to_string()))

@@ -1,6 +1,18 @@
-//! Names of files that are made from names of others.
+//! Names of files as text, and names that are made from names of others.
+
+use std::path::Path;
 
 use dualad::store::sha256;
+
+/// Returns a path as text. Bytes that are not UTF-8 are escaped, such as `\xff`, so that two files have two texts.
+pub(crate) fn text(path: &Path) -> String {
+    let mut text = String::new();
+    for part in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        text += part.valid();
+        text.extend(part.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
 
 /// Returns a name of at most `most` bytes, 16 at least. A longer one is cut at a character, and the beginning of its SHA-256 is added.
 pub(crate) fn shortened(name: &str, most: usize) -> String {
@@ -20,6 +32,16 @@ pub(crate) fn digest(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_utf8_have_different_texts() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let text = |name: &[u8]| text(Path::new(std::ffi::OsStr::from_bytes(name)));
+        assert_eq!(text("in/ü.png".as_bytes()), "in/ü.png");
+        assert_eq!([text(b"in/\xff\xfe.png"), text(b"\xfd.png")], [r"in/\xff\xfe.png", r"\xfd.png"]);
+    }
 
     #[test]
     fn long_names_are_cut_at_a_character_and_stay_different() {

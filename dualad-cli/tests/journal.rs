@@ -28,9 +28,13 @@ impl Watched {
     }
 
     fn start(&self, options: &[&str]) -> Watch {
+        self.start_in("incoming", options)
+    }
+
+    fn start_in(&self, folder: &str, options: &[&str]) -> Watch {
         let mut command = program("watch");
         command.arg("--model").arg(self.path("model")).args(["--interval-ms", "20"]).args(options);
-        command.arg(self.path("incoming")).stdout(Stdio::null()).stderr(Stdio::null());
+        command.arg(self.path(folder)).stdout(Stdio::null()).stderr(Stdio::null());
         Watch(command.spawn().unwrap())
     }
 
@@ -133,4 +137,61 @@ fn a_journal_is_used_by_one_program_and_without_one_nothing_is_kept() {
         assert!(output.status.code() == Some(1) && error.contains("line 1 is no entry"), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), content);
     }
+}
+
+/// Several cameras write files of the same names at the same time, each into a folder of its own.
+#[test]
+fn programs_with_the_same_out_lose_no_record() {
+    let place = Watched::new();
+    let out = place.path("out").display().to_string();
+    let folders = ["incoming", "second"];
+    fs::create_dir(place.path(folders[1])).unwrap();
+    let watches = folders.map(|folder| place.start_in(folder, &["--existing", "--out", &out]));
+    const IMAGES: usize = 24;
+    for number in 0..IMAGES {
+        for folder in folders {
+            fs::copy(&place.images[0], place.path(folder).join(format!("{number:02}.png"))).unwrap();
+        }
+    }
+    wait_for("all records", || place.path("out").exists() && place.records().len() == 2 * IMAGES);
+    watches.into_iter().for_each(|watch| watch.end("TERM"));
+    let mut images: Vec<String> = Vec::new();
+    for name in place.records() {
+        let record = fs::read(place.path("out").join(name)).unwrap();
+        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+        assert!(Path::new(record["heatmap"].as_str().unwrap()).exists(), "{record}");
+        images.push(record["image"].as_str().unwrap().to_owned());
+    }
+    images.sort();
+    images.dedup();
+    assert_eq!(images.len(), 2 * IMAGES);
+}
+
+#[test]
+fn records_can_be_moved_away_and_those_that_cannot_be_written_follow() {
+    let place = Watched::new();
+    let (out, away) = (place.path("out"), place.path("away"));
+    let watch = place.start_with_records(&["--existing"]);
+    place.put(0, "a.png");
+    place.wait_for("a.png.json");
+    std::thread::sleep(Duration::from_millis(200));
+    fs::rename(&out, &away).unwrap();
+    place.put(1, "b.png");
+    place.wait_for("b.png.json");
+    // A later file of the same name does not begin again with the first number.
+    place.put(1, "a.png");
+    place.wait_for("a.png.2.json");
+    assert!(away.join("a.png.json").exists());
+    std::thread::sleep(Duration::from_millis(200));
+    // The disk is gone, and comes back.
+    fs::rename(&out, place.path("later")).unwrap();
+    fs::write(&out, "").unwrap();
+    place.put(2, "c.png");
+    watch.end("TERM");
+    fs::remove_file(&out).unwrap();
+    fs::rename(place.path("later"), &out).unwrap();
+    let watch = place.start_with_records(&[]);
+    place.wait_for("c.png.json");
+    watch.end("TERM");
+    assert_eq!(place.records(), ["a.png.2.json", "b.png.json", "c.png.json"]);
 }

@@ -388,7 +388,7 @@ fn watch_inspects_new_images_and_waits_for_half_written_ones() {
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
 }
 
-/// An image whose results cannot be written and an empty one are reported, and later images are inspected.
+/// An image of a long name and an empty one are reported, and later images are inspected.
 #[test]
 fn watch_continues_after_failed_images() {
     let place = Watched::new();
@@ -396,7 +396,9 @@ fn watch_continues_after_failed_images() {
     let long = format!("{}.png", "a".repeat(250));
     fs::copy(&place.images[0], place.path("incoming").join(&long)).unwrap();
     let line = watch.line();
-    assert!(line["error"].as_str().unwrap().contains("aaa"), "{line}");
+    let heat_map = Path::new(line["heatmap"].as_str().unwrap());
+    assert!(line["image"].as_str().unwrap().contains(&long) && heat_map.exists(), "{line}");
+    assert!(heat_map.with_extension("json").exists(), "{line}");
     fs::write(place.path("incoming/empty.png"), "").unwrap();
     let line = watch.line();
     assert!(line["error"].is_string() && line["image"].as_str().unwrap().contains("empty"), "{line}");
@@ -415,6 +417,38 @@ fn watch_continues_after_failed_images() {
     assert_eq!(fs::read(&map).unwrap(), fs::read(&place.images[0]).unwrap());
     assert_eq!(fs::read_to_string(&result).unwrap(), "notes");
     assert_eq!(watch.stop(), Some(0));
+}
+
+/// Two names that are not UTF-8, and one that they look like.
+#[test]
+fn watch_tells_names_apart_that_are_not_utf8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let place = Watched::new();
+    let names = [&b"a\xff.png"[..], b"a\xfe.png", "a\u{fffd}.png".as_bytes()];
+    for name in names {
+        let made = fs::copy(&place.images[0], place.path("incoming").join(OsStr::from_bytes(name)));
+        if made.is_err() {
+            println!("skipped: the file system has no such names");
+            return;
+        }
+    }
+    let watch = Watch::start(&place, &["--existing"]);
+    let lines: Vec<Value> = names.iter().map(|_| watch.line()).collect();
+    for key in ["image", "heatmap"] {
+        let mut found: Vec<&str> = lines.iter().map(|line| line[key].as_str().unwrap()).collect();
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), names.len(), "{lines:?}");
+    }
+    for line in &lines {
+        let written = fs::read(Path::new(line["heatmap"].as_str().unwrap()).with_extension("json")).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), *line);
+    }
+    assert_eq!(watch.stop(), Some(0));
+    let watch = Watch::start(&place, &["--existing"]);
+    assert!(watch.quiet());
 }
 
 #[test]

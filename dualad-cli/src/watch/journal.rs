@@ -3,7 +3,7 @@
 //!
 //! It is a file of JSON lines, the newest of a file's lines counts. The first line names the watched folder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -73,7 +73,10 @@ struct Head {
 
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    entries: HashMap<String, Entry>,
+    /// The newest entries, each with its number in the order of all.
+    entries: HashMap<String, (u64, Entry)>,
+    /// The number of the last entry.
+    last: u64,
     /// `None` for a journal in memory alone.
     file: Option<(PathBuf, File)>,
     /// The first line of the file.
@@ -104,7 +107,7 @@ impl Journal {
         let mut journal = Self { file: Some((path.into(), file)), head: line(&head), ..Self::default() };
         journal.lines = journal.read(&head).map_err(|reason| wrong(&reason))?;
         let existed = journal.lines > 0;
-        for (image, entry) in &mut journal.entries {
+        for (image, (_, entry)) in &mut journal.entries {
             if entry.state == State::Begun && has_record(image, entry.number) {
                 entry.state = State::Done;
             }
@@ -119,7 +122,7 @@ impl Journal {
 
     /// Returns the entry of a file.
     pub(super) fn entry(&self, name: &OsStr) -> Option<&Entry> {
-        self.entries.get(&key(name))
+        self.entries.get(&key(name)).map(|(_, entry)| entry)
     }
 
     /// Returns whether the file needs no inspection. With `skipped`, those that were skipped do not, either.
@@ -136,11 +139,46 @@ impl Journal {
             self.unwritten += &line(&Line { image: image.clone(), entry });
             self.lines += 1;
         }
-        self.entries.insert(image, entry);
+        self.insert(image, entry);
+    }
+
+    fn insert(&mut self, image: String, entry: Entry) {
+        self.last += 1;
+        self.entries.insert(image, (self.last, entry));
+    }
+
+    /// Returns the number of files.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Forgets files that are not there any more, the oldest entries first, until `most` are left of them.
+    pub(super) fn forget<'a>(&mut self, there: impl Iterator<Item = &'a OsStr>, most: usize) {
+        let there: HashSet<String> = there.map(key).collect();
+        let gone = self.entries.iter().filter(|(image, _)| !there.contains(*image));
+        let mut gone: Vec<(u64, String)> = gone.map(|(image, (number, _))| (*number, image.clone())).collect();
+        gone.sort_unstable();
+        gone.truncate(gone.len().saturating_sub(most));
+        for (_, image) in gone {
+            self.entries.remove(&image);
+        }
     }
 
     /// Writes the entries that were added. They are on the disk when this returns. Rewrites the file if most of it is superseded.
     pub(super) fn write(&mut self) -> Result<(), String> {
+        if let Some((path, _)) = &self.file
+            && !self.unwritten.is_empty()
+            && !path.exists()
+        {
+            // It was moved away with the earlier records.
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+            }
+            self.rewrite()?;
+            self.unwritten.clear();
+            return Ok(());
+        }
         self.append()?;
         if self.lines > self.entries.len() + self.entries.len().max(MAX_SUPERSEDED) {
             // After an error it is tried again as many lines later.
@@ -201,7 +239,8 @@ impl Journal {
                 }
             } else {
                 let Line { image, entry } = serde_json::from_slice(&text).map_err(malformed)?;
-                self.entries.insert(image, entry);
+                self.last += 1;
+                self.entries.insert(image, (self.last, entry));
             }
         }
         file.set_len(whole).map_err(|error| error.to_string())?;
@@ -211,12 +250,15 @@ impl Journal {
     /// Writes the newest entries alone.
     fn rewrite(&mut self) -> Result<(), String> {
         let Some((path, file)) = &mut self.file else { return Ok(()) };
-        let entries = self.entries.iter().map(|(image, &entry)| line(&Line { image: image.clone(), entry }));
-        let text = self.head.clone() + &entries.collect::<String>();
+        let mut entries: Vec<_> = self.entries.iter().map(|(image, &(number, entry))| (number, image, entry)).collect();
+        entries.sort_unstable_by_key(|(number, ..)| *number);
+        let mut text = self.head.clone();
+        text.extend(entries.into_iter().map(|(_, image, entry)| line(&Line { image: image.clone(), entry })));
         let path: &Path = path;
         let wrong = |reason: String| format!("cannot shorten {}: {reason}", path.display());
         write_atomically(path, text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
         *file = lock(path).map_err(wrong)?;
+        self.lines = self.entries.len() + 1;
         Ok(())
     }
 }
@@ -296,6 +338,30 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "no journal");
         std::fs::write(&path, &text[..20]).unwrap();
         assert!(!open().unwrap().1);
+    }
+
+    #[test]
+    fn the_oldest_files_that_are_gone_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let open = || Journal::open(&path, folder.path(), |_, _| false).unwrap().0;
+        let mut journal = open();
+        for name in ["a", "b", "c", "d", "a"] {
+            journal.add(OsStr::new(name), entry(1, State::Done, 1));
+        }
+        let names = |journal: &Journal| ["a", "b", "c", "d"].map(|name| journal.entry(OsStr::new(name)).is_some());
+        journal.forget(["b"].map(OsStr::new).into_iter(), 2);
+        assert_eq!((journal.len(), names(&journal)), (3, [true, true, false, true]));
+        journal.write().unwrap();
+        // Moved away, and written again in the order of the entries.
+        std::fs::rename(&path, folder.path().join("away")).unwrap();
+        journal.add(OsStr::new("b"), entry(2, State::Done, 2));
+        journal.write().unwrap();
+        drop(journal);
+        let mut journal = open();
+        assert_eq!(names(&journal), [true, true, false, true]);
+        journal.forget(std::iter::empty(), 1);
+        assert_eq!((names(&journal), journal.entry(OsStr::new("b")).unwrap().number), ([false, true, false, false], 2));
     }
 
     #[test]

@@ -4,17 +4,19 @@ mod journal;
 mod record;
 mod scan;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::common::{CommonArgs, Result, note, print_to_reader};
+use crate::common::{CommonArgs, Result, message, note, print_to_reader};
 use crate::model::{BATCH, Line, ModelArgs, check_category, heat_map};
+use crate::names;
 use crate::signals::cancel_on_signal;
 use dualad::Detector;
 use dualad::data::Cancel;
-use dualad::detector::Request;
+use dualad::detector::{Inspection, Request};
 use dualad::store::sha256;
-use journal::{Entry, Journal, State};
+use journal::{Entry, Journal, Stamp, State};
 use record::Record;
 use scan::Scan;
 
@@ -136,8 +138,9 @@ fn scan(args: &Args) -> Result<Scan> {
         }
         (None, None) => None,
     };
+    let resolved = folder.canonicalize().unwrap_or_else(|_| folder.clone());
     let has_record =
-        |image: &str, number: u64| out.as_ref().is_some_and(|out| Record::of(out, image, number).result.exists());
+        |image: &str, number: u64| out.as_ref().is_some_and(|out| Record::of(out, image, number).is_of(&resolved));
     let (journal, existed) = match journal {
         Some(path) => Journal::open(&path, folder, has_record)?,
         None => (Journal::default(), false),
@@ -162,36 +165,26 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
         let record = Record::choose(args.out.as_deref(), name, scan.journal.entry(name), stamp);
         let number = record.as_ref().map_or(0, |record| record.number);
         scan.journal.add(name, Entry { stamp, state: State::Begun, number });
-        results.push((path, name, stamp, record, found));
+        results.push(Inspected { path, name, stamp, found, record });
     }
     // The numbers of records are written before the records: no other image gets them.
     keep(scan);
-    for (path, name, stamp, record, found) in results {
-        let image = path.display().to_string();
-        let drawn = match (&found, &record) {
-            (Ok(inspection), Some(record)) => {
-                let drawn = heat_map(detector, path, inspection).and_then(|png| record.write(&record.heat_map, &png));
-                drawn.map(|()| Some(record.heat_map.display().to_string()))
-            }
-            _ => Ok(None),
-        };
-        let line = match (&found, drawn) {
-            (Ok(inspection), Ok(heatmap)) => Line::Found { image: &image, inspection, heatmap },
-            (Err(error), _) => Line::failed(&image, error),
-            (_, Err(error)) => Line::failed(&image, &*error),
-        };
-        let text = line.json()?;
-        let written = record.as_ref().map_or(Ok(()), |record| record.write(&record.result, text.as_bytes()));
-        let is_read = print_to_reader(&text)?;
-        if let Err(error) = written {
-            note(&error.to_string());
-        }
+    for mut image in results {
+        let (line, failed) = write_record(args.out.as_deref(), detector, scan, &mut image)?;
+        let Inspected { path, name, stamp, record, .. } = image;
+        let is_read = print_to_reader(&line)?;
         if !is_read && args.out.is_none() {
             // Nobody has the result: the image is inspected at the next start.
             return Ok(false);
         }
-        let number = record.map_or(0, |record| record.number);
-        scan.journal.add(name, Entry { stamp, state: State::Done, number });
+        match failed {
+            None => {
+                let number = record.map_or(0, |record| record.number);
+                scan.journal.add(name, Entry { stamp, state: State::Done, number });
+            }
+            // Its inspection is not done: the journal has it as begun.
+            Some(reason) => note(&format!("{reason}; the image is inspected again at the next start")),
+        }
         scan.done(path);
         if !is_read {
             keep(scan);
@@ -200,6 +193,69 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
     }
     keep(scan);
     Ok(true)
+}
+
+/// An image that was inspected.
+struct Inspected<'a> {
+    path: &'a Path,
+    name: &'a OsStr,
+    stamp: Stamp,
+    found: dualad::Result<Inspection>,
+    /// `None` without `--out`.
+    record: Option<Record>,
+}
+
+impl Inspected<'_> {
+    /// Returns the line of JSON, with the heat map's file or the reason why there is none.
+    fn line(&self, heat_map: Result<Option<String>>) -> Result<String> {
+        let image = names::text(self.path);
+        let line = match (&self.found, heat_map) {
+            (Ok(inspection), Ok(heatmap)) => Line::Found { image: &image, inspection, heatmap },
+            (Err(error), _) => Line::failed(&image, error),
+            (_, Err(error)) => Line::failed(&image, &*error),
+        };
+        line.json()
+    }
+}
+
+/// Writes the record of an image. Returns its line, and the reason if the result could not be written.
+fn write_record(
+    out: Option<&Path>,
+    detector: &Detector,
+    scan: &mut Scan,
+    image: &mut Inspected<'_>,
+) -> Result<(String, Option<String>)> {
+    let (Some(out), Some(mut record)) = (out, image.record.take()) else { return Ok((image.line(Ok(None))?, None)) };
+    let wrong = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    let png = image.found.as_ref().ok().map(|inspection| heat_map(detector, image.path, inspection));
+    let written = loop {
+        let drawn: Option<Result<Option<String>>> = match &png {
+            None => Some(Ok(None)),
+            Some(Err(error)) => Some(Err(message(&**error).into())),
+            Some(Ok(png)) => match record.write_heat_map(png) {
+                Ok(true) => Some(Ok(Some(names::text(&record.heat_map)))),
+                Ok(false) => None,
+                Err(error) => Some(Err(wrong(&record.heat_map, error).into())),
+            },
+        };
+        if let Some(drawn) = drawn {
+            let line = image.line(drawn)?;
+            match record.write_result(&line) {
+                Ok(true) => break (line, None),
+                Ok(false) => {}
+                Err(error) => break (line, Some(wrong(&record.result, error))),
+            }
+        }
+        // Another program with the same `--out` has taken the name.
+        let Some(next) = Record::free(out, image.name, record.number) else {
+            break (image.line(Ok(None))?, Some(format!("cannot write {}: no name is free", record.result.display())));
+        };
+        record = next;
+        scan.journal.add(image.name, Entry { stamp: image.stamp, state: State::Begun, number: record.number });
+        keep(scan);
+    };
+    image.record = Some(record);
+    Ok(written)
 }
 
 /// Writes the journal. Where that fails, the reason is printed, and the program continues.

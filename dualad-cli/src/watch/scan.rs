@@ -22,13 +22,16 @@ use super::journal::{Entry, Journal, Stamp, State};
 const BUSY_PAUSE: u32 = 10;
 /// The time between two listings of a folder that seems unchanged, in the same multiples.
 const IDLE_PAUSE: u32 = 200;
-/// The age from which on a folder's modification time is trusted. Some file systems keep it in steps of two seconds.
+/// The time after which a folder's modification time that stays the same is trusted: the next file changes it. Some file systems keep
+/// it in steps of two seconds.
 const TRUSTED_AGE: Duration = Duration::from_secs(3);
 /// The number of files, done last, that every look checks for changes.
 const RECENT: usize = 32;
 /// The number of other files that a look checks in turn, and the time that it takes for them.
 const CHECKED: usize = 512;
 const CHECK_TIME: Duration = Duration::from_millis(1);
+/// The number of files that are gone from which on the journal forgets the older half of them.
+const MAX_GONE: usize = 200_000;
 /// The number of subfolders, and of endings, that are named. The others are not.
 const MAX_NAMED: usize = 20;
 
@@ -67,6 +70,8 @@ pub(super) struct Scan {
     recent: VecDeque<OsString>,
     listing: Option<Listing>,
     listings: u64,
+    /// The folder's modification time, and the time since which it is the same. The clock of a file server may be another.
+    modified: Option<(SystemTime, Instant)>,
     retry_for: Duration,
     /// The subfolders and endings that were named.
     named: HashSet<OsString>,
@@ -95,6 +100,7 @@ impl Scan {
             recent: VecDeque::new(),
             listing: None,
             listings: 0,
+            modified: None,
             retry_for,
             named: HashSet::new(),
             notes: Vec::new(),
@@ -206,8 +212,17 @@ impl Scan {
         self.settled.remove(name);
     }
 
-    fn is_listing_due(&self) -> std::io::Result<bool> {
-        let modified = std::fs::metadata(&self.folder)?.modified().ok();
+    /// Returns the folder's modification time, and the time since which it is the same.
+    fn modified(&mut self) -> std::io::Result<Option<(SystemTime, Instant)>> {
+        let found = std::fs::metadata(&self.folder)?.modified().ok();
+        if self.modified.map(|(known, _)| known) != found {
+            self.modified = found.map(|found| (found, Instant::now()));
+        }
+        Ok(self.modified)
+    }
+
+    fn is_listing_due(&mut self) -> std::io::Result<bool> {
+        let modified = self.modified()?.map(|(modified, _)| modified);
         let Some(last) = &self.listing else { return Ok(true) };
         let changed = modified.is_none() || modified != last.modified || !last.trusted;
         Ok(last.at.elapsed() >= last.took * if changed { BUSY_PAUSE } else { IDLE_PAUSE })
@@ -215,9 +230,9 @@ impl Scan {
 
     /// Lists the folder. Files that are not known, and those that are back, are looked at.
     fn list(&mut self) -> std::io::Result<()> {
-        let (begun, now) = (Instant::now(), SystemTime::now());
-        let modified = std::fs::metadata(&self.folder)?.modified().ok();
-        let age = modified.and_then(|modified| now.duration_since(modified).ok());
+        let begun = Instant::now();
+        let modified = self.modified()?;
+        let trusted = modified.is_some_and(|(_, since)| since.elapsed() >= TRUSTED_AGE);
         self.listings += 1;
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
@@ -247,9 +262,19 @@ impl Scan {
         }
         let listings = self.listings;
         self.settled.retain(|_, listing| *listing == listings);
-        let trusted = age.is_some_and(|age| age >= TRUSTED_AGE);
+        let modified = modified.map(|(modified, _)| modified);
         self.listing = Some(Listing { at: Instant::now(), took: begun.elapsed(), modified, trusted });
+        self.forget(MAX_GONE);
         Ok(())
+    }
+
+    /// Bounds the journal. An empty folder may be one that is not mounted.
+    fn forget(&mut self, most: usize) {
+        let there = self.settled.len() + self.pending.len();
+        if there > 0 && self.journal.len() > there + most {
+            let there = self.settled.keys().chain(self.pending.keys()).map(OsString::as_os_str);
+            self.journal.forget(there, most / 2);
+        }
     }
 
     fn name_folder(&mut self, path: &Path) {
@@ -339,6 +364,48 @@ mod tests {
             assert!(scan.look().unwrap().is_empty());
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// The clock of a file server may be ahead of this one, or this one may be set back.
+    #[test]
+    fn a_folder_with_a_time_in_the_future_is_not_listed_all_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), "1").unwrap();
+        let later = SystemTime::now() + Duration::from_secs(86_400);
+        std::fs::File::open(folder.path()).unwrap().set_modified(later).unwrap();
+        let mut scan = scan(folder.path());
+        scan.modified = Some((later, Instant::now().checked_sub(TRUSTED_AGE).unwrap()));
+        scan.list().unwrap();
+        assert!(scan.listing.as_ref().unwrap().trusted);
+        // A change is noticed, and not trusted yet.
+        std::fs::write(folder.path().join("b.png"), "1").unwrap();
+        scan.list().unwrap();
+        assert!(!scan.listing.as_ref().unwrap().trusted);
+    }
+
+    #[test]
+    fn the_journal_of_a_folder_that_is_emptied_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut scan = scan(folder.path());
+        let stamp = |name: &str| {
+            std::fs::write(folder.path().join(name), "1").unwrap();
+            Stamp::of(&std::fs::metadata(folder.path().join(name)).unwrap())
+        };
+        for number in 0..10 {
+            let name = format!("{number}.png");
+            let entry = Entry { stamp: stamp(&name), state: State::Done, number: 1 };
+            scan.journal.add(OsStr::new(&name), entry);
+            std::fs::remove_file(folder.path().join(&name)).unwrap();
+        }
+        scan.list().unwrap();
+        scan.forget(4);
+        assert_eq!(scan.journal.len(), 10, "the folder may not be mounted");
+        let last = Entry { stamp: stamp("last.png"), state: State::Done, number: 1 };
+        scan.journal.add(OsStr::new("last.png"), last);
+        scan.list().unwrap();
+        scan.forget(4);
+        assert_eq!(scan.journal.len(), 3);
+        assert!(["last.png", "9.png"].iter().all(|name| scan.journal.entry(OsStr::new(name)).is_some()));
     }
 
     #[test]
