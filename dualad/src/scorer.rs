@@ -1,5 +1,7 @@
 //! The scores of a model: those of its reconstruction network, or, with a bank, of both (docs/method.md, section 9).
 
+use std::sync::Arc;
+
 use candle_core::{DType, Device, Tensor};
 use dualad_backbones::{FeatureExtractor, Stage, aggregate};
 
@@ -8,14 +10,14 @@ use crate::bank::{Bank, Distances, Scale};
 use crate::error::Result;
 use crate::score::{Scores, Upsampling};
 
-/// The inference form of a model: tokens and stage maps to scores.
-#[derive(Debug)]
+/// The inference form of a model: tokens and stage maps to scores. A clone shares the network and the bank.
+#[derive(Debug, Clone)]
 pub(crate) struct Scorer {
-    network: Reconstructor,
+    network: Arc<Reconstructor>,
     bank: Option<BankScorer>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct BankScorer {
     bank: Bank,
     /// For each scale, the rows and columns of its tokens, their upsampling and the scale's share in the bank's part.
@@ -64,10 +66,10 @@ impl Scorer {
             let of_errors = Upsampling::new(network.config().grid, network.config().token_stride, &Device::Cpu)?;
             Ok::<_, candle_core::Error>(BankScorer { levels, bank, of_errors })
         });
-        Ok(Self { network, bank: bank.transpose()? })
+        Ok(Self { network: Arc::new(network), bank: bank.transpose()? })
     }
 
-    /// Returns the scorer with another normalization of its bank.
+    /// Returns the scorer with another normalization of its bank, or with a bank without an image.
     #[cfg(feature = "train")]
     pub(crate) fn with_bank(mut self, bank: Bank) -> Self {
         if let Some(scorer) = &mut self.bank {

@@ -6,7 +6,7 @@ use dualad_kernels::{Isa, principal_components, principal_start};
 
 use crate::Random;
 use crate::bank::config::BankConfig;
-use crate::bank::group::{Group, Queries, located};
+use crate::bank::group::{Group, Queries, Tokens, located};
 use crate::bank::level::{Level, Scale};
 use crate::bank::local::{Cells, averaged};
 use crate::bank::maps::Maps;
@@ -64,8 +64,14 @@ impl Builder {
     }
 
     /// Returns a builder that extends a bank. The components stay. The tokens of a category stay, unless [`Self::begin_category`] is
-    /// called for it. `old` are the bank's categories, and `new` those of the extended one, which include them.
-    pub(crate) fn extending(bank: &Bank, old: &[String], new: &[String], random: &Random) -> Self {
+    /// called for it. `old` are the bank's categories, and `new` those of the extended one, which include them. `held_out` returns the
+    /// number in the extended bank of a held-out image of the bank (see [`Tokens::held_out`]).
+    pub(crate) fn extending(
+        bank: &Bank,
+        [old, new]: [&[String]; 2],
+        held_out: impl Fn(u32) -> u32,
+        random: &Random,
+    ) -> Self {
         let mut builder = Self::new(bank.config.clone(), &bank.stage_channels, random);
         let position = |category: &String| new.iter().position(|other| other == category).unwrap_or(0);
         let positions: Vec<usize> = old.iter().map(position).collect();
@@ -75,9 +81,11 @@ impl Builder {
         }
         for (level, before) in builder.levels.iter_mut().zip(bank.levels.iter()) {
             level.projection = Some(before.projection.clone());
-            level.groups = vec![Chosen::default(); new.len()];
+            level.groups = vec![Tokens::default(); new.len()];
             for (&position, group) in positions.iter().zip(&before.groups) {
-                level.groups[position] = Chosen::of(group);
+                let mut tokens = group.tokens.clone();
+                tokens.held_out.iter_mut().for_each(|image| *image = held_out(*image));
+                level.groups[position] = tokens;
             }
         }
         builder
@@ -109,14 +117,17 @@ impl Builder {
     }
 
     /// Takes the maps of images of the category at hand. `images` is the number of the category's images, those of later calls included.
-    pub(crate) fn add(&mut self, maps: &[Tensor], images: usize) -> Result<()> {
+    /// `held_out` is the number of each held-out image (see [`Tokens::held_out`]), and 0 for training images, which come first.
+    pub(crate) fn add(&mut self, maps: &[Tensor], images: usize, held_out: &[u32]) -> Result<()> {
         let maps = Maps::new(maps, &self.stage_channels)?;
         let each = self.config.candidates.div_ceil(images.max(1));
         let measured_step = images.div_ceil(MEASURED_IMAGES).max(1);
         for image in 0..maps.images() {
-            let is_measured = self.images.is_multiple_of(measured_step);
+            let held_out = held_out.get(image).copied().unwrap_or(0);
+            let is_measured = held_out == 0 && self.images.is_multiple_of(measured_step);
+            let added = Added { number: self.images as u32, held_out, tokens: each, is_measured };
             for level in &mut self.levels {
-                level.add(&maps.image(image), &self.config, (self.images as u32, each, is_measured));
+                level.add(&maps.image(image), &self.config, &added);
             }
             self.images += 1;
         }
@@ -146,8 +157,20 @@ impl Builder {
         let Self { config, stage_channels, levels, measured, mut normal, .. } = self;
         normal.resize(categories, unmeasured);
         let levels = levels.into_iter().map(|level| level.finish(categories)).collect();
-        (Bank { config, levels, stage_channels: stage_channels.into(), normal, alone }, measured)
+        (Bank { config, levels, stage_channels: stage_channels.into(), normal, alone, without: 0 }, measured)
     }
+}
+
+/// An image of the category at hand.
+#[derive(Debug)]
+struct Added {
+    /// The number of the image in its category.
+    number: u32,
+    /// As in [`Tokens::held_out`].
+    held_out: u32,
+    /// The number of its tokens to select from.
+    tokens: usize,
+    is_measured: bool,
 }
 
 /// Chooses the tokens of one scale.
@@ -167,7 +190,7 @@ struct LevelBuilder {
     /// All tokens of the category's images that are measured, with the image.
     measured: Vec<(u32, Queries)>,
     /// The tokens of each category.
-    groups: Vec<Chosen>,
+    groups: Vec<Tokens>,
 }
 
 impl LevelBuilder {
@@ -197,16 +220,16 @@ impl LevelBuilder {
 
     /// Makes the tokens of a category candidates again.
     fn begin_category(&mut self, category: usize) {
-        let Chosen { tokens, positions, weights, position_scale } =
+        let Tokens { values: tokens, positions, weights, held_out, position_scale } =
             self.groups.get_mut(category).map(std::mem::take).unwrap_or_default();
         let owners = vec![EARLIER; weights.len()];
         // It cannot be measured again: the bank may already hold tokens of the new images.
         self.kept_scale = (!weights.is_empty()).then_some(position_scale);
-        self.candidates = Candidates { tokens, positions, owners };
+        self.candidates = Candidates { tokens, positions, owners, held_out };
     }
 
-    /// Takes `each` tokens of an image, and all of them if the image is measured.
-    fn add(&mut self, maps: &[StageMap<'_>], config: &BankConfig, (image, each, is_measured): (u32, usize, bool)) {
+    /// Takes some tokens of an image, and all of them if the image is measured.
+    fn add(&mut self, maps: &[StageMap<'_>], config: &BankConfig, image: &Added) {
         let (raw, random) = (std::mem::take(&mut self.raw), &mut self.random);
         let projection = self.projection.get_or_insert_with(|| {
             let channels = self.stage_channels.iter().sum();
@@ -218,19 +241,20 @@ impl LevelBuilder {
         let maps = self.scale.stages_of(maps);
         let tokens = projection.tokens(maps, self.neighborhood);
         let queries = Queries::new(tokens, finest(maps), dims);
-        for token in random.stream().permutation(queries.count()).into_iter().take(each) {
+        for token in random.stream().permutation(queries.count()).into_iter().take(image.tokens) {
             self.candidates.tokens.extend_from_slice(&queries.tokens[token * dims..][..dims]);
             self.candidates.positions.extend_from_slice(&queries.positions[token * 2..][..2]);
-            self.candidates.owners.push(image);
+            self.candidates.owners.push(image.number);
+            self.candidates.held_out.push(image.held_out);
         }
-        if is_measured {
-            self.measured.push((image, queries));
+        if image.is_measured {
+            self.measured.push((image.number, queries));
         }
     }
 
     /// Selects tokens of the category. Returns each measured image with the distances of its tokens to those of other images.
     fn end_category(&mut self, category: usize, config: &BankConfig, cancel: &Cancel) -> Result<Vec<(u32, Vec<f32>)>> {
-        let Candidates { tokens, positions, owners } = std::mem::take(&mut self.candidates);
+        let Candidates { tokens, positions, owners, held_out } = std::mem::take(&mut self.candidates);
         let measured = std::mem::take(&mut self.measured);
         let dims = self.projection.as_ref().map_or(1, Projection::dims).max(1);
         let selected = select(&tokens, dims, config.tokens, cancel);
@@ -238,13 +262,14 @@ impl LevelBuilder {
             selected.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
         };
         let (tokens, positions) = (rows(&tokens, dims), rows(&positions, 2));
-        let owners: Vec<u32> = selected.iter().map(|&token| owners[token]).collect();
+        let [owners, held_out]: [Vec<u32>; 2] =
+            [owners, held_out].map(|images| selected.iter().map(|&token| images[token]).collect());
         let check = || if cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) };
         check()?;
         let gaps = gaps(&tokens, dims);
         check()?;
         let weights = weights(&gaps);
-        let mut chosen = Chosen { tokens, positions, weights, position_scale: 0.0 };
+        let mut chosen = Tokens { values: tokens, positions, weights, held_out, position_scale: 0.0 };
         chosen.position_scale = match self.kept_scale.take() {
             Some(kept) => kept,
             None if self.scale == Scale::Local => {
@@ -255,10 +280,10 @@ impl LevelBuilder {
         check()?;
         let distances = |(image, queries): &(u32, Queries)| {
             check()?;
-            Ok((*image, chosen.distances(*image, queries, &owners, chosen.position_scale)))
+            Ok((*image, distances_to_others(&chosen, *image, queries, &owners, chosen.position_scale)))
         };
         let distances = measured.iter().map(distances).collect::<Result<_>>()?;
-        self.groups.resize(self.groups.len().max(category + 1), Chosen::default());
+        self.groups.resize(self.groups.len().max(category + 1), Tokens::default());
         self.groups[category] = chosen;
         Ok(distances)
     }
@@ -266,8 +291,8 @@ impl LevelBuilder {
     fn finish(self, categories: usize) -> Level {
         let projection = self.projection.unwrap_or_else(|| Projection::new(Vec::new(), Vec::new(), &[]));
         let mut groups = self.groups;
-        groups.resize(categories, Chosen::default());
-        let groups = groups.into_iter().map(Chosen::into_group).collect();
+        groups.resize(categories, Tokens::default());
+        let groups = groups.into_iter().map(Group::new).collect();
         Level { scale: self.scale, neighborhood: self.neighborhood, projection, groups }
     }
 }
@@ -281,42 +306,29 @@ struct Candidates {
     positions: Vec<f32>,
     /// The image of each candidate.
     owners: Vec<u32>,
+    /// As in [`Tokens::held_out`].
+    held_out: Vec<u32>,
 }
 
-/// The selected tokens of a category: a [`Group`] before its search is prepared.
-#[derive(Debug, Clone, Default)]
-struct Chosen {
-    tokens: Vec<f32>,
-    positions: Vec<f32>,
-    weights: Vec<f32>,
+/// Returns the weighted distance of each token of an image to the nearest token of another image. `owners` are the images of the
+/// selected tokens.
+fn distances_to_others(
+    chosen: &Tokens,
+    image: u32,
+    queries: &Queries,
+    owners: &[u32],
     position_scale: f32,
-}
-
-impl Chosen {
-    fn of(group: &Group) -> Self {
-        let Group { tokens, positions, weights, position_scale, .. } = group;
-        let position_scale = *position_scale;
-        Self { tokens: tokens.clone(), positions: positions.clone(), weights: weights.clone(), position_scale }
+) -> Vec<f32> {
+    let dims = queries.dims;
+    let tokens = located(&chosen.values, &chosen.positions, dims, position_scale);
+    let queries = located(&queries.tokens, &queries.positions, dims, position_scale);
+    let mut found = nearest_allowed(&queries, &tokens, dims + 2, |_, token| owners[token] != image);
+    if found.iter().any(Option::is_none) {
+        // All tokens are of this image.
+        found = nearest_allowed(&queries, &tokens, dims + 2, |_, _| true);
     }
-
-    fn into_group(self) -> Group {
-        Group::new(self.tokens, self.positions, self.weights, self.position_scale)
-    }
-
-    /// Returns the weighted distance of each token of an image to the nearest token of another image. `owners` are the images of
-    /// the selected tokens.
-    fn distances(&self, image: u32, queries: &Queries, owners: &[u32], position_scale: f32) -> Vec<f32> {
-        let dims = queries.dims;
-        let tokens = located(&self.tokens, &self.positions, dims, position_scale);
-        let queries = located(&queries.tokens, &queries.positions, dims, position_scale);
-        let mut found = nearest_allowed(&queries, &tokens, dims + 2, |_, token| owners[token] != image);
-        if found.iter().any(Option::is_none) {
-            // All tokens are of this image.
-            found = nearest_allowed(&queries, &tokens, dims + 2, |_, _| true);
-        }
-        let value = |found: Option<(f32, usize)>| found.map_or(0.0, |(distance, token)| distance * self.weights[token]);
-        found.into_iter().map(value).collect()
-    }
+    let value = |found: Option<(f32, usize)>| found.map_or(0.0, |(distance, token)| distance * chosen.weights[token]);
+    found.into_iter().map(value).collect()
 }
 
 /// Returns the largest of [`POSITION_SCALES`], times the median gap between tokens, that raises neither the mean distance nor the
@@ -329,7 +341,7 @@ impl Chosen {
 /// Returns any of them if `cancel` is set meanwhile.
 fn position_scale(
     measured: &[(u32, Queries)],
-    chosen: &Chosen,
+    chosen: &Tokens,
     owners: &[u32],
     gaps: &[f32],
     allowed: f64,
@@ -345,7 +357,7 @@ fn position_scale(
     // The sums over all images of the mean distance and of the score.
     let sums = |scale: f32| {
         let of_image = |(image, queries): &(u32, Queries)| {
-            let distances = chosen.distances(*image, queries, owners, scale);
+            let distances = distances_to_others(chosen, *image, queries, owners, scale);
             let means = averaged(Cells { values: &distances, grid: queries.grid, width: 1 }, SCORE_SIDE);
             let mean = distances.iter().sum::<f32>() / distances.len().max(1) as f32;
             [mean, means.into_iter().fold(0.0, f32::max)].map(f64::from)
@@ -393,7 +405,7 @@ mod tests {
         let maps = maps(vec![0.0, 10.0, 1.0, 13.0], 2);
         builder.sample(&maps).unwrap();
         builder.begin_category(0);
-        builder.add(&maps, 2).unwrap();
+        builder.add(&maps, 2, &[]).unwrap();
         builder.end_category(5, &Cancel::default()).unwrap();
         let (bank, measured) = builder.finish(1, false);
         assert_eq!(bank.tokens(), 4);
@@ -423,14 +435,14 @@ mod tests {
     fn bank_of(mut builder: Builder, maps: &[Tensor]) -> Bank {
         builder.sample(maps).unwrap();
         builder.begin_category(0);
-        builder.add(maps, 12).unwrap();
+        builder.add(maps, 12, &[]).unwrap();
         builder.end_category(0, &Cancel::default()).unwrap();
         builder.finish(1, true).0
     }
 
     #[test]
     fn positions_count_where_parts_keep_their_places() {
-        let scale = |bank: &Bank| bank.levels[0].groups[0].position_scale;
+        let scale = |bank: &Bank| bank.levels[0].groups[0].tokens.position_scale;
         let new = || Builder::new(BankConfig::default().with_neighborhood(1), &[1], &Random::new(0));
         let kept = bank_of(new(), &parts(true));
         assert!(scale(&kept) > 0.0);
@@ -438,9 +450,9 @@ mod tests {
         assert_eq!(scale(&anywhere), 0.0);
         // The bank already holds tokens of these images: it would find the same ones in their places.
         let categories = ["a".to_owned()];
-        let extending = Builder::extending(&anywhere, &categories, &categories, &Random::new(1));
+        let extending = Builder::extending(&anywhere, [&categories; 2], |image| image, &Random::new(1));
         assert_eq!(scale(&bank_of(extending, &parts(false))), 0.0);
-        let extending = Builder::extending(&kept, &categories, &categories, &Random::new(1));
+        let extending = Builder::extending(&kept, [&categories; 2], |image| image, &Random::new(1));
         assert_eq!(scale(&bank_of(extending, &parts(false))), scale(&kept));
     }
 
@@ -451,7 +463,7 @@ mod tests {
             let maps = maps(vec![2.0; 2 * images], images);
             builder.sample(&maps).unwrap();
             builder.begin_category(0);
-            builder.add(&maps, images).unwrap();
+            builder.add(&maps, images, &[]).unwrap();
             builder.end_category(0, &Cancel::default()).unwrap();
             let (bank, measured) = builder.finish(1, true);
             assert!(bank.tokens() > 0 && measured.len() == images);
@@ -465,7 +477,7 @@ mod tests {
         let mut builder = Builder::new(BankConfig::default(), &[1], &Random::new(0));
         let other = Tensor::zeros((1, 2, 1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
         assert!(matches!(builder.sample(std::slice::from_ref(&other)), Err(Error::InvalidArgument { .. })));
-        assert!(matches!(builder.add(&[other.clone(), other], 1), Err(Error::InvalidArgument { .. })));
+        assert!(matches!(builder.add(&[other.clone(), other], 1, &[]), Err(Error::InvalidArgument { .. })));
         let infinite = maps(vec![f32::INFINITY; 2], 1);
         assert!(matches!(builder.sample(&infinite), Err(Error::NotFinite { .. })));
     }

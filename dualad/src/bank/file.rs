@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use dualad_backbones::weights::SafetensorsReader;
 
 use crate::bank::config::BankConfig;
-use crate::bank::group::Group;
+use crate::bank::group::{Group, Tokens};
 use crate::bank::level::{Level, Scale};
 use crate::bank::projection::Projection;
 use crate::bank::{Bank, Normal};
@@ -21,7 +21,8 @@ const NORMAL: &str = "bank.normal";
 const MAX_POSITION_SCALE: f32 = 1e6;
 
 /// The tensors of a scale.
-const TENSORS: [&str; 7] = ["mean", "components", "tokens", "positions", "position_scales", "categories", "weights"];
+const TENSORS: [&str; 8] =
+    ["mean", "components", "tokens", "positions", "position_scales", "categories", "held_out", "weights"];
 
 /// Returns whether a tensor of a model's file belongs to a bank of this configuration.
 pub(crate) fn is_bank_key(config: &BankConfig, name: &str) -> bool {
@@ -36,6 +37,8 @@ pub(crate) struct BankFile<'a> {
     /// The channels of each stage of the bank.
     pub(crate) stage_channels: &'a [usize],
     pub(crate) categories: usize,
+    /// The number of the model's held-out images.
+    pub(crate) held_out: usize,
 }
 
 /// Returns the name of a tensor of a scale.
@@ -53,18 +56,23 @@ impl Bank {
         tensors.insert(NORMAL.into(), tensor(&normal, &[self.normal.len(), 2 + self.levels.len()])?);
         for level @ Level { scale, projection, groups, .. } in self.levels.iter() {
             let (count, dims, channels) = (level.count(), projection.dims(), projection.mean().len());
-            let all = |values: fn(&Group) -> &Vec<f32>| groups.iter().flat_map(values).copied().collect::<Vec<f32>>();
+            let of = |values: fn(&Tokens) -> &Vec<f32>| {
+                groups.iter().flat_map(|group| values(&group.tokens)).copied().collect::<Vec<f32>>()
+            };
             // Indices below 2^24 are exact in f32.
-            let owner = |(category, group): (usize, &Group)| vec![category as f32; group.weights.len()];
+            let owner = |(category, group): (usize, &Group)| vec![category as f32; group.tokens.count()];
             let categories: Vec<f32> = groups.iter().enumerate().flat_map(owner).collect();
-            let scales: Vec<f32> = groups.iter().map(|group| group.position_scale).collect();
+            let held_out: Vec<f32> =
+                groups.iter().flat_map(|group| &group.tokens.held_out).map(|&image| image as f32).collect();
+            let scales: Vec<f32> = groups.iter().map(|group| group.tokens.position_scale).collect();
             tensors.insert(key(*scale, "mean"), tensor(projection.mean(), &[channels])?);
             tensors.insert(key(*scale, "components"), tensor(projection.components(), &[dims, channels])?);
-            tensors.insert(key(*scale, "tokens"), tensor(&all(|group| &group.tokens), &[count, dims])?);
-            tensors.insert(key(*scale, "positions"), tensor(&all(|group| &group.positions), &[count, 2])?);
+            tensors.insert(key(*scale, "tokens"), tensor(&of(|tokens| &tokens.values), &[count, dims])?);
+            tensors.insert(key(*scale, "positions"), tensor(&of(|tokens| &tokens.positions), &[count, 2])?);
             tensors.insert(key(*scale, "position_scales"), tensor(&scales, &[groups.len()])?);
             tensors.insert(key(*scale, "categories"), tensor(&categories, &[count])?);
-            tensors.insert(key(*scale, "weights"), tensor(&all(|group| &group.weights), &[count])?);
+            tensors.insert(key(*scale, "held_out"), tensor(&held_out, &[count])?);
+            tensors.insert(key(*scale, "weights"), tensor(&of(|tokens| &tokens.weights), &[count])?);
         }
         Ok(tensors)
     }
@@ -80,7 +88,7 @@ impl Bank {
     /// [`Error::Weights`] for a tensor that is missing, or of another shape or dtype; [`Error::Format`] for values out of range.
     /// `model` is the model's name in errors.
     pub(crate) fn read(model: &Path, reader: &SafetensorsReader<'_>, file: BankFile<'_>) -> Result<Self> {
-        let BankFile { bank: ModelBank { tokens, alone, config }, stage_channels, categories } = file;
+        let BankFile { bank: ModelBank { tokens, alone, config }, stage_channels, categories, held_out } = file;
         config.validate()?;
         let scales = Scale::of(config);
         if tokens.len() != scales.len() || tokens.contains(&0) {
@@ -92,6 +100,15 @@ impl Bank {
                 return Ok(());
             }
             Err(Error::model(model, format!("a value of its tensor {key} is not positive")))
+        };
+        let indices = |key: &str, values: &[f32], below: usize, wanted: &str| {
+            if values.iter().all(|&value| value >= 0.0 && value < below as f32 && value.fract() == 0.0) {
+                return Ok(());
+            }
+            Err(Error::model(
+                model,
+                format!("a value of its tensor {key} is not the number of {wanted}, below {below}"),
+            ))
         };
         let within = |key: &str, values: &[f32], most: f32| {
             if values.iter().all(|value| (0.0..=most).contains(value)) {
@@ -108,13 +125,9 @@ impl Bank {
             let projection = Projection::new(mean, components, stages);
             let tokens = reader.read(&key(scale, "tokens"), &[count, dims])?;
             let owners = reader.read(&key(scale, "categories"), &[count])?;
-            if owners.iter().any(|&owner| owner < 0.0 || owner >= categories as f32 || owner.fract() != 0.0) {
-                let reason = format!(
-                    "a value of its tensor {} is not the number of one of {categories} categories",
-                    key(scale, "categories")
-                );
-                return Err(Error::model(model, reason));
-            }
+            indices(&key(scale, "categories"), &owners, categories, "one of the categories")?;
+            let images = reader.read(&key(scale, "held_out"), &[count])?;
+            indices(&key(scale, "held_out"), &images, held_out + 1, "0 or one of the held-out images")?;
             let weights = reader.read(&key(scale, "weights"), &[count])?;
             positive(&key(scale, "weights"), &weights)?;
             let positions = reader.read(&key(scale, "positions"), &[count, 2])?;
@@ -129,7 +142,13 @@ impl Bank {
                 let rows = |values: &[f32], width: usize| -> Vec<f32> {
                     own.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
                 };
-                Group::new(rows(&tokens, dims), rows(&positions, 2), rows(&weights, 1), position_scale)
+                Group::new(Tokens {
+                    values: rows(&tokens, dims),
+                    positions: rows(&positions, 2),
+                    weights: rows(&weights, 1),
+                    held_out: own.iter().map(|&token| images[token] as u32).collect(),
+                    position_scale,
+                })
             };
             let groups = own.iter().zip(&position_scales).map(group).collect();
             Ok(Level { scale, neighborhood: scale.neighborhood(config), projection, groups })
@@ -140,7 +159,14 @@ impl Bank {
         let scores =
             |scores: &[f32]| Normal { sum: scores[0], reconstruction: scores[1], levels: scores[2..].to_vec() };
         let normal = normal.chunks_exact(2 + scales.len()).map(scores).collect();
-        Ok(Self { config: config.clone(), levels, stage_channels: stage_channels.into(), normal, alone: *alone })
+        Ok(Self {
+            config: config.clone(),
+            levels,
+            stage_channels: stage_channels.into(),
+            normal,
+            alone: *alone,
+            without: 0,
+        })
     }
 }
 

@@ -2,34 +2,42 @@
 
 use dualad_kernels::{Isa, NearestNeighbors};
 
-/// The tokens of a category at one scale.
+/// The tokens of a category at one scale, and their search.
 #[derive(Debug)]
 pub(super) struct Group {
+    pub(super) tokens: Tokens,
+    search: NearestNeighbors,
+    /// The search among the first tokens, without positions.
+    coarse: NearestNeighbors,
+}
+
+/// The tokens of a category at one scale.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tokens {
     /// `[tokens, dims]`.
-    pub(super) tokens: Vec<f32>,
+    pub(super) values: Vec<f32>,
     /// The row and the column of each token in its image, from 0 to 1, `[tokens, 2]`.
     pub(super) positions: Vec<f32>,
     /// The factor of the distance to each token.
     pub(super) weights: Vec<f32>,
+    /// The held-out image of each token: 1 for the first one of the model. 0 for a token of a training image.
+    pub(super) held_out: Vec<u32>,
     /// The distance of two equal tokens that lie the height or the width of the image apart.
     pub(super) position_scale: f32,
-    search: NearestNeighbors,
-    /// The search among the first tokens, for votes.
-    votes: NearestNeighbors,
 }
 
-/// The number of tokens of a category that images vote by. The first tokens that k-center selects cover all of them coarsely, which
-/// tells categories apart; all tokens would take more time than the search itself where there are many categories.
-const VOTE_TOKENS: usize = 500;
-/// The number of rows, and of columns, whose tokens vote. More of them would only take time.
-const VOTERS: usize = 8;
+/// The number of tokens of a category for its coarse distance from an image. The first tokens that k-center selects cover all of
+/// them coarsely. All tokens of all categories would take more time than the search itself where there are many categories.
+const COARSE_TOKENS: usize = 500;
+/// The number of rows, and of columns, of the tokens that stand for an image.
+const SAMPLED: usize = 8;
 
 /// The tokens of an image at one scale.
 #[derive(Debug)]
 pub(super) struct Queries {
     /// `[tokens, dims]`.
     pub(super) tokens: Vec<f32>,
-    /// As those of [`Group`].
+    /// As those of [`Tokens`].
     pub(super) positions: Vec<f32>,
     pub(super) dims: usize,
     /// The rows and columns.
@@ -37,30 +45,58 @@ pub(super) struct Queries {
 }
 
 impl Group {
-    pub(super) fn new(tokens: Vec<f32>, positions: Vec<f32>, weights: Vec<f32>, position_scale: f32) -> Self {
-        let dims = tokens.len() / weights.len().max(1);
-        let located = located(&tokens, &positions, dims, position_scale);
-        let first = &tokens[..tokens.len().min(VOTE_TOKENS * dims)];
-        let search = NearestNeighbors::new(Isa::best(), &located, dims + 2);
-        let votes = NearestNeighbors::new(Isa::best(), first, dims.max(1));
-        Self { tokens, positions, weights, position_scale, search, votes }
+    pub(super) fn new(tokens: Tokens) -> Self {
+        let dims = tokens.values.len() / tokens.count().max(1);
+        let first = &tokens.values[..tokens.values.len().min(COARSE_TOKENS * dims)];
+        let search = NearestNeighbors::new(Isa::best(), &tokens.located(dims), dims + 2);
+        let coarse = NearestNeighbors::new(Isa::best(), first, dims.max(1));
+        Self { tokens, search, coarse }
     }
 
-    /// Returns the distance of each query to the nearest token, and that token.
-    pub(super) fn nearest(&self, queries: &Queries) -> (Vec<f32>, Vec<u32>) {
+    /// Returns the distance of each query to the nearest token, and that token. Tokens of the held-out image `without` do not count,
+    /// unless the category has no others; 0 for all tokens.
+    pub(super) fn nearest(&self, queries: &Queries, without: u32) -> (Vec<f32>, Vec<u32>) {
         let (mut distances, mut nearest) = (vec![0.0; queries.count()], vec![0u32; queries.count()]);
-        let located = located(&queries.tokens, &queries.positions, queries.dims, self.position_scale);
+        let located = located(&queries.tokens, &queries.positions, queries.dims, self.tokens.position_scale);
         self.search.search(&located, &mut distances, &mut nearest);
+        if without != 0 {
+            self.skip(without, &located, queries.dims + 2, (&mut distances, &mut nearest));
+        }
         (distances, nearest)
     }
 
-    /// Returns the distance of each voter `[voters, dims]` to the nearest of the tokens that images vote by. Positions do not count:
-    /// they would weigh differently in each category.
-    pub(super) fn vote_distances(&self, voters: &[f32], dims: usize) -> Vec<f32> {
-        let count = voters.len() / dims.max(1);
-        let (mut distances, mut nearest) = (vec![0.0; count], vec![0u32; count]);
-        self.votes.search(voters, &mut distances, &mut nearest);
-        distances
+    /// Replaces the distances to tokens of a held-out image by those to the nearest of the others. `queries` are `[queries, dims]`.
+    fn skip(&self, image: u32, queries: &[f32], dims: usize, (distances, nearest): (&mut [f32], &mut [u32])) {
+        let is_own = |token: usize| self.tokens.held_out.get(token) == Some(&image);
+        let located = self.tokens.located(dims - 2);
+        let others: Vec<(usize, &[f32])> =
+            located.chunks_exact(dims).enumerate().filter(|&(token, _)| !is_own(token)).collect();
+        let square = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+        let found = queries.chunks_exact(dims).zip(distances).zip(nearest);
+        for ((query, distance), nearest) in found.filter(|(_, nearest)| is_own(**nearest as usize)) {
+            let others = others.iter().map(|(token, other)| (square(query, other), *token));
+            if let Some((square, token)) = others.min_by(|(a, _), (b, _)| a.total_cmp(b)) {
+                (*distance, *nearest) = (square.sqrt(), token as u32);
+            }
+        }
+    }
+
+    /// Returns the mean distance of queries to the nearest of the first tokens. Positions do not count.
+    pub(super) fn coarse_distance(&self, queries: &Queries) -> f32 {
+        let (mut distances, mut nearest) = (vec![0.0; queries.count()], vec![0u32; queries.count()]);
+        self.coarse.search(&queries.tokens, &mut distances, &mut nearest);
+        mean(&distances)
+    }
+}
+
+impl Tokens {
+    pub(super) fn count(&self) -> usize {
+        self.weights.len()
+    }
+
+    /// Returns the tokens with their positions; see [`located`].
+    pub(super) fn located(&self, dims: usize) -> Vec<f32> {
+        located(&self.values, &self.positions, dims, self.position_scale)
     }
 }
 
@@ -74,17 +110,26 @@ impl Queries {
         self.grid[0] * self.grid[1]
     }
 
-    /// Returns the tokens `[voters, dims]` of up to [`VOTERS`] x [`VOTERS`] cells that are spread over the rows and the columns.
-    pub(super) fn voters(&self) -> Vec<f32> {
+    /// Returns the tokens of up to [`SAMPLED`] x [`SAMPLED`] cells that are spread over the rows and the columns.
+    pub(super) fn sampled(&self) -> Self {
         let spread = |cells: usize| {
-            let count = cells.min(VOTERS);
+            let count = cells.min(SAMPLED);
             // Half a step from each end.
             (0..count).map(move |index| (2 * index + 1) * cells / (2 * count))
         };
         let [rows, columns] = self.grid;
         let cells = spread(rows).flat_map(|row| spread(columns).map(move |column| row * columns + column));
-        cells.flat_map(|cell| &self.tokens[cell * self.dims..][..self.dims]).copied().collect()
+        let of = |values: &[f32], width: usize| -> Vec<f32> {
+            cells.clone().flat_map(|cell| &values[cell * width..][..width]).copied().collect()
+        };
+        let grid = [rows, columns].map(|cells| cells.min(SAMPLED));
+        Self { tokens: of(&self.tokens, self.dims), positions: of(&self.positions, 2), dims: self.dims, grid }
     }
+}
+
+/// Returns the mean of some values, 0 of none.
+pub(super) fn mean(values: &[f32]) -> f32 {
+    values.iter().sum::<f32>() / values.len().max(1) as f32
 }
 
 /// Returns the positions of the cells of a grid: row and column of each center, from 0 to 1, `[rows * columns, 2]`.
@@ -107,6 +152,7 @@ pub(super) fn located(tokens: &[f32], positions: &[f32], dims: usize, scale: f32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Random;
 
     #[test]
     fn positions_are_those_of_the_centers() {
@@ -115,19 +161,64 @@ mod tests {
     }
 
     #[test]
-    fn voters_are_spread_over_rows_and_columns() {
-        let voters = |[rows, columns]: [usize; 2]| {
+    fn sampled_tokens_are_spread_over_rows_and_columns() {
+        let sampled = |[rows, columns]: [usize; 2]| {
             let tokens = (0..rows * columns).map(|x| x as f32).collect();
-            Queries::new(tokens, [rows, columns], 1).voters()
+            Queries::new(tokens, [rows, columns], 1).sampled()
         };
-        assert_eq!(voters([1, 3]), [0.0, 1.0, 2.0]);
-        assert!(voters([0, 0]).is_empty());
+        assert_eq!(sampled([1, 3]).tokens, [0.0, 1.0, 2.0]);
+        assert!(sampled([0, 0]).tokens.is_empty());
         for side in [28, 40, 64] {
-            let found = voters([side, side]);
+            let found = sampled([side, side]);
             let kinds = |of: fn(usize, usize) -> usize| {
-                found.iter().map(|&x| of(x as usize, side)).collect::<std::collections::BTreeSet<usize>>().len()
+                found.tokens.iter().map(|&x| of(x as usize, side)).collect::<std::collections::BTreeSet<usize>>().len()
             };
-            assert_eq!((found.len(), kinds(|x, side| x / side), kinds(|x, side| x % side)), (64, 8, 8));
+            assert_eq!((found.grid, kinds(|x, side| x / side), kinds(|x, side| x % side)), ([8, 8], 8, 8));
+            let place = |cell: f32| [(cell / side as f32).floor(), cell % side as f32].map(|x| (x + 0.5) / side as f32);
+            for (cell, position) in found.tokens.iter().zip(found.positions.chunks_exact(2)) {
+                assert!(place(*cell).iter().zip(position).all(|(a, b)| (a - b).abs() < 1e-6));
+            }
         }
+    }
+
+    #[test]
+    fn the_tokens_of_a_held_out_image_can_be_skipped() {
+        let mut random = Random::new(3);
+        let (dims, count) = (3, 30);
+        let held_out: Vec<u32> = (0..count as u32).map(|token| token % 4).collect();
+        let all = Tokens {
+            values: random.stream().normal(count * dims),
+            positions: random.stream().normal(count * 2).iter().map(|x| x.abs().min(1.0)).collect(),
+            weights: vec![1.0; count],
+            held_out: held_out.clone(),
+            position_scale: 0.5,
+        };
+        let kept: Vec<usize> = (0..count).filter(|&token| held_out[token] != 2).collect();
+        let rows = |values: &[f32], width: usize| -> Vec<f32> {
+            kept.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
+        };
+        let others = Group::new(Tokens {
+            values: rows(&all.values, dims),
+            positions: rows(&all.positions, 2),
+            weights: rows(&all.weights, 1),
+            held_out: Vec::new(),
+            position_scale: 0.5,
+        });
+        let queries = Queries::new(random.stream().normal(20 * dims), [4, 5], dims);
+        let group = Group::new(all);
+        let (found, nearest) = group.nearest(&queries, 2);
+        let (expected, expected_nearest) = others.nearest(&queries, 0);
+        assert_ne!(found, group.nearest(&queries, 0).0);
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{found:?} {expected:?}");
+        assert!(nearest.iter().zip(expected_nearest).all(|(&a, b)| a as usize == kept[b as usize]));
+        // A category of one image is compared to that image.
+        let alone = Group::new(Tokens {
+            values: vec![0.0; dims],
+            positions: vec![0.5; 2],
+            weights: vec![1.0],
+            held_out: vec![2],
+            position_scale: 0.0,
+        });
+        assert_eq!(alone.nearest(&queries, 2), alone.nearest(&queries, 0));
     }
 }

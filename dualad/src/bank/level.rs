@@ -3,8 +3,13 @@
 use std::ops::Range;
 
 use crate::bank::config::BankConfig;
-use crate::bank::group::{Group, Queries};
+use crate::bank::group::{Group, Queries, mean};
 use crate::bank::projection::{Projection, StageMap, finest};
+
+/// The largest coarse distance of a category that an image may belong to, in multiples of the least.
+const COARSELY_NEAR: f32 = 1.5;
+/// The largest number of such categories. More of them would only take time.
+const MOST_NEAR: usize = 4;
 
 /// The scale of a bank's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +76,7 @@ pub(super) struct Level {
 impl Level {
     /// The number of tokens.
     pub(super) fn count(&self) -> usize {
-        self.groups.iter().map(|group| group.weights.len()).sum()
+        self.groups.iter().map(|group| group.tokens.count()).sum()
     }
 
     /// Returns the tokens of an image. `maps` are those of all stages of the bank.
@@ -81,37 +86,32 @@ impl Level {
         Queries::new(tokens, finest(maps), self.projection.dims())
     }
 
-    /// Returns the category of an image: some of its tokens vote for the category of the nearest token.
+    /// Returns the category of an image: the one whose tokens are nearest to some of the image's tokens. The weighted distances to all
+    /// tokens decide, among the categories that are coarsely near.
     pub(super) fn category(&self, queries: &Queries) -> usize {
-        let groups = self.groups.iter().enumerate().filter(|(_, group)| !group.weights.is_empty());
+        let groups = self.groups.iter().enumerate().filter(|(_, group)| group.tokens.count() > 0);
         if groups.clone().count() < 2 {
             return groups.map(|(category, _)| category).next().unwrap_or(0);
         }
-        let (voters, dims) = (queries.voters(), queries.dims);
-        let mut nearest = vec![(f32::INFINITY, 0); voters.len() / dims.max(1)];
-        for (category, group) in groups {
-            for (nearest, distance) in nearest.iter_mut().zip(group.vote_distances(&voters, dims)) {
-                if distance < nearest.0 {
-                    *nearest = (distance, category);
-                }
-            }
-        }
-        let mut counts = vec![0usize; self.groups.len()];
-        for (_, category) in nearest {
-            counts[category] += 1;
-        }
-        // The first of equal counts.
-        counts.iter().enumerate().rev().max_by_key(|&(_, count)| count).map_or(0, |(category, _)| category)
+        let sampled = queries.sampled();
+        let mut near: Vec<(f32, usize)> =
+            groups.map(|(category, group)| (group.coarse_distance(&sampled), category)).collect();
+        near.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let limit = near.first().map_or(0.0, |(distance, _)| COARSELY_NEAR * distance);
+        let near = near.into_iter().take(MOST_NEAR).take_while(|(distance, _)| *distance <= limit);
+        let weighted = |(_, category): (f32, usize)| (mean(&self.distances(&sampled, category, 0)), category);
+        near.map(weighted).min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(0, |(_, category)| category)
     }
 
     /// Returns the weighted distance of each token of an image to the nearest token of a category. Zeros if the category has none.
-    pub(super) fn distances(&self, queries: &Queries, category: usize) -> Vec<f32> {
-        let Some(group) = self.groups.get(category).filter(|group| !group.weights.is_empty()) else {
+    /// `without` is as in [`Group::nearest`].
+    pub(super) fn distances(&self, queries: &Queries, category: usize, without: u32) -> Vec<f32> {
+        let Some(group) = self.groups.get(category).filter(|group| group.tokens.count() > 0) else {
             return vec![0.0; queries.count()];
         };
-        let (mut distances, nearest) = group.nearest(queries);
+        let (mut distances, nearest) = group.nearest(queries, without);
         for (distance, token) in distances.iter_mut().zip(nearest) {
-            *distance *= group.weights.get(token as usize).copied().unwrap_or(1.0);
+            *distance *= group.tokens.weights.get(token as usize).copied().unwrap_or(1.0);
         }
         distances
     }
@@ -121,6 +121,7 @@ impl Level {
 mod tests {
     use super::*;
     use crate::Random;
+    use crate::bank::group::Tokens;
 
     /// A level of tokens of two stages, whose components are the channels themselves.
     fn level(groups: Vec<Group>) -> Level {
@@ -130,6 +131,11 @@ mod tests {
         Level { scale: Scale::Local, neighborhood: 1, projection, groups }
     }
 
+    fn group(values: Vec<f32>, positions: Vec<f32>, weights: Vec<f32>, position_scale: f32) -> Group {
+        let held_out = vec![0; weights.len()];
+        Group::new(Tokens { values, positions, weights, held_out, position_scale })
+    }
+
     #[test]
     fn distances_are_those_to_the_nearest_tokens_with_their_weights() {
         let mut random = Random::new(5);
@@ -137,13 +143,13 @@ mod tests {
         let scale = 1.5;
         let (tokens, weights) = (normal(40 * 5), normal(40).iter().map(|x| x.abs() + 0.5).collect::<Vec<f32>>());
         let places: Vec<f32> = normal(80).iter().map(|x| x.abs().min(1.0)).collect();
-        let far = Group::new(vec![100.0; 5], vec![0.5; 2], vec![1.0], 0.0);
-        let level = level(vec![far, Group::new(tokens.clone(), places.clone(), weights.clone(), scale)]);
+        let far = group(vec![100.0; 5], vec![0.5; 2], vec![1.0], 0.0);
+        let level = level(vec![far, group(tokens.clone(), places.clone(), weights.clone(), scale)]);
         let (first, second) = (normal(2 * 6), normal(3 * 6));
         let maps = [StageMap { values: &first, grid: [2, 3] }, StageMap { values: &second, grid: [2, 3] }];
         let queries = level.queries(&maps);
         assert_eq!(level.category(&queries), 1);
-        let found = level.distances(&queries, 1);
+        let found = level.distances(&queries, 1, 0);
         assert_eq!(found.len(), 6);
         for (cell, found) in found.into_iter().enumerate() {
             let query = [first[cell], first[6 + cell], second[cell], second[6 + cell], second[12 + cell]];
@@ -160,17 +166,17 @@ mod tests {
 
     #[test]
     fn an_image_is_compared_to_the_tokens_of_its_own_category() {
-        let group = |value: f32| Group::new(vec![value; 5], vec![0.5; 2], vec![1.0], 0.0);
-        let empty = Group::new(Vec::new(), Vec::new(), Vec::new(), 0.0);
-        let level = level(vec![empty, group(1.0), group(2.0)]);
+        let of = |value: f32| group(vec![value; 5], vec![0.5; 2], vec![1.0], 0.0);
+        let empty = group(Vec::new(), Vec::new(), Vec::new(), 0.0);
+        let level = level(vec![empty, of(1.0), of(2.0)]);
         // 3 of 4 cells are near the third category's token.
         let (first, second) = ([2.0, 2.0, 2.0, 1.0].repeat(2), [2.0, 2.0, 2.0, 1.0].repeat(3));
         let maps = [StageMap { values: &first, grid: [2, 2] }, StageMap { values: &second, grid: [2, 2] }];
         let queries = level.queries(&maps);
         assert_eq!(level.category(&queries), 2);
-        let found = level.distances(&queries, 2);
+        let found = level.distances(&queries, 2, 0);
         assert!(found[..3].iter().all(|&x| x < 1e-3) && (found[3] - 5f32.sqrt()).abs() < 1e-3, "{found:?}");
-        assert_eq!(level.distances(&queries, 0), [0.0; 4]);
+        assert_eq!(level.distances(&queries, 0, 0), [0.0; 4]);
     }
 
     #[test]

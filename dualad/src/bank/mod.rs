@@ -59,6 +59,8 @@ pub struct Bank {
     normal: Vec<Normal>,
     /// True if the network is not trained, so that it has no part in the scores.
     alone: bool,
+    /// The held-out image whose tokens do not count: 1 for the first one of the model. 0 for none.
+    without: u32,
 }
 
 /// The normalization constants of a category, measured on its normal images.
@@ -77,7 +79,7 @@ pub(crate) struct Normal {
 pub(crate) struct Distances {
     /// For each scale, `[rows * columns]`.
     pub(crate) levels: Vec<Vec<f32>>,
-    /// The category of the image: some of its local tokens vote for that of the nearest token.
+    /// The category of the image: the one whose local tokens are nearest to some of the image's.
     pub(crate) category: usize,
 }
 
@@ -116,8 +118,12 @@ impl Bank {
         let queries: Vec<Queries> = self.levels.iter().map(|level| level.queries(maps)).collect();
         // The first scale is the local one.
         let category = self.levels.iter().zip(&queries).next().map_or(0, |(level, queries)| level.category(queries));
-        let levels =
-            self.levels.iter().zip(&queries).map(|(level, queries)| level.distances(queries, category)).collect();
+        let levels = self
+            .levels
+            .iter()
+            .zip(&queries)
+            .map(|(level, queries)| level.distances(queries, category, self.without))
+            .collect();
         Distances { levels, category }
     }
 
@@ -135,7 +141,8 @@ impl Bank {
     /// Returns the mean weighted distance, at a scale, of tokens of a category that lie one gap from those of the bank: 0 if it has none.
     #[cfg(feature = "train")]
     pub(crate) fn gap(&self, level: usize, category: usize) -> f32 {
-        let weights = self.levels.get(level).and_then(|level| level.groups.get(category)).map(|group| &group.weights);
+        let weights =
+            self.levels.get(level).and_then(|level| level.groups.get(category)).map(|group| &group.tokens.weights);
         let weights = weights.map_or(&[][..], Vec::as_slice);
         // A weight is the inverse square root of the gap.
         weights.iter().map(|weight| 1.0 / weight).sum::<f32>() / weights.len().max(1) as f32
@@ -145,6 +152,13 @@ impl Bank {
     #[cfg(feature = "train")]
     pub(crate) fn normals(&self) -> &[Normal] {
         &self.normal
+    }
+
+    /// Returns the bank without the tokens of a held-out image of the model, by its place in [`ModelConfig::held_out`]: it then scores
+    /// that image as it scores new ones.
+    #[cfg(feature = "train")]
+    pub(crate) fn without(&self, held_out: usize) -> Self {
+        Self { without: 1 + held_out as u32, ..self.clone() }
     }
 
     /// Returns the bank with another normalization.

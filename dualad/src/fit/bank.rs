@@ -1,5 +1,7 @@
 //! The bank of a run.
 
+use std::collections::HashMap;
+
 use candle_core::Tensor;
 use dualad_backbones::{FeatureExtractor, Stage};
 use dualad_data::image::{Picture, Preprocess};
@@ -35,12 +37,15 @@ pub(super) struct FittedBank {
     known: Vec<bool>,
 }
 
-/// Builds the bank of a run, if its recipe has one. `categories` are those of the model. In a continued model, the
+/// Builds the bank of a run, if its recipe has one. `held_out` and `categories` are those of the model. In a continued model, the
 /// tokens of categories without new images stay. Those of the others are selected again, from the old tokens and the new images.
+///
+/// Held-out images give tokens too. To set thresholds, each is scored without its own (see [`Bank::without`]).
 pub(super) fn build(
     fit: &mut Fit,
     recipe: &Recipe,
     images: &Images,
+    held_out: &[String],
     categories: &[String],
     extractor: &dyn FeatureExtractor,
     preprocess: &Preprocess,
@@ -50,9 +55,16 @@ pub(super) fn build(
     let channels: Vec<usize> = bank_stages(stages).iter().map(|stage| stage.channels).collect();
     let random = Random::new(recipe.train.seed);
     let groups: Vec<&[Image]> = images.train.chunk_by(|a, b| a.category() == b.category()).collect();
+    let numbers: HashMap<&String, u32> = held_out.iter().zip(1..).collect();
+    let number = |digest: &String| numbers.get(digest).copied().unwrap_or(0);
     let old = fit.base.as_ref().and_then(|base| Some((base.model().bank()?, base.categories())));
     let mut builder = match old {
-        Some((bank, old)) => Builder::extending(bank, old, categories, &random),
+        Some((bank, old)) => {
+            let before = fit.base.as_ref().map_or(&[][..], |base| &base.config().held_out);
+            let number_of =
+                |image: u32| (image as usize).checked_sub(1).and_then(|place| before.get(place)).map_or(0, &number);
+            Builder::extending(bank, [old, categories], number_of, &random)
+        }
         None => Builder::new(config.clone(), &channels, &random),
     };
     let maps = |inputs: &[Picture]| {
@@ -62,7 +74,7 @@ pub(super) fn build(
     };
     let sampled = |group: &&[Image]| group.len().div_ceil(group.len().div_ceil(SAMPLED_IMAGES).max(1));
     let samples: usize = if builder.is_projected() { 0 } else { groups.iter().map(sampled).sum() };
-    let (total, mut done) = (samples + images.train.len() + groups.len(), 0);
+    let (total, mut done) = (samples + images.train.len() + images.held_out.len() + groups.len(), 0);
     if samples > 0 {
         for group in &groups {
             let step = group.len().div_ceil(SAMPLED_IMAGES).max(1);
@@ -80,16 +92,24 @@ pub(super) fn build(
         let Some(name) = group.first().map(Image::category) else { continue };
         builder.begin_category(categories.iter().position(|category| category == name).unwrap_or(0));
         let mut count = 0;
-        for images in group.iter().collect::<Vec<_>>().chunks(BATCH) {
-            let inputs = inputs(fit, images)?;
-            let each = inputs.iter().map(Vec::len).sum::<usize>().div_ceil(images.len());
-            let inputs = inputs.concat();
-            count += inputs.len();
-            for inputs in inputs.chunks(BATCH) {
-                builder.add(&maps(inputs)?, each * group.len())?;
+        let kept: Vec<&Image> = images.held_out.iter().filter(|image| image.category() == name).collect();
+        let total_here = group.len() + kept.len();
+        for (images, is_kept) in [(group.iter().collect::<Vec<_>>(), false), (kept, true)] {
+            for images in images.chunks(BATCH) {
+                let inputs = inputs(fit, images)?;
+                let each = inputs.iter().map(Vec::len).sum::<usize>().div_ceil(images.len());
+                let of_image = |(image, inputs): (&&Image, Vec<Picture>)| {
+                    let number = number(&image.content.digest);
+                    inputs.into_iter().map(move |input| (number, input))
+                };
+                let (numbers, inputs): (Vec<u32>, Vec<Picture>) = images.iter().zip(inputs).flat_map(of_image).unzip();
+                count += if is_kept { 0 } else { inputs.len() };
+                for (inputs, numbers) in inputs.chunks(BATCH).zip(numbers.chunks(BATCH)) {
+                    builder.add(&maps(inputs)?, each * total_here, numbers)?;
+                }
+                done += images.len();
+                (fit.progress)(FitProgress::Bank(Progress { done, total }));
             }
-            done += images.len();
-            (fit.progress)(FitProgress::Bank(Progress { done, total }));
         }
         builder.end_category(first, &fit.cancel)?;
         done += 1;

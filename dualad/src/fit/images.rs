@@ -1,6 +1,6 @@
 //! The normal images of a run: those it trains on, and those held out for the thresholds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use dualad_data::image::{Limits, Picture};
@@ -156,12 +156,14 @@ pub(super) struct Images {
     pub(super) categories: Vec<String>,
     /// The categories with too few images to hold any out.
     pub(super) small: Vec<String>,
+    /// The categories in which pictures occur more than once, with the number of the copies.
+    pub(super) copies: Vec<(String, usize)>,
     /// The categories of which a continued model may have been trained on every image.
     pub(super) seen: Vec<String>,
 }
 
 impl Images {
-    /// Holds out `share` of each category's images, chosen by `random`. In a category that a continued model knows, the images
+    /// Holds out `share` of each category's different images, chosen by `random`. In a category that a continued model knows, the images
     /// that it held out before are held out again: it may have been trained on any other. The images have been read.
     pub(super) fn new(by_category: ByCategory, share: f64, random: &Random, known: Option<Known<'_>>) -> Result<Self> {
         if by_category.iter().all(|(_, images)| images.is_empty()) {
@@ -184,27 +186,54 @@ impl Images {
                 found.categories.push(category);
                 continue;
             }
-            let count = if share == 0.0 || images.len() < MIN_IMAGES {
+            // Copies of a picture are one image: a copy of a training image would pass for a new one.
+            let mut places = HashMap::new();
+            let pictures: Vec<usize> = images
+                .iter()
+                .map(|image| {
+                    let next = places.len();
+                    *places.entry(image.content.pixels).or_insert(next)
+                })
+                .collect();
+            let different = places.len();
+            let count = if share == 0.0 || different < MIN_IMAGES {
                 if share > 0.0 {
                     found.small.push(category.clone());
                 }
                 0
             } else {
-                ((images.len() as f64 * share).round() as usize).clamp(1, images.len() - 1)
+                ((different as f64 * share).round() as usize).clamp(1, different - 1)
             };
-            let order = random.named(&format!("held out of {category}")).permutation(images.len());
-            let mut held_out = vec![false; images.len()];
+            if different < images.len() {
+                found.copies.push((category.clone(), images.len() - different));
+            }
+            let order = random.named(&format!("held out of {category}")).permutation(different);
+            let mut held_out = vec![false; different];
             order.iter().take(count).for_each(|&index| held_out[index] = true);
-            for (image, held_out) in images.into_iter().zip(held_out) {
-                if held_out {
-                    found.held_out.push(image);
-                } else {
-                    found.train.push(image);
+            let mut kept = HashSet::new();
+            for (image, picture) in images.into_iter().zip(pictures) {
+                match held_out.get(picture) {
+                    // Copies would count as more images than there are.
+                    Some(true) if kept.insert(picture) => found.held_out.push(image),
+                    Some(true) => {}
+                    _ => found.train.push(image),
                 }
             }
             found.categories.push(category);
         }
         Ok(found)
+    }
+}
+
+impl Images {
+    /// Returns the digests of the model's held-out images, each once: those of the run, and of a continued model's, `before`, those
+    /// that this run does not train on.
+    pub(super) fn held_out_digests(&self, before: &[String]) -> Vec<String> {
+        let own = self.held_out.iter().map(|image| &image.content.digest);
+        let trained: HashSet<&String> = self.train.iter().map(|image| &image.content.digest).collect();
+        let before = before.iter().filter(|digest| !trained.contains(digest));
+        let mut seen = HashSet::new();
+        own.chain(before).filter(|digest| seen.insert(*digest)).cloned().collect()
     }
 }
 
@@ -256,7 +285,24 @@ mod tests {
     }
 
     fn images(source: TrainingImages, share: f64) -> Result<Images> {
-        Images::new(list(source, &Limits::default())?, share, &Random::new(0), None)
+        let mut read = list(source, &Limits::default())?;
+        for image in read.iter_mut().flat_map(|(_, images)| images) {
+            image.content.pixels = crate::model::pixel_digest(&image.picture(&Limits::default())?);
+        }
+        Images::new(read, share, &Random::new(0), None)
+    }
+
+    #[test]
+    fn copies_of_a_picture_are_held_out_together_and_count_once() {
+        let named = |value: usize| ("a".to_owned(), Picture::new(1, 1, vec![(value % 5) as u8; 3]).unwrap());
+        let found = images(TrainingImages::pictures((0..20).map(named)), 0.4).unwrap();
+        assert_eq!(found.copies, [("a".to_owned(), 15)]);
+        assert_eq!((found.held_out.len(), found.train.len()), (2, 12));
+        let held_out: HashSet<PixelDigest> = found.held_out.iter().map(|image| image.content.pixels).collect();
+        assert!(held_out.len() == 2 && found.train.iter().all(|image| !held_out.contains(&image.content.pixels)));
+        // Four copies of one picture are too few to hold any out.
+        let same = TrainingImages::pictures((0..20).map(|_| named(0)));
+        assert_eq!(images(same, 0.4).unwrap().small, ["a"]);
     }
 
     #[test]

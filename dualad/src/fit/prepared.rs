@@ -1,5 +1,6 @@
 //! A run with its features: the trainer, the model and the detector.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -50,6 +51,8 @@ pub struct PreparedFit {
     recipe: Recipe,
     preset: Option<Preset>,
     images: Images,
+    /// As in [`ModelConfig::held_out`](crate::model::ModelConfig::held_out).
+    held_out: Vec<String>,
     /// The reason why the run does not continue from its checkpoint.
     begins_anew: Option<String>,
     notices: Vec<String>,
@@ -93,7 +96,8 @@ impl PreparedFit {
         fit.resume &= begins_anew.is_none();
         let begun = Instant::now();
         let categories = categories(&fit, &images);
-        let bank = bank::build(&mut fit, &recipe, &images, &categories, &*extractor, &preprocess)?;
+        let held_out = images.held_out_digests(base.as_ref().map_or(&[], |base| &base.config().held_out));
+        let bank = bank::build(&mut fit, &recipe, &images, &held_out, &categories, &*extractor, &preprocess)?;
         let tokens = if alone {
             // Nothing is trained.
             Box::new(PictureTokens::new(&*extractor, &preprocess))
@@ -106,6 +110,7 @@ impl PreparedFit {
             recipe,
             preset,
             images,
+            held_out,
             begins_anew,
             notices,
             extractor,
@@ -208,19 +213,21 @@ impl PreparedFit {
             .with_bank(bank)
             .with_categories(self.categories.clone())
             .with_train_images(self.images.train.len())
-            .with_held_out(self.images.held_out.iter().map(|image| image.content.digest.clone()).collect())
+            .with_held_out(self.held_out.clone())
             .with_trained_on(Some(self.trained_on()))
             .with_train(self.recipe.train.clone(), self.preset)
             .with_sha256()
     }
 
-    /// Returns the record of the training images, with those of a continued model.
+    /// Returns the record of the training images, with those of a continued model. A bank has tokens of the held-out images too.
     fn trained_on(&self) -> TrainedOn {
-        let own: TrainedOn = self.images.train.iter().map(|image| image.content.pixels).collect();
+        let kept = if self.bank.is_some() { &self.images.held_out[..] } else { &[] };
+        let own: TrainedOn = self.images.train.iter().chain(kept).map(|image| image.content.pixels).collect();
         own.union(self.fit.base.as_ref().and_then(|base| base.model().trained_on()))
     }
 
-    /// Scores the held-out images with a network that the run trained and sets the thresholds. `losses` are passed on.
+    /// Scores the held-out images with a network that the run trained and sets the thresholds. An image is scored without its own
+    /// tokens in the bank, as a new one. `losses` are passed on.
     ///
     /// # Errors
     /// As [`Self::model`]; [`Error::Data`] for a held-out image, [`Error::Cancelled`], and as
@@ -233,9 +240,9 @@ impl PreparedFit {
         drop(tokens);
         let mut detector = detector(&fit, model, extractor, preprocess)?;
         let kept: Vec<&Image> = images.held_out.iter().collect();
-        let held_out = score(&mut fit, &detector, &kept)?;
+        let held_out = score_held_out(&mut fit, &detector, &kept)?;
         let changes = match fit.base.clone() {
-            Some(base) => changes(base.categories(), &score(&mut fit, &base, &kept)?, &held_out),
+            Some(base) => changes(base.categories(), &score_held_out(&mut fit, &base, &kept)?, &held_out),
             None => Vec::new(),
         };
         if !held_out.is_empty() {
@@ -307,6 +314,11 @@ fn notices(fit: &Fit, images: &Images, trains: bool) -> Vec<String> {
     for category in &images.small {
         notices
             .push(format!("{category} has too few images to hold any out, so it has no thresholds of its own. {then}"));
+    }
+    for (category, count) in &images.copies {
+        notices.push(format!(
+            "{category} has {count} copies of images: a copy is held out with its image, and counts once"
+        ));
     }
     for category in &images.seen {
         notices.push(format!(
@@ -428,4 +440,21 @@ fn score(fit: &mut Fit, detector: &Detector, images: &[&Image]) -> Result<Vec<(S
     let requests: Vec<Request<'_>> = images.iter().map(|image| image.request()).collect();
     let scores = detector.image_scores(&requests, &fit.cancel, |done| progress(FitProgress::Scoring(done)))?;
     Ok(images.iter().zip(scores).map(|(image, score)| (image.category().to_owned(), score)).collect())
+}
+
+/// Returns what [`score`] does. Each image is scored without the tokens that the bank has of it.
+fn score_held_out(fit: &mut Fit, detector: &Detector, images: &[&Image]) -> Result<Vec<(String, f32)>> {
+    let Some(bank) = detector.model().bank().cloned() else { return score(fit, detector, images) };
+    let places: HashMap<&String, usize> = detector.config().held_out.iter().zip(0..).collect();
+    let mut scores = Vec::with_capacity(images.len());
+    for image in images {
+        let mut detector = detector.clone();
+        if let Some(&place) = places.get(&image.content.digest) {
+            detector.scorer = Scorer::clone(&detector.scorer).with_bank(bank.without(place)).into();
+        }
+        let score = detector.image_scores(&[image.request()], &fit.cancel, |_| {})?;
+        scores.extend(score.into_iter().map(|score| (image.category().to_owned(), score)));
+        (fit.progress)(FitProgress::Scoring(Progress { done: scores.len(), total: images.len() }));
+    }
+    Ok(scores)
 }

@@ -32,11 +32,15 @@ fn fit() -> Fit {
 }
 
 fn fit_of(count: usize) -> Fit {
+    Detector::fit(pictures(0..count)).recipe(recipe())
+}
+
+fn recipe() -> Recipe {
     let mut recipe = Recipe::fast(Variant::Heterogeneous, dualad_backbones::Backbone::FilterBank);
     recipe.network = recipe.network.with_grid([4, 4]).with_neighbor_mask(Some([1, 1])).with_levels(2).with_heads(2);
     recipe.network = recipe.network.with_narrow_width(8).with_chunk_width(8).with_ffn_width(8).with_memory_slots(6);
     (recipe.train.epochs, recipe.train.batch_size) = (2, 4);
-    Detector::fit(pictures(0..count)).recipe(recipe)
+    recipe
 }
 
 #[test]
@@ -158,8 +162,9 @@ fn a_model_knows_the_pictures_that_it_was_trained_on() {
     let fitted = fit_of(12).run().unwrap();
     let detector = fitted.detector;
     let known = |detector: &Detector, index: usize| detector.model().was_trained_on(&picture(index)).unwrap();
-    assert_eq!(detector.model().known_training_images(), Some(10));
-    assert_eq!((0..12).filter(|&index| known(&detector, index)).count(), 10);
+    // The bank has tokens of the two held-out images.
+    assert_eq!(detector.model().known_training_images(), Some(12));
+    assert!((0..12).all(|index| known(&detector, index)));
     assert!(!known(&detector, 12));
     let temporary = tempfile::tempdir().unwrap();
     detector.save(temporary.path()).unwrap();
@@ -167,9 +172,50 @@ fn a_model_knows_the_pictures_that_it_was_trained_on() {
     assert!((0..13).all(|index| known(&loaded, index) == known(&detector, index)));
     // A continued model knows the images of both runs.
     let extended = detector.extend(pictures(20..30)).epochs(1).hold_out(0.0).run().unwrap();
-    assert_eq!(extended.detector.model().known_training_images(), Some(20));
+    assert_eq!(extended.detector.model().known_training_images(), Some(22));
+    let mut recipe = recipe();
+    recipe.bank = None;
+    let alone = Detector::fit(pictures(0..12)).recipe(recipe).run().unwrap().detector;
+    assert_eq!((0..12).filter(|&index| known(&alone, index)).count(), 10);
     // A model of an earlier version does not know any.
     std::fs::remove_file(temporary.path().join("training-images.json")).unwrap();
     let old = Detector::load(temporary.path()).unwrap();
     assert_eq!((old.model().known_training_images(), old.model().was_trained_on(&picture(0))), (None, None));
+}
+
+#[test]
+fn a_held_out_image_is_scored_without_its_own_tokens() {
+    let fitted = fit_of(12).epochs(0).run().unwrap();
+    // With its own tokens an image has almost no distance from the bank.
+    let own = |detector: &Detector| {
+        let scores = (0..12).map(|index| detector.inspect(&picture(index)).unwrap().image_score);
+        let mut scores: Vec<f32> = scores.collect();
+        scores.sort_by(f32::total_cmp);
+        scores
+    };
+    let least = |scores: &[(String, f32)]| scores.iter().map(|(_, score)| *score).fold(f32::INFINITY, f32::min);
+    assert_eq!(fitted.held_out.len(), 2);
+    assert!(
+        least(&fitted.held_out) > 10.0 * own(&fitted.detector)[11],
+        "{:?} {:?}",
+        fitted.held_out,
+        own(&fitted.detector)
+    );
+
+    // The bank of a continued model has tokens of the same images from before.
+    let temporary = tempfile::tempdir().unwrap();
+    fitted.detector.save(temporary.path()).unwrap();
+    let loaded = Detector::load(temporary.path()).unwrap();
+    let extended = loaded.extend(pictures(0..12)).epochs(0).run().unwrap();
+    assert_eq!(extended.detector.config().held_out, fitted.detector.config().held_out);
+    assert!(least(&extended.held_out) > 0.5 * least(&fitted.held_out), "{:?}", extended.held_out);
+    assert_eq!(extended.changes.len(), 1);
+    let before = extended.changes[0].mean[0];
+    let mean = fitted.held_out.iter().map(|(_, score)| f64::from(*score)).sum::<f64>() / 2.0;
+    assert!((before - mean).abs() < 1e-3 * mean, "{before} {mean}");
+    // Images of another category leave the record of the held-out images as it was.
+    let images = (30..36).map(|index| ("other", picture(index)));
+    let extended = loaded.extend(TrainingImages::pictures(images)).epochs(0).run().unwrap();
+    let held_out = &extended.detector.config().held_out;
+    assert!(held_out.len() == 3 && loaded.config().held_out.iter().all(|digest| held_out.contains(digest)));
 }

@@ -47,8 +47,9 @@ pub struct ModelConfig {
     pub categories: Vec<String>,
     /// The number of training images.
     pub train_images: usize,
-    /// The images that were not trained on, and that the thresholds are chosen by: the first half of the SHA-256 of each, in
-    /// hexadecimal. Training that continues leaves them out again.
+    /// The images that the network was not trained on, and that the thresholds are chosen by: the first half of the SHA-256 of each,
+    /// in hexadecimal. Training that continues leaves them out again. A bank has tokens of them: for the thresholds, each is scored
+    /// without its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<String>,
     /// The preset that the run's recipe started from.

@@ -311,7 +311,12 @@ impl Model {
         let reader = SafetensorsReader::new(&source_name, parameters)?;
         let stages = bank_stages(&config.network.stage_channels);
         let categories = config.categories.len();
-        let file = config.bank.as_ref().map(|bank| BankFile { bank, stage_channels: stages, categories });
+        let file = config.bank.as_ref().map(|bank| BankFile {
+            bank,
+            stage_channels: stages,
+            categories,
+            held_out: config.held_out.len(),
+        });
         let bank = file.map(|file| Bank::read(name, &reader, file)).transpose()?;
         let is_banks = |key: &str| bank.as_ref().is_some_and(|bank| is_bank_key(bank.config(), key));
         let keys = reader.keys().filter(|key| !is_banks(key)).map(str::to_owned).collect();
