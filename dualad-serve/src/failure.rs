@@ -1,5 +1,6 @@
 //! Answers to requests that fail.
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use dualad::{Error, data};
@@ -88,8 +89,13 @@ impl IntoResponse for Failure {
 
 /// Returns an answer of one line of JSON.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    json_body(status, value, Body::from)
+}
+
+/// Returns an answer of one line of JSON, whose body `body` makes.
+pub(crate) fn json_body(status: StatusCode, value: &impl Serialize, body: impl FnOnce(String) -> Body) -> Response {
     match serde_json::to_string(value) {
-        Ok(text) => (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+        Ok(text) => (status, [(header::CONTENT_TYPE, "application/json")], body(text + "\n")).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -34,6 +34,8 @@ pub struct Options {
     pub decoding_memory: u64,
     /// The number of uploads held at a time, from their first byte to their answer: 1 to 65536, 64 by default. Further
     /// uploads are answered with status 503. They take up to `queue * max_body_bytes` of memory.
+    /// As many answers with heat maps are held at a time, until they are received; further requests for heat maps wait for up to
+    /// [`Self::io_timeout`].
     pub queue: usize,
     /// The largest number of images that are taken from the queue together: 1 to 1024, 8 by default. The network computes at most
     /// 8 at a time.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::client::Client;
-use crate::failure::{Failure, json};
+use crate::failure::{Failure, json, json_body};
 use crate::query::Query;
 use crate::rest::read_rest;
 use crate::state::AppState;
@@ -76,22 +76,43 @@ struct Answer<'a> {
 
 async fn inspect(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category", "heatmap"])?;
-    let with_heat_map = query.heat_map;
-    let (held, inspection) = state.ask(request, query.category, with_heat_map).await?;
-    let (inspection, heatmap_png) = if with_heat_map {
+    let room = if query.heat_map { Some(state.room_for_answer().await?) } else { None };
+    let (held, inspection) = state.ask(request, query.category, query.heat_map).await?;
+    let (inspection, heatmap_png) = if query.heat_map {
         let (inspection, png) = state.draw(held.clone(), inspection).await?;
         (inspection, Some(STANDARD.encode(png)))
     } else {
         (inspection, None)
     };
-    Ok(json(StatusCode::OK, &Answer { image: &held.name, inspection: &inspection, heatmap_png }))
+    let answer = Answer { image: &held.name, inspection: &inspection, heatmap_png };
+    Ok(json_body(StatusCode::OK, &answer, |text| match room {
+        Some(room) => large(text.into(), room),
+        None => text.into(),
+    }))
 }
 
 async fn heat_map(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category"])?;
+    let room = state.room_for_answer().await?;
     let (held, inspection) = state.ask(request, query.category, true).await?;
     let (_, png) = state.draw(held, inspection).await?;
-    Ok(([(header::CONTENT_TYPE, "image/png")], png).into_response())
+    Ok(([(header::CONTENT_TYPE, "image/png")], large(png, room)).into_response())
+}
+
+/// The bytes of a large answer. The permit is free again when they are sent, or their client has gone.
+struct LargeAnswer {
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for LargeAnswer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn large(bytes: Vec<u8>, room: OwnedSemaphorePermit) -> Body {
+    Bytes::from_owner(LargeAnswer { bytes, _room: room }).into()
 }
 
 #[derive(Serialize)]
@@ -133,6 +154,15 @@ async fn metrics(State(state): State<Arc<AppState>>) -> Response {
 }
 
 impl AppState {
+    /// Waits until an answer with a heat map may be held. A client may take its time to receive one, and has no slot meanwhile.
+    async fn room_for_answer(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let busy = || Failure::busy("too many heat maps wait for their clients to receive them; ask again");
+        // Those that wait have connections.
+        let _waits = self.waiting.try_acquire().map_err(|_| busy())?;
+        let room = tokio::time::timeout(self.io_timeout, self.answers.clone().acquire_owned()).await;
+        room.ok().and_then(Result::ok).ok_or_else(busy)
+    }
+
     /// Inspects the image of a request. `drawn` tells that a heat map follows, which takes memory too.
     async fn ask(
         &self,

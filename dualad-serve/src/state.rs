@@ -25,6 +25,10 @@ pub(crate) struct AppState {
     pub(crate) queue: usize,
     /// One permit for each heat map that is drawn at a time.
     pub(crate) drawing: Arc<Semaphore>,
+    /// One permit for each answer with a heat map that may be held, from its request until its client has received it.
+    pub(crate) answers: Arc<Semaphore>,
+    /// One permit for each request that may wait for that.
+    pub(crate) waiting: Semaphore,
     /// The memory for decoding.
     pub(crate) memory: DecodingMemory,
     pub(crate) limits: UploadLimits,
@@ -44,6 +48,8 @@ impl AppState {
             jobs,
             slots: Arc::new(Semaphore::new(queue)),
             queue,
+            answers: Arc::new(Semaphore::new(queue)),
+            waiting: Semaphore::new(queue),
             drawing: Arc::new(Semaphore::new(MAX_DRAWINGS)),
             memory: DecodingMemory::new(decoding_memory),
             limits: UploadLimits { bytes: max_body_bytes, pixels: max_pixels, image: options.image_limits() },

@@ -1,10 +1,10 @@
 //! Decoding takes bounded memory, and small images do not wait behind large ones.
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use dualad::data::image_crate::{ImageFormat, RgbImage};
+use dualad::data::image_crate::{self, ImageFormat, RgbImage};
 use dualad_serve::Options;
 
 use crate::support::{FIXTURE, TestServer, read};
@@ -50,9 +50,44 @@ fn memory_of_clients_that_have_gone_is_free() {
     for _ in 0..6 {
         let mut stream = server.connect();
         let head = format!("POST /inspect HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", large.len());
-        std::io::Write::write_all(&mut stream, &[head.as_bytes(), &large].concat()).unwrap();
+        stream.write_all(&[head.as_bytes(), &large].concat()).unwrap();
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(server.post("/inspect", &large).status, 200);
     server.stop();
+}
+
+/// Heat maps that their clients do not receive are bounded, and keep no inspection out.
+#[test]
+fn heat_maps_that_nobody_receives_are_bounded() {
+    let small = read(&FIXTURE.images[0]);
+    let mut bytes = 1u32;
+    let noise = RgbImage::from_fn(2400, 2400, |_, _| {
+        bytes = bytes.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        image_crate::Rgb([(bytes >> 24) as u8, (bytes >> 16) as u8, (bytes >> 8) as u8])
+    });
+    let mut file = Cursor::new(Vec::new());
+    noise.write_to(&mut file, ImageFormat::Png).unwrap();
+    let noise = file.into_inner();
+    for path in ["/heatmap", "/inspect?heatmap=1"] {
+        let options = Options::default().with_queue(1).with_io_timeout(Duration::from_secs(4));
+        let server = TestServer::start(options);
+        let mut ignored = server.connect();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", noise.len());
+        ignored.write_all(&[head.as_bytes(), &noise].concat()).unwrap();
+        // The answer has begun, and does not fit into the buffers of the connection.
+        ignored.peek(&mut [0]).unwrap();
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| server.post(path, &small).status);
+            for _ in 0..3 {
+                assert_eq!(server.post("/inspect", &small).status, 200);
+            }
+            // The client that does not read is disconnected in the end.
+            assert!(matches!(waits.join().unwrap(), 200 | 503));
+        });
+        assert!(begun.elapsed() > Duration::from_secs(1), "a second heat map was held");
+        assert_eq!(server.post(path, &small).status, 200);
+        server.stop();
+    }
 }
