@@ -206,49 +206,48 @@ struct Inspected<'a> {
 }
 
 impl Inspected<'_> {
-    /// Returns the line of JSON, with the heat map's file or the reason why there is none.
-    fn line(&self, heat_map: Result<Option<String>>) -> Result<String> {
+    /// Returns the line of JSON, with the heat map's file if there is one.
+    fn line(&self, heatmap: Option<String>) -> Result<String> {
         let image = names::text(self.path);
-        let line = match (&self.found, heat_map) {
-            (Ok(inspection), Ok(heatmap)) => Line::Found { image: &image, inspection, heatmap },
-            (Err(error), _) => Line::failed(&image, error),
-            (_, Err(error)) => Line::failed(&image, &*error),
+        let line = match &self.found {
+            Ok(inspection) => Line::Found { image: &image, inspection, heatmap },
+            Err(error) => Line::failed(&image, error),
         };
         line.json()
     }
+
+    /// Returns the heat map as the bytes of a PNG file, if the image can be read again. The result does not need it.
+    fn heat_map(&self, detector: &Detector) -> Option<Vec<u8>> {
+        let drawn = heat_map(detector, self.path, self.found.as_ref().ok()?);
+        drawn.inspect_err(|error| note(&format!("no heat map is drawn: {}", message(&**error)))).ok()
+    }
 }
 
-/// Writes the record of an image. Returns its line, and the reason if the result could not be written.
+/// Writes the record of an image. Returns its line, and the reason if the record could not be written.
 fn write_record(
     out: Option<&Path>,
     detector: &Detector,
     scan: &mut Scan,
     image: &mut Inspected<'_>,
 ) -> Result<(String, Option<String>)> {
-    let (Some(out), Some(mut record)) = (out, image.record.take()) else { return Ok((image.line(Ok(None))?, None)) };
-    let wrong = |path: &Path, error: std::io::Error| format!("cannot write {}: {error}", path.display());
-    let png = image.found.as_ref().ok().map(|inspection| heat_map(detector, image.path, inspection));
+    let (Some(out), Some(mut record)) = (out, image.record.take()) else { return Ok((image.line(None)?, None)) };
+    let wrong = |path: &Path, error: std::io::Error| Some(format!("cannot write {}: {error}", path.display()));
+    let png = image.heat_map(detector);
     let written = loop {
-        let drawn: Option<Result<Option<String>>> = match &png {
-            None => Some(Ok(None)),
-            Some(Err(error)) => Some(Err(message(&**error).into())),
-            Some(Ok(png)) => match record.write_heat_map(png) {
-                Ok(true) => Some(Ok(Some(names::text(&record.heat_map)))),
-                Ok(false) => None,
-                Err(error) => Some(Err(wrong(&record.heat_map, error).into())),
-            },
-        };
-        if let Some(drawn) = drawn {
-            let line = image.line(drawn)?;
-            match record.write_result(&line) {
+        let drawn = png.as_ref().map_or(Ok(true), |png| record.write_heat_map(png));
+        let line = image.line(png.as_ref().filter(|_| drawn.is_ok()).map(|_| names::text(&record.heat_map)))?;
+        match drawn {
+            Ok(true) => match record.write_result(&line) {
                 Ok(true) => break (line, None),
                 Ok(false) => {}
-                Err(error) => break (line, Some(wrong(&record.result, error))),
-            }
+                Err(error) => break (line, wrong(&record.result, error)),
+            },
+            Ok(false) => {}
+            Err(error) => break (line, wrong(&record.heat_map, error)),
         }
         // Another program with the same `--out` has taken the name.
         let Some(next) = Record::free(out, image.name, record.number) else {
-            break (image.line(Ok(None))?, Some(format!("cannot write {}: no name is free", record.result.display())));
+            break (line, Some(format!("cannot write {}: no name is free", record.result.display())));
         };
         record = next;
         scan.journal.add(image.name, Entry { stamp: image.stamp, state: State::Begun, number: record.number });
