@@ -105,8 +105,14 @@ pub enum WeightsError {
         /// The path.
         path: PathBuf,
     },
+    /// The file has no content.
+    #[error("{source_name} is empty (0 bytes); fetch it again, or name another file")]
+    Empty {
+        /// The weights.
+        source_name: String,
+    },
     /// A value is not a SHA-256.
-    #[error("\"{}\" is not a SHA-256; write its 64 hexadecimal digits and nothing else", value.escape_debug())]
+    #[error("\"{}\" is not a SHA-256; write its 64 hexadecimal digits and nothing else", shown(value))]
     NotADigest {
         /// The value.
         value: String,
@@ -248,10 +254,17 @@ pub enum WeightsError {
     },
 }
 
-/// Returns a name from a file, with control characters escaped and cut to 200 characters.
-fn shown(key: &str) -> String {
-    let mut shown: String = key.chars().take(200).flat_map(char::escape_debug).collect();
-    if key.chars().nth(200).is_some() {
+/// The number of characters of a name that a message prints.
+const MAX_SHOWN: usize = 200;
+
+/// Returns a name from outside, cut to 200 characters. Control characters and those that change the direction of text are escaped.
+pub(crate) fn shown(name: &str) -> String {
+    let mut shown = String::new();
+    for c in name.chars().take(MAX_SHOWN) {
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || turns { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    if name.chars().nth(MAX_SHOWN).is_some() {
         shown.push_str("...");
     }
     shown
@@ -261,4 +274,16 @@ fn shown(key: &str) -> String {
 pub(crate) fn nearest_multiple(side: usize, step: usize) -> usize {
     let step = step.max(1);
     (side / step + usize::from(side % step > step / 2)).max(1).saturating_mul(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn names_are_readable() {
+        assert_eq!(shown("layer's \"geh\u{e4}use\" a\u{308}"), "layer's \"geh\u{e4}use\" a\u{308}");
+        assert_eq!(shown("a\u{1b}\n\u{202e}"), "a\\u{1b}\\n\\u{202e}");
+        assert_eq!(shown(&"a".repeat(201)), "a".repeat(200) + "...");
+    }
 }

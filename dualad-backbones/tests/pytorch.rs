@@ -226,6 +226,13 @@ fn other_files_are_called_what_they_are_and_nobody_is_told_to_delete_one() {
         (b"\x1f\x8b\x08\0\0\0\0\0\0\x03".to_vec(), "unpack it"),
         (b"\x89HDF\r\n\x1a\n\0".to_vec(), "an HDF5 file"),
         ([&[0; 257][..], b"ustar\0"].concat(), "a tar archive"),
+        (
+            b"\x08\x07\x12\x07pytorch\x1a\x052.3.0:\x90\x03".to_vec(),
+            "an ONNX model, not a safetensors or PyTorch file; save",
+        ),
+        (b"\x08\x0a:\xa0\x86\x01\x0a\x10".to_vec(), "an ONNX model"),
+        (b"<?xml version=\"1.0\"?><net name=\"n\"/>".to_vec(), "OpenVINO"),
+        (Vec::new(), "is empty (0 bytes)"),
     ];
     let folder = tempfile::tempdir().unwrap();
     for (bytes, reason) in cases {

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for name in calibration.iter().flat_map(|calibration| calibration.categories.keys()) {
         if !config.categories.is_empty() && !config.categories.contains(name) {
             problems.push(format!(
-                "there are thresholds for {name:?}, which the model was not trained on; correct the name"
+                "there are thresholds for \"{name}\", which the model was not trained on; correct the name"
             ));
         }
     }

@@ -200,7 +200,7 @@ pub(crate) fn check_category(detector: &Detector, category: Option<&str>) -> Res
     let Some(category) = category else { return Ok(()) };
     let known = detector.categories();
     if !known.is_empty() && !known.iter().any(|name| name == category) {
-        return Err(format!("the model was not trained on {category:?}, but on {}", known.join(", ")).into());
+        return Err(format!("the model was not trained on \"{category}\", but on {}", known.join(", ")).into());
     }
     Ok(())
 }

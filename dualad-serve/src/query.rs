@@ -22,7 +22,7 @@ impl Query {
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             if !known.contains(&name.as_ref()) {
                 let known = known.join(" and ");
-                return Err(Failure::bad(format!("unknown parameter {name:?}; this address takes {known}")));
+                return Err(Failure::bad(format!("unknown parameter \"{name}\"; this address takes {known}")));
             }
             if seen.contains(&name) {
                 return Err(Failure::bad(format!("the parameter {name} is given twice")));
@@ -30,7 +30,7 @@ impl Query {
             match (name.as_ref(), value.as_ref()) {
                 ("heatmap", "0") => {}
                 ("heatmap", "1") => query.heat_map = true,
-                ("heatmap", _) => return Err(Failure::bad(format!("heatmap is {value:?}, and must be 0 or 1"))),
+                ("heatmap", _) => return Err(Failure::bad(format!("heatmap is \"{value}\", and must be 0 or 1"))),
                 _ => query.category = Some(value.into_owned()),
             }
             seen.push(name);

@@ -224,7 +224,7 @@ impl AppState {
             && !known.is_empty()
             && !known.iter().any(|name| name == category)
         {
-            return refused(format!("the model was not trained on {category:?}, but on {}", known.join(", ")));
+            return refused(format!("the model was not trained on \"{category}\", but on {}", known.join(", ")));
         }
         // Without thresholds there would be no decision, and a client that looks for `reject` would pass the part.
         let Some(calibration) = self.detector.calibration() else { return Ok(()) };
@@ -236,7 +236,7 @@ impl AppState {
         let own = own.join(", ");
         refused(match category {
             Some(category) => {
-                format!("there are no thresholds for {category:?}, only for {own}; calibrate the model for it")
+                format!("there are no thresholds for \"{category}\", only for {own}; calibrate the model for it")
             }
             None => format!(
                 "there are thresholds for single categories only: {own}; add one to the address, such as ?category={example}"

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use dualad_backbones::WeightsError;
 
+use crate::text::printable;
+
 /// A result whose error is [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -61,7 +63,7 @@ pub enum Error {
         wanted: String,
     },
     /// A parameter is not one of the network's, or has a wrong shape, dtype or value.
-    #[error("parameter \"{}\" {reason}; the network's are listed by DualAdConfig::parameters", name.escape_debug())]
+    #[error("parameter \"{}\" {reason}; the network's are listed by DualAdConfig::parameters", printable(name))]
     Parameter {
         /// The parameter's name.
         name: String,

@@ -102,6 +102,7 @@ mod scorer;
 mod setters;
 #[cfg(test)]
 mod testing;
+mod text;
 #[cfg(feature = "train")]
 pub mod train;
 

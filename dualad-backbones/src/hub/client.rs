@@ -6,6 +6,7 @@ use std::time::Duration;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
+use crate::error::shown;
 use crate::hub::error::HubError;
 use crate::hub::name::{is_commit, is_sha256};
 use crate::hub_file::HubFile;
@@ -121,10 +122,10 @@ impl<'a> Client<'a> {
         // The entity tag and the commit become file names.
         let etag = etag.trim_start_matches("W/").trim_matches('"').to_ascii_lowercase();
         if etag.is_empty() || etag.len() > 128 || !etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(self.protocol(file, format!("its entity tag is \"{}\"", etag.escape_debug())));
+            return Err(self.protocol(file, format!("its entity tag is \"{}\"", shown(&etag))));
         }
         if !is_commit(&commit) {
-            return Err(self.protocol(file, format!("its commit is \"{}\"", commit.escape_debug())));
+            return Err(self.protocol(file, format!("its commit is \"{}\"", shown(&commit))));
         }
         if is_commit(&file.revision) && !file.revision.eq_ignore_ascii_case(&commit) {
             return Err(self.protocol(file, format!("it answers with commit {commit}")));
@@ -132,7 +133,7 @@ impl<'a> Client<'a> {
         let size = match size.parse() {
             Ok(0) => return Err(self.protocol(file, "it says that the file is empty".into())),
             Ok(size) => size,
-            Err(_) => return Err(self.protocol(file, format!("its size is \"{}\"", size.escape_debug()))),
+            Err(_) => return Err(self.protocol(file, format!("its size is \"{}\"", shown(&size)))),
         };
         Ok(Metadata { commit, etag, size })
     }
@@ -159,8 +160,7 @@ impl<'a> Client<'a> {
                 StatusCode::PARTIAL_CONTENT => {
                     let range = text(&response, header::CONTENT_RANGE.as_str()).unwrap_or_default();
                     if !range.starts_with(&format!("bytes {start}-")) {
-                        let reason =
-                            format!("it was asked for bytes from {start} and sends \"{}\"", range.escape_debug());
+                        let reason = format!("it was asked for bytes from {start} and sends \"{}\"", shown(&range));
                         return Err(self.protocol(file, reason));
                     }
                     true
@@ -180,7 +180,7 @@ impl<'a> Client<'a> {
     fn status(&self, file: &HubFile, status: StatusCode, response: &Response<Body>) -> HubError {
         let (file, endpoint) = (file.to_string(), self.endpoint.to_owned());
         let code = text(response, "x-error-code").unwrap_or_default();
-        let code = code.escape_debug();
+        let code = shown(&code);
         match status.as_u16() {
             status @ (401 | 403) => HubError::Refused { file, endpoint, status },
             status @ (404 | 410) => HubError::NotFound { file, endpoint, reason: format!("status {status} {code}") },

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::error::shown;
+
 /// The failure to get a file from the hub.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -11,7 +13,10 @@ pub enum HubError {
     #[error("there is no folder for the hub's cache: set HF_HOME to one that can be written")]
     NoCacheFolder,
     /// The server's address is not a valid URL.
-    #[error("\"{}\" is not a valid address of a hub (from HF_ENDPOINT, unless the program set it); write https://host, without user and password", endpoint.escape_debug())]
+    #[error(
+        "\"{}\" is not a valid address of a hub (from HF_ENDPOINT, unless the program set it); write https://host, without user and password",
+        shown(endpoint)
+    )]
     Endpoint {
         /// The address.
         endpoint: String,

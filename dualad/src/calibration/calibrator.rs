@@ -98,7 +98,7 @@ impl Calibrator {
         for (index, LabeledScore { category, score, anomalous }) in images.into_iter().enumerate() {
             // The next value above the largest f32 would be infinite.
             if !score.is_finite() || score >= f32::MAX {
-                let field = format!("score of image {index} (category {category:?})");
+                let field = format!("score of image {index} (category \"{category}\")");
                 let reason = format!("must be finite and below {:e}", f32::MAX);
                 return Err(Error::invalid_argument(field, format_args!("{score:?}"), reason));
             }
@@ -118,7 +118,7 @@ impl Calibrator {
             match self.choose(&scores) {
                 Ok(thresholds) => _ = own.insert(category.to_owned(), thresholds),
                 Err(lacking) => {
-                    notices.push(format!("category {category:?} has no {lacking}, so the pooled thresholds decide"))
+                    notices.push(format!("category \"{category}\" has no {lacking}, so the pooled thresholds decide"))
                 }
             }
         }

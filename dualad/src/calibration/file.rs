@@ -146,7 +146,7 @@ pub(super) fn distinct<'de, D: Deserializer<'de>>(json: D) -> Result<BTreeMap<St
             let mut categories = BTreeMap::new();
             while let Some((name, thresholds)) = entries.next_entry::<String, Thresholds>()? {
                 if categories.contains_key(&name) {
-                    return Err(A::Error::custom(format!("category {name:?} is listed twice; keep one")));
+                    return Err(A::Error::custom(format!("category \"{name}\" is listed twice; keep one")));
                 }
                 categories.insert(name, thresholds);
             }

@@ -86,7 +86,7 @@ impl Calibration {
     /// Returns the notices, and the warnings of each threshold with its category.
     pub fn warnings(&self) -> Vec<String> {
         let own = self.categories.iter().flat_map(|(name, thresholds)| {
-            thresholds.warnings.iter().map(move |warning| format!("category {name:?}: {warning}"))
+            thresholds.warnings.iter().map(move |warning| format!("category \"{name}\": {warning}"))
         });
         let pooled = self.pooled.iter().flat_map(|thresholds| &thresholds.warnings);
         let pooled = pooled.map(|warning| format!("pooled thresholds: {warning}"));

@@ -445,7 +445,7 @@ fn check_categories(known: &[String], calibration: Option<&Calibration>, name: &
     let unknown = listed.find(|category| !known.is_empty() && !known.contains(category));
     unknown.map_or(Ok(()), |unknown| {
         let reason = format!(
-            "the thresholds are for {unknown:?}, and it was trained on {}; correct the name there, or remove it",
+            "the thresholds are for \"{unknown}\", and it was trained on {}; correct the name there, or remove it",
             known.join(", ")
         );
         Err(Error::model(name, reason))

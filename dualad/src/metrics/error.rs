@@ -6,7 +6,7 @@
 pub enum Error {
     /// The number of values of a map is not that of its sides.
     #[error(
-        "image {image} (category {category:?}): the anomaly map has {values} values, but height x width is {height} x {width}"
+        "image {image} (category \"{category}\"): the anomaly map has {values} values, but height x width is {height} x {width}"
     )]
     MapSize {
         /// The image's number.
@@ -22,7 +22,7 @@ pub enum Error {
     },
     /// A mask has another size than the map.
     #[error(
-        "image {image} (category {category:?}): the mask has {mask} pixels, the anomaly map {map}; resize the mask to the map"
+        "image {image} (category \"{category}\"): the mask has {mask} pixels, the anomaly map {map}; resize the mask to the map"
     )]
     MaskSize {
         /// The image's number.
@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// A map has more pixels than can be counted.
     #[error(
-        "image {image} (category {category:?}): the anomaly map has {pixels} pixels; at most {} can be measured",
+        "image {image} (category \"{category}\"): the anomaly map has {pixels} pixels; at most {} can be measured",
         u32::MAX
     )]
     TooLarge {
@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// The mask of a normal image has marked pixels.
     #[error(
-        "image {image} (category {category:?}): labeled normal, but its mask marks {pixels} pixels; correct the label or the mask"
+        "image {image} (category \"{category}\"): labeled normal, but its mask marks {pixels} pixels; correct the label or the mask"
     )]
     MarkedNormal {
         /// The image's number.
@@ -60,7 +60,7 @@ pub enum Error {
         pixels: u64,
     },
     /// An image score is NaN or infinite.
-    #[error("image {image} (category {category:?}): the image score is {score}, which cannot be ranked")]
+    #[error("image {image} (category \"{category}\"): the image score is {score}, which cannot be ranked")]
     ImageScore {
         /// The image's number.
         image: usize,
@@ -98,7 +98,7 @@ pub enum Error {
     },
     /// A pixel's score is NaN or infinite.
     #[error(
-        "image {image} (category {category:?}): the anomaly map is {score} at row {row}, column {column}, which cannot be ranked"
+        "image {image} (category \"{category}\"): the anomaly map is {score} at row {row}, column {column}, which cannot be ranked"
     )]
     PixelScore {
         /// The image's number.

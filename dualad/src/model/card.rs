@@ -4,6 +4,7 @@ use dualad_backbones::WeightsSource;
 
 use crate::calibration::Calibration;
 use crate::model::config::ModelConfig;
+use crate::text::printable;
 
 /// Returns the model card, in Markdown. `results` is its section on results, `thresholds` are those that the training has set.
 pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Calibration>) -> String {
@@ -36,7 +37,7 @@ pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Cali
     };
     let thresholds = match thresholds {
         Some(thresholds) => {
-            let lines = thresholds.summary().into_iter().map(|line| format!("- {}\n", line.escape_debug()));
+            let lines = thresholds.summary().into_iter().map(|line| format!("- {}\n", printable(&line)));
             let lines: String = lines.collect();
             format!(
                 "## First thresholds\n\nAs training has set them; `calibration.json` has those in use.\n\n{lines}\n"

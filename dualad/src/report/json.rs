@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::recipe::Preset;
 use crate::report::columns::COLUMNS;
 use crate::report::{Report, Reported, Seconds, weights};
+use crate::text::printable;
 
 /// The version of the format. Raised when readers of the earlier form would misread the new one.
 const FORMAT: u32 = 1;
@@ -162,13 +163,13 @@ fn check_finite(report: &Report) -> Result<()> {
         check(&|| format!("loss[{index}]"), value, "the learning rate: training diverged")?;
     }
     for (name, &value) in &report.thresholds.categories {
-        check(&|| format!("thresholds.categories[{name:?}]"), value.into(), "what chose the threshold")?;
+        check(&|| format!("thresholds.categories[\"{}\"]", printable(name)), value.into(), "what chose the threshold")?;
     }
     if let Some(value) = report.thresholds.pooled {
         check(&|| "thresholds.pooled".into(), value.into(), "what chose the threshold")?;
     }
     for (index, image) in report.images.iter().enumerate() {
-        let field = || format!("images[{index}].image_score of {}", image.path.escape_debug());
+        let field = || format!("images[{index}].image_score of {}", printable(&image.path));
         check(&field, image.image_score.into(), "the image and the network that scored it")?;
     }
     Ok(())

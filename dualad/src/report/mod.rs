@@ -34,7 +34,7 @@ mod table;
 mod tests;
 mod weights;
 
-pub use table::printable;
+pub use crate::text::printable;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -3,6 +3,7 @@
 use crate::metrics::{Metrics, Unit};
 use crate::report::columns::{COLUMNS, percent};
 use crate::report::{Report, Reported};
+use crate::text::printable;
 
 /// The gap between two columns. Between groups of columns it is twice as wide.
 const GAP: &str = "  ";
@@ -114,23 +115,4 @@ fn listed(columns: &[usize]) -> String {
         }
     };
     [Unit::Image, Unit::Pixel].into_iter().filter_map(group).collect::<Vec<_>>().join("; ")
-}
-
-/// Returns text with control characters, and characters that change the writing direction, escaped: names of files and products may
-/// contain any character.
-///
-/// ```
-/// assert_eq!(dualad::report::printable("a\nb"), "a\\nb");
-/// ```
-pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || turns {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }

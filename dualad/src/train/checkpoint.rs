@@ -21,6 +21,7 @@ use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::features::Identity;
 use crate::recipe::Recipe;
+use crate::text::printable;
 use crate::train::AdamWState;
 use crate::train::step::StepperState;
 
@@ -214,7 +215,7 @@ impl Checkpoint {
         for (key, view) in &views {
             let (group, name) = key.split_once('/').ok_or_else(|| damaged("a tensor has no group"))?;
             if view.dtype() != Dtype::F32 {
-                return Err(damaged(&format!("tensor \"{}\" is not in f32", key.escape_debug())));
+                return Err(damaged(&format!("tensor \"{}\" is not in f32", printable(key))));
             }
             let values: Vec<f32> = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
             let tensor = Tensor::from_vec(values, view.shape(), &Device::Cpu)?;

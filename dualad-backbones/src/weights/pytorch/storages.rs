@@ -36,7 +36,7 @@ impl<'a> Storages<'a> {
     /// Returns the bytes of a storage.
     pub(super) fn bytes(&self, key: &str) -> Result<&'a [u8], Reason> {
         let range = self.ranges.get(key).and_then(|range| self.bytes.get(range.clone()));
-        range.ok_or_else(|| format!("the file has no data \"{}\"", key.escape_debug()))
+        range.ok_or_else(|| format!("the file has no data \"{key}\""))
     }
 
     fn archive(bytes: &'a [u8]) -> Result<(Values, Self), Reason> {
@@ -107,9 +107,8 @@ impl<'a> Storages<'a> {
         let mut ranges = HashMap::new();
         for &key in keys.elements(keys.root) {
             let Value::Text(key) = keys.get(key) else { return Err("its list of storages is malformed".into()) };
-            let size = sizes
-                .get(key.as_str())
-                .ok_or_else(|| format!("it has a storage \"{}\" of an unknown kind", key.escape_debug()))?;
+            let size =
+                sizes.get(key.as_str()).ok_or_else(|| format!("it has a storage \"{key}\" of an unknown kind"))?;
             let (count, _) = bytes.get(at..).and_then(|rest| rest.split_first_chunk()).ok_or("it ends early")?;
             let count = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(*size));
             let end = count.and_then(|count| (at + 8).checked_add(count)).filter(|&end| end <= bytes.len());
