@@ -43,6 +43,7 @@ mod input;
 mod network;
 mod spec;
 mod stage;
+mod text;
 pub mod weights;
 
 pub use aggregate::aggregate;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
-use crate::error::shown;
 use crate::hub::error::HubError;
 use crate::hub::name::{is_commit, is_sha256};
 use crate::hub_file::HubFile;
+use crate::text::shown;
 
 /// The maximum number of redirects. The hub sends one to its storage, and one more for a renamed repository.
 const MAX_REDIRECTS: u32 = 5;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::shown;
+use crate::text::shown;
 
 /// The failure to get a file from the hub.
 #[derive(Debug, thiserror::Error)]
