@@ -342,6 +342,18 @@ fn a_truncated_file_is_an_error() {
 }
 
 #[test]
+fn a_webp_that_is_shorter_than_its_header_tells_is_an_error() {
+    let image = ImageBuffer::from_fn(200, 200, |x, y| Rgb([(x * y) as u8, x as u8, y as u8]));
+    for bytes in [encode(image, ImageFormat::WebP), std::fs::read(fixture("animated.webp")).unwrap()] {
+        decode(&bytes[..bytes.len() - 1]);
+        for missing in [2, 3, 20, bytes.len() / 10] {
+            let error = error(&bytes[..bytes.len() - missing]);
+            assert!(matches!(error, Error::Decode { .. }), "{missing}: {error}");
+        }
+    }
+}
+
+#[test]
 fn bytes_after_the_end_of_a_jpeg_are_ignored() {
     let mut bytes = encode(rgb(), ImageFormat::Jpeg);
     bytes.extend(b"a camera's own data");

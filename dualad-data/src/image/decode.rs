@@ -43,8 +43,9 @@ impl Picture {
     /// quarters of single wrong bytes give other valid codes, and then a picture that is wrong from there on. So do zeros in
     /// place of the remaining data.
     ///
-    /// The other formats have no checksums either, apart from some compressions. A tiff whose strips or tiles extend beyond
-    /// the end of the file is an error.
+    /// The other formats have no checksums either, apart from some compressions. A file that is shorter than its header tells is an
+    /// error. Zeros in place of the remaining data, which an interrupted copy may leave, are pixels like others in bmp, pnm and
+    /// uncompressed tiff: black ones.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::EmptyFile`] for the file; [`Error::Decode`] for a file that is damaged or not an image,
@@ -200,6 +201,9 @@ fn decode(bytes: &[u8], path: &Path, limits: &Limits, purpose: &Purpose<'_>) -> 
         if format == ImageFormat::Jpeg {
             return jpeg::decode(bytes, path, limits, purpose);
         }
+        if format == ImageFormat::WebP {
+            check_length(bytes, path)?;
+        }
         let copy = copy(bytes, format, path, limits)?;
         let (bytes, held) = copy.as_deref().map_or((bytes, 0), |copy| (copy, copy.len() as u64));
         #[cfg(feature = "tiff")]
@@ -342,6 +346,18 @@ fn decode_other(
         orientation,
         lossy: format == ImageFormat::WebP && is_lossy(bytes),
     })
+}
+
+/// Checks the length that a webp file has by its header: the decoder takes zeros for codes that are missing.
+fn check_length(webp: &[u8], path: &Path) -> Result<()> {
+    let Some(&[a, b, c, d]) = webp.get(4..8) else { return Ok(()) };
+    let length = 8 + u64::from(u32::from_le_bytes([a, b, c, d]));
+    // Some programs leave out the byte that makes the length even.
+    if (webp.len() as u64).saturating_add(1) >= length {
+        return Ok(());
+    }
+    let reason = format!("it has {} of the {length} bytes that its header tells", webp.len());
+    Err(Error::Decode { path: path.into(), reason })
 }
 
 /// Returns whether a webp file has a lossy frame. After a header of 12 bytes, it consists of chunks with their lengths.
