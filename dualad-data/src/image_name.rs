@@ -32,7 +32,8 @@ pub fn is_other_image_name(path: impl AsRef<Path>) -> bool {
     has_ending(path.as_ref(), &OTHER_IMAGE_ENDINGS)
 }
 
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
+/// Returns whether a file has one of these endings, in upper or lower case.
+pub(crate) fn has_ending(path: &Path, endings: &[&str]) -> bool {
     let ending = path.extension().and_then(OsStr::to_str);
     ending.is_some_and(|found| endings.iter().any(|known| found.eq_ignore_ascii_case(known)))
 }

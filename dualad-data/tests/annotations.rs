@@ -388,6 +388,136 @@ fn products_and_splits_may_be_folders() {
 }
 
 #[test]
+fn labelme_files_belong_to_images_by_name_or_by_their_path() {
+    let drawn = |path: &str| {
+        let shape = r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#;
+        labelme(shape).replace("x.png", path)
+    };
+    // An ending in capitals, an accent in two spellings, a path of another folder, and one of two images of a stem.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "geh\u{e4}use.png", "c.png", "d.png", "d.jpg", "e.png", "f.png"]);
+    tree.write("a.JSON", drawn("a.png"));
+    tree.write("geha\u{308}use.json", drawn("geha\u{308}use.png"));
+    tree.write("label_7.json", drawn("..\\\\images\\\\c.png"));
+    tree.write("d.Json", drawn("d.jpg"));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.layout, Layout::LabelMe);
+    let samples = || dataset.categories.iter().flat_map(|category| &category.samples);
+    let anomalous = samples().filter(|sample| sample.label.is_anomalous());
+    let mut names: Vec<_> = anomalous.map(|sample| sample.path.file_name().unwrap().to_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.png", "c.png", "d.jpg", "geh\u{e4}use.png"]);
+    assert!(dataset.findings.iter().all(|finding| finding.kind == FindingKind::Choice), "{:?}", dataset.findings);
+    // A second file of an image is named.
+    tree.write("a-2.json", drawn("a.png"));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let found: Vec<_> = dataset.findings.iter().filter(|f| f.kind == FindingKind::AmbiguousMask).collect();
+    assert!(found.len() == 1 && found[0].path.ends_with("a-2.json"), "{found:?}");
+    assert!(found[0].message.contains("a.JSON annotates"), "{found:?}");
+
+    // Masks beside the images are no images.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.jpg", "c.png"]);
+    tree.write("a.json", drawn("a.png"));
+    tree.mask("a_mask.png", 8, 4, 255);
+    tree.mask("b.png", 8, 4, 0);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let mut all = [paths(&tree, &dataset, Split::Train), paths(&tree, &dataset, Split::Test)].concat();
+    all.sort();
+    assert_eq!(all, ["a.png", "b.jpg", "c.png"]);
+}
+
+#[test]
+fn folders_of_defective_images_hold_no_normal_ones() {
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png", "ng/c.png", "ng/d.png"]);
+    let boxed = r#""bbox": [0, 0, 2, 2]"#;
+    tree.write("labels.json", coco(&["images/a.png", "images/b.png", "ng/c.png", "ng/d.png"], &[(2, boxed)]));
+    let of_coco = Dataset::open(tree.root()).unwrap();
+    let other = Tree::new();
+    pictures(&other, &["gear/a.png", "gear_nok/c.png", "gear_nok/d.png"]);
+    let drawn = labelme(r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#);
+    other.write("gear_nok/c.json", &drawn);
+    other.write("gear/a.json", labelme(""));
+    let of_labelme = Dataset::open(other.root()).unwrap();
+    assert_eq!((of_coco.layout, of_labelme.layout), (Layout::Coco, Layout::LabelMe));
+    for (dataset, name) in [(of_coco, "ng"), (of_labelme, "gear_nok")] {
+        let samples = || dataset.categories.iter().flat_map(|category| &category.samples);
+        let d = samples().find(|sample| sample.path.ends_with("d.png")).unwrap();
+        assert_eq!((&d.label, d.split), (&Label::Anomalous(name.into()), Split::Test));
+        let finding = dataset.findings.iter().find(|finding| finding.kind == FindingKind::UnclearLabel).unwrap();
+        assert!(finding.message.contains("defective by name: 1 (such as"), "{finding}");
+    }
+    // The name of a single dataset may mean anything.
+    pictures(&tree, &["anomaly/a.png", "anomaly/b.png"]);
+    tree.write("anomaly/labels.json", coco(&["a.png", "b.png"], &[(0, boxed)]));
+    let dataset = Dataset::open(tree.root().join("anomaly")).unwrap();
+    assert_eq!(paths(&tree, &dataset, Split::Train), ["anomaly/b.png"]);
+}
+
+#[test]
+fn images_that_coco_finds_elsewhere_are_named() {
+    let text = |dataset: &Dataset| dataset.findings.iter().map(|finding| format!("{finding}\n")).collect::<String>();
+    // One that is listed is missing, and another has its name.
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png", "old/c.png"]);
+    for name in ["c.png", "images/c.png"] {
+        tree.write("labels.json", coco(&["images/a.png", "images/b.png", name], &[]));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let found = text(&dataset);
+        assert!(found.contains("in another folder than most") && found.contains("old/c.png"), "{found}");
+        assert!(dataset.findings.iter().any(|finding| finding.kind == FindingKind::AmbiguousMask), "{found}");
+    }
+    tree.write("labels.json", coco(&["images/a.png", "images/b.png"], &[]));
+    assert!(!text(&Dataset::open(tree.root()).unwrap()).contains("another folder"));
+    // Paths of another machine are found by name, which is told once.
+    tree.write("labels.json", coco(&["/data/1/a.png", "/data/1/b.png"], &[]));
+    let found = text(&Dataset::open(tree.root()).unwrap());
+    assert!(found.contains("found by name: 2 (such as \"data/1/a.png\""), "{found}");
+    // An image cannot be two.
+    tree.write("labels.json", coco(&["images/a.png", "test/a.png"], &[]));
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("both stand for") && error.contains("test/a.png"), "{error}");
+    // The images of a folder `train` are not those of another.
+    let tree = Tree::new();
+    pictures(&tree, &["valid/a.png", "train/b.png"]);
+    tree.write("train/_annotations.coco.json", coco(&["a.png"], &[]));
+    let found = text(&Dataset::open(tree.root()).unwrap());
+    assert!(found.contains("found by name: 1") && found.contains("valid/a.png"), "{found}");
+    // Letters with accents have two spellings.
+    let tree = Tree::new();
+    pictures(&tree, &["geh\u{e4}use/ro\u{308}hre.png", "a.png"]);
+    tree.write("labels.json", coco(&["geha\u{308}use/r\u{f6}hre.png"], &[(0, r#""bbox": [0, 0, 2, 2]"#)]));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert!(dataset.samples(Split::Test).next().unwrap().path.exists());
+}
+
+#[test]
+fn files_of_coco_are_bounded_while_they_are_read() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png"]);
+    let open = |annotation: &str| {
+        tree.write("labels.json", coco(&["a.png"], &[(0, annotation)]));
+        assert_eq!(Layout::detect(tree.root()).unwrap(), Layout::Coco);
+        Dataset::open(tree.root())
+    };
+    // Short texts that stand for much memory.
+    let many = format!(r#""segmentation": [{}[]]"#, "[],".repeat(9 << 20));
+    let error = open(&many).unwrap_err().to_string();
+    assert!(error.contains("more than 67108864 values") && error.contains("divide the file"), "{error}");
+    let error = open(r#""segmentation": {"counts": {}, "size": [4, 8]}"#).unwrap_err().to_string();
+    assert!(error.contains("run lengths"), "{error}");
+    // A file that ends in the middle, and one that is too large, are not passed over.
+    let file = tree.write("labels.json", r#"{"images": [], "annotations": [{"image_id": 1,"#);
+    assert_eq!(Layout::detect(tree.root()).unwrap(), Layout::Coco);
+    assert!(matches!(Dataset::open(tree.root()), Err(Error::Table { .. })));
+    let content = coco(&["a.png"], &[]);
+    std::fs::write(&file, &content).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len((256 << 20) + 1).unwrap();
+    assert!(matches!(Dataset::open(tree.root()), Err(Error::TooLarge { .. })));
+}
+
+#[test]
 fn products_without_annotations_beside_others_are_named() {
     let boxed = r#""bbox": [0, 0, 2, 2]"#;
     let drawn = labelme(r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#);

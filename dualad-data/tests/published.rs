@@ -216,3 +216,56 @@ fn real_iad_is_listed_in_json_with_views_of_objects() {
     let error = Dataset::open(tree.root()).unwrap_err().to_string();
     assert!(error.contains("audiojack.json") && error.contains("../S0001"), "{error}");
 }
+
+#[test]
+fn folders_that_published_datasets_do_not_have_are_named() {
+    let left_out = |tree: &Tree, layout: Layout| {
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!(dataset.layout, layout);
+        let found = dataset.findings.iter().filter(|finding| finding.kind == FindingKind::LeftOut);
+        let relative =
+            |path: &std::path::Path| path.strip_prefix(tree.root()).unwrap().to_str().unwrap().replace('\\', "/");
+        found.map(|finding| relative(&finding.path)).collect::<Vec<_>>()
+    };
+    // An image in a folder that is not known, and one beside the known folders, at each level.
+    let stray = |tree: &Tree, folders: &[&str]| {
+        for folder in folders {
+            pictures(tree, &[&*format!("{folder}x/0.png")]);
+        }
+    };
+    let tree = Tree::new();
+    pictures(&tree, &["can/train/good/0.png", "can/test_public/good/1.png", "can/test_public/bad/2.png", "3.png"]);
+    stray(&tree, &["", "can/", "can/train/", "can/train/good/", "can/test_public/", "can/test_public/bad/"]);
+    let expected = ["", "can/test_public/bad/x", "can/test_public/x", "can/train/good/x", "can/train/x", "can/x", "x"];
+    assert_eq!(left_out(&tree, Layout::MvtecAd2), expected);
+
+    let tree = Tree::new();
+    pictures(&tree, &["bagel/train/good/rgb/0.png", "bagel/test/hole/rgb/1.png", "bagel/test/hole/2.png"]);
+    tree.mask("bagel/test/hole/gt/1.png", 8, 4, 255);
+    pictures(&tree, &["bagel/train/good/xyz/0.tiff"]);
+    stray(&tree, &["", "bagel/", "bagel/train/", "bagel/test/hole/"]);
+    let expected = ["bagel/test/hole", "bagel/test/hole/x", "bagel/train/x", "bagel/x", "x"];
+    assert_eq!(left_out(&tree, Layout::Mvtec3d), expected);
+
+    let tree = Tree::new();
+    pictures(&tree, &["Class1/Train/0.png", "Class1/Test/1.png", "Class1/2.png"]);
+    tree.mask("Class1/Test/Label/1_label.png", 8, 4, 255);
+    stray(&tree, &["", "Class1/", "Class1/Train/"]);
+    assert_eq!(left_out(&tree, Layout::Dagm), ["Class1", "Class1/Train/x", "Class1/x", "x"]);
+
+    let tree = Tree::new();
+    pictures(&tree, &["train/0.png", "test/1.png", "2.png"]);
+    tree.mask("train/0_GT.png", 8, 4, 0);
+    tree.mask("test/1_GT.png", 8, 4, 255);
+    stray(&tree, &["", "train/"]);
+    assert_eq!(left_out(&tree, Layout::Kolektor), ["", "train/x", "x"]);
+
+    let tree = Tree::new();
+    pictures(
+        &tree,
+        &["realiad_512/nut/OK/0.png", "realiad_512/bolt/OK/0.png", "realiad_512/1.png", "2.png", "x/3.png"],
+    );
+    let json = r#"{"meta": {"normal_class": "OK"}, "train": [{"anomaly_class": "OK", "image_path": "OK/0.png"}]}"#;
+    tree.write("realiad_jsons/nut.json", json);
+    assert_eq!(left_out(&tree, Layout::RealIad), ["", "realiad_512", "realiad_512/bolt", "x"]);
+}

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::listing::{Listing, list};
+use super::left_out::LeftOut;
+use super::listing::{Listing, file_name, list, list_if_there};
+use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 
 /// Returns the folder of this name in a folder, in upper or lower case.
@@ -30,6 +32,50 @@ pub(super) fn note_apart(category: &str, folder: &Path, count: usize, why: &str,
         let what = format!("images that are neither trained nor tested on: {count}; {why}");
         findings.push(Finding::new(FindingKind::Choice, category, folder, what));
     }
+}
+
+/// Reports the images beside the categories of a dataset: those directly in its folder, and those of folders that are no category.
+pub(super) fn report_beside_categories(
+    root: &Path,
+    listing: &Listing,
+    categories: &[PathBuf],
+    findings: &mut Vec<Finding>,
+) {
+    if categories == [root] {
+        return;
+    }
+    let mut left_out = LeftOut { top: root, category: "", findings };
+    left_out.loose(root, listing.images.len(), "they belong to no category; move them away");
+    let others = listing.folders.iter().filter(|folder| !categories.contains(&folder.path));
+    left_out.folders(
+        others,
+        "it is not a category, because it has not the folders of one; move it away, or open it by itself",
+    );
+}
+
+/// Reports the images of a folder that are not read. Those of the folders `read` are, and if `reads_images`, those directly in it.
+pub(super) fn report_others(
+    folder: &Path,
+    read: &[PathBuf],
+    reads_images: bool,
+    category: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
+    let listing = list_if_there(folder)?;
+    let names: Vec<_> = read.iter().map(|path| file_name(path).to_string_lossy()).collect();
+    let advice = match (names.is_empty(), reads_images) {
+        (true, _) => "folders in this one are not read; move the images into it, or away".to_string(),
+        (false, true) => {
+            format!("beside its own images, only those of {} are read; move others away", names.join(", "))
+        }
+        (false, false) => format!("only images of {} are read; move others away", names.join(", ")),
+    };
+    let mut left_out = LeftOut { top: folder, category, findings };
+    if !reads_images {
+        left_out.loose(folder, listing.images.len(), &advice);
+    }
+    left_out.folders(listing.folders.iter().filter(|inner| !read.contains(&inner.path)), &advice);
+    Ok(())
 }
 
 /// The reason for validation images.

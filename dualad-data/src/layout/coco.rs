@@ -1,78 +1,26 @@
 //! COCO: a JSON file lists images and annotations. CVAT, Roboflow and Label Studio write it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::Value;
-
+use super::bounded::{Id, List};
+use super::coco_file::{Annotation, Counts, File, Runs, Segmentation, is_coco};
 use super::divide::{divide, is_normal, split};
-use super::files::{files_with, has_extension, images_below, json, parent};
+use super::files::{files_with, images_below, json, parent};
 use super::left_out::LeftOut;
-use super::listing::{display_name, list};
-use super::run_lengths;
+use super::listing::{display_name, file_name, list};
+use super::mask_name::composed;
+use super::{run_lengths, stated};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::{Drawing, Shape};
+use crate::image_name::has_ending;
 use crate::sample::{Category, Label, Sample, Split};
+use crate::text::shown;
 
 /// The number of files in a folder that may be COCO's. A folder with more has a file for each image.
 const MAX_FILES: usize = 16;
-
-#[derive(Deserialize)]
-struct Probe {
-    images: Option<Vec<IgnoredAny>>,
-    annotations: Option<Vec<IgnoredAny>>,
-}
-
-#[derive(Deserialize)]
-struct File {
-    images: Vec<Image>,
-    #[serde(default)]
-    annotations: Vec<Annotation>,
-    #[serde(default)]
-    categories: Vec<Kind>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    id: Value,
-    file_name: String,
-    width: Option<f64>,
-    height: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Annotation {
-    image_id: Value,
-    #[serde(default)]
-    category_id: Value,
-    segmentation: Option<Segmentation>,
-    bbox: Option<Vec<f32>>,
-}
-
-#[derive(Deserialize)]
-struct Kind {
-    id: Value,
-    name: String,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Segmentation {
-    Polygons(Vec<Vec<f32>>),
-    Runs { counts: Counts, size: (u32, u32) },
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Counts {
-    Plain(Vec<u32>),
-    Compressed(String),
-}
 
 /// An image with its annotations from all files.
 struct Annotated {
@@ -84,53 +32,64 @@ struct Annotated {
     kinds: BTreeSet<String>,
 }
 
-/// Returns whether a file has images and annotations as COCO has.
-pub(super) fn is_coco(path: &Path) -> bool {
-    json::<Probe>(path).is_ok_and(|probe| probe.images.is_some() && probe.annotations.is_some())
+/// Returns whether a dataset has a file of COCO in one of the places for it.
+pub(super) fn is_here(root: &Path) -> Result<bool> {
+    Ok(candidates(root)?.iter().any(|path| is_coco(path)))
 }
 
-/// Returns COCO's files of a dataset: in its folder, in `annotations`, and in folders of its splits.
-pub(super) fn files(root: &Path) -> Result<Vec<PathBuf>> {
+/// Returns the files of a dataset that may be COCO's: in its folder, in `annotations`, and in folders of its splits.
+fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
+    let mut add = |folder: &Path| -> Result<()> {
+        let files = files_with(folder, &["json"])?;
+        if files.len() <= MAX_FILES {
+            found.extend(files);
+        }
+        Ok(())
+    };
     for folder in list(root)?.folders.iter().filter(|folder| {
         let name = folder.name.to_string_lossy();
         name.eq_ignore_ascii_case("annotations") || split(&name).is_some()
     }) {
-        found.extend(in_folder(&folder.path)?);
+        add(&folder.path)?;
     }
-    found.extend(in_folder(root)?);
+    add(root)?;
     Ok(found)
 }
 
-fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = files_with(folder, &["json"])?;
-    if found.len() > MAX_FILES {
-        return Ok(Vec::new());
+/// Reads the files of COCO in a dataset. Other files are passed over.
+fn read_files(root: &Path) -> Result<Vec<(PathBuf, File)>> {
+    let mut found = Vec::new();
+    for path in candidates(root)? {
+        match json::<File>(&path) {
+            Ok(file) if file.annotations.is_some() => found.push((path, file)),
+            Err(error) if is_coco(&path) => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
     }
-    found.retain(|path| is_coco(path));
     Ok(found)
 }
 
 /// Reads a dataset as one category, or each of its folders that is one. The root may also be a file of annotations.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    if has_extension(root, &["json"]) && root.is_file() {
+    if has_ending(root, &["json"]) && root.is_file() {
         let folder = parent(root);
         // CVAT's file lies beside the folder of its images.
         let beside = folder.file_name().is_some_and(|name| name.eq_ignore_ascii_case("annotations"));
         let folder = if beside { parent(folder) } else { folder };
-        return Ok(vec![category(folder, &[root.to_path_buf()], findings)?]);
+        return Ok(vec![category(folder, vec![(root.to_path_buf(), json(root)?)], false, findings)?]);
     }
-    let own = files(root)?;
+    let own = read_files(root)?;
     if !own.is_empty() {
-        return Ok(vec![category(root, &own, findings)?]);
+        return Ok(vec![category(root, own, false, findings)?]);
     }
     let (mut categories, mut others, listing) = (Vec::new(), Vec::new(), list(root)?);
     for folder in &listing.folders {
-        let own = files(&folder.path)?;
+        let own = read_files(&folder.path)?;
         if own.is_empty() {
             others.push(folder);
         } else {
-            categories.push(category(&folder.path, &own, findings)?);
+            categories.push(category(&folder.path, own, true, findings)?);
         }
     }
     if !categories.is_empty() {
@@ -139,13 +98,20 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     Ok(categories)
 }
 
-fn category(root: &Path, files: &[PathBuf], findings: &mut Vec<Finding>) -> Result<Category> {
+/// Reads a category. `is_product` tells that it is one of several in a folder.
+fn category(
+    root: &Path,
+    files: Vec<(PathBuf, File)>,
+    is_product: bool,
+    findings: &mut Vec<Finding>,
+) -> Result<Category> {
     let name = display_name(root);
     let images = images_below(root)?;
     let index = Index::new(&images);
     let (mut found, mut boxes) = (BTreeMap::<PathBuf, Annotated>::new(), 0);
-    for file in files {
-        boxes += read_file(root, file, &index, &mut found)?;
+    for (path, file) in files {
+        let mut places = Places { file: &path, category: &name, findings };
+        boxes += read_file(root, file, &index, &mut places, &mut found)?;
     }
     let unlisted: Vec<&PathBuf> = images.iter().filter(|path| !found.contains_key(*path)).collect();
     if let [first, ..] = unlisted[..] {
@@ -161,14 +127,16 @@ fn category(root: &Path, files: &[PathBuf], findings: &mut Vec<Finding>) -> Resu
         findings.push(Finding::new(FindingKind::Choice, &name, root, what));
     }
     let mut samples = Vec::with_capacity(found.len());
+    let mut stated = stated::Folders::new(root, is_product);
     for (path, annotated) in found {
-        let label = label(&annotated.kinds);
+        let label = stated.label(&path, label(&annotated.kinds));
         let mut sample = Sample::new(path, &name, Split::Train, label);
         if !annotated.shapes.is_empty() {
             sample.drawing = Some(Arc::new(Drawing::new(annotated.file, annotated.size, annotated.shapes)?));
         }
         samples.push((annotated.split, sample));
     }
+    stated.report(&name, findings);
     Ok(divide(&name, root, samples, findings))
 }
 
@@ -183,43 +151,66 @@ pub(super) fn label(kinds: &BTreeSet<String>) -> Label {
     }
 }
 
+/// Returns the width and height that a file gives, if they are those of an image.
+pub(super) fn size(width: Option<f64>, height: Option<f64>) -> Option<(u32, u32)> {
+    let side =
+        |side: Option<f64>| side.filter(|side| (1.0..=f64::from(u32::MAX)).contains(side)).map(|side| side as u32);
+    side(width).zip(side(height))
+}
+
 /// Reads the images and annotations of one file, and returns the number of boxes.
-fn read_file(root: &Path, path: &Path, index: &Index<'_>, found: &mut BTreeMap<PathBuf, Annotated>) -> Result<usize> {
+fn read_file(
+    root: &Path,
+    content: File,
+    index: &Index<'_>,
+    places: &mut Places<'_>,
+    found: &mut BTreeMap<PathBuf, Annotated>,
+) -> Result<usize> {
+    let path = places.file;
     let fault = |reason: String| Error::Annotations { path: path.into(), reason };
-    let File { images, annotations, categories } = json(path)?;
-    let kinds: HashMap<String, String> =
-        categories.into_iter().map(|kind| (kind.id.to_string(), kind.name.trim().to_string())).collect();
+    let File { images: List(images), annotations, categories: List(categories) } = content;
+    let List(annotations) = annotations.unwrap_or_default();
+    let kinds: HashMap<Id, String> =
+        categories.into_iter().map(|kind| (kind.id, kind.name.trim().to_string())).collect();
     let folder = path.parent().unwrap_or(root);
     let split = split_of(root, path);
-    let mut by_id = HashMap::new();
+    let (mut by_id, mut names, mut all) = (HashMap::new(), HashMap::new(), Vec::with_capacity(images.len()));
     for image in images {
-        let place = index.find(&image.file_name, folder).map_err(&fault)?;
-        let side =
-            |side: Option<f64>| side.filter(|side| (1.0..=f64::from(u32::MAX)).contains(side)).map(|side| side as u32);
-        let size = side(image.width).zip(side(image.height));
+        let found_at = index.find(&image.file_name, folder).map_err(&fault)?;
+        let place = found_at.path.clone();
+        // One of the two images is missing.
+        let named = names.entry(place.clone()).or_insert_with(|| found_at.name.clone());
+        if *named != found_at.name {
+            return Err(fault(format!(
+                "the file_names \"{named}\" and \"{}\" both stand for {}; add the image that is missing, or remove its entry",
+                found_at.name,
+                shown(&place)
+            )));
+        }
+        all.push(found_at);
         let of_image = by_path(root, &place).or(split);
-        let file = path.to_path_buf();
         found.entry(place.clone()).or_insert_with(|| Annotated {
             split: of_image,
-            file,
-            size,
+            file: path.to_path_buf(),
+            size: size(image.width, image.height),
             shapes: Vec::new(),
             kinds: BTreeSet::new(),
         });
-        let id = image.id.to_string();
-        if by_id.insert(id.clone(), place.clone()).is_some_and(|other| other != place) {
+        if by_id.insert(image.id.clone(), place.clone()).is_some_and(|other| other != place) {
             return Err(fault(format!(
-                "two images have the id {id}, so their annotations cannot be told apart; give each its own"
+                "two images have the id {}, so their annotations cannot be told apart; give each its own",
+                image.id
             )));
         }
     }
+    places.report(&all, folder, root);
     let mut boxes = 0;
     for annotation in annotations {
-        let id = annotation.image_id.to_string();
+        let id = annotation.image_id.clone();
         let Some(annotated) = by_id.get(&id).and_then(|place| found.get_mut(place)) else {
             return Err(fault(format!("an annotation has the image_id {id}, but no image has this id")));
         };
-        let kind = kinds.get(&annotation.category_id.to_string()).map_or("defect", String::as_str);
+        let kind = annotation.category_id.as_ref().and_then(|id| kinds.get(id)).map_or("defect", String::as_str);
         if is_normal(kind) {
             continue;
         }
@@ -235,8 +226,8 @@ fn read_file(root: &Path, path: &Path, index: &Index<'_>, found: &mut BTreeMap<P
 /// Returns the shapes of an annotation, and whether they are only its box.
 fn shapes(annotation: Annotation) -> Result<(Vec<Shape>, bool), String> {
     match annotation.segmentation {
-        Some(Segmentation::Polygons(polygons)) if polygons.iter().any(|polygon| !polygon.is_empty()) => {
-            let polygon = |values: &Vec<f32>| {
+        Some(Segmentation::Polygons(List(polygons))) if polygons.iter().any(|polygon| !polygon.0.is_empty()) => {
+            let polygon = |List(values): &List<f32>| {
                 let (points, rest) = values.as_chunks::<2>();
                 if rest.is_empty() {
                     Ok(Shape::Polygon(points.to_vec()))
@@ -244,17 +235,17 @@ fn shapes(annotation: Annotation) -> Result<(Vec<Shape>, bool), String> {
                     Err(format!("a polygon has {} numbers; it needs two for each point", values.len()))
                 }
             };
-            let polygons = polygons.iter().filter(|polygon| !polygon.is_empty()).map(polygon);
+            let polygons = polygons.iter().filter(|polygon| !polygon.0.is_empty()).map(polygon);
             Ok((polygons.collect::<Result<_, _>>()?, false))
         }
-        Some(Segmentation::Runs { counts, size: (height, width) }) => {
+        Some(Segmentation::Runs(Runs { counts, size: (height, width) })) => {
             let lengths = match counts {
-                Counts::Plain(lengths) => lengths,
+                Counts::Plain(List(lengths)) => lengths,
                 Counts::Compressed(text) => run_lengths::decode(&text)?,
             };
             Ok((vec![Shape::Runs { size: (width, height), lengths }], false))
         }
-        Some(Segmentation::Polygons(_)) | None => match annotation.bbox.as_deref() {
+        Some(Segmentation::Polygons(_)) | None => match annotation.bbox.as_ref().map(|bbox| &bbox.0[..]) {
             None | Some([]) => Ok((Vec::new(), false)),
             Some(&[x, y, width, height]) if width >= 0.0 && height >= 0.0 => {
                 Ok((vec![Shape::rectangle([x, y, width, height])], true))
@@ -278,47 +269,97 @@ pub(super) fn by_path(root: &Path, path: &Path) -> Option<Split> {
 
 /// The images of a dataset by name.
 struct Index<'a> {
-    by_name: HashMap<&'a OsStr, Vec<&'a Path>>,
+    by_name: HashMap<String, Vec<&'a Path>>,
+}
+
+/// The image that a name in a file of annotations stands for.
+struct FoundAt {
+    path: PathBuf,
+    /// The name in the file, with `/` between its parts.
+    name: String,
+    /// The folder of the image without the folders of the name. Nothing for an image that is missing.
+    base: Option<PathBuf>,
+    /// True if all folders of the name are those of the image.
+    is_whole: bool,
 }
 
 impl<'a> Index<'a> {
     fn new(images: &'a [PathBuf]) -> Self {
         let mut by_name = HashMap::<_, Vec<_>>::new();
         for path in images {
-            by_name.entry(path.file_name().unwrap_or_default()).or_default().push(path.as_path());
+            by_name.entry(composed(file_name(path))).or_default().push(path.as_path());
         }
         Self { by_name }
     }
 
     /// Returns the image that a name in a file of annotations in `folder` stands for. Tools write paths of their own, so the
     /// image is the one that shares the most parts at the end of its path. An image that is not there is expected in the folder.
-    fn find(&self, name: &str, folder: &Path) -> Result<PathBuf, String> {
+    fn find(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
         let name = name.replace('\\', "/");
-        let parts: Vec<OsString> = Path::new(&name)
+        let parts: Vec<String> = Path::new(&name)
             .components()
             .filter_map(|part| match part {
-                Component::Normal(part) => Some(part.to_os_string()),
+                Component::Normal(part) => Some(composed(part)),
                 _ => None,
             })
             .collect();
         let Some(last) = parts.last() else { return Err(format!("the file_name \"{name}\" names no file")) };
         let shared = |path: &Path| {
             let ends = path.components().rev().zip(parts.iter().rev());
-            (ends.take_while(|(own, part)| own.as_os_str() == part.as_os_str()).count(), path.starts_with(folder))
+            (ends.take_while(|(own, part)| composed(own.as_os_str()) == **part).count(), path.starts_with(folder))
         };
-        let candidates = self.by_name.get(last.as_os_str()).map_or(&[][..], Vec::as_slice);
-        let Some(best) = candidates.iter().map(|path| shared(path)).max() else {
-            return Ok(folder.join(last));
-        };
-        let mut equal = candidates.iter().filter(|path| shared(path) == best);
+        let candidates = self.by_name.get(last).map_or(&[][..], Vec::as_slice);
+        let best = candidates.iter().map(|path| shared(path)).max();
+        let mut equal = candidates.iter().filter(|path| Some(shared(path)) == best);
         match (equal.next(), equal.next()) {
             (Some(one), Some(other)) => Err(format!(
                 "the file_name \"{name}\" may be {} or {}; name the folder, too, or move one away",
-                one.display(),
-                other.display()
+                shown(one),
+                shown(other)
             )),
-            (Some(one), None) => Ok(one.to_path_buf()),
-            (None, _) => Ok(folder.join(last)),
+            (Some(one), None) => {
+                let count = best.map_or(0, |(count, _)| count);
+                let base = one.ancestors().nth(count).map(Path::to_path_buf);
+                Ok(FoundAt { path: one.to_path_buf(), name: parts.join("/"), base, is_whole: count == parts.len() })
+            }
+            (None, _) => Ok(FoundAt { path: folder.join(last), name: parts.join("/"), base: None, is_whole: true }),
         }
+    }
+}
+
+/// The findings about the places of images that a file of annotations names.
+struct Places<'a> {
+    file: &'a Path,
+    category: &'a str,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Places<'_> {
+    /// Reports images that are not where the names say: another image of the same name may have been found.
+    fn report(&mut self, images: &[FoundAt], folder: &Path, root: &Path) {
+        let mut counts = BTreeMap::<&Path, usize>::new();
+        for base in images.iter().filter_map(|image| image.base.as_deref()) {
+            *counts.entry(base).or_default() += 1;
+        }
+        let Some((&most, _)) = counts.iter().max_by_key(|(_, count)| **count) else { return };
+        let mut add = |kind, found: Vec<&FoundAt>, what: &str| {
+            let Some(first) = found.first() else { return };
+            let what = format!(
+                "{what}: {} (such as \"{}\", found at {}); check that these are the images of the annotations",
+                found.len(),
+                first.name,
+                shown(first.path.strip_prefix(root).unwrap_or(&first.path))
+            );
+            self.findings.push(Finding::new(kind, self.category, self.file, what));
+        };
+        let (usual, others): (Vec<&FoundAt>, Vec<&FoundAt>) =
+            images.iter().filter(|image| image.base.is_some()).partition(|image| image.base.as_deref() == Some(most));
+        let what = format!("images that it lists, and that lie in another folder than most ({})", shown(most));
+        add(FindingKind::AmbiguousMask, others, &what);
+        // Roboflow's file lies beside its images.
+        let is_of_split = folder != root && split(&display_name(folder)).is_some();
+        let is_elsewhere = |image: &&FoundAt| !image.is_whole || is_of_split && !image.path.starts_with(folder);
+        let elsewhere = usual.into_iter().filter(is_elsewhere).collect();
+        add(FindingKind::Choice, elsewhere, "images that are not where it says, and are found by name");
     }
 }

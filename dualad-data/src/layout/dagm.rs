@@ -1,9 +1,9 @@
 //! DAGM 2007 (Wieler and Hahn): `Class1/Train`, `Class1/Test`, and a mask in their `Label` for each defective image.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::apart::{ANOMALOUS_TRAINING, categories, child, note_apart};
+use super::apart::{ANOMALOUS_TRAINING, categories, child, note_apart, report_beside_categories, report_others};
 use super::listing::{Listing, display_name, list, stem};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
@@ -24,14 +24,22 @@ pub(super) fn is_here(root: &Path, listing: &Listing) -> bool {
 
 /// Reads the classes.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    categories(root, &list(root)?, is_class).iter().map(|folder| class(folder, findings)).collect()
+    let listing = list(root)?;
+    let found = categories(root, &listing, is_class);
+    report_beside_categories(root, &listing, &found, findings);
+    found.iter().map(|folder| class(folder, findings)).collect()
 }
 
 fn class(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(folder);
     let mut samples = Vec::new();
-    for (part, split) in [("Train", Split::Train), ("Test", Split::Test)] {
-        let Some(part) = child(folder, part) else { continue };
+    let parts = [("Train", Split::Train), ("Test", Split::Test)].map(|(name, split)| (child(folder, name), split));
+    let found: Vec<PathBuf> = parts.iter().filter_map(|(part, _)| part.clone()).collect();
+    report_others(folder, &found, false, &name, findings)?;
+    for (part, split) in parts {
+        let Some(part) = part else { continue };
+        let inner: Vec<PathBuf> = child(&part, MASKS).into_iter().collect();
+        report_others(&part, &inner, true, &name, findings)?;
         let images = list(&part)?.images;
         let masks = match child(&part, MASKS) {
             Some(masks) => list(&masks)?.images,

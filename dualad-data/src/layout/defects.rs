@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::beside::{Beside, report_pairs, report_unclear, separate};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, list, list_if_there};
-use super::mask_name::{Beside, report_pairs, report_unclear, separate};
 use super::masks::Masks;
 use super::names::{GOOD, Part, Stated, is_defective, is_normal, label_of, may_be_normal};
 use crate::error::Result;

@@ -1,7 +1,6 @@
 //! Files of annotations, and the images below a folder.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -9,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::listing::list;
 use crate::error::{Error, Result};
 use crate::image::{Limits, decode};
+use crate::image_name::has_ending;
 
 /// The largest file of annotations in bytes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -16,11 +16,14 @@ const MAX_BYTES: u64 = 256 << 20;
 /// The depth to which folders are searched for images.
 const DEPTH: usize = 4;
 
-/// Reads a file of annotations, without the byte order mark that some editors put at its start.
+/// The mark that some editors put at the start of a text in UTF-8.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Reads a file of annotations without its byte order mark. Its size is checked first.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = decode::read(path, &Limits::default().with_file_bytes(MAX_BYTES))?;
-    if bytes.starts_with(b"\xef\xbb\xbf") {
-        bytes.drain(..3);
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
 }
@@ -41,12 +44,6 @@ pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Returns whether a file has one of these extensions, in upper or lower case.
-pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let found = path.extension().and_then(OsStr::to_str);
-    found.is_some_and(|found| extensions.iter().any(|known| found.eq_ignore_ascii_case(known)))
-}
-
 /// Returns the files directly in a folder that have one of these extensions, sorted by name. A folder that does not exist has
 /// none.
 pub(super) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
@@ -58,7 +55,7 @@ pub(super) fn files_with(folder: &Path, extensions: &[&str]) -> Result<Vec<PathB
     for entry in std::fs::read_dir(folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && has_extension(&path, extensions) && path.is_file() {
+        if !hidden && has_ending(&path, extensions) && path.is_file() {
             found.push(path);
         }
     }

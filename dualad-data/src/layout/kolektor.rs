@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::apart::{ANOMALOUS_TRAINING, child, note_apart};
+use super::apart::{ANOMALOUS_TRAINING, child, note_apart, report_others};
 use super::divide::divide;
 use super::left_out::LeftOut;
 use super::listing::{Listing, display_name, list, stem};
@@ -60,12 +60,20 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let (name, listing) = (display_name(root), list(root)?);
     if is_first(&listing) {
         let mut images = Vec::new();
+        let read: Vec<PathBuf> = listing.folders.iter().map(|folder| folder.path.clone()).collect();
+        report_others(root, &read, false, &name, findings)?;
         for folder in &listing.folders {
+            report_others(&folder.path, &[], true, &name, findings)?;
             images.extend(labeled(&folder.path, LABEL, &name, findings)?.into_iter().map(|sample| (None, sample)));
         }
         return Ok(vec![divide(&name, root, images, findings)]);
     }
     let mut samples = Vec::new();
+    let parts: Vec<PathBuf> = ["train", "test"].iter().filter_map(|part| child(root, part)).collect();
+    report_others(root, &parts, false, &name, findings)?;
+    for part in &parts {
+        report_others(part, &[], true, &name, findings)?;
+    }
     if let Some(train) = child(root, "train") {
         let all = labeled(&train, TRUTH, &name, findings)?;
         let (anomalous, normal): (Vec<_>, Vec<_>) = all.into_iter().partition(|sample| sample.label.is_anomalous());

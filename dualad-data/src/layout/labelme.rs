@@ -1,29 +1,34 @@
 //! LabelMe: a JSON file with shapes beside each annotated image.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::coco::{by_path, label};
+use super::beside::{report_beside, report_unclear, separate};
+use super::bounded::{Entry, Flag, List};
+use super::coco::{by_path, label, size};
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json};
 use super::left_out::LeftOut;
-use super::listing::{display_name, list};
+use super::listing::{display_name, file_name, list};
+use super::mask_name::{Key, composed, key};
+use super::stated;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::{Drawing, Shape};
 use crate::sample::{Category, Label, Sample, Split};
+use crate::text::shown;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct File {
-    shapes: Vec<Drawn>,
+    shapes: List<Drawn>,
+    image_path: Option<String>,
     image_width: Option<f64>,
     image_height: Option<f64>,
-    flags: Option<BTreeMap<String, Value>>,
+    flags: Option<BTreeMap<String, Flag>>,
 }
 
 #[derive(Deserialize)]
@@ -31,8 +36,14 @@ struct Drawn {
     #[serde(default)]
     label: String,
     #[serde(default)]
-    points: Vec<[f32; 2]>,
+    points: List<[f32; 2]>,
     shape_type: Option<String>,
+}
+
+impl Entry for Drawn {
+    fn values(&self) -> usize {
+        20 + self.label.len() / 4 + self.points.values()
+    }
 }
 
 /// The name of a folder of images.
@@ -52,27 +63,65 @@ pub(super) fn is_here(root: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// The number of files beside images that are read to find one with annotations. Others may lie among them.
+/// The number of files that are read to find one with annotations. Others may lie among them.
 const MOST_LOOKED_AT: usize = 100;
 
 /// Returns whether a folder has an image with annotations beside it.
 fn has_annotated(folder: &Path) -> Result<bool> {
-    if files_with(folder, &["json"])?.is_empty() {
+    let files = files_with(folder, &["json"])?;
+    if files.is_empty() {
         return Ok(false);
     }
-    let files = list(folder)?.images.into_iter().map(|path| path.with_extension("json")).filter(|path| path.is_file());
-    Ok(files.take(MOST_LOOKED_AT).any(|path| json::<File>(&path).is_ok()))
+    let images = list(folder)?.images;
+    let named = Named::of(&images);
+    // Those of an image by their names are looked at first.
+    let (by_name, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        files.iter().partition(|file| named.by_stem.contains_key(&key(file)));
+    let mut files = by_name.into_iter().chain(others).take(MOST_LOOKED_AT);
+    Ok(files.any(|file| json::<File>(file).is_ok_and(|content| !named.images_of(file, &content).is_empty())))
+}
+
+/// The images of a folder by their names, in composed letters.
+struct Named<'a> {
+    by_stem: BTreeMap<Key, Vec<&'a PathBuf>>,
+    by_name: BTreeMap<String, &'a PathBuf>,
+}
+
+impl<'a> Named<'a> {
+    fn of(images: &'a [PathBuf]) -> Self {
+        let mut by_stem = BTreeMap::<Key, Vec<&PathBuf>>::new();
+        for path in images {
+            by_stem.entry(key(path)).or_default().push(path);
+        }
+        Self { by_stem, by_name: images.iter().map(|path| (composed(file_name(path)), path)).collect() }
+    }
+
+    /// Returns the images that annotations belong to: those of the file's stem, or the one that the file names, if several or none have
+    /// its stem.
+    fn images_of(&self, file: &Path, content: &File) -> Vec<&'a PathBuf> {
+        let of_stem = self.by_stem.get(&key(file)).map_or(&[][..], Vec::as_slice);
+        let named = content.image_path.as_ref().and_then(|path| {
+            let path = path.replace('\\', "/");
+            self.by_name.get(&composed(file_name(Path::new(&path)))).copied()
+        });
+        match (of_stem, named) {
+            ([one], _) => vec![*one],
+            ([], named) => named.into_iter().collect(),
+            (_, Some(named)) if of_stem.contains(&named) => vec![named],
+            (several, _) => several.to_vec(),
+        }
+    }
 }
 
 /// Reads a dataset as one category, or each of its folders that is one.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     if is_here(root)? {
-        return Ok(vec![category(root, findings)?]);
+        return Ok(vec![category(root, false, findings)?]);
     }
     let (mut categories, mut others, listing) = (Vec::new(), Vec::new(), list(root)?);
     for folder in &listing.folders {
         if is_here(&folder.path)? {
-            categories.push(category(&folder.path, findings)?);
+            categories.push(category(&folder.path, true, findings)?);
         } else {
             others.push(folder);
         }
@@ -83,42 +132,79 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     Ok(categories)
 }
 
-fn category(root: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
+/// Reads a category. `is_product` tells that it is one of several in a folder.
+fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(root);
-    let (mut samples, mut without) = (Vec::new(), 0);
-    let images = images_below(root)?;
-    let stems: BTreeSet<_> = images.iter().map(|path| path.with_extension("")).collect();
-    let all: BTreeSet<&Path> = images.iter().filter_map(|path| path.parent()).collect();
-    let (folders, others): (BTreeSet<&Path>, BTreeSet<&Path>) =
-        all.into_iter().partition(|folder| is_read(root, folder));
-    for folder in others {
-        let count = images.iter().filter(|path| path.parent() == Some(folder)).count();
-        let advice = "it has no annotations, and is no folder images, train, valid or test";
-        LeftOut { top: root, category: &name, findings }.loose(folder, count, advice);
+    let (mut samples, mut without, mut stated) = (Vec::new(), 0, stated::Folders::new(root, is_product));
+    let mut by_folder = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
+    for path in images_below(root)? {
+        by_folder.entry(path.parent().unwrap_or(root).to_path_buf()).or_default().push(path);
     }
-    for path in images.iter().filter(|path| path.parent().is_some_and(|folder| folders.contains(folder))) {
-        let file = path.with_extension("json");
-        let mut sample = Sample::new(path, &name, Split::Train, Label::Normal);
-        if file.is_file() {
-            annotate(&mut sample, &file)?;
-        } else {
-            without += 1;
+    for (folder, images) in by_folder {
+        if !is_read(root, &folder) {
+            let advice = "it has no annotations, and is no folder images, train, valid or test";
+            LeftOut { top: root, category: &name, findings }.loose(&folder, images.len(), advice);
+            continue;
         }
-        samples.push((by_path(root, path), sample));
-    }
-    for folder in folders {
-        for file in files_with(folder, &["json"])?.iter().filter(|file| !stems.contains(&file.with_extension(""))) {
-            if json::<File>(file).is_ok() {
-                let what = "there is no image of this name beside it, so its annotations are not used".to_string();
-                findings.push(Finding::new(FindingKind::UnpairedMask, &name, file, what));
+        let beside = separate(images);
+        report_beside(&beside, &folder, &name, findings);
+        report_unclear(&beside, &folder, &name, findings);
+        let mut annotations = annotations(&folder, &beside.images, &name, findings)?;
+        for path in beside.images {
+            let mut sample = Sample::new(&path, &name, Split::Train, Label::Normal);
+            match annotations.remove(&path) {
+                Some((file, content)) => annotate(&mut sample, &file, &content)?,
+                None => without += 1,
             }
+            sample.label = stated.label(&path, sample.label);
+            samples.push((by_path(root, &path), sample));
         }
     }
     if without > 0 {
         let what = format!("images without annotations beside them: {without}; they count as normal");
         findings.push(Finding::new(FindingKind::Choice, &name, root, what));
     }
+    stated.report(&name, findings);
     Ok(divide(&name, root, samples, findings))
+}
+
+/// Reads the annotations of the images of a folder, and reports those that are not used.
+fn annotations(
+    folder: &Path,
+    images: &[PathBuf],
+    category: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<BTreeMap<PathBuf, (PathBuf, Arc<File>)>> {
+    let named = Named::of(images);
+    let mut found = BTreeMap::<PathBuf, (PathBuf, Arc<File>)>::new();
+    // Those of an image by their names come first.
+    let (by_name, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        files_with(folder, &["json"])?.into_iter().partition(|file| named.by_stem.contains_key(&key(file)));
+    for (file, is_named) in
+        by_name.into_iter().map(|file| (file, true)).chain(others.into_iter().map(|file| (file, false)))
+    {
+        let content = match json::<File>(&file) {
+            Ok(content) => Arc::new(content),
+            // A file of another kind, which is no image's.
+            Err(_) if !is_named => continue,
+            Err(error) => return Err(error),
+        };
+        let images = named.images_of(&file, &content);
+        if images.is_empty() {
+            let what = "there is no image of this name beside it, so its annotations are not used".to_string();
+            findings.push(Finding::new(FindingKind::UnpairedMask, category, &file, what));
+        }
+        for image in images {
+            if let Some((other, _)) = found.get(image) {
+                let what =
+                    format!("{} annotates {} as well, and is used instead; remove one", shown(other), shown(image));
+                findings.push(Finding::new(FindingKind::AmbiguousMask, category, &file, what));
+            } else {
+                found.insert(image.clone(), (file.clone(), Arc::clone(&content)));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Returns whether the images of a folder without annotations count as normal: not those of other folders, such as pictures of
@@ -131,11 +217,10 @@ fn is_read(root: &Path, folder: &Path) -> bool {
 }
 
 /// Sets the label and the drawing of an image from its annotations.
-fn annotate(sample: &mut Sample, file: &Path) -> Result<()> {
-    let content: File = json(file)?;
+fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
     let fault = |reason: String| Error::Annotations { path: file.into(), reason };
     let (mut shapes, mut kinds) = (Vec::new(), BTreeSet::new());
-    for drawn in content.shapes {
+    for drawn in &content.shapes.0 {
         let kind = drawn.label.trim();
         if is_normal(kind) {
             continue;
@@ -144,31 +229,29 @@ fn annotate(sample: &mut Sample, file: &Path) -> Result<()> {
         shapes.push(shape(drawn).map_err(fault)?);
     }
     // A flag labels the image as a whole.
-    let flags =
-        content.flags.into_iter().flatten().filter(|(name, value)| *value == Value::Bool(true) && !is_normal(name));
-    kinds.extend(flags.map(|(name, _)| name));
+    let flags = content.flags.iter().flatten().filter(|(name, flag)| flag.0 && !is_normal(name));
+    kinds.extend(flags.map(|(name, _)| name.clone()));
     sample.label = label(&kinds);
     if !shapes.is_empty() {
-        let side =
-            |side: Option<f64>| side.filter(|side| (1.0..=f64::from(u32::MAX)).contains(side)).map(|side| side as u32);
-        let size = side(content.image_width).zip(side(content.image_height));
+        let size = size(content.image_width, content.image_height);
         sample.drawing = Some(Arc::new(Drawing::new(file, size, shapes)?));
     }
     Ok(())
 }
 
 /// Returns a shape of LabelMe.
-fn shape(drawn: Drawn) -> Result<Shape, String> {
+fn shape(drawn: &Drawn) -> Result<Shape, String> {
     let kind = drawn.shape_type.as_deref().unwrap_or("polygon");
-    match (kind, &drawn.points[..]) {
-        ("polygon", [_, ..]) => Ok(Shape::Polygon(drawn.points)),
+    let points = &drawn.points.0;
+    match (kind, &points[..]) {
+        ("polygon", [_, ..]) => Ok(Shape::Polygon(points.clone())),
         ("rectangle", &[[x0, y0], [x1, y1]]) => {
             Ok(Shape::rectangle([x0.min(x1), y0.min(y1), (x1 - x0).abs(), (y1 - y0).abs()]))
         }
         // Some versions write all four corners.
-        ("rectangle" | "rotation", [_, _, _, _]) => Ok(Shape::Polygon(drawn.points)),
+        ("rectangle" | "rotation", [_, _, _, _]) => Ok(Shape::Polygon(points.clone())),
         ("circle", &[center, [x, y]]) => Ok(Shape::Disc { center, radius: (x - center[0]).hypot(y - center[1]) }),
-        ("line" | "linestrip" | "point" | "points", [_, ..]) => Ok(Shape::Line(drawn.points)),
+        ("line" | "linestrip" | "point" | "points", [_, ..]) => Ok(Shape::Line(points.clone())),
         ("polygon" | "rectangle" | "rotation" | "circle" | "line" | "linestrip" | "point" | "points", points) => {
             Err(format!("a shape of the type {kind} has {} points", points.len()))
         }

@@ -2,7 +2,10 @@
 //! KolektorSDD's masks are read here, since they alone say which images are normal, and so are images that may be masks of others.
 
 mod apart;
+mod beside;
+mod bounded;
 mod coco;
+mod coco_file;
 mod content;
 mod dagm;
 mod defects;
@@ -88,7 +91,8 @@ pub enum Layout {
     /// root, in `annotations`, or in folders `train`, `valid` and `test`; or it is the root itself. An image without
     /// annotations is normal.
     Coco,
-    /// LabelMe annotations: `<stem>.json` beside the image. An image without that file is normal.
+    /// LabelMe annotations: `<stem>.json` beside the image, or a file beside it whose `imagePath` names it. An image without such a
+    /// file is normal.
     LabelMe,
     /// KolektorSDD (`kos01/Part0.jpg`, `Part0_label.bmp`) and KolektorSDD2 (`train` and `test` with `10000.png`,
     /// `10000_GT.png`). An image is anomalous if its mask marks a pixel, so opening decodes the masks.

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::beside::{report_beside, report_pairs, report_unclear, separate};
 use super::defects::Defects;
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
-use super::mask_name::{report_beside, report_pairs, report_unclear, separate};
 use super::masks::Masks;
 use super::names::{GOOD, Part};
 use super::parts::{normal, part, part_of};

@@ -1,8 +1,8 @@
 //! The color images of MVTec 3D-AD (Bergmann et al., VISAPP 2022): `train/good/rgb`, `test/<type>/rgb`, `test/<type>/gt`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::apart::{VALIDATION, categories, note_apart};
+use super::apart::{VALIDATION, categories, note_apart, report_beside_categories, report_others};
 use super::listing::{Listing, display_name, list, list_if_there};
 use super::masks::Masks;
 use super::names::GOOD;
@@ -24,7 +24,10 @@ pub(super) fn is_here(root: &Path, listing: &Listing) -> bool {
 
 /// Reads the categories.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    categories(root, &list(root)?, is_category).iter().map(|folder| category(folder, findings)).collect()
+    let listing = list(root)?;
+    let found = categories(root, &listing, is_category);
+    report_beside_categories(root, &listing, &found, findings);
+    found.iter().map(|folder| category(folder, findings)).collect()
 }
 
 fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
@@ -45,5 +48,19 @@ fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     }
     let validation = folder.join("validation").join(GOOD).join(COLOR);
     note_apart(&name, &validation, list_if_there(&validation)?.images.len(), VALIDATION, findings);
+    let parts = ["train", "validation", "test"].map(|part| folder.join(part));
+    report_others(folder, &parts, false, &name, findings)?;
+    for part in &parts {
+        let kinds: Vec<PathBuf> = if part.ends_with("test") {
+            list_if_there(part)?.folders.into_iter().map(|kind| kind.path).collect()
+        } else {
+            vec![part.join(GOOD)]
+        };
+        report_others(part, &kinds, false, &name, findings)?;
+        for kind in kinds {
+            // The position images need no finding.
+            report_others(&kind, &[COLOR, "gt", "xyz"].map(|inner| kind.join(inner)), false, &name, findings)?;
+        }
+    }
     Ok(Category { name, folder: folder.into(), samples })
 }

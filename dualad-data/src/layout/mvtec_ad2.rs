@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::apart::{VALIDATION, categories, note_apart};
+use super::apart::{VALIDATION, categories, note_apart, report_beside_categories, report_others};
 use super::listing::{Listing, display_name, list, list_if_there};
 use super::masks::Masks;
 use super::names::GOOD;
@@ -14,6 +14,7 @@ use crate::sample::{Category, Label, Sample, Split};
 const PUBLIC: &str = "test_public";
 /// The test sets whose labels only the evaluation server knows.
 const PRIVATE: [&str; 2] = ["test_private", "test_private_mixed"];
+const VALIDATION_FOLDER: &str = "validation";
 const BAD: &str = "bad";
 const TRUTH: &str = "ground_truth";
 
@@ -29,7 +30,10 @@ pub(super) fn is_here(root: &Path, listing: &Listing) -> bool {
 
 /// Reads the categories.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    categories(root, &list(root)?, is_category).iter().map(|folder| category(folder, findings)).collect()
+    let listing = list(root)?;
+    let found = categories(root, &listing, is_category);
+    report_beside_categories(root, &listing, &found, findings);
+    found.iter().map(|folder| category(folder, findings)).collect()
 }
 
 fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
@@ -49,11 +53,26 @@ fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     }
     masks.report_unpaired(&name, &format!("{PUBLIC}/{BAD}"), findings);
     samples.extend(normal(images(&public.join(GOOD))?, Split::Test));
-    let validation = Path::new("validation").join(GOOD);
+    let validation = Path::new(VALIDATION_FOLDER).join(GOOD);
     note_apart(&name, &folder.join(&validation), images(&validation)?.len(), VALIDATION, findings);
     for private in PRIVATE {
         let why = "only the evaluation server of the dataset knows their labels";
         note_apart(&name, &folder.join(private), images(Path::new(private))?.len(), why, findings);
+    }
+    let at = |names: &[&str]| names.iter().map(|name| folder.join(name)).collect::<Vec<PathBuf>>();
+    let inside = |part: &str, names: &[&str]| names.iter().map(|name| folder.join(part).join(name)).collect::<Vec<_>>();
+    let [private, mixed] = PRIVATE;
+    report_others(folder, &at(&["train", VALIDATION_FOLDER, PUBLIC, private, mixed]), false, &name, findings)?;
+    for (part, read) in [("train", &[GOOD][..]), (VALIDATION_FOLDER, &[GOOD]), (PUBLIC, &[GOOD, BAD, TRUTH])] {
+        report_others(&folder.join(part), &inside(part, read), false, &name, findings)?;
+        for inner in read.iter().filter(|inner| **inner != TRUTH) {
+            report_others(&folder.join(part).join(inner), &[], true, &name, findings)?;
+        }
+    }
+    let truth = folder.join(PUBLIC).join(TRUTH);
+    report_others(&truth, &[truth.join(BAD)], false, &name, findings)?;
+    for private in PRIVATE {
+        report_others(&folder.join(private), &[], true, &name, findings)?;
     }
     Ok(Category { name, folder: folder.into(), samples })
 }

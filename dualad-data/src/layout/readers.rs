@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::listing::Listing;
-use super::{Layout, coco, dagm, kolektor, labelme, mvtec_3d, mvtec_ad2, real_iad, recognize, tabular};
+use super::{Layout, coco, coco_file, dagm, kolektor, labelme, mvtec_3d, mvtec_ad2, real_iad, recognize, tabular};
 use crate::error::{Error, Result};
 
 /// Returns the layout of a file: a table, or annotations.
@@ -11,7 +11,7 @@ pub(super) fn of_file(path: &Path) -> Result<Layout> {
     if tabular::is_table(path) {
         return Ok(Layout::Table);
     }
-    if coco::is_coco(path) {
+    if coco_file::is_coco(path) {
         return Ok(Layout::Coco);
     }
     let reason =
@@ -32,7 +32,7 @@ pub(super) fn annotated(root: &Path, listing: &Listing) -> Result<Option<Layout>
     let inner = || listing.folders.iter().map(|folder| folder.path.as_path());
     for folder in std::iter::once(root).chain(inner()) {
         // A folder that cannot be listed is reported by the reader.
-        if coco::files(folder).is_ok_and(|files| !files.is_empty()) {
+        if coco::is_here(folder).unwrap_or(false) {
             return Ok(Some(Layout::Coco));
         }
     }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::apart::{ANOMALOUS_TRAINING, note_apart};
 use super::files::{files_with, json};
-use super::listing::{Listing, display_name, list};
+use super::left_out::LeftOut;
+use super::listing::{Folder, Listing, display_name, list};
 use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -70,7 +71,21 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     let files = files_with(&splits, &["json"])?.into_iter();
     let known = files.filter_map(|file| Some((images.join(file.file_stem()?), file)));
-    known.filter(|(folder, _)| folder.is_dir()).map(|(folder, file)| category(&folder, &file, findings)).collect()
+    let known: Vec<(PathBuf, PathBuf)> = known.filter(|(folder, _)| folder.is_dir()).collect();
+    let mut left_out = LeftOut { top: root, category: "", findings };
+    let is_read = |folder: &Folder| known.iter().any(|(known, _)| *known == folder.path);
+    let advice = format!("{} has no file for this category; add it, or move the folder away", splits.display());
+    left_out.folders(list(&images)?.folders.iter().filter(|folder| !is_read(folder)), &advice);
+    let is_of_dataset = |folder: &Folder| {
+        let name = folder.name.to_string_lossy();
+        IMAGES.iter().any(|known| *known == name) || name.starts_with(SPLITS)
+    };
+    let advice = format!("only images of {size} are read; move others away");
+    let listing = list(root)?;
+    left_out.folders(listing.folders.iter().filter(|folder| !is_of_dataset(folder)), &advice);
+    left_out.loose(root, listing.images.len(), &advice);
+    left_out.loose(&images, list(&images)?.images.len(), "they belong to no category; move them away");
+    known.iter().map(|(folder, file)| category(folder, file, findings)).collect()
 }
 
 fn category(folder: &Path, file: &Path, findings: &mut Vec<Finding>) -> Result<Category> {

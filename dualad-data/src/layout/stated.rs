@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::listing::{file_name, stem};
-use super::names::{GOOD, Stated, label_of};
+use super::names::{GOOD, Stated, is_defective, label_of, side_of};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
+use crate::sample::Label;
+use crate::text::shown;
 
 /// Returns an error if the names of images say that some are defective. `folder` is not named as one of normal images.
 pub(super) fn refuse(images: &[PathBuf], folder: &Path) -> Result<()> {
@@ -30,6 +32,52 @@ pub(super) fn report(images: &[PathBuf], folder: &Path, category: &str, findings
         if count == 1 { "is" } else { "are" },
     );
     findings.push(Finding::new(FindingKind::UnclearLabel, category, folder, what));
+}
+
+/// The folders of defective images in a dataset whose files tell the labels, such as `ng`.
+pub(super) struct Folders<'a> {
+    root: &'a Path,
+    /// True if the dataset is the defective side of a product, such as `gear_nok`.
+    is_defective: bool,
+    /// The first image whose folder alone tells that it is defective, and the number of such images.
+    found: Option<(PathBuf, usize)>,
+}
+
+impl<'a> Folders<'a> {
+    /// `is_product` tells that the dataset is one of several in a folder. The name of a single one may mean anything.
+    pub(super) fn new(root: &'a Path, is_product: bool) -> Self {
+        let is_defective = is_product
+            && root.file_name().is_some_and(|name| {
+                is_defective(name) || side_of(name).is_some_and(|side| !side.is_normal && !side.product.is_empty())
+            });
+        Self { root, is_defective, found: None }
+    }
+
+    /// Returns the label of an image. One that the files take for normal is anomalous if its folder says so.
+    pub(super) fn label(&mut self, image: &Path, label: Label) -> Label {
+        if label.is_anomalous() {
+            return label;
+        }
+        let folders = image.strip_prefix(self.root).ok().and_then(Path::parent);
+        let mut folders = folders.into_iter().flat_map(Path::components).map(|part| part.as_os_str());
+        let Some(kind) =
+            folders.find(|name| is_defective(name)).or(self.root.file_name().filter(|_| self.is_defective))
+        else {
+            return Label::Normal;
+        };
+        self.found.get_or_insert_with(|| (image.to_path_buf(), 0)).1 += 1;
+        Label::Anomalous(kind.to_string_lossy().into_owned())
+    }
+
+    /// Reports the images whose folders alone tell that they are defective.
+    pub(super) fn report(self, category: &str, findings: &mut Vec<Finding>) {
+        let Some((first, count)) = self.found else { return };
+        let what = format!(
+            "images without annotations in folders that are defective by name: {count} (such as {}); they count as anomalous",
+            shown(first.strip_prefix(self.root).unwrap_or(&first))
+        );
+        findings.push(Finding::new(FindingKind::UnclearLabel, category, self.root, what));
+    }
 }
 
 /// Returns the number of images that are defective by their names, and the first of them.

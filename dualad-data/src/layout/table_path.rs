@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use unicode_normalization::UnicodeNormalization;
+
 /// Returns the path of a table entry: relative to the root, inside the root, with `/` or `\` between its parts. The error says
 /// what is wrong with the entry.
 pub(super) fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
@@ -15,12 +17,30 @@ pub(super) fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
     if !inside || path.split('/').next().is_some_and(is_drive) {
         return Err(format!("is \"{value}\"; name a file inside the folder of the dataset"));
     }
-    Ok(path.split('/').fold(root.to_path_buf(), |path, part| path.join(part)))
+    let join = |path: &str| path.split('/').fold(root.to_path_buf(), |path, part| path.join(part));
+    let found = join(&path);
+    // Systems spell letters with accents in two ways, and the file may have the other one.
+    if !path.is_ascii() && !found.exists() {
+        let spelled: [String; 2] = [path.nfc().collect(), path.nfd().collect()];
+        return Ok(spelled.iter().map(|path| join(path)).find(|path| path.exists()).unwrap_or(found));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn accents_may_have_two_spellings() {
+        let folder = tempfile::tempdir().unwrap();
+        for (on_disk, in_table) in [("geh\u{e4}use.png", "geha\u{308}use.png"), ("ro\u{308}hre.png", "r\u{f6}hre.png")]
+        {
+            std::fs::write(folder.path().join(on_disk), "x").unwrap();
+            assert!(path_within(folder.path(), in_table).unwrap().exists());
+        }
+        assert_eq!(path_within(folder.path(), "\u{e4}").unwrap(), folder.path().join("\u{e4}"));
+    }
 
     #[test]
     fn a_path_stays_in_its_folder_and_may_have_either_separator() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::divide::{divide, is_normal, split};
-use super::files::{bytes, files_with, has_extension, json_error, parent};
+use super::files::{bytes, files_with, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
@@ -15,6 +15,7 @@ use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
+use crate::image_name::has_ending;
 use crate::sample::{Category, Label, Sample, Split};
 
 /// The extensions of tables with separators, and of tables with a JSON object in each line.
@@ -45,7 +46,7 @@ struct Row {
 
 /// Returns whether a file is named like a table.
 pub(super) fn is_table(path: &Path) -> bool {
-    has_extension(path, &CSV) || has_extension(path, &LINES)
+    has_ending(path, &CSV) || has_ending(path, &LINES)
 }
 
 /// Returns the tables directly in a folder: the files whose columns name images and their labels.
@@ -66,7 +67,7 @@ fn names_images(path: &Path) -> bool {
     let Some(first) = head.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty()) else {
         return false;
     };
-    let names: Vec<String> = if has_extension(path, &CSV) {
+    let names: Vec<String> = if has_ending(path, &CSV) {
         let names = first.split(delimiter(first.as_bytes()) as char);
         names.map(|name| name.trim().trim_matches('"').to_string()).collect()
     } else {
@@ -92,7 +93,7 @@ fn delimiter(text: &[u8]) -> u8 {
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = if root.is_file() { root.to_path_buf() } else { only(root)? };
     let folder = parent(&table);
-    let rows = if has_extension(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
+    let rows = if has_ending(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
     let (mut lines, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));

@@ -1,0 +1,117 @@
+//! Masks that lie beside their images.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::listing::file_name;
+use super::mask_content::{ByContent, masks_by_content};
+use super::mask_name::{Key, image_of, key, may_be_ending};
+use crate::finding::{Finding, FindingKind};
+
+/// The images of a folder, and the masks that lie beside them.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    pub(super) images: Vec<PathBuf>,
+    /// Masks by name.
+    pub(super) masks: Vec<PathBuf>,
+    /// Masks by content, and files that may be images or masks.
+    pub(super) by_content: ByContent,
+}
+
+/// Separates the masks of a folder from its images, by their names (`x_mask.png` beside `x.png`), or by their content.
+pub(super) fn separate(files: Vec<PathBuf>) -> Beside {
+    let keys: BTreeSet<Key> = files.iter().map(|path| key(path)).collect();
+    let is_mask = |path: &PathBuf| image_of(&key(path)).is_some_and(|image| keys.contains(image));
+    let (masks, mut images): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_mask);
+    let by_content = masks_by_content(&images);
+    let found: BTreeSet<&PathBuf> = by_content.masks.iter().map(|(path, _)| path).collect();
+    images.retain(|path| !found.contains(path));
+    Beside { images, masks, by_content }
+}
+
+/// The number of endings that are tried.
+const MAX_ENDINGS: usize = 8;
+
+/// Reports images that may be masks: all of them by their names, or half of them, because each other image has one with its
+/// name and the same ending.
+pub(super) fn report_pairs(images: &[PathBuf], folder: &Path, category: &str, findings: &mut Vec<Finding>) {
+    if let [first, _, ..] = images
+        && images.iter().all(|path| image_of(&key(path)).is_some())
+    {
+        let first = file_name(first).to_string_lossy();
+        let what =
+            format!("all of its images are masks by name (such as {first}), and are read as images; move masks away");
+        findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
+        return;
+    }
+    if images.len() < 4 || images.len() % 2 == 1 {
+        return;
+    }
+    let keys: BTreeMap<Key, &PathBuf> = images.iter().map(|path| (key(path), path)).collect();
+    // The shortest name is that of an image, and the next one that begins with it is its mask.
+    let Some((first, _)) = keys.iter().min_by_key(|(key, _)| key.len()) else { return };
+    let others =
+        keys.range(first.clone()..).skip(1).map_while(|(other, path)| Some((other.strip_prefix(&first[..])?, path)));
+    for (ending, path) in others.filter(|(ending, _)| may_be_ending(ending)).take(MAX_ENDINGS) {
+        let pairs = keys.keys().filter(|key| keys.contains_key(&[key, ending].concat())).count();
+        if 2 * pairs == images.len() {
+            let what = format!(
+                "half of its images have the name of another and the ending \"{}\" ({}), and all are read as images; if these \
+                 are masks, move them to ground_truth/<type>",
+                String::from_utf8_lossy(ending),
+                file_name(path).to_string_lossy()
+            );
+            findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
+            return;
+        }
+    }
+}
+
+/// Reports masks that lie beside normal images. They are not read as images.
+pub(super) fn report_beside(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {
+    let by_content: Vec<&PathBuf> = beside.by_content.masks.iter().map(|(path, _)| path).collect();
+    for (masks, why) in [(beside.masks.iter().collect(), "name"), (by_content, "content")] {
+        let Some(first) = masks.first() else { continue };
+        let what = format!(
+            "{} by {why} masks of others ({}), and not read as images; move masks to ground_truth/<type>, and the images whose \
+             defects they mark to test/<type>",
+            if masks.len() == 1 { "1 file in it is".to_string() } else { format!("{} files in it are", masks.len()) },
+            file_name(first).to_string_lossy()
+        );
+        findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
+    }
+}
+
+/// Reports files that share their name with another, and that may be masks: they are read as images.
+pub(super) fn report_unclear(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {
+    let unclear = &beside.by_content.unclear;
+    let Some(first) = unclear.first() else { return };
+    let what = format!(
+        "files of few colors that share their name with another and may be masks: {} (such as {}); they are read as images. Move \
+         masks to ground_truth/<type>",
+        unclear.len(),
+        file_name(first).to_string_lossy()
+    );
+    findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_names_are_reported() {
+        let found = |names: &[&str]| {
+            let mut findings = Vec::new();
+            let images: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+            report_pairs(&images, Path::new("f"), "c", &mut findings);
+            !findings.is_empty()
+        };
+        assert!(found(&["a.png", "a_x.png", "b.png", "b_x.png"]));
+        assert!(found(&["1.jpg", "1-roi.bmp", "10.jpg", "10-roi.bmp", "2.jpg", "2-roi.bmp"]));
+        assert!(found(&["a_mask.png", "b_mask.png"]));
+        assert!(!found(&["1.png", "10.png", "2.png", "20.png"]));
+        assert!(!found(&["a.png", "a_1.png", "b.png", "b_1.png"]));
+        assert!(!found(&["a.png", "a_x.png", "b.png", "c.png"]));
+    }
+}

@@ -1,0 +1,182 @@
+//! Lists in files of annotations whose memory is bounded while they are read: two bytes of text can stand for many of memory.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// The largest number of values in a list, each with the values in it.
+const MAX_VALUES: usize = 1 << 26;
+
+/// An entry of a list.
+pub(super) trait Entry {
+    /// Returns the number of values that the entry takes the memory of, at least 1.
+    fn values(&self) -> usize;
+}
+
+impl Entry for f32 {
+    fn values(&self) -> usize {
+        1
+    }
+}
+
+impl Entry for u32 {
+    fn values(&self) -> usize {
+        1
+    }
+}
+
+impl Entry for [f32; 2] {
+    fn values(&self) -> usize {
+        2
+    }
+}
+
+/// A list with a bounded number of values.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Entry> Entry for List<T> {
+    fn values(&self) -> usize {
+        // The list itself takes the memory of some values.
+        8 + self.0.iter().map(T::values).sum::<usize>()
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Entry> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Entries(PhantomData))
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Entry> List<T> {
+    /// Reads the rest of a list.
+    pub(super) fn of<A: SeqAccess<'de>>(entries: A) -> Result<Self, A::Error> {
+        Self::deserialize(SeqAccessDeserializer::new(entries))
+    }
+}
+
+struct Entries<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Entry> Visitor<'de> for Entries<T> {
+    type Value = List<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<List<T>, A::Error> {
+        let (mut list, mut values) = (Vec::new(), 0usize);
+        while let Some(entry) = entries.next_element::<T>()? {
+            values = values.saturating_add(entry.values());
+            if values > MAX_VALUES {
+                return Err(A::Error::custom(format!("a list has more than {MAX_VALUES} values; divide the file")));
+            }
+            list.push(entry);
+        }
+        Ok(List(list))
+    }
+}
+
+/// An identifier: a number or a text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Id(String);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(IdVisitor)
+    }
+}
+
+struct IdVisitor;
+
+impl Visitor<'_> for IdVisitor {
+    type Value = Id;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number or a text")
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Id, E> {
+        Ok(Id(value.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Id, E> {
+        Ok(Id(value.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Id, E> {
+        Ok(Id(value.to_string()))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Id, E> {
+        Ok(Id(format!("\"{value}\"")))
+    }
+}
+
+/// A flag: `true`, or any other value, which is false.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Flag(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FlagVisitor)
+    }
+}
+
+struct FlagVisitor;
+
+impl<'de> Visitor<'de> for FlagVisitor {
+    type Value = Flag;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("true or false")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Flag, E> {
+        Ok(Flag(value))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Flag, E> {
+        Ok(Flag(false))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Flag, E> {
+        Ok(Flag(false))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Flag, E> {
+        Ok(Flag(false))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Flag, E> {
+        Ok(Flag(false))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Flag, E> {
+        Ok(Flag(false))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Flag, A::Error> {
+        while entries.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Flag(false))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Flag, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Flag(false))
+    }
+}
