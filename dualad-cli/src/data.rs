@@ -13,7 +13,7 @@ use crate::limits::LimitArgs;
 use crate::progress::Bar;
 
 /// The number of findings that are printed. The rest is counted.
-const MAX_FINDINGS: usize = 20;
+pub(crate) const MAX_FINDINGS: usize = 20;
 
 /// The layouts of datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -8,6 +8,8 @@ use dualad::data::{self, FindingKind};
 
 const WEIGHTS: &str = "--weights FILE names it";
 const TRAINED: &str = "leave them out with --trained leave-out, or insist with --trained use";
+/// The flag that leaves out images that cannot be read.
+pub(crate) const SKIP_BROKEN: &str = "--skip-broken leaves out broken images";
 /// The flag that raises the limits for images.
 pub(crate) const PIXELS: &str = "--max-pixels N raises the limits for images";
 
@@ -85,6 +87,8 @@ mod tests {
         }
         has("train", "--resume");
         has("calibrate", TRAINED);
+        has("calibrate", SKIP_BROKEN);
+        has("train", SKIP_BROKEN);
     }
 
     #[test]

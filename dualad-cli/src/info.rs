@@ -180,6 +180,9 @@ fn text(outcome: &Outcome) -> String {
         text += &format!("\nthresholds of {}\n", printable(name));
         sentences.iter().for_each(|sentence| text += &format!("  {}\n", printable(sentence)));
     }
+    for notice in calibration.iter().flat_map(|calibration| &calibration.notices) {
+        text += &format!("\nwarning: {}\n", printable(notice));
+    }
     for problem in problems {
         text += &format!("\nproblem: {problem}\n");
     }

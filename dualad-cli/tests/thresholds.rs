@@ -129,6 +129,145 @@ fn calibrate_refuses_the_images_that_the_model_was_trained_on() {
     assert!(output.status.success() && text(&output.stderr).contains("no record of its training images"));
 }
 
+/// Returns a place with a model of two products, and the thresholds that training set.
+fn trained() -> (Place, Value) {
+    let place = Place::new(10);
+    succeed(&mut place.train(&["--preset", "fast", "--epochs", "2"]));
+    let thresholds = place.json("model/calibration.json");
+    (place, thresholds)
+}
+
+#[test]
+fn images_of_one_product_leave_the_thresholds_of_others_as_they_are() {
+    let (place, first) = trained();
+    let before = fs::read(place.path("model/calibration.json")).unwrap();
+    for (data, options) in [("data/gear", &[][..]), ("data", &["--category", "gear"])] {
+        fs::write(place.path("model/calibration.json"), &before).unwrap();
+        let _ = fs::remove_file(place.path("model/calibration.previous.json"));
+        let output = place.calibrate(data, options);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let found = place.json("model/calibration.json");
+        assert_eq!(
+            (&found["categories"]["plate"], &found["pooled"]),
+            (&first["categories"]["plate"], &first["pooled"])
+        );
+        assert_ne!(found["categories"]["gear"], first["categories"]["gear"]);
+        // Two good images of gear alone.
+        assert_eq!(found["categories"]["gear"]["normal_images"], 2);
+        assert_eq!(fs::read(place.path("model/calibration.previous.json")).unwrap(), before);
+        let (table, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(
+            said.contains("replaced: gear (") && said.contains("images set those of plate: plate, the pooled"),
+            "{said}"
+        );
+        assert!(said.contains("calibration.previous.json"), "{said}");
+        assert_eq!(table.lines().filter(|line| line.ends_with("  kept")).count(), 2, "{table}");
+    }
+    // In another file, the model's own thresholds of the other product are needed, too.
+    let other = place.path("other.json");
+    assert!(place.calibrate("data/gear", &["--out", other.to_str().unwrap()]).status.success());
+    assert_eq!(place.json("other.json")["categories"]["plate"], first["categories"]["plate"]);
+    assert!(place.calibrate("data/gear", &["--pooled"]).status.success());
+    assert_eq!(place.json("model/calibration.json")["pooled"]["normal_images"], 2);
+
+    let output = place.calibrate("data", &[]);
+    let found = place.json("model/calibration.json");
+    assert_eq!(found["pooled"]["normal_images"], 4);
+    assert!(!text(&output.stdout).contains("kept") && !text(&output.stderr).contains("are kept, because"));
+
+    // Without earlier thresholds, the pooled ones say what they are.
+    fs::remove_file(place.path("model/calibration.json")).unwrap();
+    let output = place.calibrate("data/gear", &[]);
+    assert!(text(&output.stderr).contains("they decide on plate too"), "{}", text(&output.stderr));
+    // Those of another model are not mixed in, but kept beside.
+    let another = r#"{"model": "another", "categories": {"plate": {"reject": 5}}}"#;
+    fs::write(place.path("model/calibration.json"), another).unwrap();
+    let output = place.calibrate("data/gear", &[]);
+    assert!(text(&output.stderr).contains("another model"), "{}", text(&output.stderr));
+    assert!(place.json("model/calibration.json")["categories"].get("plate").is_none());
+    assert_eq!(fs::read_to_string(place.path("model/calibration.previous.json")).unwrap(), another);
+}
+
+#[test]
+fn copies_of_an_image_count_once_and_contradictions_are_refused() {
+    let (place, _) = trained();
+    fs::create_dir(place.path("gear")).unwrap();
+    fs::copy(place.path("data/gear/test/good/001.png"), place.path("gear/other.png")).unwrap();
+    for number in 0..20 {
+        let copy = place.path("gear").join(format!("{number}.bmp"));
+        image::open(place.path("data/gear/test/good/000.png")).unwrap().to_rgb8().save(copy).unwrap();
+    }
+    let output = place.calibrate("gear", &[]);
+    assert!(text(&output.stderr).contains("equal pixels: 19 of 21 images"), "{}", text(&output.stderr));
+    let found = place.json("model/calibration.json");
+    assert_eq!(found["categories"]["gear"]["normal_images"], 2);
+    assert!(found["categories"]["gear"]["reject_method"]["false_alarms"]["rate_at_most"].as_f64().unwrap() > 0.5);
+
+    let defects = place.path("data/gear/test/scratch");
+    fs::create_dir_all(&defects).unwrap();
+    fs::copy(place.path("data/gear/test/good/000.png"), defects.join("copy.png")).unwrap();
+    fs::create_dir_all(place.path("data/gear/ground_truth/scratch")).unwrap();
+    let output = place.calibrate("data/gear", &[]);
+    let error = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("one as defective"), "{error}");
+}
+
+#[test]
+fn thresholds_by_training_images_keep_a_warning() {
+    let (place, _) = trained();
+    let calibrate = |options: &[&str]| {
+        let output = place.calibrate("data/gear", &[&["--training-images"], options].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stderr), place.json("model/calibration.json")["categories"]["gear"]["warnings"].to_string())
+    };
+    let warning = "trained on 8 of the 10 images";
+    let (said, written) = calibrate(&["--trained", "use"]);
+    assert!(said.contains(warning) && written.contains(warning), "{said}{written}");
+    let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
+    assert!(info.contains(warning) && info.contains("not guaranteed"), "{info}");
+    let (said, written) = calibrate(&["--trained", "leave-out"]);
+    assert!(!said.contains(warning) && !written.contains(warning), "{said}{written}");
+
+    // Nor is it forgotten that the model does not know its training images.
+    fs::remove_file(place.path("model/training-images.json")).unwrap();
+    calibrate(&[]);
+    let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
+    assert!(info.contains("no record of its training images"), "{info}");
+}
+
+#[test]
+fn new_thresholds_are_checked_against_good_images() {
+    let (place, _) = trained();
+    // Two that set the thresholds, and ten of the dataset's training images.
+    let output = place.calibrate("data/gear", &["--false-alarm-rate", "0.5", "--confidence", "0.1"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let found = place.json("model/calibration.json");
+    assert_eq!(found["categories"]["gear"]["known_good"]["images"], 12);
+    let output = place.calibrate("data/gear", &["--quantile", "0"]);
+    let said = text(&output.stderr);
+    let gear = place.json("model/calibration.json")["categories"]["gear"]["known_good"].clone();
+    assert!(gear["rejected"].as_u64().unwrap() >= 2, "{gear}");
+    assert!(said.contains(&format!("gear: would reject {} of 12 known good images", gear["rejected"])), "{said}");
+    let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
+    assert!(info.contains("of 12 known good images"), "{info}");
+    // Those that are left out are good, too.
+    assert!(place.calibrate("data/gear", &["--training-images", "--trained", "leave-out"]).status.success());
+    assert_eq!(place.json("model/calibration.json")["categories"]["gear"]["known_good"]["images"], 10);
+}
+
+#[test]
+fn calibrate_leaves_out_broken_images_if_it_is_told_to() {
+    let (place, _) = trained();
+    fs::write(place.path("data/gear/test/good/000.png"), "no picture").unwrap();
+    let output = place.calibrate("data/gear", &[]);
+    let error = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && error.contains("--skip-broken leaves out broken images"), "{error}");
+    let output = place.calibrate("data/gear", &["--skip-broken"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("left out: ") && said.contains("good/000.png"), "{said}");
+    assert_eq!(place.json("model/calibration.json")["categories"]["gear"]["normal_images"], 1);
+}
+
 #[test]
 fn a_category_that_a_person_misspelt_is_refused() {
     let place = Place::new(10);

@@ -192,24 +192,28 @@ fn files_that_are_read_are_not_replaced() {
 #[test]
 fn calibrate_leaves_out_unknown_products() {
     let place = Watched::new();
-    let calibrate = |data: &Path| {
+    let calibrate = |data: &Path, options: &[&str]| {
         let mut command = program("calibrate");
-        let output = command.arg("--model").arg(place.path("model")).arg("--data").arg(data).output().unwrap();
+        command.arg("--model").arg(place.path("model")).arg("--data").arg(data);
+        let output = command.args(options).output().unwrap();
         let thresholds = fs::read_to_string(place.path("model/calibration.json")).unwrap();
         (String::from_utf8(output.stderr).unwrap(), serde_json::from_str::<Value>(&thresholds).unwrap())
     };
-    let (_, expected) = calibrate(&place.path("data"));
+    let (_, expected) = calibrate(&place.path("data"), &[]);
     let other = place.path("data/other/test/good");
     fs::create_dir_all(place.path("data/other/train/good")).unwrap();
     fs::create_dir_all(&other).unwrap();
     fs::copy(&place.images[0], other.join("0.png")).unwrap();
     fs::copy(&place.images[0], place.path("data/other/train/good/0.png")).unwrap();
-    let (said, found) = calibrate(&place.path("data"));
+    let (said, found) = calibrate(&place.path("data"), &[]);
     assert!(said.contains("left out") && said.contains("other"), "{said}");
     assert_eq!(found, expected);
-    let (said, found) = calibrate(&place.path("data/gear/test/good"));
+    let (said, found) = calibrate(&place.path("data/gear/test/good"), &[]);
+    assert!(said.contains("--category") && said.contains("--pooled"), "{said}");
+    assert_eq!(found, expected);
+    let (said, found) = calibrate(&place.path("data/gear/test/good"), &["--pooled"]);
     assert!(said.contains("only the pooled thresholds"), "{said}");
-    assert!(found["pooled"]["reject"].is_number() && found["categories"].as_object().unwrap().is_empty(), "{found}");
+    assert_eq!((&found["pooled"]["normal_images"], &found["categories"]), (&2.into(), &expected["categories"]));
 }
 
 /// Thresholds are set with good images alone and with defective ones, and `detect` decides by them.

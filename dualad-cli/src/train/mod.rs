@@ -9,6 +9,7 @@ use dualad::data::Cancel;
 
 use crate::common::{self, Result, message};
 use crate::data::is_of_a_file;
+use crate::hint::SKIP_BROKEN;
 use crate::signals::cancel_on_signal;
 pub use args::TrainArgs;
 
@@ -37,9 +38,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     cancel_on_signal(&cancel)?;
     run::run(args, &cancel).map_err(with_hint)
 }
-
-/// The flag that leaves out images that cannot be read.
-const SKIP_BROKEN: &str = "--skip-broken leaves out broken images";
 
 /// Adds to an error the flags of training that avoid it.
 fn with_hint(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {

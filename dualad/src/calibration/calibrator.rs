@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::merge::notice_of;
 use super::rule::{Choice, Rule};
 use super::{Calibration, FalseAlarms, ThresholdMethod, Thresholds, bound};
 use crate::error::{Error, Result};
@@ -118,7 +119,7 @@ impl Calibrator {
             match self.choose(&scores) {
                 Ok(thresholds) => _ = own.insert(category.to_owned(), thresholds),
                 Err(lacking) => {
-                    notices.push(format!("category \"{category}\" has no {lacking}, so the pooled thresholds decide"))
+                    notices.push(format!("{}has no {lacking}, so the pooled thresholds decide", notice_of(category)))
                 }
             }
         }

@@ -1,13 +1,10 @@
 //! The check of thresholds against the scores of normal images, before they are used.
 
-#[cfg(feature = "train")]
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, Thresholds};
-#[cfg(feature = "train")]
-use super::{FORMAT, Rule, ThresholdMethod};
+use super::{Calibration, FORMAT, Rule, ThresholdMethod, Thresholds};
 
 /// The normal images that thresholds were checked against when they were set: those that they were chosen by, and some that the
 /// model was trained on.
@@ -31,11 +28,24 @@ impl KnownGood {
 }
 
 impl Calibration {
-    /// Checks the thresholds against the scores of normal images, each with its category, and records the result. A threshold by
-    /// [`Rule::FalseAlarmRate`] that rejects a larger share of them than its rate is too low, since images that the model was
-    /// trained on score no higher than new ones: it is raised, and a warning says so.
-    #[cfg(feature = "train")]
-    pub(crate) fn check_known_good<'a>(&mut self, scores: impl IntoIterator<Item = (&'a str, f32)>) {
+    /// Checks the thresholds against the scores of normal images, each with its category, and records the result: give those that
+    /// the thresholds were chosen by, and others that are known to be good. A threshold by [`Rule::FalseAlarmRate`] that rejects a
+    /// larger share of them than its rate is too low, since images that the model was trained on score no higher than new ones: it is
+    /// raised, and a warning says so. Thresholds of categories without scores stay as they are.
+    ///
+    /// ```
+    /// use dualad::calibration::{Calibrator, LabeledScore};
+    ///
+    /// let good = |score| LabeledScore { category: "gear", score, anomalous: false };
+    /// let mut calibration = Calibrator::default().calibrate([1.0, 2.0].map(good))?;
+    /// // Another good image, which the thresholds would reject.
+    /// calibration.check_known_good([1.0, 2.0, 3.0].map(|score| ("gear", score)));
+    /// let thresholds = &calibration.categories["gear"];
+    /// assert!(thresholds.reject > 3.0 && thresholds.warnings.last().unwrap().contains("raised"));
+    /// assert_eq!(thresholds.known_good.unwrap().images, 3);
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    pub fn check_known_good<'a>(&mut self, scores: impl IntoIterator<Item = (&'a str, f32)>) {
         let mut own = BTreeMap::<&str, Vec<f32>>::new();
         for (category, score) in scores {
             own.entry(category).or_default().push(score);
@@ -46,7 +56,7 @@ impl Calibration {
                 check(thresholds, scores);
             }
         }
-        if let Some(pooled) = &mut self.pooled {
+        if let Some(pooled) = self.pooled.as_mut().filter(|_| !all.is_empty()) {
             check(pooled, &mut all);
         }
         self.format = FORMAT;
@@ -75,7 +85,6 @@ fn summary(thresholds: &Thresholds) -> String {
     text
 }
 
-#[cfg(feature = "train")]
 fn check(thresholds: &mut Thresholds, scores: &mut [f32]) {
     scores.sort_unstable_by(f32::total_cmp);
     let follows = thresholds.region == thresholds.review;
@@ -99,7 +108,6 @@ fn check(thresholds: &mut Thresholds, scores: &mut [f32]) {
     thresholds.known_good = Some(KnownGood { images: scores.len() as u64, rejected, reviewed });
 }
 
-#[cfg(feature = "train")]
 /// Returns a higher threshold if this one rejects a larger share of the scores, which are in ascending order, than its rule allows.
 fn raised(threshold: f32, method: Option<&ThresholdMethod>, scores: &[f32]) -> Option<f32> {
     let Rule::FalseAlarmRate { rate, .. } = method?.rule else { return None };
@@ -108,7 +116,7 @@ fn raised(threshold: f32, method: Option<&ThresholdMethod>, scores: &[f32]) -> O
     (highest_passed >= threshold).then(|| highest_passed.next_up())
 }
 
-#[cfg(all(test, feature = "train"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::calibration::{Calibrator, LabeledScore};

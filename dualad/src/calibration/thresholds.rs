@@ -40,7 +40,7 @@ pub struct Thresholds {
     pub normal_images: u64,
     /// The number of anomalous images that the thresholds were chosen by.
     pub anomalous_images: u64,
-    /// The normal images that the thresholds were checked against when a model was trained; `None` for others.
+    /// The normal images that the thresholds were checked against when they were set; `None` if they were not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_good: Option<KnownGood>,
     /// Warnings, such as of too few images for a rule's guarantee.

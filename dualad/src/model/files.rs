@@ -8,7 +8,7 @@ pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const PARAMETERS: &str = "model.safetensors";
 /// The thresholds.
 pub(crate) const CALIBRATION: &str = "calibration.json";
-/// The thresholds of the model that the folder held before.
+/// The thresholds that the folder held before.
 pub(crate) const PREVIOUS_CALIBRATION: &str = "calibration.previous.json";
 /// The record of the images that the model was trained on.
 pub(crate) const TRAINING_IMAGES: &str = "training-images.json";
@@ -27,7 +27,7 @@ pub struct ModelFiles {
     pub parameters: PathBuf,
     /// `calibration.json`: the thresholds, if there are any.
     pub calibration: PathBuf,
-    /// `calibration.previous.json`: the thresholds of the model that was in the folder before, if it had any.
+    /// `calibration.previous.json`: the thresholds that were in the folder before, if there were any.
     pub previous_calibration: PathBuf,
     /// `training-images.json`: digests of the images that the model was trained on. Models of earlier versions have none.
     pub training_images: PathBuf,

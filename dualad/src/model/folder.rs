@@ -325,15 +325,23 @@ impl Model {
     }
 }
 
-/// Keeps the thresholds that a folder has under another name, if their content is to be kept.
-pub(crate) fn keep_thresholds(transaction: &Transaction, folder: &Path, is_kept: impl Fn(&[u8]) -> bool) -> Result<()> {
+/// Keeps the thresholds that a folder has under another name, if their content is to be kept. Returns true if it is.
+pub(crate) fn keep_thresholds(
+    transaction: &Transaction,
+    folder: &Path,
+    is_kept: impl Fn(&[u8]) -> bool,
+) -> Result<bool> {
     let thresholds = folder.join(CALIBRATION);
     if !std::fs::metadata(&thresholds).is_ok_and(|found| found.is_file() && found.len() <= MAX_CONFIG) {
-        return Ok(());
+        return Ok(false);
     }
     let text = std::fs::read(&thresholds);
     let text = text.map_err(|error| Error::Io { action: "read", path: thresholds.clone(), error })?;
-    if is_kept(&text) { Ok(transaction.write(PREVIOUS_CALIBRATION, &text)?) } else { Ok(()) }
+    if !is_kept(&text) {
+        return Ok(false);
+    }
+    transaction.write(PREVIOUS_CALIBRATION, &text)?;
+    Ok(true)
 }
 
 #[cfg(test)]

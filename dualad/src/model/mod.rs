@@ -5,6 +5,7 @@ mod config;
 mod files;
 mod folder;
 mod input;
+mod thresholds;
 mod tiling;
 mod trained_on;
 

@@ -1,0 +1,151 @@
+//! The new thresholds joined with the earlier ones, which are kept where the images say nothing.
+
+use std::path::{Path, PathBuf};
+
+use dualad::calibration::{Calibration, Thresholds};
+use dualad::{Detector, Model, ModelFiles};
+
+use crate::common::{Result, note, printable};
+
+/// Thresholds that were there before.
+pub(super) struct Earlier(pub(super) Calibration);
+
+impl Earlier {
+    /// Reads the thresholds of the model that a file has, if it has any. Those of another model, and of categories that the model does
+    /// not have, are not kept.
+    pub(super) fn read(path: &Path, detector: &Detector) -> Option<Self> {
+        if !path.exists() {
+            return None;
+        }
+        let name = path.display();
+        let mut earlier = match Calibration::load(path) {
+            Ok(earlier) => earlier,
+            Err(error) => {
+                note(&format!("note: of the earlier thresholds none are kept: {error}"));
+                return None;
+            }
+        };
+        if earlier.model.as_ref().is_some_and(|model| *model != detector.config().sha256) {
+            note(&format!("note: the thresholds in {name} were set for another model, so none of them are kept"));
+            return None;
+        }
+        let known = detector.categories();
+        let unknown: Vec<String> = earlier.categories.keys().filter(|name| !known.contains(name)).cloned().collect();
+        if !known.is_empty() && !unknown.is_empty() {
+            earlier.categories.retain(|name, _| known.contains(name));
+            let unknown = unknown.join(", ");
+            note(&format!(
+                "note: {name} has thresholds for {unknown}, which the model was not trained on; they are not kept"
+            ));
+        }
+        Some(Self(earlier))
+    }
+}
+
+/// The new thresholds with those that were kept.
+pub(super) struct Joined {
+    pub(super) calibration: Calibration,
+    /// The categories that the images set thresholds of.
+    set: Vec<String>,
+    /// True if the images set the pooled thresholds.
+    set_pooled: bool,
+}
+
+/// Joins new thresholds with earlier ones. The pooled ones are replaced if the images are of every category that is known, or if
+/// `replace_pooled` says so. Says on standard error what is replaced and what is kept.
+pub(super) fn join(new: Calibration, earlier: Option<Earlier>, known: &[String], replace_pooled: bool) -> Joined {
+    let set: Vec<String> = new.categories.keys().cloned().collect();
+    let all: Vec<String> = match &earlier {
+        Some(Earlier(earlier)) if known.is_empty() => earlier.categories.keys().cloned().collect(),
+        _ => known.to_vec(),
+    };
+    let lacking: Vec<String> = new.lacking(&all).into_iter().map(str::to_owned).collect();
+    let set_pooled = earlier.is_none() || replace_pooled || lacking.is_empty();
+    let Some(Earlier(earlier)) = earlier else { return first(new, set, &lacking) };
+    let calibration = new.merged_into(&earlier, set_pooled);
+    let change = |name: &str, old: Option<&Thresholds>, new: Option<&Thresholds>| {
+        let (old, new) = (old?, new?);
+        Some(format!("{name} ({:.4} before, {:.4} now)", old.reject, new.reject))
+    };
+    let of_category = |name: &String| change(name, earlier.categories.get(name), calibration.categories.get(name));
+    let mut replaced: Vec<String> = set.iter().filter_map(of_category).collect();
+    let mut kept: Vec<String> = earlier.categories.keys().filter(|name| !set.contains(name)).cloned().collect();
+    if set_pooled {
+        replaced.extend(change("the pooled ones", earlier.pooled.as_ref(), calibration.pooled.as_ref()));
+    } else {
+        let pooled = if earlier.pooled.is_some() { "the pooled ones" } else { "no pooled ones, as before" };
+        kept.push(pooled.into());
+    }
+    if !replaced.is_empty() {
+        note(&format!("note: thresholds that are replaced: {}", replaced.join(", ")));
+    }
+    if !kept.is_empty() {
+        let lacking = lacking.join(", ");
+        note(&format!("note: thresholds that are kept, because no images set those of {lacking}: {}", kept.join(", ")));
+    }
+    Joined { calibration, set, set_pooled }
+}
+
+/// Returns thresholds where there were none. The pooled ones of some of the products would decide on the others: a warning says so.
+fn first(mut calibration: Calibration, set: Vec<String>, lacking: &[String]) -> Joined {
+    if let Some(pooled) = calibration.pooled.as_mut().filter(|_| !set.is_empty() && !lacking.is_empty()) {
+        let (set, lacking) = (set.join(", "), lacking.join(", "));
+        pooled
+            .warnings
+            .push(format!("set by images of {set}, and they decide on {lacking} too; give images of every product"));
+    }
+    Joined { calibration, set, set_pooled: true }
+}
+
+impl Joined {
+    /// Writes the thresholds. Those that a model's own replace are kept beside them.
+    pub(super) fn save(&self, out: &Path) -> Result<()> {
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let files = ModelFiles::of(folder);
+        // A link stays a link.
+        let is_models = out.file_name() == files.calibration.file_name() && !out.is_symlink();
+        if !is_models {
+            return Ok(self.calibration.save(out)?);
+        }
+        if Model::save_thresholds(folder, &self.calibration)? {
+            let kept: PathBuf = files.previous_calibration;
+            note(&format!("note: the earlier thresholds are kept as {}", kept.display()));
+        }
+        Ok(())
+    }
+
+    /// Says which of the new thresholds reject images that are known to be good.
+    pub(super) fn warn_of_rejected(&self) {
+        for (name, thresholds, is_new) in self.all() {
+            let Some(known) = thresholds.known_good.filter(|known| is_new && known.rejected > 0) else { continue };
+            let share = 100.0 * known.rejected_share();
+            note(&format!(
+                "note: {name}: would reject {} of {} known good images ({share:.1} %)",
+                known.rejected, known.images
+            ));
+        }
+    }
+
+    /// Returns all thresholds with their names, and whether the images set them.
+    fn all(&self) -> impl Iterator<Item = (&str, &Thresholds, bool)> {
+        let is_set = |name: &String| self.set.contains(name);
+        let own = self.calibration.categories.iter();
+        let own = own.map(move |(name, thresholds)| (name.as_str(), thresholds, is_set(name)));
+        let pooled = self.calibration.pooled.iter().map(|thresholds| ("(pooled)", thresholds, self.set_pooled));
+        own.chain(pooled)
+    }
+
+    /// Returns the thresholds as a table.
+    pub(super) fn table(&self, out: &Path) -> String {
+        let columns = ("category", "review", "reject", "good", "defective");
+        let mut text =
+            format!("{:<16} {:>10} {:>10} {:>6} {:>9}\n", columns.0, columns.1, columns.2, columns.3, columns.4);
+        for (name, thresholds, is_new) in self.all() {
+            let Thresholds { review, reject, normal_images, anomalous_images, .. } = thresholds;
+            let (name, kept) = (printable(name), if is_new { "" } else { "  kept" });
+            text +=
+                &format!("{name:<16} {review:>10.4} {reject:>10.4} {normal_images:>6} {anomalous_images:>9}{kept}\n");
+        }
+        text + &format!("{}\n", out.display())
+    }
+}

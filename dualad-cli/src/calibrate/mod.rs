@@ -1,0 +1,289 @@
+//! `dualad calibrate`: set a model's thresholds with labeled images.
+
+mod images;
+mod join;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::ArgGroup;
+use dualad::calibration::{Calibration, Calibrator, LabeledScore, Rule};
+use dualad::data::{Dataset, Sample, Split};
+use dualad::{Detector, ModelFiles};
+
+use crate::common::{CommonArgs, Result, note, print};
+use crate::guard::Guard;
+use crate::model::{ModelArgs, check_category};
+use crate::progress::ProgressArgs;
+use images::{Chosen, Image, Trained};
+use join::Earlier;
+
+/// The default of --false-alarm-rate.
+const RATE: f64 = 0.01;
+/// The default of --confidence.
+const CONFIDENCE: f64 = 0.95;
+
+/// Set a model's thresholds with labeled images
+///
+/// Writes calibration.json into the model's folder, or to --out. The file may be edited by hand. Thresholds of products without images
+/// are kept, and so are the pooled ones unless there are images of every product. Images that the model was trained on are refused,
+/// whatever their names: they score lower than new images.
+#[derive(Debug, clap::Args)]
+#[command(mut_arg("json", |arg| arg.help("Also write the thresholds to FILE; `-` prints them instead of the table")))]
+#[command(mut_arg("calibration", |arg| arg.help("Thresholds that are kept where the images set none, instead of the model's own")))]
+#[command(group = ArgGroup::new("reject").args(["false_alarm_rate", "quantile", "f1_max", "recall"]))]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// A dataset, whose test images are used; or a folder of good images; or a folder of good images for each product
+    #[arg(long, value_name = "FOLDER")]
+    data: PathBuf,
+    /// Product in the images, whatever their folder's name [default: the folders' names]
+    #[arg(long, value_name = "NAME")]
+    category: Option<String>,
+    /// Use the training images of the dataset; only if this model was not trained on them
+    #[arg(long)]
+    training_images: bool,
+    /// Use of images that the model was trained on
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Trained::Refuse)]
+    trained: Trained,
+    /// Leave out images that cannot be read, and list them
+    #[arg(long)]
+    skip_broken: bool,
+    /// Replace the pooled thresholds, although the images are not of every product, or their folder names none
+    #[arg(long)]
+    pooled: bool,
+    /// Reject at most this share of good parts [default: 0.01, with --confidence]
+    #[arg(long, value_name = "SHARE", value_parser = parse_rate, allow_negative_numbers = true)]
+    false_alarm_rate: Option<f64>,
+    /// Confidence of --false-alarm-rate
+    #[arg(long, value_name = "SHARE", default_value_t = CONFIDENCE, value_parser = parse_confidence, allow_negative_numbers = true)]
+    confidence: f64,
+    /// Reject at or above this quantile of the good images' scores
+    #[arg(long, value_name = "SHARE", value_parser = parse_quantile, allow_negative_numbers = true)]
+    quantile: Option<f64>,
+    /// Reject at or above the score with the best F1; needs defective images
+    #[arg(long)]
+    f1_max: bool,
+    /// Reject at least this share of the defective images; needs defective images
+    #[arg(long, value_name = "SHARE", value_parser = parse_recall, allow_negative_numbers = true)]
+    recall: Option<f64>,
+    /// Ask for a review at or above this quantile of the good images' scores
+    #[arg(long, value_name = "SHARE", value_parser = parse_quantile, allow_negative_numbers = true)]
+    review_quantile: Option<f64>,
+    /// File to write [default: calibration.json in the model's folder]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    progress: ProgressArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Parses a number, and checks it as a value of a rule.
+fn parse_share(text: &str, rule: fn(f64) -> Rule) -> std::result::Result<f64, String> {
+    let share = text.parse::<f64>().map_err(|_| "must be a number, such as 0.95".to_owned())?;
+    rule(share).validate().map_err(|error| error.to_string())?;
+    Ok(share)
+}
+
+fn parse_quantile(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |quantile| Rule::Quantile { quantile })
+}
+
+fn parse_recall(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |share| Rule::Recall { share })
+}
+
+fn parse_rate(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |rate| Rule::FalseAlarmRate { rate, confidence: CONFIDENCE })
+}
+
+fn parse_confidence(text: &str) -> std::result::Result<f64, String> {
+    parse_share(text, |confidence| Rule::FalseAlarmRate { rate: RATE, confidence })
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    args.progress.apply();
+    let source = &args.model.source;
+    let out = match (&args.out, source.folder()?) {
+        (Some(out), _) => out.clone(),
+        (None, Some(folder)) if folder.is_dir() => ModelFiles::of(folder).calibration,
+        (None, Some(folder)) => {
+            return Err(format!("there is no model in {}; name the folder of a trained one", folder.display()).into());
+        }
+        (None, None) => {
+            return Err("the model is not a folder; say with --out where the thresholds are to be written".into());
+        }
+    };
+    let guard = Guard::default().reads(args.model.files());
+    guard.check_thresholds(&out)?;
+    args.common.check_json(&guard)?;
+    // Without the thresholds it has: they may be another model's, or damaged.
+    let detector = source.load(source.builder(&args.common)?.calibration(None).limits(args.model.images.limits()))?;
+    check_category(&detector, args.category.as_deref())?;
+    let dataset = Dataset::open_products(&args.data)?;
+    // The training images of a folder without test images are good images.
+    let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
+    let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
+    let earlier = earlier(args, &out, &detector)?;
+    let (samples, as_category) = select(samples, args.category.as_deref(), detector.categories())?;
+    let images: Vec<Image<'_>> = samples.iter().map(|sample| Image::of(sample, as_category)).collect();
+    let chosen = images::choose(&detector, &images, args.trained, args.skip_broken)?;
+    if as_category == Some(None) {
+        check_pooled(args.pooled, earlier.as_ref(), detector.categories())?;
+    }
+    // Of a dataset with test images, these are good images, too.
+    let train: Vec<&Sample> = dataset.samples(Split::Train).filter(|_| test).collect();
+    let mut good = chosen.left_out.clone();
+    good.extend(train.iter().map(|sample| Image::of(sample, as_category)));
+    let calibration = calibrate(args, &detector, &chosen, &images::spread(&good, &chosen.images))?;
+    let joined = join::join(calibration, earlier, detector.categories(), args.pooled);
+    joined.save(&out)?;
+    for warning in joined.calibration.warnings() {
+        note(&warning);
+    }
+    joined.warn_of_rejected();
+    if args.common.json_to_stdout() {
+        return print(&format!("{}\n", joined.calibration.to_json()?.trim_end()));
+    }
+    args.common.write_json(&joined.calibration)?;
+    print(&joined.table(&out))
+}
+
+/// Returns the thresholds that are kept where the images set none: those that --calibration names, or those that --out replaces, or
+/// else the model's own.
+fn earlier(args: &Args, out: &Path, detector: &Detector) -> Result<Option<Earlier>> {
+    if let Some(named) = &args.model.calibration {
+        if !named.exists() {
+            return Err(format!("--calibration {}: there is no such file", named.display()).into());
+        }
+        return Ok(Earlier::read(named, detector));
+    }
+    let own = args.model.source.folder()?.map(|folder| ModelFiles::of(folder).calibration);
+    let path = if out.exists() { Some(out.to_owned()) } else { own };
+    Ok(path.and_then(|path| Earlier::read(&path, detector)))
+}
+
+/// Scores the images, chooses thresholds, and checks them against those images and others that are known to be good.
+fn calibrate(args: &Args, detector: &Detector, chosen: &Chosen<'_>, good: &[Image<'_>]) -> Result<Calibration> {
+    let scores =
+        images::scores(detector, &chosen.images, "scoring images").into_iter().collect::<dualad::Result<Vec<f32>>>()?;
+    let scored = || chosen.images.iter().zip(&scores);
+    let labeled =
+        scored().map(|(image, &score)| LabeledScore { category: image.name(), score, anomalous: image.anomalous });
+    let mut calibration = calibrator(args).calibrate(labeled)?;
+    // Images without a category count in the pooled thresholds alone.
+    calibration.categories.remove("");
+    calibration.model = Some(detector.config().sha256.clone());
+    let given = scored().filter(|(image, _)| !image.anomalous).map(|(image, score)| (image.name(), *score));
+    // One that cannot be read sets no threshold.
+    let others = images::scores(detector, good, "scoring known good images");
+    let others = good.iter().zip(others).filter_map(|(image, score)| Some((image.name(), score.ok()?)));
+    calibration.check_known_good(given.chain(others));
+    warn_of_seen(&mut calibration, chosen);
+    if detector.model().known_training_images().is_none() {
+        calibration.notices.push(
+            "the model has no record of its training images, as those of earlier versions; thresholds are right only if these images are others".into(),
+        );
+    }
+    Ok(calibration)
+}
+
+/// Adds a warning to the thresholds that images set which the model was trained on.
+fn warn_of_seen(calibration: &mut Calibration, chosen: &Chosen<'_>) {
+    let warning = |seen: usize, of: usize| {
+        format!(
+            "the model was trained on {seen} of the {of} images, whose scores are too low: the stated rates are not guaranteed"
+        )
+    };
+    for (name, &seen) in &chosen.seen {
+        let of = chosen.images.iter().filter(|image| image.name() == *name).count();
+        if let Some(thresholds) = calibration.categories.get_mut(*name) {
+            thresholds.warnings.push(warning(seen, of));
+        }
+    }
+    let seen: usize = chosen.seen.values().sum();
+    if let Some(pooled) = calibration.pooled.as_mut().filter(|_| seen > 0) {
+        pooled.warnings.push(warning(seen, chosen.images.len()));
+    }
+}
+
+/// Refuses to replace pooled thresholds by images of unknown products, unless that is asked for: they may be of one product only.
+fn check_pooled(asked: bool, earlier: Option<&Earlier>, known: &[String]) -> Result<()> {
+    if asked || earlier.is_none_or(|earlier| earlier.0.pooled.is_none()) {
+        return Ok(());
+    }
+    let known = known.join(", ");
+    Err(format!(
+        "the images' folder is none of the model's products, {known}: name the product with --category, or replace the pooled thresholds with --pooled if the images are of all of them"
+    )
+    .into())
+}
+
+/// Samples, and the category to use for all of them if it is not their folder's name; `Some(None)` stands for none.
+type Selected<'a, 'b> = (Vec<&'a Sample>, Option<Option<&'b str>>);
+
+/// Selects the images of products that the model was trained on. Returns them, and the category to use for all of them where
+/// the folder's name is none of the model's products: the named one, the model's only product, or none.
+///
+/// The scores of another product would mean nothing, and spoil the thresholds.
+fn select<'a, 'b>(samples: Vec<&'a Sample>, named: Option<&'b str>, known: &'b [String]) -> Result<Selected<'a, 'b>> {
+    if let Some(named) = named {
+        // Folders of other products are those products' images.
+        let is_other = |sample: &&Sample| sample.category != named && known.contains(&sample.category);
+        let others: BTreeSet<&str> =
+            samples.iter().filter(|sample| is_other(sample)).map(|sample| sample.category.as_str()).collect();
+        let is_one_folder = samples.windows(2).all(|pair| pair[0].category == pair[1].category);
+        if others.is_empty() || is_one_folder {
+            return Ok((samples, Some(Some(named))));
+        }
+        let listed = others.iter().copied().collect::<Vec<_>>().join(", ");
+        let rest: Vec<&Sample> = samples.into_iter().filter(|sample| !is_other(sample)).collect();
+        if rest.is_empty() {
+            return Err(format!("the images are of {listed}, and --category names {named}").into());
+        }
+        note(&format!("note: left out, because --category names {named}: {listed}"));
+        return Ok((rest, Some(Some(named))));
+    }
+    let is_known = |sample: &&Sample| known.is_empty() || known.contains(&sample.category);
+    let unknown: BTreeSet<&str> =
+        samples.iter().filter(|sample| !is_known(sample)).map(|sample| sample.category.as_str()).collect();
+    let listed = unknown.iter().copied().collect::<Vec<_>>().join(", ");
+    if unknown.is_empty() {
+        return Ok((samples, None));
+    }
+    if samples.iter().any(&is_known) {
+        note(&format!("note: left out, because the model was not trained on it: {listed}"));
+        return Ok((samples.into_iter().filter(is_known).collect(), None));
+    }
+    match known {
+        _ if unknown.len() > 1 => {
+            Err(format!("the model was trained on {}, and these images are of others: {listed}", known.join(", "))
+                .into())
+        }
+        [only] => {
+            note(&format!("note: the images in {listed} are taken for the model's one product, {only}"));
+            Ok((samples, Some(Some(only.as_str()))))
+        }
+        _ => {
+            let names = known.join(", ");
+            note(&format!("note: {listed} is not one of {names}; its images set only the pooled thresholds"));
+            Ok((samples, Some(None)))
+        }
+    }
+}
+
+fn calibrator(args: &Args) -> Calibrator {
+    let reject = match (args.quantile, args.recall) {
+        (Some(quantile), _) => Rule::Quantile { quantile },
+        (_, Some(share)) => Rule::Recall { share },
+        _ if args.f1_max => Rule::F1Max,
+        _ => Rule::FalseAlarmRate { rate: args.false_alarm_rate.unwrap_or(RATE), confidence: args.confidence },
+    };
+    let calibrator = Calibrator::new(reject);
+    match args.review_quantile {
+        Some(quantile) => calibrator.review(Rule::Quantile { quantile }),
+        None => calibrator,
+    }
+}

@@ -1,0 +1,101 @@
+//! New thresholds of some categories, joined with the earlier ones of others.
+
+use super::Calibration;
+
+impl Calibration {
+    /// Returns those of these categories that have no thresholds of their own here, in their order.
+    pub fn lacking<'a>(&self, categories: &'a [String]) -> Vec<&'a str> {
+        let lacks = |name: &&str| !self.categories.contains_key(*name);
+        categories.iter().map(String::as_str).filter(lacks).collect()
+    }
+
+    /// Adds the thresholds of an earlier calibration of the same model for the categories that have none here, with the notices on
+    /// them. With `replace_pooled`, the pooled thresholds stay; otherwise they are the earlier ones, also if there were none. Replace
+    /// the pooled thresholds only if the new images are of every category: those of one product mean nothing for another.
+    ///
+    /// ```
+    /// use dualad::calibration::Calibration;
+    ///
+    /// let text = r#"{"categories": {"gear": {"reject": 2}, "plate": {"reject": 5}}, "pooled": {"reject": 5}}"#;
+    /// let earlier = Calibration::from_json("earlier", text)?;
+    /// let text = r#"{"categories": {"gear": {"reject": 3}}, "pooled": {"reject": 3}}"#;
+    /// let of_gear = Calibration::from_json("new", text)?;
+    ///
+    /// assert_eq!(of_gear.lacking(&["gear".into(), "plate".into()]), ["plate"]);
+    /// let merged = of_gear.merged_into(&earlier, false);
+    /// assert_eq!((merged.categories["gear"].reject, merged.categories["plate"].reject), (3.0, 5.0));
+    /// assert_eq!(merged.pooled.unwrap().reject, 5.0);
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    #[must_use]
+    pub fn merged_into(mut self, earlier: &Self, replace_pooled: bool) -> Self {
+        let is_of = |notice: &str, name: &String| notice.starts_with(&notice_of(name));
+        // A category that keeps its thresholds is not decided by the pooled ones.
+        self.notices.retain(|notice| !earlier.categories.keys().any(|name| is_of(notice, name)));
+        for notice in &earlier.notices {
+            if !self.categories.keys().any(|name| is_of(notice, name)) && !self.notices.contains(notice) {
+                self.notices.push(notice.clone());
+            }
+        }
+        for (name, thresholds) in &earlier.categories {
+            if !self.categories.contains_key(name) {
+                self.categories.insert(name.clone(), thresholds.clone());
+            }
+        }
+        if !replace_pooled {
+            self.pooled = earlier.pooled.clone();
+        }
+        self.format = self.format.max(earlier.format);
+        self
+    }
+}
+
+/// Returns the beginning of every notice on a category.
+pub(super) fn notice_of(category: &str) -> String {
+    format!("category \"{category}\" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::{Calibrator, LabeledScore, Rule};
+
+    /// Returns the thresholds of categories with two good images each, and the highest score.
+    fn calibration(categories: &[(&str, f32)]) -> Calibration {
+        let scores = categories.iter().flat_map(|&(category, highest)| {
+            [highest / 2.0, highest].map(|score| LabeledScore { category, score, anomalous: false })
+        });
+        Calibrator::new(Rule::Quantile { quantile: 1.0 }).calibrate(scores).unwrap()
+    }
+
+    #[test]
+    fn thresholds_of_other_categories_and_the_pooled_ones_are_kept() {
+        let earlier = calibration(&[("gear", 2.0), ("plate", 9.0)]);
+        let new = calibration(&[("gear", 3.0)]);
+        let merged = new.clone().merged_into(&earlier, false);
+        assert_eq!(merged.categories["gear"], new.categories["gear"]);
+        assert_eq!(merged.categories["plate"], earlier.categories["plate"]);
+        assert_eq!(merged.pooled, earlier.pooled);
+        assert_eq!(new.clone().merged_into(&earlier, true).pooled, new.pooled);
+        let all = calibration(&[("gear", 3.0), ("plate", 4.0)]);
+        assert_eq!(all.clone().merged_into(&earlier, true), all);
+        // Thresholds without pooled ones do not gain those of one category.
+        let bare = Calibration::new(earlier.categories.clone(), None);
+        assert_eq!(new.merged_into(&bare, false).pooled, None);
+    }
+
+    #[test]
+    fn notices_follow_the_thresholds_that_they_are_about() {
+        let defect = |category| LabeledScore { category, score: 9.0, anomalous: true };
+        let good = |category| LabeledScore { category, score: 1.0, anomalous: false };
+        let calibrator = Calibrator::default();
+        let new = calibrator.calibrate([good("gear"), defect("plate")]).unwrap();
+        assert_eq!(new.notices.len(), 1);
+        let earlier = calibration(&[("plate", 4.0)]);
+        assert!(new.clone().merged_into(&earlier, false).notices.is_empty());
+        // The other way about: the earlier notice is of a category that has thresholds now.
+        assert!(earlier.clone().merged_into(&new, false).notices.is_empty());
+        let other = calibration(&[("gear", 4.0)]);
+        assert_eq!(other.merged_into(&new, false).notices, new.notices);
+    }
+}
