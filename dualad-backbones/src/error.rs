@@ -240,6 +240,17 @@ pub enum WeightsError {
         /// The tensor.
         key: String,
     },
+    /// A weight of a convolution or a linear layer is 0 everywhere.
+    #[error(
+        "{source_name}: tensor \"{}\" holds only zeros, as the end of a file that was not written completely does: fetch or convert it again",
+        shown(key)
+    )]
+    OnlyZeros {
+        /// The weights.
+        source_name: String,
+        /// The tensor.
+        key: String,
+    },
     /// A tensor's values are finite, but not after its batch norm or layer scale is folded in, or not in the requested dtype.
     #[error(
         "{source_name}: tensor \"{}\" becomes NaN or infinite when its batch norm or layer scale is folded in and it is converted to {dtype}; {}",

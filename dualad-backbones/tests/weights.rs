@@ -163,6 +163,20 @@ fn nan_and_infinity_are_refused() {
 }
 
 #[test]
+fn weights_that_are_zero_everywhere_are_refused() {
+    let mut file = resnet18_stage1();
+    file.insert("layer1.0.conv2.weight".into(), Raw::f32(&[64, 64, 3, 3], &[0.0; 64 * 64 * 9]));
+    let error = error(&file);
+    assert!(matches!(&error, WeightsError::OnlyZeros { key, .. } if key == "layer1.0.conv2.weight"), "{error}");
+    // Biases and means may be 0, and so may the scale of the last batch norm of a block.
+    let mut file = resnet18_stage1();
+    for key in ["bn1.bias", "bn1.running_mean", "layer1.0.bn2.weight"] {
+        file.insert(key.into(), Raw::f32(&[64], &[0.0; 64]));
+    }
+    build(Weights::bytes(serialize(&file))).unwrap();
+}
+
+#[test]
 fn a_negative_variance_is_refused() {
     let mut file = resnet18_stage1();
     file.insert("bn1.running_var".into(), Raw::f32(&[64], &[-1.0; 64]));

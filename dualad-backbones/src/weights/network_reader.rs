@@ -35,6 +35,17 @@ impl Reader for NetworkReader<'_> {
     }
 
     fn read(&self, parameter: &Parameter) -> Result<Vec<f32>, WeightsError> {
-        self.contents.read(&format!("{}{}", self.prefix, parameter.key), &parameter.shape)
+        let key = format!("{}{}", self.prefix, parameter.key);
+        let values = self.contents.read(&key, &parameter.shape)?;
+        if is_weight(parameter) && values.iter().all(|value| *value == 0.0) {
+            return Err(WeightsError::OnlyZeros { source_name: self.name().into(), key });
+        }
+        Ok(values)
     }
+}
+
+/// Returns whether a parameter is the weight of a convolution or a linear layer. Only these are never 0 everywhere: biases, means and
+/// tokens may be.
+fn is_weight(parameter: &Parameter) -> bool {
+    parameter.key.ends_with("weight") && parameter.shape.len() >= 2 && parameter.shape.iter().product::<usize>() > 1
 }
