@@ -11,7 +11,7 @@ use crate::image::{Limits, Mask, decode};
 use crate::sample::{Category, Sample};
 
 /// The file of a category, beside its `train` and `test`.
-const FILE: &str = "defects_config.json";
+pub(crate) const FILE: &str = "defects_config.json";
 
 /// The largest file in bytes.
 const MAX_BYTES: u64 = 1 << 20;

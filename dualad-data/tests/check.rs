@@ -110,7 +110,7 @@ fn masks_that_are_empty_by_their_rule_are_a_warning() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/000_mask.png", 20, 10, 1);
     let line = only(&tree, FindingKind::EmptyMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
-    assert!(line.contains("only 255") && line.contains("largest value is 1") && line.contains("NonZero"), "{line}");
+    assert!(line.contains("only 255") && line.contains("largest value is 1") && line.contains("non-zero"), "{line}");
     let dataset = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
     assert_eq!(dataset.check().run().unwrap().findings, []);
 }
@@ -152,7 +152,7 @@ fn masks_that_are_not_black_and_white_are_a_warning() {
     };
     mask([254, 255, 0, 3]);
     let line = only(&tree, FindingKind::GrayMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
-    assert!(line.contains("10 pixels") && line.contains("NonZero"), "{line}");
+    assert!(line.contains("10 pixels") && line.contains("non-zero"), "{line}");
     mask([255, 255, 0, 0]);
     assert_eq!(check(&tree).findings, []);
     // The rule for nonzero values accepts them ...

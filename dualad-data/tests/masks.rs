@@ -60,7 +60,7 @@ fn a_mask_of_a_palette_needs_the_rule_for_nonzero_values() {
     let found = findings(&tree, None);
     assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::EmptyMask]);
     let line = found[0].to_string();
-    assert!(line.contains("largest value is 128") && line.contains("NonZero"), "{line}");
+    assert!(line.contains("largest value is 128") && line.contains("non-zero"), "{line}");
     assert_eq!(findings(&tree, Some(MaskRule::NonZero)), []);
     assert_eq!(marked(&tree, MaskRule::NonZero), 50);
 }
@@ -75,7 +75,7 @@ fn a_mask_in_the_alpha_channel_is_recognized() {
         let found = findings(&tree, None);
         assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
         let line = found[0].to_string();
-        assert!(line.contains("alpha channel has values from 0 to 255") && line.contains("Alpha"), "{line}");
+        assert!(line.contains("alpha channel has values from 0 to 255") && line.contains("masks by alpha"), "{line}");
         assert!(!line.contains("draw the defect"), "{line}");
         assert_eq!(findings(&tree, Some(MaskRule::Alpha)), []);
         assert_eq!(marked(&tree, MaskRule::Alpha), 50);
@@ -106,7 +106,7 @@ fn soft_edges_have_a_rule() {
     image.save(tree.path(MASK)).unwrap();
     let found = findings(&tree, None);
     assert_eq!(found[0].kind, FindingKind::GrayMask);
-    assert!(found[0].message.contains("NonZero or Half"), "{found:?}");
+    assert!(found[0].message.contains("non-zero or half"), "{found:?}");
     assert_eq!(findings(&tree, Some(MaskRule::Half)), []);
     assert_eq!(marked(&tree, MaskRule::Half), 50);
 }
@@ -140,4 +140,38 @@ fn frames_of_12_bits_are_reported() {
     std::fs::copy(tree.path("c/train/good/000.png"), tree.path("c/test/good/000.png")).unwrap();
     let kinds: Vec<FindingKind> = findings(&tree, None).iter().map(|finding| finding.kind).collect();
     assert!(kinds.contains(&FindingKind::Duplicate), "{kinds:?}");
+}
+
+#[test]
+fn hot_pixels_and_frames_of_other_bits_do_not_hide_frames_of_12_bits() {
+    let frame = |tree: &Tree, name: &str, factor: u16, hot: bool| {
+        let image = ImageBuffer::from_fn(20, 10, |x, y| match (x, y) {
+            (3, 4) if hot => Luma([u16::MAX]),
+            _ => Luma([factor * (2056 + x as u16)]),
+        });
+        image.save(tree.path(name)).unwrap();
+    };
+    let narrow = |tree: &Tree| {
+        let found = findings(tree, None).into_iter().filter(|finding| finding.kind == FindingKind::NarrowRange);
+        found.map(|finding| finding.message).collect::<Vec<_>>()
+    };
+    let tree = Tree::new();
+    for index in 0..3 {
+        frame(&tree, &format!("c/train/good/{index}.png"), 1, index == 1);
+    }
+    let found = narrow(&tree);
+    assert!(found.len() == 1 && found[0].contains("3 images of 16 bits whose largest value is 2075"), "{found:?}");
+    // Other frames use the whole range.
+    frame(&tree, "c/test/good/0.png", 16, false);
+    let found = narrow(&tree);
+    for words in
+        ["4 images of 16 bits, 3 of which have no value above 2075", "test/good/0.png", "multiply their values by 16"]
+    {
+        assert!(found.len() == 1 && found[0].contains(words), "{words}: {found:?}");
+    }
+    // Images of another light are no frames of other bits.
+    let tree = Tree::new();
+    frame(&tree, "c/train/good/0.png", 16, false);
+    frame(&tree, "c/train/good/1.png", 6, false);
+    assert!(narrow(&tree).is_empty());
 }

@@ -4,10 +4,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::sample::{Inspected, NARROW};
 use crate::dataset::Dataset;
+use crate::error::{Error, without_path};
 use crate::finding::{Finding, FindingKind};
-use crate::sample::{Label, Sample, Split};
+use crate::image::Limits;
+use crate::image::decode::size;
+use crate::sample::{Category, Label, Sample, Split};
+use crate::saturation::{self, Saturations};
 use crate::text::shown;
 
 /// The number of image sizes that a finding lists.
@@ -58,20 +64,84 @@ pub(super) fn narrow_range(
         let of_category = samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
         let deep: Vec<(&Sample, u16)> =
             of_category.filter_map(|(sample, inspected)| Some((sample, inspected.largest?))).collect();
-        let largest = deep.iter().map(|(_, largest)| *largest).fold(0, u16::max);
-        let Some((first, _)) = deep.first().filter(|_| largest > 0 && largest < NARROW) else { continue };
-        let bits = [8, 10, 12].into_iter().find(|bits| largest < 1 << bits).unwrap_or(14);
-        let example = first.path.strip_prefix(&category.folder).unwrap_or(&first.path);
-        let what = format!(
-            "category \"{}\" has {} of 16 bits whose largest value is {largest} of 65535 (such as {}): {bits}-bit frames, which \
-             are nearly black in 8 bits; multiply their values by {}",
-            category.name,
-            if deep.len() == 1 { "1 image".into() } else { format!("{} images", deep.len()) },
-            example.display(),
-            1u32 << (16 - bits)
-        );
+        let what = all_narrow(category, &deep).or_else(|| some_narrow(category, deep));
+        let Some(what) = what else { continue };
         findings.push(Finding::new(FindingKind::NarrowRange, &category.name, &category.folder, what));
     }
+}
+
+/// Reports files of saturations (MVTec LOCO) that are not valid, and the first mask of a category with a value that is not in its file.
+pub(super) fn saturations(dataset: &Dataset, headers_only: bool, limits: &Limits, findings: &mut Vec<Finding>) {
+    for category in &dataset.categories {
+        let report = |error: &Error| {
+            let what = without_path(error, &category.folder);
+            Finding::new(FindingKind::Unreadable, &category.name, &category.folder.join(saturation::FILE), what)
+        };
+        match Saturations::of_category(category) {
+            Err(error) => findings.push(report(&error)),
+            Ok(Some(saturations)) if !headers_only => {
+                let fault = |sample: &Sample| {
+                    let size = size(&sample.path, limits).ok()?;
+                    let error = saturations.defects(sample, size, limits).err()?;
+                    // The others are those of images and masks.
+                    matches!(error, Error::Annotations { .. }).then(|| report(&error))
+                };
+                findings.extend(category.samples.par_iter().find_map_first(fault));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Returns the number of bits of levels up to this one, of at most 14.
+fn bits_of(largest: u16) -> u32 {
+    [8, 10, 12].into_iter().find(|bits| largest < 1 << bits).unwrap_or(14)
+}
+
+/// Returns the path of an image in its category.
+fn example<'a>(category: &Category, sample: &'a Sample) -> std::path::Display<'a> {
+    sample.path.strip_prefix(&category.folder).unwrap_or(&sample.path).display()
+}
+
+/// Describes the images of 16 bits of a category if all of them use a small part of their range.
+fn all_narrow(category: &Category, deep: &[(&Sample, u16)]) -> Option<String> {
+    let largest = deep.iter().map(|(_, largest)| *largest).fold(0, u16::max);
+    let (first, _) = deep.first().filter(|_| largest > 0 && largest < NARROW)?;
+    let bits = bits_of(largest);
+    Some(format!(
+        "category \"{}\" has {} of 16 bits whose largest value is {largest} of 65535 (such as {}): {bits}-bit frames, which \
+         are nearly black in 8 bits; multiply their values by {}",
+        category.name,
+        if deep.len() == 1 { "1 image".into() } else { format!("{} images", deep.len()) },
+        example(category, first),
+        1u32 << (16 - bits)
+    ))
+}
+
+/// Describes the images of 16 bits of a category if some of them use a small part of their range, and the others several times as
+/// much.
+fn some_narrow(category: &Category, mut deep: Vec<(&Sample, u16)>) -> Option<String> {
+    /// The ratio of the levels that only another number of bits explains.
+    const RATIO: u32 = 4;
+    deep.retain(|(_, largest)| *largest > 0);
+    deep.sort_by_key(|(_, largest)| *largest);
+    let is_gap =
+        |pair: &[(&Sample, u16); 2]| pair[0].1 < NARROW && u32::from(pair[1].1) >= RATIO * u32::from(pair[0].1);
+    let position = deep.array_windows().position(is_gap)?;
+    let [(dark, largest), (bright, least)] = deep.array_windows().nth(position)?;
+    let count = position + 1;
+    Some(format!(
+        "category \"{}\" has {} of 16 bits, {count} of which {} no value above {largest} of 65535 (such as {}), and the others reach \
+         {least} (such as {}): frames of {} bits are nearly black in 8 bits, and differ from the others by more than a defect; multiply \
+         their values by {}",
+        category.name,
+        format_args!("{} images", deep.len()),
+        if count == 1 { "has" } else { "have" },
+        example(category, dark),
+        example(category, bright),
+        bits_of(*largest),
+        1u32 << (16 - bits_of(*largest))
+    ))
 }
 
 /// Reports categories whose images differ in size.

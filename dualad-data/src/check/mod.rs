@@ -121,6 +121,7 @@ impl<'a> Check<'a> {
         }
 
         let mut findings = self.dataset.findings.clone();
+        dataset::saturations(self.dataset, self.headers_only, &self.limits, &mut findings);
         dataset::without_normal_images(self.dataset, &mut findings);
         dataset::narrow_range(self.dataset, &samples, &inspected, &mut findings);
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);

@@ -35,21 +35,21 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
     }
     missing_mask(sample, &mut inspected);
-    inspected.findings.extend(marked_normal(sample, limits));
+    inspected.findings.extend(marked_normal(sample, limits).or_else(|| marked_test(sample, limits)));
     let mut masks = Vec::new();
     for path in sample.defect_masks() {
         let read = Mask::read_values(path, sample.mask_rule, limits)
             .and_then(|read| fits(sample, path, (read.0.width(), read.0.height()), inspected.size).map(|()| read));
         match read {
             Ok((mask, values)) => masks.push((path.as_path(), mask, values)),
-            Err(error) => inspected.findings.push(error_finding(&sample.category, path, &error)),
+            Err(error) => inspected.findings.push(mask_finding(sample, path, &error, limits)),
         }
     }
     if let (Some(drawing), Some(size)) = (sample.defect_drawing(), inspected.size) {
         match sample.draw(drawing, size, limits) {
             // One file has the annotations of many images, so findings name the image.
             Ok(mask) => masks.push((sample.path.as_path(), mask, MaskValues::DRAWN)),
-            Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
+            Err(error) => inspected.findings.push(mask_finding(sample, &sample.path, &error, limits)),
         }
     }
     if let Some(what) = rotated(sample, &masks, &inspected, limits) {
@@ -86,7 +86,34 @@ pub(super) const NARROW: u16 = 1 << 14;
 
 /// Returns a finding for a normal training image with a mask that marks a defect. Masks that cannot be read do not matter here.
 pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding> {
-    if sample.split != Split::Train || sample.label.is_anomalous() {
+    if sample.split != Split::Train {
+        return None;
+    }
+    let mask = defects_of_normal(sample, limits)?;
+    let what = format!(
+        "this image is one of the normal ones to train on, and its mask {} marks a defect; move it to test/<type of defect>, and \
+         the mask to ground_truth/<type of defect>",
+        mask.display()
+    );
+    Some(Finding::new(FindingKind::MarkedNormal, &sample.category, &sample.path, what))
+}
+
+/// Returns a finding for a normal test image with a mask that marks a defect.
+fn marked_test(sample: &Sample, limits: &Limits) -> Option<Finding> {
+    if sample.split != Split::Test {
+        return None;
+    }
+    let mask = defects_of_normal(sample, limits)?;
+    let what = format!(
+        "this image is one of the normal ones to test on, and its mask {} marks a defect; correct its label, or remove the mask",
+        mask.display()
+    );
+    Some(Finding::new(FindingKind::Contradiction, &sample.category, &sample.path, what))
+}
+
+/// Returns the first mask of a normal image that marks a defect.
+fn defects_of_normal<'a>(sample: &'a Sample, limits: &Limits) -> Option<&'a Path> {
+    if sample.label.is_anomalous() {
         return None;
     }
     // The colors of a mask whose defects are in its alpha mean nothing. Of any other, every level counts.
@@ -97,13 +124,7 @@ pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding>
         Ok((_, values)) => values.largest > if values.lossy { values.white / 2 } else { 0 },
         Err(_) => false,
     };
-    let mask = sample.masks.iter().find(marks)?;
-    let what = format!(
-        "this image is one of the normal ones to train on, and its mask {} marks a defect; move it to test/<type of defect>, and \
-         the mask to ground_truth/<type of defect>",
-        mask.display()
-    );
-    Some(Finding::new(FindingKind::MarkedNormal, &sample.category, &sample.path, what))
+    sample.masks.iter().find(marks).map(PathBuf::as_path)
 }
 
 /// Describes an image that EXIF rotates or flips, if its mask may have been drawn on the stored pixels.
@@ -140,13 +161,13 @@ pub(super) fn headers(sample: &Sample, limits: &Limits) -> Inspected {
     missing_mask(sample, &mut inspected);
     for path in sample.defect_masks() {
         if let Err(error) = size(path, limits).and_then(|mask| fits(sample, path, mask, inspected.size)) {
-            inspected.findings.push(error_finding(&sample.category, path, &error));
+            inspected.findings.push(mask_finding(sample, path, &error, limits));
         }
     }
     if let Some((drawing, drawn)) = sample.defect_drawing().and_then(|drawing| Some((drawing, drawing.size()?)))
         && let Err(error) = fits(sample, drawing.file(), drawn, inspected.size)
     {
-        inspected.findings.push(error_finding(&sample.category, &sample.path, &error));
+        inspected.findings.push(mask_finding(sample, &sample.path, &error, limits));
     }
     inspected
 }
@@ -173,7 +194,7 @@ fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
         format!("this mask of an anomalous image marks nothing by its colors; {hint}")
     } else if sample.mask_rule == MaskRule::Alpha && values.alpha.is_none() {
         format!(
-            "this mask of an anomalous image marks nothing: the rule {:?} reads its alpha channel, and it has none; read the \
+            "this mask of an anomalous image marks nothing: the rule {} reads its alpha channel, and it has none; read the \
              dataset's masks by another rule",
             sample.mask_rule
         )
@@ -186,8 +207,8 @@ fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
             .to_string()
     } else {
         format!(
-            "this mask of an anomalous image marks nothing: {} marks a defect ({:?}), and its largest value is {}; save it \
-             in black and white, or read the dataset's masks by {:?}",
+            "this mask of an anomalous image marks nothing: {} marks a defect ({}), and its largest value is {}; save it \
+             in black and white, or read the dataset's masks by {}",
             if sample.mask_rule == MaskRule::Half {
                 format!("a value above {}", values.white / 2)
             } else {
@@ -205,7 +226,7 @@ fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
 fn alpha_hint(sample: &Sample, values: &MaskValues) -> Option<String> {
     let (least, most) = values.alpha.filter(|(least, most)| least < most && sample.mask_rule != MaskRule::Alpha)?;
     Some(format!(
-        "its alpha channel has values from {least} to {most}: if it shows the defect, read the dataset's masks by {:?}",
+        "its alpha channel has values from {least} to {most}: if it shows the defect, read the dataset's masks by {}",
         MaskRule::Alpha
     ))
 }
@@ -219,8 +240,8 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
     };
     let what = match sample.mask_rule {
         MaskRule::White => format!(
-            "{pixels} neither 0 nor {}, which the rule {:?} takes for normal; save it in black and white as png, or read \
-             the dataset's masks by {:?} or {:?}",
+            "{pixels} neither 0 nor {}, which the rule {} takes for normal; save it in black and white as png, or read \
+             the dataset's masks by {} or {}",
             values.white,
             sample.mask_rule,
             MaskRule::NonZero,
@@ -228,8 +249,8 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
         ),
         // Values other than 0 are correct unless the compression produced them.
         MaskRule::NonZero if values.lossy => format!(
-            "{pixels} neither 0 nor {}, which the rule {:?} takes for a defect, but lossy compression produces such values at \
-             every edge; save it as png, or read the dataset's masks by {:?}",
+            "{pixels} neither 0 nor {}, which the rule {} takes for a defect, but lossy compression produces such values at \
+             every edge; save it as png, or read the dataset's masks by {}",
             values.white,
             sample.mask_rule,
             MaskRule::Half
@@ -237,6 +258,23 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
         MaskRule::NonZero | MaskRule::Half | MaskRule::Alpha => return None,
     };
     Some((FindingKind::GrayMask, what))
+}
+
+/// Converts the error of a mask or a drawing to a finding. If its size is that of the image before EXIF rotates it, the finding tells
+/// that.
+fn mask_finding(sample: &Sample, path: &Path, error: &Error, limits: &Limits) -> Finding {
+    let mut finding = error_finding(&sample.category, path, error);
+    if let Error::MaskSize { mask_size: (width, height), image_size, .. } = error
+        && (*height, *width) == *image_size
+        && let Ok(found) = orientation(&sample.path, limits)
+        && found.to_exif() > 4
+    {
+        finding.message += &format!(
+            "; EXIF orientation {} rotates the image, and the mask has the size before that: rotate the mask, or save the image upright",
+            found.to_exif()
+        );
+    }
+    finding
 }
 
 /// Converts the error of a file to a finding.

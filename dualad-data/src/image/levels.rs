@@ -40,10 +40,18 @@ pub(crate) struct MaskValues {
 /// A summary of the levels of a picture of 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeepLevels {
-    /// The largest level of a color.
+    /// The largest level of a color, apart from a few pixels: a sensor may have some that are always white.
     pub(crate) largest: u16,
     /// The SHA-256 of all levels.
     pub(crate) digest: [u8; 32],
+}
+
+/// Returns the number of pixels of an image that may be brighter than its largest level.
+fn hot_pixels(pixels: usize) -> usize {
+    const SHARE: usize = 10_000;
+    const SMALL: usize = 4;
+    // Of a very small image, fewer.
+    (pixels / SHARE).max(SMALL).min(pixels / 100)
 }
 
 impl MaskValues {
@@ -60,7 +68,22 @@ impl Levels {
         let colors = if self.channels < 3 { 1 } else { 3 };
         let level = |bytes: &[u8]| bytes.try_into().map_or(0, u16::from_ne_bytes);
         let of_pixel = |pixel: &[u8]| pixel.chunks_exact(2).take(colors).map(level).fold(0, u16::max);
-        let largest = self.bytes.chunks_exact(2 * self.channels).map(of_pixel).fold(0, u16::max);
+        let mut counts = vec![0_usize; usize::from(u16::MAX) + 1];
+        let mut pixels = 0;
+        for pixel in self.bytes.chunks_exact(2 * self.channels) {
+            if let Some(count) = counts.get_mut(usize::from(of_pixel(pixel))) {
+                *count += 1;
+            }
+            pixels += 1;
+        }
+        let mut hot = hot_pixels(pixels);
+        let is_of_many = |level: &u16| {
+            let count = counts.get(usize::from(*level)).copied().unwrap_or(0);
+            let is = count > hot;
+            hot = hot.saturating_sub(count);
+            is
+        };
+        let largest = (0..=u16::MAX).rev().find(is_of_many).unwrap_or(0);
         Some(DeepLevels { largest, digest: Sha256::digest(&self.bytes).into() })
     }
 

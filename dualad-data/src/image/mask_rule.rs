@@ -15,6 +15,18 @@ pub enum MaskRule {
     Alpha,
 }
 
+impl std::fmt::Display for MaskRule {
+    /// Writes `white`, `non-zero`, `half` or `alpha`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::White => "white",
+            Self::NonZero => "non-zero",
+            Self::Half => "half",
+            Self::Alpha => "alpha",
+        })
+    }
+}
+
 impl MaskRule {
     /// Returns whether this value of an 8-bit mask marks a defect. For [`MaskRule::Alpha`], it is the value of alpha.
     #[inline]
