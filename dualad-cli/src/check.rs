@@ -123,7 +123,7 @@ fn outcome(dataset: &Dataset, root: &Path, findings: &[Finding]) -> Outcome {
     Outcome {
         format: 1,
         data: root.display().to_string(),
-        layout: Some(format!("{:?}", dataset.layout).to_lowercase()),
+        layout: Some(dataset.layout.to_string()),
         images: dataset.categories.iter().map(|category| category.samples.len()).sum(),
         categories,
         fatal: of(Severity::Fatal),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::image::MaskRule;
@@ -63,7 +65,11 @@ impl Dataset {
             all.categories.extend(categories);
             all.findings.extend(findings);
         }
-        if all.categories.is_empty() { Err(layout::unknown(root)) } else { Ok(all) }
+        if all.categories.is_empty() {
+            return Err(layout::unknown(root));
+        }
+        layout::report_labels(root, &all.categories, &mut all.findings);
+        Ok(all)
     }
 
     /// Opens a folder of this layout.
@@ -89,10 +95,12 @@ impl Dataset {
             return Err(Error::Value { field: "categories", value: "[]".into(), reason });
         }
         for name in names.iter().map(AsRef::as_ref) {
-            if kept.iter().any(|category: &Category| category.name == name) {
+            // Accents may be spelled in two ways.
+            let is = |category: &Category| category.name == name || category.name.nfc().eq(name.nfc());
+            if kept.iter().any(is) {
                 continue;
             }
-            let Some(position) = self.categories.iter().position(|category| category.name == name) else {
+            let Some(position) = self.categories.iter().position(is) else {
                 let mut available: Vec<&str> = kept.iter().chain(&self.categories).map(|c| c.name.as_str()).collect();
                 available.sort_unstable();
                 return Err(Error::UnknownCategory { name: name.into(), available: available.join(", ") });

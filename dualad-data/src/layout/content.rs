@@ -15,14 +15,21 @@ pub(super) enum Content {
     Image,
     /// An image that is not read.
     UnreadImage,
+    /// A file that may hold images, such as an array or an archive.
+    Packed,
     Other,
 }
 
 /// The endings of files that lie beside images and are none, in lower case. Such files are not opened.
-const COMPANIONS: [&str; 38] = [
-    "7z", "ann", "bat", "cfg", "csv", "db", "doc", "docx", "gz", "h5", "html", "ini", "ipynb", "json", "jsonl", "lnk",
-    "log", "lst", "mat", "md", "npy", "npz", "pdf", "pkl", "pt", "pth", "py", "rar", "rtf", "sh", "tar", "toml", "txt",
-    "url", "xml", "yaml", "yml", "zip",
+const COMPANIONS: [&str; 25] = [
+    "ann", "bat", "cfg", "csv", "db", "doc", "docx", "html", "ini", "ipynb", "json", "jsonl", "lnk", "log", "lst",
+    "md", "py", "rtf", "sh", "toml", "txt", "url", "xml", "yaml", "yml",
+];
+
+/// The endings of files that may hold images, in lower case.
+const PACKED: [&str; 21] = [
+    "7z", "avi", "bz2", "gz", "h5", "hdf5", "mat", "mkv", "mov", "mp4", "npy", "npz", "pdf", "pkl", "pt", "pth", "rar",
+    "tar", "tgz", "xz", "zip",
 ];
 
 /// Returns the kind of a file.
@@ -33,6 +40,9 @@ pub(super) fn content(path: &Path) -> Content {
     let ending = path.extension().unwrap_or_default();
     if COMPANIONS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
         return Content::Other;
+    }
+    if PACKED.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+        return Content::Packed;
     }
     let is_other = is_other_image_name(path);
     // In `part.2026.11.28`, a dot begins no ending; in `part.png.1`, a copy is numbered.

@@ -1,12 +1,16 @@
 //! The images of defect types, with their masks.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::beside::{Beside, report_pairs, report_unclear, separate};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, list, list_if_there};
+use super::mask_name::composed;
 use super::masks::Masks;
-use super::names::{GOOD, Part, Stated, is_defective, is_normal, label_of, may_be_normal};
+use super::names::{
+    GOOD, Part, Stated, is_defective, is_normal, label_of, may_be_negative, may_be_normal, may_hold_labels,
+};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Sample, Split};
@@ -22,6 +26,8 @@ pub(super) struct Defects<'a> {
     /// The folder of the masks. It may be missing.
     pub(super) truth: &'a Path,
     types: Vec<Type>,
+    /// Folders of masks beside the folders of images, and the names of the types.
+    beside: Vec<(std::ffi::OsString, PathBuf)>,
 }
 
 /// The images of a type.
@@ -37,7 +43,12 @@ struct Type {
 
 impl<'a> Defects<'a> {
     pub(super) fn new(top: &'a Path, category: &'a str, truth: &'a Path) -> Self {
-        Self { top, category, truth, types: Vec::new() }
+        Self { top, category, truth, types: Vec::new(), beside: Vec::new() }
+    }
+
+    /// Adds a folder of masks that lies beside the folder of its images, whose name is `kind`.
+    pub(super) fn add_masks(&mut self, kind: &Folder, masks: &Folder) {
+        self.beside.push((kind.name.clone(), masks.path.clone()));
     }
 
     /// Adds the images of a folder. A folder for defects of any kind (`bad`) may have one folder for each type.
@@ -76,7 +87,15 @@ impl<'a> Defects<'a> {
     ) {
         let Some(name) = names.first() else { return };
         let label = name.to_string_lossy().into_owned();
-        let may_be_good = is_normal(name) || may_be_normal(name) || label_of(name) == Stated::Normal;
+        let may_be_good =
+            is_normal(name) || may_be_normal(name) || may_be_negative(name) || label_of(name) == Stated::Normal;
+        if may_hold_labels(name) && !files.is_empty() {
+            let what = format!(
+                "its images count as defects of type \"{label}\"; if they are masks, as its name says, they belong in \
+                 {TRUTH}/<type>"
+            );
+            findings.push(Finding::new(FindingKind::UnclearLabel, self.category, folder, what));
+        }
         if may_be_good && !files.is_empty() {
             let what = format!("its images count as defects of type \"{label}\"; normal ones belong in {TEST}/{GOOD}");
             findings.push(Finding::new(FindingKind::UnclearLabel, self.category, folder, what));
@@ -107,6 +126,11 @@ impl<'a> Defects<'a> {
             };
             used.extend(folder.map(|folder| folder.path.as_path()));
             listing.images.extend(kind.beside.masks);
+            for (_, masks) in self.beside.iter().filter(|(name, _)| kind.names.first() == Some(name)) {
+                let Listing { images, folders, .. } = list(masks)?;
+                listing.images.extend(images);
+                listing.folders.extend(folders);
+            }
             let mut masks = Masks::new(listing);
             masks.add(kind.beside.by_content.masks);
             for path in kind.beside.images {
@@ -122,11 +146,12 @@ impl<'a> Defects<'a> {
     }
 }
 
-/// Returns the folder of masks of a type: of the same name, in any case, or of the name of the folder around the type.
-fn masks_of<'t>(names: &[std::ffi::OsString], truth: &'t Listing) -> Option<&'t Folder> {
+/// Returns the folder of masks of a type: of the same name, in any case and spelling of accents, or of the name of the folder around the type.
+pub(super) fn masks_of<'t>(names: &[std::ffi::OsString], truth: &'t Listing) -> Option<&'t Folder> {
+    let same = |one: &OsStr, other: &OsStr| composed(one).to_lowercase() == composed(other).to_lowercase();
     names.iter().find_map(|name| {
         let exact = truth.folders.iter().find(|folder| folder.name == *name);
-        exact.or_else(|| truth.folders.iter().find(|folder| folder.name.eq_ignore_ascii_case(name)))
+        exact.or_else(|| truth.folders.iter().find(|folder| same(&folder.name, name)))
     })
 }
 
@@ -156,7 +181,7 @@ impl Unused<'_> {
         }
         for kind in self.listing.folders.iter().filter(|kind| !self.used.contains(&kind.path.as_path())) {
             if is_normal(&kind.name) {
-                let advice = "normal images have no defects, so their masks are not read";
+                let advice = "normal images have no defects; a mask that marks one is reported";
                 LeftOut { top: self.truth, category: self.category, findings }.folders([kind], advice);
             } else {
                 let images = format!("{TEST}/{}", kind.name.to_string_lossy());

@@ -56,9 +56,9 @@ pub(super) fn divide(
     if !given {
         let mut normal: Vec<&mut Sample> = samples.iter_mut().filter(|sample| !sample.label.is_anomalous()).collect();
         let count = normal.len();
-        // One image is kept for training.
+        // One image is kept for training. The name of the folder does not matter, so a copy of a dataset has the same division.
         let tests = count.div_ceil(TEST_SHARE).min(count.saturating_sub(1));
-        let order = Random::new(SEED).named(&format!("test images of {name}")).permutation(count);
+        let order = Random::new(SEED).named("test images").permutation(count);
         for &index in order.iter().take(tests) {
             normal[index].split = Split::Test;
         }
@@ -95,6 +95,11 @@ mod tests {
         assert_eq!(divide("part", Path::new("part"), reversed, &mut findings), category);
         assert!(tests.iter().any(|sample| sample.path.as_path() < Path::new("020.png")));
         assert!(tests.iter().any(|sample| sample.path.as_path() > Path::new("030.png")));
+        // The name of the dataset's folder does not matter.
+        let renamed = divide("other", Path::new("other"), images(), &mut findings);
+        let splits =
+            |category: &Category| category.samples.iter().map(|s| (s.path.clone(), s.split)).collect::<Vec<_>>();
+        assert_eq!(splits(&renamed), splits(&category));
         // One image is trained on rather than tested on.
         let one = divide("part", Path::new("part"), vec![image(0, None, false)], &mut findings);
         assert_eq!(one.samples[0].split, Split::Train);

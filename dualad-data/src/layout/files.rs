@@ -19,13 +19,28 @@ const DEPTH: usize = 4;
 /// The mark that some editors put at the start of a text in UTF-8.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads a file of annotations without its byte order mark. Its size is checked first.
+/// Reads a file of annotations as UTF-8, without its byte order mark. Its size is checked first.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = decode::read(path, &Limits::default().with_file_bytes(MAX_BYTES))?;
+    Ok(utf8(decode::read(path, &Limits::default().with_file_bytes(MAX_BYTES))?))
+}
+
+/// Returns a text without its byte order mark. UTF-16 with such a mark, as spreadsheets write it, is converted; what is not valid in it
+/// is replaced.
+pub(super) fn utf8(mut bytes: Vec<u8>) -> Vec<u8> {
     if bytes.starts_with(BYTE_ORDER_MARK) {
         bytes.drain(..BYTE_ORDER_MARK.len());
+        return bytes;
     }
-    Ok(bytes)
+    let unit = match bytes.get(..2) {
+        Some(b"\xff\xfe") => u16::from_le_bytes,
+        Some(b"\xfe\xff") => u16::from_be_bytes,
+        _ => return bytes,
+    };
+    let (units, _) = bytes[2..].as_chunks::<2>();
+    let text: String = char::decode_utf16(units.iter().map(|pair| unit(*pair)))
+        .map(|read| read.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect();
+    text.into_bytes()
 }
 
 /// Reads a JSON file.

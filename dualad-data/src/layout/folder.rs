@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::files::files_with;
 use super::left_out::{LeftOut, is_link_within};
-use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there};
-use super::mask_name::{Key, image_of, key};
-use super::names::{GOOD, Part, holds_labels, is_defect_type, is_defective, is_normal, side_of};
+use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there, stem};
+use super::mask_name::{Key, composed, image_of, key};
+use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal, side_of};
 use super::parts::{part, part_of};
-use super::{mvtec, recognize, stated};
+use super::{label_files, mvtec, recognize, stated};
 use crate::error::{Error, Result};
-use crate::finding::{Finding, FindingKind};
+use crate::finding::Finding;
 use crate::sample::{Category, Split};
 use crate::text::names_of;
 
@@ -39,7 +38,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     } else {
         stated::refuse(&images, &normal)?;
         refuse_masked(root, &listing, &images, &normal)?;
-        report_labels(root, &normal, &images, &name, findings)?;
+        let stems = images.iter().map(|image| stem(image)).collect();
+        label_files::report(root, &stems, &[], &name, findings);
     }
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
@@ -58,7 +58,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let inner = list(folder)?.folders;
         left_out.folders(inner.iter().filter(|inner| !is_read(inner)), &advice);
     }
-    let masks = list_if_there(&part(root, &listing, Part::Truth))?.images;
+    let masks = masks_of_normal(root, &listing, &defects)?;
     let mut samples = mvtec::normal_samples(images, masks, &normal, &name, Split::Train, findings)?;
     samples.extend(mvtec::test_samples(root, &listing, &defects, &name, findings)?);
     Ok(vec![Category { name, folder: root.into(), samples }])
@@ -97,48 +97,52 @@ fn refuse_stray(root: &Path, listing: &Listing, images: &[PathBuf]) -> Result<()
 /// Returns the folders of defective images in a folder: those named so, and those that have masks.
 fn defects<'a>(root: &Path, listing: &'a Listing) -> Result<Vec<&'a Folder>> {
     let masks = list_if_there(&part(root, listing, Part::Truth))?;
-    let has_masks = |folder: &Folder| masks.folders.iter().any(|masks| masks.name.eq_ignore_ascii_case(&folder.name));
+    let has_masks = |folder: &Folder| {
+        masks.folders.iter().any(|masks| composed(&masks.name).eq_ignore_ascii_case(&composed(&folder.name)))
+    };
     let is_other = |folder: &Folder| Part::of(&folder.name).is_none() && !is_normal(&folder.name);
     let is_defects = |folder: &&Folder| is_other(folder) && (is_defective(&folder.name) || has_masks(folder));
     Ok(listing.folders.iter().filter(is_defects).collect())
 }
 
-/// The endings of files that may hold labels of images.
-const LABELS: &[&str] = &["csv", "json", "jsonl", "ndjson", "tsv", "xls", "xlsx", "xml"];
-
-/// Reports files that may hold labels of the images, and are not read: the images count as normal.
-fn report_labels(
-    root: &Path,
-    normal: &Path,
-    images: &[PathBuf],
-    name: &str,
-    findings: &mut Vec<Finding>,
-) -> Result<()> {
-    let mut folders = vec![root];
-    if normal != root {
-        folders.push(normal);
+/// Returns the masks that may be those of normal images: directly in the folder of masks, and without a defective image of their name.
+fn masks_of_normal(root: &Path, listing: &Listing, defects: &[&Folder]) -> Result<Vec<PathBuf>> {
+    let mut masks = list_if_there(&part(root, listing, Part::Truth))?.images;
+    if masks.is_empty() {
+        return Ok(masks);
     }
-    let stems: BTreeSet<PathBuf> = images.iter().map(|image| image.with_extension("")).collect();
+    let mut folders: Vec<PathBuf> = defects.iter().map(|folder| folder.path.clone()).collect();
+    for folder in defects {
+        folders.extend(list(&folder.path)?.folders.into_iter().map(|inner| inner.path));
+    }
+    let types = list_if_there(&part(root, listing, Part::Test))?.folders;
+    folders.extend(types.into_iter().filter(|kind| !is_normal(&kind.name)).map(|kind| kind.path));
+    let mut images = BTreeSet::<Key>::new();
     for folder in folders {
-        let mut files = files_with(folder, LABELS)?;
-        // Other texts are notes. YOLO has one for each image.
-        files.extend(files_with(folder, &["txt"])?.into_iter().filter(|file| stems.contains(&file.with_extension(""))));
-        let Some(first) = files.first() else { continue };
-        let what = format!(
-            "files that may label the images are not read: {} (such as {}); all images count as normal. If some have defects, correct the \
-             files, name their layout, or move these images to test/<type of defect>; if none has, name the folder good",
-            files.len(),
-            file_name(first).to_string_lossy()
-        );
-        findings.push(Finding::new(FindingKind::LeftOut, name, first, what));
+        images.extend(list(&folder)?.images.iter().map(|image| key(image)));
     }
-    Ok(())
+    masks.retain(|mask| {
+        let key = key(mask);
+        !images.contains(&key) && !image_of(&key).is_some_and(|image| images.contains(image))
+    });
+    Ok(masks)
 }
 
 /// Returns an error if some of the images have masks, and others have none: those with a mask have defects.
 fn refuse_masked(root: &Path, listing: &Listing, images: &[PathBuf], normal: &Path) -> Result<()> {
+    let product = normal.file_name().unwrap_or_default();
+    let others =
+        listing.folders.iter().filter(|folder| holds_labels(&folder.name) || are_labels_of(&folder.name, product));
     let truth = part(root, listing, Part::Truth);
-    let masks: BTreeSet<Key> = list_if_there(&truth)?.images.iter().map(|mask| key(mask)).collect();
+    for folder in std::iter::once(truth).chain(others.map(|folder| folder.path.clone())) {
+        refuse_masked_by(&folder, images, normal)?;
+    }
+    Ok(())
+}
+
+/// Returns an error if some of the images have masks in a folder, and others have none.
+fn refuse_masked_by(folder: &Path, images: &[PathBuf], normal: &Path) -> Result<()> {
+    let masks: BTreeSet<Key> = list_if_there(folder)?.images.iter().map(|mask| key(mask)).collect();
     let images_of: BTreeSet<&[u8]> = masks.iter().filter_map(|mask| image_of(mask)).collect();
     let has_mask = |image: &&PathBuf| {
         let key = key(image);
@@ -151,7 +155,7 @@ fn refuse_masked(root: &Path, listing: &Listing, images: &[PathBuf], normal: &Pa
          normal ones to good, and the defective ones to test/<type of defect>",
         images.len(),
         if count == 1 { "has a mask" } else { "have masks" },
-        truth.display(),
+        folder.display(),
         file_name(first).to_string_lossy()
     );
     Err(Error::Layout { path: normal.into(), reason })

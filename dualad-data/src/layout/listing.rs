@@ -21,6 +21,8 @@ pub(crate) struct Listing {
     pub(crate) images: Vec<PathBuf>,
     /// Files that are images and are not read, by their name or their format.
     pub(crate) unread: Vec<PathBuf>,
+    /// Files that may hold images, such as arrays and archives.
+    pub(crate) packed: Vec<PathBuf>,
 }
 
 /// Lists folders and image files, each sorted by name. A broken link counts as a file, so that a check reports it. Files and
@@ -44,11 +46,12 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
         match content(&path) {
             Content::Image => listing.images.push(path),
             Content::UnreadImage => listing.unread.push(path),
+            Content::Packed => listing.packed.push(path),
             Content::Other => {}
         }
     }
     listing.folders.sort_by(|a, b| a.name.as_encoded_bytes().cmp(b.name.as_encoded_bytes()));
-    for files in [&mut listing.images, &mut listing.unread] {
+    for files in [&mut listing.images, &mut listing.unread, &mut listing.packed] {
         files.sort_by(|a, b| file_name(a).as_encoded_bytes().cmp(file_name(b).as_encoded_bytes()));
     }
     Ok(listing)

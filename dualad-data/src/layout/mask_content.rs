@@ -89,6 +89,12 @@ fn is_mask_of(mask: &Path, image: &Path) -> bool {
         && Picture::read(image, &limits).is_ok_and(|image| !is_mask_like(&image))
 }
 
+/// Returns whether the images of a folder are masks by their content: the first ones are, and there is one.
+pub(super) fn look_like_masks(images: &[PathBuf]) -> bool {
+    let is = |path: &PathBuf| Picture::read(path, &Limits::default()).is_ok_and(|picture| is_mask_like(&picture));
+    !images.is_empty() && images.iter().take(SAMPLED).all(is)
+}
+
 /// Returns whether a picture has the few colors of a mask, or is nearly black and white.
 fn is_mask_like(picture: &Picture) -> bool {
     let mut colors: Vec<[u8; 3]> = Vec::with_capacity(MAX_COLORS);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list, stem};
-use super::mask_name::{Key, image_of, is_numbered, key};
+use super::mask_name::{Key, composed, image_of, is_numbered, key};
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
@@ -92,10 +92,11 @@ impl Masks {
         }
         let equal: Vec<usize> = masks.iter().filter(|(rank, _)| *rank == best).map(|&(_, index)| index).collect();
         let [used, others @ ..] = &equal[..] else { return Ok(()) };
-        if best == Rank::Numbered {
-            for index in others {
-                let Some(mask) = self.files.get_mut(*index) else { continue };
-                mask.image.get_or_insert_with(|| sample.path.clone());
+        for index in others {
+            let Some(mask) = self.files.get_mut(*index) else { continue };
+            // Those that are not used are reported here, and not as unpaired.
+            mask.image.get_or_insert_with(|| sample.path.clone());
+            if best == Rank::Numbered {
                 sample.masks.push(mask.path.clone());
             }
         }
@@ -117,7 +118,8 @@ impl Masks {
 
     /// Assigns a folder of masks. Each of its masks marks one defect, with a gray value that encodes the type.
     fn pair_folder(&mut self, sample: &mut Sample) -> Result<()> {
-        let Some((folder, used)) = self.folders.iter_mut().find(|(folder, _)| folder.name == stem(&sample.path)) else {
+        let image = composed(stem(&sample.path));
+        let Some((folder, used)) = self.folders.iter_mut().find(|(folder, _)| composed(&folder.name) == image) else {
             return Ok(());
         };
         let masks = list(&folder.path)?.images;

@@ -13,6 +13,7 @@ mod divide;
 mod files;
 mod folder;
 mod kolektor;
+mod label_files;
 mod labelme;
 mod left_out;
 mod listing;
@@ -43,7 +44,7 @@ use crate::finding::Finding;
 use crate::sample::Category;
 #[cfg(all(feature = "render", feature = "tiff"))]
 pub(crate) use mvtec_ad2::private_images;
-pub(crate) use products::products;
+pub(crate) use products::{products, report_labels};
 use recognize::FolderKind;
 
 /// The layout of a dataset on disk.
@@ -109,6 +110,25 @@ pub enum Layout {
     RealIad,
 }
 
+impl std::fmt::Display for Layout {
+    /// Writes the name in lower case: `mvtec`, `visa`, `mvtec-ad2`, `real-iad` and so on.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mvtec => "mvtec",
+            Self::Visa => "visa",
+            Self::Folder => "folder",
+            Self::Table => "table",
+            Self::Coco => "coco",
+            Self::LabelMe => "labelme",
+            Self::Kolektor => "kolektor",
+            Self::Dagm => "dagm",
+            Self::MvtecAd2 => "mvtec-ad2",
+            Self::Mvtec3d => "mvtec-3d",
+            Self::RealIad => "real-iad",
+        })
+    }
+}
+
 impl Layout {
     /// Detects the layout of a folder by the first of these rules that applies:
     ///
@@ -123,7 +143,8 @@ impl Layout {
     /// 5. The folder has images in `train/good`: [`Layout::Mvtec`] with one category.
     /// 6. The folder, its `train` or its `good` has images: [`Layout::Folder`].
     /// 7. Subfolders, or else the folder, have images in `train` or `test`, but none in `train/good`: [`Layout::Mvtec`]
-    ///    without training images.
+    ///    without training images. No rule applies if such a subfolder is one of rule 6: it is a product
+    ///    ([`crate::Dataset::open_products`]).
     /// 8. A subfolder, or else the folder, has an empty `train/good`: [`Layout::Mvtec`].
     ///
     /// Empty `train` and `test` folders are ignored.
@@ -162,7 +183,8 @@ pub(crate) fn detect(root: &Path) -> Result<Option<Layout>> {
     Ok(match recognize::folder(root, &entries, recognize::plain(root)?)? {
         FolderKind::Category | FolderKind::Categories(_) => Some(Layout::Mvtec),
         FolderKind::Plain(_) => Some(Layout::Folder),
-        FolderKind::Nothing => None,
+        // Each is read by itself.
+        FolderKind::Products(_) | FolderKind::Nothing => None,
     })
 }
 
@@ -191,7 +213,7 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Fi
         Layout::RealIad => real_iad::read(root, &mut findings)?,
     };
     if categories.is_empty() {
-        let reason = format!("as {layout:?}, it has no categories; check the path, or open it as another layout");
+        let reason = format!("as {layout}, it has no categories; check the path, or open it as another layout");
         return Err(Error::Layout { path: root.into(), reason });
     }
     categories.sort_by(|a: &Category, b| a.name.cmp(&b.name));

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::beside::{report_beside, report_pairs, report_unclear, separate};
-use super::defects::Defects;
+use super::defects::{Defects, masks_of};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
 use super::masks::Masks;
-use super::names::{GOOD, Part};
+use super::names::{GOOD, Part, are_labels_of, holds_labels};
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
-use super::stated;
+use super::{label_files, stated};
 use crate::error::Result;
 use crate::finding::Finding;
 use crate::sample::{Category, Label, Sample, Split};
@@ -22,7 +22,7 @@ const TEST: &str = "test";
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let listing = list(root)?;
     let names = match recognize::folder(root, &listing, Vec::new())? {
-        FolderKind::Categories(names) => names,
+        FolderKind::Categories(names) | FolderKind::Products(names) => names,
         FolderKind::Category => return Ok(vec![read_category(root, findings)?]),
         FolderKind::Plain(_) | FolderKind::Nothing => return Ok(Vec::new()),
     };
@@ -49,7 +49,8 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     left_out.folders(listing.folders.iter().filter(|inner| part_of(inner, folder, &listing).is_none()), &advice);
     let good = normal(&train)?;
     let read = good.first().map_or(GOOD.into(), |folder| folder.name.to_string_lossy());
-    let advice = format!("training reads only {TRAIN}/{read}; normal images belong there");
+    let yolo = label_files::yolo(&listing).unwrap_or_default();
+    let advice = format!("training reads only {TRAIN}/{read}; normal images belong there{yolo}");
     left_out.loose(&train_folder, train.images.len(), &advice);
     let mut samples = Vec::new();
     for kind in &train.folders {
@@ -108,20 +109,45 @@ pub(super) fn test_samples(
     category: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<Sample>> {
-    let (test, truth) = (part(folder, listing, Part::Test), part(folder, listing, Part::Truth));
+    let (test, mut truth) = (part(folder, listing, Part::Test), part(folder, listing, Part::Truth));
     let inner = list_if_there(&test)?;
+    let masks: Vec<&Folder> = inner.folders.iter().filter(|kind| holds_labels(&kind.name)).collect();
+    if let [masks] = masks[..]
+        && !truth.is_dir()
+    {
+        truth = masks.path.clone();
+    }
     let mut left_out = LeftOut { top: folder, category, findings };
     let advice = format!("their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<defect type>");
     left_out.loose(&test, inner.images.len(), &advice);
     let good = normal(&inner)?;
+    let all_masks = list_if_there(&truth)?;
     let mut samples = Vec::new();
     let mut defects = Defects::new(folder, category, &truth);
     for kind in &inner.folders {
-        if good.iter().any(|good| good.path == kind.path) {
+        let images = inner.folders.iter().find(|other| are_labels_of(&kind.name, &other.name));
+        if kind.path == truth {
+            // It is read with the types.
+        } else if holds_labels(&kind.name) {
+            let advice = format!("they are masks by the name of the folder; masks belong in {}", truth.display());
+            LeftOut { top: folder, category, findings }.folders([kind], &advice);
+        } else if let Some(images) = images {
+            if good.iter().any(|good| good.path == images.path) {
+                let advice = "normal images have no defects, so their masks are not read";
+                LeftOut { top: folder, category, findings }.folders([kind], advice);
+            } else {
+                defects.add_masks(images, kind);
+            }
+        } else if good.iter().any(|good| good.path == kind.path) {
             let found = list(&kind.path)?;
             let mut left_out = LeftOut { top: folder, category, findings };
             left_out.folders(&found.folders, &format!("images of {TEST}/<type> belong directly in that folder"));
-            samples.extend(normal_samples(found.images, Vec::new(), &kind.path, category, Split::Test, findings)?);
+            // A check reports those that mark a defect.
+            let masks = match masks_of(std::slice::from_ref(&kind.name), &all_masks) {
+                Some(masks) => list(&masks.path)?.images,
+                None => Vec::new(),
+            };
+            samples.extend(normal_samples(found.images, masks, &kind.path, category, Split::Test, findings)?);
         } else {
             defects.add(kind, findings)?;
         }

@@ -49,6 +49,14 @@ pub(super) fn may_be_normal(name: &OsStr) -> bool {
     NAMES.contains(&letters(&name.to_string_lossy()).as_str())
 }
 
+/// Returns whether a name other than those of [`is_normal`] and [`may_be_normal`] may be a label of normal images, or of defects.
+pub(super) fn may_be_negative(name: &OsStr) -> bool {
+    const WORDS: [&str; 4] = ["negative", "negatives", "neg", "negs"];
+    const NAMES: [&str; 6] = ["0", "false", "no", "n", "class0", "label0"];
+    let name = name.to_string_lossy();
+    NAMES.contains(&letters(&name).as_str()) || words(&name).iter().any(|word| WORDS.contains(&word.as_str()))
+}
+
 /// The words for images with any defect.
 const DEFECTIVE: [&str; 29] = [
     "ng",
@@ -129,6 +137,75 @@ pub(super) fn holds_labels(name: &OsStr) -> bool {
     const NAMES: [&str; 8] =
         ["label", "labels", "annotation", "annotations", "segmentation", "segmentationclass", "seg", "anns"];
     Part::of(name) == Some(Part::Truth) || NAMES.contains(&letters(&name.to_string_lossy()).as_str())
+}
+
+/// The words for masks and other labels of images.
+const LABELS: [&str; 22] = [
+    "mask",
+    "masks",
+    "msk",
+    "msks",
+    "gt",
+    "gts",
+    "groundtruth",
+    "truth",
+    "label",
+    "labels",
+    "seg",
+    "segs",
+    "segmentation",
+    "segmentations",
+    "segmentationclass",
+    "anno",
+    "annos",
+    "anns",
+    "annotation",
+    "annotations",
+    "annotated",
+    "bbox",
+];
+
+/// Returns the words of a name that are left without those for labels at its end, or else at its beginning: `gear` for
+/// `gear_masks`. Returns `None` if it has no such words, or no others.
+fn without_labels(name: &OsStr) -> Option<Vec<String>> {
+    let all = tokens(&name.to_string_lossy());
+    let is_label = |word: &String| LABELS.contains(&word.as_str());
+    let rest = match &all[..] {
+        [rest @ .., ground, truth] if ground == "ground" && truth == "truth" => rest,
+        [rest @ .., word] if is_label(word) => rest,
+        [ground, truth, rest @ ..] if ground == "ground" && truth == "truth" => rest,
+        [word, rest @ ..] if is_label(word) => rest,
+        _ => return None,
+    };
+    (!rest.is_empty()).then(|| rest.to_vec())
+}
+
+/// Returns whether a folder holds labels of images that lie elsewhere by the beginning or the end of its name: `gear_masks`. The
+/// name may also be that of a product or of a type of defect.
+pub(super) fn may_hold_labels(name: &OsStr) -> bool {
+    without_labels(name).is_some()
+}
+
+/// Returns whether a folder holds labels of the images of another one by their names: `gear_masks` and `gear`, `masks-gear` and
+/// `gear_images`.
+pub(super) fn are_labels_of(name: &OsStr, images: &OsStr) -> bool {
+    const IMAGES: [&str; 7] = ["image", "images", "img", "imgs", "picture", "pictures", "rgb"];
+    let product = |words: Vec<String>| {
+        let own: String = words.iter().filter(|word| !IMAGES.contains(&word.as_str())).map(String::as_str).collect();
+        if own.is_empty() { words.concat() } else { own }
+    };
+    let of_images = tokens(&images.to_string_lossy());
+    without_labels(name).is_some_and(|of| !of_images.is_empty() && product(of) == product(of_images))
+}
+
+/// Returns whether a text file of this name may hold labels: `labels.txt`, `defect_list.txt`.
+pub(super) fn means_labels(stem: &OsStr) -> bool {
+    let is = |word: &String| {
+        LABELS.contains(&word.as_str())
+            || DEFECTIVE.contains(&word.as_str())
+            || ["class", "classes", "labelled", "labeled", "train", "test", "split", "splits"].contains(&word.as_str())
+    };
+    words(&stem.to_string_lossy()).iter().any(is)
 }
 
 /// The words that turn the next one into its opposite, and the one that does so with the word before it.

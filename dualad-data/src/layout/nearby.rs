@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::listing::{Folder, Listing, list};
 use super::names::{GOOD, is_foreign, is_normal};
 use super::recognize::{self, FolderKind};
-use super::{readers, unread, visa};
+use super::{label_files, readers, real_iad, unread, visa};
 use crate::text::names_of;
 
 /// The depth to which datasets are searched.
@@ -17,6 +17,13 @@ const MAX_FOLDERS: usize = 500;
 pub(super) fn describe(root: &Path, listing: &Listing) -> String {
     if listing.folders.iter().any(|folder| folder.path.join("Data/Images").is_dir()) {
         return format!("it looks like VisA without its {}; VisA's archive has that file", visa::TABLE);
+    }
+    if listing.folders.iter().any(|folder| folder.name.to_string_lossy().starts_with(real_iad::SPLITS)) {
+        return format!(
+            "it has the lists of Real-IAD ({}), but none of the folders of its images ({}); put one of them beside the lists",
+            real_iad::SPLITS,
+            real_iad::IMAGES.join(", ")
+        );
     }
     let mut reason = String::from(
         "it has no <category>/train/good (MVTec AD), no split_csv/1cls.csv (VisA), and no images of its own",
@@ -41,6 +48,15 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
              test/<type of defect>",
             names_of(&folders)
         ));
+    }
+    for folder in &listing.folders {
+        if let Err(error) = list(&folder.path) {
+            reason.push_str(&format!("; {error}"));
+            break;
+        }
+    }
+    if let Some(advice) = label_files::yolo(listing) {
+        reason.push_str(&advice);
     }
     if let Some(unread) = unread::below(root) {
         reason.push_str(&format!("; in and below it, {unread}"));
@@ -87,5 +103,5 @@ fn is_dataset(folder: &Path, listing: &Listing) -> bool {
         || readers::published(folder, listing).is_some()
         || readers::annotated(folder, listing).is_ok_and(|found| found.is_some())
         || has_good()
-        || kind().is_ok_and(|kind| matches!(kind, FolderKind::Category | FolderKind::Categories(_)))
+        || kind().is_ok_and(|kind| !matches!(kind, FolderKind::Plain(_) | FolderKind::Nothing))
 }

@@ -3,14 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use super::left_out::LeftOut;
-use super::listing::{Folder, display_name, list};
+use super::listing::{Folder, display_name, list, stem};
+use super::mask_content::look_like_masks;
 use super::names::{
-    Part, Side, are_opposite, holds_labels, is_defect_type, is_defective, is_normal, may_be_a_label, may_be_normal,
-    side_of,
+    Part, Side, are_labels_of, are_opposite, holds_labels, is_defect_type, is_defective, is_normal, may_be_a_label,
+    may_be_normal, may_hold_labels, side_of,
 };
-use super::recognize;
+use super::{label_files, recognize};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
+use crate::sample::{Category, Sample, Split};
 use crate::text::names_of;
 
 /// Returns the folders of products in a folder, or none if it has images of its own or no folder of images. Folders whose names
@@ -37,6 +39,17 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
     let labels: Vec<&Folder> = listing.folders.iter().filter(|folder| holds_labels(&folder.name)).collect();
     if !labels.is_empty() || Part::of(display_name(root).as_ref()) == Some(Part::Truth) {
         return refuse(&labels, "it holds masks or labels by name");
+    }
+    let is_of_another = |folder: &&&Folder| {
+        listing.folders.iter().any(|other| are_labels_of(&folder.name, &other.name))
+            || may_hold_labels(&folder.name) && list(&folder.path).is_ok_and(|inner| look_like_masks(&inner.images))
+    };
+    let labels: Vec<&Folder> = products.iter().filter(is_of_another).copied().collect();
+    if !labels.is_empty() {
+        return refuse(
+            &labels,
+            "it has folders that hold masks or labels by name (if such a folder is a product, rename it)",
+        );
     }
     let is_label = |folder: &&&Folder| {
         let tests = [is_normal, is_defective, is_defect_type, may_be_normal];
@@ -94,4 +107,16 @@ fn defective_side(products: &[&Folder]) -> Option<String> {
          such a folder is a product, rename it",
         names(&found)
     ))
+}
+
+/// Reports files beside the products that may hold labels of their images. The reader of a product reports those in it.
+pub(crate) fn report_labels(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) {
+    let trained = || categories.iter().flat_map(|category| &category.samples).filter(|s| s.split == Split::Train);
+    let is_stated = |sample: &Sample| sample.path.parent().and_then(Path::file_name).is_some_and(is_normal);
+    if trained().all(is_stated) {
+        return;
+    }
+    let stems = trained().map(|sample| stem(&sample.path)).collect();
+    let known: Vec<&Path> = categories.iter().map(|category| category.folder.as_path()).collect();
+    label_files::report(root, &stems, &known, "", findings);
 }

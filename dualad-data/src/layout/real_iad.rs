@@ -15,9 +15,9 @@ use crate::image::MaskRule;
 use crate::sample::{Category, Label, Sample, Split};
 
 /// The folders of the images at each size, the preferred one first.
-const IMAGES: [&str; 4] = ["realiad_1024", "realiad_512", "realiad_256", "realiad_raw"];
+pub(super) const IMAGES: [&str; 4] = ["realiad_1024", "realiad_512", "realiad_256", "realiad_raw"];
 /// The start of the names of folders with JSON files. The name alone is the standard split.
-const SPLITS: &str = "realiad_jsons";
+pub(super) const SPLITS: &str = "realiad_jsons";
 
 #[derive(Deserialize)]
 struct File {

@@ -15,6 +15,9 @@ pub(crate) enum FolderKind {
     Category,
     /// A folder of categories; their names.
     Categories(Vec<OsString>),
+    /// A folder of products: folders with images in `train` or `test`, and with normal images elsewhere than in `train/good`; their
+    /// names.
+    Products(Vec<OsString>),
     /// A plain folder; the path of its normal images.
     Plain(PathBuf),
     /// None of these.
@@ -91,7 +94,13 @@ pub(crate) fn folder(root: &Path, listing: &Listing, plain: Vec<(PathBuf, usize)
         (Evidence::Complete, _) => Ok(FolderKind::Category),
         _ if !plain.is_empty() => Ok(FolderKind::Plain(only(root, plain)?)),
         (Evidence::Partial, Evidence::Partial) => Err(both()),
-        (_, Evidence::Partial) => Ok(categories()),
+        (_, Evidence::Partial) => {
+            let is_product = |(name, found): &(OsString, Evidence)| {
+                *found == Evidence::Partial && self::plain(&root.join(name)).is_ok_and(|found| !found.is_empty())
+            };
+            let names = || folders.iter().map(|(name, _)| name.clone()).collect();
+            Ok(if folders.iter().any(is_product) { FolderKind::Products(names()) } else { categories() })
+        }
         (Evidence::Partial, _) => Ok(FolderKind::Category),
         (_, Evidence::Empty) => Ok(categories()),
         (Evidence::Empty, _) => Ok(FolderKind::Category),

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::divide::{divide, is_normal, split};
-use super::files::{bytes, files_with, json_error, parent};
+use super::files::{bytes, files_with, json_error, parent, utf8};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
-use super::names::holds_labels;
+use super::names::{holds_labels, may_be_negative};
 use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -27,7 +27,7 @@ const COLUMNS: [&[&str]; 6] = [
     &["path", "image_path", "image", "file", "file_name", "filename"],
     &["category", "object", "product"],
     &["label", "defect_type"],
-    &["label_index"],
+    &["label_index", "is_anomaly", "is_anomalous", "is_defect", "is_defective"],
     &["split"],
     &["mask", "mask_path"],
 ];
@@ -63,8 +63,9 @@ fn names_images(path: &Path) -> bool {
     let Ok(()) = std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head).map(drop)) else {
         return false;
     };
+    let head = utf8(head);
     let head = String::from_utf8_lossy(&head);
-    let Some(first) = head.trim_start_matches('\u{feff}').lines().find(|line| !line.trim().is_empty()) else {
+    let Some(first) = head.lines().find(|line| !line.trim().is_empty()) else {
         return false;
     };
     let names: Vec<String> = if has_ending(path, &CSV) {
@@ -98,17 +99,26 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
     let (mut lines, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
-    let mut named = BTreeSet::new();
+    let (mut named, mut unclear, mut missing) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for Row { line, values } in rows {
         let path_of = |column: usize, value: &str| {
-            // Tools write the whole path of a file, too.
-            let value = Path::new(value).strip_prefix(folder).ok().and_then(Path::to_str).unwrap_or(value);
-            path_within(folder, value).map_err(|reason| at(line, format!("column {} {reason}", COLUMNS[column][0])))
+            let inside = inside(folder, value);
+            path_within(folder, inside.as_deref().unwrap_or(value))
+                .map_err(|reason| at(line, format!("column {} {reason}", COLUMNS[column][0])))
         };
         let path = path_of(PATH, &values[PATH])?;
         let category = if values[CATEGORY].is_empty() { unnamed.clone() } else { values[CATEGORY].clone() };
         path_within(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
         let label = label(&values).map_err(|reason| at(line, reason))?;
+        if let Label::Anomalous(kind) = &label
+            && may_be_negative(kind.as_ref())
+            && unclear.insert((category.clone(), kind.clone()))
+        {
+            let what = format!(
+                "line {line}: column label is \"{kind}\", which counts as a type of defect; if it means no defect, write normal"
+            );
+            findings.push(Finding::new(FindingKind::UnclearLabel, &category, &table, what));
+        }
         let use_of = match values[SPLIT].as_str() {
             "" if divided => {
                 return Err(at(
@@ -135,6 +145,9 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             continue;
         }
         lines.insert(sample.path.clone(), (line, sample.label.clone()));
+        if !sample.path.exists() {
+            missing.push((line, values[PATH].clone()));
+        }
         sample.mask_rule = MaskRule::NonZero;
         if !values[MASK].is_empty() {
             let mask = path_of(MASK, &values[MASK])?;
@@ -145,8 +158,24 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         named.insert(sample.path.clone());
         categories.entry(category).or_default().push((use_of, sample));
     }
+    if let Some((line, value)) = missing.first() {
+        let what = format!(
+            "images that it names are not there: {} (such as line {line}: \"{value}\"); paths are relative to {}: correct the column path, \
+             or move the table or the images",
+            missing.len(),
+            folder.display()
+        );
+        findings.push(Finding::new(FindingKind::Unreadable, "", &table, what));
+    }
     not_named(&table, &named, findings)?;
     Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
+}
+
+/// Returns the part of a path inside a folder, for the whole path of a file, which tools write, too.
+fn inside(folder: &Path, value: &str) -> Option<String> {
+    let path = Path::new(value);
+    let inner = |folder: &Path| path.strip_prefix(folder).ok().and_then(Path::to_str).map(String::from);
+    inner(folder).or_else(|| if path.is_absolute() { inner(&folder.canonicalize().ok()?) } else { None })
 }
 
 /// Reports images that a table does not name: beside those that it names, and in folders of which it names nothing.
@@ -184,10 +213,11 @@ fn only(folder: &Path) -> Result<PathBuf> {
 fn label(values: &[String; COLUMNS.len()]) -> Result<Label, String> {
     const ANOMALOUS: &str = "anomaly";
     let text = values[LABEL].as_str();
-    let by_index = match values[LABEL_INDEX].as_str() {
+    let index = &values[LABEL_INDEX];
+    let by_index = match index.to_ascii_lowercase().as_str() {
         "" => None,
-        "0" | "0.0" => Some(false),
-        "1" | "1.0" => Some(true),
+        "0" | "0.0" | "false" | "no" => Some(false),
+        "1" | "1.0" | "true" | "yes" => Some(true),
         other => return Err(format!("column label_index is \"{other}\"; write 0 for normal, 1 for anomalous")),
     };
     let by_text = match text.to_ascii_lowercase().as_str() {

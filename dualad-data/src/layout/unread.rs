@@ -1,10 +1,10 @@
 //! Images that are not read because of their names or formats. They are counted and named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::left_out::is_link_within;
-use super::listing::{file_name, list};
+use super::listing::{Listing, file_name, list};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::is_other_image_name;
 use crate::sample::Category;
@@ -14,28 +14,36 @@ const DEPTH: usize = 5;
 
 /// Reports the images of a dataset that are not read, one finding for each folder.
 pub(super) fn report(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) {
-    walk(root, root, DEPTH, &mut |folder, files| {
+    let of_images: BTreeSet<&Path> =
+        categories.iter().flat_map(|category| &category.samples).filter_map(|sample| sample.path.parent()).collect();
+    walk(root, root, DEPTH, &mut |folder, listing| {
+        // Elsewhere, an archive may be a copy of the dataset.
+        let packed = if of_images.contains(folder) { &listing.packed[..] } else { &[] };
+        if listing.unread.is_empty() && packed.is_empty() {
+            return;
+        }
         // The innermost category that holds the folder.
         let holds = |category: &&Category| folder.starts_with(&category.folder);
         let category = categories.iter().filter(holds).max_by_key(|category| category.folder.as_os_str().len());
         let name = category.map_or("", |category| category.name.as_str());
-        findings.push(Finding::new(FindingKind::LeftOut, name, folder, describe(files)));
+        findings.push(Finding::new(FindingKind::LeftOut, name, folder, describe(&listing.unread, packed)));
     });
 }
 
 /// Describes the images in and below a folder that are not read, if there are any.
 pub(super) fn below(root: &Path) -> Option<String> {
-    let mut all = Vec::new();
-    walk(root, root, DEPTH, &mut |_, files| all.extend_from_slice(files));
-    (!all.is_empty()).then(|| describe(&all))
+    let (mut all, mut packed) = (Vec::new(), Vec::new());
+    walk(root, root, DEPTH, &mut |_, listing| {
+        all.extend_from_slice(&listing.unread);
+        packed.extend_from_slice(&listing.packed);
+    });
+    (!all.is_empty() || !packed.is_empty()).then(|| describe(&all, &packed))
 }
 
-fn walk(folder: &Path, top: &Path, depth: usize, found: &mut impl FnMut(&Path, &[PathBuf])) {
+fn walk(folder: &Path, top: &Path, depth: usize, found: &mut impl FnMut(&Path, &Listing)) {
     // The readers report folders that cannot be listed.
     let Ok(listing) = list(folder) else { return };
-    if !listing.unread.is_empty() {
-        found(folder, &listing.unread);
-    }
+    found(folder, &listing);
     if depth > 0 {
         for inner in listing.folders.iter().filter(|inner| !is_link_within(&inner.path, top)) {
             walk(&inner.path, top, depth - 1, found);
@@ -44,7 +52,7 @@ fn walk(folder: &Path, top: &Path, depth: usize, found: &mut impl FnMut(&Path, &
 }
 
 /// Describes images that are not read.
-fn describe(files: &[PathBuf]) -> String {
+fn describe(files: &[PathBuf], packed: &[PathBuf]) -> String {
     let (formats, names): (Vec<&PathBuf>, Vec<&PathBuf>) = files.iter().partition(|path| is_other_image_name(path));
     let mut parts = Vec::new();
     for (files, advice) in [
@@ -56,6 +64,15 @@ fn describe(files: &[PathBuf]) -> String {
             let (endings, first) = (endings(&files), file_name(first).to_string_lossy());
             parts.push(format!("{count} left out ({endings}; the first is {first}): {advice}"));
         }
+    }
+    if let Some(first) = packed.first() {
+        let count = if packed.len() == 1 { "1 file".into() } else { format!("{} files", packed.len()) };
+        let (endings, first) = (endings(&packed.iter().collect::<Vec<_>>()), file_name(first).to_string_lossy());
+        parts.push(format!(
+            "{count} that may hold images {} not read ({endings}; the first is {first}): save the images as png, or move {} away",
+            if packed.len() == 1 { "is" } else { "are" },
+            if packed.len() == 1 { "it" } else { "them" }
+        ));
     }
     parts.join("; ")
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::files::bytes;
 use super::left_out::LeftOut;
 use super::listing::list_if_there;
 use super::masks::Masks;
@@ -31,7 +32,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let reason = format!("its {} is not a file of at most {} MiB", table.display(), MAX_TABLE_BYTES >> 20);
         return Err(Error::Layout { path: root.into(), reason });
     }
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(&table).map_err(of_csv)?;
+    let text = bytes(&table)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_slice());
     let headers = reader.headers().map_err(of_csv)?.clone();
     let column = |name: &str| {
         let position = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
@@ -41,22 +43,24 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     };
     let columns = [column("object")?, column("split")?, column("label")?, column("image")?, column("mask")?];
 
-    let (mut unclear, mut lines) = (BTreeSet::new(), BTreeMap::<PathBuf, u64>::new());
+    let (mut unclear, mut lines) = (BTreeSet::new(), BTreeMap::<PathBuf, (u64, Label, Split)>::new());
     let mut categories = BTreeMap::<String, Vec<Sample>>::new();
     for record in reader.records() {
         let record = record.map_err(of_csv)?;
         let line = record.position().map_or(1, csv::Position::line);
         let [object, split, label, image, mask] = columns.map(|column| record.get(column).unwrap_or_default());
         path_within(root, object).map_err(|reason| at(line, format!("column object {reason}")))?;
-        let split = match split {
+        let split = match split.to_ascii_lowercase().as_str() {
             "train" => Split::Train,
             "test" => Split::Test,
             other => return Err(at(line, format!("column split is \"{other}\"; write train or test"))),
         };
+        // The names of VisA are in lower case.
+        let label = ["normal", "anomaly"].into_iter().find(|known| label.eq_ignore_ascii_case(known)).unwrap_or(label);
         if !matches!(label, "normal" | "anomaly" | "") && unclear.insert((object.to_string(), label.to_string())) {
             let what = format!(
                 "line {line}: column label is \"{label}\", which counts as a defect type; if normal or anomaly is meant, write \
-                 it in lower case"
+                 that"
             );
             findings.push(Finding::new(FindingKind::UnclearLabel, object, &table, what));
         }
@@ -75,10 +79,18 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let path =
             |column, value| path_within(root, value).map_err(|reason| at(line, format!("column {column} {reason}")));
         let mut sample = Sample::new(path("image", image)?, object, split, label);
-        if let Some(first) = lines.insert(sample.path.clone(), line) {
+        if let Some((first, label, split)) = lines.get(&sample.path) {
+            let other = if *label != sample.label { "label" } else { "split" };
+            if *label != sample.label || *split != sample.split {
+                return Err(at(
+                    line,
+                    format!("line {first} has another {other} for this image; remove one of the lines"),
+                ));
+            }
             let what = format!("{TABLE} lists it in line {first} and in line {line}; remove one");
             findings.push(Finding::new(FindingKind::Duplicate, object, &sample.path, what));
         }
+        lines.insert(sample.path.clone(), (line, sample.label.clone(), sample.split));
         sample.mask_rule = MaskRule::NonZero;
         if !mask.is_empty() {
             sample.masks.push(path("mask", mask)?);
