@@ -40,7 +40,7 @@ const BATCH: usize = 8;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ImageScores {
-    /// The image score: the largest mean of a 16 x 16 window of the map. Larger is more anomalous.
+    /// The image score: the largest mean of a window of the map (docs/method.md, sections 6 and 9). Larger is more anomalous.
     pub image_score: f32,
     /// The anomaly map, `[height, width]` at the input's size.
     pub map: Vec<f32>,

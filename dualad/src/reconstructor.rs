@@ -6,7 +6,7 @@ use dualad_kernels::{Isa, are_finite, in_pool};
 use crate::engine::InferenceEngine;
 use crate::error::{Error, Result};
 use crate::ops::with_values;
-use crate::score::Upsampling;
+use crate::score::{POOL, Upsampling};
 use crate::{DualAd, DualAdConfig, Scores};
 
 /// The inference form of a network.
@@ -65,7 +65,7 @@ impl Reconstructor {
             network.frozen(network.dtype(), &network.device())?
         };
         let DualAdConfig { grid, token_stride, .. } = *network.config();
-        let upsampling = Upsampling::new(grid, token_stride, &network.device())?;
+        let upsampling = Upsampling::new(grid, token_stride, [POOL; 2], &network.device())?;
         Ok(Self { network, engine, upsampling })
     }
 

@@ -8,11 +8,19 @@ use crate::bilinear;
 use crate::config::Combination;
 use crate::ops::{combined_errors, squared_errors};
 
-/// The side of the average pool of the image score, in pixels.
+/// The side of the average pool of the image score, in pixels (docs/method.md, section 6).
 pub(crate) const POOL: usize = 16;
+
+/// The side of that pool with a bank, as a share of the input's side: 24 pixels of 224, three tokens of the bank.
+const BANK_POOL: f64 = 24.0 / 224.0;
 
 /// The standard deviation of the smoothing of distances to a bank, as a share of the input's side: 4 pixels of 224.
 const SMOOTHING: f64 = 4.0 / 224.0;
+
+/// Returns the sides of the average pool of the image score, with a bank, for inputs of `[height, width]` pixels.
+pub(crate) fn bank_pool(size: [usize; 2]) -> [usize; 2] {
+    size.map(|pixels| ((BANK_POOL * pixels as f64).round() as usize).max(1))
+}
 
 /// The limit of every error and partial product: beyond it, a product of stages could be infinite, and its upsampling NaN.
 pub(crate) const MAX_ERROR: f64 = 1e18;
@@ -24,7 +32,7 @@ pub struct Scores {
     /// The anomaly of each pixel, `[batch, 1, height, width]` at the input's size, from 0 to 1e18. Larger is more anomalous; not a
     /// probability.
     pub anomaly_map: Tensor,
-    /// The anomaly of each image, `[batch]`: the largest mean of a square of 16 x 16 pixels of the map.
+    /// The anomaly of each image, `[batch]`: the largest mean of a window of the map: 16 x 16 pixels, or the pool of a bank.
     pub image_score: Tensor,
 }
 
@@ -59,15 +67,19 @@ pub(crate) struct Upsampling {
 }
 
 impl Upsampling {
-    /// Returns the upsampling of a reconstruction's errors (docs/method.md, section 6). A token has `token_stride` pixels a side.
-    pub(crate) fn new(grid: [usize; 2], token_stride: usize, device: &Device) -> Result<Self> {
-        Self::of_axes(grid.map(|cells| Axis::new(cells, token_stride)), device)
+    /// Returns the upsampling of a reconstruction's errors (docs/method.md, section 6). A token has `token_stride` pixels a side, and
+    /// a pool `[height, width]` pixels.
+    pub(crate) fn new(grid: [usize; 2], token_stride: usize, pool: [usize; 2], device: &Device) -> Result<Self> {
+        let axis = |axis: usize| Axis::new(grid[axis], token_stride, pool[axis]);
+        Self::of_axes([axis(0), axis(1)], device)
     }
 
     /// Returns the upsampling of distances to a bank on a grid, with smoothing, to `[height, width]` pixels (docs/method.md,
     /// section 9).
-    pub(crate) fn smooth(grid: [usize; 2], [height, width]: [usize; 2], device: &Device) -> Result<Self> {
-        Self::of_axes([Axis::smooth(grid[0], height), Axis::smooth(grid[1], width)], device)
+    pub(crate) fn smooth(grid: [usize; 2], size: [usize; 2], device: &Device) -> Result<Self> {
+        let pool = bank_pool(size);
+        let axis = |axis: usize| Axis::smooth(grid[axis], size[axis], pool[axis]);
+        Self::of_axes([axis(0), axis(1)], device)
     }
 
     fn of_axes([vertical, horizontal]: [Axis; 2], device: &Device) -> Result<Self> {
@@ -93,8 +105,8 @@ impl Upsampling {
         apply(&self.upsample, map)
     }
 
-    /// Returns the mean of each square of [`POOL`] x [`POOL`] pixels, `[batch, height - 15, width - 15]`. Upsampling and pooling are
-    /// linear and separable, so one matrix per axis does both: far cheaper than to pool the upsampled map.
+    /// Returns the mean of each window of the size of the pool, `[batch, height - pool height + 1, width - pool width + 1]`. Upsampling
+    /// and pooling are linear and separable, so one matrix per axis does both: far cheaper than to pool the upsampled map.
     pub(crate) fn pooled(&self, map: &Tensor) -> Result<Tensor> {
         apply(&self.pool, map)
     }
@@ -111,7 +123,7 @@ struct Matrix {
     values: Vec<f32>,
 }
 
-/// The matrices of one axis: an upsampling, and the same followed by the mean of [`POOL`] pixels, or of all if there are fewer.
+/// The matrices of one axis: an upsampling, and the same followed by the mean of the pixels of a pool, or of all if there are fewer.
 struct Axis {
     upsample: Matrix,
     pool: Matrix,
@@ -119,7 +131,7 @@ struct Axis {
 
 impl Axis {
     /// Bilinear upsampling by `token_stride` with aligned corners.
-    fn new(cells: usize, token_stride: usize) -> Self {
+    fn new(cells: usize, token_stride: usize, pool: usize) -> Self {
         let pixels = cells * token_stride;
         let mut upsample = vec![0.0f64; pixels * cells];
         for pixel in 0..pixels {
@@ -129,12 +141,12 @@ impl Axis {
             upsample[pixel * cells + first] += 1.0 - share;
             upsample[pixel * cells + second] += share;
         }
-        Self::of_upsampling(upsample, cells)
+        Self::of_upsampling(upsample, cells, pool)
     }
 
     /// Bilinear upsampling to `pixels` with half-pixel centers, then a Gaussian with a standard deviation of [`SMOOTHING`] of the
     /// side. At the borders, the weights of the pixels that there are add up to 1.
-    fn smooth(cells: usize, pixels: usize) -> Self {
+    fn smooth(cells: usize, pixels: usize, pool: usize) -> Self {
         let sigma = SMOOTHING * pixels as f64;
         let reach = (4.0 * sigma).ceil() as usize;
         let mut upsample = vec![0.0f64; pixels * cells];
@@ -150,12 +162,12 @@ impl Axis {
                 line[second] += weight * share;
             }
         }
-        Self::of_upsampling(upsample, cells)
+        Self::of_upsampling(upsample, cells, pool)
     }
 
-    fn of_upsampling(upsample: Vec<f64>, cells: usize) -> Self {
+    fn of_upsampling(upsample: Vec<f64>, cells: usize, pool: usize) -> Self {
         let pixels = upsample.len() / cells.max(1);
-        let side = POOL.min(pixels);
+        let side = pool.min(pixels);
         let windows = pixels - side + 1;
         let mut pool = vec![0.0f64; windows * cells];
         for window in 0..windows {
@@ -194,7 +206,8 @@ mod tests {
             let (clean, reconstruction) = (tokens(), tokens());
             let combination = if rows == 3 { Combination::Sum } else { Combination::Product };
             let errors = token_errors(&clean, &reconstruction, &stages, combination, [rows, columns]).unwrap();
-            let scores = Upsampling::new([rows, columns], stride, &Device::Cpu).unwrap().scores(&errors).unwrap();
+            let scores =
+                Upsampling::new([rows, columns], stride, [POOL; 2], &Device::Cpu).unwrap().scores(&errors).unwrap();
             let maps: Vec<Vec<Vec<f32>>> = scores.anomaly_map.squeeze(1).unwrap().to_vec3().unwrap();
             let found: Vec<f32> = scores.image_score.to_vec1().unwrap();
             let [clean, reconstruction] = [clean, reconstruction].map(|tokens| tokens.to_vec3::<f32>().unwrap());

@@ -8,7 +8,7 @@ use dualad_backbones::{FeatureExtractor, Stage, aggregate};
 use crate::Reconstructor;
 use crate::bank::{Bank, Distances, Scale};
 use crate::error::Result;
-use crate::score::{Scores, Upsampling};
+use crate::score::{POOL, Scores, Upsampling, bank_pool};
 
 /// The inference form of a model: tokens and stage maps to scores. A clone shares the network and the bank.
 #[derive(Debug, Clone)]
@@ -63,7 +63,8 @@ impl Scorer {
                 Ok((grid, Upsampling::smooth(grid, size, &Device::Cpu)?, scale.share(bank.config())))
             };
             let levels = bank.scales().map(level).collect::<candle_core::Result<_>>()?;
-            let of_errors = Upsampling::new(network.config().grid, network.config().token_stride, &Device::Cpu)?;
+            let (grid, stride) = (network.config().grid, network.config().token_stride);
+            let of_errors = Upsampling::new(grid, stride, bank_pool(size), &Device::Cpu)?;
             Ok::<_, candle_core::Error>(BankScorer { levels, bank, of_errors })
         });
         Ok(Self { network: Arc::new(network), bank: bank.transpose()? })
@@ -76,6 +77,11 @@ impl Scorer {
             scorer.bank = bank;
         }
         self
+    }
+
+    /// Returns the sides of the average pool of the image score, in pixels, for inputs of `[height, width]` pixels.
+    pub(crate) fn pool(&self, size: [usize; 2]) -> [usize; 2] {
+        if self.bank.is_some() { bank_pool(size) } else { [POOL; 2] }
     }
 
     /// Returns the scores of preprocessed images `[batch, 3, height, width]`.

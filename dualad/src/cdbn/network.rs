@@ -20,7 +20,7 @@ use crate::cdbn::wide_shallow::WideShallow;
 use crate::config::{Branches, DualAdConfig, Variant};
 use crate::error::{Error, Result};
 use crate::pseudo_anomaly::pseudo_anomaly;
-use crate::score::{Scores, Upsampling, reconstruction_loss, token_errors};
+use crate::score::{POOL, Scores, Upsampling, reconstruction_loss, token_errors};
 
 /// The reconstruction network: maps the tokens of an image to the tokens that a normal image would have.
 ///
@@ -248,7 +248,7 @@ impl DualAd {
     /// As [`Self::reconstruct`].
     pub fn score(&self, tokens: &Tensor, reconstruction: &Tensor) -> Result<Scores> {
         let errors = self.token_errors(tokens, reconstruction)?;
-        let upsampling = Upsampling::new(self.config.grid, self.config.token_stride, errors.device())?;
+        let upsampling = Upsampling::new(self.config.grid, self.config.token_stride, [POOL; 2], errors.device())?;
         Ok(upsampling.scores(&errors)?)
     }
 

@@ -146,7 +146,7 @@ fn score_tiled(detector: &Detector, picture: &Picture, cancel: &Cancel) -> Resul
     }
     let (height, width) = (merge.rows, merge.columns);
     let values = merge.finish();
-    let image_score = pooled_maximum(&values, height, width);
+    let image_score = pooled_maximum(&values, height, width, detector.scorer.pool(size));
     let parts = largest.and_then(|(_, parts)| parts);
     Ok(ScoredPicture { image_score, parts, map: AnomalyMap { width, height, values } })
 }

@@ -108,7 +108,7 @@ pub struct Inspection {
     pub width: u32,
     /// The number of rows of the picture.
     pub height: u32,
-    /// The image score: the largest mean of a 16 x 16 window of the anomaly map. Larger is more anomalous.
+    /// The image score: the largest mean of a window of the anomaly map (docs/method.md, sections 6 and 9). Larger is more anomalous.
     pub image_score: f32,
     /// The parts of the image score, if the model has a bank: of the reconstruction and of the bank. They add up to the score. With
     /// tiling, they are those of the tile with the largest score, and may not add up.

@@ -3,7 +3,6 @@
 use crate::bilinear;
 use crate::error::{Error, Result};
 use crate::model::Tile;
-use crate::score::POOL;
 
 /// The map of a picture, accumulated tile by tile. Where tiles overlap it is their weighted mean; a pixel's weight grows with
 /// its distance from the tile's edge.
@@ -90,9 +89,9 @@ fn sample(map: &[f32], rows: usize, columns: usize, y: f64, x: f64) -> f32 {
     row(top) * (1.0 - below) + row(bottom) * below
 }
 
-/// Returns the largest mean of a window of the score's size: the image score of a map.
-pub(crate) fn pooled_maximum(map: &[f32], rows: usize, columns: usize) -> f32 {
-    let (high, wide) = (POOL.min(rows), POOL.min(columns));
+/// Returns the largest mean of a window of `pool` pixels, `[height, width]`: the image score of a map.
+pub(crate) fn pooled_maximum(map: &[f32], rows: usize, columns: usize, pool: [usize; 2]) -> f32 {
+    let (high, wide) = (pool[0].min(rows), pool[1].min(columns));
     // Running sums over rows, then over columns, in f64 so that subtraction leaves no rounding error that matters.
     let mut sums = vec![0.0f64; columns];
     let mut largest = f64::NEG_INFINITY;
@@ -167,9 +166,10 @@ mod tests {
 
     #[test]
     fn the_pooled_maximum_is_the_definitions() {
-        for (rows, columns) in [(1, 1), (16, 16), (5, 40), (33, 17), (40, 50)] {
+        let sizes = [(1, 1), (16, 16), (5, 40), (33, 17), (40, 50)];
+        for ((rows, columns), pool) in sizes.into_iter().flat_map(|size| [(size, [16, 16]), (size, [24, 3])]) {
             let map = Random::new(1).stream().normal(rows * columns);
-            let (high, wide) = (POOL.min(rows), POOL.min(columns));
+            let (high, wide) = (pool[0].min(rows), pool[1].min(columns));
             let mut expected = f32::NEG_INFINITY;
             for top in 0..=rows - high {
                 for left in 0..=columns - wide {
@@ -177,7 +177,7 @@ mod tests {
                     expected = expected.max(square.sum::<f32>() / (high * wide) as f32);
                 }
             }
-            assert!((pooled_maximum(&map, rows, columns) - expected).abs() < 1e-5, "{rows}x{columns}");
+            assert!((pooled_maximum(&map, rows, columns, pool) - expected).abs() < 1e-5, "{rows}x{columns}");
         }
     }
 }
