@@ -1,4 +1,4 @@
-//! Progress on standard error: bars on a terminal, rare lines elsewhere if they are asked for.
+//! Progress on standard error: bars on a terminal, rare lines elsewhere.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,14 +11,16 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::common::note;
 
-/// The time between two lines of one piece of work.
+/// The time between two lines of one piece of work, where lines are asked for.
 const INTERVAL: Duration = Duration::from_secs(30);
+/// The time between two lines where there is no terminal. Shorter work prints none.
+const QUIET_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The form of progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[repr(u8)]
 enum Form {
-    /// Bars if standard error is a terminal, else nothing
+    /// Bars if standard error is a terminal, else a line every 10 seconds
     Auto,
     /// A line every 30 seconds, and one at the end of each piece of work
     Plain,
@@ -79,9 +81,13 @@ impl Bar {
     fn styled(template: &'static str, message: &'static str, form: Form) -> Self {
         let shown = match form {
             Form::Auto if std::io::stderr().is_terminal() => Shown::Bar(OnceLock::new()),
+            Form::Auto => Shown::Lines(Mutex::new(Lines::quiet(message, QUIET_INTERVAL))),
             Form::Plain => Shown::Lines(Mutex::new(Lines::new(message, INTERVAL))),
-            _ => Shown::Nothing,
+            Form::None => Shown::Nothing,
         };
+        if let Shown::Lines(lines) = &shown {
+            work::begin(lock(lines).interval);
+        }
         Self { template, message, shown }
     }
 
@@ -99,9 +105,7 @@ impl Bar {
                     bar.finish_and_clear();
                 }
             }
-            Shown::Lines(lines) => {
-                say(lock(lines).set(done as u64, total as u64, ""));
-            }
+            Shown::Lines(lines) => lock(lines).show(done as u64, total as u64, ""),
             _ => {}
         }
     }
@@ -118,7 +122,7 @@ impl Bar {
                 ));
             }
             Shown::Lines(lines) => {
-                say(lock(lines).set(*step, *steps, &format!(" steps, epoch {epoch} of {epochs}, loss {loss:.4}")));
+                lock(lines).show(*step, *steps, &format!(" steps, epoch {epoch} of {epochs}, loss {loss:.4}"));
             }
             _ => {}
         }
@@ -154,7 +158,10 @@ impl Drop for Bar {
                     bar.finish_and_clear();
                 }
             }
-            Shown::Lines(lines) => say(lock(lines).end()),
+            Shown::Lines(lines) => {
+                say(lock(lines).end());
+                work::end();
+            }
             Shown::Nothing => {}
         }
     }
@@ -166,7 +173,97 @@ fn lock(lines: &Mutex<Lines>) -> std::sync::MutexGuard<'_, Lines> {
 
 fn say(line: Option<String>) {
     if let Some(line) = line {
+        work::said();
         note(&line);
+    }
+}
+
+/// The work that the program has in hand. Where its progress is lines and none is printed for long, as between two pieces of work,
+/// a line says that it goes on.
+mod work {
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::time::{Duration, Instant};
+
+    use crate::common::note;
+
+    struct Work {
+        /// The number of pieces of work that have not ended.
+        pieces: usize,
+        interval: Duration,
+        /// The time of the last line.
+        last: Instant,
+        /// The latest progress; empty before any.
+        latest: String,
+    }
+
+    static WORK: Mutex<Option<Work>> = Mutex::new(None);
+
+    fn work() -> MutexGuard<'static, Option<Work>> {
+        WORK.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begin(interval: Duration) {
+        let mut work = work();
+        let new = || Work { pieces: 0, interval, last: Instant::now(), latest: String::new() };
+        if work.is_none() {
+            // Without the thread there are fewer lines.
+            let _ = std::thread::Builder::new().name("progress".into()).spawn(|| {
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                    if let Some(line) = self::work().as_mut().and_then(due) {
+                        note(&line);
+                    }
+                }
+            });
+        }
+        let work = work.get_or_insert_with(new);
+        if work.pieces == 0 {
+            *work = new();
+        }
+        work.pieces += 1;
+    }
+
+    pub(super) fn end() {
+        if let Some(work) = work().as_mut() {
+            work.pieces = work.pieces.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn said() {
+        if let Some(work) = work().as_mut() {
+            work.last = Instant::now();
+        }
+    }
+
+    pub(super) fn is_at(latest: String) {
+        if let Some(work) = work().as_mut() {
+            work.latest = latest;
+        }
+    }
+
+    /// Returns a line if it is time for one.
+    fn due(work: &mut Work) -> Option<String> {
+        if work.pieces == 0 || work.latest.is_empty() || work.last.elapsed() < work.interval {
+            return None;
+        }
+        work.last = Instant::now();
+        Some(format!("still working; last: {}", work.latest))
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_line_is_due_while_work_goes_on_without_one() {
+            let latest = String::from("reading: 3 of 9");
+            let mut work = Work { pieces: 1, interval: Duration::ZERO, last: Instant::now(), latest };
+            assert_eq!(due(&mut work).as_deref(), Some("still working; last: reading: 3 of 9"));
+            work.interval = Duration::from_secs(3600);
+            assert_eq!(due(&mut work), None);
+            (work.interval, work.pieces) = (Duration::ZERO, 0);
+            assert_eq!(due(&mut work), None);
+        }
     }
 }
 
@@ -174,6 +271,9 @@ fn say(line: Option<String>) {
 struct Lines {
     what: &'static str,
     interval: Duration,
+    /// True if the last line is printed only after another one.
+    quiet: bool,
+    has_said: bool,
     begun: Instant,
     last: Instant,
     done: u64,
@@ -183,14 +283,25 @@ struct Lines {
 impl Lines {
     fn new(what: &'static str, interval: Duration) -> Self {
         let now = Instant::now();
-        Self { what, interval, begun: now, last: now, done: 0, total: 0 }
+        Self { what, interval, quiet: false, has_said: false, begun: now, last: now, done: 0, total: 0 }
+    }
+
+    fn quiet(what: &'static str, interval: Duration) -> Self {
+        Self { quiet: true, ..Self::new(what, interval) }
+    }
+
+    /// Prints a line if it is time for one.
+    fn show(&mut self, done: u64, total: u64, details: &str) {
+        let line = self.set(done, total, details);
+        work::is_at(format!("{}: {done} of {total}{details}", self.what));
+        say(line);
     }
 
     /// Returns a line if it is time for one.
     fn set(&mut self, done: u64, total: u64, details: &str) -> Option<String> {
         if self.total == 0 {
             // The work begins when its amount is known.
-            (self.begun, self.last) = (Instant::now(), Instant::now());
+            (self.begun, self.last, self.has_said) = (Instant::now(), Instant::now(), false);
         }
         (self.done, self.total) = (done, total);
         if done >= total {
@@ -201,16 +312,17 @@ impl Lines {
         if self.last.elapsed() < self.interval {
             return None;
         }
-        self.last = Instant::now();
+        (self.last, self.has_said) = (Instant::now(), true);
         let left = self.begun.elapsed().mul_f64(total.saturating_sub(done) as f64 / done.max(1) as f64);
         let left = HumanDuration(Duration::from_secs(left.as_secs()));
         Some(format!("{}: {done} of {total}{details}, {left} left", self.what))
     }
 
-    /// Returns the last line, unless there was no work, or it has ended before.
+    /// Returns the last line, unless there was no work, it has ended before, or it was too short.
     fn end(&self) -> Option<String> {
         let Self { what, done, total, begun, .. } = self;
-        (*total > 0).then(|| format!("{what}: {done} of {total} in {:.1} s", begun.elapsed().as_secs_f64()))
+        let is_said = self.has_said || !self.quiet;
+        (*total > 0 && is_said).then(|| format!("{what}: {done} of {total} in {:.1} s", begun.elapsed().as_secs_f64()))
     }
 }
 
@@ -221,7 +333,8 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) fn new() -> Self {
-        Self { last: Mutex::new(None) }
+        // Without being asked, a line for short work is too much.
+        Self { last: Mutex::new((chosen() == Form::Auto).then(Instant::now)) }
     }
 
     /// Shows what is being done; an empty text clears it.
@@ -232,9 +345,10 @@ impl Status {
                 let _ = write!(stderr, "\r\x1b[K{what}");
                 let _ = stderr.flush();
             }
-            Form::Plain if !what.is_empty() => {
+            form if form != Form::None && !what.is_empty() => {
+                let interval = if form == Form::Plain { INTERVAL } else { QUIET_INTERVAL };
                 let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-                if last.is_none_or(|last| last.elapsed() >= INTERVAL) {
+                if last.is_none_or(|last| last.elapsed() >= interval) {
                     *last = Some(Instant::now());
                     note(what);
                 }
@@ -260,6 +374,19 @@ mod tests {
         assert!(lines.end().unwrap().starts_with("reading: 1 of 2 in "));
         let mut lines = Lines::new("reading", INTERVAL);
         assert!((0..100).all(|done| lines.set(done, 100, "").is_none()));
+    }
+
+    #[test]
+    fn without_a_terminal_long_work_prints_lines_and_short_work_none() {
+        let mut lines = Lines::quiet("reading", QUIET_INTERVAL);
+        assert_eq!((lines.set(1, 2, ""), lines.set(2, 2, ""), lines.end()), (None, None, None));
+        let mut lines = Lines::quiet("reading", Duration::ZERO);
+        assert!(lines.set(1, 2, "").is_some() && lines.set(2, 2, "").unwrap().starts_with("reading: 2 of 2 in "));
+        // Tests have no terminal: the default is lines.
+        if !std::io::stderr().is_terminal() {
+            assert!(matches!(Bar::styled("{pos}", "reading", Form::Auto).shown, Shown::Lines(_)));
+        }
+        assert!(matches!(Bar::styled("{pos}", "reading", Form::None).shown, Shown::Nothing));
     }
 
     #[test]
