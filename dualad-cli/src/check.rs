@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use dualad::data::{Cancel, Dataset, Finding, FindingKind, Label, Sample, Severity, Split};
 use serde::Serialize;
 
-use crate::common::{JsonArgs, Result, print, printable};
-use crate::data::{DataArgs, first_lines, masks_hint};
+use crate::common::{JsonArgs, Result, first_lines, print, printable};
+use crate::data::{DataArgs, masks_hint};
 use crate::guard::Guard;
 use crate::hint::PIXELS;
 use crate::progress::{Bar, ProgressArgs};

@@ -8,12 +8,9 @@ use dualad::data::image::Limits;
 use dualad::data::synthetic::{self, Options};
 use dualad::data::{Cancel, Dataset, Finding, FindingKind, Layout, MaskRule, Sample, Split};
 
-use crate::common::{Result, note};
+use crate::common::{Result, first_lines, note};
 use crate::limits::LimitArgs;
 use crate::progress::Bar;
-
-/// The number of findings that are printed. The rest is counted.
-pub(crate) const MAX_FINDINGS: usize = 20;
 
 /// The layouts of datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -185,15 +182,6 @@ fn leave_out_broken(dataset: &mut Dataset, findings: &mut Vec<Finding>) {
     for line in first_lines(&broken, |finding| format!("left out: {}", finding.message), " are left out") {
         note(&line);
     }
-}
-
-/// Returns the lines of the first findings, and one for the number of the others: `... and 5 more`, and what is said of them.
-pub(crate) fn first_lines(findings: &[Finding], line: impl Fn(&Finding) -> String, of_others: &str) -> Vec<String> {
-    let mut lines: Vec<String> = findings.iter().take(MAX_FINDINGS).map(line).collect();
-    if let Some(more @ 1..) = findings.len().checked_sub(MAX_FINDINGS) {
-        lines.push(format!("... and {more} more{of_others}"));
-    }
-    lines
 }
 
 /// Returns the flag that reads masks by another rule, if a finding asks for one.

@@ -57,6 +57,26 @@ fn of_data(error: &data::Error) -> Option<&'static str> {
     }
 }
 
+/// Returns the faults of an error that has several, and the message without them.
+pub(crate) fn faults(error: &(dyn Error + 'static)) -> Option<(Vec<String>, String)> {
+    let data = match error.downcast_ref() {
+        Some(dualad::Error::Images { errors }) => {
+            let summary =
+                format!("{} images cannot be read; repair or remove those that are listed above", errors.len());
+            return Some((errors.iter().map(ToString::to_string).collect(), summary));
+        }
+        Some(dualad::Error::Data(data)) => data,
+        _ => error.downcast_ref()?,
+    };
+    match data {
+        data::Error::Dataset { findings } if findings.len() > 1 => {
+            let summary = format!("the dataset has {} fatal faults, which are listed above", findings.len());
+            Some((findings.iter().map(ToString::to_string).collect(), summary))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -269,6 +269,24 @@ fn calibrate_leaves_out_broken_images_if_it_is_told_to() {
 }
 
 #[test]
+fn training_ends_with_the_place_of_the_model_and_the_next_commands() {
+    let place = Place::new(2);
+    for product in ["gear", "plate"] {
+        fs::remove_dir_all(place.path("data").join(product).join("test")).unwrap();
+        let _ = fs::remove_dir_all(place.path("data").join(product).join("ground_truth"));
+    }
+    let table = text(&succeed(&mut place.train(&["--preset", "fast", "--epochs", "2"])).stdout);
+    let model = place.path("model").display().to_string();
+    for line in [
+        format!("model: {model}"),
+        format!("next: dualad inspect --model {model} IMAGE"),
+        format!("set them with `dualad calibrate --model {model} --data FOLDER`"),
+    ] {
+        assert!(table.contains(&line), "{line}: {table}");
+    }
+}
+
+#[test]
 fn a_category_that_a_person_misspelt_is_refused() {
     let place = Place::new(10);
     succeed(&mut place.train(&["--preset", "fast", "--epochs", "2"]));
@@ -316,8 +334,22 @@ fn all_broken_images_are_listed_or_left_out() {
     for options in [&[][..], &["--no-check"]] {
         let output = place.train(&[&["--preset", "fast", "--epochs", "2"], options].concat()).output().unwrap();
         let error = text(&output.stderr);
-        assert_eq!((output.status.code(), error.lines().count()), (Some(1), 1), "{error}");
-        assert!(error.contains("gear/train/good/001.png") && error.contains("plate/train/good/002.png"), "{error}");
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        // A line for each, and the flag at the end.
+        for name in ["gear/train/good/001.png", "plate/train/good/002.png"] {
+            assert_eq!(error.lines().filter(|line| line.contains(name)).count(), 1, "{error}");
+        }
+        assert!(error.lines().all(|line| line.matches(".png").count() <= 1), "{error}");
+        assert!(error.lines().last().unwrap().starts_with("error: ") && error.ends_with("leaves out broken images\n"));
+    }
+    for number in 3..25 {
+        fs::write(place.path(&format!("data/gear/train/good/broken-{number}.png")), "no picture").unwrap();
+    }
+    let output = place.train(&["--preset", "fast", "--epochs", "2"]).output().unwrap();
+    let error = text(&output.stderr);
+    assert!(error.lines().count() == 22 && error.contains("... and 5 more"), "{error}");
+    for number in 3..25 {
+        fs::remove_file(place.path(&format!("data/gear/train/good/broken-{number}.png"))).unwrap();
     }
     let output = succeed(&mut place.train(&["--preset", "fast", "--epochs", "2", "--skip-broken", "--hold-out", "0"]));
     assert_eq!(text(&output.stderr).matches("left out").count(), 3, "{}", text(&output.stderr));

@@ -9,8 +9,7 @@ use dualad::detector::Request;
 use dualad::{Detector, Error};
 use rayon::prelude::*;
 
-use crate::common::{Result, message, note};
-use crate::data::MAX_FINDINGS;
+use crate::common::{Result, first_lines, listed, note};
 use crate::hint::SKIP_BROKEN;
 use crate::progress::Bar;
 
@@ -142,13 +141,10 @@ fn read<'a>(detector: &Detector, images: &[Image<'a>], skip_broken: bool) -> Res
     }
     if !skip_broken || read.is_empty() {
         let error = if errors.len() == 1 { errors.remove(0) } else { Error::Images { errors } };
-        return Err(if skip_broken { error.into() } else { format!("{}; {SKIP_BROKEN}", message(&error)).into() });
+        return Err(if skip_broken { error.into() } else { format!("{}; {SKIP_BROKEN}", listed(&error)).into() });
     }
-    for error in errors.iter().take(MAX_FINDINGS) {
-        note(&format!("left out: {error}"));
-    }
-    if let Some(more @ 1..) = errors.len().checked_sub(MAX_FINDINGS) {
-        note(&format!("... and {more} more are left out"));
+    for line in first_lines(&errors, |error| format!("left out: {error}"), " are left out") {
+        note(&line);
     }
     Ok(read)
 }

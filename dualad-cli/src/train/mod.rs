@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use dualad::data::Cancel;
 
-use crate::common::{self, Result, message};
+use crate::common::{self, Result, listed};
 use crate::data::is_of_a_file;
 use crate::hint::SKIP_BROKEN;
 use crate::signals::cancel_on_signal;
@@ -51,5 +51,5 @@ fn with_hint(error: Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
         }
         _ => return error,
     };
-    format!("{}; {hint}", message(&*error)).into()
+    format!("{}; {hint}", listed(&*error)).into()
 }

@@ -1,5 +1,6 @@
 //! A training run: features, training, evaluation, report.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,23 +167,27 @@ impl Run<'_> {
         save_card(detector, folder, &format!("```text\n{}```", report.table()))
     }
 
-    /// Prints the thresholds, the share of known good images that they reject, and the notices. Where the JSON goes to standard
+    /// Prints the thresholds, the share of known good images that they reject, the notices, and the next commands. Where the JSON goes to standard
     /// output, the notices go to standard error.
     fn print_thresholds(&self, detector: &Detector, notices: &[String]) -> Result<()> {
         if self.args.common.json_to_stdout() {
             notices.iter().for_each(|notice| note(&format!("note: {notice}")));
             return Ok(());
         }
+        let model = quoted(&self.args.out);
+        let calibrate = format!("dualad calibrate --model {model} --data FOLDER");
         let lines = match detector.calibration() {
             Some(calibration) => calibration.summary(),
             None if self.args.hold_out() > 0.0 => {
-                vec!["none, because there are too few images to keep any back".into()]
+                vec![format!("none, because there are too few images to keep any back; set them with `{calibrate}`")]
             }
-            None => vec!["none, because every image is trained on; set them with `dualad calibrate`".into()],
+            None => vec![format!("none, because every image is trained on; set them with `{calibrate}`")],
         };
         let lines = lines.iter().map(|line| format!("thresholds: {line}"));
         let notices = notices.iter().map(|notice| format!("note: {notice}"));
-        print(&lines.chain(notices).map(|line| printable(&line) + "\n").collect::<String>())
+        let next = format!("next: dualad inspect --model {model} IMAGE, or {calibrate} with more good images");
+        let place = [format!("model: {}", self.args.out.display()), next];
+        print(&lines.chain(notices).chain(place).map(|line| printable(&line) + "\n").collect::<String>())
     }
 
     /// Returns the opened dataset, or else generates one, and checks it.
@@ -291,6 +296,13 @@ impl Run<'_> {
         }
         "interrupted before the first training step; features that were cached are kept".into()
     }
+}
+
+/// Returns a path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\:._-+,@%=".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Adds a copy of the backbone's weights to the saved model.

@@ -128,7 +128,7 @@ fn choose_quantile(normal: &[f32], quantile: f64) -> Option<Choice> {
     let threshold = *normal.get(count_of(quantile, last))?;
     let higher = last as f64 * (1.0 - quantile);
     let warning = (higher < 1.0).then(|| {
-        format!("the {quantile} quantile of {} normal images is the score of a single one, the highest", normal.len())
+        format!("the {quantile} quantile of {} normal images is the score of a single one, the highest; give more good images", normal.len())
     });
     Some(Choice { threshold, allowed: 0, warning })
 }
@@ -144,7 +144,7 @@ fn choose_false_alarm_rate(normal: &[f32], rate: f64, confidence: f64) -> Option
         let instead = bound::upper(0, images, confidence);
         format!(
             "a false-alarm rate of at most {rate} with confidence {confidence} takes {needed} normal images, and there \
-             are {images}: the rate is guaranteed to be at most {instead:.3}"
+             are {images}: the rate is guaranteed to be at most {instead:.3}; give more good images"
         )
     });
     let allowed = allowed.unwrap_or(0) as usize;
