@@ -1,6 +1,6 @@
 //! The state of a client's connection, which its stream, its requests and the listener share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ const NEXT: Duration = Duration::from_secs(1);
 pub(crate) struct Client {
     /// True once a request's body was left unread.
     unread: AtomicBool,
+    /// The number of bytes of that body that were not read, by its declared length; 0 without one.
+    rest: AtomicU64,
     /// True for a connection of the reserve: it asks for the server's health only.
     reserved: bool,
     phase: Mutex<Phase>,
@@ -42,16 +44,18 @@ impl Default for Client {
 impl Client {
     pub(crate) fn new(reserved: bool) -> Self {
         let phase = Mutex::new(Phase::New(Instant::now()));
-        Self { unread: AtomicBool::new(false), reserved, phase, close: Notify::new() }
+        Self { unread: AtomicBool::new(false), rest: AtomicU64::new(0), reserved, phase, close: Notify::new() }
     }
 
-    /// Notes that the client may still be sending when the connection is closed.
-    pub(crate) fn leave_unread(&self) {
-        self.unread.store(true, Ordering::Relaxed);
+    /// Notes that the client may still be sending when the connection is closed: `rest` bytes, or 0 if it did not declare a length.
+    pub(crate) fn leave_unread(&self, rest: u64) {
+        self.rest.store(rest, Ordering::Relaxed);
+        self.unread.store(true, Ordering::Release);
     }
 
-    pub(crate) fn is_unread(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
+    /// Returns the number of bytes that the client declared and may still send; `None` if no body was left unread.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        self.unread.load(Ordering::Acquire).then(|| self.rest.load(Ordering::Relaxed))
     }
 
     pub(crate) fn is_reserved(&self) -> bool {

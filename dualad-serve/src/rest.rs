@@ -37,7 +37,7 @@ pub(crate) async fn read_rest(
     client.wait();
     let closes = response.headers().contains_key(header::CONNECTION);
     if !body.is_end_stream() && (closes || !body.discard(waits, state.limits.bytes, state.io_timeout).await) {
-        client.leave_unread();
+        client.leave_unread(body.size_hint().exact().unwrap_or_default());
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

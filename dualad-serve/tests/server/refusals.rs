@@ -103,6 +103,29 @@ fn a_refused_client_cannot_send_for_ever() {
     server.stop();
 }
 
+/// Such a client sends all of its body before it reads, however large it is, and has its answer.
+#[test]
+fn a_client_that_sends_everything_first_has_its_answer() {
+    let server = TestServer::start(Options::default().with_max_body_bytes(MIB as u64));
+    for size in [2 * MIB + 1, 3 * MIB, 33 * MIB, 60 * MIB] {
+        for headers in [&[][..], &["Content-Type: application/json"]] {
+            let answer = server.keep_alive().ask("/inspect", headers, &vec![7; size]);
+            assert!(answer.error(413).contains("1048576") && answer.closes(), "{size}: {}", answer.head);
+        }
+    }
+    // One that is slow has its answer too, as long as it sends.
+    let mut client = server.keep_alive();
+    client
+        .send(format!("POST /inspect HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", 6 * MIB).as_bytes())
+        .unwrap();
+    for _ in 0..6 {
+        std::thread::sleep(Duration::from_millis(500));
+        client.send(&vec![7; MIB]).expect("a connection");
+    }
+    assert!(client.answer().error(413).contains("1048576"));
+    server.stop();
+}
+
 /// A client that has its answer sends the next upload at once, and its slot is free by then.
 #[test]
 fn as_many_clients_as_the_queue_holds_are_never_refused() {
