@@ -3,8 +3,10 @@
 #![cfg(unix)]
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 mod support {
@@ -43,6 +45,24 @@ impl Watched {
         self.start(&[options, &["--out", &out]].concat())
     }
 
+    /// Starts a program whose output is read at its end.
+    fn start_with_pipes(&self, options: &[&str]) -> Watch {
+        let mut command = program("watch");
+        command.arg("--model").arg(self.path("model")).args(["--interval-ms", "20"]).args(options);
+        command.arg("--out").arg(self.path("out")).arg(self.path("incoming"));
+        Watch(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn journal(&self) -> PathBuf {
+        let names = fs::read_dir(self.path("out")).unwrap().map(|entry| entry.unwrap().path());
+        names.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "jsonl")).unwrap()
+    }
+
+    /// Returns the line of a record.
+    fn record(&self, name: &str) -> String {
+        fs::read_to_string(self.path("out").join(name)).unwrap().trim().to_owned()
+    }
+
     fn wait_for(&self, name: &str) {
         let path = self.path("out").join(name);
         wait_for(name, || path.exists());
@@ -61,6 +81,16 @@ impl Watched {
 struct Watch(Child);
 
 impl Watch {
+    /// Ends the program, and returns the lines and the notes that it printed. Its streams are pipes.
+    fn output(mut self) -> (Vec<String>, String) {
+        std::thread::sleep(Duration::from_millis(600));
+        signal(&self.0, "TERM");
+        let (mut out, mut notes) = (String::new(), String::new());
+        self.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        self.0.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
+        (out.lines().map(str::to_owned).collect(), notes)
+    }
+
     fn end(mut self, name: &str) {
         // What was found is answered within this time.
         std::thread::sleep(Duration::from_millis(600));
@@ -134,7 +164,8 @@ fn a_journal_is_used_by_one_program_and_without_one_nothing_is_kept() {
         damaged.arg("--model").arg(place.path("model")).args(["--journal", &file]).arg(place.path("incoming"));
         let output = damaged.output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && error.contains("line 1 is no entry"), "{error}");
+        assert!(output.status.code() == Some(1) && error.contains("it is no journal"), "{error}");
+        assert!(error.contains("--journal") && error.contains("--existing inspects all images"), "{error}");
         assert_eq!(fs::read_to_string(&file).unwrap(), content);
     }
 }
@@ -194,4 +225,161 @@ fn records_can_be_moved_away_and_those_that_cannot_be_written_follow() {
     place.wait_for("c.png.json");
     watch.end("TERM");
     assert_eq!(place.records(), ["a.png.2.json", "b.png.json", "c.png.json"]);
+}
+
+/// A line that was not printed, because the program was killed or its reader had gone, is printed at the next start.
+#[test]
+fn every_line_is_printed_at_least_once() {
+    let place = Watched::new();
+    // Killed between the record and its line: the journal has the images as begun.
+    place.put(0, "a.png");
+    place.put(1, "b.png");
+    let watch = place.start_with_pipes(&["--existing"]);
+    place.wait_for("a.png.json");
+    place.wait_for("b.png.json");
+    assert_eq!(watch.output().0, [place.record("a.png.json"), place.record("b.png.json")]);
+    let text = fs::read_to_string(place.journal()).unwrap();
+    assert!(text.contains(r#""state":"done""#), "{text}");
+    let begun: String = text.split_inclusive('\n').filter(|line| !line.contains("done")).collect();
+    fs::write(place.journal(), begun).unwrap();
+    let (lines, _) = place.start_with_pipes(&[]).output();
+    assert_eq!(lines, [place.record("a.png.json"), place.record("b.png.json")]);
+    assert_eq!(place.start_with_pipes(&[]).output().0, [""; 0]);
+
+    // Nobody reads: the program ends, and the next one prints the line.
+    place.put(2, "c.png");
+    for _ in 0..2 {
+        let mut watch = place.start_with_pipes(&[]);
+        drop(watch.0.stdout.take());
+        assert!(watch.0.wait().unwrap().success());
+    }
+    assert_eq!(place.start_with_pipes(&[]).output().0, [place.record("c.png.json")]);
+    assert_eq!(place.start_with_pipes(&[]).output().0, [""; 0]);
+    assert_eq!(place.records(), ["a.png.json", "b.png.json", "c.png.json"]);
+}
+
+/// Frames of one size, whose time is kept in whole seconds, are different files.
+#[test]
+fn another_file_of_the_same_name_length_and_time_is_inspected() {
+    let place = Watched::new();
+    let incoming = place.path("incoming");
+    let frame = |image: usize| image::open(&place.images[image]).unwrap().into_rgb8();
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    // Written as a whole under another name, or into the file itself.
+    let put = |image: usize, name: &str, in_place: bool| {
+        let temporary = place.path("incoming/.frame.bmp");
+        frame(image).save(&temporary).unwrap();
+        let path = incoming.join(name);
+        if in_place {
+            fs::write(&path, fs::read(&temporary).unwrap()).unwrap();
+        }
+        let file = if in_place { &path } else { &temporary };
+        fs::File::options().write(true).open(file).unwrap().set_modified(time).unwrap();
+        if !in_place {
+            fs::rename(&temporary, &path).unwrap();
+        }
+    };
+    put(0, "a.bmp", false);
+    let watch = place.start_with_records(&["--existing"]);
+    place.wait_for("a.bmp.json");
+    std::thread::sleep(Duration::from_millis(300));
+    put(1, "a.bmp", false);
+    place.wait_for("a.bmp.2.json");
+    std::thread::sleep(Duration::from_millis(300));
+    put(2, "a.bmp", true);
+    place.wait_for("a.bmp.3.json");
+    watch.end("TERM");
+    // While it is down.
+    put(3, "a.bmp", false);
+    let watch = place.start_with_records(&[]);
+    place.wait_for("a.bmp.4.json");
+    // The same content with other properties is the same file.
+    let path = incoming.join("a.bmp");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    watch.end("TERM");
+    put(3, "a.bmp", false);
+    place.start_with_records(&[]).end("TERM");
+    assert_eq!(place.records(), ["a.bmp.2.json", "a.bmp.3.json", "a.bmp.4.json", "a.bmp.json"]);
+    // A journal of an earlier version has neither the inode nor the other time.
+    let text = fs::read_to_string(place.journal()).unwrap();
+    let mut earlier = String::new();
+    for line in text.lines() {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        ["changed", "inode", "content"].iter().for_each(|key| _ = line.as_object_mut().unwrap().remove(*key));
+        earlier += &format!("{line}\n");
+    }
+    assert!(earlier.len() < text.len());
+    fs::write(place.journal(), earlier).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    place.start_with_records(&[]).end("TERM");
+    assert_eq!(place.records().len(), 4);
+}
+
+/// A program that rotates logs, or a power failure, has damaged the journal.
+#[test]
+fn a_damaged_journal_is_used_as_far_as_it_can_be_read() {
+    let place = Watched::new();
+    place.put(0, "a.png");
+    let watch = place.start_with_pipes(&["--existing"]);
+    place.wait_for("a.png.json");
+    watch.output();
+    for said in ["the beginning of the journal", "skipped 1 damaged line of the journal"] {
+        let text = fs::read_to_string(place.journal()).unwrap();
+        let (head, entries) = text.split_once('\n').unwrap();
+        let damaged = match said.starts_with("the") {
+            true => entries.to_owned(),
+            false => format!("{head}\n{{\"image\": \n{entries}"),
+        };
+        fs::write(place.journal(), damaged).unwrap();
+        place.put(1, &format!("{}.png", said.len()));
+        let watch = place.start_with_pipes(&[]);
+        place.wait_for(&format!("{}.png.json", said.len()));
+        let (lines, notes) = watch.output();
+        assert!(notes.contains(said) && lines.len() == 1, "{notes}: {lines:?}");
+    }
+    let (lines, notes) = place.start_with_pipes(&[]).output();
+    assert!(lines.is_empty() && notes.lines().count() == 1, "{notes}");
+    // Without it, the images that are there are counted.
+    let path = place.journal();
+    fs::remove_file(&path).unwrap();
+    // A pipe is named.
+    assert!(Command::new("mkfifo").arg(place.path("incoming/pipe.png")).status().unwrap().success());
+    let (lines, notes) = place.start_with_pipes(&[]).output();
+    let said = format!("there is no journal at {}: 3 images that are here already are not inspected", path.display());
+    assert!(lines.is_empty() && notes.contains(&said) && notes.contains("--existing"), "{notes}");
+    assert!(notes.contains("pipe.png is a pipe, and is not inspected"), "{notes}");
+}
+
+/// No line lacks its decision, unless the program was told to print scores only.
+#[test]
+fn a_model_without_thresholds_needs_a_flag() {
+    let place = Watched::new();
+    place.put(0, "a.png");
+    let thresholds = place.path("model/calibration.json");
+    let refused = |options: &[&str], words: &[&str]| {
+        let mut command = program("watch");
+        command.arg("--model").arg(place.path("model")).args(options).arg("--out").arg(place.path("out"));
+        let output = command.arg(place.path("incoming")).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.lines().count() == 1, "{error}");
+        words.iter().for_each(|word| assert!(error.contains(word), "{word}: {error}"));
+        assert!(!place.path("out").exists());
+    };
+    fs::write(&thresholds, r#"{"categories": {"gear": {"reject": 1}}}"#).unwrap();
+    refused(&[], &["single categories only: gear", "--category", "--scores-only"]);
+    fs::remove_file(&thresholds).unwrap();
+    refused(&[], &["the model has no thresholds", "dualad calibrate", "--scores-only"]);
+    refused(&["--category", "gear"], &["the model has no thresholds"]);
+    let watch = place.start_with_pipes(&["--scores-only", "--existing"]);
+    place.wait_for("a.png.json");
+    let (lines, notes) = watch.output();
+    let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+    assert!(line["verdict"].is_null() && line["image_score"].is_number(), "{line}");
+    assert!(notes.contains("scores only"), "{notes}");
+    // The flag counts where there are thresholds, too.
+    fs::write(&thresholds, r#"{"pooled": {"reject": 1}}"#).unwrap();
+    place.put(1, "b.png");
+    let watch = place.start_with_pipes(&["--scores-only"]);
+    place.wait_for("b.png.json");
+    assert!(watch.output().0[0].contains(r#""verdict":null"#));
 }

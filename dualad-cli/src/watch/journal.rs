@@ -8,10 +8,12 @@ use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use dualad::store::{hex, write_atomically};
 use serde::{Deserialize, Serialize};
+
+use super::entry::{Entry, State};
+use super::stamp::Stamp;
 
 /// The version of the format.
 const FORMAT: u64 = 1;
@@ -20,43 +22,6 @@ const MAX_LINE: u64 = 64 << 10;
 /// The number of superseded lines up to which a journal is not rewritten. With more entries than this, their number is the limit:
 /// rewriting takes longer.
 const MAX_SUPERSEDED: usize = 10_000;
-
-/// The properties by which a change of a file is noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
-    length: u64,
-    /// The time of the last change, in nanoseconds since 1970.
-    modified: Option<u64>,
-}
-
-impl Stamp {
-    pub(super) fn of(metadata: &std::fs::Metadata) -> Self {
-        let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        Self { length: metadata.len(), modified: modified.and_then(|time| u64::try_from(time.as_nanos()).ok()) }
-    }
-}
-
-/// The progress with a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum State {
-    /// Its inspection has begun.
-    Begun,
-    /// It was inspected, or reported as an error.
-    Done,
-    /// It was there at the first start, and was not to be inspected.
-    Skipped,
-}
-
-/// The newest entry of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
-    #[serde(flatten)]
-    pub(super) stamp: Stamp,
-    pub(super) state: State,
-    /// The number of the file's record, from 1: later files of the same name have records of their own. 0 without a record.
-    pub(super) number: u64,
-}
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -85,16 +50,15 @@ pub(super) struct Journal {
     lines: usize,
     /// The lines that are not written yet.
     unwritten: String,
+    /// The length of the file, in bytes.
+    length: u64,
+    /// A note of lines that are damaged or missing.
+    pub(super) damage: Option<String>,
 }
 
 impl Journal {
-    /// Opens the journal of a folder, or makes one. Returns it, and true if it was there before. `has_record` tells whether the record
-    /// of this number of an image exists: an inspection that had begun is then done.
-    pub(super) fn open(
-        path: &Path,
-        folder: &Path,
-        has_record: impl Fn(&str, u64) -> bool,
-    ) -> Result<(Self, bool), String> {
+    /// Opens the journal of a folder, or makes one. Returns it, and true if it was there before.
+    pub(super) fn open(path: &Path, folder: &Path) -> Result<(Self, bool), String> {
         let name = path.display();
         let wrong = |reason: &str| format!("cannot use the journal {name}: {reason}; name another one with --journal");
         let io = |error: std::io::Error| wrong(&error.to_string());
@@ -105,19 +69,29 @@ impl Journal {
         let head = Head { format: FORMAT, folder: key(folder.as_os_str()) };
         let file = lock(path).map_err(|reason| wrong(&reason))?;
         let mut journal = Self { file: Some((path.into(), file)), head: line(&head), ..Self::default() };
-        journal.lines = journal.read(&head).map_err(|reason| wrong(&reason))?;
-        let existed = journal.lines > 0;
-        for (image, (_, entry)) in &mut journal.entries {
-            if entry.state == State::Begun && has_record(image, entry.number) {
-                entry.state = State::Done;
-            }
-        }
+        let existed = journal.read(&head).map_err(|reason| wrong(&reason))?;
         if !existed {
             journal.unwritten.clone_from(&journal.head);
             journal.lines = 1;
         }
+        if journal.damage.is_some() {
+            journal.rewrite().map_err(|reason| wrong(&reason))?;
+        }
         journal.write().map_err(|reason| wrong(&reason))?;
         Ok((journal, existed))
+    }
+
+    /// Returns the path of the file; `None` for a journal in memory alone.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Returns the images whose inspection had begun when the program ended, in the order of their entries.
+    pub(super) fn begun(&self) -> Vec<(String, Entry)> {
+        let begun = self.entries.iter().filter(|(_, (_, entry))| entry.state == State::Begun);
+        let mut begun: Vec<_> = begun.map(|(image, &(number, entry))| (number, image.clone(), entry)).collect();
+        begun.sort_unstable_by_key(|(number, ..)| *number);
+        begun.into_iter().map(|(_, image, entry)| (image, entry)).collect()
     }
 
     /// Returns the entry of a file.
@@ -128,13 +102,24 @@ impl Journal {
     /// Returns whether the file needs no inspection. With `skipped`, those that were skipped do not, either.
     pub(super) fn is_done(&self, name: &OsStr, stamp: Stamp, skipped: bool) -> bool {
         self.entry(name).is_some_and(|entry| {
-            entry.stamp == stamp && (entry.state == State::Done || skipped && entry.state == State::Skipped)
+            entry.is_of(stamp) && (entry.state == State::Done || skipped && entry.state == State::Skipped)
         })
+    }
+
+    /// Returns the entry of an inspected file of this name, length and modification time, if other properties have changed since.
+    /// The content tells if it is another file.
+    pub(super) fn similar(&self, name: &OsStr, stamp: Stamp) -> Option<Entry> {
+        let is_similar = |entry: &Entry| entry.stamp.is_like(stamp) && !entry.is_of(stamp) && entry.content.is_some();
+        self.entry(name).copied().filter(|entry| entry.state == State::Done && is_similar(entry))
     }
 
     /// Adds an entry. [`Self::write`] writes it.
     pub(super) fn add(&mut self, name: &OsStr, entry: Entry) {
-        let image = key(name);
+        self.add_key(key(name), entry);
+    }
+
+    /// Adds the entry of an image that the journal knows by this key.
+    pub(super) fn add_key(&mut self, image: String, entry: Entry) {
         if self.file.is_some() {
             self.unwritten += &line(&Line { image: image.clone(), entry });
             self.lines += 1;
@@ -164,20 +149,21 @@ impl Journal {
         }
     }
 
-    /// Writes the entries that were added. They are on the disk when this returns. Rewrites the file if most of it is superseded.
+    /// Writes the entries that were added. They are on the disk when this returns. Rewrites the file if most of it is superseded, or if
+    /// it was moved away or cut.
     pub(super) fn write(&mut self) -> Result<(), String> {
-        if let Some((path, _)) = &self.file
-            && !self.unwritten.is_empty()
-            && !path.exists()
-        {
-            // It was moved away with the earlier records.
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)
-                    .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+        if let Some((path, _)) = &self.file {
+            let length = std::fs::metadata(path).map(|found| found.len());
+            // It was moved away with the earlier records, or cut by a program that rotates logs.
+            if length.map_or(!self.unwritten.is_empty(), |length| length < self.length) {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder)
+                        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+                }
+                self.rewrite()?;
+                self.unwritten.clear();
+                return Ok(());
             }
-            self.rewrite()?;
-            self.unwritten.clear();
-            return Ok(());
         }
         self.append()?;
         if self.lines > self.entries.len() + self.entries.len().max(MAX_SUPERSEDED) {
@@ -195,56 +181,78 @@ impl Journal {
         }
         let before = file.metadata().map(|metadata| metadata.len());
         let written = file.write_all(self.unwritten.as_bytes()).and_then(|()| file.sync_data());
-        if let (Err(_), Ok(before)) = (&written, before) {
+        if let (Err(_), Ok(before)) = (&written, &before) {
             // A part of a line would make the next one unreadable.
-            let _ = file.set_len(before);
+            let _ = file.set_len(*before);
         }
-        // After an error they are written with the next ones.
+        // After an error they stay, and are written later.
         written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        self.length = before.unwrap_or(self.length) + self.unwritten.len() as u64;
         self.unwritten.clear();
         Ok(())
     }
 
-    /// Reads the file. Returns the number of its lines.
-    fn read(&mut self, head: &Head) -> Result<usize, String> {
-        let Some((_, file)) = &mut self.file else { return Ok(0) };
+    /// Reads the file. Returns false if it is new. Lines that are damaged are left out.
+    fn read(&mut self, head: &Head) -> Result<bool, String> {
+        let Some((path, file)) = &mut self.file else { return Ok(false) };
         let mut reader = BufReader::new(&*file);
-        let (mut number, mut whole) = (0, 0);
+        let io = |error: std::io::Error| error.to_string();
+        let (mut has_head, mut damaged, mut whole) = (false, 0_usize, 0);
         let mut text = Vec::new();
         loop {
             text.clear();
-            let read =
-                reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).map_err(|error| error.to_string())?;
+            let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).map_err(io)?;
+            let is_whole = text.ends_with(b"\n");
+            if read as u64 == MAX_LINE && !is_whole {
+                reader.skip_until(b'\n').map_err(io)?;
+                damaged += 1;
+                continue;
+            }
             // A killed process, or a full disk, may have left a part of the last line.
-            if text.last() != Some(&b'\n') {
-                if read as u64 == MAX_LINE {
-                    return Err(format!("its line {} is too long", number + 1));
-                }
+            if !is_whole {
                 // A file that is no journal keeps its content.
-                if number == 0 && !self.head.as_bytes().starts_with(&text) {
-                    return Err("its line 1 is no entry".into());
+                if self.lines == 0 && !self.head.as_bytes().starts_with(&text) {
+                    damaged += 1;
                 }
                 break;
             }
-            number += 1;
             whole += read as u64;
-            let malformed = |error: serde_json::Error| format!("its line {number} is no entry ({error})");
-            if number == 1 {
-                let found: Head = serde_json::from_slice(&text).map_err(malformed)?;
+            // A file that was cut while another program wrote to it, or a power failure, leaves zeros.
+            let start = text.iter().position(|&byte| byte != 0).unwrap_or_default();
+            let line = text.get(start..).unwrap_or_default();
+            if let Ok(Line { image, entry }) = serde_json::from_slice(line) {
+                self.last += 1;
+                self.entries.insert(image, (self.last, entry));
+            } else if let Ok(found) = serde_json::from_slice::<Head>(line) {
                 if found.format != FORMAT {
                     return Err(format!("it has format {}, and this version knows {FORMAT}", found.format));
                 }
                 if found.folder != head.folder {
                     return Err(format!("it is that of the folder {}", found.folder));
                 }
+                has_head = true;
             } else {
-                let Line { image, entry } = serde_json::from_slice(&text).map_err(malformed)?;
-                self.last += 1;
-                self.entries.insert(image, (self.last, entry));
+                damaged += 1;
+                continue;
             }
+            self.lines += 1;
         }
-        file.set_len(whole).map_err(|error| error.to_string())?;
-        Ok(number)
+        if self.lines == 0 && damaged > 0 {
+            let advice = "with a new one, --existing inspects all images of the folder again, and without it those that are there are left out";
+            return Err(format!("it is no journal, since none of its lines is an entry ({advice})"));
+        }
+        let again = "images without an entry are inspected again";
+        self.damage = match damaged {
+            0 if has_head || self.lines == 0 => None,
+            0 => Some(format!("note: the beginning of the journal {} is missing; {again}", path.display())),
+            1 => Some(format!("note: skipped 1 damaged line of the journal {}; {again}", path.display())),
+            _ => Some(format!("note: skipped {damaged} damaged lines of the journal {}; {again}", path.display())),
+        };
+        if self.damage.is_none() {
+            file.set_len(whole).map_err(io)?;
+            self.length = whole;
+        }
+        Ok(self.lines > 0)
     }
 
     /// Writes the newest entries alone.
@@ -255,10 +263,11 @@ impl Journal {
         let mut text = self.head.clone();
         text.extend(entries.into_iter().map(|(_, image, entry)| line(&Line { image: image.clone(), entry })));
         let path: &Path = path;
-        let wrong = |reason: String| format!("cannot shorten {}: {reason}", path.display());
+        let wrong = |reason: String| format!("cannot write {}: {reason}", path.display());
         write_atomically(path, text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
         *file = lock(path).map_err(wrong)?;
         self.lines = self.entries.len() + 1;
+        self.length = text.len() as u64;
         Ok(())
     }
 }
@@ -287,15 +296,20 @@ pub(super) fn key(name: &OsStr) -> String {
 mod tests {
     use super::*;
 
+    /// Returns the stamp of a file in a journal of an earlier version.
+    fn stamp(length: u64) -> Stamp {
+        serde_json::from_value(serde_json::json!({ "length": length, "modified": 7 })).unwrap()
+    }
+
     fn entry(length: u64, state: State, number: u64) -> Entry {
-        Entry { stamp: Stamp { length, modified: Some(7) }, state, number }
+        Entry { stamp: stamp(length), state, number, content: None }
     }
 
     #[test]
     fn entries_are_read_again_and_a_cut_line_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let open = || Journal::open(&path, folder.path(), |image, number| (image, number) == ("b", 2));
+        let open = || Journal::open(&path, folder.path());
         let (mut journal, existed) = open().unwrap();
         assert!(!existed && open().unwrap_err().contains("another program uses it"));
         for (name, entry) in [
@@ -315,8 +329,9 @@ mod tests {
         assert!(existed);
         let stamp = entry(1, State::Done, 0).stamp;
         let is_done = |journal: &Journal, name: &str, skipped| journal.is_done(OsStr::new(name), stamp, skipped);
-        // The record of b was written before the process was killed, that of the second a was not.
-        assert_eq!(["a", "b", "c", "d"].map(|name| is_done(&journal, name, true)), [false, true, true, false]);
+        assert_eq!(["a", "b", "c", "d"].map(|name| is_done(&journal, name, true)), [false, false, true, false]);
+        let begun: Vec<String> = journal.begun().into_iter().map(|(image, _)| image).collect();
+        assert_eq!(begun, ["a", "b"]);
         assert!(!is_done(&journal, "c", false));
         assert_eq!(journal.entry(OsStr::new("a")).unwrap().number, 2);
         journal.add(OsStr::new("d"), entry(1, State::Done, 1));
@@ -326,25 +341,87 @@ mod tests {
 
         // Another folder's journal, and files that are none.
         let other = tempfile::tempdir().unwrap();
-        let error = Journal::open(&path, other.path(), |_, _| false).unwrap_err();
+        let error = Journal::open(&path, other.path()).unwrap_err();
         assert!(error.contains("it is that of the folder") && error.contains("--journal"), "{error}");
-        std::fs::write(&path, format!("{}{{}}\n", text.split_inclusive('\n').next().unwrap())).unwrap();
-        assert!(open().unwrap_err().contains("line 2 is no entry"));
-        std::fs::write(&path, "a".repeat(MAX_LINE as usize)).unwrap();
-        assert!(open().unwrap_err().contains("line 1 is too long"));
+        for content in ["a".repeat(MAX_LINE as usize), "no journal".into(), "no journal\n{}\n".into(), "\0\0\n".into()]
+        {
+            std::fs::write(&path, &content).unwrap();
+            let error = open().unwrap_err();
+            assert!(error.contains("it is no journal") && error.contains("--existing"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
         // The first line is cut only where it was being written.
-        std::fs::write(&path, "no journal").unwrap();
-        assert!(open().unwrap_err().contains("line 1 is no entry"));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "no journal");
         std::fs::write(&path, &text[..20]).unwrap();
         assert!(!open().unwrap().1);
+    }
+
+    #[test]
+    fn damaged_lines_are_skipped_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let open = || Journal::open(&path, folder.path()).unwrap();
+        let (mut journal, _) = open();
+        for name in ["a", "b", "c"] {
+            journal.add(OsStr::new(name), entry(1, State::Done, 1));
+        }
+        journal.write().unwrap();
+        drop(journal);
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+        let [head, a, b, c] = lines.as_slice() else { panic!("{whole}") };
+        let long = format!("{}\n", "x".repeat(3 * MAX_LINE as usize));
+        for (text, names, said) in [
+            (format!("{a}{b}{c}"), "abc", "the beginning of the journal"),
+            (format!("{}{b}{c}", &head[7..]), "bc", "skipped 1 damaged line "),
+            (format!("{}{c}", &b[7..]), "c", "skipped 1 damaged line "),
+            (format!("{head}{a}{}{c}", &b[..9]), "a", "skipped 1 damaged line "),
+            (format!("{head}{a}\u{fffd}\n{{}}\n{c}"), "ac", "skipped 2 damaged lines "),
+            (format!("{head}{a}{long}{c}{}", &b[..9]), "ac", "skipped 1 damaged line "),
+            (format!("\0\0\0{b}{c}"), "bc", "the beginning of the journal"),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let (mut journal, existed) = open();
+            let damage = journal.damage.clone().unwrap();
+            assert!(existed && damage.contains(said) && damage.contains("journal"), "{damage}: {text}");
+            let found = ["a", "b", "c"].into_iter().filter(|name| journal.entry(OsStr::new(name)).is_some());
+            assert_eq!(found.collect::<String>(), names, "{text}");
+            journal.add(OsStr::new("d"), entry(1, State::Done, 1));
+            journal.write().unwrap();
+            drop(journal);
+            // It is whole again.
+            let (journal, existed) = open();
+            assert!(existed && journal.damage.is_none() && journal.entry(OsStr::new("d")).is_some(), "{text}");
+            assert!(std::fs::read_to_string(&path).unwrap().starts_with(head));
+        }
+    }
+
+    /// A program that rotates logs copies the file, and cuts it while it is open.
+    #[test]
+    fn a_journal_that_is_cut_while_it_is_open_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let (mut journal, _) = Journal::open(&path, folder.path()).unwrap();
+        journal.add(OsStr::new("a"), entry(1, State::Done, 1));
+        journal.write().unwrap();
+        for length in [0, 30] {
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_len(length).unwrap();
+            journal.write().unwrap();
+            assert!(std::fs::read_to_string(&path).unwrap().contains(r#""a""#), "{length}");
+            file.set_len(length).unwrap();
+            journal.add(OsStr::new("b"), entry(1, State::Done, 1));
+            journal.write().unwrap();
+        }
+        drop(journal);
+        let (journal, _) = Journal::open(&path, folder.path()).unwrap();
+        assert!(journal.damage.is_none() && journal.len() == 2);
     }
 
     #[test]
     fn the_oldest_files_that_are_gone_are_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let open = || Journal::open(&path, folder.path(), |_, _| false).unwrap().0;
+        let open = || Journal::open(&path, folder.path()).unwrap().0;
         let mut journal = open();
         for name in ["a", "b", "c", "d", "a"] {
             journal.add(OsStr::new(name), entry(1, State::Done, 1));
@@ -368,7 +445,7 @@ mod tests {
     fn a_long_journal_is_shortened() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        let (mut journal, _) = Journal::open(&path, folder.path(), |_, _| false).unwrap();
+        let (mut journal, _) = Journal::open(&path, folder.path()).unwrap();
         for number in 0..MAX_SUPERSEDED as u64 + 10 {
             journal.add(OsStr::new("current.png"), entry(number, State::Done, number));
         }
@@ -380,7 +457,7 @@ mod tests {
         assert_eq!(lines(), 3);
         drop(journal);
         for _ in 0..2 {
-            let (mut journal, _) = Journal::open(&path, folder.path(), |_, _| false).unwrap();
+            let (mut journal, _) = Journal::open(&path, folder.path()).unwrap();
             assert_eq!(journal.entry(OsStr::new("current.png")).unwrap().number, MAX_SUPERSEDED as u64 + 9);
             assert!(lines() < 6);
             journal.add(OsStr::new("other.png"), entry(1, State::Done, 1));

@@ -1,8 +1,11 @@
 //! `dualad watch`: inspect every new image of a folder.
 
+mod entry;
 mod journal;
+mod notes;
 mod record;
 mod scan;
+mod stamp;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,9 +19,11 @@ use dualad::Detector;
 use dualad::data::Cancel;
 use dualad::detector::{Inspection, Request};
 use dualad::store::sha256;
-use journal::{Entry, Journal, Stamp, State};
+use entry::{Entry, State};
+use journal::Journal;
 use record::Record;
 use scan::Scan;
+use stamp::content;
 
 /// The minimum time between two looks at the folder, in multiples of the time that one takes.
 const PAUSE: u32 = 10;
@@ -28,7 +33,8 @@ const PAUSE: u32 = 10;
 /// Looks at the folder every --interval-ms, less often where a look takes long. An image is inspected once it has not changed
 /// between two looks. Prints a line of JSON for each image; with --out also writes the line and a heat map to files. An image that
 /// cannot be read may still be arriving: it is tried again for --retry-for seconds, and then reported as an error. With --out or
-/// --journal, a journal says what was done: a program that starts again inspects what has arrived meanwhile, and nothing twice.
+/// --journal, a journal says what was done: a program that starts again inspects what has arrived meanwhile, and nothing twice. With
+/// --out it prints lines again that may not have been printed when it was killed.
 /// SIGINT, SIGTERM and SIGHUP end the program after the images that it is inspecting, at most 8.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("json", |arg| arg.help("Takes `-` alone, and changes nothing: the lines are JSON and go to standard output")))]
@@ -57,6 +63,9 @@ pub(crate) struct Args {
     /// Seconds for which an image that cannot be read is tried again
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     retry_for: u64,
+    /// Print scores without decisions. Needed for a model without thresholds
+    #[arg(long, conflicts_with = "calibration")]
+    scores_only: bool,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -70,21 +79,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let stop = Cancel::default();
     cancel_on_signal(&stop)?;
-    let detector = args.model.detector(&args.common)?;
+    let mut detector = args.model.detector(&args.common)?;
     check_category(&detector, args.category.as_deref())?;
+    if args.scores_only {
+        detector = detector.with_calibration(None);
+    } else {
+        check_thresholds(&detector, args.category.as_deref())?;
+    }
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
         if same_folder(out, &args.folder)? {
             return Err("--out is the watched folder: its heat maps would be inspected in turn; name another".into());
         }
     }
-    let mut scan = scan(args)?;
+    let Some(mut scan) = scan(args)? else { return Ok(()) };
     note(&format!("watching {}", args.folder.display()));
-    if detector.calibration().is_none() {
-        note(
-            "note: the model has no thresholds, so the lines have scores and no verdicts; set them with `dualad calibrate`",
-        );
+    if args.scores_only {
+        note("printing scores only: no line has a decision");
     }
+    scan.journal.damage.iter().for_each(|text| note(text));
     let interval = Duration::from_millis(args.interval_ms);
     let mut unreadable = false;
     while !stop.is_cancelled() {
@@ -96,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 if std::mem::take(&mut unreadable) {
                     note(&format!("{} can be read again", args.folder.display()));
                 }
-                scan.notes().iter().for_each(|text| note(text));
+                scan.notes.take().iter().for_each(|text| note(text));
                 for images in images.chunks(BATCH) {
                     if !inspect(args, &detector, &mut scan, images)? {
                         // Nobody reads the lines any more.
@@ -114,6 +127,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
             Err(_) => {}
         }
+        // What is not written yet, or was cut, is written. An error is told with the next image.
+        let _ = scan.journal.write();
         // A look at many files takes long: the program rests longer than it looks.
         let (rested, pause) = (Instant::now(), interval.max(took * PAUSE));
         // Short sleeps: a signal ends the program soon.
@@ -124,8 +139,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Opens the journal and lists the folder for the first time.
-fn scan(args: &Args) -> Result<Scan> {
+/// Refuses thresholds by which no image would have a decision: a controller that looks for `reject` would pass every part.
+fn check_thresholds(detector: &Detector, category: Option<&str>) -> Result<()> {
+    let calibration = detector.calibration();
+    if calibration.is_some_and(|calibration| calibration.thresholds(category).is_some()) {
+        return Ok(());
+    }
+    let own = calibration.map(|calibration| calibration.categories.keys().map(String::as_str).collect::<Vec<_>>());
+    let own = own.unwrap_or_default().join(", ");
+    Err(match category {
+        _ if own.is_empty() => {
+            "the model has no thresholds, so no line would have a decision; use `dualad calibrate`, or --scores-only"
+                .into()
+        }
+        Some(category) => {
+            format!(
+                "there are no thresholds for \"{category}\", only for {own}; use `dualad calibrate`, or --scores-only"
+            )
+        }
+        None => {
+            format!(
+                "there are thresholds for single categories only: {own}; name one with --category, or use --scores-only"
+            )
+        }
+    }
+    .into())
+}
+
+/// Opens the journal and lists the folder for the first time. Returns `None` if nobody reads the lines.
+fn scan(args: &Args) -> Result<Option<Scan>> {
     let Args { folder, out, existing, .. } = args;
     let journal = match (&args.journal, out) {
         (Some(path), _) => Some(path.clone()),
@@ -138,15 +180,32 @@ fn scan(args: &Args) -> Result<Scan> {
         }
         (None, None) => None,
     };
-    let resolved = folder.canonicalize().unwrap_or_else(|_| folder.clone());
-    let has_record =
-        |image: &str, number: u64| out.as_ref().is_some_and(|out| Record::of(out, image, number).is_of(&resolved));
-    let (journal, existed) = match journal {
-        Some(path) => Journal::open(&path, folder, has_record)?,
+    let (mut journal, existed) = match journal {
+        Some(path) => Journal::open(&path, folder)?,
         None => (Journal::default(), false),
     };
+    if !print_again(args, &mut journal)? {
+        return Ok(None);
+    }
     let retry_for = Duration::from_secs(args.retry_for);
-    Ok(Scan::new(folder, journal, !existed && !existing, !existing, retry_for, out.as_deref())?)
+    Ok(Some(Scan::new(folder, journal, !existed && !existing, !existing, retry_for, out.as_deref())?))
+}
+
+/// Prints the lines of images that have a record, where the program may have ended before it printed them. Returns false if nobody
+/// reads the lines.
+fn print_again(args: &Args, journal: &mut Journal) -> Result<bool> {
+    let (Some(out), Ok(folder)) = (&args.out, args.folder.canonicalize()) else { return Ok(true) };
+    // Without `--out`, they have no record.
+    for (image, entry) in journal.begun().into_iter().filter(|(_, entry)| entry.number > 0) {
+        let Some(line) = Record::of(out, &image, entry.number).line_of(&folder) else { continue };
+        if !print_to_reader(&line)? {
+            journal.write()?;
+            return Ok(false);
+        }
+        journal.add_key(image, Entry { state: State::Done, ..entry });
+    }
+    journal.write()?;
+    Ok(true)
 }
 
 /// Inspects images. Returns false if nobody reads the lines any more.
@@ -155,41 +214,40 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
         Some(category) => Request::from(path).category(category),
         None => Request::from(path),
     };
+    // Before the inspection: a file that is replaced meanwhile is inspected again.
+    let contents: Vec<Option<u64>> = images.iter().map(|path| content(path)).collect();
     let found = detector.inspect_batch(images.iter().map(request).collect::<Vec<_>>());
     let mut results = Vec::new();
-    for (path, found) in images.iter().zip(found) {
+    for ((path, found), content) in images.iter().zip(found).zip(contents) {
         if found.is_err() && !scan.failed(path) {
             continue;
         }
         let (Some(name), Some(stamp)) = (path.file_name(), scan.stamp(path)) else { continue };
         let record = Record::choose(args.out.as_deref(), name, scan.journal.entry(name), stamp);
         let number = record.as_ref().map_or(0, |record| record.number);
-        scan.journal.add(name, Entry { stamp, state: State::Begun, number });
-        results.push(Inspected { path, name, stamp, found, record });
+        let entry = Entry { stamp, state: State::Begun, number, content };
+        scan.journal.add(name, entry);
+        results.push(Inspected { path, name, entry, found, record });
     }
     // The numbers of records are written before the records: no other image gets them.
     keep(scan);
     for mut image in results {
         let (line, failed) = write_record(args.out.as_deref(), detector, scan, &mut image)?;
-        let Inspected { path, name, stamp, record, .. } = image;
-        let is_read = print_to_reader(&line)?;
-        if !is_read && args.out.is_none() {
-            // Nobody has the result: the image is inspected at the next start.
-            return Ok(false);
+        let Inspected { path, name, entry, .. } = image;
+        let printed = print_to_reader(&line);
+        if let Some(reason) = &failed {
+            note(&format!("{reason}; the image is inspected again at the next start"));
         }
-        match failed {
-            None => {
-                let number = record.map_or(0, |record| record.number);
-                scan.journal.add(name, Entry { stamp, state: State::Done, number });
-            }
-            // Its inspection is not done: the journal has it as begun.
-            Some(reason) => note(&format!("{reason}; the image is inspected again at the next start")),
+        if !matches!(printed, Ok(true)) {
+            // Nobody has the line. At the next start it is printed from the record, or the image is inspected.
+            keep(scan);
+            return printed;
+        }
+        // Without its record, the inspection is not done: the journal has it as begun.
+        if failed.is_none() {
+            scan.journal.add(name, Entry { state: State::Done, ..entry });
         }
         scan.done(path);
-        if !is_read {
-            keep(scan);
-            return Ok(false);
-        }
     }
     keep(scan);
     Ok(true)
@@ -199,7 +257,8 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
 struct Inspected<'a> {
     path: &'a Path,
     name: &'a OsStr,
-    stamp: Stamp,
+    /// The journal's entry, with the number of the record.
+    entry: Entry,
     found: dualad::Result<Inspection>,
     /// `None` without `--out`.
     record: Option<Record>,
@@ -250,10 +309,10 @@ fn write_record(
             break (line, Some(format!("cannot write {}: no name is free", record.result.display())));
         };
         record = next;
-        scan.journal.add(image.name, Entry { stamp: image.stamp, state: State::Begun, number: record.number });
+        image.entry.number = record.number;
+        scan.journal.add(image.name, image.entry);
         keep(scan);
     };
-    image.record = Some(record);
     Ok(written)
 }
 

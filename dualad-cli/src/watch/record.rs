@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use dualad::store::AtomicFile;
 use serde::Deserialize;
 
-use super::journal::{Entry, Stamp, State, key};
+use super::entry::{Entry, State};
+use super::journal::key;
+use super::stamp::Stamp;
 use crate::names::{digest, shortened};
 
 /// The length of an image's name in the names of its files, in bytes. File systems allow 255 with a number and an ending.
@@ -46,8 +48,7 @@ impl Record {
     /// Chooses the files of an image: those of the next number that has none. `known` is the journal's newest entry of the name.
     pub(super) fn choose(out: Option<&Path>, name: &OsStr, known: Option<&Entry>, stamp: Stamp) -> Option<Self> {
         let (out, image) = (out?, key(name));
-        if let Some(entry) =
-            known.filter(|entry| entry.stamp == stamp && entry.state == State::Begun && entry.number > 0)
+        if let Some(entry) = known.filter(|entry| entry.state == State::Begun && entry.is_of(stamp) && entry.number > 0)
         {
             // The process was killed before it wrote the result.
             let record = Self::of(out, &image, entry.number);
@@ -66,17 +67,16 @@ impl Record {
         (last.saturating_add(1)..).map(|number| Self::of(out, &image, number)).find(free)
     }
 
-    /// Returns true if the result is there and of an image in this folder, whose path is resolved. Several folders may have the same
-    /// `--out`.
-    pub(super) fn is_of(&self, folder: &Path) -> bool {
-        let is_small = std::fs::metadata(&self.result).is_ok_and(|found| found.is_file() && found.len() <= MAX_RESULT);
-        if !is_small {
-            return false;
-        }
-        let text = std::fs::read(&self.result).unwrap_or_default();
-        let Ok(Named { image }) = serde_json::from_slice(&text) else { return false };
+    /// Returns the result as a line if it is there and of an image in this folder, whose path is resolved. Several folders may have the
+    /// same `--out`.
+    pub(super) fn line_of(&self, folder: &Path) -> Option<String> {
+        std::fs::metadata(&self.result).ok().filter(|found| found.is_file() && found.len() <= MAX_RESULT)?;
+        let text = std::fs::read_to_string(&self.result).ok()?;
+        let Named { image } = serde_json::from_str(&text).ok()?;
         // A relative path may be that of another place.
-        image.parent().and_then(|parent| parent.canonicalize().ok()).is_none_or(|found| found == folder)
+        let parent = image.parent().and_then(|parent| parent.canonicalize().ok());
+        // Strings have no line breaks: one in a file that was edited is a space.
+        parent.is_none_or(|found| found == folder).then(|| text.trim().replace(['\n', '\r'], " ") + "\n")
     }
 
     /// Writes the heat map. Returns false if another file has its name. An interrupted inspection may have written this one.
@@ -146,7 +146,7 @@ mod tests {
         // A heat map alone takes the number, too, and so does the journal.
         std::fs::write(&second.heat_map, "").unwrap();
         assert_eq!(choose(None).number, 3);
-        let entry = |state| Entry { stamp, state, number: 7 };
+        let entry = |state| Entry { stamp, state, number: 7, content: None };
         assert_eq!(choose(Some(&entry(State::Done))).number, 8);
         // An interrupted inspection continues with its number, unless another one has it by now.
         std::fs::write(folder.path().join("a.png.7.png"), "map").unwrap();
@@ -164,15 +164,17 @@ mod tests {
         let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let record = Record::of(folder.path(), "a.png", 1);
         let resolved = folder.path().canonicalize().unwrap();
-        let is_of = |text: &str| {
+        let line_of = |text: &str| {
             std::fs::write(&record.result, text).unwrap();
-            record.is_of(&resolved)
+            record.line_of(&resolved)
         };
         let line = |folder: &Path| serde_json::json!({ "image": folder.join("a.png"), "image_score": 1 }).to_string();
-        assert!(is_of(&line(folder.path())) && is_of(r#"{"image": "no/where/a.png"}"#));
-        assert!(!is_of(&line(other.path())) && !is_of("notes"));
+        let own = line(folder.path());
+        assert_eq!(line_of(&format!("{own}\n")), Some(format!("{own}\n")));
+        assert_eq!(line_of("{\n\"image\": \"no/where/a.png\"}").unwrap(), "{ \"image\": \"no/where/a.png\"}\n");
+        assert_eq!((line_of(&line(other.path())), line_of("notes")), (None, None));
         std::fs::remove_file(&record.result).unwrap();
-        assert!(!record.is_of(&resolved));
+        assert_eq!(record.line_of(&resolved), None);
     }
 
     #[cfg(unix)]

@@ -9,14 +9,18 @@
 //! changed, and now and then in case a file system does not keep that time. Only new files, and a few of the others in turn, are
 //! looked at one by one.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::fs::DirEntry;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use dualad::data::{is_image_name, is_other_image_name};
+use dualad::data::is_image_name;
 
-use super::journal::{Entry, Journal, Stamp, State};
+use super::entry::{Entry, State};
+use super::journal::Journal;
+use super::notes::Notes;
+use super::stamp::{Stamp, content};
 
 /// The minimum time between two listings of a folder that changes, in multiples of the time that one takes.
 const BUSY_PAUSE: u32 = 10;
@@ -30,10 +34,10 @@ const RECENT: usize = 32;
 /// The number of other files that a look checks in turn, and the time that it takes for them.
 const CHECKED: usize = 512;
 const CHECK_TIME: Duration = Duration::from_millis(1);
+/// The time after which a look compares no more contents.
+const COMPARE_TIME: Duration = Duration::from_millis(200);
 /// The number of files that are gone from which on the journal forgets the older half of them.
 const MAX_GONE: usize = 200_000;
-/// The number of subfolders, and of endings, that are named. The others are not.
-const MAX_NAMED: usize = 20;
 
 /// A file that is to be inspected.
 #[derive(Debug)]
@@ -73,11 +77,7 @@ pub(super) struct Scan {
     /// The folder's modification time, and the time since which it is the same. The clock of a file server may be another.
     modified: Option<(SystemTime, Instant)>,
     retry_for: Duration,
-    /// The subfolders and endings that were named.
-    named: HashSet<OsString>,
-    notes: Vec<String>,
-    /// A folder that is not named.
-    out: Option<PathBuf>,
+    pub(super) notes: Notes,
 }
 
 impl Scan {
@@ -102,14 +102,13 @@ impl Scan {
             listings: 0,
             modified: None,
             retry_for,
-            named: HashSet::new(),
-            notes: Vec::new(),
-            out: out.and_then(|out| out.canonicalize().ok()),
+            notes: Notes::new(folder, out),
         };
         scan.list().map_err(|error| format!("cannot watch {}: {error}", folder.display()))?;
         if skip_existing {
+            scan.notes.skipped(scan.pending.len(), scan.journal.path());
             for (name, Pending { stamp, .. }) in std::mem::take(&mut scan.pending) {
-                scan.journal.add(&name, Entry { stamp, state: State::Skipped, number: 0 });
+                scan.journal.add(&name, Entry { stamp, state: State::Skipped, number: 0, content: None });
                 scan.settle(name);
             }
             scan.journal.write()?;
@@ -120,6 +119,7 @@ impl Scan {
     /// Looks at the folder. Returns the images to inspect now, sorted by name: those that have not changed since the last look.
     pub(super) fn look(&mut self) -> std::io::Result<Vec<PathBuf>> {
         let complete = self.check_pending();
+        let complete = self.leave_out_known(complete);
         self.check_settled();
         if self.is_listing_due()? {
             self.list()?;
@@ -127,11 +127,6 @@ impl Scan {
         let mut paths: Vec<PathBuf> = complete.into_iter().map(|name| self.folder.join(name)).collect();
         paths.sort();
         Ok(paths)
-    }
-
-    /// Returns what is to be said of the folder's other content, once.
-    pub(super) fn notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
     }
 
     /// Returns the properties of an image that is to be inspected.
@@ -180,6 +175,26 @@ impl Scan {
         complete
     }
 
+    /// Leaves out files that were inspected and whose properties alone have changed: they were copied, linked or moved. Some of the
+    /// others wait for a later look where there are many.
+    fn leave_out_known(&mut self, complete: Vec<OsString>) -> Vec<OsString> {
+        let begun = Instant::now();
+        let mut new = Vec::new();
+        for name in complete {
+            let Some(stamp) = self.pending.get(&name).map(|pending| pending.stamp) else { continue };
+            match self.journal.similar(&name, stamp) {
+                Some(_) if begun.elapsed() >= COMPARE_TIME => {}
+                Some(entry) if content(&self.folder.join(&name)) == entry.content => {
+                    self.journal.add(&name, Entry { stamp, ..entry });
+                    self.pending.remove(&name);
+                    self.settle(name);
+                }
+                _ => new.push(name),
+            }
+        }
+        new
+    }
+
     /// Looks at some of the files that need no inspection: they may have been replaced.
     fn check_settled(&mut self) {
         let begun = Instant::now();
@@ -203,9 +218,8 @@ impl Scan {
         if !self.settled.contains_key(name) {
             return;
         }
-        let known = self.journal.entry(name).map(|entry| entry.stamp);
         match self.stamp_of(name) {
-            Some(stamp) if known == Some(stamp) => return,
+            Some(stamp) if self.journal.entry(name).is_some_and(|entry| entry.is_of(stamp)) => return,
             Some(stamp) => _ = self.pending.insert(name.to_owned(), Pending { stamp, failing: None }),
             None => {}
         }
@@ -245,19 +259,18 @@ impl Scan {
             if self.pending.contains_key(&name) || name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.name_folder(&entry.path());
+            if is_folder(&entry) {
+                self.notes.name_folder(&entry.path());
                 continue;
             }
             if !is_image_name(Path::new(&name)) {
-                self.name_ending(&name);
+                self.notes.name_ending(&name);
                 continue;
             }
             match self.stamp_of(&name) {
                 Some(stamp) if self.journal.is_done(&name, stamp, self.skips) => self.settle(name),
                 Some(stamp) => _ = self.pending.insert(name, Pending { stamp, failing: None }),
-                // It may be removed by now.
-                None => {}
+                None => self.notes.name_kind(&name),
             }
         }
         let listings = self.listings;
@@ -276,38 +289,12 @@ impl Scan {
             self.journal.forget(there, most / 2);
         }
     }
+}
 
-    fn name_folder(&mut self, path: &Path) {
-        if self.out.is_some() && path.canonicalize().ok() == self.out {
-            return;
-        }
-        let text = format!("note: {} is a subfolder, and is not watched; watch it by itself", path.display());
-        self.name(path.as_os_str(), text);
-    }
-
-    fn name_ending(&mut self, name: &OsStr) {
-        let path = Path::new(name);
-        if let Some(ending) = path.extension().filter(|_| is_other_image_name(path)) {
-            let text = format!(
-                "note: images whose names end in .{} are not inspected, such as {}; convert them to png",
-                ending.display(),
-                path.display()
-            );
-            self.name(&ending.to_ascii_lowercase(), text);
-        }
-    }
-
-    /// Notes something, once and for a limited number of things.
-    fn name(&mut self, thing: &OsStr, text: String) {
-        if self.named.len() > MAX_NAMED || !self.named.insert(thing.to_owned()) {
-            return;
-        }
-        self.notes.push(if self.named.len() > MAX_NAMED {
-            "note: there are more subfolders or endings of images like these".into()
-        } else {
-            text
-        });
-    }
+/// Returns true for a folder, and for a link to one unless it has an image's name.
+fn is_folder(entry: &DirEntry) -> bool {
+    let Ok(kind) = entry.file_type() else { return false };
+    kind.is_dir() || kind.is_symlink() && !is_image_name(Path::new(&entry.file_name())) && entry.path().is_dir()
 }
 
 #[cfg(test)]
@@ -344,7 +331,8 @@ mod tests {
         };
         let inspect = |scan: &mut Scan, name: &str| {
             let stamp = scan.stamp(&path(name)).unwrap();
-            scan.journal.add(OsStr::new(name), Entry { stamp, state: State::Done, number: 1 });
+            let content = content(&path(name));
+            scan.journal.add(OsStr::new(name), Entry { stamp, state: State::Done, number: 1, content });
             scan.done(&path(name));
         };
         assert_eq!(wait(&mut scan), ["new.png"]);
@@ -393,54 +381,18 @@ mod tests {
         };
         for number in 0..10 {
             let name = format!("{number}.png");
-            let entry = Entry { stamp: stamp(&name), state: State::Done, number: 1 };
+            let entry = Entry { stamp: stamp(&name), state: State::Done, number: 1, content: None };
             scan.journal.add(OsStr::new(&name), entry);
             std::fs::remove_file(folder.path().join(&name)).unwrap();
         }
         scan.list().unwrap();
         scan.forget(4);
         assert_eq!(scan.journal.len(), 10, "the folder may not be mounted");
-        let last = Entry { stamp: stamp("last.png"), state: State::Done, number: 1 };
+        let last = Entry { stamp: stamp("last.png"), state: State::Done, number: 1, content: None };
         scan.journal.add(OsStr::new("last.png"), last);
         scan.list().unwrap();
         scan.forget(4);
         assert_eq!(scan.journal.len(), 3);
         assert!(["last.png", "9.png"].iter().all(|name| scan.journal.entry(OsStr::new(name)).is_some()));
-    }
-
-    #[test]
-    fn subfolders_and_other_images_are_named_once() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("night")).unwrap();
-        let mut scan = scan(folder.path());
-        assert!(scan.notes()[0].contains("night is a subfolder"));
-        std::fs::write(folder.path().join("a.heic"), "").unwrap();
-        let begun = Instant::now();
-        let notes = loop {
-            scan.look().unwrap();
-            let notes = scan.notes();
-            if !notes.is_empty() {
-                break notes;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(60));
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        assert!(notes.len() == 1 && notes[0].contains("names end in .heic"), "{notes:?}");
-        std::fs::write(folder.path().join("b.heic"), "").unwrap();
-        for number in 0..40 {
-            std::fs::create_dir(folder.path().join(format!("{number}"))).unwrap();
-        }
-        let mut notes = Vec::new();
-        for _ in 0..200 {
-            scan.look().unwrap();
-            notes.extend(scan.notes());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        // The subfolder and the ending were named before, and the last note is of those that are not.
-        assert_eq!(notes.len(), MAX_NAMED - 1, "{notes:?}");
-        assert!(
-            !notes.iter().any(|note| note.contains(".heic")) && notes.last().unwrap().contains("more"),
-            "{notes:?}"
-        );
     }
 }
