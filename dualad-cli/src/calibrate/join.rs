@@ -49,10 +49,12 @@ pub(super) struct Joined {
     set: Vec<String>,
     /// True if the images set the pooled thresholds.
     set_pooled: bool,
+    /// Says what is replaced and what is kept, once it is written.
+    notes: Vec<String>,
 }
 
 /// Joins new thresholds with earlier ones. The pooled ones are replaced if the images are of every category that is known, or if
-/// `replace_pooled` says so. Says on standard error what is replaced and what is kept.
+/// `replace_pooled` says so.
 pub(super) fn join(new: Calibration, earlier: Option<Earlier>, known: &[String], replace_pooled: bool) -> Joined {
     let set: Vec<String> = new.categories.keys().cloned().collect();
     let all: Vec<String> = match &earlier {
@@ -76,14 +78,18 @@ pub(super) fn join(new: Calibration, earlier: Option<Earlier>, known: &[String],
         let pooled = if earlier.pooled.is_some() { "the pooled ones" } else { "no pooled ones, as before" };
         kept.push(pooled.into());
     }
+    let mut notes = Vec::new();
     if !replaced.is_empty() {
-        note(&format!("note: thresholds that are replaced: {}", replaced.join(", ")));
+        notes.push(format!("note: thresholds that are replaced: {}", replaced.join(", ")));
     }
     if !kept.is_empty() {
         let lacking = lacking.join(", ");
-        note(&format!("note: thresholds that are kept, because no images set those of {lacking}: {}", kept.join(", ")));
+        notes.push(format!(
+            "note: thresholds that are kept, because no images set those of {lacking}: {}",
+            kept.join(", ")
+        ));
     }
-    Joined { calibration, set, set_pooled }
+    Joined { calibration, set, set_pooled, notes }
 }
 
 /// Returns thresholds where there were none. The pooled ones of some of the products would decide on the others: a warning says so.
@@ -94,20 +100,26 @@ fn first(mut calibration: Calibration, set: Vec<String>, lacking: &[String]) -> 
             .warnings
             .push(format!("set by images of {set}, and they decide on {lacking} too; give images of every product"));
     }
-    Joined { calibration, set, set_pooled: true }
+    Joined { calibration, set, set_pooled: true, notes: Vec::new() }
 }
 
 impl Joined {
-    /// Writes the thresholds. Those that a model's own replace are kept beside them.
+    /// Writes the thresholds, then says on standard error what is replaced and what is kept. Those that a model's own replace are kept
+    /// beside them.
     pub(super) fn save(&self, out: &Path) -> Result<()> {
         let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let files = ModelFiles::of(folder);
         // A link stays a link.
         let is_models = out.file_name() == files.calibration.file_name() && !out.is_symlink();
-        if !is_models {
-            return Ok(self.calibration.save(out)?);
-        }
-        if Model::save_thresholds(folder, &self.calibration)? {
+        let has_replaced = match is_models {
+            true => Model::save_thresholds(folder, &self.calibration)?,
+            false => {
+                self.calibration.save(out)?;
+                false
+            }
+        };
+        self.notes.iter().for_each(|text| note(text));
+        if has_replaced {
             let kept: PathBuf = files.previous_calibration;
             note(&format!("note: the earlier thresholds are kept as {}", kept.display()));
         }
