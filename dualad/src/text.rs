@@ -9,6 +9,8 @@
 /// # #[cfg(feature = "report")]
 /// assert_eq!(dualad::report::printable("the lid's\n"), "the lid's\\n");
 /// ```
+// `report` exports it.
+#[cfg_attr(not(feature = "report"), allow(unreachable_pub))]
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
