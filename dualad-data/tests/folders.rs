@@ -558,3 +558,26 @@ mod any_tree {
         }
     }
 }
+
+#[test]
+fn a_product_that_states_its_normal_images_may_have_any_name() {
+    let tree = Tree::new();
+    touch(
+        &tree,
+        &["crack_sensor/good/0.png", "crack_sensor/good/1.png", "scratch_pad/ok/0.png", "ng_spring/good/0.png"],
+    );
+    let dataset = Dataset::open_products(tree.root()).unwrap();
+    let names: Vec<&str> = dataset.categories.iter().map(|category| category.name.as_str()).collect();
+    assert_eq!(names, ["crack_sensor", "ng_spring", "scratch_pad"]);
+    let tree = Tree::new();
+    touch(&tree, &["crack_sensor/0.png", "lid/good/0.png"]);
+    let error = Dataset::open_products(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("crack_sensor") && error.contains("folder good"), "{error}");
+}
+
+#[test]
+fn a_type_of_defect_named_label_is_not_dagm() {
+    let tree = Tree::new();
+    touch(&tree, &["p/train/good/0.png", "p/test/good/1.png", "p/test/Label/2.png"]);
+    assert_eq!(Dataset::open(tree.root()).unwrap().layout, Layout::Mvtec);
+}

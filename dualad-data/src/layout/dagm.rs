@@ -13,7 +13,12 @@ use crate::sample::{Category, Label, Sample, Split};
 const MASKS: &str = "Label";
 
 fn is_class(folder: &Path) -> bool {
-    let has_masks = |part: &str| child(folder, part).is_some_and(|part| child(&part, MASKS).is_some());
+    // A folder `test/label` of MVTec AD's layout has no images beside it.
+    let has_masks = |part: &str| {
+        child(folder, part).is_some_and(|part| {
+            child(&part, MASKS).is_some() && list(&part).is_ok_and(|listing| !listing.images.is_empty())
+        })
+    };
     has_masks("Train") || has_masks("Test")
 }
 

@@ -51,18 +51,23 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
             "it has folders that hold masks or labels by name (if such a folder is a product, rename it)",
         );
     }
+    // The name of a product that states its normal images says nothing about them.
+    let unstated: Vec<&Folder> = products.iter().filter(|folder| !states_normal(folder)).copied().collect();
     let is_label = |folder: &&&Folder| {
         let tests = [is_normal, is_defective, is_defect_type, may_be_normal];
         tests.iter().any(|test| test(&folder.name))
     };
-    let labels: Vec<&Folder> = products.iter().filter(is_label).copied().collect();
+    let labels: Vec<&Folder> = unstated.iter().filter(is_label).copied().collect();
     if !labels.is_empty() {
-        return refuse(&labels, "it has folders whose names are labels");
+        return refuse(
+            &labels,
+            "it has folders whose names are labels (if such a folder is a product, move its normal images to a folder good in it)",
+        );
     }
-    if products.len() > 1 && products.iter().all(|folder| may_be_a_label(&folder.name)) {
-        return refuse(&products, "it has folders whose names may be labels");
+    if unstated.len() > 1 && unstated.iter().all(|folder| may_be_a_label(&folder.name)) {
+        return refuse(&unstated, "it has folders whose names may be labels");
     }
-    if let Some(reason) = defective_side(&products) {
+    if let Some(reason) = defective_side(&unstated) {
         return Err(Error::Layout { path: root.into(), reason });
     }
     let advice = "it has no images of its own, so it is no product; move it away, or open it by itself";
@@ -73,6 +78,12 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
 /// Returns whether a folder may be that of a product: it has normal images, or may have them.
 pub(super) fn has_images(folder: &Folder) -> bool {
     recognize::plain(&folder.path).is_ok_and(|found| !found.is_empty())
+}
+
+/// Returns whether a folder has its images in folders, one of which is named as the normal ones.
+fn states_normal(folder: &Folder) -> bool {
+    list(&folder.path)
+        .is_ok_and(|inner| inner.images.is_empty() && inner.folders.iter().any(|inner| is_normal(&inner.name)))
 }
 
 fn names(folders: &[&Folder]) -> String {
