@@ -581,3 +581,13 @@ fn a_type_of_defect_named_label_is_not_dagm() {
     touch(&tree, &["p/train/good/0.png", "p/test/good/1.png", "p/test/Label/2.png"]);
     assert_eq!(Dataset::open(tree.root()).unwrap().layout, Layout::Mvtec);
 }
+
+#[test]
+fn other_words_for_defects_are_no_products() {
+    for name in ["Ausschuss", "gear_def", "gear_defekt", "defekt", "schlecht", "rust"] {
+        let tree = Tree::new();
+        touch(&tree, &["gear/0.png", "gear/1.png", &format!("{name}/0.png")]);
+        let error = Dataset::open_products(tree.root()).unwrap_err().to_string();
+        assert!(error.contains(name), "{name}: {error}");
+    }
+}

@@ -58,7 +58,13 @@ pub(super) fn may_be_negative(name: &OsStr) -> bool {
 }
 
 /// The words for images with any defect.
-const DEFECTIVE: [&str; 29] = [
+const DEFECTIVE: [&str; 35] = [
+    "def",
+    "defekt",
+    "fehlerhaft",
+    "ausschuss",
+    "schlecht",
+    "mauvais",
     "ng",
     "nok",
     "ko",
@@ -97,7 +103,9 @@ pub(super) fn is_defective(name: &OsStr) -> bool {
 
 /// Returns whether a name is the usual one of a type of defect. No product has such a name.
 pub(super) fn is_defect_type(name: &OsStr) -> bool {
-    const WORDS: [&str; 16] = [
+    const WORDS: [&str; 18] = [
+        "rust",
+        "dirt",
         "scratch",
         "dent",
         "crack",
