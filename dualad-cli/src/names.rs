@@ -4,7 +4,7 @@ use std::path::Path;
 
 use dualad::store::sha256;
 
-/// Returns a path as text. Bytes that are not UTF-8 are escaped, such as `\xff`, so that two files have two texts.
+/// Returns a path as text. Bytes that are not UTF-8 are escaped, such as `\xff`, so that two such files have two texts.
 pub(crate) fn text(path: &Path) -> String {
     let mut text = String::new();
     for part in path.as_os_str().as_encoded_bytes().utf8_chunks() {

@@ -178,8 +178,8 @@ fn say(line: Option<String>) {
     }
 }
 
-/// The work that the program has in hand. Where its progress is lines and none is printed for long, as between two pieces of work,
-/// a line says that it goes on.
+/// The work that the program has in hand. Where its progress is lines and none is printed for long, as after the last
+/// image, a line says that it goes on.
 mod work {
     use std::sync::{Mutex, MutexGuard, PoisonError};
     use std::time::{Duration, Instant};

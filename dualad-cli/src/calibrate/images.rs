@@ -69,8 +69,8 @@ struct Content {
     seen: bool,
 }
 
-/// Reads images and selects those that set thresholds. Of copies with equal pixels, the first is used: to a rule that counts images,
-/// copies would be evidence that they are not.
+/// Reads images and selects those that set thresholds. Of copies with equal pixels, the first is used: a rule that
+/// counts images would count a copy as a further image.
 pub(super) fn choose<'a>(
     detector: &Detector,
     images: &[Image<'a>],
@@ -120,7 +120,7 @@ pub(super) fn choose<'a>(
     Ok(chosen)
 }
 
-/// Returns images that cannot be read by their errors, or as an error if they are not to be left out.
+/// Reads images. Those that cannot be read are an error, or are left out with a note each if `skip_broken` is true.
 fn read<'a>(detector: &Detector, images: &[Image<'a>], skip_broken: bool) -> Result<Vec<(Image<'a>, Content)>> {
     let bar = Bar::new("reading images");
     let (mut read, mut errors) = (Vec::with_capacity(images.len()), Vec::new());

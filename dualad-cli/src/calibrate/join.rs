@@ -62,7 +62,8 @@ pub(super) fn join(new: Calibration, earlier: Option<Earlier>, known: &[String],
         _ => known.to_vec(),
     };
     let lacking: Vec<String> = new.lacking(&all).into_iter().map(str::to_owned).collect();
-    let set_pooled = earlier.is_none() || replace_pooled || lacking.is_empty();
+    // Images of no known category set the pooled thresholds alone: where there are some, they are refused before.
+    let set_pooled = earlier.is_none() || replace_pooled || lacking.is_empty() || set.is_empty();
     let Some(Earlier(earlier)) = earlier else { return first(new, set, &lacking) };
     let calibration = new.merged_into(&earlier, set_pooled);
     let change = |name: &str, old: Option<&Thresholds>, new: Option<&Thresholds>| {

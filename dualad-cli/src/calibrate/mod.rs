@@ -135,8 +135,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     // Of a dataset with test images, these are good images, too.
     let train: Vec<&Sample> = dataset.samples(Split::Train).filter(|_| test).collect();
-    let mut good = chosen.left_out.clone();
-    good.extend(train.iter().map(|sample| Image::of(sample, as_category)));
+    // The images that are left out are copies of them.
+    let good: Vec<Image<'_>> = match train.is_empty() {
+        true => chosen.left_out.clone(),
+        false => train.iter().map(|sample| Image::of(sample, as_category)).collect(),
+    };
     let calibration = calibrate(args, &detector, &chosen, &images::spread(&good, &chosen.images))?;
     let joined = join::join(calibration, earlier, detector.categories(), args.pooled);
     joined.save(&out)?;

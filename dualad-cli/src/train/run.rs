@@ -301,7 +301,9 @@ impl Run<'_> {
 /// Returns a path as a shell reads it.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/\\:._-+,@%=".contains(c);
+    // To a shell of Unix, a backslash escapes the next character.
+    let plain = if cfg!(windows) { "/\\:._-+,@%=" } else { "/:._-+,@%=" };
+    let is_plain = |c: char| c.is_alphanumeric() || plain.contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 

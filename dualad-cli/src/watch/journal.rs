@@ -265,6 +265,8 @@ impl Journal {
         let path: &Path = path;
         let wrong = |reason: String| format!("cannot write {}: {reason}", path.display());
         write_atomically(path, text.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+        // The file at hand is no longer at the path: without the lock on the new one, the next write begins here again.
+        self.length = u64::MAX;
         *file = lock(path).map_err(wrong)?;
         self.lines = self.entries.len() + 1;
         self.length = text.len() as u64;
