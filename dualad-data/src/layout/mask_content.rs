@@ -105,9 +105,31 @@ fn is_mask_like(picture: &Picture) -> bool {
             colors.len() <= MAX_COLORS
         }
     });
-    let is_extreme = |pixel: &&[u8; 3]| {
-        pixel.iter().all(|level| *level <= NEAR) || pixel.iter().all(|level| u8::MAX - *level <= NEAR)
+    let count = |is: fn(u8) -> bool| pixels.iter().filter(|pixel| pixel.iter().all(|level| is(*level))).count();
+    let extreme = || {
+        let (black, white) = (count(|level| level <= NEAR), count(|level| u8::MAX - level <= NEAR));
+        // A dark photograph has no white.
+        white > 0 && (black + white) as f64 >= MIN_EXTREME_SHARE * pixels.len() as f64
     };
-    let extreme = || pixels.iter().filter(is_extreme).count() as f64 >= MIN_EXTREME_SHARE * pixels.len() as f64;
     rest.is_empty() && (few || extreme())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dark_photograph_is_no_mask() {
+        let picture = |level: fn(usize) -> u8| {
+            let pixels = (0..32 * 32).flat_map(|pixel| [level(pixel); 3]).collect();
+            Picture::new(32, 32, pixels).unwrap()
+        };
+        assert!(!is_mask_like(&picture(|pixel| (pixel % 20) as u8)));
+        // A mask in JPEG: nearly black and white.
+        assert!(is_mask_like(&picture(|pixel| if pixel % 32 < 16 {
+            (pixel % 12) as u8
+        } else {
+            255 - (pixel % 12) as u8
+        })));
+    }
 }

@@ -134,7 +134,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         };
         let mut sample = Sample::new(path, &category, Split::Train, label);
         if let Some((first, label)) = lines.get(&sample.path) {
-            if *label != sample.label {
+            if label.is_anomalous() != sample.label.is_anomalous() {
                 return Err(at(
                     line,
                     format!("line {first} has another label for this image; remove one of the lines"),
