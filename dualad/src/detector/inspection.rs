@@ -12,7 +12,7 @@ use crate::bilinear;
 use crate::calibration::Verdict;
 use crate::detector::original::{OriginalRegion, Stretch};
 use crate::detector::regions::{RegionOptions, regions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::scorer::ScoreParts;
 
 /// The anomaly score of each pixel, from 0 to 1e18. Larger is more anomalous; it is not a probability.
@@ -28,6 +28,18 @@ pub struct AnomalyMap {
 }
 
 impl AnomalyMap {
+    /// Makes a map of `[height, width]` values, row by row, such as one that another process has computed.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the number of values is not `height * width`.
+    pub fn new([height, width]: [usize; 2], values: Vec<f32>) -> Result<Self> {
+        if height.checked_mul(width) != Some(values.len()) {
+            let value = format!("{} values for {height} x {width} pixels (height x width)", values.len());
+            return Err(Error::invalid_argument("the anomaly map", value, "needs one value per pixel"));
+        }
+        Ok(Self { width, height, values })
+    }
+
     /// Returns the map at another size, such as that of the original picture: bilinear, with half-pixel centers. Where
     /// [`Self::values`] was shortened, the result is NaN.
     pub fn resized(&self, width: u32, height: u32) -> Self {
@@ -171,6 +183,16 @@ mod tests {
         assert_eq!(map.resized(1, 1).values, [2.0]);
         let single = AnomalyMap { width: 1, height: 1, values: vec![7.0] };
         assert!(single.resized(5, 3).values.iter().all(|&value| value == 7.0));
+    }
+
+    #[test]
+    fn a_map_has_a_value_for_each_pixel() {
+        let map = AnomalyMap::new([1, 2], vec![0.0, 4.0]).unwrap();
+        assert_eq!(map, AnomalyMap { width: 2, height: 1, values: vec![0.0, 4.0] });
+        for sides in [[2, 2], [usize::MAX, 2], [0, 0]] {
+            let error = AnomalyMap::new(sides, vec![0.0, 4.0]).unwrap_err().to_string();
+            assert!(error.contains("2 values"), "{error}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use dualad_data::image::{Limits, Picture};
-use dualad_data::{Dataset, Sample, Split};
+use dualad_data::{Dataset, Label, Sample, Split};
 
 use crate::Random;
 use crate::detector::Request;
@@ -23,11 +23,18 @@ pub enum TrainingImages {
     Folder(PathBuf),
     /// A dataset, of which the normal training images are used.
     Dataset(Box<Dataset>),
+    /// Image files, each with its category.
+    Files(Vec<(String, PathBuf)>),
     /// Pictures in memory, each with its category.
     Pictures(Vec<(String, Picture)>),
 }
 
 impl TrainingImages {
+    /// Returns training images of files, each with its category. Every file is taken for a normal image, wherever it is.
+    pub fn files<S: Into<String>, P: Into<PathBuf>>(files: impl IntoIterator<Item = (S, P)>) -> Self {
+        Self::Files(files.into_iter().map(|(category, path)| (category.into(), path.into())).collect())
+    }
+
     /// Returns training images of pictures in memory, each with its category.
     pub fn pictures<S: Into<String>>(pictures: impl IntoIterator<Item = (S, Picture)>) -> Self {
         Self::Pictures(pictures.into_iter().map(|(category, picture)| (category.into(), picture)).collect())
@@ -245,6 +252,7 @@ pub(super) fn list(source: TrainingImages, limits: &Limits) -> Result<ByCategory
     match source {
         TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?, limits),
         TrainingImages::Dataset(dataset) => of_dataset(*dataset, limits),
+        TrainingImages::Files(files) => Ok(of_files(files)),
         TrainingImages::Pictures(pictures) => Ok(of_pictures(pictures)),
     }
 }
@@ -261,6 +269,19 @@ fn of_dataset(dataset: Dataset, limits: &Limits) -> Result<ByCategory> {
         (category.name, category.samples.into_iter().filter(normal).map(image).collect::<Vec<Image>>())
     });
     Ok(categories.filter(|(_, images)| !images.is_empty()).collect())
+}
+
+/// Returns the files of each category, in the order of the categories' names.
+fn of_files(files: Vec<(String, PathBuf)>) -> ByCategory {
+    let mut by_category = BTreeMap::<String, Vec<Image>>::new();
+    for (category, path) in files {
+        let sample = Sample::new(path, &category, Split::Train, Label::Normal);
+        by_category
+            .entry(category)
+            .or_default()
+            .push(Image { source: Source::File(sample), content: Content::default() });
+    }
+    by_category.into_iter().collect()
 }
 
 /// Returns the pictures of each category, in the order of the categories' names.
@@ -321,6 +342,16 @@ mod tests {
         let again = images(pictures(&[("b", 10), ("a", 5), ("c", 4)]), 0.2).unwrap();
         let names = |images: &Images| images.held_out.iter().map(Image::name).collect::<Vec<_>>();
         assert_eq!(names(&found), names(&again));
+    }
+
+    #[test]
+    fn files_keep_the_categories_that_they_are_given() {
+        let files = [("lid", "cup/1.png"), ("cup", "2.png"), ("lid", "bad/3.png")];
+        let read = list(TrainingImages::files(files), &Limits::default()).unwrap();
+        let names = read.iter().map(|(name, images)| (&**name, images.iter().map(Image::name).collect::<Vec<_>>()));
+        let expected = [("cup", vec!["2.png".into()]), ("lid", vec!["cup/1.png".into(), "bad/3.png".into()])];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
+        assert!(read.iter().flat_map(|(_, images)| images).all(|image| image.file().is_some()));
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl std::fmt::Debug for Fit {
         let images = match &self.images {
             TrainingImages::Folder(folder) => format!("{folder:?}"),
             TrainingImages::Dataset(dataset) => format!("{:?}", dataset.root),
+            TrainingImages::Files(files) => format!("{} files", files.len()),
             TrainingImages::Pictures(pictures) => format!("{} pictures", pictures.len()),
         };
         f.debug_struct("Fit").field("images", &images).field("backbone", &self.backbone).finish_non_exhaustive()
