@@ -1,0 +1,523 @@
+"""The class that an application uses: a trained model."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, Union, overload
+
+from dualad import _native
+from dualad._calibration import Calibration, FalseAlarmRate, Rule, rule_value
+from dualad._errors import DualadError, DualadWarning, FileMissingError, InvalidInputError, ModelError
+from dualad._images import ImageLike, Images, by_category, listed, prepare
+from dualad._results import Evaluation, Inspection, Progress, Training, evaluation, inspection, training
+from dualad._types import Image as Prepared
+from dualad._types import OnStep, Rules, Settings, Source, TrainingImages
+
+#: The weights of a backbone: a file, its bytes, or ``"hub"`` for the backbone's own file on the Hugging Face hub.
+WeightsLike: TypeAlias = Union[str, "os.PathLike[str]", bytes]
+
+#: A function that is called as work progresses, on the thread that called. An exception of it cancels the work and is raised.
+OnProgress: TypeAlias = Callable[[Progress], object]
+
+#: The files of a model that :meth:`Detector.to_bytes` packs, and whether each must be there.
+_FILES = {
+    "config.json": True,
+    "model.safetensors": True,
+    "calibration.json": False,
+    "training-images.json": False,
+    "backbone.safetensors": False,
+}
+
+
+class Detector:
+    """A trained model, ready to inspect images.
+
+    It does not change, and can be used by any number of threads at the same time. It can be pickled: the pickle has the model and
+    the backbone's weights.
+    """
+
+    __slots__ = ("__weakref__", "_inner", "_max_pixels", "_training")
+
+    def __init__(self) -> None:
+        raise TypeError("use Detector.load, Detector.from_pretrained, Detector.from_bytes or Detector.fit")
+
+    _inner: _native.Detector
+    _max_pixels: int | None
+    _training: Training | None
+
+    @classmethod
+    def _of(cls, native: _native.Detector, max_pixels: int | None, report: Training | None = None) -> Detector:
+        self = object.__new__(cls)
+        self._inner, self._max_pixels, self._training = native, max_pixels, report
+        return self
+
+    # Making a detector
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        weights: WeightsLike | None = None,
+        calibration: Calibration | None = None,
+        threads: int | None = None,
+        max_pixels: int | None = None,
+    ) -> Detector:
+        """Load a model's folder.
+
+        :param weights: the backbone's weights; by default those in the folder, or those that the model's configuration names.
+        :param calibration: thresholds instead of the model's own.
+        :param threads: a number of threads of its own, from 1 to 1024; by default all detectors share one thread for each core.
+        :param max_pixels: the largest image, width times height; by default 100 million.
+        :raises FileMissingError: without such a folder or file.
+        :raises ModelError: for a damaged model, or other weights than it was trained with.
+        """
+        if not os.path.exists(folder):
+            missing = FileMissingError(f"there is no folder {os.fspath(folder)}; name the folder of a trained model")
+            missing.errno, missing.filename = errno.ENOENT, os.fspath(folder)
+            raise missing
+        settings = _settings(weights, calibration, threads, max_pixels)
+        return cls._of(_native.Detector.load(os.fspath(folder), settings), max_pixels)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repository: str,
+        *,
+        revision: str | None = None,
+        weights: WeightsLike | None = None,
+        calibration: Calibration | None = None,
+        threads: int | None = None,
+        max_pixels: int | None = None,
+    ) -> Detector:
+        """Load a model from the Hugging Face hub, ``owner/name``. It is downloaded once; later calls use the cache.
+
+        :param revision: a branch, tag or commit; by default ``main``.
+        """
+        settings = _settings(weights, calibration, threads, max_pixels, revision)
+        return cls._of(_native.Detector.from_pretrained(repository, settings), max_pixels)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, threads: int | None = None, max_pixels: int | None = None) -> Detector:
+        """Load a model from bytes that :meth:`to_bytes` returned."""
+        files = _unpack(data)
+        backbone = files.pop("backbone.safetensors", None)
+        with tempfile.TemporaryDirectory(prefix="dualad-") as folder:
+            for name, content in files.items():
+                Path(folder, name).write_bytes(content)
+            try:
+                return cls.load(folder, weights=backbone, threads=threads, max_pixels=max_pixels)
+            except ModelError as error:
+                raise ModelError(str(error).replace(folder, "<bytes>")) from None
+
+    @classmethod
+    def fit(
+        cls,
+        images: str | os.PathLike[str] | Mapping[str, Sequence[ImageLike]],
+        *,
+        backbone: str | None = None,
+        weights: WeightsLike | None = None,
+        preset: Literal["fast", "accurate", "paper"] = "fast",
+        recipe: Mapping[str, Any] | None = None,
+        epochs: int | None = None,
+        seed: int | None = None,
+        hold_out: float | None = None,
+        reject: Rule | None = None,
+        review: Rule | None = None,
+        tile: int | None = None,
+        tile_overlap: float | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        log: str | os.PathLike[str] | None = None,
+        skip_broken: bool = False,
+        max_pixels: int | None = None,
+        progress: OnProgress | None = None,
+    ) -> Detector:
+        """Train a model on images of good parts.
+
+        :param images: a folder (of one product, with a folder for each product, or a dataset), or lists of images by product.
+        :param backbone: the backbone's name, such as ``resnet18``; by default ``filter-bank``, which needs no weights.
+            **For images of real parts name a pretrained one**: it detects far more.
+        :param weights: the backbone's weights: a file, its bytes, or ``"hub"``.
+        :param preset: ``fast`` trains in minutes on a CPU, ``accurate`` uses larger images, ``paper`` is the paper's recipe.
+        :param recipe: fields that differ from the preset, such as ``{"train": {"batch_size": 4}}``.
+        :param epochs: the number of epochs; with 0, and a preset with a bank, nothing is trained and the bank scores alone.
+        :param hold_out: the share of each product's images that set the thresholds, from 0 to below 1; by default 0.2.
+        :param reject: the rule for rejection; by default ``FalseAlarmRate(0.01, 0.95)``.
+        :param review: the rule for review; by default there is no review band.
+        :param tile: the side of the tiles in pixels, for small defects in large images; by default images are not cut.
+        :param tile_overlap: the least share of a tile that overlaps the next one, from 0 to 0.9; by default 0.25.
+        :param checkpoint: a file that an interrupted run continues from.
+        :param resume: with False, an existing checkpoint is put aside and the run begins anew.
+        :param log: a file of JSON lines.
+        :param skip_broken: with True, images that cannot be read are left out, and a warning lists them.
+        :param progress: a function that is called as the run progresses.
+
+        Notices are given as :class:`DualadWarning`; :attr:`training` has them too.
+        """
+        if isinstance(images, (str, os.PathLike)):
+            source: TrainingImages = os.fspath(images)
+        elif isinstance(images, Mapping):
+            source = _named(images)
+        else:
+            raise TypeError(
+                f"the training images are {type(images).__name__}; give a folder, or a dict of lists such as "
+                "{'gear': ['a.png', 'b.png']}"
+            )
+        options = {
+            "backbone": backbone,
+            "preset": preset,
+            "recipe": recipe,
+            "epochs": epochs,
+            "seed": seed,
+            "hold_out": hold_out,
+            "tile": tile,
+            "tile_overlap": tile_overlap,
+            "checkpoint": _path(checkpoint),
+            "resume": resume,
+            "log": _path(log),
+            "skip_broken": skip_broken,
+            "max_pixels": max_pixels,
+            **_rules(reject, review),
+        }
+        found, report = _native.Detector.fit(source, _weights(weights), _json(options), _on(progress))
+        return cls._fitted(found, report, max_pixels)
+
+    def extend(
+        self,
+        images: str | os.PathLike[str] | Mapping[str, Sequence[ImageLike]],
+        *,
+        epochs: int | None = None,
+        seed: int | None = None,
+        hold_out: float | None = None,
+        reject: Rule | None = None,
+        review: Rule | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = True,
+        log: str | os.PathLike[str] | None = None,
+        skip_broken: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Detector:
+        """Continue the training on images of the old products and of new ones, and return the new detector.
+
+        ``training.changes`` of the result compares the scores of the old products before and after. The arguments are those of
+        :meth:`fit`.
+        """
+        source = os.fspath(images) if isinstance(images, (str, os.PathLike)) else _named(images)
+        options = {
+            "epochs": epochs,
+            "seed": seed,
+            "hold_out": hold_out,
+            "checkpoint": _path(checkpoint),
+            "resume": resume,
+            "log": _path(log),
+            "skip_broken": skip_broken,
+            **_rules(reject, review),
+        }
+        found, report = self._inner.extend(source, _json(options), _on(progress))
+        return self._fitted(found, report, self._max_pixels)
+
+    @classmethod
+    def _fitted(cls, found: _native.Detector, report: str, max_pixels: int | None) -> Detector:
+        told = training(report)
+        for notice in told.notices:
+            warnings.warn(notice, DualadWarning, stacklevel=3)
+        return cls._of(found, max_pixels, told)
+
+    # Keeping a detector
+
+    def save(self, folder: str | os.PathLike[str], *, with_backbone: bool = False) -> None:
+        """Write the model's folder, which is created if it is missing. All its files change together.
+
+        :param with_backbone: with True, the backbone's weights are copied into the folder, which is then all that another machine
+            needs.
+        """
+        self._inner.save(os.fspath(folder), with_backbone)
+
+    def to_bytes(self) -> bytes:
+        """Return the model with its backbone's weights and its thresholds, for :meth:`from_bytes`: an uncompressed zip archive."""
+        packed = io.BytesIO()
+        included = self.config["weights"]["source"] not in ("none", "synthetic")
+        with tempfile.TemporaryDirectory(prefix="dualad-") as folder:
+            self.save(folder, with_backbone=included)
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+                for name in _FILES:
+                    if Path(folder, name).exists():
+                        archive.write(Path(folder, name), name)
+        return packed.getvalue()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restore, (self.to_bytes(), self.threads, self._max_pixels, self._training))
+
+    def __copy__(self) -> Detector:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Detector:
+        return self
+
+    # Inspecting images
+
+    def inspect(self, image: ImageLike, category: str | None = None) -> Inspection:
+        """Inspect one image, without the interpreter's lock.
+
+        :param image: the path of a file (png, jpg, bmp, tiff, webp, gif, pnm), the bytes of a file, a PIL image, or an array of
+            uint8 of shape ``(height, width)`` or ``(height, width, 3)``, red first, with any strides. A contiguous array is not
+            copied, and must not change meanwhile.
+        :param category: the product, whose thresholds decide; by default the pooled thresholds decide.
+        :raises ImageError: for an image that cannot be used.
+        :raises FileMissingError: for a missing file.
+        """
+        self._check(category)
+        [answer] = self._inner.inspect([prepare(image)], [category], True, None)
+        if isinstance(answer, DualadError):
+            raise answer
+        return inspection(*answer)
+
+    @overload
+    def inspect_batch(
+        self,
+        images: Iterable[ImageLike],
+        category: str | Sequence[str | None] | None = None,
+        *,
+        errors: Literal["raise"] = "raise",
+        progress: OnProgress | None = None,
+    ) -> list[Inspection]: ...
+
+    @overload
+    def inspect_batch(
+        self,
+        images: Iterable[ImageLike],
+        category: str | Sequence[str | None] | None = None,
+        *,
+        errors: Literal["return"],
+        progress: OnProgress | None = None,
+    ) -> list[Inspection | DualadError]: ...
+
+    def inspect_batch(
+        self,
+        images: Iterable[ImageLike],
+        category: str | Sequence[str | None] | None = None,
+        *,
+        errors: Literal["raise", "return"] = "raise",
+        progress: OnProgress | None = None,
+    ) -> list[Inspection] | list[Inspection | DualadError]:
+        """Inspect images, in batches of 8 on all threads, without the interpreter's lock. There is one result for each, in order.
+
+        :param images: images as :meth:`inspect` takes them; an array of shape ``(images, height, width, 3)`` too.
+        :param category: the product of all images, or a list with the product of each.
+        :param errors: ``"raise"`` raises the exception of the first image that cannot be inspected, ``"return"`` puts the
+            exception in its place in the list, and the other images are inspected.
+        :param progress: a function that is called after each batch.
+        """
+        if errors not in ("raise", "return"):
+            raise InvalidInputError(f'errors is {errors!r}; give "raise" or "return"')
+        prepared: list[Prepared | DualadError] = []
+        places: list[int] = []
+        given = listed(images, "images")
+        for place, image in enumerate(given):
+            try:
+                prepared.append(prepare(image))
+                places.append(place)
+            except DualadError as error:
+                if errors == "raise":
+                    raise
+                prepared.append(error)
+        categories = self._categories(category, len(given))
+        good = [image for image in prepared if not isinstance(image, DualadError)]
+        found = self._inner.inspect(good, [categories[place] for place in places], errors == "raise", _on(progress))
+        results: list[Inspection | DualadError] = [
+            image if isinstance(image, DualadError) else DualadError() for image in prepared
+        ]
+        for place, answer in zip(places, found, strict=True):
+            results[place] = inspection(*answer) if isinstance(answer, tuple) else answer
+        return results
+
+    def _categories(self, category: str | Sequence[str | None] | None, count: int) -> list[str | None]:
+        if category is None or isinstance(category, str):
+            self._check(category)
+            return [category] * count
+        named = list(category)
+        if len(named) != count:
+            raise InvalidInputError(f"there are {count} images and {len(named)} categories; give one for each")
+        for name in dict.fromkeys(named):
+            self._check(name)
+        return named
+
+    def _check(self, category: str | None) -> None:
+        """Refuse a category that the model was not trained on: the pooled thresholds would decide on a misspelt one."""
+        if category is None:
+            return
+        if not isinstance(category, str):
+            raise TypeError(f"the category is {type(category).__name__}; give a str")
+        known = self.categories
+        if known and category not in known:
+            raise InvalidInputError(f'the model was not trained on "{category}", but on {", ".join(known)}')
+
+    # Thresholds and metrics
+
+    def calibrate(
+        self,
+        good: Images,
+        defective: Images | None = None,
+        *,
+        category: str | None = None,
+        reject: Rule | None = None,
+        review: Rule | None = None,
+        training_images: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Calibration:
+        """Choose thresholds by the scores of images that the model was not trained on. Use them by :meth:`with_calibration`.
+
+        :param good: images of good parts: a list, or lists by product.
+        :param defective: images of defective parts, in the same form.
+        :param category: the product of images in plain lists; by default they count in the pooled thresholds alone.
+        :param reject: the rule for rejection; by default ``FalseAlarmRate(0.01, 0.95)``.
+        :param review: the rule for review; by default there is no review band.
+        :param training_images: with True, images that the model was trained on are taken, although their scores are too low.
+        :raises InvalidInputError: for images that the model was trained on, and if there are not the images that a rule needs.
+        """
+        known = [(pair, False) for pair in by_category(good, "good", category)]
+        known += [(pair, True) for pair in by_category(defective or [], "defective", category)]
+        for name in dict.fromkeys(name for (name, _), _ in known):
+            self._check(name)
+        rules: Rules = {
+            "reject": json.dumps(rule_value(reject or FalseAlarmRate())),
+            "review": None if review is None else json.dumps(rule_value(review)),
+            "training_images": training_images,
+        }
+        images = [image for (_, image), _ in known]
+        names = [name for (name, _), _ in known]
+        labels = [label for _, label in known]
+        return Calibration(self._inner.calibrate(images, names, labels, rules, _on(progress)))
+
+    def with_calibration(self, calibration: Calibration | None) -> Detector:
+        """Return the detector with other thresholds, or none. Nothing is loaded."""
+        text = None if calibration is None else calibration.to_json()
+        return self._of(self._inner.with_calibration(text), self._max_pixels, self._training)
+
+    def with_threads(self, threads: int) -> Detector:
+        """Return the detector with threads of its own, from 1 to 1024. The detectors share their weights."""
+        return self._of(self._inner.with_threads(threads), self._max_pixels, self._training)
+
+    def evaluate(self, folder: str | os.PathLike[str], *, progress: OnProgress | None = None) -> Evaluation:
+        """Measure the model on the test images of a dataset, such as one in the layout of MVTec AD."""
+        return evaluation(self._inner.evaluate(os.fspath(folder), _on(progress)))
+
+    # What it is
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The products that the model was trained on."""
+        return tuple(self._inner.categories())
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The thresholds; None if there are none."""
+        text = self._inner.calibration()
+        return None if text is None else Calibration(text)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The content of the model's ``config.json``."""
+        found: dict[str, Any] = json.loads(self._inner.config())
+        return found
+
+    @property
+    def threads(self) -> int | None:
+        """The number of threads of its own; None if it shares those of all detectors."""
+        return self._inner.threads()
+
+    @property
+    def training(self) -> Training | None:
+        """The report of the training run that made this detector; None for a detector that was loaded."""
+        return self._training
+
+    def __repr__(self) -> str:
+        return f"Detector(backbone={self.config['backbone']!r}, categories={list(self.categories)!r})"
+
+
+def _restore(data: bytes, threads: int | None, max_pixels: int | None, report: Training | None) -> Detector:
+    """Return a pickled detector."""
+    found = Detector.from_bytes(data, threads=threads, max_pixels=max_pixels)
+    return Detector._of(found._inner, max_pixels, report)
+
+
+def _unpack(data: bytes) -> dict[str, bytes]:
+    """Return the files of a packed model."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = {entry.filename: entry for entry in archive.infolist() if entry.filename in _FILES}
+            for name, entry in entries.items():
+                # Compressed files could need far more memory than the bytes have.
+                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
+                    raise ModelError(f"the bytes are not a model: {name} is compressed; use Detector.to_bytes, or zip -0")
+            missing = [name for name, needed in _FILES.items() if needed and name not in entries]
+            if missing:
+                raise ModelError(f"the bytes are not a model: they have no {missing[0]}; use Detector.to_bytes")
+            return {name: archive.read(entry) for name, entry in entries.items()}
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
+        if isinstance(error, ModelError):
+            raise
+        raise ModelError(f"the bytes are not a model: {error}; use Detector.to_bytes") from error
+
+
+def _named(images: Mapping[str, Sequence[ImageLike]]) -> list[tuple[str, Prepared]]:
+    if not isinstance(images, Mapping):
+        raise TypeError(f"the training images are {type(images).__name__}; give a folder, or a dict of lists")
+    return [(name, image) for name, image in by_category(images, "images") if name is not None]
+
+
+def _settings(
+    weights: WeightsLike | None,
+    calibration: Calibration | None,
+    threads: int | None,
+    max_pixels: int | None,
+    revision: str | None = None,
+) -> Settings:
+    return {
+        "weights": _weights(weights),
+        "threads": threads,
+        "max_pixels": max_pixels,
+        "calibration": None if calibration is None else calibration.to_json(),
+        "revision": revision,
+    }
+
+
+def _weights(weights: Any) -> Source | None:
+    """Return the weights for the native half: tests give a seed of synthetic ones."""
+    if weights is None or isinstance(weights, (bytes, int)):
+        return weights
+    path = os.fspath(weights)
+    # A file of this name can be given as a Path.
+    return "hub" if weights == "hub" else os.path.abspath(path)
+
+
+def _rules(reject: Rule | None, review: Rule | None) -> dict[str, Any]:
+    named = {"reject": reject, "review": review}
+    return {name: None if rule is None else rule_value(rule) for name, rule in named.items()}
+
+
+def _path(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _json(options: Mapping[str, Any]) -> str:
+    return json.dumps({name: value for name, value in options.items() if value is not None})
+
+
+def _on(progress: OnProgress | None) -> OnStep | None:
+    """Return the function that the native half calls."""
+    if progress is None:
+        return None
+    if not callable(progress):
+        raise TypeError(f"progress is {type(progress).__name__}; give a function")
+    called = progress
+    return lambda *step: called(Progress(*step))

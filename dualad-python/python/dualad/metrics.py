@@ -1,0 +1,194 @@
+"""Metrics of anomaly scores and maps, of this library or of any other method: exact, ties included.
+
+Scores are arrays, or lists, of real numbers of any dtype; larger is more anomalous. Scores of float64 are ranked as they are, and are
+not rounded to float32. Labels and masks are 0 or False for normal and anything else for anomalous. Every function raises
+:class:`dualad.InvalidInputError`, a ``ValueError``, for a score that is not finite, for shapes that do not match, and where the metric
+is undefined, because no score is normal or none is anomalous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from dualad import _native
+from dualad._errors import InvalidInputError
+from dualad._results import Evaluation, Metrics, evaluation
+
+__all__ = ["Evaluation", "F1", "Metrics", "aupro", "auroc", "average_precision", "evaluate", "f1_max"]
+
+#: Maps or masks: an array of shape ``(images, height, width)``, or a list of arrays of shape ``(height, width)``.
+Maps: TypeAlias = Union[npt.ArrayLike, Sequence[npt.ArrayLike]]
+
+#: The smallest normal float32, as an integer. Ranks begin there: smaller values are subnormal, and may be flushed to zero.
+_FIRST = 0x0080_0000
+#: The number of float32 values from there to infinity.
+_RANKS = 0x7F80_0000 - _FIRST
+
+
+class F1(NamedTuple):
+    """The best F1, and the threshold that gives it."""
+
+    #: The F1 score, from 0 to 1.
+    f1: float
+    #: The highest threshold that gives it: a score at or above it counts as anomalous.
+    threshold: float
+
+
+def auroc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the area under the ROC curve, from 0 to 1; ties count half.
+
+    :param scores: an array of any shape: image scores, or the maps of all images for the AUROC of pixels.
+    :param labels: an array of the same shape.
+    """
+    return _ranking(scores, labels)[0]
+
+
+def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the average precision, from 0 to 1: the precision at each distinct score, weighted by the recall that it adds.
+
+    The arguments are those of :func:`auroc`.
+    """
+    return _ranking(scores, labels)[1]
+
+
+def f1_max(scores: npt.ArrayLike, labels: npt.ArrayLike) -> F1:
+    """Return the best F1 over all thresholds, and the highest threshold that gives it.
+
+    The arguments are those of :func:`auroc`.
+    """
+    found = _ranking(scores, labels)
+    return F1(found[2], found[3])
+
+
+def aupro(maps: Maps, masks: Maps) -> float:
+    """Return the area under the curve of mean overlap of 8-connected defect regions against the false-positive rate.
+
+    The area goes up to a rate of 0.3 and is divided by 0.3, so it is from 0 to 1. Every distinct score is a threshold. All maps are
+    measured together.
+
+    :param maps: an array of shape ``(images, height, width)``, or a list of arrays of shape ``(height, width)`` of any sizes.
+    :param masks: the masks, of the same shapes; zeros for a normal image.
+    """
+    listed, ground_truth = _maps(maps, "maps"), _maps(masks, "masks")
+    _same(len(listed), len(ground_truth), "maps", "masks")
+    exact, _ = _flat(listed)
+    images = []
+    for place, (values, mask) in enumerate(zip(exact, ground_truth, strict=True)):
+        marked = _mask(mask, values, place)
+        images.append(("", bool(marked.any()), 0.0, values, marked))
+    return _native.aupro(images)
+
+
+def evaluate(
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    maps: Maps,
+    masks: Sequence[npt.ArrayLike | None] | npt.ArrayLike,
+    categories: Sequence[str] | None = None,
+) -> Evaluation:
+    """Return all metrics of a test set, for each category, their means, and of all images together.
+
+    :param scores: the image scores, of shape ``(images,)``.
+    :param labels: the labels of the images, of shape ``(images,)``.
+    :param maps: the anomaly maps, as :func:`aupro` takes them.
+    :param masks: the masks; None for a normal image without one. An anomalous image without a mask leaves the pixel metrics undefined.
+    :param categories: the category of each image; by default all are of the category ``""``.
+    """
+    image_scores, _ = _exact(np.asarray(scores).ravel(), "scores")
+    anomalous = _labels(labels, "labels").ravel()
+    listed, ground_truth = _maps(maps, "maps"), list(masks)  # type: ignore[arg-type]
+    names = [""] * len(listed) if categories is None else list(categories)
+    for count, name in ((len(anomalous), "labels"), (len(listed), "maps"), (len(ground_truth), "masks"), (len(names), "categories")):
+        _same(len(image_scores), count, "scores", name)
+    exact, _ = _flat(listed)
+    images = []
+    for place, values in enumerate(exact):
+        mask = ground_truth[place]
+        marked = None if mask is None else _mask(np.asarray(mask), values, place)
+        images.append((str(names[place]), bool(anomalous[place]), float(image_scores[place]), values, marked))
+    return evaluation(_native.evaluate(images))
+
+
+def _ranking(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float, float, float]:
+    values, marks = np.asarray(scores), _labels(labels, "labels")
+    if values.shape != marks.shape:
+        raise InvalidInputError(f"the scores have shape {values.shape} and the labels {marks.shape}; give one label for each score")
+    exact, original = _exact(values.ravel(), "scores")
+    area, precision, f1, threshold = _native.ranking(exact, np.ascontiguousarray(marks.ravel()))
+    return area, precision, f1, original(threshold)
+
+
+def _exact(values: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[np.float32], Callable[[float], float]]:
+    """Return float32 values in the order of these, and the function from one of them to the original value."""
+    if values.dtype.kind not in "fiu":
+        raise InvalidInputError(f"the {name} have dtype {values.dtype}; give real numbers")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        place = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise InvalidInputError(f"the {name} hold {values[place]} at place {place}, which cannot be ranked")
+    with np.errstate(over="ignore"):
+        rounded = np.ascontiguousarray(values, dtype=np.float32)
+    # Compared in the wider type: an integer beyond 2^53 would be rounded too.
+    if values.dtype.itemsize <= 2 or values.dtype == np.float32 or _is_same(rounded, values):
+        return rounded, float
+    distinct, places = np.unique(values, return_inverse=True)
+    if len(distinct) > _RANKS:
+        raise InvalidInputError(f"the {name} have {len(distinct)} different values; at most {_RANKS} can be ranked")
+    ranks = (places.ravel().astype(np.uint32) + np.uint32(_FIRST)).view(np.float32)
+    return ranks, lambda rank: float(distinct[int(np.float32(rank).view(np.uint32)) - _FIRST])
+
+
+def _is_same(rounded: npt.NDArray[np.float32], values: npt.NDArray[Any]) -> bool:
+    if values.dtype.kind == "f":
+        return bool((rounded.astype(values.dtype) == values).all())
+    # Every integer up to 2^24 is a float32.
+    return values.size == 0 or (int(values.min()) >= -(1 << 24) and int(values.max()) <= 1 << 24)
+
+
+def _labels(labels: npt.ArrayLike, name: str) -> npt.NDArray[np.bool_]:
+    """Return labels as bool: True for anomalous."""
+    values = np.asarray(labels)
+    if values.dtype == np.bool_:
+        return values
+    if values.dtype.kind not in "iuf" and values.size:
+        raise InvalidInputError(f"the {name} have dtype {values.dtype}; give bool, or 0 for normal and 1 for anomalous")
+    if values.dtype.kind == "f" and not np.isin(values, (0, 1, 255)).all():
+        raise InvalidInputError(f"the {name} have values between 0 and 1; choose a limit, such as labels > 0.5")
+    if values.dtype.kind == "i" and (values < 0).any():
+        raise InvalidInputError(f"the {name} have negative values; give 0 for normal and 1 for anomalous")
+    marks: npt.NDArray[np.bool_] = np.not_equal(values, 0)
+    return marks
+
+
+def _maps(maps: Any, name: str) -> list[npt.NDArray[Any]]:
+    """Return a list of arrays of two dimensions."""
+    listed = [np.asarray(value) for value in maps]
+    for place, values in enumerate(listed):
+        if values.ndim != 2:
+            raise InvalidInputError(f"{name}[{place}] has shape {values.shape}; give (height, width)")
+    return listed
+
+
+def _mask(mask: npt.NDArray[Any], values: npt.NDArray[Any], place: int) -> npt.NDArray[np.uint8]:
+    if mask.shape != values.shape:
+        raise InvalidInputError(
+            f"masks[{place}] has shape {mask.shape}, and its map {values.shape}; resize the mask to the map"
+        )
+    return np.ascontiguousarray(_labels(mask, f"masks[{place}]")).view(np.uint8)
+
+
+def _flat(maps: list[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[np.float32]], Callable[[float], float]]:
+    """Return maps as float32 in the order of all their values."""
+    if not maps:
+        return [], float
+    exact, original = _exact(np.concatenate([values.ravel() for values in maps]), "maps")
+    ends = np.cumsum([values.size for values in maps])[:-1]
+    return [part.reshape(values.shape) for part, values in zip(np.split(exact, ends), maps, strict=True)], original
+
+
+def _same(count: int, other: int, name: str, other_name: str) -> None:
+    if count != other:
+        raise InvalidInputError(f"there are {count} {name} and {other} {other_name}; give one for each")

@@ -1,0 +1,153 @@
+//! Training.
+
+use dualad::backbones::{Backbone, Weights};
+use dualad::calibration::{Calibrator, Rule};
+use dualad::data::image::Limits;
+use dualad::detector::Tiling;
+use dualad::fit::{Fit, TrainingImages};
+use dualad::recipe::{Preset, Recipe};
+use dualad::{Error, Variant};
+use pyo3::prelude::*;
+use serde::Deserialize;
+
+use crate::detector::Source;
+use crate::images::{Image, picture};
+use crate::progress::Step;
+use crate::work::Caller;
+
+/// Training images: a folder, or images with their categories.
+#[derive(Debug, FromPyObject)]
+pub(crate) enum Images {
+    Folder(std::path::PathBuf),
+    List(Vec<(String, Image)>),
+}
+
+/// The model that training starts from.
+pub(crate) enum Start {
+    New(Option<Source>),
+    From(dualad::Detector),
+}
+
+/// The options of a run, as the Python half writes them. All are optional.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Options {
+    backbone: Option<String>,
+    preset: Option<String>,
+    /// The fields of the recipe that differ from the preset's.
+    recipe: Option<serde_json::Value>,
+    epochs: Option<u64>,
+    seed: Option<u64>,
+    hold_out: Option<f64>,
+    tile: Option<u32>,
+    tile_overlap: Option<f64>,
+    checkpoint: Option<String>,
+    resume: Option<bool>,
+    log: Option<String>,
+    skip_broken: Option<bool>,
+    max_pixels: Option<u64>,
+    reject: Option<Rule>,
+    review: Option<Rule>,
+}
+
+/// Trains a model. Returns it with the JSON of its report.
+pub(crate) fn run(
+    start: Start,
+    images: Images,
+    options: &str,
+    caller: Caller,
+) -> Result<(dualad::Detector, String), Error> {
+    let options: Options = serde_json::from_str(options).map_err(|error| invalid("the options", options, error))?;
+    let limits = options.max_pixels.map_or_else(Limits::default, Limits::for_pixels);
+    let images = read(images, &limits, &caller)?;
+    let mut fit = match start {
+        Start::New(weights) => new(images, weights, &options)?,
+        Start::From(base) => base.extend(images),
+    };
+    if options.max_pixels.is_some() {
+        fit = fit.limits(limits);
+    }
+    if let Some(epochs) = options.epochs {
+        fit = fit.epochs(epochs);
+    }
+    if let Some(seed) = options.seed {
+        fit = fit.seed(seed);
+    }
+    if let Some(share) = options.hold_out {
+        fit = fit.hold_out(share);
+    }
+    if let Some(path) = options.checkpoint {
+        fit = fit.checkpoint(path);
+    }
+    if let Some(path) = options.log {
+        fit = fit.log(path);
+    }
+    let mut calibrator = options.reject.map_or_else(Calibrator::default, Calibrator::new);
+    if let Some(rule) = options.review {
+        calibrator = calibrator.review(rule);
+    }
+    let fit = fit.resume(options.resume.unwrap_or(true)).skip_broken(options.skip_broken.unwrap_or(false));
+    let fit = fit.calibrator(calibrator).cancel(&caller.cancel);
+    let report = caller.into_report();
+    let fitted = fit.progress(move |progress| Step::of_fit(progress).into_iter().for_each(&report)).run()?;
+    let json = serde_json::json!({
+        "losses": fitted.losses,
+        "held_out": fitted.held_out,
+        "changes": fitted.changes,
+        "notices": fitted.notices,
+    });
+    Ok((fitted.detector, json.to_string()))
+}
+
+/// Returns the run of a new model.
+fn new(images: TrainingImages, weights: Option<Source>, options: &Options) -> Result<Fit, Error> {
+    let mut fit = dualad::Detector::fit(images);
+    let backbone = options.backbone.as_deref().map_or(Ok(Backbone::FilterBank), str::parse::<Backbone>)?;
+    if options.backbone.is_some() || weights.is_some() {
+        fit = fit.backbone(backbone, weights.as_ref().map_or_else(Weights::default, Source::weights));
+    }
+    let preset = options.preset.as_deref().unwrap_or(Preset::Fast.name());
+    let Some(preset) = Preset::ALL.into_iter().find(|known| known.name() == preset) else {
+        let names = Preset::ALL.map(Preset::name).join(", ");
+        return Err(invalid("the preset", preset, format!("must be one of {names}")));
+    };
+    fit = fit.preset(preset);
+    if let Some(changes) = &options.recipe {
+        let recipe: Recipe = preset.recipe(Variant::Heterogeneous, backbone);
+        fit = fit.recipe(recipe.with_json("the recipe", &changes.to_string())?);
+    }
+    if let Some(tile) = options.tile {
+        let tiling = Tiling::new(tile)?;
+        fit = fit.tiling(Some(options.tile_overlap.map_or(Ok(tiling), |share| tiling.overlap(share))?));
+    }
+    Ok(fit)
+}
+
+/// Returns the training images. Files stay files; if any image is in memory, all are.
+fn read(images: Images, limits: &Limits, caller: &Caller) -> Result<TrainingImages, Error> {
+    let images = match images {
+        Images::Folder(folder) => return Ok(TrainingImages::Folder(folder)),
+        Images::List(images) => images,
+    };
+    if images.iter().all(|(_, image)| matches!(image, Image::Path(_))) {
+        let files = images.into_iter().filter_map(|(category, image)| match image {
+            Image::Path(path) => Some((category, path)),
+            _ => None,
+        });
+        return Ok(TrainingImages::files(files));
+    }
+    let total = images.len();
+    let mut pictures = Vec::with_capacity(total);
+    for (category, image) in images {
+        if caller.cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        pictures.push((category, picture(&image, limits)?));
+        caller.report(Step::counted("reading", pictures.len(), total));
+    }
+    Ok(TrainingImages::pictures(pictures))
+}
+
+pub(crate) fn invalid(argument: &str, value: impl std::fmt::Display, reason: impl std::fmt::Display) -> Error {
+    Error::InvalidArgument { argument: argument.into(), value: value.to_string(), reason: reason.to_string() }
+}

@@ -1,0 +1,141 @@
+//! Images from Python: paths, the bytes of files, and arrays.
+
+use std::path::PathBuf;
+
+use dualad::Error;
+use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
+use dualad::detector::Request;
+use numpy::{PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+/// An image, as `dualad._images.prepare` returns it. It can be sent to another thread.
+#[derive(Debug)]
+pub(crate) enum Image {
+    /// A file.
+    Path(PathBuf),
+    /// The content of a file.
+    Bytes(PyBackedBytes),
+    /// Pixels, `[height, width]` or `[height, width, 3]`, red first.
+    Array(Py<PyArrayDyn<u8>>),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Image {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if object.is_instance_of::<PyBytes>() {
+            return Ok(Self::Bytes(object.extract()?));
+        }
+        match object.cast::<PyArrayDyn<u8>>() {
+            Ok(array) => Ok(Self::Array(array.to_owned().unbind())),
+            Err(_) => Ok(Self::Path(object.extract()?)),
+        }
+    }
+}
+
+/// An image whose memory is borrowed.
+enum Borrowing<'a, 'py> {
+    Path(&'a PathBuf),
+    Bytes(&'a [u8]),
+    /// An array, its height, its width and the format of its pixels.
+    Array(PyReadonlyArrayDyn<'py, u8>, [u32; 2], PixelFormat),
+    /// A copy of an array that is not contiguous.
+    Copy(Vec<u8>, [u32; 2], PixelFormat),
+}
+
+impl<'a, 'py> Borrowing<'a, 'py> {
+    fn new(py: Python<'py>, image: &'a Image) -> PyResult<Self> {
+        Ok(match image {
+            Image::Path(path) => Self::Path(path),
+            Image::Bytes(bytes) => Self::Bytes(bytes),
+            Image::Array(array) => {
+                let array = array.bind(py).try_readonly()?;
+                let (height, width, format) = match *array.shape() {
+                    [height, width] => (height, width, PixelFormat::Gray8),
+                    [height, width, 3] => (height, width, PixelFormat::Rgb8),
+                    _ => return Err(crate::errors::internal("an array of another shape")),
+                };
+                let size = [side(height)?, side(width)?];
+                match array.is_c_contiguous() {
+                    true => Self::Array(array, size, format),
+                    false => Self::Copy(array.as_array().iter().copied().collect(), size, format),
+                }
+            }
+        })
+    }
+
+    fn request(&self) -> Result<Request<'_>, Error> {
+        let raw = |pixels, [height, width]: [u32; 2], format| RawImage::new(pixels, width, height, format);
+        Ok(match self {
+            Self::Path(path) => Request::from(*path),
+            Self::Bytes(bytes) => Request::encoded(bytes, "<bytes>"),
+            Self::Array(array, size, format) => {
+                let pixels = array.as_slice().map_err(|error| Error::InvalidArgument {
+                    argument: "the array".into(),
+                    value: "not contiguous".into(),
+                    reason: error.to_string(),
+                })?;
+                raw(pixels, *size, *format)?.into()
+            }
+            Self::Copy(pixels, size, format) => raw(pixels, *size, *format)?.into(),
+        })
+    }
+}
+
+fn side(length: usize) -> PyResult<u32> {
+    length.try_into().map_err(|_| crate::errors::internal("an array of too many pixels"))
+}
+
+/// Calls `work` with the requests of images, without the interpreter's lock, and returns its result. `None` if the interpreter
+/// is ending.
+///
+/// Arrays are borrowed meanwhile: contiguous ones are not copied.
+pub(crate) fn with_requests<R: Send>(
+    images: &[&Image],
+    work: impl FnOnce(Vec<Result<Request<'_>, Error>>) -> R + Send,
+) -> Option<PyResult<R>> {
+    if !images.iter().any(|image| matches!(image, Image::Array(_))) {
+        let requests = images.iter().map(|image| match image {
+            Image::Path(path) => Ok(Request::from(path)),
+            Image::Bytes(bytes) => Ok(Request::encoded(bytes, "<bytes>")),
+            Image::Array(_) => Err(Error::Cancelled),
+        });
+        return Some(Ok(work(requests.collect())));
+    }
+    Python::try_attach(|py| {
+        let borrowed = images.iter().map(|image| Borrowing::new(py, image)).collect::<PyResult<Vec<_>>>()?;
+        let requests: Vec<Result<Request<'_>, Error>> = borrowed.iter().map(Borrowing::request).collect();
+        Ok(py.detach(|| work(requests)))
+    })
+}
+
+/// Reads an image into a picture of its own.
+pub(crate) fn picture(image: &Image, limits: &Limits) -> Result<Picture, Error> {
+    match image {
+        Image::Path(path) => Ok(Picture::read(path, limits)?),
+        Image::Bytes(bytes) => Ok(Picture::decode(bytes, "<bytes>", limits)?),
+        Image::Array(_) => {
+            let copied = Python::try_attach(|py| {
+                let borrowed = Borrowing::new(py, image).ok()?;
+                let (pixels, [height, width], format) = match &borrowed {
+                    Borrowing::Array(array, size, format) => (array.as_slice().ok()?, *size, *format),
+                    Borrowing::Copy(pixels, size, format) => (pixels.as_slice(), *size, *format),
+                    _ => return None,
+                };
+                let pixels_allowed = u64::from(width) * u64::from(height);
+                if !limits.allows_pixels(pixels_allowed) {
+                    return Some(Err(Error::Data(dualad::data::Error::TooLarge {
+                        path: "the image".into(),
+                        unit: "pixels",
+                        found: pixels_allowed,
+                        limit: limits.pixels,
+                    })));
+                }
+                Some(RawImage::new(pixels, width, height, format).and_then(|raw| raw.to_picture()).map_err(Into::into))
+            });
+            copied.flatten().unwrap_or(Err(Error::Cancelled))
+        }
+    }
+}

@@ -1,0 +1,120 @@
+"""The code of docs/python.md: it is checked for types, and run from top to bottom."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import struct
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Array, picture
+
+import dualad
+
+GUIDE = Path(__file__).parents[2] / "docs" / "python.md"
+
+
+def snippets() -> list[str]:
+    if not GUIDE.exists():
+        pytest.skip(f"{GUIDE} is not there: this is not a clone")
+    return re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def needs(code: str) -> list[str]:
+    """Return the packages that a snippet names and that are not installed."""
+    named = re.match(r"# needs: (.*)", code)
+    packages = named[1].split(", ") if named else []
+    return [package for package in packages if importlib.util.find_spec(package) is None]
+
+
+def resnet18() -> dict[str, Array]:
+    """Random weights with the names and shapes of torchvision's ResNet-18."""
+    random = np.random.default_rng(1)
+    found: dict[str, Any] = {}
+
+    def convolution(name: str, out: int, channels: int, side: int) -> None:
+        found[f"{name}.weight"] = random.normal(0, (2 / (channels * side * side)) ** 0.5, (out, channels, side, side))
+
+    def norm(name: str, channels: int) -> None:
+        for field, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            found[f"{name}.{field}"] = np.full(channels, value)
+
+    convolution("conv1", 64, 3, 7)
+    norm("bn1", 64)
+    channels = 64
+    for layer, out in enumerate((64, 128, 256, 512), start=1):
+        for block in range(2):
+            name = f"layer{layer}.{block}"
+            convolution(f"{name}.conv1", out, channels, 3)
+            norm(f"{name}.bn1", out)
+            convolution(f"{name}.conv2", out, out, 3)
+            norm(f"{name}.bn2", out)
+            if channels != out:
+                convolution(f"{name}.downsample.0", out, channels, 1)
+                norm(f"{name}.downsample.1", out)
+            channels = out
+    found["fc.weight"], found["fc.bias"] = random.normal(0, 0.01, (1000, 512)), np.zeros(1000)
+    return {name: value.astype(np.float32) for name, value in found.items()}
+
+
+def save_safetensors(path: Path, tensors: dict[str, Any]) -> None:
+    header, at = {}, 0
+    for name, value in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [at, at + value.nbytes]}
+        at += value.nbytes
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for value in tensors.values():
+            file.write(value.tobytes())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The files that the guide names."""
+    pil = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+    places = {"parts/gear": (0, 10), "parts/plate": (20, 26), "new-good": (40, 52)}
+    places |= {"all-parts/gear": (0, 10), "all-parts/plate": (20, 26), "all-parts/cup": (60, 66)}
+    for place, (first, last) in places.items():
+        (tmp_path / place).mkdir(parents=True)
+        for seed in range(first, last):
+            pixels = picture(seed) if "plate" not in place else picture(seed)[::-1]
+            pil.fromarray(pixels).save(tmp_path / place / f"{seed:03}.png")
+    pil.fromarray(picture(90, defect=True)).save(tmp_path / "part.png")
+    save_safetensors(tmp_path / "resnet18.safetensors", resnet18())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_snippet_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    found = snippets()
+    assert len(found) > 8
+    for number, code in enumerate(found):
+        compiled = compile(code, f"{GUIDE.name}, snippet {number + 1}", "exec")
+        missing = needs(code)
+        if missing:
+            with capsys.disabled():
+                print(f"skipped: snippet {number + 1} of {GUIDE.name} (not installed: {', '.join(missing)})")
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dualad.DualadWarning)
+            warnings.simplefilter("ignore", ResourceWarning)
+            exec(compiled, names)
+    assert (folder / "heat.png").exists() and (folder / "model" / "backbone.safetensors").exists()
+
+
+def test_snippets_have_the_types_of_the_package(tmp_path: Path) -> None:
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    path = tmp_path / "guide.py"
+    path.write_text("\n".join(code for code in snippets() if not code.startswith("# needs:")), encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
