@@ -12,8 +12,11 @@ if ! cargo deny --version 2>/dev/null | grep -q "$version"; then
         CARGO_PROFILE_RELEASE_DEBUG=false cargo install cargo-deny --version "$version" --locked --quiet
 fi
 cargo deny --locked check licenses bans sources
+# The Python package is a workspace of its own.
+cargo deny --manifest-path dualad-python/Cargo.toml --locked check --config "$PWD/deny.toml" licenses bans sources
 if cargo deny --locked fetch db 2>/dev/null; then
     cargo deny --locked check advisories
+    cargo deny --manifest-path dualad-python/Cargo.toml --locked check --config "$PWD/deny.toml" advisories
 else
     echo "skipped: advisories (their database, github.com/rustsec/advisory-db, cannot be reached)"
 fi

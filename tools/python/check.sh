@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# The Python package, as a user installs it: built in a clean virtual environment, then its tests, its types, and the code of
+# docs/python.md.
+#
+#     tools/python/check.sh
+#
+# PYTHON names the interpreter [python3]. DUALAD_PROGRAM names the program whose scores the package must have; otherwise it is that of
+# the folder of artifacts, or the tests that compare with it are skipped.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+skip() { echo "skipped: the Python package ($1)"; exit 0; }
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || skip "there is no Python 3.10 or newer; PYTHON names one"
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$python" -m venv "$folder/venv" 2>/dev/null || skip "this Python cannot make virtual environments"
+inside="$folder/venv/bin"
+"$inside/pip" install --quiet --disable-pip-version-check --only-binary :all: 'maturin>=1.9,<2' 'numpy>=1.23' 'pytest>=8' 'mypy>=1.11' 'pillow>=9.1' \
+  2>"$folder/pip.log" || skip "the package registry cannot be reached: $(tail -n 1 "$folder/pip.log")"
+
+cargo fmt --manifest-path dualad-python/Cargo.toml --check
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+"$inside/pip" install --quiet --disable-pip-version-check ./dualad-python
+"$inside/python" -c 'import dualad; print("built: dualad", dualad.__version__)'
+
+# In a folder of its own: the installed package is tested, not the sources.
+cp -r dualad-python/pyproject.toml dualad-python/tests "$folder/"
+mkdir "$folder/docs"
+sed -i 's|parents\[2\] / "docs"|parents[1] / "docs"|' "$folder/tests/test_snippets.py"
+cp docs/python.md "$folder/docs/"
+cd "$folder"
+"$inside/mypy" --strict tests
+"$inside/python" -m mypy.stubtest --concise dualad._native
+"$inside/pytest" -q
