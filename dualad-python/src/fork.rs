@@ -76,11 +76,9 @@ impl Drop for Call {
     }
 }
 
-/// Returns the number of calls that are running.
-pub(crate) fn running() -> u64 {
-    let state = CALLS.load(Ordering::Acquire);
-    // Those of a parent do not run here.
-    if state >> 32 == u64::from(std::process::id()) { state & u64::from(u32::MAX) } else { 0 }
+/// Returns whether the last call was in this process, and not in an ancestor.
+pub(crate) fn is_own_process() -> bool {
+    CALLS.load(Ordering::Acquire) >> 32 == u64::from(std::process::id())
 }
 
 /// Runs `work` in the global pool of rayon, or in a child of a process that has computed, in a pool of its own.

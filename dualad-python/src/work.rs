@@ -2,8 +2,9 @@
 //! and looks for signals.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dualad::Error;
@@ -19,6 +20,14 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The time for work to end after it is cancelled. Work that does not is left behind and ends by itself.
 const GRACE: Duration = Duration::from_millis(400);
+
+/// The number of works that were left behind and have not ended.
+static LEFT_BEHIND: AtomicU64 = AtomicU64::new(0);
+
+/// The state of work: it runs, it was left behind, or it has ended.
+const RUNS: u8 = 0;
+const IS_LEFT: u8 = 1;
+const HAS_ENDED: u8 = 2;
 
 enum Message<T> {
     Progress(Step),
@@ -58,8 +67,13 @@ pub(crate) fn run<T: Send + 'static>(
     let (sender, receiver) = channel::<Message<T>>();
     let cancel = Cancel::default();
     let caller = Caller { cancel: cancel.clone(), report: reporter(sender.clone()) };
+    let state = Arc::new(AtomicU8::new(RUNS));
+    let own_state = state.clone();
     let body = move || {
         let result = catch_unwind(AssertUnwindSafe(|| fork::in_pool(|| work(caller))));
+        if own_state.swap(HAS_ENDED, Ordering::AcqRel) == IS_LEFT {
+            LEFT_BEHIND.fetch_sub(1, Ordering::AcqRel);
+        }
         // Before the caller goes on: it may fork.
         drop(call);
         // The caller may have gone.
@@ -100,6 +114,10 @@ pub(crate) fn run<T: Send + 'static>(
         if failed.as_ref().is_some_and(|(_, end)| Instant::now() > *end)
             && let Some((error, _)) = failed.take()
         {
+            LEFT_BEHIND.fetch_add(1, Ordering::AcqRel);
+            if state.swap(IS_LEFT, Ordering::AcqRel) == HAS_ENDED {
+                LEFT_BEHIND.fetch_sub(1, Ordering::AcqRel);
+            }
             return Err(error);
         }
     }
@@ -121,12 +139,13 @@ pub(crate) fn try_run<T: Send + 'static>(
     run(py, progress, work)?.map_err(|error| errors::from_error(py, &error))
 }
 
-/// Waits until no call is running any more, at most this many seconds. Returns false if some still are.
+/// Waits until all work that was left behind has ended, at most this many seconds. Returns false if some has not.
 #[pyfunction]
 pub(crate) fn wait(py: Python<'_>, seconds: f64) -> PyResult<bool> {
     let end =
         Instant::now() + Duration::try_from_secs_f64(seconds).unwrap_or_default().min(Duration::from_secs(86_400));
-    while fork::running() > 0 {
+    // A child of a fork has none of its parent's.
+    while fork::is_own_process() && LEFT_BEHIND.load(Ordering::Acquire) > 0 {
         if Instant::now() >= end {
             return Ok(false);
         }

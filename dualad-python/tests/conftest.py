@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import warnings
@@ -53,6 +55,48 @@ def fit(images: Any, **options: Any) -> dualad.Detector:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dualad.DualadWarning)
         return dualad.Detector.fit(images, recipe=TINY, **options)
+
+
+def resnet18() -> dict[str, Array]:
+    """Random weights with the names and shapes of torchvision's ResNet-18."""
+    random = np.random.default_rng(1)
+    found: dict[str, Any] = {}
+
+    def convolution(name: str, out: int, channels: int, side: int) -> None:
+        found[f"{name}.weight"] = random.normal(0, (2 / (channels * side * side)) ** 0.5, (out, channels, side, side))
+
+    def norm(name: str, channels: int) -> None:
+        for field, value in (("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+            found[f"{name}.{field}"] = np.full(channels, value)
+
+    convolution("conv1", 64, 3, 7)
+    norm("bn1", 64)
+    channels = 64
+    for layer, out in enumerate((64, 128, 256, 512), start=1):
+        for block in range(2):
+            name = f"layer{layer}.{block}"
+            convolution(f"{name}.conv1", out, channels, 3)
+            norm(f"{name}.bn1", out)
+            convolution(f"{name}.conv2", out, out, 3)
+            norm(f"{name}.bn2", out)
+            if channels != out:
+                convolution(f"{name}.downsample.0", out, channels, 1)
+                norm(f"{name}.downsample.1", out)
+            channels = out
+    found["fc.weight"], found["fc.bias"] = random.normal(0, 0.01, (1000, 512)), np.zeros(1000)
+    return {name: value.astype(np.float32) for name, value in found.items()}
+
+
+def save_safetensors(path: Path, tensors: dict[str, Any]) -> None:
+    header, at = {}, 0
+    for name, value in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [at, at + value.nbytes]}
+        at += value.nbytes
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for value in tensors.values():
+            file.write(value.tobytes())
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Array, fit, picture
+from conftest import Array, fit, picture, resnet18, save_safetensors
 
 import dualad
 
@@ -316,3 +316,14 @@ def test_a_backbone_with_weights_is_pickled(tmp_path: Path, pictures: list[Array
     image = picture(9, defect=True)
     again = pickle.loads(pickle.dumps(made))
     assert bits(again.inspect(image)) == bits(made.inspect(image))
+    # A file of weights that is not there any more when the pickle is read.
+    weights = tmp_path / "weights.safetensors"
+    save_safetensors(weights, resnet18())
+    made = fit({"part": pictures}, backbone="resnet18", weights=weights, epochs=1)
+    packed = pickle.dumps(made)
+    weights.unlink()
+    again = pickle.loads(packed)
+    assert bits(again.inspect(image)) == bits(made.inspect(image))
+    assert bits(pickle.loads(pickle.dumps(again)).inspect(image)) == bits(made.inspect(image))
+    again.save(tmp_path / "model", with_backbone=True)
+    assert bits(dualad.Detector.load(tmp_path / "model").inspect(image)) == bits(made.inspect(image))

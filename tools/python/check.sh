@@ -26,11 +26,10 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 "$inside/python" -c 'import dualad; print("built: dualad", dualad.__version__)'
 
 # In a folder of its own: the installed package is tested, not the sources.
-cp -r dualad-python/pyproject.toml dualad-python/tests "$folder/"
-mkdir "$folder/docs"
-sed -i 's|parents\[2\] / "docs"|parents[1] / "docs"|' "$folder/tests/test_snippets.py"
-cp docs/python.md "$folder/docs/"
-cd "$folder"
+mkdir -p "$folder/clone/dualad-python" "$folder/clone/docs"
+cp -r dualad-python/pyproject.toml dualad-python/tests "$folder/clone/dualad-python/"
+cp docs/python.md "$folder/clone/docs/"
+cd "$folder/clone/dualad-python"
 "$inside/mypy" --strict tests
 "$inside/python" -m mypy.stubtest --concise dualad._native
 "$inside/pytest" -q
