@@ -13,10 +13,10 @@ if ! cargo deny --version 2>/dev/null | grep -q "$version"; then
 fi
 cargo deny --locked check licenses bans sources
 # The Python package is a workspace of its own.
-cargo deny --manifest-path dualad-python/Cargo.toml --locked check --config "$PWD/deny.toml" licenses bans sources
+cargo deny --manifest-path dualad-python/Cargo.toml --config deny.toml --locked check licenses bans sources
 if cargo deny --locked fetch db 2>/dev/null; then
     cargo deny --locked check advisories
-    cargo deny --manifest-path dualad-python/Cargo.toml --locked check --config "$PWD/deny.toml" advisories
+    cargo deny --manifest-path dualad-python/Cargo.toml --config deny.toml --locked check advisories
 else
     echo "skipped: advisories (their database, github.com/rustsec/advisory-db, cannot be reached)"
 fi
