@@ -8,7 +8,7 @@ use dualad::data::Label;
 use pyo3::prelude::*;
 
 use crate::errors;
-use crate::fit::invalid;
+use crate::errors::invalid;
 use crate::images::{Image, with_requests};
 use crate::progress::Step;
 use crate::work::{self, Caller};

@@ -64,7 +64,15 @@ pub(crate) fn from_panic(py: Python<'_>, panic: &(dyn std::any::Any + Send)) -> 
 
 /// Returns the exception of a value that this library should be able to convert.
 pub(crate) fn internal(error: impl std::fmt::Display) -> PyErr {
-    PyRuntimeError::new_err(format!("internal error: {error}; please report it"))
+    let message = format!("internal error: {error}; please report it");
+    // Without an interpreter there is nobody to raise it for.
+    Python::try_attach(|py| exception(py, "InternalError", &message))
+        .unwrap_or_else(|| PyRuntimeError::new_err(message.clone()))
+}
+
+/// Returns the error of an argument.
+pub(crate) fn invalid(argument: &str, value: impl std::fmt::Display, reason: impl std::fmt::Display) -> Error {
+    Error::InvalidArgument { argument: argument.into(), value: value.to_string(), reason: reason.to_string() }
 }
 
 /// Returns the operating system's error inside an error, and its file.

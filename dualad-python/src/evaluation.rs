@@ -7,7 +7,7 @@ use dualad::metrics::{Evaluation, Measured, Metric, Metrics};
 use dualad::{Error, TestSet};
 use serde_json::{Map, Value, json};
 
-use crate::fit::invalid;
+use crate::errors::invalid;
 use crate::progress::Step;
 use crate::work::Caller;
 

@@ -10,9 +10,10 @@ use dualad::{Error, Variant};
 use pyo3::prelude::*;
 use serde::Deserialize;
 
-use crate::detector::Source;
+use crate::errors::invalid;
 use crate::images::{Image, picture};
 use crate::progress::Step;
+use crate::source::Source;
 use crate::work::Caller;
 
 /// Training images: a folder, or images with their categories.
@@ -146,8 +147,4 @@ fn read(images: Images, limits: &Limits, caller: &Caller) -> Result<TrainingImag
         caller.report(Step::counted("reading", pictures.len(), total));
     }
     Ok(TrainingImages::pictures(pictures))
-}
-
-pub(crate) fn invalid(argument: &str, value: impl std::fmt::Display, reason: impl std::fmt::Display) -> Error {
-    Error::InvalidArgument { argument: argument.into(), value: value.to_string(), reason: reason.to_string() }
 }

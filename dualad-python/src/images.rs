@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::errors;
+
 /// An image, as `dualad._images.prepare` returns it. It can be sent to another thread.
 #[derive(Debug)]
 pub(crate) enum Image {
@@ -55,7 +57,7 @@ impl<'a, 'py> Borrowing<'a, 'py> {
                 let (height, width, format) = match *array.shape() {
                     [height, width] => (height, width, PixelFormat::Gray8),
                     [height, width, 3] => (height, width, PixelFormat::Rgb8),
-                    _ => return Err(crate::errors::internal("an array of another shape")),
+                    _ => return Err(errors::internal("an array of another shape")),
                 };
                 let size = [side(height)?, side(width)?];
                 match array.is_c_contiguous() {
@@ -85,7 +87,7 @@ impl<'a, 'py> Borrowing<'a, 'py> {
 }
 
 fn side(length: usize) -> PyResult<u32> {
-    length.try_into().map_err(|_| crate::errors::internal("an array of too many pixels"))
+    length.try_into().map_err(|_| errors::internal("an array of too many pixels"))
 }
 
 /// Calls `work` with the requests of images, without the interpreter's lock, and returns its result. `None` if the interpreter

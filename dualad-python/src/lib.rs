@@ -12,6 +12,7 @@ mod inspection;
 mod maps;
 mod metrics;
 mod progress;
+mod source;
 mod work;
 
 use pyo3::prelude::*;

@@ -29,7 +29,7 @@ pub(crate) fn regions(
         let found = dualad::detector::regions(&map, sides, value, &options)?;
         let stretch = Stretch::new(sides, size)?;
         let regions: Vec<_> = found.regions.iter().map(|region| stretch.to_original(region)).collect();
-        serde_json::to_string(&regions).map_err(|error| crate::fit::invalid("the regions", "no JSON", error))
+        serde_json::to_string(&regions).map_err(|error| errors::invalid("the regions", "no JSON", error))
     })
 }
 

@@ -84,7 +84,7 @@ fn slice<'a, T: numpy::Element>(array: &'a PyReadonlyArray1<'_, T>) -> PyResult<
 fn attached<R>(work: impl FnOnce(Python<'_>) -> PyResult<Result<R, Error>>) -> Result<R, Error> {
     match Python::try_attach(work) {
         Some(Ok(result)) => result,
-        Some(Err(error)) => Err(crate::fit::invalid("an array", "in use", error)),
+        Some(Err(error)) => Err(errors::invalid("an array", "in use", error)),
         None => Err(Error::Cancelled),
     }
 }
