@@ -256,3 +256,21 @@ print(len(calls))
 """
     done = script(code, model, TESTS)
     assert done.returncode == 0 and int(done.stdout) >= 2, done.stderr
+
+
+def test_the_end_of_the_process_does_not_wait_for_other_threads(script: Script, model: Path) -> None:
+    code = """
+import sys, threading, time
+import dualad
+sys.path.insert(0, sys.argv[2])
+from conftest import picture
+detector = dualad.Detector.load(sys.argv[1])
+begun = threading.Event()
+work = dict(target=detector.inspect_batch, args=([picture(1)] * 100_000,), kwargs={"progress": lambda _: begun.set()})
+threading.Thread(**work, daemon=True).start()
+begun.wait()
+print(time.time())
+"""
+    done = script(code, model, TESTS)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert time.time() - float(done.stdout) < 5.0
