@@ -221,7 +221,8 @@ pub fn raw_image(data: &[u8]) {
     let Some((head, pixels)) = data.split_at_checked(17) else { return };
     let number = |range: std::ops::Range<usize>| head[range].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
     let (width, height, stride) = (number(0..4) as u32, number(4..8) as u32, number(8..16) as usize);
-    let format = [PixelFormat::Rgb8, PixelFormat::Bgr8, PixelFormat::Gray8][usize::from(head[16]) % 3];
+    let formats = [PixelFormat::Rgb8, PixelFormat::Bgr8, PixelFormat::Gray8, PixelFormat::Rgba8, PixelFormat::Bgra8];
+    let format = formats[usize::from(head[16]) % formats.len()];
     let Ok(image) = RawImage::new(pixels, width, height, format) else { return };
     let image = if stride == 0 { Ok(image) } else { image.stride(stride) };
     if let Ok(picture) = image.and_then(|image| image.to_picture()) {

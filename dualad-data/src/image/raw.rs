@@ -15,6 +15,10 @@ pub enum PixelFormat {
     Bgr8,
     /// One gray level.
     Gray8,
+    /// Red, green, blue and a fourth byte that is not used.
+    Rgba8,
+    /// Blue, green, red and a fourth byte that is not used: the order of Windows' bitmaps and of 32-bit cameras.
+    Bgra8,
 }
 
 impl PixelFormat {
@@ -23,6 +27,7 @@ impl PixelFormat {
         match self {
             Self::Rgb8 | Self::Bgr8 => 3,
             Self::Gray8 => 1,
+            Self::Rgba8 | Self::Bgra8 => 4,
         }
     }
 }
@@ -127,6 +132,8 @@ impl<'a> RawImage<'a> {
             match self.format {
                 PixelFormat::Rgb8 => rgb.extend_from_slice(row),
                 PixelFormat::Bgr8 => rgb.extend(row.as_chunks::<3>().0.iter().flat_map(|&[b, g, r]| [r, g, b])),
+                PixelFormat::Rgba8 => rgb.extend(row.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b])),
+                PixelFormat::Bgra8 => rgb.extend(row.as_chunks::<4>().0.iter().flat_map(|&[b, g, r, _]| [r, g, b])),
                 PixelFormat::Gray8 => rgb.extend(row.iter().flat_map(|&level| [level; 3])),
             }
         }
@@ -178,15 +185,25 @@ mod tests {
         let color = |x: u32, y: u32| [(x * 40) as u8, (y * 80) as u8, (x + y) as u8];
         let expected: Vec<u8> = (0..height).flat_map(|y| (0..width).flat_map(move |x| color(x, y))).collect();
         for gap in [0, 1, 7] {
-            for (format, order) in [(PixelFormat::Rgb8, [0, 1, 2]), (PixelFormat::Bgr8, [2, 1, 0])] {
+            let formats: [(PixelFormat, &[usize]); 4] = [
+                (PixelFormat::Rgb8, &[0, 1, 2]),
+                (PixelFormat::Bgr8, &[2, 1, 0]),
+                (PixelFormat::Rgba8, &[0, 1, 2, 3]),
+                (PixelFormat::Bgra8, &[2, 1, 0, 3]),
+            ];
+            for (format, order) in formats {
                 let mut buffer = Vec::new();
                 for y in 0..height {
-                    buffer.extend((0..width).flat_map(|x| order.map(|channel| color(x, y)[channel])));
+                    let pixel = |x: u32| {
+                        let [red, green, blue] = color(x, y);
+                        order.iter().map(move |&channel| [red, green, blue, 77][channel])
+                    };
+                    buffer.extend((0..width).flat_map(pixel));
                     // The last row has no gap.
                     buffer.extend(vec![99; if y + 1 < height { gap } else { 0 }]);
                 }
                 let raw = RawImage::new(&buffer, width, height, format).unwrap();
-                let raw = raw.stride(width as usize * 3 + gap).unwrap();
+                let raw = raw.stride(width as usize * format.bytes() + gap).unwrap();
                 assert_eq!(raw.to_picture().unwrap().pixels(), expected, "{format:?} {gap}");
             }
         }
