@@ -53,7 +53,7 @@ pub(super) fn find_prefix(contents: &Contents<'_>, whole: &Network, used: &Netwo
         let key = absent.map(|parameter| format!("{prefix}{}", parameter.key)).unwrap_or_default();
         return Err(WeightsError::MissingKey { source_name: name(), network: used.name(), key, missing });
     }
-    // A file of the network alone has no other parts. Reading a tensor of another shape names it.
+    // Without a prefix, the file has this network alone. A tensor of another shape is an error once it is read.
     if prefix.is_empty() || reshaped > 0 {
         return Ok(prefix.to_owned());
     }

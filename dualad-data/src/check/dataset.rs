@@ -60,10 +60,14 @@ pub(super) fn narrow_range(
     inspected: &[Inspected],
     findings: &mut Vec<Finding>,
 ) {
+    let mut by_category = HashMap::<&str, Vec<(&Sample, u16)>>::new();
+    for (sample, inspected) in samples.iter().zip(inspected) {
+        if let Some(largest) = inspected.largest {
+            by_category.entry(&sample.category).or_default().push((sample, largest));
+        }
+    }
     for category in &dataset.categories {
-        let of_category = samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
-        let deep: Vec<(&Sample, u16)> =
-            of_category.filter_map(|(sample, inspected)| Some((sample, inspected.largest?))).collect();
+        let Some(deep) = by_category.remove(category.name.as_str()) else { continue };
         let what = all_narrow(category, &deep).or_else(|| some_narrow(category, deep));
         let Some(what) = what else { continue };
         findings.push(Finding::new(FindingKind::NarrowRange, &category.name, &category.folder, what));
@@ -83,7 +87,7 @@ pub(super) fn saturations(dataset: &Dataset, headers_only: bool, limits: &Limits
                 let fault = |sample: &Sample| {
                     let size = size(&sample.path, limits).ok()?;
                     let error = saturations.defects(sample, size, limits).err()?;
-                    // The others are those of images and masks.
+                    // The check of the image reports other errors.
                     matches!(error, Error::Annotations { .. }).then(|| report(&error))
                 };
                 findings.extend(category.samples.par_iter().find_map_first(fault));
@@ -93,7 +97,7 @@ pub(super) fn saturations(dataset: &Dataset, headers_only: bool, limits: &Limits
     }
 }
 
-/// Returns the number of bits of levels up to this one, of at most 14.
+/// Returns the smallest usual number of bits that holds this level: 8, 10, 12, or else 14.
 fn bits_of(largest: u16) -> u32 {
     [8, 10, 12].into_iter().find(|bits| largest < 1 << bits).unwrap_or(14)
 }
@@ -132,8 +136,7 @@ fn some_narrow(category: &Category, mut deep: Vec<(&Sample, u16)>) -> Option<Str
     let count = position + 1;
     Some(format!(
         "category \"{}\" has {} of 16 bits, {count} of which {} no value above {largest} of 65535 (such as {}), and the others reach \
-         {least} (such as {}): frames of {} bits are nearly black in 8 bits, and differ from the others by more than a defect; multiply \
-         their values by {}",
+         {least} (such as {}): frames of {} bits are nearly black in 8 bits, and look unlike the others; multiply their values by {}",
         category.name,
         format_args!("{} images", deep.len()),
         if count == 1 { "has" } else { "have" },

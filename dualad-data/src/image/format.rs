@@ -63,7 +63,7 @@ fn unread(start: &[u8]) -> Option<&'static str> {
         return Some(match start.get(8..12).unwrap_or_default() {
             b"avif" | b"avis" => "an AVIF image",
             b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
-                "a HEIC image, the format of many phones (their settings can choose jpg)"
+                "a HEIC image, as many phones save it (choose jpg in the settings of the camera)"
             }
             b"crx " => "a camera's raw file (CR3)",
             _ => "a video or a file of the MP4 family",
@@ -99,20 +99,17 @@ fn unread(start: &[u8]) -> Option<&'static str> {
 fn no_image(start: &[u8]) -> Option<&'static str> {
     let text = start.trim_ascii_start();
     let tag = |name: &[u8]| text.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name));
-    Some(match () {
-        () if start.starts_with(b"version https://git-lfs") => {
-            "a pointer of Git LFS (`git lfs pull` fetches the files)"
-        }
-        () if tag(b"<!doctype html") || tag(b"<html") => "a web page (the download failed)",
-        () if tag(b"<?xml") => "an XML document",
-        () if start.starts_with(b"PK\x03\x04") => "a zip archive (unpack it)",
-        () if start.starts_with(b"\x1f\x8b") => "a gzip archive (unpack it)",
-        () if start.starts_with(b"\0\x05\x16\x07") => "a file of macOS about another file (AppleDouble)",
-        () if start.len() > 15 && start.iter().all(|&byte| byte == 0) => {
-            "only zeros at its start (an interrupted copy)"
-        }
-        () => return None,
-    })
+    let is_zero = start.len() > 15 && start.iter().all(|&byte| byte == 0);
+    let kinds = [
+        (start.starts_with(b"version https://git-lfs"), "a pointer of Git LFS (`git lfs pull` fetches the files)"),
+        (tag(b"<!doctype html") || tag(b"<html"), "a web page (the download failed)"),
+        (tag(b"<?xml"), "an XML document"),
+        (start.starts_with(b"PK\x03\x04"), "a zip archive (unpack it)"),
+        (start.starts_with(b"\x1f\x8b"), "a gzip archive (unpack it)"),
+        (start.starts_with(b"\0\x05\x16\x07"), "a file of macOS about another file (AppleDouble)"),
+        (is_zero, "only zeros at its start (an interrupted copy)"),
+    ];
+    kinds.into_iter().find(|(is, _)| *is).map(|(_, kind)| kind)
 }
 
 #[cfg(test)]

@@ -46,16 +46,16 @@ pub(crate) struct DeepLevels {
     pub(crate) digest: [u8; 32],
 }
 
-/// Returns the number of pixels of an image that may be brighter than its largest level.
+/// Returns the number of hot pixels that an image may have. The largest level leaves them out.
 fn hot_pixels(pixels: usize) -> usize {
     const SHARE: usize = 10_000;
     const SMALL: usize = 4;
-    // Of a very small image, fewer.
+    // A very small image may have fewer.
     (pixels / SHARE).max(SMALL).min(pixels / 100)
 }
 
 impl MaskValues {
-    /// The summary of a mask that was drawn: no file has this one, because its white is 255 or 65535.
+    /// The summary of a mask that was drawn from annotations. Its white is 1, and that of a file is 255 or 65535.
     pub(crate) const DRAWN: Self = Self { largest: 1, white: 1, gray: 0, lossy: false, alpha: None };
 }
 

@@ -48,10 +48,12 @@ impl Masks {
         for (index, path) in listing.images.iter().enumerate() {
             let key = key(path);
             if let Some(image) = image_of(&key) {
-                let rank = match () {
-                    () if key.ends_with(b"_mask") => Rank::Mask,
-                    () if is_numbered(&key) => Rank::Numbered,
-                    () => Rank::Ending,
+                let rank = if key.ends_with(b"_mask") {
+                    Rank::Mask
+                } else if is_numbered(&key) {
+                    Rank::Numbered
+                } else {
+                    Rank::Ending
                 };
                 by_image.entry(image.to_vec()).or_default().push((rank, index));
             }

@@ -80,8 +80,12 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             |column, value| path_within(root, value).map_err(|reason| at(line, format!("column {column} {reason}")));
         let mut sample = Sample::new(path("image", image)?, object, split, label);
         if let Some((first, label, split)) = lines.get(&sample.path) {
-            let other = if *label != sample.label { "label" } else { "split" };
-            if *label != sample.label || *split != sample.split {
+            let other = if label.is_anomalous() != sample.label.is_anomalous() {
+                Some("label")
+            } else {
+                (*split != sample.split).then_some("split")
+            };
+            if let Some(other) = other {
                 return Err(at(
                     line,
                     format!("line {first} has another {other} for this image; remove one of the lines"),
