@@ -68,6 +68,13 @@ fn check_lists_the_findings_and_fails_at_fatal_ones() {
     assert_eq!((&found["format"], &found["layout"], &found["fatal"]), (&1.into(), &"mvtec".into(), &0.into()));
     assert_eq!((&found["categories"][0]["name"], &found["categories"][0]["train"]), (&"gear".into(), &3.into()));
 
+    // The headers alone tell less, and the output says so.
+    assert!(!text.contains("--headers-only") && found["headers_only"] == Value::Bool(false), "{text}");
+    let (text, _) = check(&["--headers-only"], 0);
+    assert!(text.contains("--headers-only reads no pixels; without it, the check also finds damage"), "{text}");
+    let (json, _) = check(&["--headers-only", "--json"], 0);
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["headers_only"], Value::Bool(true));
+
     fs::write(data.join("plate/train/good/001.png"), "").unwrap();
     let (text, stderr) = check(&["--categories", "plate"], 1);
     assert!(text.contains("fatal") && text.contains("plate/train/good/001.png"), "{text}");

@@ -70,8 +70,9 @@ impl<'a> Check<'a> {
     /// Sets whether only headers are checked. Default: false.
     ///
     /// A check of the headers is many times as fast. It finds files that are missing, empty, too large, not an image, or of the
-    /// wrong size. It does not find damage after the header, unsupported kinds of images, duplicate images, or faults in the
-    /// content of masks.
+    /// wrong size. It does not find damage after the header, unsupported kinds of images, duplicate images, images of 16 bits that use a
+    /// small part of their range, images that EXIF rotates without their masks, or faults in the content of masks, such as a mask
+    /// that marks a defect in an image to train on.
     pub fn headers_only(mut self, headers_only: bool) -> Self {
         self.headers_only = headers_only;
         self
