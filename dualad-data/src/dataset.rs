@@ -68,7 +68,7 @@ impl Dataset {
         if all.categories.is_empty() {
             return Err(layout::unknown(root));
         }
-        layout::report_labels(root, &all.categories, &mut all.findings);
+        layout::report_files(root, &all.categories, &mut all.findings);
         Ok(all)
     }
 

@@ -69,6 +69,8 @@ pub enum FindingKind {
     NarrowRange,
     /// Note: the files of a dataset leave something open, such as the images to test on. The message tells the choice made.
     Choice,
+    /// Note: files beside the images are neither images nor known, and are not read.
+    OtherFiles,
     /// Note: the images of a category differ in size.
     MixedSizes,
     /// Note: a category has test images, but no normal ones. Its AUROC and average precision are undefined.
@@ -87,7 +89,9 @@ impl FindingKind {
             Self::EmptyMask | Self::GrayMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
             Self::Contradiction | Self::UnclearLabel | Self::MaskAmongImages => Severity::Warning,
             Self::NarrowRange => Severity::Warning,
-            Self::Choice | Self::MixedSizes | Self::NoNormalTests | Self::RotatedImage => Severity::Note,
+            Self::Choice | Self::OtherFiles | Self::MixedSizes | Self::NoNormalTests | Self::RotatedImage => {
+                Severity::Note
+            }
         }
     }
 }

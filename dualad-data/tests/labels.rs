@@ -52,7 +52,8 @@ fn files_of_labels_above_and_beside_the_images_are_named() {
             assert_eq!(dataset.samples(Split::Train).count(), 2, "{file} {image}");
             let found = of_kind(&dataset, FindingKind::LeftOut);
             let [finding] = found[..] else { panic!("{file} {image}: {:?}", dataset.findings) };
-            assert!(finding.message.contains("may label") && finding.message.contains(file), "{finding}");
+            assert!(finding.message.starts_with(&format!("{file} is not read, because ")), "{finding}");
+            assert!(finding.message.contains("; to have it read, "), "{finding}");
         }
     }
     // Notes are no labels, and a folder named so has normal images only.
@@ -62,7 +63,7 @@ fn files_of_labels_above_and_beside_the_images_are_named() {
         let tree = Tree::new();
         pictures(&tree, &[image]);
         tree.write(file, "not read");
-        assert!(open(&tree).findings.is_empty(), "{file}");
+        assert!(of_kind(&open(&tree), FindingKind::LeftOut).is_empty(), "{file}");
     }
 }
 
@@ -252,4 +253,76 @@ fn a_visa_image_has_one_label_and_one_split() {
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(images(&tree, &dataset, Split::Test), ["pcb1/1.JPG", "pcb1/2.JPG -"]);
     assert!(dataset.findings.is_empty(), "{:?}", dataset.findings);
+}
+
+#[test]
+fn one_sentence_says_why_a_file_beside_products_is_not_read_and_how_it_is() {
+    for (file, content, why, how) in [
+        (
+            "config.json",
+            r#"{"exposure": 12}"#,
+            "neither the lists of COCO nor the shapes of LabelMe",
+            "as COCO or LabelMe does",
+        ),
+        (
+            "sensor.csv",
+            "time;celsius\n1;20\n",
+            "its first line \"time;celsius\" has no columns path and label",
+            "give it the columns",
+        ),
+        ("labels.json", "{\"images\": [", "not complete and valid JSON", "write it anew"),
+        ("book.xlsx", "PK", "spreadsheets are not supported", "save it as csv"),
+        ("a.xml", "<annotation/>", "XML", "convert them to COCO"),
+        ("gear/labels.csv", "path,label\n0.png,ok\n", "a table inside", "open it by its path"),
+    ] {
+        let tree = Tree::new();
+        pictures(&tree, &["gear/0.png", "gear/1.png", "plate/2.png"]);
+        tree.write(file, content);
+        let dataset = open(&tree);
+        let found = of_kind(&dataset, FindingKind::LeftOut);
+        let [finding] = found[..] else { panic!("{file}: {:?}", dataset.findings) };
+        let first = finding.message.split(". ").next().unwrap();
+        let name = file.rsplit('/').next().unwrap();
+        assert!(first.starts_with(&format!("{name} is not read")), "{finding}");
+        assert!(first.contains(why) && first.contains("; to have it read, ") && first.contains(how), "{finding}");
+        assert!(of_kind(&dataset, FindingKind::OtherFiles).is_empty(), "{:?}", dataset.findings);
+    }
+}
+
+#[test]
+fn files_beside_images_that_are_not_read_are_named_and_counted() {
+    let tree = Tree::new();
+    pictures(&tree, &["c/train/good/0.png", "c/train/good/1.png", "c/test/cut/2.png", "notes/3.png"]);
+    let names: Vec<String> = (0..30).map(|index| format!("c/train/good/{index:02}.dat")).collect();
+    for name in ["c/labels.yaml", "parts.db", "c/test/Thumbs.db", "c/README", "c/train/desktop.ini", "old/more.db"] {
+        tree.write(name, "x");
+    }
+    names.iter().for_each(|name| drop(tree.write(name, "x")));
+    let dataset = open(&tree);
+    let found = of_kind(&dataset, FindingKind::OtherFiles);
+    let [finding] = found[..] else { panic!("{:?}", dataset.findings) };
+    assert_eq!(finding.severity(), dualad_data::Severity::Note);
+    let line = finding.to_string();
+    assert!(
+        line.contains("32 files beside the images are not read: parts.db, c/labels.yaml, c/train/good/00.dat"),
+        "{line}"
+    );
+    assert!(line.contains(" and 12 more") && !line.contains("Thumbs") && !line.contains("README"), "{line}");
+    // Beside products, and in one.
+    let tree = Tree::new();
+    pictures(&tree, &["gear/0.png", "plate/1.png"]);
+    for name in ["labels.yaml", "gear/parts.db", "Thumbs.db"] {
+        tree.write(name, "x");
+    }
+    let messages: Vec<String> =
+        of_kind(&open(&tree), FindingKind::OtherFiles).iter().map(|finding| finding.message.clone()).collect();
+    assert!(
+        messages.len() == 2 && messages[0].contains("parts.db") && messages[1].contains("labels.yaml"),
+        "{messages:?}"
+    );
+    // What a layout reads is no other file.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    tree.write("t.csv", "path,label,split\na.png,ok,train\nb.png,dent,test\n");
+    assert!(of_kind(&open(&tree), FindingKind::OtherFiles).is_empty());
 }

@@ -9,6 +9,7 @@ use crate::finding::{Finding, FindingKind};
 use crate::image::decode::{orientation_of as orientation, size};
 use crate::image::levels::MaskValues;
 use crate::image::{Limits, Mask, MaskRule, Picture};
+use crate::layout::is_by_content;
 use crate::sample::{Sample, Split};
 
 /// The results for one sample.
@@ -90,11 +91,23 @@ pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding>
         return None;
     }
     let mask = defects_of_normal(sample, limits)?;
-    let what = format!(
-        "this image is one of the normal ones to train on, and its mask {} marks a defect; move it to test/<type of defect>, and \
-         the mask to ground_truth/<type of defect>",
-        mask.display()
-    );
+    let what = if is_by_content(mask, &sample.path) {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (image, mask) = (name(&sample.path), name(mask));
+        let ending = sample.path.extension().unwrap_or_default().to_string_lossy();
+        format!(
+            "{image} and {mask} look like an image to train on and a mask that marks a defect in it: one name begins with the other, and \
+             {mask} has few colors. If it is a mask, move {image} to test/<type of defect>, and {mask} to ground_truth/<type of defect>. If \
+             it is a photograph (such as a silhouette), rename one so that neither name begins with the other: {image}, such as {}_1.{ending}",
+            sample.path.file_stem().unwrap_or_default().to_string_lossy()
+        )
+    } else {
+        format!(
+            "this image is one of the normal ones to train on, and its mask {} marks a defect; move it to test/<type of defect>, and \
+             the mask to ground_truth/<type of defect>; if that is a photograph and no mask, rename it",
+            mask.display()
+        )
+    };
     Some(Finding::new(FindingKind::MarkedNormal, &sample.category, &sample.path, what))
 }
 

@@ -67,6 +67,22 @@ pub(super) fn report_pairs(images: &[PathBuf], folder: &Path, category: &str, fi
     }
 }
 
+/// The advice for photographs that are taken for masks.
+const PHOTOGRAPHS: &str =
+    "if these are photographs (such as silhouettes), rename them so that no name begins with another one";
+
+/// Notes masks that lie beside defective images, and that their content alone tells.
+pub(super) fn note_by_content(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {
+    let masks = &beside.by_content.masks;
+    let Some((first, _)) = masks.first() else { return };
+    let what = format!(
+        "files that are masks of other images in it by their content: {} (such as {}); {PHOTOGRAPHS}",
+        masks.len(),
+        file_name(first).to_string_lossy()
+    );
+    findings.push(Finding::new(FindingKind::Choice, category, folder, what));
+}
+
 /// Reports masks that lie beside normal images. They are not read as images.
 pub(super) fn report_beside(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {
     let by_content: Vec<&PathBuf> = beside.by_content.masks.iter().map(|(path, _)| path).collect();
@@ -74,9 +90,10 @@ pub(super) fn report_beside(beside: &Beside, folder: &Path, category: &str, find
         let Some(first) = masks.first() else { continue };
         let what = format!(
             "{} by {why} masks of others ({}), and not read as images; move masks to ground_truth/<type>, and the images whose \
-             defects they mark to test/<type>",
+             defects they mark to test/<type>; {}",
             if masks.len() == 1 { "1 file in it is".to_string() } else { format!("{} files in it are", masks.len()) },
-            file_name(first).to_string_lossy()
+            file_name(first).to_string_lossy(),
+            if why == "content" { PHOTOGRAPHS } else { "rename photographs that are named so" }
         );
         findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
     }

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::image::decode::is_readable;
-use crate::image_name::{is_image_name, is_other_image_name};
+use crate::image_name::{has_ending, is_image_name, is_other_image_name};
 
 /// A file in the listing of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +17,15 @@ pub(super) enum Content {
     UnreadImage,
     /// A file that may hold images, such as an array or an archive.
     Packed,
+    /// A file that belongs to no dataset: of an operating system, or about the data.
+    Clutter,
     Other,
 }
 
 /// The endings of files that lie beside images and are none, in lower case. Such files are not opened.
-const COMPANIONS: [&str; 25] = [
-    "ann", "bat", "cfg", "csv", "db", "doc", "docx", "html", "ini", "ipynb", "json", "jsonl", "lnk", "log", "lst",
-    "md", "py", "rtf", "sh", "toml", "txt", "url", "xml", "yaml", "yml",
+const COMPANIONS: [&str; 24] = [
+    "ann", "bat", "cfg", "csv", "db", "ini", "ipynb", "json", "jsonl", "log", "lst", "ndjson", "ods", "parquet", "py",
+    "sh", "sqlite", "toml", "tsv", "txt", "xlsx", "xml", "yaml", "yml",
 ];
 
 /// The endings of files that may hold images, in lower case.
@@ -32,10 +34,30 @@ const PACKED: [&str; 21] = [
     "tar", "tgz", "xz", "zip",
 ];
 
+/// The names of files that operating systems keep in folders, in lower case.
+const OF_SYSTEMS: [&str; 5] = ["desktop.ini", "ehthumbs.db", "icon\r", "thumbs.db", "thumbs.db:encryptable"];
+/// The beginnings of names of files about the data, in lower case.
+const ABOUT: [&str; 9] =
+    ["authors", "changelog", "checksum", "citation", "copying", "licence", "license", "notice", "readme"];
+/// The endings of files about the data, and of links.
+const ABOUT_ENDINGS: [&str; 14] =
+    ["doc", "docx", "htm", "html", "lnk", "md", "md5", "rst", "rtf", "sha1", "sha256", "sha512", "sig", "url"];
+
+/// Returns whether a file belongs to no dataset by its name.
+fn is_clutter(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    OF_SYSTEMS.contains(&name.as_str())
+        || ABOUT.iter().any(|known| name.starts_with(known))
+        || has_ending(path, &ABOUT_ENDINGS)
+}
+
 /// Returns the kind of a file.
 pub(super) fn content(path: &Path) -> Content {
     if is_image_name(path) {
         return Content::Image;
+    }
+    if is_clutter(path) {
+        return Content::Clutter;
     }
     let ending = path.extension().unwrap_or_default();
     if COMPANIONS.iter().any(|known| ending.eq_ignore_ascii_case(known)) {

@@ -1,11 +1,12 @@
 //! The layout of a plain folder: normal images, and optionally test images.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::defects::masks_of;
 use super::left_out::{LeftOut, is_link_within};
 use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there, stem};
-use super::mask_name::{Key, composed, image_of, key};
+use super::mask_name::{Key, image_of, key};
 use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal, side_of};
 use super::parts::{part, part_of};
 use super::{label_files, mvtec, recognize, stated};
@@ -39,7 +40,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         stated::refuse(&images, &normal)?;
         refuse_masked(root, &listing, &images, &normal)?;
         let stems = images.iter().map(|image| stem(image)).collect();
-        label_files::report(root, &stems, &[], &name, findings);
+        label_files::report(root, &stems, &HashSet::new(), &name, findings);
     }
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
@@ -97,9 +98,7 @@ fn refuse_stray(root: &Path, listing: &Listing, images: &[PathBuf]) -> Result<()
 /// Returns the folders of defective images in a folder: those named so, and those that have masks.
 fn defects<'a>(root: &Path, listing: &'a Listing) -> Result<Vec<&'a Folder>> {
     let masks = list_if_there(&part(root, listing, Part::Truth))?;
-    let has_masks = |folder: &Folder| {
-        masks.folders.iter().any(|masks| composed(&masks.name).eq_ignore_ascii_case(&composed(&folder.name)))
-    };
+    let has_masks = |folder: &Folder| masks_of(std::slice::from_ref(&folder.name), &masks).is_some();
     let is_other = |folder: &Folder| Part::of(&folder.name).is_none() && !is_normal(&folder.name);
     let is_defects = |folder: &&Folder| is_other(folder) && (is_defective(&folder.name) || has_masks(folder));
     Ok(listing.folders.iter().filter(is_defects).collect())

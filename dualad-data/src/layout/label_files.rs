@@ -1,24 +1,25 @@
 //! Files that may hold the labels of images, and that no layout reads. They are named: the images count as normal.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::files::files_with;
+use serde::de::IgnoredAny;
+
+use super::files::{files_with, json};
 use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, list, stem};
 use super::names::{Part, is_normal, means_labels};
+use super::{coco_file, tabular};
+use crate::error::{Error, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::has_ending;
+use crate::text::names_of;
 
 /// The endings of tables and annotations.
 const ENDINGS: [&str; 11] = ["csv", "json", "jsonl", "ndjson", "ods", "parquet", "tsv", "xls", "xlsm", "xlsx", "xml"];
 /// The endings of texts. Most are notes.
 const TEXTS: [&str; 2] = ["txt", "lst"];
-
-/// The advice for a table.
-const TABLE: &str = ". A table is read if it lies above the images, and has the columns path (relative to the table) and label \
-                     (normal, or a type of defect)";
 
 /// The depth to which folders are searched.
 const DEPTH: usize = 2;
@@ -29,7 +30,7 @@ const MAX_FOLDERS: usize = 500;
 pub(super) fn report(
     root: &Path,
     images: &BTreeSet<&OsStr>,
-    known: &[&Path],
+    known: &HashSet<&Path>,
     category: &str,
     findings: &mut Vec<Finding>,
 ) {
@@ -39,12 +40,12 @@ pub(super) fn report(
     for depth in 0..=DEPTH {
         let mut next = Vec::new();
         for folder in level.iter().take(budget) {
-            found.extend(of_folder(folder, images));
             // The readers report folders that cannot be listed.
-            let Ok(listing) = list(folder).map(|listing| listing.folders) else { continue };
-            let is_searched = |folder: &PathBuf| !known.contains(&folder.as_path()) && !is_link_within(folder, root);
+            let Ok(Listing { folders, others, .. }) = list(folder) else { continue };
+            found.extend(others.into_iter().filter(|file| may_label(file, images)));
+            let is_searched = |folder: &PathBuf| !known.contains(folder.as_path()) && !is_link_within(folder, root);
             // The folders there say which images are normal.
-            let inner = listing
+            let inner = folders
                 .into_iter()
                 .filter(|inner| !is_normal(&inner.name) && Part::of(&inner.name) != Some(Part::Test));
             next.extend(inner.map(|inner| inner.path).filter(is_searched));
@@ -55,22 +56,75 @@ pub(super) fn report(
         }
         level = next;
     }
-    let Some(first) = found.first() else { return };
-    let what = format!(
-        "files that may label the images are not read: {} (such as {}); all images count as normal. If some have defects, correct the \
-         files, name their layout, or move these images to test/<type of defect>; if none has, name the folder good",
-        found.len(),
-        first.strip_prefix(root).unwrap_or(first).display()
-    ) + if has_ending(first, &["csv", "tsv", "jsonl", "ndjson"]) { TABLE } else { "" };
+    let Some((first, others)) = found.split_first() else { return };
+    let short = |path: &PathBuf| path.strip_prefix(root).unwrap_or(path).display().to_string();
+    let Advice { why, how } = advice(first);
+    let mut what = format!(
+        "{} is not read, because {why}; to have it read, {how}. Until then, all images count as normal; if it holds no labels of \
+         images, nothing is missing",
+        short(first)
+    );
+    if !others.is_empty() {
+        let names: Vec<String> = others.iter().map(short).collect();
+        what += &format!(". Nor are {} other files that may hold labels read: {}", others.len(), names_of(&names));
+    }
     findings.push(Finding::new(FindingKind::LeftOut, category, first, what));
 }
 
-/// Returns the files directly in a folder that may hold labels. YOLO has a text for each image.
-fn of_folder(folder: &Path, images: &BTreeSet<&OsStr>) -> Vec<PathBuf> {
-    let mut files = files_with(folder, &ENDINGS).unwrap_or_default();
-    let texts = files_with(folder, &TEXTS).unwrap_or_default().into_iter();
-    files.extend(texts.filter(|file| images.contains(stem(file)) || means_labels(stem(file))));
-    files
+/// Returns whether a file may hold labels. YOLO has a text for each image.
+fn may_label(file: &Path, images: &BTreeSet<&OsStr>) -> bool {
+    has_ending(file, &ENDINGS) || has_ending(file, &TEXTS) && (images.contains(stem(file)) || means_labels(stem(file)))
+}
+
+/// Returns whether a finding is that of files that may hold labels.
+pub(super) fn is_of_file(finding: &Finding) -> bool {
+    finding.kind == FindingKind::LeftOut && has_ending_of_labels(&finding.path)
+}
+
+/// Returns whether a file has an ending of those that may hold labels.
+pub(super) fn has_ending_of_labels(file: &Path) -> bool {
+    has_ending(file, &ENDINGS) || has_ending(file, &TEXTS)
+}
+
+/// The reason why a file is not read, and how it would be.
+struct Advice {
+    why: String,
+    how: &'static str,
+}
+
+/// Returns the advice for a file that may hold labels.
+fn advice(file: &Path) -> Advice {
+    const COLUMNS: &str = "give it the columns path (relative to the table) and label (normal, or a type of defect), and put it above the \
+                           images";
+    const PLACE: &str = "open it by its path, or put it above the images, with paths relative to it";
+    let (why, how) = if has_ending(file, &["csv", "tsv", "jsonl", "ndjson"]) {
+        match tabular::first_line(file) {
+            _ if tabular::names_images(file) => ("it is a table inside of what is opened".into(), PLACE),
+            Some(line) => (format!("its first line \"{line}\" has no columns path and label"), COLUMNS),
+            None => ("it has no columns path and label".into(), COLUMNS),
+        }
+    } else if has_ending(file, &["json"]) {
+        let how = "write the labels as COCO or LabelMe does, or as a table (csv) with the columns path and label";
+        match json::<IgnoredAny>(file) {
+            Ok(_) if coco_file::is_coco(file) => (
+                "it is a file of COCO where none is expected".into(),
+                "open it by its path, or put it into annotations above the images",
+            ),
+            Ok(_) => ("it has neither the lists of COCO nor the shapes of LabelMe".into(), how),
+            Err(Error::Table { reason, .. }) => (reason, "write it anew"),
+            Err(error) => (without_path(&error, file), how),
+        }
+    } else if has_ending(file, &["xml"]) {
+        ("annotations in XML are not supported".into(), "convert them to COCO or LabelMe")
+    } else if has_ending(file, &TEXTS) {
+        (
+            "texts are not supported, such as those of YOLO".into(),
+            "convert it to COCO, or to a table (csv) with the columns path and label",
+        )
+    } else {
+        ("spreadsheets are not supported".into(), "save it as csv with the columns path and label, above the images")
+    };
+    Advice { why, how }
 }
 
 /// Describes the labels of YOLO in a folder, or in one of its folders: texts in a folder `labels`.

@@ -23,6 +23,8 @@ pub(crate) struct Listing {
     pub(crate) unread: Vec<PathBuf>,
     /// Files that may hold images, such as arrays and archives.
     pub(crate) packed: Vec<PathBuf>,
+    /// Files that are none of these, apart from those of systems and those about the data (`Thumbs.db`, `LICENSE`).
+    pub(crate) others: Vec<PathBuf>,
 }
 
 /// Lists folders and image files, each sorted by name. A broken link counts as a file, so that a check reports it. Files and
@@ -47,11 +49,14 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
             Content::Image => listing.images.push(path),
             Content::UnreadImage => listing.unread.push(path),
             Content::Packed => listing.packed.push(path),
-            Content::Other => {}
+            // A broken link is no file.
+            Content::Other if kind.is_symlink() && !path.exists() => {}
+            Content::Other => listing.others.push(path),
+            Content::Clutter => {}
         }
     }
     listing.folders.sort_by(|a, b| a.name.as_encoded_bytes().cmp(b.name.as_encoded_bytes()));
-    for files in [&mut listing.images, &mut listing.unread, &mut listing.packed] {
+    for files in [&mut listing.images, &mut listing.unread, &mut listing.packed, &mut listing.others] {
         files.sort_by(|a, b| file_name(a).as_encoded_bytes().cmp(file_name(b).as_encoded_bytes()));
     }
     Ok(listing)

@@ -44,6 +44,11 @@ pub(super) fn composed(name: &OsStr) -> String {
     if name.is_ascii() { name.into_owned() } else { name.nfc().collect() }
 }
 
+/// Returns whether a mask beside an image is not named as one: only its content tells that it is a mask.
+pub(crate) fn is_by_content(mask: &Path, image: &Path) -> bool {
+    mask.parent() == image.parent() && image_of(&key(mask)) != Some(&key(image)[..])
+}
+
 fn separates(byte: u8) -> bool {
     matches!(byte, b'_' | b'-' | b'.' | b' ')
 }

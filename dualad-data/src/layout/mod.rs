@@ -31,20 +31,23 @@ mod readers;
 mod real_iad;
 mod recognize;
 mod run_lengths;
+mod siblings;
 mod stated;
 mod table_path;
 mod tabular;
 mod unread;
 mod visa;
+mod words;
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::sample::Category;
+pub(crate) use mask_name::is_by_content;
 #[cfg(all(feature = "render", feature = "tiff"))]
 pub(crate) use mvtec_ad2::private_images;
-pub(crate) use products::{products, report_labels};
+pub(crate) use products::{products, report_files};
 use recognize::FolderKind;
 
 /// The layout of a dataset on disk.
@@ -59,7 +62,7 @@ use recognize::FolderKind;
 ///
 /// | name | aliases |
 /// |---|---|
-/// | `good` | `ok`, `okay`, `normal`, `no_defect`, `defect_free`; only if there is no `good` with images |
+/// | `good` | `ok`, `okay`, `normal`, `no_defect`, `defect_free`, and words of other languages (`良品`, `gut`, `bon`); only if there is no `good` with images |
 /// | `train`, `test` | `training`, `testing` |
 /// | `ground_truth` | `gt`, `mask`, `masks` |
 ///
@@ -222,10 +225,7 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Fi
         let reason = format!("two of its categories read \"{name}\" ({}); rename one, in UTF-8", folders.join(", "));
         return Err(Error::Layout { path: root.into(), reason });
     }
-    // The others name their files.
-    if !matches!(layout, Layout::Visa | Layout::Table | Layout::Coco | Layout::RealIad) {
-        unread::report(root, &categories, &mut findings);
-    }
+    unread::report(if root.is_file() { files::parent(root) } else { root }, layout, &categories, &mut findings);
     findings.sort_by(|a: &Finding, b| a.path.cmp(&b.path));
     Ok((categories, findings))
 }

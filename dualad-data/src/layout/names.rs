@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 
+use super::words::{self, Word, letters, meaning, meaning_of_letters, tokens};
+
 /// The name of the folder of normal images, beside the folders of defect types.
 pub(crate) const GOOD: &str = "good";
 
@@ -35,12 +37,24 @@ impl Part {
     }
 }
 
-/// The words for normal images.
-const NORMAL: [&str; 9] = [GOOD, "goods", "ok", "okay", "normal", "normals", "nodefect", "defectfree", "nondefective"];
-
 /// Returns whether a folder of this name holds normal images: `good` or another word for it, in upper or lower case.
 pub(super) fn is_normal(name: &OsStr) -> bool {
-    NORMAL.contains(&letters(&name.to_string_lossy()).as_str())
+    whole(name) == Some(Stated::Normal)
+}
+
+/// Returns the label that a name consists of: `ok`, `not good`, `異常なし`.
+fn whole(name: &OsStr) -> Option<Stated> {
+    let name = name.to_string_lossy();
+    match meaning_of_letters(&letters(&name)) {
+        Some(Word::Normal) => return Some(Stated::Normal),
+        Some(Word::Defective) => return Some(Stated::Defective),
+        Some(Word::Denial | Word::Free) => return None,
+        None => {}
+    }
+    let words = labelled(&name);
+    let of_label = words.iter().filter(|word| word.label.is_some()).count();
+    (of_label == 1 && words.iter().all(|word| word.is_of_label || words::is_filler(&word.token)))
+        .then(|| stated(&words))
 }
 
 /// Returns whether a name other than those of [`is_normal`] may stand for normal images.
@@ -57,80 +71,56 @@ pub(super) fn may_be_negative(name: &OsStr) -> bool {
     NAMES.contains(&letters(&name).as_str()) || words(&name).iter().any(|word| WORDS.contains(&word.as_str()))
 }
 
-/// The words for images with any defect.
-const DEFECTIVE: [&str; 35] = [
-    "def",
-    "defekt",
-    "fehlerhaft",
-    "ausschuss",
-    "schlecht",
-    "mauvais",
-    "ng",
-    "nok",
-    "ko",
-    "bad",
-    "bads",
-    "notgood",
-    "notok",
-    "nogood",
-    "defect",
-    "defects",
-    "defected",
-    "defective",
-    "anomaly",
-    "anomalies",
-    "anomalous",
-    "abnormal",
-    "abnormals",
-    "faulty",
-    "fault",
-    "faults",
-    "reject",
-    "rejects",
-    "rejected",
-    "fail",
-    "failed",
-    "failure",
-    "failures",
-    "nio",
-    "scrap",
-];
-
 /// Returns whether a folder of this name holds defective images: `bad` or another word for it, in upper or lower case.
 pub(super) fn is_defective(name: &OsStr) -> bool {
-    DEFECTIVE.contains(&letters(&name.to_string_lossy()).as_str())
+    whole(name) == Some(Stated::Defective)
 }
 
-/// Returns whether a name is the usual one of a type of defect. No product has such a name.
+/// Returns whether a word of a name is the usual one of a type of defect.
 pub(super) fn is_defect_type(name: &OsStr) -> bool {
-    const WORDS: [&str; 18] = [
-        "rust",
-        "dirt",
-        "scratch",
-        "dent",
-        "crack",
-        "stain",
-        "broken",
-        "bent",
-        "damage",
-        "contamination",
-        "scrape",
-        "missing",
-        "misplaced",
-        "blowhole",
-        "flaw",
-        "discolor",
-        "deform",
-        "corrosion",
-    ];
-    words(&name.to_string_lossy()).iter().any(|word| {
-        // Scratches, scratched; dents, dented.
-        WORDS.iter().any(|known| word.strip_prefix(known).is_some_and(|rest| ENDINGS.contains(&rest)))
-    })
+    tokens(&name.to_string_lossy()).iter().any(|token| words::is_defect_type(token))
 }
 
-/// The grammatical endings of a word.
-const ENDINGS: [&str; 9] = ["", "s", "es", "ed", "d", "ing", "ation", "age", "y"];
+/// A name that has a word for defects, and that may be a product's all the same: `bent_tube`, `fail_safe_relay`.
+pub(super) struct Compound {
+    /// The word for defects.
+    pub(super) word: String,
+    /// The other words and numbers.
+    pub(super) rest: Vec<String>,
+}
+
+/// Returns the compound that a name is: a word for a type of defect or for a failure, and after it others that name a thing. In
+/// `surface_crack` and `gear_ng` it is the last word, and `broken_large` has no thing.
+pub(super) fn compound_of(name: &OsStr) -> Option<Compound> {
+    const FAILURES: [&str; 10] =
+        ["fail", "failed", "failure", "failures", "fault", "faults", "faulty", "reject", "rejects", "scrap"];
+    const DEGREES: [&str; 12] =
+        ["big", "heavy", "hole", "large", "light", "line", "long", "major", "minor", "short", "small", "spot"];
+    let tokens = tokens(&name.to_string_lossy());
+    let is_word = |token: &str| words::is_defect_type(token) || FAILURES.contains(&token);
+    let mut found = tokens.iter().filter(|token| is_word(token));
+    let (Some(word), None) = (found.next(), found.next()) else { return None };
+    let names_thing = |token: &&String| {
+        token.starts_with(char::is_alphabetic) && token.chars().count() > 1 && !DEGREES.contains(&token.as_str())
+    };
+    let rest: Vec<String> = tokens.iter().filter(|token| *token != word).cloned().collect();
+    // Words such as `ng` mean nothing else.
+    let is_clear = rest.iter().all(|token| meaning(token) != Some(Word::Defective));
+    let has_thing = tokens.iter().skip_while(|token| *token != word).skip(1).any(|token| names_thing(&token));
+    (is_clear && has_thing).then(|| Compound { word: word.clone(), rest })
+}
+
+/// Returns the words and numbers of a name besides those for defective images and types of defects, if it has such words.
+pub(super) fn besides_label(name: &OsStr) -> Option<Vec<String>> {
+    match side_of(name) {
+        Some(side) => (!side.is_normal).then_some(side.product),
+        None => is_defect_type(name).then(|| {
+            let mut rest = tokens(&name.to_string_lossy());
+            rest.retain(|token| !words::is_defect_type(token));
+            rest
+        }),
+    }
+}
 
 /// Returns whether folders of these names may be labels or products: nothing tells.
 pub(super) fn may_be_a_label(name: &OsStr) -> bool {
@@ -197,28 +187,35 @@ pub(super) fn may_hold_labels(name: &OsStr) -> bool {
 /// Returns whether a folder holds labels of the images of another one by their names: `gear_masks` and `gear`, `masks-gear` and
 /// `gear_images`.
 pub(super) fn are_labels_of(name: &OsStr, images: &OsStr) -> bool {
+    product_of_labels(name).is_some_and(|product| product_of_images(images) == Some(product))
+}
+
+/// Returns the product whose labels a folder holds by its name: `gear` for `gear_masks`.
+pub(super) fn product_of_labels(name: &OsStr) -> Option<String> {
+    without_labels(name).map(product_of)
+}
+
+/// Returns the product whose images a folder holds by its name: `gear` for `gear` and `gear_images`.
+pub(super) fn product_of_images(name: &OsStr) -> Option<String> {
+    let tokens = tokens(&name.to_string_lossy());
+    (!tokens.is_empty()).then(|| product_of(tokens))
+}
+
+fn product_of(words: Vec<String>) -> String {
     const IMAGES: [&str; 7] = ["image", "images", "img", "imgs", "picture", "pictures", "rgb"];
-    let product = |words: Vec<String>| {
-        let own: String = words.iter().filter(|word| !IMAGES.contains(&word.as_str())).map(String::as_str).collect();
-        if own.is_empty() { words.concat() } else { own }
-    };
-    let of_images = tokens(&images.to_string_lossy());
-    without_labels(name).is_some_and(|of| !of_images.is_empty() && product(of) == product(of_images))
+    let own: String = words.iter().filter(|word| !IMAGES.contains(&word.as_str())).map(String::as_str).collect();
+    if own.is_empty() { words.concat() } else { own }
 }
 
 /// Returns whether a text file of this name may hold labels: `labels.txt`, `defect_list.txt`.
 pub(super) fn means_labels(stem: &OsStr) -> bool {
     let is = |word: &String| {
         LABELS.contains(&word.as_str())
-            || DEFECTIVE.contains(&word.as_str())
+            || meaning(word) == Some(Word::Defective)
             || ["class", "classes", "labelled", "labeled", "train", "test", "split", "splits"].contains(&word.as_str())
     };
     words(&stem.to_string_lossy()).iter().any(is)
 }
-
-/// The words that turn the next one into its opposite, and the one that does so with the word before it.
-const DENIALS: [&str; 5] = ["no", "not", "non", "without", "un"];
-const FREE: &str = "free";
 
 /// The label that the name of an image states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,59 +227,68 @@ pub(super) enum Stated {
     DefectType,
 }
 
-/// Returns the label that the name of an image states, such as `ng_001`, `001-defect` or `scratch3`.
-pub(super) fn label_of(stem: &OsStr) -> Stated {
-    let all = words(&stem.to_string_lossy());
-    let is = |word: &str, names: &[&str]| names.contains(&word);
-    let mut normal = false;
-    for (index, word) in all.iter().enumerate() {
-        let before = index.checked_sub(1).and_then(|index| all.get(index)).map_or("", String::as_str);
-        let after = all.get(index + 1).map_or("", String::as_str);
-        let denied = is(before, &DENIALS) || is(after, &[FREE]);
-        let (defective, good) = (DEFECTIVE.contains(&word.as_str()), is_normal(OsStr::new(word)));
-        if (defective && !denied) || (good && denied) {
-            return Stated::Defective;
-        }
-        // A later word may tell otherwise: `normal-light_ng_004`.
-        normal |= defective || good;
-    }
-    if normal {
-        return Stated::Normal;
-    }
-    if is_defect_type(stem) { Stated::DefectType } else { Stated::Nothing }
+/// A word or a number of a name.
+struct Labelled {
+    token: String,
+    /// The label that it states, with its denial.
+    label: Option<Stated>,
+    /// `true` for the word of a label, and its denial.
+    is_of_label: bool,
 }
 
-/// Returns the letters of a name in lower case: `Ground-Truth` and `ground_truth` are the same.
-fn letters(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+/// Returns the words and numbers of a name with the labels that they state.
+fn labelled(name: &str) -> Vec<Labelled> {
+    let tokens = tokens(name);
+    let is = |index: Option<usize>, word| {
+        index.and_then(|index| tokens.get(index)).is_some_and(|token| meaning(token) == Some(word))
+    };
+    // Only the word beside it: in `part_no_3_ok`, `no` is that of the number.
+    let denied = |index: usize| is(index.checked_sub(1), Word::Denial) || is(Some(index + 1), Word::Free);
+    let mut found: Vec<Labelled> = Vec::with_capacity(tokens.len());
+    for (index, token) in tokens.iter().enumerate() {
+        let label = match (meaning(token), denied(index)) {
+            (Some(Word::Normal), false) | (Some(Word::Defective), true) => Some(Stated::Normal),
+            (Some(Word::Defective), false) | (Some(Word::Normal), true) => Some(Stated::Defective),
+            (Some(Word::Denial | Word::Free) | None, _) => None,
+        };
+        found.push(Labelled { token: token.clone(), label, is_of_label: label.is_some() });
+    }
+    for index in 0..found.len() {
+        let is_label =
+            |index: Option<usize>| index.and_then(|index| found.get(index)).is_some_and(|word| word.label.is_some());
+        let is_denial = is(Some(index), Word::Denial) && is_label(Some(index + 1))
+            || is(Some(index), Word::Free) && is_label(index.checked_sub(1));
+        if let Some(word) = found.get_mut(index).filter(|_| is_denial) {
+            word.is_of_label = true;
+        }
+    }
+    found
+}
+
+/// Returns the label that the words of a name state. Any word for defective ones counts: `normal-light_ng_004`.
+fn stated(words: &[Labelled]) -> Stated {
+    let has = |label| words.iter().any(|word| word.label == Some(label));
+    if has(Stated::Defective) {
+        Stated::Defective
+    } else if has(Stated::Normal) {
+        Stated::Normal
+    } else {
+        Stated::Nothing
+    }
+}
+
+/// Returns the label that the name of an image states, such as `ng_001`, `001-defect` or `scratch3`.
+pub(super) fn label_of(stem: &OsStr) -> Stated {
+    match stated(&labelled(&stem.to_string_lossy())) {
+        Stated::Nothing if is_defect_type(stem) => Stated::DefectType,
+        found => found,
+    }
 }
 
 /// Returns the words of a name in lower case, without its numbers.
 fn words(name: &str) -> Vec<String> {
     let mut tokens = tokens(name);
     tokens.retain(|token| token.starts_with(char::is_alphabetic));
-    tokens
-}
-
-/// Returns the words and numbers of a name in lower case. A word ends at a character that is no letter, and before a capital
-/// after a small letter.
-fn tokens(name: &str) -> Vec<String> {
-    let mut tokens: Vec<String> = Vec::new();
-    // The character before, if it can be continued.
-    let mut before: Option<char> = None;
-    for c in name.chars() {
-        let continues = before.is_some_and(|before| {
-            before.is_alphabetic() == c.is_alphabetic() && !(c.is_uppercase() && before.is_lowercase())
-        });
-        before = c.is_alphanumeric().then_some(c);
-        if before.is_none() {
-            continue;
-        }
-        match tokens.last_mut().filter(|_| continues) {
-            Some(token) => token.extend(c.to_lowercase()),
-            None => tokens.push(c.to_lowercase().collect()),
-        }
-    }
     tokens
 }
 
@@ -296,47 +302,19 @@ pub(super) struct Side {
     pub(super) is_normal: bool,
 }
 
-impl Side {
-    /// Returns whether a name begins or ends with the product.
-    pub(super) fn has_product_of(&self, name: &OsStr) -> bool {
-        let own = tokens(&name.to_string_lossy());
-        own.starts_with(&self.product) || own.ends_with(&self.product)
-    }
-}
-
 /// Returns the side that a folder is by its name.
 pub(super) fn side_of(name: &OsStr) -> Option<Side> {
-    let is_normal = match label_of(name) {
+    let words = labelled(&name.to_string_lossy());
+    let is_normal = match stated(&words) {
         Stated::Normal => true,
         Stated::Defective => false,
         Stated::DefectType | Stated::Nothing => return None,
     };
-    let is_of_label = |word: &String| {
-        DEFECTIVE.contains(&word.as_str())
-            || NORMAL.contains(&word.as_str())
-            || DENIALS.contains(&word.as_str())
-            || word == FREE
-    };
-    let (label, product): (Vec<String>, Vec<String>) =
-        tokens(&name.to_string_lossy()).into_iter().partition(is_of_label);
-    Some(Side { product, label: label.join("_"), is_normal })
-}
-
-/// Returns whether two names are a product's name with a word for normal and one for defective images, without a separator: `gearok`
-/// and `gearnok`. Or with opposite words that may be labels: `gear_pos` and `gear_neg`.
-pub(super) fn are_opposite(one: &OsStr, other: &OsStr) -> bool {
-    const OPPOSITES: [[&str; 2]; 4] = [["pos", "neg"], ["positive", "negative"], ["true", "false"], ["yes", "no"]];
-    let (one, other) = (letters(&one.to_string_lossy()), letters(&other.to_string_lossy()));
-    let defective = || DEFECTIVE.iter().copied();
-    let goods = NORMAL.iter().flat_map(|normal| defective().map(move |defective| [*normal, defective]));
-    goods.chain(OPPOSITES).any(|[a, b]| is_same_base([&one, &other], [a, b]) || is_same_base([&other, &one], [a, b]))
-}
-
-/// Returns whether each name ends with its word, or each begins with it, and the rest of both is the same.
-fn is_same_base([one, other]: [&str; 2], [a, b]: [&str; 2]) -> bool {
-    let ends = one.strip_suffix(a).zip(other.strip_suffix(b));
-    let begins = one.strip_prefix(a).zip(other.strip_prefix(b));
-    [ends, begins].into_iter().flatten().any(|(one, other)| !one.is_empty() && one == other)
+    let (label, product): (Vec<Labelled>, Vec<Labelled>) = words.into_iter().partition(|word| word.is_of_label);
+    let of = |words: Vec<Labelled>| words.into_iter().map(|word| word.token).collect::<Vec<_>>();
+    let mut product = of(product);
+    product.retain(|word| !words::is_filler(word));
+    Some(Side { product, label: of(label).join("_"), is_normal })
 }
 
 /// Returns whether a file or folder is no part of a dataset: hidden, or kept by an operating system, a network storage or an
@@ -376,6 +354,15 @@ mod tests {
         assert!(is_not(is_defective, &["good", "spring", "badge", "scratch"]));
         assert!(is(is_defect_type, &["scratch", "Scratches", "broken_large", "bent_wire", "dented", "surface_crack"]));
         assert!(is_not(is_defect_type, &["gear", "stainless", "dental", "crackers", "chips", "bracket"]));
+        let normal =
+            ["ＯＫ", "良品", "OK品", "正常", "合格", "無異常", "양품", "정상", "Gut", "iO", "i.O.", "IO", "bon", "İYİ"];
+        assert!(is(is_normal, &normal) && is(is_normal, &["sans défaut", "Conforme", "годен", "defect free"]));
+        let defective =
+            ["ＮＧ", "NG品", "不良", "不合格", "异常", "異常品", "불량", "n.i.O.", "NiO", "niO", "Fehler", "Défaut"];
+        assert!(is(is_defective, &defective) && is(is_defective, &["non conforme", "nicht ok", "брак", "KÖTÜ"]));
+        // Names of parts, and words of several meanings.
+        assert!(is_not(is_normal, &["io_board", "gutter", "bonnet", "bom", "brak", "齿轮", "不锈钢"]));
+        assert!(is_not(is_defective, &["不锈钢", "sem", "mal", "ne", "brak"]));
         assert!(is(is_foreign, &[".git", "@eaDir", "System Volume Information", "lost+found", "__MACOSX"]));
         assert!(is_not(is_foreign, &["gear", "eaDir", "found"]));
         for (name, part) in [("Train", Part::Train), ("TEST", Part::Test), ("Ground-Truth", Part::Truth)] {
@@ -403,12 +390,31 @@ mod tests {
         for name in ["gear", "spring", "badge", "line2"] {
             assert_eq!(side(name), None, "{name}");
         }
-        let opposite = |one: &str, other: &str| are_opposite(OsStr::new(one), OsStr::new(other));
-        for (one, other) in [("gearok", "gearnok"), ("ngA7", "okA7"), ("lid_pos", "lid_neg"), ("PARTGOOD", "partbad")] {
-            assert!(opposite(one, other) && opposite(other, one), "{one} {other}");
+    }
+
+    #[test]
+    fn names_of_products_may_have_a_word_for_defects() {
+        let rest = |name: &str| compound_of(OsStr::new(name)).map(|compound| compound.rest.join(" "));
+        for (name, expected) in [
+            ("bent_tube", "tube"),
+            ("fail_safe_relay", "safe relay"),
+            ("crack-sensor 2", "sensor 2"),
+            ("RustRemover", "remover"),
+        ] {
+            assert_eq!(rest(name).as_deref(), Some(expected), "{name}");
         }
-        for (one, other) in [("gearok", "platenok"), ("spring", "string"), ("ok", "ng"), ("gear_1", "gear_2")] {
-            assert!(!opposite(one, other), "{one} {other}");
+        for name in [
+            "bent",
+            "surface_crack",
+            "broken_large",
+            "gear_ng",
+            "ng_gear",
+            "scratch_ng_pad",
+            "gear",
+            "dent_1",
+            "fail_a",
+        ] {
+            assert_eq!(rest(name), None, "{name}");
         }
     }
 
@@ -429,6 +435,17 @@ mod tests {
             ("spring_010", Stated::Nothing),
             ("tokyo_2", Stated::Nothing),
             ("badge", Stated::Nothing),
+            // A number is not denied.
+            ("part_no_3_ok", Stated::Normal),
+            ("lot no. 12 NG", Stated::Defective),
+            ("non_2_ng", Stated::Defective),
+            ("ok_3_free", Stated::Normal),
+            ("№ 4 ok", Stated::Normal),
+            ("良品_001", Stated::Normal),
+            ("齿轮不良3", Stated::Defective),
+            ("不_合格", Stated::Defective),
+            ("sans défaut 2", Stated::Normal),
+            ("не годен 4", Stated::Defective),
         ] {
             assert_eq!(label_of(OsStr::new(stem)), expected, "{stem}");
         }

@@ -38,10 +38,11 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
             if found.len() == 1 { "that" } else { "one" }
         ));
     }
-    let has_images = |folder: &&Folder| list(&folder.path).is_ok_and(|inner| !inner.images.is_empty());
     // The folder of normal images is unknown, so all are listed.
-    let folders: Vec<String> =
-        listing.folders.iter().filter(has_images).map(|folder| folder.name.to_string_lossy().into_owned()).collect();
+    let folders: Vec<String> = with_images(listing)
+        .iter()
+        .map(|path| path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned())
+        .collect();
     if !folders.is_empty() {
         reason.push_str(&format!(
             "; images lie in {}: move the normal ones to train/{GOOD}, and those to test with to test/{GOOD} and \
@@ -62,6 +63,28 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
         reason.push_str(&format!("; in and below it, {unread}"));
     }
     reason
+}
+
+/// Returns the nearest folders below a folder that have images.
+fn with_images(listing: &Listing) -> Vec<PathBuf> {
+    let mut level: Vec<Folder> = listing.folders.clone();
+    let mut budget = MAX_FOLDERS;
+    for _ in 0..DEPTH {
+        let (mut found, mut next) = (Vec::new(), Vec::new());
+        for folder in level.into_iter().take(budget) {
+            budget -= 1;
+            let Ok(inner) = list(&folder.path) else { continue };
+            if !inner.images.is_empty() {
+                found.push(folder.path);
+            }
+            next.extend(inner.folders);
+        }
+        if !found.is_empty() {
+            return found;
+        }
+        level = next;
+    }
+    Vec::new()
 }
 
 /// Returns the datasets in the folders of a folder, the nearest ones.

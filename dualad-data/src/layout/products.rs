@@ -1,17 +1,21 @@
 //! A folder of images for each product.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list, stem};
 use super::mask_content::look_like_masks;
 use super::names::{
-    Part, Side, are_labels_of, are_opposite, holds_labels, is_defect_type, is_defective, is_normal, may_be_a_label,
-    may_be_normal, may_hold_labels, side_of,
+    GOOD, Part, Side, besides_label, compound_of, holds_labels, is_defect_type, is_defective, is_normal,
+    may_be_a_label, may_be_normal, may_hold_labels, product_of_images, product_of_labels, side_of,
 };
-use super::{label_files, recognize};
+use super::siblings::Siblings;
+use super::words::tokens;
+use super::{label_files, recognize, unread};
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Sample, Split};
 use crate::text::names_of;
 
@@ -28,52 +32,89 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
     if products.is_empty() {
         return Ok(Vec::new());
     }
-    let refuse = |folders: &[&Folder], what: &str| {
+    let refuse = |folders: &[&Folder], what: &str, if_product: &str| {
         let reason = format!(
             "{what} ({}), so its folders of images are not those of products, and some images may be defective; move \
-             the normal ones to train/good, and the others to test/<type of defect>",
+             the normal ones to train/good, and the others to test/<type of defect>{if_product}",
             names(folders)
         );
         Err(Error::Layout { path: root.into(), reason })
     };
     let labels: Vec<&Folder> = listing.folders.iter().filter(|folder| holds_labels(&folder.name)).collect();
     if !labels.is_empty() || Part::of(display_name(root).as_ref()) == Some(Part::Truth) {
-        return refuse(&labels, "it holds masks or labels by name");
+        return refuse(&labels, "it holds masks or labels by name", "");
     }
+    let of_images: HashSet<String> =
+        listing.folders.iter().filter_map(|folder| product_of_images(&folder.name)).collect();
     let is_of_another = |folder: &&&Folder| {
-        listing.folders.iter().any(|other| are_labels_of(&folder.name, &other.name))
-            || may_hold_labels(&folder.name) && list(&folder.path).is_ok_and(|inner| look_like_masks(&inner.images))
+        let is_of_sibling = product_of_labels(&folder.name).is_some_and(|product| of_images.contains(&product));
+        // Of a folder that has its images in folders, the content decides: `bottle_label/good` may be a product's.
+        (is_of_sibling && !(states_normal(folder) || has_train(folder)))
+            || may_hold_labels(&folder.name) && look_like_masks(&normal_images(folder))
     };
     let labels: Vec<&Folder> = products.iter().filter(is_of_another).copied().collect();
     if !labels.is_empty() {
         return refuse(
             &labels,
-            "it has folders that hold masks or labels by name (if such a folder is a product, rename it)",
+            "it has folders that hold masks or labels by name",
+            "; if such a folder is a product, rename it",
         );
     }
-    // The name of a product that states its normal images says nothing about them.
-    let unstated: Vec<&Folder> = products.iter().filter(|folder| !states_normal(folder)).copied().collect();
-    let is_label = |folder: &&&Folder| {
-        let tests = [is_normal, is_defective, is_defect_type, may_be_normal];
-        tests.iter().any(|test| test(&folder.name))
+    let siblings = Siblings::of(listing.folders.iter().map(|folder| folder.name.as_os_str()));
+    // The name of a product that states its normal images says nothing about them. Nor does a name that is not a label alone, if the
+    // folder has a folder for training, and no other is of the same product.
+    let is_stated = |folder: &Folder| {
+        let has_other_words = || {
+            let rest = besides_label(&folder.name);
+            rest.is_some_and(|rest| !siblings.share(&folder.name, &rest)) && !may_be_normal(&folder.name)
+        };
+        states_normal(folder) || has_other_words() && has_train(folder)
     };
-    let labels: Vec<&Folder> = unstated.iter().filter(is_label).copied().collect();
+    let unstated: Vec<&Folder> = products.iter().filter(|folder| !is_stated(folder)).copied().collect();
+    let says_nothing = |folder: &&Folder| {
+        let is = |test: &fn(&OsStr) -> bool| test(&folder.name);
+        !LABELS.iter().any(is) && side_of(&folder.name).is_none_or(|side| side.is_normal)
+    };
+    let plain = products.len() - unstated.iter().filter(|folder| !says_nothing(folder)).count();
+    // Among several products, one whose name has a word for defects and names a thing is a product, too: `bent_tube`.
+    let cores: HashSet<Vec<String>> =
+        products.iter().filter(|folder| says_nothing(folder)).map(|folder| core(&folder.name)).collect();
+    let is_compound = |folder: &&Folder| {
+        let of = compound_of(&folder.name).filter(|_| !says_nothing(folder));
+        plain > 1 && 2 * plain > products.len() && of.is_some_and(|of| !cores.contains(&of.rest))
+    };
+    let (compounds, unstated): (Vec<&Folder>, Vec<&Folder>) = unstated.into_iter().partition(is_compound);
+    let labels: Vec<&Folder> =
+        unstated.iter().filter(|folder| LABELS.iter().any(|test| test(&folder.name))).copied().collect();
     if !labels.is_empty() {
         return refuse(
             &labels,
-            "it has folders whose names are labels (if such a folder is a product, move its normal images to a folder good in it)",
+            "it has folders whose names are labels",
+            "; if such a folder is a product, move its normal images to a folder good in it",
         );
     }
     if unstated.len() > 1 && unstated.iter().all(|folder| may_be_a_label(&folder.name)) {
-        return refuse(&unstated, "it has folders whose names may be labels");
+        return refuse(&unstated, "it has folders whose names may be labels", "");
     }
     if let Some(reason) = defective_side(&unstated) {
         return Err(Error::Layout { path: root.into(), reason });
+    }
+    for folder in compounds {
+        let Some(compound) = compound_of(&folder.name) else { continue };
+        let what = format!(
+            "it is read as a product, like the folders beside it, and its images count as normal; if \"{}\" in its name means that they \
+             have defects, move them to test/<type of defect> of their product; if it is a product, move them to a folder {GOOD} in it",
+            compound.word
+        );
+        findings.push(Finding::new(FindingKind::UnclearLabel, &display_name(&folder.path), &folder.path, what));
     }
     let advice = "it has no images of its own, so it is no product; move it away, or open it by itself";
     LeftOut { top: root, category: "", findings }.folders(others, advice);
     Ok(products.into_iter().map(|folder| folder.path.clone()).collect())
 }
+
+/// The tests of names that are labels.
+const LABELS: [fn(&OsStr) -> bool; 4] = [is_normal, is_defective, is_defect_type, may_be_normal];
 
 /// Returns whether a folder may be that of a product: it has normal images, or may have them.
 pub(super) fn has_images(folder: &Folder) -> bool {
@@ -86,6 +127,23 @@ fn states_normal(folder: &Folder) -> bool {
         .is_ok_and(|inner| inner.images.is_empty() && inner.folders.iter().any(|inner| is_normal(&inner.name)))
 }
 
+/// Returns the words of a name without those of a label.
+fn core(name: &OsStr) -> Vec<String> {
+    side_of(name).map_or_else(|| tokens(&name.to_string_lossy()), |side| side.product)
+}
+
+/// Returns whether a folder has its images in a folder for training.
+fn has_train(folder: &Folder) -> bool {
+    let is_train = |inner: &Folder| Part::of(&inner.name) == Some(Part::Train) && has_images(inner);
+    list(&folder.path).is_ok_and(|inner| inner.images.is_empty() && inner.folders.iter().any(is_train))
+}
+
+/// Returns the normal images of a folder.
+fn normal_images(folder: &Folder) -> Vec<PathBuf> {
+    let found = recognize::plain(&folder.path).unwrap_or_default();
+    found.first().and_then(|(path, _)| list(path).ok()).map_or(Vec::new(), |inner| inner.images)
+}
+
 fn names(folders: &[&Folder]) -> String {
     names_of(&folders.iter().map(|folder| folder.name.to_string_lossy()).collect::<Vec<_>>())
 }
@@ -93,41 +151,46 @@ fn names(folders: &[&Folder]) -> String {
 /// Describes folders that may be the defective side of a product by their names: those that state it (`gear_nok`), and those
 /// beside a normal side of the same product (`gear_x` beside `gear_ok`, `gearnok` beside `gearok`).
 fn defective_side(products: &[&Folder]) -> Option<String> {
+    let siblings = Siblings::of(products.iter().map(|folder| folder.name.as_os_str()));
     let sides: Vec<(&Folder, Option<Side>)> = products.iter().map(|folder| (*folder, side_of(&folder.name))).collect();
-    let normal: Vec<&Side> = sides.iter().filter_map(|(_, side)| side.as_ref()).filter(|side| side.is_normal).collect();
     let may_be_defective = |folder: &Folder, side: &Option<Side>| match side {
         Some(side) => !side.is_normal,
-        None => {
-            normal.iter().any(|normal| normal.has_product_of(&folder.name))
-                || products.iter().any(|other| are_opposite(&folder.name, &other.name))
-        }
+        None => siblings.have_normal_side_of(&folder.name) || siblings.have_opposite_of(&folder.name),
     };
     let found: Vec<&Folder> =
         sides.iter().filter(|(folder, side)| may_be_defective(folder, side)).map(|(folder, _)| *folder).collect();
-    if found.is_empty() {
-        return None;
-    }
-    let stated = sides.iter().filter_map(|(_, side)| side.as_ref()).find(|side| !side.is_normal);
-    let (product, label) = match stated {
-        Some(side) if !side.product.is_empty() => (side.product.join("_"), side.label.as_str()),
+    let first = found.first()?;
+    // The words beside `fail` in `fail_safe_relay` are no product.
+    let has_word = |product: &[String]| product.iter().any(|word| word.starts_with(char::is_alphabetic));
+    let is_side = |(folder, side): &&(&Folder, Option<Side>)| {
+        side.as_ref().is_some_and(|side| !side.is_normal && has_word(&side.product))
+            && compound_of(&folder.name).is_none()
+    };
+    let (product, label) = match sides.iter().find(is_side) {
+        Some((_, Some(side))) => (side.product.join("_"), side.label.as_str()),
         _ => ("PRODUCT".into(), "<type of defect>"),
     };
     Some(format!(
         "folders in it may be the defective side of a product by name ({}), and as products of their own they would be trained \
-         on as normal; move the normal images to {product}/train/good, and the defective ones to {product}/test/{label}; if \
-         such a folder is a product, rename it",
-        names(&found)
+         on as normal; if their images have defects, move the normal images to {product}/train/{GOOD}, and the defective ones to \
+         {product}/test/{label}; if such a folder is a product, move its images to a folder {GOOD} in it ({}/{GOOD}), or rename it",
+        names(&found),
+        first.name.to_string_lossy()
     ))
 }
 
-/// Reports files beside the products that may hold labels of their images. The reader of a product reports those in it.
-pub(crate) fn report_labels(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) {
+/// Reports files beside the products: those that may hold labels of their images, and others. The reader of a product reports those in
+/// it.
+pub(crate) fn report_files(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) {
     let trained = || categories.iter().flat_map(|category| &category.samples).filter(|s| s.split == Split::Train);
     let is_stated = |sample: &Sample| sample.path.parent().and_then(Path::file_name).is_some_and(is_normal);
-    if trained().all(is_stated) {
-        return;
+    let mut beside = Vec::new();
+    if !trained().all(is_stated) {
+        let stems = trained().map(|sample| stem(&sample.path)).collect();
+        let known: HashSet<&Path> = categories.iter().map(|category| category.folder.as_path()).collect();
+        label_files::report(root, &stems, &known, "", &mut beside);
     }
-    let stems = trained().map(|sample| stem(&sample.path)).collect();
-    let known: Vec<&Path> = categories.iter().map(|category| category.folder.as_path()).collect();
-    label_files::report(root, &stems, &known, "", findings);
+    let others = list(root).map_or(Vec::new(), |listing| listing.others);
+    unread::other_files(root, &others, "", &mut beside);
+    findings.append(&mut beside);
 }

@@ -1,5 +1,6 @@
 //! Real-IAD (Wang et al., CVPR 2024): a JSON file for each category lists the images, five views of each object.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -63,7 +64,8 @@ fn splits(listing: &Listing) -> Result<Option<PathBuf>> {
 /// Reads the categories: one for each JSON file whose images are there.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let sizes: Vec<&str> = IMAGES.into_iter().filter(|name| root.join(name).is_dir()).collect();
-    let (Some(splits), [size, others @ ..]) = (splits(&list(root)?)?, &sizes[..]) else { return Ok(Vec::new()) };
+    let listing = list(root)?;
+    let (Some(splits), [size, others @ ..]) = (splits(&listing)?, &sizes[..]) else { return Ok(Vec::new()) };
     let images = root.join(size);
     if !others.is_empty() {
         let what = format!("the images of {size} are read, not those of {}", others.join(", "));
@@ -73,18 +75,19 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let known = files.filter_map(|file| Some((images.join(file.file_stem()?), file)));
     let known: Vec<(PathBuf, PathBuf)> = known.filter(|(folder, _)| folder.is_dir()).collect();
     let mut left_out = LeftOut { top: root, category: "", findings };
-    let is_read = |folder: &Folder| known.iter().any(|(known, _)| *known == folder.path);
+    let read: HashSet<&PathBuf> = known.iter().map(|(folder, _)| folder).collect();
+    let is_read = |folder: &Folder| read.contains(&folder.path);
     let advice = format!("{} has no file for this category; add it, or move the folder away", splits.display());
-    left_out.folders(list(&images)?.folders.iter().filter(|folder| !is_read(folder)), &advice);
+    let inside = list(&images)?;
+    left_out.folders(inside.folders.iter().filter(|folder| !is_read(folder)), &advice);
     let is_of_dataset = |folder: &Folder| {
         let name = folder.name.to_string_lossy();
         IMAGES.iter().any(|known| *known == name) || name.starts_with(SPLITS)
     };
     let advice = format!("only images of {size} are read; move others away");
-    let listing = list(root)?;
     left_out.folders(listing.folders.iter().filter(|folder| !is_of_dataset(folder)), &advice);
     left_out.loose(root, listing.images.len(), &advice);
-    left_out.loose(&images, list(&images)?.images.len(), "they belong to no category; move them away");
+    left_out.loose(&images, inside.images.len(), "they belong to no category; move them away");
     known.iter().map(|(folder, file)| category(folder, file, findings)).collect()
 }
 

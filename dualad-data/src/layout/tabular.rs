@@ -1,5 +1,6 @@
 //! A table of images: CSV or JSON lines.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -57,25 +58,35 @@ pub(super) fn tables(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Returns whether the first line of a table has the columns of images and labels.
-fn names_images(path: &Path) -> bool {
-    const HEAD: u64 = 1 << 16;
-    let mut head = Vec::new();
-    let Ok(()) = std::fs::File::open(path).and_then(|file| file.take(HEAD).read_to_end(&mut head).map(drop)) else {
-        return false;
-    };
-    let head = utf8(head);
-    let head = String::from_utf8_lossy(&head);
-    let Some(first) = head.lines().find(|line| !line.trim().is_empty()) else {
-        return false;
-    };
+pub(super) fn names_images(path: &Path) -> bool {
+    let Some(first) = head(path) else { return false };
     let names: Vec<String> = if has_ending(path, &CSV) {
         let names = first.split(delimiter(first.as_bytes()) as char);
         names.map(|name| name.trim().trim_matches('"').to_string()).collect()
     } else {
-        serde_json::from_str::<Map<String, Value>>(first).map_or(Vec::new(), |object| object.keys().cloned().collect())
+        serde_json::from_str::<Map<String, Value>>(&first).map_or(Vec::new(), |object| object.keys().cloned().collect())
     };
     let has = |column: usize| names.iter().any(|name| is(column, name));
     has(PATH) && (has(LABEL) || has(LABEL_INDEX))
+}
+
+/// Returns the first line of a table that is not empty, of at most 64 KiB.
+fn head(path: &Path) -> Option<String> {
+    const HEAD: u64 = 1 << 16;
+    let mut head = Vec::new();
+    // Opening a pipe may never end.
+    let file = path.is_file().then(|| std::fs::File::open(path).ok()).flatten()?;
+    file.take(HEAD).read_to_end(&mut head).ok()?;
+    let head = utf8(head);
+    String::from_utf8_lossy(&head).lines().find(|line| !line.trim().is_empty()).map(String::from)
+}
+
+/// Returns the beginning of the first line of a table, for messages.
+pub(super) fn first_line(path: &Path) -> Option<String> {
+    const SHOWN: usize = 40;
+    let line = head(path)?;
+    let short: String = line.trim().chars().take(SHOWN).collect();
+    Some(if short.len() < line.trim().len() { format!("{short}..") } else { short })
 }
 
 fn is(column: usize, name: &str) -> bool {
@@ -100,10 +111,14 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let (mut lines, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
     let (mut named, mut unclear, mut missing) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    // Tools write whole paths, too. The real one of the folder is asked for once.
+    let real = LazyCell::new(|| folder.canonicalize().ok());
     for Row { line, values } in rows {
         let path_of = |column: usize, value: &str| {
-            let inside = inside(folder, value);
-            path_within(folder, inside.as_deref().unwrap_or(value))
+            let path = Path::new(value);
+            let of_real = || path.is_absolute().then(|| path.strip_prefix(real.as_ref()?).ok()).flatten();
+            let inside = path.strip_prefix(folder).ok().or_else(of_real).and_then(Path::to_str);
+            path_within(folder, inside.unwrap_or(value))
                 .map_err(|reason| at(line, format!("column {} {reason}", COLUMNS[column][0])))
         };
         let path = path_of(PATH, &values[PATH])?;
@@ -169,13 +184,6 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     not_named(&table, &named, findings)?;
     Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
-}
-
-/// Returns the part of a path inside a folder, for the whole path of a file, which tools write, too.
-fn inside(folder: &Path, value: &str) -> Option<String> {
-    let path = Path::new(value);
-    let inner = |folder: &Path| path.strip_prefix(folder).ok().and_then(Path::to_str).map(String::from);
-    inner(folder).or_else(|| if path.is_absolute() { inner(&folder.canonicalize().ok()?) } else { None })
 }
 
 /// Reports images that a table does not name: beside those that it names, and in folders of which it names nothing.

@@ -1,25 +1,35 @@
-//! Images that are not read because of their names or formats. They are counted and named.
+//! Images that are not read because of their names or formats, and other files beside images. They are counted and named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::left_out::is_link_within;
 use super::listing::{Listing, file_name, list};
+use super::{Layout, label_files};
 use crate::finding::{Finding, FindingKind};
-use crate::image_name::is_other_image_name;
+use crate::image_name::{has_ending, is_other_image_name};
 use crate::sample::Category;
+use crate::saturation;
+use crate::text::names_of;
 
 /// The depth to which a dataset is searched: that of the deepest layout.
 const DEPTH: usize = 5;
 
-/// Reports the images of a dataset that are not read, one finding for each folder.
-pub(super) fn report(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) {
-    let of_images: BTreeSet<&Path> =
-        categories.iter().flat_map(|category| &category.samples).filter_map(|sample| sample.path.parent()).collect();
+/// Reports the images of a dataset that are not read, one finding for each folder, and the other files beside its images. A layout
+/// whose files name the images (`names_images`) reports its images itself.
+pub(super) fn report(root: &Path, layout: Layout, categories: &[Category], findings: &mut Vec<Finding>) {
+    let samples = || categories.iter().flat_map(|category| &category.samples);
+    let of_images: BTreeSet<&Path> = samples().filter_map(|sample| sample.path.parent()).collect();
+    let around: BTreeSet<&Path> = of_images.iter().flat_map(|folder| folder.ancestors()).collect();
+    let names_images = matches!(layout, Layout::Visa | Layout::Table | Layout::Coco | Layout::RealIad);
+    let mut others = Vec::new();
     walk(root, root, DEPTH, &mut |folder, listing| {
+        if folder == root || around.contains(folder) {
+            others.extend(listing.others.iter().filter(|file| !is_of_layout(file, layout)).cloned());
+        }
         // Elsewhere, an archive may be a copy of the dataset.
         let packed = if of_images.contains(folder) { &listing.packed[..] } else { &[] };
-        if listing.unread.is_empty() && packed.is_empty() {
+        if names_images || listing.unread.is_empty() && packed.is_empty() {
             return;
         }
         // The innermost category that holds the folder.
@@ -28,6 +38,39 @@ pub(super) fn report(root: &Path, categories: &[Category], findings: &mut Vec<Fi
         let name = category.map_or("", |category| category.name.as_str());
         findings.push(Finding::new(FindingKind::LeftOut, name, folder, describe(&listing.unread, packed)));
     });
+    let category = if let [one] = categories { one.name.as_str() } else { "" };
+    other_files(root, &others, category, findings);
+}
+
+/// Reports files beside images that are neither images nor known. Files that another finding tells are left out.
+pub(super) fn other_files(root: &Path, files: &[PathBuf], category: &str, findings: &mut Vec<Finding>) {
+    let mut reported = findings.iter().filter(|finding| finding.path.starts_with(root));
+    let is_told = reported.any(label_files::is_of_file);
+    let files: Vec<&PathBuf> =
+        files.iter().filter(|file| !(is_told && label_files::has_ending_of_labels(file))).collect();
+    if files.is_empty() {
+        return;
+    }
+    let names: Vec<_> = files.iter().map(|file| file.strip_prefix(root).unwrap_or(file).to_string_lossy()).collect();
+    let (count, they_hold) = match names.len() {
+        1 => ("1 file beside the images is".to_string(), "it holds"),
+        count => (format!("{count} files beside the images are"), "they hold"),
+    };
+    let what = format!("{count} not read: {}; this matters only if {they_hold} labels", names_of(&names));
+    findings.push(Finding::new(FindingKind::OtherFiles, category, root, what));
+}
+
+/// Returns whether a file is one that the reader of a layout reads, or that the published dataset has.
+fn is_of_layout(file: &Path, layout: Layout) -> bool {
+    let endings: &[&str] = match layout {
+        Layout::Visa => &["csv"],
+        Layout::Table => &["csv", "tsv", "jsonl", "ndjson"],
+        Layout::Coco | Layout::LabelMe | Layout::RealIad | Layout::Mvtec3d => &["json"],
+        Layout::Dagm => &["txt"],
+        Layout::Mvtec if file_name(file) == saturation::FILE => return true,
+        Layout::Mvtec | Layout::Folder | Layout::Kolektor | Layout::MvtecAd2 => return false,
+    };
+    has_ending(file, endings)
 }
 
 /// Describes the images in and below a folder that are not read, if there are any.

@@ -6,6 +6,7 @@ pub(crate) mod tiff;
 
 use std::path::{Path, PathBuf};
 
+use dualad_data::{Dataset, FindingKind, Label, Sample, Split};
 use image::{ImageBuffer, ImageFormat, Luma, Rgb};
 
 /// A temporary folder of test files.
@@ -84,4 +85,36 @@ pub(crate) fn png(
 /// Returns the path of a fixture.
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// Creates files with any content: readers only list them.
+pub(crate) fn touch(tree: &Tree, names: &[&str]) {
+    for name in names {
+        tree.write(name, "x");
+    }
+}
+
+/// Returns the path of a file below a folder, with `/`.
+pub(crate) fn relative(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/")
+}
+
+/// Returns the images of a dataset: path, label, and mask.
+pub(crate) fn read(dataset: &Dataset) -> Vec<String> {
+    let samples = dataset.categories.iter().flat_map(|category| &category.samples);
+    let line = |sample: &Sample| {
+        let label = match &sample.label {
+            Label::Normal if sample.split == Split::Train => "train",
+            Label::Normal => "normal",
+            Label::Anomalous(kind) => kind,
+        };
+        let masks: Vec<String> = sample.masks.iter().map(|mask| relative(&dataset.root, mask)).collect();
+        format!("{} {label} {}", relative(&dataset.root, &sample.path), masks.join(" ")).trim_end().to_string()
+    };
+    samples.map(line).collect()
+}
+
+/// Returns the findings of a dataset: kind and path.
+pub(crate) fn kinds(dataset: &Dataset) -> Vec<(FindingKind, String)> {
+    dataset.findings.iter().map(|finding| (finding.kind, relative(&dataset.root, &finding.path))).collect()
 }
