@@ -240,7 +240,7 @@ pub enum WeightsError {
         /// The tensor.
         key: String,
     },
-    /// A weight of a convolution or a linear layer is 0 everywhere.
+    /// A tensor that training never makes 0 everywhere is 0 everywhere.
     #[error(
         "{source_name}: tensor \"{}\" holds only zeros, as the end of a file that was not written completely does: fetch or convert it again",
         shown(key)
@@ -250,6 +250,21 @@ pub enum WeightsError {
         source_name: String,
         /// The tensor.
         key: String,
+    },
+    /// A part of a tensor is 0, and pruning does not make such parts.
+    #[error(
+        "{source_name}: tensor \"{}\" holds {count} zeros in a row from value {from} on, as a file that was not written completely does: fetch or convert it again",
+        shown(key)
+    )]
+    Gap {
+        /// The weights.
+        source_name: String,
+        /// The tensor.
+        key: String,
+        /// The index of the first of these zeros, row-major.
+        from: usize,
+        /// The number of zeros.
+        count: usize,
     },
     /// A tensor's values are finite, but not after its batch norm or layer scale is folded in, or not in the requested dtype.
     #[error(

@@ -3,6 +3,7 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
+use dualad_backbones::weights::synthetic;
 use dualad_backbones::{Backbone, Error, FeatureExtractor, Weights, WeightsError, WeightsSource};
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -172,6 +173,51 @@ fn weights_that_are_zero_everywhere_are_refused() {
     let mut file = resnet18_stage1();
     for key in ["bn1.bias", "bn1.running_mean", "layer1.0.bn2.weight"] {
         file.insert(key.into(), Raw::f32(&[64], &[0.0; 64]));
+    }
+    build(Weights::bytes(serialize(&file))).unwrap();
+}
+
+/// A download that ended early in a file of the full size, and pages that are missing.
+#[test]
+fn files_with_a_part_of_zeros_are_refused() {
+    let good = serialize(&resnet18_stage1());
+    let count = good.len();
+    for (zeros, name) in [
+        (count - count / 10..count, "layer1.1.conv2.weight"),
+        (count - count / 100..count, "layer1.1.conv2.weight"),
+        (count / 2..count / 2 + (64 << 10), "layer1.0.conv2.weight"),
+    ] {
+        let mut bytes = good.clone();
+        bytes[zeros].fill(0);
+        let error = weights_error(build(Weights::bytes(bytes)));
+        assert!(matches!(&error, WeightsError::Gap { key, .. } if key == name), "{error}");
+    }
+}
+
+/// A tensor that is not used tells that the file is damaged, too.
+#[test]
+fn a_part_of_zeros_beyond_the_stages_in_use_is_refused() {
+    let mut file = resnet18_stage1();
+    let shape = [128, 64, 3, 3];
+    let mut values = synthetic::tensor("layer2.0.conv1.weight", &shape, SEED);
+    file.insert("layer2.0.conv1.weight".into(), Raw::f32(&shape, &values));
+    build(Weights::bytes(serialize(&file))).unwrap();
+    values[70_000..].fill(0.0);
+    file.insert("layer2.0.conv1.weight".into(), Raw::f32(&shape, &values));
+    let error = error(&file);
+    assert!(matches!(&error, WeightsError::Gap { key, .. } if key == "layer2.0.conv1.weight"), "{error}");
+}
+
+#[test]
+fn pruned_weights_load() {
+    let mut file = resnet18_stage1();
+    for (key, raw) in file.iter_mut().filter(|(key, _)| key.contains("conv")) {
+        let (mut values, chance) = (raw.values(), synthetic::tensor("input", &raw.shape, key.len() as u64));
+        values.iter_mut().zip(chance).filter(|(_, chance)| *chance < 1.6).for_each(|(value, _)| *value = 0.0);
+        // The last outputs as a whole.
+        let count = values.len();
+        values[count * 3 / 4..].fill(0.0);
+        *raw = Raw::f32(&raw.shape, &values);
     }
     build(Weights::bytes(serialize(&file))).unwrap();
 }

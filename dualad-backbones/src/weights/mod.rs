@@ -5,6 +5,7 @@ mod convert;
 mod file;
 mod fold;
 mod format;
+mod gap;
 mod keys;
 mod network_reader;
 mod provenance;
