@@ -245,6 +245,28 @@ fn other_files_are_called_what_they_are_and_nobody_is_told_to_delete_one() {
     }
 }
 
+#[test]
+fn data_without_the_checksum_of_its_archive_is_refused() {
+    for name in ["state_dict.pth", "checkpoint.pth", "protocol_4.pth"] {
+        let good = fixture(name);
+        let reader = PyTorchReader::new(name, &good).unwrap();
+        let keys: Vec<&str> = reader.keys().filter(|key| key.ends_with("stem.conv.weight")).collect();
+        let [key] = keys[..] else { panic!("{keys:?}") };
+        // 1.0, the ninth value.
+        let at =
+            good.windows(8).position(|bytes| bytes == [0.875f32.to_le_bytes(), 1f32.to_le_bytes()].concat()).unwrap();
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        let error = PyTorchReader::new(name, &bytes).unwrap().read(key, &[4, 2, 3, 3]).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains("\"data/0\"") && error.contains("CRC-32"), "{name}: {error}");
+        let mut bytes = good.clone();
+        let at = good.windows(7).position(|bytes| bytes == b"running").unwrap();
+        bytes[at] ^= 1;
+        let error = PyTorchReader::new(name, &bytes).unwrap_err().to_string();
+        assert!(error.contains("data.pkl\"") && error.contains("CRC-32"), "{name}: {error}");
+    }
+}
+
 /// A few bytes can describe a tensor of any size, and nest values to any depth.
 #[test]
 fn sizes_are_checked_before_memory_is_taken() {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use zip::{CompressionMethod, ZipArchive};
 
@@ -18,8 +19,36 @@ const PICKLE: &str = "data.pkl";
 #[derive(Debug)]
 pub(super) struct Storages<'a> {
     bytes: &'a [u8],
-    /// The place of each storage in the file, by its key.
-    ranges: HashMap<String, Range<usize>>,
+    /// The storages by their keys.
+    places: HashMap<String, Data>,
+}
+
+/// The place of data in a file.
+#[derive(Debug, Clone)]
+struct Data {
+    range: Range<usize>,
+    /// The CRC-32 that the archive states. PyTorch can leave it out.
+    checksum: Option<u32>,
+    /// True if the data has this checksum; set when it is read first.
+    is_intact: OnceLock<bool>,
+}
+
+impl Data {
+    fn new(range: Range<usize>, checksum: Option<u32>) -> Self {
+        Self { range, checksum, is_intact: OnceLock::new() }
+    }
+
+    /// Returns the data in a file, or `None` if it does not have its checksum.
+    fn of<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let data = bytes.get(self.range.clone()).unwrap_or_default();
+        let is_sound = || self.checksum.is_none_or(|checksum| crc32fast::hash(data) == checksum);
+        self.is_intact.get_or_init(is_sound).then_some(data)
+    }
+}
+
+/// Describes data without its checksum.
+fn damaged(name: &str) -> Reason {
+    format!("\"{name}\" in its archive does not have the checksum (CRC-32) that the archive states")
 }
 
 impl<'a> Storages<'a> {
@@ -35,14 +64,14 @@ impl<'a> Storages<'a> {
 
     /// Returns the bytes of a storage.
     pub(super) fn bytes(&self, key: &str) -> Result<&'a [u8], Reason> {
-        let range = self.ranges.get(key).and_then(|range| self.bytes.get(range.clone()));
-        range.ok_or_else(|| format!("the file has no data \"{key}\""))
+        let place = self.places.get(key).ok_or_else(|| format!("the file has no data \"{key}\""))?;
+        place.of(self.bytes).ok_or_else(|| damaged(&format!("data/{key}")))
     }
 
     fn archive(bytes: &'a [u8]) -> Result<(Values, Self), Reason> {
         let broken = |error: zip::result::ZipError| format!("its zip archive cannot be read: {error}");
         let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(broken)?;
-        let (mut ranges, mut pickles) = (HashMap::new(), Vec::new());
+        let (mut places, mut pickles, mut total) = (HashMap::new(), Vec::new(), 0usize);
         for index in 0..archive.len() {
             let entry = archive.by_index_raw(index).map_err(broken)?;
             let name = entry.name().map_err(broken)?.into_owned();
@@ -60,31 +89,38 @@ impl<'a> Storages<'a> {
             let range = start
                 .and_then(|start| Some(usize::try_from(start).ok()?..usize::try_from(start.checked_add(size)?).ok()?));
             let Some(range) = range.filter(|range| bytes.get(range.clone()).is_some()) else { continue };
+            // Data that overlaps could be checked for a long time.
+            total = total.saturating_add(range.len());
+            if total > bytes.len() {
+                return Err("parts of its zip archive overlap".into());
+            }
+            // PyTorch writes 0 for a checksum that it was told not to compute.
+            let data = Data::new(range, Some(entry.crc32()).filter(|checksum| *checksum != 0));
             if is_pickle {
-                pickles.push((name, range));
+                pickles.push((name, data));
             } else {
-                ranges.insert(name, range);
+                places.insert(name, data);
             }
         }
-        let (name, range) = match pickles.as_slice() {
-            [one] => one.clone(),
+        let (name, pickle) = match pickles.as_slice() {
+            [(name, pickle)] => (name.clone(), pickle.clone()),
             [] => return Err("it is a zip archive without a data.pkl, which PyTorch's files have".into()),
             _ => return Err("its zip archive has more than one data.pkl; unpack it, and give one of the files".into()),
         };
         let folder = name.strip_suffix(PICKLE).unwrap_or_default();
-        let order = ranges.get(&format!("{folder}byteorder")).and_then(|range| bytes.get(range.clone()));
+        let order = places.get(&format!("{folder}byteorder")).and_then(|data| data.of(bytes));
         if order == Some(b"big") {
             return Err("its values are big-endian; save it again on a little-endian machine".into());
         }
-        let text = bytes.get(range).unwrap_or_default();
+        let text = pickle.of(bytes).ok_or_else(|| damaged(&name))?;
         if text.len() > MAX_BYTES {
             return Err(format!("its data.pkl has {} bytes, and at most {MAX_BYTES} are read", text.len()));
         }
         let (values, _) = pickle::read(text)?;
         let folder = format!("{folder}data/");
-        let named = |(name, range): (String, Range<usize>)| Some((name.strip_prefix(&folder)?.to_owned(), range));
-        let ranges = ranges.into_iter().filter_map(named).collect();
-        Ok((values, Self { bytes, ranges }))
+        let named = |(name, data): (String, Data)| Some((name.strip_prefix(&folder)?.to_owned(), data));
+        let places = places.into_iter().filter_map(named).collect();
+        Ok((values, Self { bytes, places }))
     }
 
     /// Reads pickles in a row: a number, the version, the machine, the content and the storages' keys; then the storages.
@@ -104,7 +140,7 @@ impl<'a> Storages<'a> {
             .filter_map(|id| Storage::of(&content, id))
             .filter_map(|storage| Some((storage.key, bytes_of(storage.kind)?)))
             .collect();
-        let mut ranges = HashMap::new();
+        let mut places = HashMap::new();
         for &key in keys.elements(keys.root) {
             let Value::Text(key) = keys.get(key) else { return Err("its list of storages is malformed".into()) };
             let size =
@@ -113,10 +149,10 @@ impl<'a> Storages<'a> {
             let count = usize::try_from(u64::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(*size));
             let end = count.and_then(|count| (at + 8).checked_add(count)).filter(|&end| end <= bytes.len());
             let end = end.ok_or("it ends early")?;
-            ranges.insert(key.clone(), at + 8..end);
+            places.insert(key.clone(), Data::new(at + 8..end, None));
             at = end;
         }
-        Ok((content, Self { bytes, ranges }))
+        Ok((content, Self { bytes, places }))
     }
 }
 
