@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -11,7 +11,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::bounded::{Entry, Id, List};
-use super::files::BYTE_ORDER_MARK;
+use super::encoding::Encoding;
+use super::files::{MAX_BYTES, bytes};
 
 #[derive(Deserialize)]
 pub(super) struct File {
@@ -135,16 +136,22 @@ impl<'de> Deserialize<'de> for Counts {
 }
 
 /// Returns whether a file has a list of images and one of annotations as COCO has. It is read up to the second of them, and nothing
-/// of it is kept.
+/// of it is kept. A file that is too large to be read is one if it has the first of them: reading it then says that it is too large.
 pub(super) fn is_coco(path: &Path) -> bool {
     let Ok(mut file) = fs::File::open(path).map(BufReader::new) else { return false };
-    if file.fill_buf().is_ok_and(|start| start.starts_with(BYTE_ORDER_MARK)) {
-        file.consume(BYTE_ORDER_MARK.len());
-    }
+    let is_large = file.get_ref().metadata().is_ok_and(|metadata| metadata.len() > MAX_BYTES);
+    let (encoding, mark) = file.fill_buf().map_or((Encoding::Utf8, 0), Encoding::of);
     let found = Cell::new([false; 2]);
+    let probe = Probe { found: &found };
     // It ends with an error in any case, after the second list has begun.
-    let _ = (Probe { found: &found }).deserialize(&mut serde_json::Deserializer::from_reader(file));
-    found.get() == [true; 2]
+    let _ = if encoding == Encoding::Utf8 {
+        file.consume(mark);
+        probe.deserialize(&mut serde_json::Deserializer::from_reader(file.take(MAX_BYTES)))
+    } else {
+        let Ok(text) = bytes(path) else { return false };
+        probe.deserialize(&mut serde_json::Deserializer::from_slice(&text))
+    };
+    found.get() == [true; 2] || is_large && found.get() != [false; 2]
 }
 
 /// The search for the two lists of COCO in a file.

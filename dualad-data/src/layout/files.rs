@@ -5,52 +5,38 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use super::encoding::utf8;
 use super::listing::list;
 use crate::error::{Error, Result};
 use crate::image::{Limits, decode};
 use crate::image_name::has_ending;
 
 /// The largest file of annotations in bytes.
-const MAX_BYTES: u64 = 256 << 20;
+pub(super) const MAX_BYTES: u64 = 256 << 20;
 
 /// The depth to which folders are searched for images.
 const DEPTH: usize = 4;
-
-/// The mark that some editors put at the start of a text in UTF-8.
-pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a file of annotations as UTF-8, without its byte order mark. Its size is checked first.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
     Ok(utf8(decode::read(path, &Limits::default().with_file_bytes(MAX_BYTES))?))
 }
 
-/// Returns a text without its byte order mark. UTF-16 with such a mark, as spreadsheets write it, is converted; what is not valid in it
-/// is replaced.
-pub(super) fn utf8(mut bytes: Vec<u8>) -> Vec<u8> {
-    if bytes.starts_with(BYTE_ORDER_MARK) {
-        bytes.drain(..BYTE_ORDER_MARK.len());
-        return bytes;
-    }
-    let unit = match bytes.get(..2) {
-        Some(b"\xff\xfe") => u16::from_le_bytes,
-        Some(b"\xfe\xff") => u16::from_be_bytes,
-        _ => return bytes,
-    };
-    let (units, _) = bytes[2..].as_chunks::<2>();
-    let text: String = char::decode_utf16(units.iter().map(|pair| unit(*pair)))
-        .map(|read| read.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect();
-    text.into_bytes()
-}
-
 /// Reads a JSON file.
 pub(super) fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_slice(&bytes(path)?).map_err(|error| json_error(path, error.line() as u64, &error))
+    let text = bytes(path)?;
+    serde_json::from_slice(&text).map_err(|error| json_error(path, error.line() as u64, &text, &error))
 }
 
-/// Describes invalid JSON in a line.
-pub(super) fn json_error(path: &Path, line: u64, error: &serde_json::Error) -> Error {
-    let what = if error.is_data() { "does not have the expected content" } else { "is not complete and valid JSON" };
+/// Describes invalid JSON in a line of a text.
+pub(super) fn json_error(path: &Path, line: u64, text: &[u8], error: &serde_json::Error) -> Error {
+    let what = if error.is_data() {
+        "does not have the expected content"
+    } else if std::str::from_utf8(text).is_err() {
+        "is neither UTF-8 nor UTF-16, or it is damaged; save it as UTF-8"
+    } else {
+        "is not complete and valid JSON"
+    };
     Error::Table { path: path.into(), line: line.max(1), reason: format!("it {what}: {error}") }
 }
 

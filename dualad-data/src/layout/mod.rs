@@ -10,6 +10,7 @@ mod content;
 mod dagm;
 mod defects;
 mod divide;
+mod encoding;
 mod files;
 mod folder;
 mod kolektor;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::divide::{divide, is_normal, split};
-use super::files::{bytes, files_with, json_error, parent, utf8};
+use super::encoding::utf8;
+use super::files::{bytes, files_with, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::{holds_labels, may_be_negative};
@@ -296,7 +297,7 @@ fn json_lines(table: &Path) -> Result<Vec<Row>> {
             continue;
         }
         let object: Map<String, Value> =
-            serde_json::from_slice(text).map_err(|error| json_error(table, line, &error))?;
+            serde_json::from_slice(text).map_err(|error| json_error(table, line, text, &error))?;
         let mut row = Row { line, values: Default::default() };
         for (name, value) in object {
             let Some(column) = (0..COLUMNS.len()).find(|&column| is(column, &name)) else { continue };

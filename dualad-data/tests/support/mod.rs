@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // Each test program uses its own part.
 
+pub(crate) mod annotated;
 pub(crate) mod tiff;
 
 use std::path::{Path, PathBuf};

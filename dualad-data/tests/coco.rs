@@ -1,0 +1,197 @@
+//! Datasets described by files of COCO.
+
+mod support;
+
+use dualad_data::{Dataset, Error, FindingKind, Layout, Split};
+use support::Tree;
+use support::annotated::{coco, images, kinds, marked, paths, pictures};
+
+#[test]
+fn roboflow_divides_by_folders() {
+    let tree = Tree::new();
+    pictures(&tree, &["train/a.png", "train/b.png", "train/c.png", "valid/a.png", "test/d.png", "test/e.png"]);
+    let polygon = r#""category_id": 1, "bbox": [2, 1, 3, 2], "segmentation": [[2, 1, 5, 1, 5, 3, 2, 3]]"#;
+    let boxed = r#""category_id": 2, "bbox": [0, 0, 2, 1], "segmentation": []"#;
+    tree.write("train/_annotations.coco.json", coco(&["a.png", "b.png", "c.png"], &[(1, polygon)]));
+    tree.write("valid/_annotations.coco.json", coco(&["a.png"], &[]));
+    tree.write("test/_annotations.coco.json", coco(&["d.png", "e.png"], &[(0, polygon), (0, boxed)]));
+    tree.write("README.roboflow.txt", "exported");
+    assert_eq!(Layout::detect(tree.root()).unwrap(), Layout::Coco);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(paths(&tree, &dataset, Split::Train), ["train/a.png", "train/c.png"]);
+    let test = images(&tree, &dataset, Split::Test);
+    let test: Vec<(&str, &str)> = test.iter().map(|(path, _, label)| (path.as_str(), label.as_str())).collect();
+    let expected = [("test/d.png", "dent+scratch"), ("test/e.png", "-"), ("train/b.png", "dent"), ("valid/a.png", "-")];
+    assert_eq!(test, expected);
+    let square: Vec<(usize, usize)> = vec![(2, 1), (3, 1), (4, 1), (2, 2), (3, 2), (4, 2)];
+    assert_eq!(marked(&dataset, "train/b.png"), square);
+    assert_eq!(marked(&dataset, "test/d.png"), [&[(0, 0), (1, 0)][..], &square].concat());
+    // One annotation is a box, and one anomalous image is in the training part.
+    assert_eq!(kinds(&dataset), [FindingKind::Choice, FindingKind::Choice]);
+    let text: String = dataset.findings.iter().map(|finding| format!("{finding}\n")).collect();
+    assert!(text.contains("without an outline: 1;") && text.contains("1 anomalous image is"), "{text}");
+}
+
+#[test]
+fn cvat_and_label_studio_name_images_in_their_own_way() {
+    let polygon = r#""category_id": 1, "segmentation": [[0, 0, 2, 0, 2, 1, 0, 1]], "bbox": [0, 0, 2, 1]"#;
+    let normal = r#""category_id": 3, "segmentation": [], "bbox": [0, 0, 8, 4]"#;
+    for names in [
+        ["a.png", "b.png", "c.png"],
+        ["images/a.png", "images/b.png", "images/c.png"],
+        ["images\\\\a.png", "images\\\\b.png", "images\\\\c.png"],
+        ["../../label-studio/data/media/upload/1/a.png", "/data/upload/1/b.png", "C:\\\\upload\\\\c.png"],
+    ] {
+        for file in ["annotations/instances_default.json", "result.json"] {
+            let tree = Tree::new();
+            pictures(&tree, &["images/a.png", "images/b.png", "images/c.png"]);
+            let file = tree.write(file, coco(&names, &[(1, polygon), (2, normal)]));
+            for root in [tree.root(), &file] {
+                let dataset = Dataset::open(root).unwrap();
+                assert_eq!(dataset.layout, Layout::Coco, "{names:?}");
+                let anomalous: Vec<_> = images(&tree, &dataset, Split::Test);
+                let anomalous: Vec<_> = anomalous.iter().filter(|image| image.2 != "-").map(|image| &image.0).collect();
+                assert_eq!(anomalous, ["images/b.png"]);
+                assert_eq!(marked(&dataset, "images/b.png"), [(0, 0), (1, 0)]);
+                assert_eq!(dataset.samples(Split::Train).count() + dataset.samples(Split::Test).count(), 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn run_lengths_are_read_plain_and_compressed() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    // Columns of 4 pixels: the second and third pixel of the first column, and the first of the second.
+    let plain =
+        r#""category_id": 1, "segmentation": {"counts": [1, 2, 1, 1, 27], "size": [4, 8]}, "bbox": [0, 0, 1, 1]"#;
+    // The same lengths: 1, 2, 1, 1 - 2, 27 - 1, in groups of 5 bits.
+    let compressed = r#""category_id": 1, "segmentation": {"counts": "121Oj0", "size": [4, 8]}"#;
+    tree.write("labels.json", coco(&["a.png", "b.png"], &[(0, plain), (1, compressed)]));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let expected = [(0, 1), (0, 2), (1, 0)].map(|(x, y)| (x, y));
+    for name in ["a.png", "b.png"] {
+        let mut found = marked(&dataset, name);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn faults_of_coco_are_errors_and_findings() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    let open = |images: &[&str], annotations: &[(usize, &str)]| {
+        let file = tree.write("labels.json", coco(images, annotations));
+        Dataset::open(&file)
+    };
+    for (annotation, expected) in [
+        (r#""segmentation": [[1, 2, 3]]"#, "3 numbers"),
+        (r#""segmentation": {"counts": [3], "size": [4, 8]}"#, "3 pixels"),
+        (r#""segmentation": {"counts": "~~~", "size": [4, 8]}"#, "damaged"),
+        (r#""segmentation": [[1e30, 0, 1, 1, 2, 2]]"#, "beyond"),
+        (r#""bbox": [1, 2]"#, "bbox"),
+        (r#""bbox": [1, 2, -5, 1]"#, "bbox"),
+    ] {
+        let error = open(&["a.png", "b.png"], &[(0, annotation)]).unwrap_err();
+        assert!(matches!(error, Error::Annotations { .. }) && error.to_string().contains(expected), "{error}");
+    }
+    let error = open(&["a.png"], &[(7, r#""bbox": [1, 1, 1, 1]"#)]).unwrap_err();
+    assert!(error.to_string().contains("image_id 7"), "{error}");
+    let error = open(&[".."], &[]).unwrap_err();
+    assert!(error.to_string().contains("names no file"), "{error}");
+    let file = tree.write("labels.json", "{\"images\": [], \"annotations\": [");
+    assert!(matches!(Dataset::open_as(Layout::Coco, &file), Err(Error::Table { .. })));
+
+    // An image that is listed and not there, one that is there and not listed, and shapes for another size.
+    let boxed = r#""bbox": [0, 0, 2, 2]"#;
+    let findings = kinds(&open(&["a.png", "gone.png"], &[(0, boxed)]).unwrap());
+    assert!(findings.contains(&FindingKind::Unreadable) && findings.contains(&FindingKind::LeftOut), "{findings:?}");
+    tree.picture("b.png", 9, 4, 7);
+    let dataset = open(&["a.png", "b.png"], &[(1, boxed)]).unwrap();
+    assert!(kinds(&dataset).contains(&FindingKind::MaskSize));
+    let headers = dataset.check().headers_only(true).run().unwrap();
+    assert!(headers.findings.iter().any(|finding| finding.kind == FindingKind::MaskSize));
+    // A shape outside of its image marks nothing.
+    let dataset = open(&["a.png", "b.png"], &[(0, r#""bbox": [50, 50, 2, 2]"#)]).unwrap();
+    let report = dataset.check().run().unwrap();
+    let finding = report.findings.iter().find(|finding| finding.kind == FindingKind::EmptyMask).unwrap();
+    assert!(finding.path.ends_with("a.png") && finding.message.contains("annotations mark no pixel"), "{finding}");
+}
+
+#[test]
+fn images_that_coco_finds_elsewhere_are_named() {
+    let text = |dataset: &Dataset| dataset.findings.iter().map(|finding| format!("{finding}\n")).collect::<String>();
+    // One that is listed is missing, and another has its name.
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png", "old/c.png"]);
+    for name in ["c.png", "images/c.png"] {
+        tree.write("labels.json", coco(&["images/a.png", "images/b.png", name], &[]));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let found = text(&dataset);
+        assert!(found.contains("in another folder than most") && found.contains("old/c.png"), "{found}");
+        assert!(dataset.findings.iter().any(|finding| finding.kind == FindingKind::AmbiguousMask), "{found}");
+    }
+    tree.write("labels.json", coco(&["images/a.png", "images/b.png"], &[]));
+    assert!(!text(&Dataset::open(tree.root()).unwrap()).contains("another folder"));
+    // Paths of another machine are found by name, which is told once.
+    tree.write("labels.json", coco(&["/data/1/a.png", "/data/1/b.png"], &[]));
+    let found = text(&Dataset::open(tree.root()).unwrap());
+    assert!(found.contains("found by name: 2 (such as \"data/1/a.png\""), "{found}");
+    // An image cannot be two.
+    tree.write("labels.json", coco(&["images/a.png", "test/a.png"], &[]));
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("both stand for") && error.contains("test/a.png"), "{error}");
+    // The images of a folder `train` are not those of another.
+    let tree = Tree::new();
+    pictures(&tree, &["valid/a.png", "train/b.png"]);
+    tree.write("train/_annotations.coco.json", coco(&["a.png"], &[]));
+    let found = text(&Dataset::open(tree.root()).unwrap());
+    assert!(found.contains("found by name: 1") && found.contains("valid/a.png"), "{found}");
+    // Letters with accents have two spellings.
+    let tree = Tree::new();
+    pictures(&tree, &["geh\u{e4}use/ro\u{308}hre.png", "a.png"]);
+    tree.write("labels.json", coco(&["geha\u{308}use/r\u{f6}hre.png"], &[(0, r#""bbox": [0, 0, 2, 2]"#)]));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert!(dataset.samples(Split::Test).next().unwrap().path.exists());
+}
+
+#[test]
+fn files_of_coco_are_bounded_while_they_are_read() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png"]);
+    let open = |annotation: &str| {
+        tree.write("labels.json", coco(&["a.png"], &[(0, annotation)]));
+        assert_eq!(Layout::detect(tree.root()).unwrap(), Layout::Coco);
+        Dataset::open(tree.root())
+    };
+    // Short texts that stand for much memory.
+    let many = format!(r#""segmentation": [{}[]]"#, "[],".repeat(9 << 20));
+    let error = open(&many).unwrap_err().to_string();
+    assert!(error.contains("more than 67108864 values") && error.contains("divide the file"), "{error}");
+    let error = open(r#""segmentation": {"counts": {}, "size": [4, 8]}"#).unwrap_err().to_string();
+    assert!(error.contains("run lengths"), "{error}");
+    // A file that ends in the middle, and one that is too large, are not passed over.
+    let file = tree.write("labels.json", r#"{"images": [], "annotations": [{"image_id": 1,"#);
+    assert_eq!(Layout::detect(tree.root()).unwrap(), Layout::Coco);
+    assert!(matches!(Dataset::open(tree.root()), Err(Error::Table { .. })));
+    let content = coco(&["a.png"], &[]);
+    std::fs::write(&file, &content).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len((256 << 20) + 1).unwrap();
+    assert!(matches!(Dataset::open(tree.root()), Err(Error::TooLarge { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_circles_are_followed_once() {
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png"]);
+    for link in 0..40 {
+        std::os::unix::fs::symlink(tree.root(), tree.path(&format!("images/link{link}"))).unwrap();
+    }
+    tree.write("labels.json", coco(&["a.png", "b.png"], &[(1, r#""bbox": [1, 1, 2, 2]"#)]));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(paths(&tree, &dataset, Split::Train), ["images/a.png"]);
+    assert_eq!(paths(&tree, &dataset, Split::Test), ["images/b.png"]);
+}

@@ -1,0 +1,110 @@
+//! Datasets described by files of LabelMe.
+
+mod support;
+
+use dualad_data::{Dataset, FindingKind, Layout, Split};
+use support::Tree;
+use support::annotated::{images, kinds, labelme, marked, paths, pictures};
+
+#[test]
+fn labelme_is_read_beside_the_images() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png", "c.png", "d.png", "e.png", "f.png", "g.png"]);
+    let shape = |label: &str, kind: &str, points: &str| {
+        format!(
+            r#"{{"label": "{label}", "points": [{points}], "group_id": null, "shape_type": "{kind}", "flags": {{}}}}"#
+        )
+    };
+    let polygon = shape("dent", "polygon", "[1, 1], [3, 1], [3, 2], [1, 2]");
+    let rectangle = shape("scratch", "rectangle", "[8.0, 4.0], [7.0, 3.0]");
+    tree.write("a.json", labelme(&[polygon, rectangle].join(", ")));
+    tree.write("b.json", labelme(&shape("dent", "circle", "[4, 2], [4, 2.8]")));
+    tree.write("c.json", labelme(&shape("cut", "linestrip", "[0.5, 0.5], [2.5, 0.5], [2.5, 1.5]")));
+    tree.write("d.json", labelme(&shape("OK", "rectangle", "[0, 0], [8, 4]")));
+    tree.write("e.json", labelme(""));
+    tree.write("unknown.json", labelme(""));
+    tree.write("settings.json", "{}");
+    assert_eq!(Layout::detect(tree.root()).unwrap(), Layout::LabelMe);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let anomalous: Vec<_> = images(&tree, &dataset, Split::Test).into_iter().filter(|image| image.2 != "-").collect();
+    let anomalous: Vec<_> = anomalous.iter().map(|(path, _, label)| (path.as_str(), label.as_str())).collect();
+    assert_eq!(anomalous, [("a.png", "dent+scratch"), ("b.png", "dent"), ("c.png", "cut")]);
+    assert_eq!(marked(&dataset, "a.png"), [(1, 1), (2, 1), (7, 3)]);
+    assert_eq!(marked(&dataset, "b.png"), [(3, 1), (4, 1), (3, 2), (4, 2)]);
+    assert_eq!(marked(&dataset, "c.png"), [(0, 0), (1, 0), (2, 0), (2, 1)]);
+    assert_eq!(kinds(&dataset), [FindingKind::UnpairedMask, FindingKind::Choice, FindingKind::Choice]);
+    let text: String = dataset.findings.iter().map(|finding| format!("{finding}\n")).collect();
+    assert!(text.contains("without annotations beside them: 2;") && text.contains("1 of its 4 normal"), "{text}");
+
+    tree.write("g.json", labelme(&shape("dent", "brush", "[0, 0]")));
+    let error = Dataset::open(tree.root()).unwrap_err();
+    assert!(error.to_string().contains("type brush") && error.to_string().contains("g.json"), "{error}");
+    tree.write("g.json", labelme(&shape("dent", "circle", "[0, 0]")));
+    assert!(Dataset::open(tree.root()).unwrap_err().to_string().contains("1 points"));
+}
+
+#[test]
+fn products_and_splits_may_be_folders() {
+    let tree = Tree::new();
+    pictures(&tree, &["nut/train/a.png", "nut/test/a.png", "nut/test/b.png", "bolt/a.png", "bolt/b.png"]);
+    let boxed = r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#;
+    tree.write("nut/test/a.json", labelme(boxed));
+    tree.write("bolt/b.json", labelme(boxed));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.layout, Layout::LabelMe);
+    let names: Vec<&str> = dataset.categories.iter().map(|category| category.name.as_str()).collect();
+    assert_eq!(names, ["bolt", "nut"]);
+    assert_eq!(paths(&tree, &dataset, Split::Train), ["bolt/a.png", "nut/train/a.png"]);
+    assert_eq!(paths(&tree, &dataset, Split::Test), ["bolt/b.png", "nut/test/a.png", "nut/test/b.png"]);
+}
+
+#[test]
+fn labelme_files_belong_to_images_by_name_or_by_their_path() {
+    let drawn = |path: &str| {
+        let shape = r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#;
+        labelme(shape).replace("x.png", path)
+    };
+    // An ending in capitals, an accent in two spellings, a path of another folder, and one of two images of a stem.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "geh\u{e4}use.png", "c.png", "d.png", "d.jpg", "e.png", "f.png"]);
+    tree.write("a.JSON", drawn("a.png"));
+    tree.write("geha\u{308}use.json", drawn("geha\u{308}use.png"));
+    tree.write("label_7.json", drawn("..\\\\images\\\\c.png"));
+    tree.write("d.Json", drawn("d.jpg"));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.layout, Layout::LabelMe);
+    let samples = || dataset.categories.iter().flat_map(|category| &category.samples);
+    let anomalous = samples().filter(|sample| sample.label.is_anomalous());
+    let mut names: Vec<_> = anomalous.map(|sample| sample.path.file_name().unwrap().to_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.png", "c.png", "d.jpg", "geh\u{e4}use.png"]);
+    assert!(dataset.findings.iter().all(|finding| finding.kind == FindingKind::Choice), "{:?}", dataset.findings);
+    // A second file of an image is named.
+    tree.write("a-2.json", drawn("a.png"));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let found: Vec<_> = dataset.findings.iter().filter(|f| f.kind == FindingKind::AmbiguousMask).collect();
+    assert!(found.len() == 1 && found[0].path.ends_with("a-2.json"), "{found:?}");
+    assert!(found[0].message.contains("a.JSON annotates"), "{found:?}");
+
+    // Masks beside the images are no images.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.jpg", "c.png"]);
+    tree.write("a.json", drawn("a.png"));
+    tree.mask("a_mask.png", 8, 4, 255);
+    tree.mask("b.png", 8, 4, 0);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let mut all = [paths(&tree, &dataset, Split::Train), paths(&tree, &dataset, Split::Test)].concat();
+    all.sort();
+    assert_eq!(all, ["a.png", "b.jpg", "c.png"]);
+}
+
+#[test]
+fn a_foreign_file_among_the_annotations_is_named() {
+    let tree = Tree::new();
+    pictures(&tree, &["000.png", "a.png", "b.png"]);
+    tree.write("000.json", r#"{"fps": 3}"#);
+    let circle = r#"{"label": "dent", "points": [[4, 2], [4, 2.8]], "shape_type": "circle"}"#;
+    tree.write("a.json", labelme(circle));
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("000.json") && error.contains("shapes"), "{error}");
+}
