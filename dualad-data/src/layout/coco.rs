@@ -9,7 +9,7 @@ use super::coco_file::{Annotation, Counts, File, Runs, Segmentation, is_coco};
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json, parent};
 use super::left_out::LeftOut;
-use super::listing::{display_name, file_name, list};
+use super::listing::{display_name, list};
 use super::mask_name::composed;
 use super::{run_lengths, stated};
 use crate::error::{Error, Result};
@@ -267,9 +267,10 @@ pub(super) fn by_path(root: &Path, path: &Path) -> Option<Split> {
     folders.components().find_map(|part| split(part.as_os_str().to_str()?))
 }
 
-/// The images of a dataset by name.
+/// The images of a dataset by the parts of their paths.
 struct Index<'a> {
-    by_name: HashMap<String, Vec<&'a Path>>,
+    /// The parts of each path in composed letters, the last part first, in their order: paths that end alike are neighbors.
+    images: Vec<(Vec<String>, &'a Path)>,
 }
 
 /// The image that a name in a file of annotations stands for.
@@ -285,11 +286,27 @@ struct FoundAt {
 
 impl<'a> Index<'a> {
     fn new(images: &'a [PathBuf]) -> Self {
-        let mut by_name = HashMap::<_, Vec<_>>::new();
-        for path in images {
-            by_name.entry(composed(file_name(path))).or_default().push(path.as_path());
+        let parts = |path: &Path| path.components().rev().map(|part| composed(part.as_os_str())).collect();
+        let mut images: Vec<(Vec<String>, &Path)> = images.iter().map(|path| (parts(path), path.as_path())).collect();
+        images.sort_unstable();
+        Self { images }
+    }
+
+    /// Returns the images that share the most parts at the end of their paths with these parts, the last part first, and the number of
+    /// parts that they share.
+    fn nearest(&self, parts: &[String]) -> (&[(Vec<String>, &'a Path)], usize) {
+        let shared =
+            |(own, _): &(Vec<String>, &Path)| own.iter().zip(parts).take_while(|(own, part)| own == part).count();
+        let at = self.images.partition_point(|(own, _)| own[..] < *parts);
+        let beside = [at.checked_sub(1), Some(at)].into_iter().flatten().filter_map(|at| self.images.get(at));
+        let count = beside.map(shared).max().unwrap_or(0);
+        if count == 0 {
+            return (&[], 0);
         }
-        Self { by_name }
+        let start = |own: &[String]| own.iter().take(count).cmp(parts.iter().take(count));
+        let from = self.images.partition_point(|(own, _)| start(own).is_lt());
+        let to = self.images.partition_point(|(own, _)| start(own).is_le());
+        (self.images.get(from..to).unwrap_or_default(), count)
     }
 
     /// Returns the image that a name in a file of annotations in `folder` stands for. Tools write paths of their own, so the
@@ -304,13 +321,9 @@ impl<'a> Index<'a> {
             })
             .collect();
         let Some(last) = parts.last() else { return Err(format!("the file_name \"{name}\" names no file")) };
-        let shared = |path: &Path| {
-            let ends = path.components().rev().zip(parts.iter().rev());
-            (ends.take_while(|(own, part)| composed(own.as_os_str()) == **part).count(), path.starts_with(folder))
-        };
-        let candidates = self.by_name.get(last).map_or(&[][..], Vec::as_slice);
-        let best = candidates.iter().map(|path| shared(path)).max();
-        let mut equal = candidates.iter().filter(|path| Some(shared(path)) == best);
+        let (nearest, count) = self.nearest(&parts.iter().rev().cloned().collect::<Vec<_>>());
+        let is_in_folder = nearest.iter().any(|(_, path)| path.starts_with(folder));
+        let mut equal = nearest.iter().map(|(_, path)| *path).filter(|path| !is_in_folder || path.starts_with(folder));
         match (equal.next(), equal.next()) {
             (Some(one), Some(other)) => Err(format!(
                 "the file_name \"{name}\" may be {} or {}; name the folder, too, or move one away",
@@ -318,7 +331,6 @@ impl<'a> Index<'a> {
                 shown(other)
             )),
             (Some(one), None) => {
-                let count = best.map_or(0, |(count, _)| count);
                 let base = one.ancestors().nth(count).map(Path::to_path_buf);
                 Ok(FoundAt { path: one.to_path_buf(), name: parts.join("/"), base, is_whole: count == parts.len() })
             }
@@ -361,5 +373,32 @@ impl Places<'_> {
         let is_elsewhere = |image: &&FoundAt| !image.is_whole || is_of_split && !image.path.starts_with(folder);
         let elsewhere = usual.into_iter().filter(is_elsewhere).collect();
         add(FindingKind::Choice, elsewhere, "images that are not where it says, and are found by name");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_of_a_name_is_found_among_many() {
+        let mut images: Vec<PathBuf> =
+            (0..5000).map(|index| PathBuf::from(format!("/d/{index:04}/rgb/000.png"))).collect();
+        images.push("/d/7/x/000.png".into());
+        images.push("/d/labels/y.png".into());
+        let index = Index::new(&images);
+        // 5000 names in 5000 images each: comparing every name with every image took minutes.
+        for (number, path) in images.iter().take(5000).enumerate() {
+            let found = index.find(&format!("../data/{number:04}/rgb/000.png"), Path::new("/d")).unwrap();
+            assert_eq!((&found.path, found.is_whole), (path, false));
+            assert_eq!(found.base.as_deref(), Some(Path::new("/d")));
+        }
+        let find = |name: &str, folder: &str| index.find(name, Path::new(folder));
+        assert_eq!(find("7/x/000.png", "/d").unwrap().path, Path::new("/d/7/x/000.png"));
+        assert!(find("000.png", "/d").is_err_and(|error| error.contains("may be")));
+        assert_eq!(find("000.png", "/d/0003").unwrap().path, Path::new("/d/0003/rgb/000.png"));
+        assert_eq!(find("y.png", "/d/0003").unwrap().path, Path::new("/d/labels/y.png"));
+        let missing = find("sub/z.png", "/d").unwrap();
+        assert_eq!((missing.path.as_path(), missing.base), (Path::new("/d/z.png"), None));
     }
 }
