@@ -42,6 +42,8 @@ pub(crate) struct MaskValues {
 pub(crate) struct DeepLevels {
     /// The largest level of a color, apart from a few pixels: a sensor may have some that are always white.
     pub(crate) largest: u16,
+    /// True if the levels may be those of a mask: few, and each at most 255, or white, or one that 8 bits have.
+    pub(crate) may_be_mask: bool,
     /// The SHA-256 of all levels.
     pub(crate) digest: [u8; 32],
 }
@@ -52,6 +54,17 @@ fn hot_pixels(pixels: usize) -> usize {
     const SMALL: usize = 4;
     // A very small image may have fewer.
     (pixels / SHARE).max(SMALL).min(pixels / 100)
+}
+
+/// The largest number of levels of a mask.
+pub(crate) const MAX_LEVELS: usize = 8;
+
+/// Returns whether these levels of 16 bits may be those of a mask. Frames of 10 or 12 bits that are flat have few levels, too, which lie
+/// between those of a palette and white.
+fn may_be_mask(levels: &[u16]) -> bool {
+    // A level of 8 bits is that many 257ths of one of 16.
+    let is_of_mask = |level: &u16| *level <= u16::from(u8::MAX) || level.is_multiple_of(257);
+    levels.len() <= MAX_LEVELS && (levels.iter().all(is_of_mask) || matches!(levels, [0, _]))
 }
 
 impl MaskValues {
@@ -84,7 +97,9 @@ impl Levels {
             is
         };
         let largest = (0..=u16::MAX).rev().find(is_of_many).unwrap_or(0);
-        Some(DeepLevels { largest, digest: Sha256::digest(&self.bytes).into() })
+        let used = counts.iter().zip(0..=u16::MAX).filter(|(count, _)| **count > 0).map(|(_, level)| level);
+        let used: Vec<u16> = used.take(MAX_LEVELS + 1).collect();
+        Some(DeepLevels { largest, may_be_mask: may_be_mask(&used), digest: Sha256::digest(&self.bytes).into() })
     }
 
     /// Converts gray to RGB, rounds 16 bits to 8, and drops alpha.

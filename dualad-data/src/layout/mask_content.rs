@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::mask_name::{Key, key, may_be_ending};
+use crate::image::levels::{DeepLevels, MAX_LEVELS as MAX_COLORS};
 use crate::image::{Limits, Picture};
-
-/// The largest number of colors of a mask. A photograph has more.
-const MAX_COLORS: usize = 8;
 
 /// The share of pixels of a mask with soft edges, or in a jpeg file, that are nearly black or nearly white.
 const MIN_EXTREME_SHARE: f64 = 0.99;
@@ -20,6 +18,9 @@ const NEAR: u8 = 24;
 const SAMPLED: usize = 4;
 /// The number of endings that are looked at, the most frequent first.
 const MAX_ENDINGS: usize = 8;
+
+/// A picture with a summary of its levels of 16 bits, if it has such.
+type Leveled = (Picture, Option<DeepLevels>);
 
 /// The files of a folder that are masks of others by their content.
 #[derive(Debug, Default)]
@@ -70,33 +71,34 @@ pub(super) fn masks_by_content(files: &[PathBuf]) -> ByContent {
 
 /// Returns the masks among files of one name, and the files of which nothing tells whether they are masks.
 fn of_one_name(files: &[&PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let read = |path: &&PathBuf| Some((path.to_path_buf(), Picture::read(path, &Limits::default()).ok()?));
-    let pictures: Vec<(PathBuf, Picture)> = files.iter().filter_map(read).collect();
+    let read = |path: &&PathBuf| Some((path.to_path_buf(), Picture::read_levels(path, &Limits::default()).ok()?));
+    let pictures: Vec<(PathBuf, Leveled)> = files.iter().filter_map(read).collect();
     let (masks, images): (Vec<_>, Vec<_>) = pictures.into_iter().partition(|(_, picture)| is_mask_like(picture));
-    let size = |picture: &Picture| (picture.width(), picture.height());
+    let size = |(picture, _): &Leveled| (picture.width(), picture.height());
     let (of_image, unclear): (Vec<_>, Vec<_>) =
         masks.into_iter().partition(|(_, mask)| images.iter().any(|(_, image)| size(image) == size(mask)));
-    let paths = |found: Vec<(PathBuf, Picture)>| found.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    let paths = |found: Vec<(PathBuf, Leveled)>| found.into_iter().map(|(path, _)| path).collect::<Vec<_>>();
     (paths(of_image), paths(unclear))
 }
 
 /// Returns whether a file is the mask of an image: it has few colors and the image has many, at the same size.
 fn is_mask_of(mask: &Path, image: &Path) -> bool {
     let limits = Limits::default();
-    let Ok(mask) = Picture::read(mask, &limits) else { return false };
+    let Ok(mask) = Picture::read_levels(mask, &limits) else { return false };
     is_mask_like(&mask)
-        && Picture::read_size(image, &limits).is_ok_and(|size| size == (mask.width(), mask.height()))
-        && Picture::read(image, &limits).is_ok_and(|image| !is_mask_like(&image))
+        && Picture::read_size(image, &limits).is_ok_and(|size| size == (mask.0.width(), mask.0.height()))
+        && Picture::read_levels(image, &limits).is_ok_and(|image| !is_mask_like(&image))
 }
 
 /// Returns whether the images of a folder are masks by their content: the first ones are, and there is one.
 pub(super) fn look_like_masks(images: &[PathBuf]) -> bool {
-    let is = |path: &PathBuf| Picture::read(path, &Limits::default()).is_ok_and(|picture| is_mask_like(&picture));
+    let is =
+        |path: &PathBuf| Picture::read_levels(path, &Limits::default()).is_ok_and(|picture| is_mask_like(&picture));
     !images.is_empty() && images.iter().take(SAMPLED).all(is)
 }
 
 /// Returns whether a picture has the few colors of a mask, or is nearly black and white.
-fn is_mask_like(picture: &Picture) -> bool {
+fn is_mask_like((picture, deep): &Leveled) -> bool {
     let mut colors: Vec<[u8; 3]> = Vec::with_capacity(MAX_COLORS);
     let (pixels, rest) = picture.pixels().as_chunks::<3>();
     let few = pixels.iter().all(|pixel| {
@@ -111,6 +113,8 @@ fn is_mask_like(picture: &Picture) -> bool {
         // A dark photograph has no white.
         white > 0 && (black + white) as f64 >= MIN_EXTREME_SHARE * pixels.len() as f64
     };
+    // Rounded to 8 bits, the levels of a frame of 10 bits are few.
+    let few = few && deep.is_none_or(|deep| deep.may_be_mask);
     rest.is_empty() && (few || extreme())
 }
 
@@ -122,7 +126,7 @@ mod tests {
     fn a_dark_photograph_is_no_mask() {
         let picture = |level: fn(usize) -> u8| {
             let pixels = (0..32 * 32).flat_map(|pixel| [level(pixel); 3]).collect();
-            Picture::new(32, 32, pixels).unwrap()
+            (Picture::new(32, 32, pixels).unwrap(), None)
         };
         assert!(!is_mask_like(&picture(|pixel| (pixel % 20) as u8)));
         // A mask in JPEG: nearly black and white.
@@ -131,5 +135,28 @@ mod tests {
         } else {
             255 - (pixel % 12) as u8
         })));
+    }
+
+    /// A flat frame of 10 bits has few levels when they are rounded to 8.
+    #[test]
+    fn a_frame_of_10_bits_is_no_mask() {
+        let folder = tempfile::tempdir().unwrap();
+        let is = |name: &str, level: fn(u32) -> u16| {
+            let path = folder.path().join(name);
+            let image = image::ImageBuffer::from_fn(32, 32, |x, y| image::Luma([level(x + 32 * y)]));
+            image.save(&path).unwrap();
+            look_like_masks(&[path])
+        };
+        assert!(!is("many.png", |pixel| (pixel % 1024) as u16));
+        assert!(!is("few.png", |pixel| 600 + (pixel % 7) as u16));
+        assert!(!is("dark.png", |pixel| (pixel % 200) as u16));
+        for (name, level) in [
+            ("white.png", (|pixel| if pixel < 99 { u16::MAX } else { 0 }) as fn(u32) -> u16),
+            ("numbers.png", |pixel| (pixel % 8) as u16),
+            ("gray.png", |pixel| (pixel % 4) as u16 * 64 * 257),
+            ("black.png", |_| 0),
+        ] {
+            assert!(is(name, level), "{name}");
+        }
     }
 }
