@@ -1,12 +1,13 @@
 //! The saturation of defects in MVTec LOCO: the area from which on a defect counts as found.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::image::levels::MaskValues;
 use crate::image::{Limits, Mask, decode};
 use crate::sample::{Category, Sample};
 
@@ -104,24 +105,33 @@ impl Saturations {
         for path in sample.defect_masks() {
             let (mask, values) = Mask::read_values(path, sample.mask_rule, limits)?;
             sample.check_mask_size(path, (mask.width(), mask.height()), size)?;
-            let area = mask.pixels().iter().filter(|&&pixel| pixel != 0).count();
-            if area == 0 {
-                continue;
+            if let Some(share) = self.share(path, &mask, &values)? {
+                defects.push(SaturatedDefect { mask, share });
             }
-            let share = match self.by_value.get(&values.largest) {
-                Some(Saturation::Share(share)) => *share,
-                Some(Saturation::Pixels(pixels)) => (pixels / area as f64).min(1.0),
-                None => {
-                    let reason = format!(
-                        "no defect in it has the pixel_value {}, which the mask {} has; add it",
-                        values.largest,
-                        path.display()
-                    );
-                    return Err(Error::Annotations { path: self.file.clone(), reason });
-                }
-            };
-            defects.push(SaturatedDefect { mask, share });
         }
         Ok(defects)
+    }
+
+    /// Returns the share of a defect that is enough to have found all of it, or `None` for a mask that marks nothing.
+    ///
+    /// # Errors
+    /// [`Error::Annotations`] if no defect has the value of the mask.
+    pub(crate) fn share(&self, path: &Path, mask: &Mask, values: &MaskValues) -> Result<Option<f64>> {
+        let area = mask.pixels().iter().filter(|&&pixel| pixel != 0).count();
+        if area == 0 {
+            return Ok(None);
+        }
+        match self.by_value.get(&values.largest) {
+            Some(Saturation::Share(share)) => Ok(Some(*share)),
+            Some(Saturation::Pixels(pixels)) => Ok(Some((pixels / area as f64).min(1.0))),
+            None => {
+                let reason = format!(
+                    "no defect in it has the pixel_value {}, which the mask {} has; add it",
+                    values.largest,
+                    path.display()
+                );
+                Err(Error::Annotations { path: self.file.clone(), reason })
+            }
+        }
     }
 }

@@ -4,14 +4,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::sample::{Inspected, NARROW};
 use crate::dataset::Dataset;
 use crate::error::{Error, without_path};
 use crate::finding::{Finding, FindingKind};
-use crate::image::Limits;
-use crate::image::decode::size;
 use crate::sample::{Category, Label, Sample, Split};
 use crate::saturation::{self, Saturations};
 use crate::text::shown;
@@ -74,26 +70,35 @@ pub(super) fn narrow_range(
     }
 }
 
-/// Reports files of saturations (MVTec LOCO) that are not valid, and the first mask of a category with a value that is not in its file.
-pub(super) fn saturations(dataset: &Dataset, headers_only: bool, limits: &Limits, findings: &mut Vec<Finding>) {
+/// Describes a fault of a category's saturations (MVTec LOCO).
+fn saturation_fault(category: &Category, error: &Error) -> Finding {
+    let what = without_path(error, &category.folder);
+    Finding::new(FindingKind::Unreadable, &category.name, &category.folder.join(saturation::FILE), what)
+}
+
+/// Reads the saturations of the categories that have some, and reports files that are not valid.
+pub(super) fn saturations(dataset: &Dataset, findings: &mut Vec<Finding>) -> BTreeMap<String, Saturations> {
+    let mut found = BTreeMap::new();
     for category in &dataset.categories {
-        let report = |error: &Error| {
-            let what = without_path(error, &category.folder);
-            Finding::new(FindingKind::Unreadable, &category.name, &category.folder.join(saturation::FILE), what)
-        };
         match Saturations::of_category(category) {
-            Err(error) => findings.push(report(&error)),
-            Ok(Some(saturations)) if !headers_only => {
-                let fault = |sample: &Sample| {
-                    let size = size(&sample.path, limits).ok()?;
-                    let error = saturations.defects(sample, size, limits).err()?;
-                    // The check of the image reports other errors.
-                    matches!(error, Error::Annotations { .. }).then(|| report(&error))
-                };
-                findings.extend(category.samples.par_iter().find_map_first(fault));
-            }
-            Ok(_) => {}
+            Err(error) => findings.push(saturation_fault(category, &error)),
+            Ok(saturations) => found.extend(saturations.map(|saturations| (category.name.clone(), saturations))),
         }
+    }
+    found
+}
+
+/// Reports the first mask of each category with a value that its saturations do not have.
+pub(super) fn without_saturation(
+    dataset: &Dataset,
+    samples: &[Sample],
+    inspected: &[Inspected],
+    findings: &mut Vec<Finding>,
+) {
+    for category in &dataset.categories {
+        let mut of_category = samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
+        let fault = of_category.find_map(|(_, inspected)| inspected.without_saturation.as_ref());
+        findings.extend(fault.map(|error| saturation_fault(category, error)));
     }
 }
 

@@ -97,13 +97,15 @@ impl<'a> Check<'a> {
     pub fn run(mut self) -> Result<Report> {
         let samples: Arc<[Sample]> = self.dataset.categories.iter().flat_map(|c| c.samples.iter().cloned()).collect();
         let threads = thread_count(self.threads);
+        let mut findings = self.dataset.findings.clone();
+        let saturations = dataset::saturations(self.dataset, &mut findings);
         let work = {
             let (samples, limits, cancel) = (Arc::clone(&samples), self.limits, self.cancel.clone());
             let headers_only = self.headers_only;
             move |index: usize| match &samples[index] {
                 _ if cancel.is_cancelled() => Inspected::default(),
                 sample if headers_only => sample::headers(sample, &limits),
-                sample => sample::whole(sample, &limits),
+                sample => sample::whole(sample, saturations.get(&sample.category), &limits),
             }
         };
         let mut all = Ordered::start(samples.len(), threads, threads.saturating_mul(4), work)
@@ -121,8 +123,7 @@ impl<'a> Check<'a> {
             (self.progress)(done + 1, samples.len());
         }
 
-        let mut findings = self.dataset.findings.clone();
-        dataset::saturations(self.dataset, self.headers_only, &self.limits, &mut findings);
+        dataset::without_saturation(self.dataset, &samples, &inspected, &mut findings);
         dataset::without_normal_images(self.dataset, &mut findings);
         dataset::narrow_range(self.dataset, &samples, &inspected, &mut findings);
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);

@@ -11,6 +11,7 @@ use crate::image::levels::MaskValues;
 use crate::image::{Limits, Mask, MaskRule, Picture};
 use crate::layout::is_by_content;
 use crate::sample::{Sample, Split};
+use crate::saturation::Saturations;
 
 /// The results for one sample.
 #[derive(Default)]
@@ -19,11 +20,13 @@ pub(super) struct Inspected {
     pub(super) digest: Option<[u8; 32]>,
     /// The largest level of an image of 16 bits.
     pub(super) largest: Option<u16>,
+    /// The fault of a mask whose value the category's saturations do not have.
+    pub(super) without_saturation: Option<Error>,
     pub(super) findings: Vec<Finding>,
 }
 
-/// Checks the image and its masks by decoding them.
-pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
+/// Checks the image and its masks by decoding them. `saturations` are those of its category.
+pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: &Limits) -> Inspected {
     let mut inspected = Inspected::default();
     match Picture::read_levels(&sample.path, limits) {
         Ok((picture, deep)) => {
@@ -45,6 +48,10 @@ pub(super) fn whole(sample: &Sample, limits: &Limits) -> Inspected {
             Ok((mask, values)) => masks.push((path.as_path(), mask, values)),
             Err(error) => inspected.findings.push(mask_finding(sample, path, &error, limits)),
         }
+    }
+    if let Some(saturations) = saturations {
+        let fault = |(path, mask, values): &(&Path, Mask, MaskValues)| saturations.share(path, mask, values).err();
+        inspected.without_saturation = masks.iter().find_map(fault);
     }
     if let (Some(drawing), Some(size)) = (sample.defect_drawing(), inspected.size) {
         match sample.draw(drawing, size, limits) {
