@@ -1,19 +1,16 @@
 //! Names from outside as text for messages.
 
+use dualad_store::printable;
+
 /// The number of characters of a name that a message prints.
 const MAX_SHOWN: usize = 200;
 
 /// Returns a name from outside, cut to 200 characters. Control characters and those that change the direction of text are escaped.
 pub(crate) fn shown(name: &str) -> String {
-    let mut shown = String::new();
-    for c in name.chars().take(MAX_SHOWN) {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns { shown.extend(c.escape_default()) } else { shown.push(c) }
+    match name.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => printable(name.get(..end).unwrap_or_default()) + "...",
+        None => printable(name),
     }
-    if name.chars().nth(MAX_SHOWN).is_some() {
-        shown.push_str("...");
-    }
-    shown
 }
 
 #[cfg(test)]

@@ -2,18 +2,7 @@
 
 use std::path::Path;
 
-/// Escapes control characters and line separators: file names and messages of decoders may contain any character.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
-}
+pub(crate) use dualad_store::printable as one_line;
 
 /// Returns a path as one line of text.
 pub(crate) fn shown(path: &Path) -> String {

@@ -4,6 +4,7 @@
 //! 2. [`Transaction`] changes several files of a folder together.
 //! 3. [`FolderLock`] reserves a folder for one process and removes what killed processes left in it.
 //! 4. [`sha256`] and [`sha256_of_file`] name content.
+//! 5. [`printable`] makes names of files fit for messages.
 //!
 //! Every unfinished file and folder has a name that starts with [`UNFINISHED`].
 
@@ -11,10 +12,12 @@ mod atomic;
 mod digest;
 mod error;
 mod lock;
+mod text;
 mod transaction;
 
 pub use atomic::{AtomicFile, UNFINISHED, is_unfinished, open_file, remove_unfinished, sync_folder, write_atomically};
 pub use digest::{hex, sha256, sha256_of_file};
 pub use error::{Error, Result};
 pub use lock::FolderLock;
+pub use text::printable;
 pub use transaction::{Transaction, exists, find, find_optional, read, recover};

@@ -4,8 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use dualad_backbones::WeightsError;
-
-use crate::text::printable;
+use dualad_store::printable;
 
 /// A result whose error is [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -102,7 +102,6 @@ mod scorer;
 mod setters;
 #[cfg(test)]
 mod testing;
-mod text;
 #[cfg(feature = "train")]
 pub mod train;
 

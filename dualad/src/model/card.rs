@@ -1,10 +1,10 @@
 //! The model card: a README for a saved model.
 
 use dualad_backbones::WeightsSource;
+use dualad_store::printable;
 
 use crate::calibration::Calibration;
 use crate::model::config::ModelConfig;
-use crate::text::printable;
 
 /// Returns the model card, in Markdown. `results` is its section on results, `thresholds` are those that the training has set.
 pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Calibration>) -> String {

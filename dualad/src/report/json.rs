@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dualad_store::printable;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::config::Variant;
@@ -10,7 +11,6 @@ use crate::metrics::Metrics;
 use crate::recipe::Preset;
 use crate::report::columns::COLUMNS;
 use crate::report::{Report, Reported, Seconds, weights};
-use crate::text::printable;
 
 /// The version of the format. Raised when readers of the earlier form would misread the new one.
 const FORMAT: u32 = 1;

@@ -34,7 +34,7 @@ mod table;
 mod tests;
 mod weights;
 
-pub use crate::text::printable;
+pub use dualad_store::printable;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,9 +1,10 @@
 //! The metrics as a table of text.
 
+use dualad_store::printable;
+
 use crate::metrics::{Metrics, Unit};
 use crate::report::columns::{COLUMNS, percent};
 use crate::report::{Report, Reported};
-use crate::text::printable;
 
 /// The gap between two columns. Between groups of columns it is twice as wide.
 const GAP: &str = "  ";

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use dualad_store::AtomicFile;
+use dualad_store::{AtomicFile, printable};
 use safetensors::tensor::View;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,6 @@ use crate::config::DualAdConfig;
 use crate::error::{Error, Result};
 use crate::features::Identity;
 use crate::recipe::Recipe;
-use crate::text::printable;
 use crate::train::AdamWState;
 use crate::train::step::StepperState;
 

@@ -1,16 +1,13 @@
-//! Names from outside as text for a terminal.
+//! Names from outside as text for messages.
 
 /// Returns text with control characters, and characters that change the writing direction, escaped: names of files and products may
-/// contain any character.
+/// contain any character, and a terminal obeys some of them.
 ///
 /// Quotation marks and letters with accents stay as they are.
 ///
 /// ```
-/// # #[cfg(feature = "report")]
-/// assert_eq!(dualad::report::printable("the lid's\n"), "the lid's\\n");
+/// assert_eq!(dualad_store::printable("the lid's\n"), "the lid's\\n");
 /// ```
-// `report` exports it.
-#[cfg_attr(not(feature = "report"), allow(unreachable_pub))]
 pub fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -22,4 +19,15 @@ pub fn printable(text: &str) -> String {
         }
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn names_are_readable() {
+        assert_eq!(printable("layer's \"geh\u{e4}use\" a\u{308}"), "layer's \"geh\u{e4}use\" a\u{308}");
+        assert_eq!(printable("a\u{1b}\n\u{2028}\u{202e}"), "a\\u{1b}\\n\\u{2028}\\u{202e}");
+    }
 }
