@@ -22,6 +22,8 @@ const MAX_LINE: u64 = 64 << 10;
 /// The number of superseded lines up to which a journal is not rewritten. With more entries than this, their number is the limit:
 /// rewriting takes longer.
 const MAX_SUPERSEDED: usize = 10_000;
+/// The number of times that a journal is opened, where another program replaces it meanwhile.
+const MAX_OPENED: usize = 100;
 
 #[derive(Serialize, Deserialize)]
 struct Line {
@@ -199,13 +201,17 @@ impl Journal {
         let io = |error: std::io::Error| error.to_string();
         let (mut has_head, mut damaged, mut whole) = (false, 0_usize, 0);
         let mut text = Vec::new();
+        // The rest of a line that is too long.
+        let mut is_rest = false;
+        let mut is_blank = true;
         loop {
             text.clear();
             let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut text).map_err(io)?;
             let is_whole = text.ends_with(b"\n");
-            if read as u64 == MAX_LINE && !is_whole {
-                reader.skip_until(b'\n').map_err(io)?;
-                damaged += 1;
+            is_blank &= text.iter().all(|byte| b"\0\n".contains(byte));
+            if is_rest || read as u64 == MAX_LINE && !is_whole {
+                damaged += usize::from(!is_rest);
+                is_rest = !is_whole && read > 0;
                 continue;
             }
             // A killed process, or a full disk, may have left a part of the last line.
@@ -236,6 +242,13 @@ impl Journal {
                 continue;
             }
             self.lines += 1;
+        }
+        if self.lines == 0 && damaged > 0 && is_blank {
+            let name = path.display();
+            self.damage = Some(format!(
+                "note: the journal {name} holds zeros only, as after a power failure; a new one begins, and all images of the folder are inspected again"
+            ));
+            return Ok(true);
         }
         if self.lines == 0 && damaged > 0 {
             let advice = "with a new one, --existing inspects all images of the folder again, and without it those that are there are left out";
@@ -276,10 +289,37 @@ impl Journal {
 
 /// Opens a journal to append to it, for this process alone.
 fn lock(path: &Path) -> Result<File, String> {
-    let file = File::options().create(true).read(true).append(true).open(path).map_err(|error| error.to_string())?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err("another program uses it".into()),
-        _ => Ok(file),
+    lock_opened(path, || File::options().create(true).read(true).append(true).open(path))
+}
+
+/// Opens a file and locks it. A file that was replaced between the two is opened again: its lock says nothing on the new one.
+fn lock_opened(path: &Path, open: impl Fn() -> std::io::Result<File>) -> Result<File, String> {
+    for _ in 0..MAX_OPENED {
+        let file = open().map_err(|error| error.to_string())?;
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err("another program uses it".into());
+        }
+        if is_at(&file, path) {
+            return Ok(file);
+        }
+    }
+    Err("another program replaces it all the time".into())
+}
+
+/// Returns whether the file is the one at the path. Where files have no numbers, an open file cannot be replaced.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+
+        let number = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let at = std::fs::metadata(path).map(number);
+        file.metadata().map(number).ok().zip(at.ok()).is_some_and(|(own, at)| own == at)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (file, path);
+        true
     }
 }
 
@@ -345,7 +385,7 @@ mod tests {
         let other = tempfile::tempdir().unwrap();
         let error = Journal::open(&path, other.path()).unwrap_err();
         assert!(error.contains("it is that of the folder") && error.contains("--journal"), "{error}");
-        for content in ["a".repeat(MAX_LINE as usize), "no journal".into(), "no journal\n{}\n".into(), "\0\0\n".into()]
+        for content in ["a".repeat(MAX_LINE as usize), "no journal".into(), "no journal\n{}\n".into(), "\0\0a\n".into()]
         {
             std::fs::write(&path, &content).unwrap();
             let error = open().unwrap_err();
@@ -395,6 +435,56 @@ mod tests {
             assert!(existed && journal.damage.is_none() && journal.entry(OsStr::new("d")).is_some(), "{text}");
             assert!(std::fs::read_to_string(&path).unwrap().starts_with(head));
         }
+    }
+
+    /// A power failure may leave a file of its length without its content.
+    #[test]
+    fn a_journal_of_zeros_begins_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        for length in [1, 2, 1000, MAX_LINE as usize, 3 * MAX_LINE as usize + 5] {
+            for end in ["", "\n"] {
+                std::fs::write(&path, "\0".repeat(length) + end).unwrap();
+                let (mut journal, existed) = Journal::open(&path, folder.path()).unwrap();
+                let damage = journal.damage.clone().unwrap();
+                assert!(existed && damage.contains("zeros only") && damage.contains("inspected again"), "{damage}");
+                journal.add(OsStr::new("a"), entry(1, State::Done, 1));
+                journal.write().unwrap();
+                drop(journal);
+                let (journal, existed) = Journal::open(&path, folder.path()).unwrap();
+                assert!(existed && journal.damage.is_none() && journal.len() == 1, "{length}");
+            }
+        }
+        // With something else, it may be no journal at all.
+        let other = "\0".repeat(3 * MAX_LINE as usize) + "a";
+        std::fs::write(&path, &other).unwrap();
+        assert!(Journal::open(&path, folder.path()).unwrap_err().contains("it is no journal"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), other);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_journal_that_is_replaced_before_it_is_locked_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        std::fs::write(&path, "old").unwrap();
+        let opened = std::cell::Cell::new(0);
+        let file = lock_opened(&path, || {
+            let file = File::options().read(true).append(true).open(&path);
+            if opened.replace(opened.get() + 1) == 0 {
+                write_atomically(&path, b"new").unwrap();
+            }
+            file
+        });
+        let mut text = String::new();
+        file.unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), opened.get()), ("new", 2));
+        let replaced = lock_opened(&path, || {
+            let file = File::open(&path);
+            write_atomically(&path, b"newer").unwrap();
+            file
+        });
+        assert!(replaced.unwrap_err().contains("replaces it"));
     }
 
     /// A program that rotates logs copies the file, and cuts it while it is open.

@@ -23,7 +23,6 @@ use entry::{Entry, State};
 use journal::Journal;
 use record::Record;
 use scan::Scan;
-use stamp::content;
 
 /// The minimum time between two looks at the folder, in multiples of the time that one takes.
 const PAUSE: u32 = 10;
@@ -215,7 +214,7 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
         None => Request::from(path),
     };
     // Before the inspection: a file that is replaced meanwhile is inspected again.
-    let contents: Vec<Option<u64>> = images.iter().map(|path| content(path)).collect();
+    let contents: Vec<Option<u64>> = images.iter().map(|path| scan.content(path)).collect();
     let found = detector.inspect_batch(images.iter().map(request).collect::<Vec<_>>());
     let mut results = Vec::new();
     for ((path, found), content) in images.iter().zip(found).zip(contents) {

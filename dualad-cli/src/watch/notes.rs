@@ -41,14 +41,18 @@ impl Notes {
 
     /// Notes the number of images that are left out because the journal is new. `journal` is its path.
     pub(super) fn skipped(&mut self, count: usize, journal: Option<&Path>) {
-        let missing = journal.map(|path| format!("there is no journal at {}: ", path.display())).unwrap_or_default();
+        // An earlier journal may have been deleted.
+        let missing = |path: &Path| {
+            format!("there is no journal at {}, so it is not known which images were inspected: ", path.display())
+        };
+        let missing = journal.map(missing).unwrap_or_default();
         match count {
             0 => {}
             1 => self
                 .waiting
-                .push(format!("note: {missing}1 image that is here already is not inspected; --existing inspects it")),
+                .push(format!("note: {missing}1 image that is here already is left out; --existing inspects it")),
             _ => self.waiting.push(format!(
-                "note: {missing}{count} images that are here already are not inspected; --existing inspects them"
+                "note: {missing}{count} images that are here already are left out; --existing inspects them"
             )),
         }
     }
@@ -152,7 +156,7 @@ mod tests {
         assert!(start(false).is_empty(), "the journal is there");
         std::fs::remove_file(&path).unwrap();
         let text = format!(
-            "note: there is no journal at {}: 2 images that are here already are not inspected; --existing inspects them",
+            "note: there is no journal at {}, so it is not known which images were inspected: 2 images that are here already are left out; --existing inspects them",
             path.display()
         );
         assert_eq!(start(false), [text]);
@@ -161,7 +165,7 @@ mod tests {
         assert!(start(true).is_empty());
         assert_eq!(
             scan(folder.path()).notes.take(),
-            ["note: 2 images that are here already are not inspected; --existing inspects them"]
+            ["note: 2 images that are here already are left out; --existing inspects them"]
         );
         std::fs::remove_file(folder.path().join("a.png")).unwrap();
         assert!(scan(folder.path()).notes.take()[0].contains("1 image that is"));

@@ -45,6 +45,14 @@ struct Pending {
     stamp: Stamp,
     /// The time since which it has stopped changing and cannot be read.
     failing: Option<Instant>,
+    /// The file's [`content`]; `None` until it is asked for.
+    content: Option<Option<u64>>,
+}
+
+impl Pending {
+    fn new(stamp: Stamp) -> Self {
+        Self { stamp, failing: None, content: None }
+    }
 }
 
 /// The last listing of the folder.
@@ -134,6 +142,13 @@ impl Scan {
         Some(self.pending.get(path.file_name()?)?.stamp)
     }
 
+    /// Returns the content of an image that is to be inspected. It is read once for a file that stays the same, however often that is
+    /// tried.
+    pub(super) fn content(&mut self, path: &Path) -> Option<u64> {
+        let pending = path.file_name().and_then(|name| self.pending.get_mut(name))?;
+        *pending.content.get_or_insert_with(|| content(path))
+    }
+
     /// Marks an image as inspected.
     pub(super) fn done(&mut self, path: &Path) {
         let Some(name) = path.file_name() else { return };
@@ -168,7 +183,7 @@ impl Scan {
         for name in self.pending.keys().cloned().collect::<Vec<_>>() {
             match (self.stamp_of(&name), self.pending.get_mut(&name)) {
                 (Some(stamp), Some(pending)) if pending.stamp == stamp => complete.push(name),
-                (Some(stamp), Some(pending)) => *pending = Pending { stamp, failing: None },
+                (Some(stamp), Some(pending)) => *pending = Pending::new(stamp),
                 _ => _ = self.pending.remove(&name),
             }
         }
@@ -184,7 +199,7 @@ impl Scan {
             let Some(stamp) = self.pending.get(&name).map(|pending| pending.stamp) else { continue };
             match self.journal.similar(&name, stamp) {
                 Some(_) if begun.elapsed() >= COMPARE_TIME => {}
-                Some(entry) if content(&self.folder.join(&name)) == entry.content => {
+                Some(entry) if self.content(&self.folder.join(&name)) == entry.content => {
                     self.journal.add(&name, Entry { stamp, ..entry });
                     self.pending.remove(&name);
                     self.settle(name);
@@ -220,7 +235,7 @@ impl Scan {
         }
         match self.stamp_of(name) {
             Some(stamp) if self.journal.entry(name).is_some_and(|entry| entry.is_of(stamp)) => return,
-            Some(stamp) => _ = self.pending.insert(name.to_owned(), Pending { stamp, failing: None }),
+            Some(stamp) => _ = self.pending.insert(name.to_owned(), Pending::new(stamp)),
             None => {}
         }
         self.settled.remove(name);
@@ -269,7 +284,7 @@ impl Scan {
             }
             match self.stamp_of(&name) {
                 Some(stamp) if self.journal.is_done(&name, stamp, self.skips) => self.settle(name),
-                Some(stamp) => _ = self.pending.insert(name, Pending { stamp, failing: None }),
+                Some(stamp) => _ = self.pending.insert(name, Pending::new(stamp)),
                 None => self.notes.name_kind(&name),
             }
         }
@@ -352,6 +367,23 @@ mod tests {
             assert!(scan.look().unwrap().is_empty());
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    #[test]
+    fn the_content_of_an_image_that_stays_the_same_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        std::fs::write(&path, "1").unwrap();
+        let mut scan = Scan::new(folder.path(), Journal::default(), false, false, Duration::ZERO, None).unwrap();
+        let (first, other) = (content(&path), folder.path().join("b.png"));
+        assert!(first.is_some());
+        assert_eq!((scan.content(&path), scan.content(&other)), (first, None));
+        // It is read again once a look has seen that it has changed.
+        std::fs::write(&path, "22").unwrap();
+        assert_eq!(scan.content(&path), first);
+        scan.look().unwrap();
+        assert_eq!(scan.content(&path), content(&path));
+        assert_ne!(scan.content(&path), first);
     }
 
     /// The clock of a file server may be ahead of this one, or this one may be set back.
