@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dualad::backbones::Weights;
+use dualad::calibration::Calibration;
 use dualad::candle_core::Device;
 use dualad::data::{Cancel, Dataset, Sample, Split};
 use dualad::features::FeatureCache;
@@ -88,8 +88,8 @@ impl Run<'_> {
         if self.args.weights.is_some() && !backbone.has_weights() {
             note(&format!("note: {backbone} has no weights; --weights has no effect"));
         }
-        let included = Some(&weights).filter(|_| self.args.with_backbone && backbone.has_weights());
-        if self.args.with_backbone && included.is_none() {
+        let included = self.args.with_backbone && backbone.has_weights();
+        if self.args.with_backbone && !included {
             note(&format!("note: {backbone} has no weights; --with-backbone has no effect"));
         }
         // Before the folder is taken: a wrong path leaves nothing behind.
@@ -143,7 +143,9 @@ impl Run<'_> {
             }
         };
         // Once, and also for a model that cannot be measured.
-        include(included, &folder)?;
+        if included {
+            include(detector.clone(), &folder)?;
+        }
         measured?;
         let notices: Vec<String> = notices.into_iter().filter(|notice| Some(notice) != anew.as_ref()).collect();
         self.print_thresholds(&detector, &notices)
@@ -308,9 +310,12 @@ fn quoted(path: &Path) -> String {
 }
 
 /// Adds a copy of the backbone's weights to the saved model.
-fn include(weights: Option<&Weights>, folder: &RunFolder) -> Result<()> {
-    let Some(weights) = weights else { return Ok(()) };
-    let detector = Detector::builder().weights(weights.clone()).load(folder.path())?;
+fn include(mut detector: Detector, folder: &RunFolder) -> Result<()> {
+    let thresholds = ModelFiles::of(folder.path()).calibration;
+    // The same model's thresholds of an earlier day stay.
+    if detector.calibration().is_none() && thresholds.exists() {
+        detector = detector.with_calibration(Some(Calibration::load(&thresholds)?));
+    }
     Ok(detector.save_with_backbone(folder.path())?)
 }
 
