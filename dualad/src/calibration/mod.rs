@@ -34,6 +34,8 @@ use crate::error::Result;
 const FORMAT: u64 = 2;
 /// The version of a file without known good images.
 const FORMAT_WITHOUT_KNOWN_GOOD: u64 = 1;
+/// The beginning of the warning that there are too few images for a guarantee.
+const REJECT_TOO_FEW: &str = "reject: a false-alarm rate of at most ";
 
 fn default_format() -> u64 {
     FORMAT_WITHOUT_KNOWN_GOOD
@@ -84,14 +86,51 @@ impl Calibration {
         Self { format: FORMAT_WITHOUT_KNOWN_GOOD, model: None, categories, pooled, notices: Vec::new() }
     }
 
-    /// Returns the notices, and the warnings of each threshold with its category.
+    /// Returns the notices, and the warnings of each threshold with its category. The warning of too few images for a guarantee stands once
+    /// for all categories that have it, and a warning of the pooled thresholds is left out if a category has the same.
     pub fn warnings(&self) -> Vec<String> {
+        let (few, counted) = self.too_few();
         let own = self.categories.iter().flat_map(|(name, thresholds)| {
-            thresholds.warnings.iter().map(move |warning| format!("category \"{name}\": {warning}"))
+            let warnings = thresholds.warnings.iter().filter(|warning| !counted.contains(warning));
+            warnings.map(move |warning| format!("category \"{name}\": {warning}"))
         });
         let pooled = self.pooled.iter().flat_map(|thresholds| &thresholds.warnings);
+        // Those of a model's only category are the same.
+        let is_said = |warning: &String| self.categories.values().any(|own| own.warnings.contains(warning));
+        let pooled = pooled.filter(|warning| !is_said(warning));
+        // It follows from those of the categories.
+        let pooled = pooled.filter(|warning| few.is_empty() || !warning.starts_with(REJECT_TOO_FEW));
         let pooled = pooled.map(|warning| format!("pooled thresholds: {warning}"));
-        self.notices.iter().cloned().chain(own).chain(pooled).collect()
+        self.notices.iter().cloned().chain(few.clone()).chain(own).chain(pooled).collect()
+    }
+
+    /// Returns a warning for all categories that have too few images for the same guarantee, and their own warnings. None if that is one
+    /// category at most.
+    fn too_few(&self) -> (Vec<String>, Vec<&String>) {
+        let mut same = Vec::<(Rule, [u64; 2], Vec<&String>)>::new();
+        for Thresholds { reject_method, normal_images, warnings, .. } in self.categories.values() {
+            let Some(ThresholdMethod { rule: rule @ Rule::FalseAlarmRate { rate, confidence }, .. }) = reject_method
+            else {
+                continue;
+            };
+            let text = format!("reject: {}", rule::too_few(*rate, *confidence, [*normal_images; 2], 1));
+            let Some(warning) = warnings.iter().find(|warning| **warning == text) else { continue };
+            match same.iter_mut().find(|(other, ..)| other == rule) {
+                Some((_, [fewest, most], warnings)) => {
+                    (*fewest, *most) = ((*fewest).min(*normal_images), (*most).max(*normal_images));
+                    warnings.push(warning);
+                }
+                None => same.push((*rule, [*normal_images; 2], vec![warning])),
+            }
+        }
+        let (mut texts, mut counted) = (Vec::new(), Vec::new());
+        for (rule, images, warnings) in same.into_iter().filter(|(.., warnings)| warnings.len() > 1) {
+            if let Rule::FalseAlarmRate { rate, confidence } = rule {
+                texts.push(rule::too_few(rate, confidence, images, warnings.len()));
+                counted.extend(warnings);
+            }
+        }
+        (texts, counted)
     }
 
     /// Returns the thresholds for a category, and their origin; `None` if there are none.

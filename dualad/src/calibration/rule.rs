@@ -136,22 +136,32 @@ fn choose_quantile(normal: &[f32], quantile: f64) -> Option<Choice> {
 fn choose_false_alarm_rate(normal: &[f32], rate: f64, confidence: f64) -> Option<Choice> {
     let images = normal.len() as u64;
     let allowed = bound::allowed(images, rate, confidence);
-    let warning = allowed.is_none().then(|| {
-        let needed = match bound::needed(rate, confidence) {
-            u64::MAX => format!("more than {:e}", u64::MAX as f64),
-            needed => needed.to_string(),
-        };
-        let instead = bound::upper(0, images, confidence);
-        format!(
-            "a false-alarm rate of at most {rate} with confidence {confidence} takes {needed} normal images, and there \
-             are {images}: the rate is guaranteed to be at most {instead:.3}; give more good images"
-        )
-    });
+    let warning = allowed.is_none().then(|| too_few(rate, confidence, [images; 2], 1));
     let allowed = allowed.unwrap_or(0) as usize;
     // `allowed` is below the number of images.
     let highest_passed = *normal.iter().nth_back(allowed)?;
     // An image at the threshold is above it, so the threshold is the next value up.
     Some(Choice { threshold: highest_passed.next_up(), allowed, warning })
+}
+
+/// Returns the warning that the guarantee does not hold for so many sets of thresholds, which have between so many normal images.
+pub(super) fn too_few(rate: f64, confidence: f64, [fewest, most]: [u64; 2], sets: usize) -> String {
+    let needed = match bound::needed(rate, confidence) {
+        u64::MAX => format!("more than {:e}", u64::MAX as f64),
+        needed => needed.to_string(),
+    };
+    let [lowest, highest] = [most, fewest].map(|images| bound::upper(0, images, confidence));
+    let takes =
+        format!("a false-alarm rate of at most {rate} with confidence {confidence} takes {needed} normal images");
+    let advice = "give more good images";
+    if sets == 1 {
+        return format!("{takes}, and there are {fewest}: the rate is guaranteed to be at most {highest:.3}; {advice}");
+    }
+    let (images, rates) = match fewest == most {
+        true => (fewest.to_string(), format!("{highest:.3}")),
+        false => (format!("{fewest} to {most}"), format!("{lowest:.3} to {highest:.3}, the less the more images")),
+    };
+    format!("{takes}, and {sets} categories have {images}: their rates are guaranteed to be at most {rates}; {advice}")
 }
 
 fn choose_f1_max(normal: &[f32], anomalous: &[f32]) -> Option<Choice> {

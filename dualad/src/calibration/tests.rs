@@ -428,3 +428,29 @@ fn what_is_no_file_is_not_opened() {
         assert!(error(Path::new("/dev/zero")).contains("not a file"));
     }
 }
+
+#[test]
+fn the_warning_of_too_few_images_is_given_once() {
+    let scores = |counts: &[(&'static str, usize)]| {
+        let scores = counts.iter().flat_map(|&(category, count)| (0..count).map(move |part| (category, part as f32)));
+        let scores = scores.map(|(category, score)| LabeledScore { category, score, anomalous: false });
+        Calibrator::default().calibrate(scores.collect::<Vec<_>>()).unwrap().warnings()
+    };
+    let said = scores(&[("gear", 12), ("plate", 40), ("cable", 20), ("many", 400)]);
+    assert_eq!(said.len(), 1, "{said:?}");
+    for words in ["takes 299 normal images", "3 categories have 12 to 40", "at most 0.072 to 0.221"] {
+        assert!(said[0].contains(words), "{said:?}");
+    }
+    assert!(
+        scores(&[("gear", 12), ("plate", 12)])[0]
+            .contains("2 categories have 12: their rates are guaranteed to be at most 0.221")
+    );
+    // The pooled thresholds of one category are its own.
+    let said = scores(&[("gear", 12)]);
+    assert!(
+        said.len() == 1 && said[0].starts_with("category \"gear\"") && said[0].contains("at most 0.221"),
+        "{said:?}"
+    );
+    // Each file has them all.
+    assert!(scores(&[("gear", 12), ("many", 400)]).len() == 1);
+}
