@@ -112,9 +112,7 @@ fn promise(thresholds: &Thresholds) -> Vec<String> {
     }
     sentences.push(format!("set with {normal_images} good and {anomalous_images} defective images"));
     if let Some(known) = &thresholds.known_good {
-        let share = 100.0 * known.rejected_share();
-        let (rejected, images) = (known.rejected, known.images);
-        sentences.push(format!("would reject {rejected} of {images} known good images ({share:.1} %)"));
+        sentences.push(known.text());
     }
     sentences.extend(thresholds.warnings.iter().map(|warning| format!("warning: {warning}")));
     sentences

@@ -183,7 +183,7 @@ fn calibrate(args: &Args, detector: &Detector, chosen: &Chosen<'_>, good: &[Imag
     // One that cannot be read sets no threshold.
     let others = images::scores(detector, good, "scoring known good images");
     let others = good.iter().zip(others).filter_map(|(image, score)| Some((image.name(), score.ok()?)));
-    calibration.check_known_good(given.chain(others));
+    calibration.check_known_good(given, others);
     warn_of_seen(&mut calibration, chosen);
     if detector.model().known_training_images().is_none() {
         calibration.notices.push(

@@ -10,8 +10,9 @@ use crate::bank::group::{Group, Queries, Tokens, located};
 use crate::bank::level::{Level, Scale};
 use crate::bank::local::{Cells, averaged};
 use crate::bank::maps::Maps;
+use crate::bank::nearest::nearest_allowed;
 use crate::bank::projection::{Projection, StageMap, finest, raw_tokens};
-use crate::bank::select::{nearest_allowed, select};
+use crate::bank::select::select;
 use crate::bank::{Bank, Distances, Normal};
 use crate::error::{Error, Result};
 
@@ -65,7 +66,7 @@ impl Builder {
 
     /// Returns a builder that extends a bank. The components stay. The tokens of a category stay, unless [`Self::begin_category`] is
     /// called for it. `old` are the bank's categories, and `new` those of the extended one, which include them. `held_out` returns the
-    /// number in the extended bank of a held-out image of the bank (see [`Tokens::held_out`]).
+    /// number in the extended bank of a held-out image of the bank (see [`Tokens::images`]).
     pub(crate) fn extending(
         bank: &Bank,
         [old, new]: [&[String]; 2],
@@ -84,7 +85,7 @@ impl Builder {
             level.groups = vec![Tokens::default(); new.len()];
             for (&position, group) in positions.iter().zip(&before.groups) {
                 let mut tokens = group.tokens.clone();
-                tokens.held_out.iter_mut().for_each(|image| *image = held_out(*image));
+                tokens.images.iter_mut().for_each(|image| *image = held_out(*image));
                 level.groups[position] = tokens;
             }
         }
@@ -117,15 +118,16 @@ impl Builder {
     }
 
     /// Takes the maps of images of the category at hand. `images` is the number of the category's images, those of later calls included.
-    /// `held_out` is the number of each held-out image (see [`Tokens::held_out`]), and 0 for training images, which come first.
-    pub(crate) fn add(&mut self, maps: &[Tensor], images: usize, held_out: &[u32]) -> Result<()> {
+    /// `numbers` are those of [`Tokens::images`]; none are zeros. The training images come first, then the held-out ones, by
+    /// which nothing is measured.
+    pub(crate) fn add(&mut self, maps: &[Tensor], images: usize, numbers: &[u32], held_out: bool) -> Result<()> {
         let maps = Maps::new(maps, &self.stage_channels)?;
         let each = self.config.candidates.div_ceil(images.max(1));
         let measured_step = images.div_ceil(MEASURED_IMAGES).max(1);
         for image in 0..maps.images() {
-            let held_out = held_out.get(image).copied().unwrap_or(0);
-            let is_measured = held_out == 0 && self.images.is_multiple_of(measured_step);
-            let added = Added { number: self.images as u32, held_out, tokens: each, is_measured };
+            let number = numbers.get(image).copied().unwrap_or(0);
+            let is_measured = !held_out && self.images.is_multiple_of(measured_step);
+            let added = Added { owner: self.images as u32, number, tokens: each, is_measured };
             for level in &mut self.levels {
                 level.add(&maps.image(image), &self.config, &added);
             }
@@ -164,10 +166,10 @@ impl Builder {
 /// An image of the category at hand.
 #[derive(Debug)]
 struct Added {
-    /// The number of the image in its category.
+    /// The number of the image in its category, from 0 on.
+    owner: u32,
+    /// As in [`Tokens::images`].
     number: u32,
-    /// As in [`Tokens::held_out`].
-    held_out: u32,
     /// The number of its tokens to select from.
     tokens: usize,
     is_measured: bool,
@@ -220,12 +222,12 @@ impl LevelBuilder {
 
     /// Makes the tokens of a category candidates again.
     fn begin_category(&mut self, category: usize) {
-        let Tokens { values: tokens, positions, weights, held_out, position_scale } =
+        let Tokens { values: tokens, positions, weights, images, position_scale } =
             self.groups.get_mut(category).map(std::mem::take).unwrap_or_default();
         let owners = vec![EARLIER; weights.len()];
         // It cannot be measured again: the bank may already hold tokens of the new images.
         self.kept_scale = (!weights.is_empty()).then_some(position_scale);
-        self.candidates = Candidates { tokens, positions, owners, held_out };
+        self.candidates = Candidates { tokens, positions, owners, images };
     }
 
     /// Takes some tokens of an image, and all of them if the image is measured.
@@ -244,17 +246,17 @@ impl LevelBuilder {
         for token in random.stream().permutation(queries.count()).into_iter().take(image.tokens) {
             self.candidates.tokens.extend_from_slice(&queries.tokens[token * dims..][..dims]);
             self.candidates.positions.extend_from_slice(&queries.positions[token * 2..][..2]);
-            self.candidates.owners.push(image.number);
-            self.candidates.held_out.push(image.held_out);
+            self.candidates.owners.push(image.owner);
+            self.candidates.images.push(image.number);
         }
         if image.is_measured {
-            self.measured.push((image.number, queries));
+            self.measured.push((image.owner, queries));
         }
     }
 
     /// Selects tokens of the category. Returns each measured image with the distances of its tokens to those of other images.
     fn end_category(&mut self, category: usize, config: &BankConfig, cancel: &Cancel) -> Result<Vec<(u32, Vec<f32>)>> {
-        let Candidates { tokens, positions, owners, held_out } = std::mem::take(&mut self.candidates);
+        let Candidates { tokens, positions, owners, images } = std::mem::take(&mut self.candidates);
         let measured = std::mem::take(&mut self.measured);
         let dims = self.projection.as_ref().map_or(1, Projection::dims).max(1);
         let selected = select(&tokens, dims, config.tokens, cancel);
@@ -262,14 +264,14 @@ impl LevelBuilder {
             selected.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
         };
         let (tokens, positions) = (rows(&tokens, dims), rows(&positions, 2));
-        let [owners, held_out]: [Vec<u32>; 2] =
-            [owners, held_out].map(|images| selected.iter().map(|&token| images[token]).collect());
+        let [owners, images]: [Vec<u32>; 2] =
+            [owners, images].map(|images| selected.iter().map(|&token| images[token]).collect());
         let check = || if cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) };
         check()?;
         let gaps = gaps(&tokens, dims);
         check()?;
         let weights = weights(&gaps);
-        let mut chosen = Tokens { values: tokens, positions, weights, held_out, position_scale: 0.0 };
+        let mut chosen = Tokens { values: tokens, positions, weights, images, position_scale: 0.0 };
         chosen.position_scale = match self.kept_scale.take() {
             Some(kept) => kept,
             None if self.scale == Scale::Local => {
@@ -306,8 +308,8 @@ struct Candidates {
     positions: Vec<f32>,
     /// The image of each candidate.
     owners: Vec<u32>,
-    /// As in [`Tokens::held_out`].
-    held_out: Vec<u32>,
+    /// As in [`Tokens::images`].
+    images: Vec<u32>,
 }
 
 /// Returns the weighted distance of each token of an image to the nearest token of another image. `owners` are the images of the
@@ -405,7 +407,7 @@ mod tests {
         let maps = maps(vec![0.0, 10.0, 1.0, 13.0], 2);
         builder.sample(&maps).unwrap();
         builder.begin_category(0);
-        builder.add(&maps, 2, &[]).unwrap();
+        builder.add(&maps, 2, &[], false).unwrap();
         builder.end_category(5, &Cancel::default()).unwrap();
         let (bank, measured) = builder.finish(1, false);
         assert_eq!(bank.tokens(), 4);
@@ -435,7 +437,7 @@ mod tests {
     fn bank_of(mut builder: Builder, maps: &[Tensor]) -> Bank {
         builder.sample(maps).unwrap();
         builder.begin_category(0);
-        builder.add(maps, 12, &[]).unwrap();
+        builder.add(maps, 12, &[], false).unwrap();
         builder.end_category(0, &Cancel::default()).unwrap();
         builder.finish(1, true).0
     }
@@ -463,7 +465,7 @@ mod tests {
             let maps = maps(vec![2.0; 2 * images], images);
             builder.sample(&maps).unwrap();
             builder.begin_category(0);
-            builder.add(&maps, images, &[]).unwrap();
+            builder.add(&maps, images, &[], false).unwrap();
             builder.end_category(0, &Cancel::default()).unwrap();
             let (bank, measured) = builder.finish(1, true);
             assert!(bank.tokens() > 0 && measured.len() == images);
@@ -477,7 +479,7 @@ mod tests {
         let mut builder = Builder::new(BankConfig::default(), &[1], &Random::new(0));
         let other = Tensor::zeros((1, 2, 1, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
         assert!(matches!(builder.sample(std::slice::from_ref(&other)), Err(Error::InvalidArgument { .. })));
-        assert!(matches!(builder.add(&[other.clone(), other], 1, &[]), Err(Error::InvalidArgument { .. })));
+        assert!(matches!(builder.add(&[other.clone(), other], 1, &[], false), Err(Error::InvalidArgument { .. })));
         let infinite = maps(vec![f32::INFINITY; 2], 1);
         assert!(matches!(builder.sample(&infinite), Err(Error::NotFinite { .. })));
     }

@@ -47,8 +47,9 @@ fn key(scale: Scale, tensor: &str) -> String {
 }
 
 impl Bank {
-    /// Returns the tensors of a file, by name.
-    pub(crate) fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+    /// Returns the tensors of a file, by name. `held_out` is the number of the model's held-out images: the file has their numbers, and not
+    /// those of the training images.
+    pub(crate) fn tensors(&self, held_out: usize) -> Result<BTreeMap<String, Tensor>> {
         let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &Device::Cpu);
         let scores = |normal: &Normal| [&[normal.sum, normal.reconstruction], normal.levels.as_slice()].concat();
         let normal: Vec<f32> = self.normal.iter().flat_map(scores).collect();
@@ -62,8 +63,9 @@ impl Bank {
             // Indices below 2^24 are exact in f32.
             let owner = |(category, group): (usize, &Group)| vec![category as f32; group.tokens.count()];
             let categories: Vec<f32> = groups.iter().enumerate().flat_map(owner).collect();
-            let held_out: Vec<f32> =
-                groups.iter().flat_map(|group| &group.tokens.held_out).map(|&image| image as f32).collect();
+            let numbers = groups.iter().flat_map(|group| &group.tokens.images);
+            let numbers: Vec<f32> =
+                numbers.map(|&image| if image as usize <= held_out { image as f32 } else { 0.0 }).collect();
             let scales: Vec<f32> = groups.iter().map(|group| group.tokens.position_scale).collect();
             tensors.insert(key(*scale, "mean"), tensor(projection.mean(), &[channels])?);
             tensors.insert(key(*scale, "components"), tensor(projection.components(), &[dims, channels])?);
@@ -71,7 +73,7 @@ impl Bank {
             tensors.insert(key(*scale, "positions"), tensor(&of(|tokens| &tokens.positions), &[count, 2])?);
             tensors.insert(key(*scale, "position_scales"), tensor(&scales, &[groups.len()])?);
             tensors.insert(key(*scale, "categories"), tensor(&categories, &[count])?);
-            tensors.insert(key(*scale, "held_out"), tensor(&held_out, &[count])?);
+            tensors.insert(key(*scale, "held_out"), tensor(&numbers, &[count])?);
             tensors.insert(key(*scale, "weights"), tensor(&of(|tokens| &tokens.weights), &[count])?);
         }
         Ok(tensors)
@@ -146,7 +148,7 @@ impl Bank {
                     values: rows(&tokens, dims),
                     positions: rows(&positions, 2),
                     weights: rows(&weights, 1),
-                    held_out: own.iter().map(|&token| images[token] as u32).collect(),
+                    images: own.iter().map(|&token| images[token] as u32).collect(),
                     position_scale,
                 })
             };

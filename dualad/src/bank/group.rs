@@ -2,6 +2,8 @@
 
 use dualad_kernels::{Isa, NearestNeighbors};
 
+use crate::bank::nearest::nearest_allowed;
+
 /// The tokens of a category at one scale, and their search.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -20,8 +22,9 @@ pub(super) struct Tokens {
     pub(super) positions: Vec<f32>,
     /// The factor of the distance to each token.
     pub(super) weights: Vec<f32>,
-    /// The held-out image of each token: 1 for the first one of the model. 0 for a token of a training image.
-    pub(super) held_out: Vec<u32>,
+    /// The image of each token: from 1 on the held-out images of the model, in their order; after them the training images of the run.
+    /// 0 for a training image of an earlier run: a model's file does not have them.
+    pub(super) images: Vec<u32>,
     /// The distance of two equal tokens that lie the height or the width of the image apart.
     pub(super) position_scale: f32,
 }
@@ -53,7 +56,7 @@ impl Group {
         Self { tokens, search, coarse }
     }
 
-    /// Returns the distance of each query to the nearest token, and that token. Tokens of the held-out image `without` do not count,
+    /// Returns the distance of each query to the nearest token, and that token. Tokens of the image `without` do not count,
     /// unless the category has no others; 0 for all tokens.
     pub(super) fn nearest(&self, queries: &Queries, without: u32) -> (Vec<f32>, Vec<u32>) {
         let (mut distances, mut nearest) = (vec![0.0; queries.count()], vec![0u32; queries.count()]);
@@ -65,18 +68,20 @@ impl Group {
         (distances, nearest)
     }
 
-    /// Replaces the distances to tokens of a held-out image by those to the nearest of the others. `queries` are `[queries, dims]`.
+    /// Replaces the distances to tokens of an image by those to the nearest of the others. `queries` are `[queries, dims]`.
     fn skip(&self, image: u32, queries: &[f32], dims: usize, (distances, nearest): (&mut [f32], &mut [u32])) {
-        let is_own = |token: usize| self.tokens.held_out.get(token) == Some(&image);
+        let is_own = |token: usize| self.tokens.images.get(token) == Some(&image);
+        let own: Vec<usize> = (0..nearest.len()).filter(|&query| is_own(nearest[query] as usize)).collect();
+        let of = |query: usize| &queries[query * dims..][..dims];
+        let asked: Vec<f32> = own.iter().flat_map(|&query| of(query)).copied().collect();
         let located = self.tokens.located(dims - 2);
-        let others: Vec<(usize, &[f32])> =
-            located.chunks_exact(dims).enumerate().filter(|&(token, _)| !is_own(token)).collect();
+        let others = nearest_allowed(&asked, &located, dims, |_, token| !is_own(token));
         let square = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-        let found = queries.chunks_exact(dims).zip(distances).zip(nearest);
-        for ((query, distance), nearest) in found.filter(|(_, nearest)| is_own(**nearest as usize)) {
-            let others = others.iter().map(|(token, other)| (square(query, other), *token));
-            if let Some((square, token)) = others.min_by(|(a, _), (b, _)| a.total_cmp(b)) {
-                (*distance, *nearest) = (square.sqrt(), token as u32);
+        for (query, found) in own.into_iter().zip(others) {
+            if let Some((_, token)) = found {
+                // Differences are more exact than the products by which the token was found.
+                distances[query] = square(of(query), &located[token * dims..][..dims]).sqrt();
+                nearest[query] = token as u32;
             }
         }
     }
@@ -182,18 +187,18 @@ mod tests {
     }
 
     #[test]
-    fn the_tokens_of_a_held_out_image_can_be_skipped() {
+    fn the_tokens_of_an_image_can_be_skipped() {
         let mut random = Random::new(3);
         let (dims, count) = (3, 30);
-        let held_out: Vec<u32> = (0..count as u32).map(|token| token % 4).collect();
+        let images: Vec<u32> = (0..count as u32).map(|token| token % 4).collect();
         let all = Tokens {
             values: random.stream().normal(count * dims),
             positions: random.stream().normal(count * 2).iter().map(|x| x.abs().min(1.0)).collect(),
             weights: vec![1.0; count],
-            held_out: held_out.clone(),
+            images: images.clone(),
             position_scale: 0.5,
         };
-        let kept: Vec<usize> = (0..count).filter(|&token| held_out[token] != 2).collect();
+        let kept: Vec<usize> = (0..count).filter(|&token| images[token] != 2).collect();
         let rows = |values: &[f32], width: usize| -> Vec<f32> {
             kept.iter().flat_map(|&token| &values[token * width..][..width]).copied().collect()
         };
@@ -201,7 +206,7 @@ mod tests {
             values: rows(&all.values, dims),
             positions: rows(&all.positions, 2),
             weights: rows(&all.weights, 1),
-            held_out: Vec::new(),
+            images: Vec::new(),
             position_scale: 0.5,
         });
         let queries = Queries::new(random.stream().normal(20 * dims), [4, 5], dims);
@@ -216,7 +221,7 @@ mod tests {
             values: vec![0.0; dims],
             positions: vec![0.5; 2],
             weights: vec![1.0],
-            held_out: vec![2],
+            images: vec![2],
             position_scale: 0.0,
         });
         assert_eq!(alone.nearest(&queries, 2), alone.nearest(&queries, 0));

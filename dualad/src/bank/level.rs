@@ -132,8 +132,8 @@ mod tests {
     }
 
     fn group(values: Vec<f32>, positions: Vec<f32>, weights: Vec<f32>, position_scale: f32) -> Group {
-        let held_out = vec![0; weights.len()];
-        Group::new(Tokens { values, positions, weights, held_out, position_scale })
+        let images = vec![0; weights.len()];
+        Group::new(Tokens { values, positions, weights, images, position_scale })
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod group;
 mod level;
 mod local;
 mod maps;
+mod nearest;
 mod projection;
 #[cfg(feature = "train")]
 mod select;
@@ -59,7 +60,7 @@ pub struct Bank {
     normal: Vec<Normal>,
     /// True if the network is not trained, so that it has no part in the scores.
     alone: bool,
-    /// The held-out image whose tokens do not count: 1 for the first one of the model. 0 for none.
+    /// The image whose tokens do not count, as in [`group::Tokens::images`]. 0 for none.
     without: u32,
 }
 
@@ -154,11 +155,11 @@ impl Bank {
         &self.normal
     }
 
-    /// Returns the bank without the tokens of a held-out image of the model, by its place in [`ModelConfig::held_out`]: it then scores
-    /// that image as it scores new ones.
+    /// Returns the bank without the tokens of an image, by its number in [`group::Tokens::images`]: it then scores that image as it scores
+    /// new ones. With 0 it has all tokens.
     #[cfg(feature = "train")]
-    pub(crate) fn without(&self, held_out: usize) -> Self {
-        Self { without: 1 + held_out as u32, ..self.clone() }
+    pub(crate) fn without(&self, image: u32) -> Self {
+        Self { without: image, ..self.clone() }
     }
 
     /// Returns the bank with another normalization.

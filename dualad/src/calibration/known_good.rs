@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Calibration, FORMAT, Rule, ThresholdMethod, Thresholds};
 
-/// The normal images that thresholds were checked against when they were set: those that they were chosen by, and some that the
-/// model was trained on.
+/// The normal images that thresholds were checked against when they were set: those that they were chosen by, and others that are known
+/// to be good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -18,6 +18,14 @@ pub struct KnownGood {
     pub rejected: u64,
     /// The number of images that the thresholds send to a review.
     pub reviewed: u64,
+    /// The number of those images that the model was trained on. They score lower than new ones.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub trained_on: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl KnownGood {
@@ -25,12 +33,33 @@ impl KnownGood {
     pub fn rejected_share(&self) -> f64 {
         self.rejected as f64 / self.images.max(1) as f64
     }
+
+    /// Returns a phrase on the images that the thresholds reject, and on which images this rests.
+    ///
+    /// ```
+    /// use dualad::calibration::Calibration;
+    ///
+    /// let text = r#"{"pooled": {"reject": 5, "known_good": {"images": 50, "rejected": 1, "reviewed": 0, "trained_on": 40}}}"#;
+    /// let known = Calibration::from_json("example", text)?.pooled.unwrap().known_good.unwrap();
+    /// assert_eq!(known.text(), "would reject 1 of 50 known good images (2.0 %), 40 of which the model was trained on");
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    pub fn text(&self) -> String {
+        let Self { images, rejected, trained_on, .. } = self;
+        let share = 100.0 * self.rejected_share();
+        let text = format!("would reject {rejected} of {images} known good images ({share:.1} %)");
+        match trained_on {
+            0 => text,
+            _ => text + &format!(", {trained_on} of which the model was trained on"),
+        }
+    }
 }
 
 impl Calibration {
-    /// Checks the thresholds against the scores of normal images, each with its category, and records the result: give those that
-    /// the thresholds were chosen by, and others that are known to be good. A threshold by [`Rule::FalseAlarmRate`] that rejects a
-    /// larger share of them than its rate is too low, since images that the model was trained on score no higher than new ones: it is
+    /// Checks the thresholds against the scores of normal images, each with its category, and records the result. `unseen` are new to the
+    /// model: give those that the thresholds were chosen by, and others that are known to be good. The model was trained on the images of
+    /// `trained_on`. A bank gives them scores near 0, which say nothing: leave them out. A threshold by [`Rule::FalseAlarmRate`] that rejects a
+    /// larger share of all of them than its rate is too low, since images that the model was trained on score no higher than new ones: it is
     /// raised, and a warning says so. Thresholds of categories without scores stay as they are.
     ///
     /// ```
@@ -39,25 +68,35 @@ impl Calibration {
     /// let good = |score| LabeledScore { category: "gear", score, anomalous: false };
     /// let mut calibration = Calibrator::default().calibrate([1.0, 2.0].map(good))?;
     /// // Another good image, which the thresholds would reject.
-    /// calibration.check_known_good([1.0, 2.0, 3.0].map(|score| ("gear", score)));
+    /// calibration.check_known_good([1.0, 2.0].map(|score| ("gear", score)), [("gear", 3.0)]);
     /// let thresholds = &calibration.categories["gear"];
     /// assert!(thresholds.reject > 3.0 && thresholds.warnings.last().unwrap().contains("raised"));
     /// assert_eq!(thresholds.known_good.unwrap().images, 3);
     /// # Ok::<(), dualad::Error>(())
     /// ```
-    pub fn check_known_good<'a>(&mut self, scores: impl IntoIterator<Item = (&'a str, f32)>) {
-        let mut own = BTreeMap::<&str, Vec<f32>>::new();
-        for (category, score) in scores {
-            own.entry(category).or_default().push(score);
+    pub fn check_known_good<'a>(
+        &mut self,
+        unseen: impl IntoIterator<Item = (&'a str, f32)>,
+        trained_on: impl IntoIterator<Item = (&'a str, f32)>,
+    ) {
+        // The scores of each category, and the number of its images that the model was trained on.
+        let mut own = BTreeMap::<&str, (Vec<f32>, u64)>::new();
+        for (category, score) in unseen {
+            own.entry(category).or_default().0.push(score);
         }
-        let mut all: Vec<f32> = own.values().flatten().copied().collect();
-        for (category, scores) in &mut own {
+        for (category, score) in trained_on {
+            let (scores, count) = own.entry(category).or_default();
+            scores.push(score);
+            *count += 1;
+        }
+        let mut all: Vec<f32> = own.values().flat_map(|(scores, _)| scores).copied().collect();
+        for (category, (scores, count)) in &mut own {
             if let Some(thresholds) = self.categories.get_mut(*category) {
-                check(thresholds, scores);
+                check(thresholds, scores, *count);
             }
         }
         if let Some(pooled) = self.pooled.as_mut().filter(|_| !all.is_empty()) {
-            check(pooled, &mut all);
+            check(pooled, &mut all, own.values().map(|(_, count)| count).sum());
         }
         self.format = FORMAT;
     }
@@ -79,13 +118,12 @@ fn summary(thresholds: &Thresholds) -> String {
     }
     text += if normal_images + anomalous_images == 1 { " image" } else { " images" };
     if let Some(known) = &thresholds.known_good {
-        let share = 100.0 * known.rejected_share();
-        text += &format!("; it would reject {} of {} known good images ({share:.1} %)", known.rejected, known.images);
+        text += &format!("; it {}", known.text());
     }
     text
 }
 
-fn check(thresholds: &mut Thresholds, scores: &mut [f32]) {
+fn check(thresholds: &mut Thresholds, scores: &mut [f32], trained_on: u64) {
     scores.sort_unstable_by(f32::total_cmp);
     let follows = thresholds.region == thresholds.review;
     let reject = raised(thresholds.reject, thresholds.reject_method.as_ref(), scores);
@@ -105,7 +143,7 @@ fn check(thresholds: &mut Thresholds, scores: &mut [f32]) {
     let from = |threshold: f32| (scores.len() - scores.partition_point(|&score| score < threshold)) as u64;
     let rejected = from(thresholds.reject);
     let reviewed = from(thresholds.review) - rejected;
-    thresholds.known_good = Some(KnownGood { images: scores.len() as u64, rejected, reviewed });
+    thresholds.known_good = Some(KnownGood { images: scores.len() as u64, rejected, reviewed, trained_on });
 }
 
 /// Returns a higher threshold if this one rejects a larger share of the scores, which are in ascending order, than its rule allows.
@@ -132,18 +170,21 @@ mod tests {
         let before = found.categories["gear"].clone();
         assert_eq!(before.reject, 7f32.next_up());
         // Within the threshold: nothing changes but the record.
-        found.check_known_good((0..20).map(|part| ("gear", part as f32 / 3.0)));
+        let good = |images: std::ops::Range<usize>, step: f32| images.map(move |part| ("gear", part as f32 * step));
+        found.check_known_good(good(0..8, 1.0), good(0..12, 0.5));
         let own = &found.categories["gear"];
         assert_eq!((own.reject, &own.warnings), (before.reject, &before.warnings));
-        assert_eq!(own.known_good, Some(KnownGood { images: 20, rejected: 0, reviewed: 0 }));
+        assert_eq!(own.known_good, Some(KnownGood { images: 20, rejected: 0, reviewed: 0, trained_on: 12 }));
         assert!(found.summary()[0].contains("set by 8 good images") && found.summary()[0].contains("0 of 20"));
+        assert!(found.summary()[0].contains("12 of which the model was trained on"), "{:?}", found.summary());
 
         // 150 images, of which one may be rejected.
-        found.check_known_good((0..150).map(|part| ("gear", part as f32)));
+        found.check_known_good(good(0..150, 1.0), None);
+        assert!(!found.summary()[0].contains("trained on"), "{:?}", found.summary());
         let own = &found.categories["gear"];
         assert_eq!((own.reject, own.review, own.region), (148f32.next_up(), 148f32.next_up(), 148f32.next_up()));
         assert!(own.warnings.last().unwrap().contains("142 of 150 known good images"), "{:?}", own.warnings);
-        assert_eq!(own.known_good, Some(KnownGood { images: 150, rejected: 1, reviewed: 0 }));
+        assert_eq!(own.known_good, Some(KnownGood { images: 150, rejected: 1, reviewed: 0, trained_on: 0 }));
         assert_eq!(found.pooled.as_ref().unwrap().reject, own.reject);
         let read = Calibration::from_json("written", &found.to_json().unwrap()).unwrap();
         assert_eq!(read, found);
@@ -153,16 +194,16 @@ mod tests {
     fn a_rule_without_a_rate_is_only_reported() {
         let mut found = calibration(&Calibrator::new(Rule::Quantile { quantile: 0.5 }));
         let before = found.categories["gear"].reject;
-        found.check_known_good((0..10).map(|part| ("gear", part as f32)));
+        found.check_known_good((0..10).map(|part| ("gear", part as f32)), None);
         let own = &found.categories["gear"];
         assert_eq!((own.reject, own.known_good.unwrap().rejected), (before, 6));
         assert!(found.summary()[0].contains("6 of 10 known good images (60.0 %)"), "{:?}", found.summary());
         // A review band of its own stays below the rejection.
         let calibrator = Calibrator::default().review(Rule::Quantile { quantile: 0.5 });
         let mut found = calibration(&calibrator);
-        found.check_known_good((0..10).map(|part| ("gear", part as f32)));
+        found.check_known_good((0..10).map(|part| ("gear", part as f32)), None);
         let own = &found.categories["gear"];
         assert_eq!((own.review, own.reject), (before, 9f32.next_up()));
-        assert_eq!(own.known_good, Some(KnownGood { images: 10, rejected: 0, reviewed: 6 }));
+        assert_eq!(own.known_good, Some(KnownGood { images: 10, rejected: 0, reviewed: 6, trained_on: 0 }));
     }
 }

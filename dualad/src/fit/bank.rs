@@ -1,7 +1,5 @@
 //! The bank of a run.
 
-use std::collections::HashMap;
-
 use candle_core::Tensor;
 use dualad_backbones::{FeatureExtractor, Stage};
 use dualad_data::image::{Picture, Preprocess};
@@ -10,7 +8,7 @@ use rayon::prelude::*;
 use crate::bank::{Bank, Builder, Distances, Measured, Normal};
 use crate::error::{Error, Result};
 use crate::features::{TokenSource, pixels};
-use crate::fit::images::{Image, Images, cut};
+use crate::fit::images::{Image, Images, Numbers, cut};
 use crate::fit::settings::{Fit, FitProgress};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
@@ -37,15 +35,15 @@ pub(super) struct FittedBank {
     known: Vec<bool>,
 }
 
-/// Builds the bank of a run, if its recipe has one. `held_out` and `categories` are those of the model. In a continued model, the
+/// Builds the bank of a run, if its recipe has one. `categories` are those of the model. In a continued model, the
 /// tokens of categories without new images stay. Those of the others are selected again, from the old tokens and the new images.
 ///
-/// Held-out images give tokens too. To set thresholds, each is scored without its own (see [`Bank::without`]).
+/// Held-out images give tokens too. To set thresholds, each image is scored without its own (see [`Bank::without`]).
 pub(super) fn build(
     fit: &mut Fit,
     recipe: &Recipe,
     images: &Images,
-    held_out: &[String],
+    numbers: &Numbers,
     categories: &[String],
     extractor: &dyn FeatureExtractor,
     preprocess: &Preprocess,
@@ -55,14 +53,16 @@ pub(super) fn build(
     let channels: Vec<usize> = bank_stages(stages).iter().map(|stage| stage.channels).collect();
     let random = Random::new(recipe.train.seed);
     let groups: Vec<&[Image]> = images.train.chunk_by(|a, b| a.category() == b.category()).collect();
-    let numbers: HashMap<&String, u32> = held_out.iter().zip(1..).collect();
-    let number = |digest: &String| numbers.get(digest).copied().unwrap_or(0);
     let old = fit.base.as_ref().and_then(|base| Some((base.model().bank()?, base.categories())));
     let mut builder = match old {
         Some((bank, old)) => {
             let before = fit.base.as_ref().map_or(&[][..], |base| &base.config().held_out);
-            let number_of =
-                |image: u32| (image as usize).checked_sub(1).and_then(|place| before.get(place)).map_or(0, &number);
+            let number_of = |image: u32| {
+                (image as usize)
+                    .checked_sub(1)
+                    .and_then(|place| before.get(place))
+                    .map_or(0, |digest| numbers.of_digest(digest))
+            };
             Builder::extending(bank, [old, categories], number_of, &random)
         }
         None => Builder::new(config.clone(), &channels, &random),
@@ -99,13 +99,13 @@ pub(super) fn build(
                 let inputs = inputs(fit, images)?;
                 let each = inputs.iter().map(Vec::len).sum::<usize>().div_ceil(images.len());
                 let of_image = |(image, inputs): (&&Image, Vec<Picture>)| {
-                    let number = number(&image.content.digest);
+                    let number = numbers.of(image);
                     inputs.into_iter().map(move |input| (number, input))
                 };
                 let (numbers, inputs): (Vec<u32>, Vec<Picture>) = images.iter().zip(inputs).flat_map(of_image).unzip();
                 count += if is_kept { 0 } else { inputs.len() };
                 for (inputs, numbers) in inputs.chunks(BATCH).zip(numbers.chunks(BATCH)) {
-                    builder.add(&maps(inputs)?, each * total_here, numbers)?;
+                    builder.add(&maps(inputs)?, each * total_here, numbers, is_kept)?;
                 }
                 done += images.len();
                 (fit.progress)(FitProgress::Bank(Progress { done, total }));

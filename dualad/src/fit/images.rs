@@ -244,6 +244,41 @@ impl Images {
     }
 }
 
+/// The numbers by which a bank knows the images of its tokens: from 1 on the held-out images of the model, then the training images of
+/// the run. Copies have one number.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    held_out: HashMap<String, u32>,
+    train: HashMap<PixelDigest, u32>,
+}
+
+impl Numbers {
+    pub(super) fn new(held_out: &[String], train: &[Image]) -> Self {
+        let mut numbers = Self::of_held_out(held_out);
+        for image in train {
+            let next = (numbers.held_out.len() + numbers.train.len() + 1) as u32;
+            numbers.train.entry(image.content.pixels).or_insert(next);
+        }
+        numbers
+    }
+
+    /// Returns the numbers of the held-out images alone.
+    pub(super) fn of_held_out(digests: &[String]) -> Self {
+        Self { held_out: digests.iter().cloned().zip(1..).collect(), train: HashMap::new() }
+    }
+
+    /// Returns the number of an image, 0 if it has none.
+    pub(super) fn of(&self, image: &Image) -> u32 {
+        let Content { digest, pixels, .. } = &image.content;
+        self.held_out.get(digest).or_else(|| self.train.get(pixels)).copied().unwrap_or(0)
+    }
+
+    /// Returns the number of a held-out image, 0 for any other.
+    pub(super) fn of_digest(&self, digest: &str) -> u32 {
+        self.held_out.get(digest).copied().unwrap_or(0)
+    }
+}
+
 /// The images of each category.
 pub(super) type ByCategory = Vec<(String, Vec<Image>)>;
 

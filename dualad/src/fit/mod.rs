@@ -16,6 +16,7 @@ mod run_folder;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod thresholds;
 
 pub use images::TrainingImages;
 pub use outcome::{CategoryChange, Fitted};

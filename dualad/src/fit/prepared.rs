@@ -1,6 +1,5 @@
 //! A run with its features: the trainer, the model and the detector.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,26 +8,23 @@ use dualad_backbones::FeatureExtractor;
 use dualad_data::Sample;
 use dualad_data::image::{Picture, Preprocess};
 
-use crate::calibration::LabeledScore;
-use crate::detector::{Detector, RegionOptions, Request};
+use crate::detector::{Detector, RegionOptions};
 use crate::error::{Error, Result};
 use crate::features::{Features, FeaturesBuilder, Identity, PictureTokens, TokenSource, extraction, name_of, size};
 use crate::fit::bank::{self, FittedBank};
-use crate::fit::images::{Image, Images, Known, TrainingImages, cut, list};
+use crate::fit::images::{Image, Images, Known, Numbers, TrainingImages, cut, list};
 use crate::fit::outcome::{Fitted, changes};
 use crate::fit::read::Reading;
 use crate::fit::recipe;
 use crate::fit::run_folder::{previous, set_aside};
 use crate::fit::settings::{Fit, FitProgress};
+use crate::fit::thresholds::{self, score_without};
 use crate::model::{Input, Model, TrainedOn};
 use crate::progress::Progress;
 use crate::recipe::{Preset, Recipe};
 use crate::scorer::Scorer;
 use crate::train::{self, Earlier, Trainer};
 use crate::{DualAd, Random};
-
-/// The number of training images of a category that thresholds are checked against.
-const CHECKED_IMAGES: usize = 64;
 
 /// A run with the features of its training images: made by [`Fit::prepare`].
 ///
@@ -53,6 +49,7 @@ pub struct PreparedFit {
     images: Images,
     /// As in [`ModelConfig::held_out`](crate::model::ModelConfig::held_out).
     held_out: Vec<String>,
+    numbers: Numbers,
     /// The reason why the run does not continue from its checkpoint.
     begins_anew: Option<String>,
     notices: Vec<String>,
@@ -97,7 +94,8 @@ impl PreparedFit {
         let begun = Instant::now();
         let categories = categories(&fit, &images);
         let held_out = images.held_out_digests(base.as_ref().map_or(&[], |base| &base.config().held_out));
-        let bank = bank::build(&mut fit, &recipe, &images, &held_out, &categories, &*extractor, &preprocess)?;
+        let numbers = Numbers::new(&held_out, &images.train);
+        let bank = bank::build(&mut fit, &recipe, &images, &numbers, &categories, &*extractor, &preprocess)?;
         let tokens = if alone {
             // Nothing is trained.
             Box::new(PictureTokens::new(&*extractor, &preprocess))
@@ -111,6 +109,7 @@ impl PreparedFit {
             preset,
             images,
             held_out,
+            numbers,
             begins_anew,
             notices,
             extractor,
@@ -227,31 +226,30 @@ impl PreparedFit {
     }
 
     /// Scores the held-out images with a network that the run trained and sets the thresholds. An image is scored without its own
-    /// tokens in the bank, as a new one. `losses` are passed on.
+    /// tokens in the bank, as a new one. With a bank that scores alone, training images set the thresholds, too: up to 320
+    /// images of each category. `losses` are passed on.
     ///
     /// # Errors
     /// As [`Self::model`]; [`Error::Data`] for a held-out image, [`Error::Cancelled`], and as
     /// [`Calibrator::calibrate`](crate::calibration::Calibrator::calibrate).
     pub fn finish(self, network: DualAd, losses: Vec<f64>) -> Result<Fitted> {
         let model = self.model(network)?;
-        let Self { mut fit, images, mut notices, begins_anew, extractor, preprocess, tokens, .. } = self;
+        let Self { mut fit, images, numbers, mut notices, begins_anew, extractor, preprocess, tokens, .. } = self;
         notices.splice(..0, begins_anew);
         // Their memory may be needed now.
         drop(tokens);
         let mut detector = detector(&fit, model, extractor, preprocess)?;
         let kept: Vec<&Image> = images.held_out.iter().collect();
-        let held_out = score_held_out(&mut fit, &detector, &kept)?;
+        let held_out = score_without(&mut fit, &detector, &kept, &numbers)?;
         let changes = match fit.base.clone() {
-            Some(base) => changes(base.categories(), &score_held_out(&mut fit, &base, &kept)?, &held_out),
+            Some(base) => {
+                let numbers = Numbers::of_held_out(&base.config().held_out);
+                changes(base.categories(), &score_without(&mut fit, &base, &kept, &numbers)?, &held_out)
+            }
             None => Vec::new(),
         };
         if !held_out.is_empty() {
-            let scored =
-                held_out.iter().map(|(category, score)| LabeledScore { category, score: *score, anomalous: false });
-            let mut calibration = detector.calibrate_scores(&fit.calibrator, scored)?;
-            let trained_on = score(&mut fit, &detector, &spread(&images.train))?;
-            let known = held_out.iter().chain(&trained_on).map(|(category, score)| (category.as_str(), *score));
-            calibration.check_known_good(known);
+            let calibration = thresholds::first(&mut fit, &detector, &images, &held_out, &numbers)?;
             notices.extend(calibration.warnings());
             detector = detector.with_calibration(Some(calibration));
         }
@@ -425,36 +423,4 @@ fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, prepr
         limits: fit.limits,
         threads: fit.base.as_ref().map(|base| base.threads.clone()).unwrap_or_default(),
     })
-}
-
-/// Returns training images of each category, evenly spread, at most [`CHECKED_IMAGES`].
-fn spread(images: &[Image]) -> Vec<&Image> {
-    let step = |category: &[Image]| category.len().div_ceil(CHECKED_IMAGES).max(1);
-    let categories = images.chunk_by(|a, b| a.category() == b.category());
-    categories.flat_map(|category| category.iter().step_by(step(category))).collect()
-}
-
-/// Returns the category and the image score of each image.
-fn score(fit: &mut Fit, detector: &Detector, images: &[&Image]) -> Result<Vec<(String, f32)>> {
-    let progress = &mut fit.progress;
-    let requests: Vec<Request<'_>> = images.iter().map(|image| image.request()).collect();
-    let scores = detector.image_scores(&requests, &fit.cancel, |done| progress(FitProgress::Scoring(done)))?;
-    Ok(images.iter().zip(scores).map(|(image, score)| (image.category().to_owned(), score)).collect())
-}
-
-/// Returns what [`score`] does. Each image is scored without the tokens that the bank has of it.
-fn score_held_out(fit: &mut Fit, detector: &Detector, images: &[&Image]) -> Result<Vec<(String, f32)>> {
-    let Some(bank) = detector.model().bank().cloned() else { return score(fit, detector, images) };
-    let places: HashMap<&String, usize> = detector.config().held_out.iter().zip(0..).collect();
-    let mut scores = Vec::with_capacity(images.len());
-    for image in images {
-        let mut detector = detector.clone();
-        if let Some(&place) = places.get(&image.content.digest) {
-            detector.scorer = Scorer::clone(&detector.scorer).with_bank(bank.without(place)).into();
-        }
-        let score = detector.image_scores(&[image.request()], &fit.cancel, |_| {})?;
-        scores.extend(score.into_iter().map(|score| (image.category().to_owned(), score)));
-        (fit.progress)(FitProgress::Scoring(Progress { done: scores.len(), total: images.len() }));
-    }
-    Ok(scores)
 }

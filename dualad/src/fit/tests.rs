@@ -219,3 +219,48 @@ fn a_held_out_image_is_scored_without_its_own_tokens() {
     let held_out = &extended.detector.config().held_out;
     assert!(held_out.len() == 3 && loaded.config().held_out.iter().all(|digest| held_out.contains(digest)));
 }
+
+/// Returns pictures that are much alike.
+fn alike(indices: std::ops::Range<usize>) -> Vec<(String, Picture)> {
+    let pixel = |index: usize, place: usize| ((place * 7) % 61 + (place * index) % 5) as u8;
+    let picture = |index: usize| Picture::new(64, 64, (0..64 * 64 * 3).map(|place| pixel(index, place)).collect());
+    indices.map(|index| ("part".to_owned(), picture(index).unwrap())).collect()
+}
+
+#[test]
+fn thresholds_take_training_images_into_account_without_their_tokens() {
+    // One image that is unlike the others and that is not held out.
+    let mut images = alike(0..12);
+    images[3].1 = picture(200);
+    for (epochs, setting, trained_on) in [(0, 12, 0), (1, 2, 10)] {
+        let fit = |images: Vec<(String, Picture)>| Detector::fit(images).recipe(recipe()).epochs(epochs);
+        let fitted = fit(images.clone()).run().unwrap();
+        let thresholds = &fitted.detector.calibration().unwrap().categories["part"];
+        let known = thresholds.known_good.unwrap();
+        assert_eq!((thresholds.normal_images, known.images, known.trained_on), (setting, 12, trained_on), "{epochs}");
+        assert_eq!(known.rejected, 0);
+        // With its tokens the bank has seen the image, which then scores as the others do.
+        let held_out = fitted.held_out.iter().map(|(_, score)| *score).fold(0.0, f32::max);
+        assert!(thresholds.reject > 1.5 * held_out, "{epochs}: {} {held_out}", thresholds.reject);
+        // Copies count once, and have no tokens of each other.
+        let copies = images.iter().chain(&images).cloned().collect();
+        let with_copies = fit(copies).run().unwrap();
+        let thresholds = &with_copies.detector.calibration().unwrap().categories["part"];
+        assert_eq!((thresholds.normal_images, thresholds.known_good.unwrap().images), (setting, 12), "{epochs}");
+        assert!(thresholds.reject > 1.5 * held_out, "{epochs}: {} {held_out}", thresholds.reject);
+        // The file does not have the numbers of the training images.
+        let temporary = tempfile::tempdir().unwrap();
+        fitted.detector.save(temporary.path()).unwrap();
+        assert_eq!(Detector::load(temporary.path()).unwrap().calibration(), fitted.detector.calibration());
+    }
+}
+
+#[test]
+fn the_bank_of_a_continued_model_says_nothing_on_images_that_it_had_before() {
+    let fitted = Detector::fit(alike(0..12)).recipe(recipe()).epochs(0).run().unwrap();
+    let new = alike(20..30).into_iter().map(|(_, picture)| ("other".to_owned(), picture));
+    let images: Vec<(String, Picture)> = alike(0..12).into_iter().chain(new).collect();
+    let extended = fitted.detector.extend(images).epochs(0).run().unwrap();
+    let found = extended.detector.calibration().unwrap();
+    assert_eq!(["part", "other"].map(|name| found.categories[name].normal_images), [2, 10]);
+}

@@ -225,7 +225,7 @@ impl Model {
     fn parameters(&self) -> Result<Vec<u8>> {
         match &self.bank {
             None => self.network.to_safetensors(),
-            Some(bank) => self.network.to_safetensors_with(bank.tensors()?),
+            Some(bank) => self.network.to_safetensors_with(bank.tensors(self.config.held_out.len())?),
         }
     }
 
