@@ -1,4 +1,4 @@
-//! Sets the thresholds of a saved model: of good parts, at most 1 % may be rejected.
+//! Sets the thresholds of a saved model: of good parts, at most 1 % may be rejected. Thresholds of products without images stay.
 //!
 //! ```sh
 //! cargo run --release --example calibrate -- model data        # the test images of a dataset
@@ -9,7 +9,7 @@
 use dualad::calibration::{Calibrator, Rule};
 use dualad::data::{Cancel, Dataset, Split};
 use dualad::detector::Request;
-use dualad::{Detector, ModelFiles};
+use dualad::{Detector, Model};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -25,8 +25,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for warning in calibration.warnings() {
         eprintln!("{warning}");
     }
-    for (category, thresholds) in &calibration.categories {
-        println!("{category}: rejects from {:.4}", thresholds.reject);
+    // The share of good images that each threshold would reject.
+    for line in calibration.summary() {
+        println!("{line}");
     }
-    Ok(calibration.save(ModelFiles::of(&model).calibration)?)
+    // Keeps the earlier file as `calibration.previous.json`.
+    Model::save_thresholds(&model, &calibration)?;
+    Ok(())
 }

@@ -53,19 +53,23 @@ pub(super) struct Joined {
     notes: Vec<String>,
 }
 
-/// Joins new thresholds with earlier ones. The pooled ones are replaced if the images are of every category that is known, or if
-/// `replace_pooled` says so.
-pub(super) fn join(new: Calibration, earlier: Option<Earlier>, known: &[String], replace_pooled: bool) -> Joined {
+/// Joins new thresholds with earlier ones, as [`Calibration::joined`] does.
+pub(super) fn join(
+    new: Calibration,
+    earlier: Option<Earlier>,
+    known: &[String],
+    replace_pooled: bool,
+) -> Result<Joined> {
     let set: Vec<String> = new.categories.keys().cloned().collect();
-    let all: Vec<String> = match &earlier {
-        Some(Earlier(earlier)) if known.is_empty() => earlier.categories.keys().cloned().collect(),
-        _ => known.to_vec(),
+    let Some(Earlier(earlier)) = earlier else {
+        let calibration = new.joined(None, known, replace_pooled)?;
+        return Ok(Joined { calibration, set, set_pooled: true, notes: Vec::new() });
     };
+    let set_pooled = replace_pooled || new.replaces_pooled(Some(&earlier), known);
+    let all: Vec<String> = if known.is_empty() { earlier.categories.keys().cloned().collect() } else { known.to_vec() };
     let lacking: Vec<String> = new.lacking(&all).into_iter().map(str::to_owned).collect();
     // Images of no known category set the pooled thresholds alone: where there are some, they are refused before.
-    let set_pooled = earlier.is_none() || replace_pooled || lacking.is_empty() || set.is_empty();
-    let Some(Earlier(earlier)) = earlier else { return first(new, set, &lacking) };
-    let calibration = new.merged_into(&earlier, set_pooled);
+    let calibration = new.joined(Some(&earlier), known, set_pooled)?;
     let change = |name: &str, old: Option<&Thresholds>, new: Option<&Thresholds>| {
         let (old, new) = (old?, new?);
         Some(format!("{name} ({:.4} before, {:.4} now)", old.reject, new.reject))
@@ -90,18 +94,7 @@ pub(super) fn join(new: Calibration, earlier: Option<Earlier>, known: &[String],
             kept.join(", ")
         ));
     }
-    Joined { calibration, set, set_pooled, notes }
-}
-
-/// Returns thresholds where there were none. The pooled ones of some of the products would decide on the others: a warning says so.
-fn first(mut calibration: Calibration, set: Vec<String>, lacking: &[String]) -> Joined {
-    if let Some(pooled) = calibration.pooled.as_mut().filter(|_| !set.is_empty() && !lacking.is_empty()) {
-        let (set, lacking) = (set.join(", "), lacking.join(", "));
-        pooled
-            .warnings
-            .push(format!("set by images of {set}, and they decide on {lacking} too; give images of every product"));
-    }
-    Joined { calibration, set, set_pooled: true, notes: Vec::new() }
+    Ok(Joined { calibration, set, set_pooled, notes })
 }
 
 impl Joined {
@@ -131,11 +124,7 @@ impl Joined {
     pub(super) fn warn_of_rejected(&self) {
         for (name, thresholds, is_new) in self.all() {
             let Some(known) = thresholds.known_good.filter(|known| is_new && known.rejected > 0) else { continue };
-            let share = 100.0 * known.rejected_share();
-            note(&format!(
-                "note: {name}: would reject {} of {} known good images ({share:.1} %)",
-                known.rejected, known.images
-            ));
+            note(&format!("note: {name}: {}", known.text()));
         }
     }
 

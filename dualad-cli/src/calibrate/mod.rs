@@ -7,15 +7,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
-use dualad::calibration::{Calibration, Calibrator, LabeledScore, Rule};
-use dualad::data::{Dataset, Sample, Split};
-use dualad::{Detector, ModelFiles};
+use dualad::calibration::{Calibrator, Rule};
+use dualad::data::{Cancel, Dataset, Label, Sample, Split};
+use dualad::detector::Request;
+use dualad::{Detector, ModelFiles, Progress};
 
 use crate::common::{CommonArgs, Result, note, print};
 use crate::guard::Guard;
 use crate::model::{ModelArgs, check_category};
-use crate::progress::ProgressArgs;
-use images::{Chosen, Image, Trained};
+use crate::progress::{Bar, ProgressArgs};
+use images::Trained;
 use join::Earlier;
 
 /// The default of --false-alarm-rate.
@@ -128,20 +129,26 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
     let earlier = earlier(args, &out, &detector)?;
     let (samples, as_category) = select(samples, args.category.as_deref(), detector.categories())?;
-    let images: Vec<Image<'_>> = samples.iter().map(|sample| Image::of(sample, as_category)).collect();
-    let chosen = images::choose(&detector, &images, args.trained, args.skip_broken)?;
+    let images: Vec<(Request<'_>, Label)> =
+        samples.iter().map(|sample| (request(sample, as_category), sample.label.clone())).collect();
+    let known = images::choose(&detector, &images, args.trained, args.skip_broken)?;
     if as_category == Some(None) {
         check_pooled(args.pooled, earlier.as_ref(), detector.categories())?;
     }
     // Of a dataset with test images, these are good images, too.
-    let train: Vec<&Sample> = dataset.samples(Split::Train).filter(|_| test).collect();
+    let train: Vec<&Sample> =
+        dataset.samples(Split::Train).filter(|sample| test && !sample.label.is_anomalous()).collect();
     // The images that are left out are copies of them.
-    let good: Vec<Image<'_>> = match train.is_empty() {
-        true => chosen.left_out.clone(),
-        false => train.iter().map(|sample| Image::of(sample, as_category)).collect(),
+    let good: Vec<Request<'_>> = match train.is_empty() {
+        true => known.left_out.clone(),
+        false => train.iter().map(|sample| request(sample, as_category)).collect(),
     };
-    let calibration = calibrate(args, &detector, &chosen, &images::spread(&good, &chosen.images))?;
-    let joined = join::join(calibration, earlier, detector.categories(), args.pooled);
+    let bar = Bar::new("scoring images");
+    let progress = |progress: Progress| bar.set(progress.done, progress.total);
+    let good = images::spread(&good, &known);
+    let calibration = detector.calibrate_on(&calibrator(args), &known, &good, &Cancel::default(), progress)?;
+    drop(bar);
+    let joined = join::join(calibration, earlier, detector.categories(), args.pooled)?;
     joined.save(&out)?;
     for warning in joined.calibration.warnings() {
         note(&warning);
@@ -168,47 +175,12 @@ fn earlier(args: &Args, out: &Path, detector: &Detector) -> Result<Option<Earlie
     Ok(path.and_then(|path| Earlier::read(&path, detector)))
 }
 
-/// Scores the images, chooses thresholds, and checks them against those images and others that are known to be good.
-fn calibrate(args: &Args, detector: &Detector, chosen: &Chosen<'_>, good: &[Image<'_>]) -> Result<Calibration> {
-    let scores =
-        images::scores(detector, &chosen.images, "scoring images").into_iter().collect::<dualad::Result<Vec<f32>>>()?;
-    let scored = || chosen.images.iter().zip(&scores);
-    let labeled =
-        scored().map(|(image, &score)| LabeledScore { category: image.name(), score, anomalous: image.anomalous });
-    let mut calibration = calibrator(args).calibrate(labeled)?;
-    // Images without a category count in the pooled thresholds alone.
-    calibration.categories.remove("");
-    calibration.model = Some(detector.config().sha256.clone());
-    let given = scored().filter(|(image, _)| !image.anomalous).map(|(image, score)| (image.name(), *score));
-    // One that cannot be read sets no threshold.
-    let others = images::scores(detector, good, "scoring known good images");
-    let others = good.iter().zip(others).filter_map(|(image, score)| Some((image.name(), score.ok()?)));
-    calibration.check_known_good(given, others);
-    warn_of_seen(&mut calibration, chosen);
-    if detector.model().known_training_images().is_none() {
-        calibration.notices.push(
-            "the model has no record of its training images, as those of earlier versions; thresholds are right only if these images are others".into(),
-        );
-    }
-    Ok(calibration)
-}
-
-/// Adds a warning to the thresholds that images set which the model was trained on.
-fn warn_of_seen(calibration: &mut Calibration, chosen: &Chosen<'_>) {
-    let warning = |seen: usize, of: usize| {
-        format!(
-            "the model was trained on {seen} of the {of} images, whose scores are too low: the stated rates are not guaranteed"
-        )
-    };
-    for (name, &seen) in &chosen.seen {
-        let of = chosen.images.iter().filter(|image| image.name() == *name).count();
-        if let Some(thresholds) = calibration.categories.get_mut(*name) {
-            thresholds.warnings.push(warning(seen, of));
-        }
-    }
-    let seen: usize = chosen.seen.values().sum();
-    if let Some(pooled) = calibration.pooled.as_mut().filter(|_| seen > 0) {
-        pooled.warnings.push(warning(seen, chosen.images.len()));
+/// Returns the request for a sample, of another product if one is given.
+fn request<'a>(sample: &'a Sample, category: Option<Option<&'a str>>) -> Request<'a> {
+    let request = Request::from(&sample.path);
+    match category.unwrap_or(Some(&sample.category)) {
+        Some(category) => request.category(category),
+        None => request,
     }
 }
 

@@ -1,6 +1,7 @@
 //! New thresholds of some categories, joined with the earlier ones of others.
 
 use super::Calibration;
+use crate::error::{Error, Result};
 
 impl Calibration {
     /// Returns those of these categories that have no thresholds of their own here, in their order.
@@ -48,6 +49,41 @@ impl Calibration {
         self.format = self.format.max(earlier.format);
         self
     }
+
+    /// Returns whether these thresholds replace the pooled ones of an earlier calibration: they do if they are of all `categories` of the
+    /// model, or of none. If the model's categories are not known, those of the earlier calibration count.
+    pub fn replaces_pooled(&self, earlier: Option<&Self>, categories: &[String]) -> bool {
+        let Some(earlier) = earlier else { return true };
+        let is_set = |name: &String| self.categories.contains_key(name);
+        self.categories.is_empty()
+            || if categories.is_empty() { earlier.categories.keys().all(is_set) } else { categories.iter().all(is_set) }
+    }
+
+    /// Joins new thresholds with an earlier calibration of the same model, if there is one: as [`Self::merged_into`], where
+    /// [`Self::replaces_pooled`] or `replace_pooled` says if the pooled ones are replaced. `categories` are all those of the model. Without
+    /// an earlier calibration, a warning says if the pooled thresholds will decide on categories that had no images.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the model has several categories, and the new thresholds are pooled ones only and would replace
+    /// others: their images may be of one category. With `replace_pooled` they replace them.
+    pub fn joined(mut self, earlier: Option<&Self>, categories: &[String], replace_pooled: bool) -> Result<Self> {
+        if let Some(earlier) = earlier {
+            if self.categories.is_empty() && categories.len() > 1 && earlier.pooled.is_some() && !replace_pooled {
+                let reason = "they would replace the pooled thresholds; name the category of each image";
+                return Err(Error::invalid_argument("the images", "without a category", reason));
+            }
+            let replaces = replace_pooled || self.replaces_pooled(Some(earlier), categories);
+            return Ok(self.merged_into(earlier, replaces));
+        }
+        let lacking = self.lacking(categories).join(", ");
+        let set = self.categories.keys().cloned().collect::<Vec<_>>().join(", ");
+        if let Some(pooled) = self.pooled.as_mut().filter(|_| !set.is_empty() && !lacking.is_empty()) {
+            let text =
+                format!("set by images of {set}, and they decide on {lacking} too; give images of every product");
+            pooled.warnings.push(text);
+        }
+        Ok(self)
+    }
 }
 
 /// Returns the beginning of every notice on a category.
@@ -82,6 +118,31 @@ mod tests {
         // Thresholds without pooled ones do not gain those of one category.
         let bare = Calibration::new(earlier.categories.clone(), None);
         assert_eq!(new.merged_into(&bare, false).pooled, None);
+    }
+
+    #[test]
+    fn joined_thresholds_replace_the_pooled_ones_only_with_every_category() {
+        let names = ["gear", "plate"].map(str::to_owned);
+        let earlier = calibration(&[("gear", 2.0), ("plate", 9.0)]);
+        let gear = calibration(&[("gear", 3.0)]);
+        let both = calibration(&[("gear", 3.0), ("plate", 4.0)]);
+        let joined = |new: &Calibration, replace| new.clone().joined(Some(&earlier), &names, replace).unwrap();
+        assert_eq!(joined(&gear, false).pooled, earlier.pooled);
+        assert_eq!(joined(&gear, true).pooled, gear.pooled);
+        assert_eq!(joined(&both, false), both);
+        // A model that does not know its categories.
+        assert!(!gear.replaces_pooled(Some(&earlier), &[]) && both.replaces_pooled(Some(&earlier), &[]));
+        // Images of one category or of all: nobody knows.
+        let mut pooled = gear.clone();
+        pooled.categories.clear();
+        let error = pooled.clone().joined(Some(&earlier), &names, false).unwrap_err().to_string();
+        assert!(error.contains("category of each image"), "{error}");
+        assert_eq!(joined(&pooled, true).categories, earlier.categories);
+        assert_eq!(pooled.clone().joined(Some(&earlier), &names[..1], false).unwrap().pooled, pooled.pooled);
+        // Without earlier ones.
+        let warning =
+            |new: &Calibration| new.clone().joined(None, &names, false).unwrap().pooled.unwrap().warnings.join("");
+        assert!(warning(&gear).contains("they decide on plate too") && !warning(&both).contains("decide"));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod builder;
 mod engine;
 mod inspection;
+mod known;
 mod merge;
 mod original;
 mod outline;
@@ -26,6 +27,7 @@ mod unseen;
 pub use crate::model::Tiling;
 pub use builder::{DetectorBuilder, ModelBytes};
 pub use inspection::{AnomalyMap, Inspection};
+pub use known::{KnownImages, TrainedImages};
 pub use original::{OriginalRegion, Stretch};
 pub use owned::OwnedRequest;
 pub use regions::{Bounds, Region, RegionOptions, Regions, regions};
@@ -238,14 +240,18 @@ impl Detector {
     }
 
     /// Chooses thresholds from the scores of images with known labels. An image counts for the category of its request, if it has
-    /// one, and for the pooled thresholds. Images that the model was trained on are refused, because their scores are too low; see
-    /// [`Calibrator::training_images`]. A model of an earlier version does not know them.
+    /// one, and for the pooled thresholds. Copies count once. Images that the model was trained on are refused, because their scores
+    /// are too low; see [`Calibrator::training_images`]. A model of an earlier version does not know them, and a notice says so.
     ///
-    /// `progress` is called after each batch. To use the thresholds, call [`Self::with_calibration`].
+    /// The thresholds are checked against the good images; [`Calibration::summary`] has the share that they would reject. The
+    /// detector's own thresholds stay for categories without images, and the pooled ones unless there are images of every category: see
+    /// [`Calibration::joined`]. For new thresholds alone, use [`Self::with_calibration`] with `None` first.
+    ///
+    /// `progress` is called after each batch. To use the thresholds, call [`Self::with_calibration`]. [`Self::known_images`] and
+    /// [`Self::calibrate_on`] are the two steps of this method, with more choices.
     ///
     /// # Errors
-    /// [`Error::TrainedOn`]; the error of an image that cannot be inspected, [`Error::Images`] for several that cannot be read; as
-    /// [`Calibrator::calibrate`]; [`Error::Cancelled`].
+    /// As [`Self::known_images`], [`Self::calibrate_on`] and [`Calibration::joined`].
     pub fn calibrate<'a>(
         &self,
         calibrator: &Calibrator,
@@ -253,18 +259,11 @@ impl Detector {
         cancel: &Cancel,
         progress: impl FnMut(Progress),
     ) -> Result<Calibration> {
-        let (requests, labels): (Vec<Request<'a>>, Vec<Label>) = images.into_iter().unzip();
-        if !calibrator.takes_training_images() {
-            self.check_unseen(&requests, cancel)?;
-        }
-        let scores = self.image_scores(&requests, cancel, progress)?;
-        let images = requests.iter().zip(labels).zip(scores);
-        let scored = images.map(|((request, label), score)| {
-            // An image without a category counts in the pooled thresholds alone, under a name that no category has.
-            let category = request.named_category().unwrap_or_default();
-            LabeledScore { category, score, anomalous: label.is_anomalous() }
-        });
-        self.calibrate_scores(calibrator, scored)
+        let trained = if calibrator.takes_training_images() { TrainedImages::Use } else { TrainedImages::Refuse };
+        let known = self.known_images(images, trained, false, cancel, |_| {})?;
+        let new = self.calibrate_on(calibrator, &known, &[], cancel, progress)?;
+        let is_own = |earlier: &&Calibration| earlier.model.as_ref().is_none_or(|model| *model == self.config().sha256);
+        new.joined(self.calibration().filter(is_own), self.categories(), false)
     }
 
     /// Returns the image score of each request, in order. Maps are not kept: a few images are in memory at a time.

@@ -79,8 +79,14 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(crate) fn named_category(&self) -> Option<&'a str> {
+    /// Returns the category, if one was set.
+    pub fn named_category(&self) -> Option<&'a str> {
         self.category
+    }
+
+    /// Returns the category, or for an image without one a name that no category has.
+    pub(crate) fn category_or_none(&self) -> &'a str {
+        self.category.unwrap_or_default()
     }
 
     /// Returns the picture, read and decoded as needed.

@@ -37,12 +37,4 @@ impl Detector {
             _ => Err(Error::Images { errors: broken }),
         }
     }
-
-    /// Refuses images that the model was trained on. Of a model with a record of them, all images that cannot be read are named.
-    pub(super) fn check_unseen(&self, requests: &[Request<'_>], cancel: &Cancel) -> Result<()> {
-        let seen = self.was_trained_on(requests, cancel)?.unwrap_or_default();
-        let seen = seen.iter().zip(requests).enumerate().filter(|(_, (seen, _))| **seen);
-        let images: Vec<String> = seen.map(|(index, (_, request))| request.name(index)).collect();
-        if images.is_empty() { Ok(()) } else { Err(Error::TrainedOn { images, of: requests.len() }) }
-    }
 }

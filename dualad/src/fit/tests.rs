@@ -2,8 +2,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dualad_data::image::Picture;
+use dualad_data::{Cancel, Label};
 
 use crate::Detector;
+use crate::calibration::Calibrator;
+use crate::detector::{Request, TrainedImages};
 use crate::fit::{Fit, FitProgress, PreparedFit, RunFolder, TrainingImages};
 use crate::recipe::Recipe;
 use crate::{Variant, train};
@@ -142,7 +145,7 @@ fn a_finished_run_with_other_images_begins_anew_and_an_unfinished_one_is_refused
         assert!(previous.exists());
 
         // An unfinished run.
-        let cancel = dualad_data::Cancel::default();
+        let cancel = Cancel::default();
         let stop = cancel.clone();
         let stopped = fit(9).resume(false).cancel(&cancel).progress(move |progress| {
             if let FitProgress::Training(_) = progress {
@@ -263,4 +266,63 @@ fn the_bank_of_a_continued_model_says_nothing_on_images_that_it_had_before() {
     let extended = fitted.detector.extend(images).epochs(0).run().unwrap();
     let found = extended.detector.calibration().unwrap();
     assert_eq!(["part", "other"].map(|name| found.categories[name].normal_images), [2, 10]);
+}
+
+#[test]
+fn known_images_set_thresholds_once_and_leave_those_of_other_categories() {
+    let images = (0..20).map(|index| (if index < 10 { "gear" } else { "plate" }, picture(index)));
+    let detector = Detector::fit(TrainingImages::pictures(images)).recipe(recipe()).epochs(1).run().unwrap().detector;
+    let earlier = detector.calibration().unwrap();
+    let pictures: Vec<Picture> = (0..54).map(picture).collect();
+    let good = |index: usize, category| (Request::from(&pictures[index]).category(category), Label::Normal);
+    let calibrate = |images: &[(Request<'_>, Label)]| {
+        detector.calibrate(&Calibrator::default(), images.iter().cloned(), &Cancel::default(), |_| {})
+    };
+    let found = calibrate(&[good(50, "gear"), good(51, "gear"), good(50, "gear"), good(50, "gear")]).unwrap();
+    let gear = &found.categories["gear"];
+    assert_eq!((gear.normal_images, gear.known_good.unwrap().images), (2, 2));
+    assert_eq!((&found.categories["plate"], &found.pooled), (&earlier.categories["plate"], &earlier.pooled));
+    // With images of every category the pooled ones change. Copies need not be side by side.
+    let mixed = [good(50, "gear"), good(50, "plate"), good(50, "gear"), good(51, "plate")];
+    let found = calibrate(&mixed).unwrap();
+    assert_eq!(["gear", "plate"].map(|name| found.categories[name].normal_images), [1, 2]);
+    assert_eq!(found.pooled.unwrap().normal_images, 3);
+    // Thresholds of another model are not kept.
+    let mut other = earlier.clone();
+    other.model = Some("another".into());
+    let others = detector.clone().with_calibration(Some(other));
+    let found = others.calibrate(&Calibrator::default(), [good(50, "gear")], &Cancel::default(), |_| {}).unwrap();
+    assert_eq!(found.categories.keys().collect::<Vec<_>>(), ["gear"]);
+
+    let defect = (good(50, "plate").0, Label::Anomalous("scratch".into()));
+    let error = calibrate(&[good(50, "gear"), defect]).unwrap_err().to_string();
+    assert!(error.contains("one as defective") && error.contains("same pixels"), "{error}");
+    let trained = [good(0, "gear"), good(50, "gear")];
+    assert!(matches!(calibrate(&trained), Err(crate::Error::TrainedOn { of: 2, .. })));
+    let known = |use_of| detector.known_images(trained.iter().cloned(), use_of, false, &Cancel::default(), |_| {});
+    let left_out = known(TrainedImages::LeaveOut).unwrap();
+    assert_eq!((left_out.images.len(), left_out.left_out.len(), left_out.trained_on), (1, 1, 1));
+    let used = known(TrainedImages::Use).unwrap();
+    let on = |known, good: &[Request<'_>]| {
+        detector.calibrate_on(&Calibrator::default(), known, good, &Cancel::default(), |_| {}).unwrap()
+    };
+    let found = &on(&used, &[]).categories["gear"];
+    assert!(found.warnings.iter().any(|warning| warning.contains("trained on 1 of the 2 images")), "{found:?}");
+    // The bank has the tokens of images that it was trained on.
+    let checked = [good(1, "gear").0, good(51, "gear").0];
+    assert_eq!(on(&left_out, &checked).categories["gear"].known_good.unwrap().images, 2);
+}
+
+#[test]
+fn training_images_count_as_known_good_images_of_a_network_alone() {
+    let mut recipe = recipe();
+    recipe.bank = None;
+    let detector = Detector::fit(pictures(0..12)).recipe(recipe).hold_out(0.0).run().unwrap().detector;
+    let (new, trained) = (picture(50), picture(0));
+    let images = [(Request::from(&new).category("part"), Label::Normal)];
+    let known = detector.known_images(images, TrainedImages::Refuse, false, &Cancel::default(), |_| {}).unwrap();
+    let good = [Request::from(&trained).category("part")];
+    let found = detector.calibrate_on(&Calibrator::default(), &known, &good, &Cancel::default(), |_| {}).unwrap();
+    let known = found.categories["part"].known_good.unwrap();
+    assert_eq!((known.images, known.trained_on), (2, 1));
 }
