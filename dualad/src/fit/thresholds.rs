@@ -41,8 +41,7 @@ pub(super) fn first(
     let new: Vec<&Image> =
         images.train.iter().filter(|image| !known.iter().any(|name| name == image.category())).collect();
     let train = score_without(fit, detector, &spread(&new, most), numbers)?;
-    let (setting, trained_on): (&[(String, f32)], &[(String, f32)]) =
-        if is_alone { (&train, &[]) } else { (&[], &train) };
+    let (setting, trained_on) = train.split_at(if is_alone { train.len() } else { 0 });
     let setting = || held_out.iter().chain(setting).map(|(category, score)| (category.as_str(), *score));
     let labeled = setting().map(|(category, score)| LabeledScore { category, score, anomalous: false });
     let mut calibration = detector.calibrate_scores(&fit.calibrator, labeled)?;
