@@ -40,6 +40,7 @@ mod filter_bank;
 pub mod hub;
 mod hub_file;
 mod input;
+pub mod layers;
 mod network;
 mod spec;
 mod stage;

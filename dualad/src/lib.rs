@@ -18,6 +18,7 @@
 //! | write a report: table, JSON, HTML page | [`Report`](report::Report) |
 //! | change the network or its training | [`Recipe`](recipe::Recipe), [`DualAdConfig`] |
 //! | write your own training loop | [`Trainer`](train::Trainer) on [`Features`](features::Features) |
+//! | write a model in another format | [`Detector::parts`] |
 //! | use the network alone | [`DualAd`] for training and every device, [`Reconstructor`] for fast inference |
 //!
 //! ```no_run
@@ -91,6 +92,7 @@ mod model;
 #[cfg(feature = "train")]
 mod objects;
 mod ops;
+pub mod parts;
 mod progress;
 mod pseudo_anomaly;
 pub mod recipe;

@@ -7,6 +7,7 @@ use candle_core::{D, Device, Result, Tensor};
 use crate::bilinear;
 use crate::config::Combination;
 use crate::ops::{combined_errors, squared_errors};
+use crate::parts;
 
 /// The side of the average pool of the image score, in pixels (docs/method.md, section 6).
 pub(crate) const POOL: usize = 16;
@@ -91,6 +92,16 @@ impl Upsampling {
             upsample: pair(&vertical.upsample, &horizontal.upsample)?,
             pool: pair(&vertical.pool, &horizontal.pool)?,
         })
+    }
+
+    /// Returns the matrices.
+    pub(crate) fn parts(&self) -> Result<parts::Upsampling> {
+        let matrix = |tensor: &Tensor| {
+            let (rows, columns) = tensor.dims2()?;
+            Ok::<_, candle_core::Error>(parts::Matrix { rows, columns, values: tensor.flatten_all()?.to_vec1()? })
+        };
+        let pair = |[left, right]: &[Tensor; 2]| Ok::<_, candle_core::Error>([matrix(left)?, matrix(right)?]);
+        Ok(parts::Upsampling { pixels: pair(&self.upsample)?, windows: pair(&self.pool)? })
     }
 
     /// Returns the scores of token values `[batch, rows, columns]`.

@@ -8,6 +8,7 @@ use dualad_backbones::{FeatureExtractor, Stage, aggregate};
 use crate::Reconstructor;
 use crate::bank::{Bank, Distances, Scale};
 use crate::error::Result;
+use crate::parts::{BankParts, ScaleParts, Upsampling as Upsampled};
 use crate::score::{POOL, Scores, Upsampling, bank_pool};
 
 /// The inference form of a model: tokens and stage maps to scores. A clone shares the network and the bank.
@@ -84,6 +85,18 @@ impl Scorer {
         if self.bank.is_some() { bank_pool(size) } else { [POOL; 2] }
     }
 
+    /// Returns the parts of the scores for inputs of `[height, width]` pixels: the upsampling of the network's errors, unless they have
+    /// no part, and the bank.
+    pub(crate) fn parts(&self, stages: &[Stage], size: [usize; 2]) -> Result<(Option<Upsampled>, Option<BankParts>)> {
+        let Some(bank) = &self.bank else {
+            let (grid, stride) = (self.network.config().grid, self.network.config().token_stride);
+            let of_errors = Upsampling::new(grid, stride, [POOL; 2], &Device::Cpu)?;
+            return Ok((Some(of_errors.parts()?), None));
+        };
+        let of_errors = if bank.bank.is_alone() { None } else { Some(bank.of_errors.parts()?) };
+        Ok((of_errors, Some(bank.parts(stages, size)?)))
+    }
+
     /// Returns the scores of preprocessed images `[batch, 3, height, width]`.
     pub(crate) fn score(&self, extractor: &dyn FeatureExtractor, images: &Tensor) -> Result<BatchScores> {
         let (_, _, height, width) = images.dims4()?;
@@ -148,28 +161,71 @@ impl BankScorer {
         Ok(Tensor::from_vec(values, (count, rows, columns), &Device::Cpu)?)
     }
 
+    /// Returns the share of the network in the scores.
+    fn share(&self, has_errors: bool) -> f32 {
+        if has_errors { self.bank.config().reconstruction as f32 } else { 0.0 }
+    }
+
+    /// Returns the factor of a scale's distances in the scores of an image of a category.
+    fn level_factor(&self, index: usize, category: usize, share: f32) -> f32 {
+        let level_share = self.levels.get(index).map_or(0.0, |(_, _, share)| *share);
+        let normal = self.bank.normal(category);
+        let normal = normal.map_or(1.0, |normal| normal.sum * normal.levels[index]);
+        (1.0 - share) * level_share / normal
+    }
+
+    /// Returns the factor of the network's errors in the scores of an image of a category.
+    fn error_factor(&self, category: usize, share: f32) -> f32 {
+        share / self.bank.normal(category).map_or(1.0, |normal| normal.sum * normal.reconstruction)
+    }
+
+    /// Returns the bank as plain numbers, for inputs of `[height, width]` pixels.
+    fn parts(&self, stages: &[Stage], [height, width]: [usize; 2]) -> Result<BankParts> {
+        let own = bank_stages(stages);
+        let grids: Vec<[usize; 2]> = own
+            .iter()
+            .map(|stage| {
+                let [_, rows, columns] = stage.map_shape(height, width);
+                [rows, columns]
+            })
+            .collect();
+        let share = self.share(!self.bank.is_alone());
+        let categories = 0..self.bank.categories();
+        let mut scales = Vec::new();
+        for (index, (grid, upsampling, _)) in self.levels.iter().enumerate() {
+            let Some(level) = self.bank.level_parts(index, stages.len() - own.len(), &grids, *grid) else { continue };
+            scales.push(ScaleParts {
+                grid: *grid,
+                dims: level.dims,
+                neighborhood: level.neighborhood,
+                stages: level.stages,
+                offset: level.offset,
+                positions: level.positions,
+                categories: level.categories,
+                upsampling: upsampling.parts()?,
+                factors: categories.clone().map(|category| self.level_factor(index, category, share)).collect(),
+            });
+        }
+        let error_factors = categories.map(|category| self.error_factor(category, share)).collect();
+        let rule = Bank::category_rule(scales.first().map(|scale| scale.grid).unwrap_or_default());
+        Ok(BankParts { error_factors, scales, rule })
+    }
+
     /// Combines errors `[images, rows, columns]`, if the network has a part in the scores, and distances. Each term is divided by its
     /// mean score on normal images of the image's category.
     fn combine(&self, errors: Option<&Tensor>, distances: &[&Distances]) -> Result<BatchScores> {
-        let share = if errors.is_some() { self.bank.config().reconstruction as f32 } else { 0.0 };
+        let share = self.share(errors.is_some());
         let mut pixels = None;
         let mut bank: Option<Tensor> = None;
-        for (index, (_, upsampling, level_share)) in self.levels.iter().enumerate() {
-            let factor = |distances: &Distances| {
-                let normal = self.bank.normal(distances.category);
-                let normal = normal.map_or(1.0, |normal| normal.sum * normal.levels[index]);
-                (1.0 - share) * level_share / normal
-            };
+        for (index, (_, upsampling, _)) in self.levels.iter().enumerate() {
+            let factor = |distances: &Distances| self.level_factor(index, distances.category, share);
             let maps = self.maps(index, distances.iter().map(|distances| (*distances, factor(distances))))?;
             pixels = Some(added(pixels, upsampling.pixels(&maps)?)?);
             bank = Some(added(bank, upsampling.pooled(&maps)?)?);
         }
         let mut reconstruction = None;
         if let Some(errors) = errors {
-            let factor = |distances: &&Distances| {
-                let normal = self.bank.normal(distances.category);
-                share / normal.map_or(1.0, |normal| normal.sum * normal.reconstruction)
-            };
+            let factor = |distances: &&Distances| self.error_factor(distances.category, share);
             let factors: Vec<f32> = distances.iter().map(factor).collect();
             let errors = errors.broadcast_mul(&Tensor::from_vec(factors, (distances.len(), 1, 1), &Device::Cpu)?)?;
             pixels = Some(added(pixels, self.of_errors.pixels(&errors)?)?);

@@ -8,3 +8,4 @@ mod position;
 pub(crate) use interface::Engine;
 pub(crate) use packed::PackedEngine;
 pub(crate) use plain::PlainEngine;
+pub(crate) use position::{Embedding, Rotations};

@@ -6,5 +6,5 @@ mod op;
 pub(crate) mod resnet;
 pub(crate) mod vit;
 
-pub(crate) use graph::{Network, Value, choose_stages};
+pub(crate) use graph::{Layer, Network, Value, choose_stages};
 pub(crate) use op::{BatchNorm, Conv, Learned, Op, Parameter, Resampling, ValueShape};

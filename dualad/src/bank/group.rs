@@ -31,7 +31,7 @@ pub(super) struct Tokens {
 
 /// The number of tokens of a category for its coarse distance from an image. The first tokens that k-center selects cover all of
 /// them coarsely. All tokens of all categories would take more time than the search itself where there are many categories.
-const COARSE_TOKENS: usize = 500;
+pub(super) const COARSE_TOKENS: usize = 500;
 /// The number of rows, and of columns, of the tokens that stand for an image.
 const SAMPLED: usize = 8;
 
@@ -115,19 +115,23 @@ impl Queries {
         self.grid[0] * self.grid[1]
     }
 
-    /// Returns the tokens of up to [`SAMPLED`] x [`SAMPLED`] cells that are spread over the rows and the columns.
-    pub(super) fn sampled(&self) -> Self {
+    /// Returns the cells of [`Self::sampled`] for a grid.
+    pub(super) fn sampled_cells([rows, columns]: [usize; 2]) -> Vec<usize> {
         let spread = |cells: usize| {
             let count = cells.min(SAMPLED);
             // Half a step from each end.
             (0..count).map(move |index| (2 * index + 1) * cells / (2 * count))
         };
-        let [rows, columns] = self.grid;
-        let cells = spread(rows).flat_map(|row| spread(columns).map(move |column| row * columns + column));
+        spread(rows).flat_map(|row| spread(columns).map(move |column| row * columns + column)).collect()
+    }
+
+    /// Returns the tokens of up to [`SAMPLED`] x [`SAMPLED`] cells that are spread over the rows and the columns.
+    pub(super) fn sampled(&self) -> Self {
+        let cells = Self::sampled_cells(self.grid);
         let of = |values: &[f32], width: usize| -> Vec<f32> {
-            cells.clone().flat_map(|cell| &values[cell * width..][..width]).copied().collect()
+            cells.iter().flat_map(|cell| &values[cell * width..][..width]).copied().collect()
         };
-        let grid = [rows, columns].map(|cells| cells.min(SAMPLED));
+        let grid = self.grid.map(|cells| cells.min(SAMPLED));
         Self { tokens: of(&self.tokens, self.dims), positions: of(&self.positions, 2), dims: self.dims, grid }
     }
 }
@@ -138,7 +142,7 @@ pub(super) fn mean(values: &[f32]) -> f32 {
 }
 
 /// Returns the positions of the cells of a grid: row and column of each center, from 0 to 1, `[rows * columns, 2]`.
-fn positions([rows, columns]: [usize; 2]) -> Vec<f32> {
+pub(super) fn positions([rows, columns]: [usize; 2]) -> Vec<f32> {
     let center = |cell: usize, cells: usize| (cell as f32 + 0.5) / cells as f32;
     let row = |row: usize| (0..columns).flat_map(move |column| [center(row, rows), center(column, columns)]);
     (0..rows).flat_map(row).collect()

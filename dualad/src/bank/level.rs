@@ -7,9 +7,9 @@ use crate::bank::group::{Group, Queries, mean};
 use crate::bank::projection::{Projection, StageMap, finest};
 
 /// The largest coarse distance of a category that an image may belong to, in multiples of the least.
-const COARSELY_NEAR: f32 = 1.5;
+pub(super) const COARSELY_NEAR: f32 = 1.5;
 /// The largest number of such categories. More of them would only take time.
-const MOST_NEAR: usize = 4;
+pub(super) const MOST_NEAR: usize = 4;
 
 /// The scale of a bank's tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

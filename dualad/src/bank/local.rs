@@ -78,7 +78,7 @@ pub(super) fn add_resized(
 }
 
 /// Returns, for each of `to` cells, the two of `from` cells that it lies between, and the weight of the second.
-fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+pub(super) fn taps(from: usize, to: usize) -> Vec<(usize, usize, f32)> {
     let tap = |cell: usize| {
         let (first, second, share) = bilinear::tap((cell as f64 + 0.5) * from as f64 / to as f64 - 0.5, from);
         (first, second, share as f32)

@@ -14,6 +14,7 @@ mod level;
 mod local;
 mod maps;
 mod nearest;
+mod parts;
 mod projection;
 #[cfg(feature = "train")]
 mod select;
@@ -98,6 +99,11 @@ impl Bank {
     /// The configuration that the tokens were chosen with.
     pub fn config(&self) -> &BankConfig {
         &self.config
+    }
+
+    /// The number of categories.
+    pub(crate) fn categories(&self) -> usize {
+        self.normal.len()
     }
 
     /// The scales of the tokens.

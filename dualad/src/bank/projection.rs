@@ -61,6 +61,11 @@ impl Projection {
         &self.components
     }
 
+    /// The components of the mean with its sign changed, `[dims]`.
+    pub(crate) fn offset(&self) -> &[f32] {
+        &self.offset
+    }
+
     /// Returns the projected tokens of an image at one scale, `[rows * columns, dims]` on the grid of the finest map. `maps` are one for
     /// each stage.
     ///

@@ -16,6 +16,7 @@ mod merge;
 mod original;
 mod outline;
 mod owned;
+mod parts;
 mod regions;
 mod request;
 #[cfg(test)]
