@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dualad::backbones::Weights;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use dualad::backbones::{Backbone, Weights};
 use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
 use dualad::data::render;
@@ -99,6 +100,11 @@ impl ModelArgs {
         files.extend(self.calibration.clone());
         files
     }
+}
+
+/// Returns the parser of a backbone's name.
+pub(crate) fn backbones() -> impl TypedValueParser<Value = Backbone> {
+    PossibleValuesParser::new(Backbone::ALL.map(Backbone::name)).try_map(|name| name.parse())
 }
 
 /// Returns the weights that a flag names: `hub`, or a file.

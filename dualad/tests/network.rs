@@ -299,6 +299,15 @@ fn published_checkpoints_load() {
             }
             assert!(values(&network.reconstruct(&tokens(&config, 1, 1)).unwrap()).iter().all(|x| x.is_finite()));
         }
+        // Names and shapes tell the sizes; the other variant has other ones.
+        let other = if variant == Variant::Homogeneous { Variant::Heterogeneous } else { Variant::Homogeneous };
+        let paper = DualAdConfig::paper(other, Backbone::ResNet18).with_neighbor_mask(None).with_heads(2);
+        for file in [format!("{name}.pth.tar"), format!("{name}_bare.pth")] {
+            let sizes = paper.clone().with_stage_channels(vec![6]).with_sizes_of(fixtures.join(&file)).unwrap();
+            assert_eq!(sizes, config, "{file}");
+            let error = paper.clone().with_sizes_of(fixtures.join(&file)).unwrap_err().to_string();
+            assert!(error.contains("takes 6 channels") && error.contains("448"), "{error}");
+        }
         // For a configuration that does not fit the file, the error names the key.
         let wider = config.clone().with_narrow_width(8).with_chunk_width(8);
         let error = DualAd::load_pth(wider, fixtures.join(format!("{name}.pth.tar")), &Device::Cpu).unwrap_err();

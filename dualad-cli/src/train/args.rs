@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use dualad::Variant;
 use dualad::backbones::{Backbone, Weights};
@@ -11,7 +10,7 @@ use dualad::recipe::Recipe;
 use crate::common::{CommonArgs, Result, UsageError};
 use crate::data::DataArgs;
 use crate::features::FeatureArgs;
-use crate::model::weights_of;
+use crate::model::{backbones, weights_of};
 use crate::progress::ProgressArgs;
 
 /// The default share of images that are kept back for the thresholds.
@@ -124,10 +123,6 @@ pub struct TrainArgs {
     pub(crate) progress: ProgressArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
-}
-
-fn backbones() -> impl TypedValueParser<Value = Backbone> {
-    PossibleValuesParser::new(Backbone::ALL.map(Backbone::name)).try_map(|name| name.parse())
 }
 
 fn parse_share(text: &str) -> std::result::Result<f64, String> {

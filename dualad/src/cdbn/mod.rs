@@ -10,9 +10,11 @@
 //! | `standardization.rs` | the standardization of features and errors |
 //! | `scope.rs` | the names, shapes and initial values of parameters |
 //! | `parameters.rs` | reading and writing parameters |
+//! | `checkpoint.rs` | the configuration of a published checkpoint |
 //! | `derived.rs` | copies for training and inference |
 
 mod attention;
+mod checkpoint;
 mod derived;
 mod dropout;
 mod layers;

@@ -21,7 +21,7 @@ const PUBLISHED_PREFIX: &str = "state_dict.";
 
 /// Returns the network's name for a checkpoint's key, or `None` for a key of the backbone. `narrow` is true if the network has a
 /// narrow-deep branch.
-fn own_name(key: &str, narrow: bool) -> Option<String> {
+pub(super) fn own_name(key: &str, narrow: bool) -> Option<String> {
     let mut name = key.strip_prefix("module.").unwrap_or(key);
     if name.starts_with("backbone.") || name.starts_with("neck.") {
         return None;
@@ -41,6 +41,17 @@ fn own_name(key: &str, narrow: bool) -> Option<String> {
         (_, part @ ("1.weight" | "1.bias")) if is_wide => format!("proj_encoder.layers.0.abs_pos_embed.{part}"),
         _ => name.into(),
     })
+}
+
+/// Returns the prefix of the parameters: a published checkpoint has them in a dictionary, a bare state dict at the top.
+fn prefix(keys: &[&str]) -> &'static str {
+    if keys.iter().any(|key| key.starts_with(PUBLISHED_PREFIX)) { PUBLISHED_PREFIX } else { "" }
+}
+
+/// Returns the keys of a PyTorch file's parameters, whole and without the prefix.
+pub(super) fn published_keys<'a>(keys: &[&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let prefix = prefix(keys);
+    keys.iter().filter_map(move |key| Some((*key, key.strip_prefix(prefix)?)))
 }
 
 /// Reads every parameter of the network once, with `read`, from the first of the keys that map to it.
@@ -123,10 +134,9 @@ impl DualAd {
         let source_name = path.display().to_string();
         let bytes = read_weights(path)?;
         let reader = PyTorchReader::new(&source_name, &bytes)?;
-        // A published checkpoint has the parameters in a dictionary; a bare state dict has them at the top.
-        let published = reader.keys().any(|key| key.starts_with(PUBLISHED_PREFIX));
-        let prefix = if published { PUBLISHED_PREFIX } else { "" };
-        let keys = reader.keys().filter_map(|key| key.strip_prefix(prefix)).map(str::to_owned).collect();
+        let all: Vec<&str> = reader.keys().collect();
+        let prefix = prefix(&all);
+        let keys = published_keys(&all).map(|(_, key)| key.to_owned()).collect();
         let read = |key: &str, shape: &[usize]| {
             Ok(Tensor::from_vec(reader.read(&format!("{prefix}{key}"), shape)?, shape, device)?)
         };
