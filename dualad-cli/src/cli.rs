@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::common::{Result, exit, start};
-use crate::{bench, calibrate, check, evaluate, info, inspect, serve, shell, submit, train, watch};
+#[cfg(feature = "onnx")]
+use crate::export;
+use crate::{bench, calibrate, check, evaluate, import, info, inspect, serve, shell, submit, train, watch};
 
 /// Find anomalies in images with one model for all products, trained on normal images only
 #[derive(Debug, Parser)]
@@ -25,7 +27,10 @@ enum Command {
     Watch(watch::Args),
     Serve(serve::Args),
     Check(check::Args),
+    #[cfg(feature = "onnx")]
+    Export(export::Args),
     Submit(submit::Args),
+    Import(import::Args),
     Info(info::Args),
     Bench(bench::Args),
     Completions(shell::CompletionsArgs),
@@ -51,7 +56,10 @@ fn run(subcommand: &Command) -> Result<()> {
         Command::Watch(args) => watch::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),
+        #[cfg(feature = "onnx")]
+        Command::Export(args) => export::run(args),
         Command::Submit(args) => submit::run(args),
+        Command::Import(args) => import::run(args),
         Command::Info(args) => info::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Completions(args) => shell::completions(args, command()),

@@ -48,6 +48,12 @@ impl Guard {
         })
     }
 
+    /// Refuses a file for an exported model: it may replace an earlier one only.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn check_export(&self, path: &Path) -> Result<(), String> {
+        self.check("--out", path, |path| !is_reserved(path) && is_export(path))
+    }
+
     /// Refuses a file that cannot be written, that the command reads or writes itself, or that exists and is not `replaceable`.
     fn check(&self, flag: &str, path: &Path, replaceable: fn(&Path) -> bool) -> Result<(), String> {
         let name = path.display();
@@ -87,6 +93,14 @@ pub(crate) fn check_heat_map(path: &Path) -> Result<(), String> {
 /// Returns true if a file has the name of one that a model or a run keeps in its folder.
 fn is_reserved(path: &Path) -> bool {
     RunFolder::reserved_files(folder_of(path)).iter().any(|reserved| reserved.file_name() == path.file_name())
+}
+
+/// Returns true if a file is empty or begins as an exported model does.
+#[cfg(feature = "onnx")]
+fn is_export(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(16).read_to_end(&mut start));
+    read.is_ok_and(|count| count == 0 || dualad_onnx::is_export(&start))
 }
 
 /// Returns true if a file is empty or begins as JSON does.

@@ -9,10 +9,13 @@ mod cli;
 mod common;
 mod data;
 mod evaluate;
+#[cfg(feature = "onnx")]
+mod export;
 mod features;
 mod guard;
 mod heat_maps;
 mod hint;
+mod import;
 mod info;
 mod inspect;
 mod limits;

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-for crate in dualad-store dualad-kernels dualad-gpu dualad-data dualad-backbones dualad dualad-serve dualad-capi dualad-cli; do
+for crate in dualad-store dualad-kernels dualad-gpu dualad-data dualad-backbones dualad dualad-serve dualad-capi dualad-onnx dualad-cli; do
     list=$(cargo package -p "$crate" --locked --allow-dirty --list)
     wrong=$(printf '%s\n' "$list" | grep -E '\.(safetensors|pth|tar|onnx|npy|npz|jpe?g|png|tiff?|bmp|webp|gif)$' | grep -v '^tests/fixtures/' || true)
     if [ -n "$wrong" ]; then
