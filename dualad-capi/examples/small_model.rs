@@ -8,13 +8,13 @@
 
 #![allow(clippy::print_stdout)]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
+#[path = "../tests/support/model.rs"]
+mod model;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("usage: small_model FOLDER")?;
     std::fs::create_dir_all(&folder)?;
-    for image in support::write_model(folder.as_ref()) {
+    for image in model::write_model(folder.as_ref()) {
         println!("{}", image.display());
     }
     Ok(())

@@ -1,12 +1,10 @@
-//! The functions as a C program calls them, well and badly.
+//! The results of the functions, as a C program reads them, are those of the library.
 
 // Each call is one that the header allows.
 #![allow(clippy::undocumented_unsafe_blocks)]
 
-use std::ffi::{CStr, CString, c_char};
-use std::path::{Path, PathBuf};
+use std::ffi::CStr;
 use std::ptr::{null, null_mut};
-use std::sync::OnceLock;
 
 use dualad::Detector;
 use dualad::calibration::Decision;
@@ -15,160 +13,12 @@ use dualad::detector::Request;
 use dualad_capi::api::*;
 use dualad_capi::*;
 
-mod support;
-
-const GRAY8: i32 = DualadPixelFormat::Gray8 as i32;
-const RGB8: i32 = DualadPixelFormat::Rgb8 as i32;
-const BGR8: i32 = DualadPixelFormat::Bgr8 as i32;
-const RGBA8: i32 = DualadPixelFormat::Rgba8 as i32;
-const BGRA8: i32 = DualadPixelFormat::Bgra8 as i32;
-
-/// A model and images, written once for all tests.
-struct Place {
-    _folder: tempfile::TempDir,
-    model: PathBuf,
-    images: Vec<PathBuf>,
+mod support {
+    pub(crate) mod calls;
+    pub(crate) mod model;
 }
 
-fn place() -> &'static Place {
-    static PLACE: OnceLock<Place> = OnceLock::new();
-    PLACE.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let images = support::write_model(folder.path());
-        Place { model: folder.path().join("model"), images, _folder: folder }
-    })
-}
-
-fn c(text: impl AsRef<Path>) -> CString {
-    CString::new(text.as_ref().to_str().unwrap()).unwrap()
-}
-
-fn message() -> String {
-    unsafe { CStr::from_ptr(dualad_last_error_message()) }.to_str().unwrap().to_owned()
-}
-
-/// Checks that a call failed in this way, and that its text has these words.
-#[track_caller]
-fn fails(status: DualadStatus, expected: DualadStatus, words: &str) {
-    assert_eq!(status, expected, "{}", message());
-    assert!(message().contains(words), "{:?} has not {words:?}", message());
-}
-
-/// A loaded detector.
-struct Loaded(*mut DualadDetector);
-
-impl Loaded {
-    fn new() -> Self {
-        Self::with(null())
-    }
-
-    fn with(options: *const DualadOptions) -> Self {
-        let mut detector = null_mut();
-        let status = unsafe { dualad_detector_load(c(&place().model).as_ptr(), options, &mut detector) };
-        assert_eq!(status, DualadStatus::Ok, "{}", message());
-        Self(detector)
-    }
-
-    fn file(&self, image: &Path, category: Option<&str>) -> Found {
-        let category = category.map(c);
-        let category = category.as_ref().map_or(null(), |category| category.as_ptr());
-        let mut found = null_mut();
-        let status = unsafe { dualad_inspect_file(self.0, c(image).as_ptr(), category, &mut found) };
-        assert_eq!(status, DualadStatus::Ok, "{}", message());
-        Found(found)
-    }
-
-    fn buffer(&self, pixels: &[u8], size: [u32; 2], stride: usize, format: i32) -> (DualadStatus, Found) {
-        let mut found = std::ptr::dangling_mut();
-        let [width, height] = size;
-        let (pixels, length) = (pixels.as_ptr(), pixels.len());
-        let status =
-            unsafe { dualad_inspect_buffer(self.0, pixels, length, width, height, stride, format, null(), &mut found) };
-        assert_eq!(found.is_null(), status != DualadStatus::Ok);
-        (status, Found(found))
-    }
-
-    fn thresholds(&self, category: Option<&str>) -> DualadThresholds {
-        let category = category.map(c);
-        let mut thresholds = NO_THRESHOLDS;
-        let status = unsafe {
-            dualad_detector_thresholds(self.0, category.as_ref().map_or(null(), |name| name.as_ptr()), &mut thresholds)
-        };
-        assert_eq!(status, DualadStatus::Ok);
-        thresholds
-    }
-
-    fn set(&self, category: Option<&str>, [review, reject, region]: [f32; 3]) -> DualadStatus {
-        let category = category.map(c);
-        let category = category.as_ref().map_or(null(), |name| name.as_ptr());
-        unsafe { dualad_detector_set_thresholds(self.0, category, review, reject, region) }
-    }
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        unsafe { dualad_detector_free(self.0) }
-    }
-}
-
-/// An inspection.
-struct Found(*mut DualadInspection);
-
-impl Found {
-    fn score(&self) -> f32 {
-        unsafe { dualad_inspection_score(self.0) }
-    }
-
-    fn verdict(&self) -> DualadVerdict {
-        unsafe { dualad_inspection_verdict(self.0) }
-    }
-
-    fn thresholds(&self) -> DualadThresholds {
-        let mut thresholds = NO_THRESHOLDS;
-        assert_eq!(unsafe { dualad_inspection_thresholds(self.0, &mut thresholds) }, DualadStatus::Ok);
-        thresholds
-    }
-
-    fn map(&self) -> (usize, usize, &[f32]) {
-        let (mut values, mut width, mut height) = (null(), 0, 0);
-        let status = unsafe { dualad_inspection_map(self.0, &mut values, &mut width, &mut height) };
-        assert_eq!(status, DualadStatus::Ok);
-        (width, height, unsafe { std::slice::from_raw_parts(values, width * height) })
-    }
-
-    fn regions(&self) -> Vec<DualadRegion> {
-        let count = unsafe { dualad_inspection_region_count(self.0) };
-        let region = |index| {
-            let mut region = NO_REGION;
-            assert_eq!(unsafe { dualad_inspection_region(self.0, index, &mut region) }, DualadStatus::Ok);
-            region
-        };
-        (0..count).map(region).collect()
-    }
-}
-
-impl Drop for Found {
-    fn drop(&mut self) {
-        unsafe { dualad_inspection_free(self.0) }
-    }
-}
-
-const NO_THRESHOLDS: DualadThresholds =
-    DualadThresholds { review: 7.0, reject: 7.0, region: 7.0, source: DualadThresholdSource::None };
-const NO_REGION: DualadRegion = DualadRegion {
-    x: 0,
-    y: 0,
-    width: 0,
-    height: 0,
-    area: 0.0,
-    centroid_x: 0.0,
-    centroid_y: 0.0,
-    mean: 0.0,
-    peak: 0.0,
-    peak_x: 0,
-    peak_y: 0,
-    reserved: 0,
-};
+use support::calls::*;
 
 #[test]
 fn results_equal_those_of_the_library_on_every_thread() {
@@ -251,166 +101,6 @@ fn files_memory_and_buffers_give_the_same_score() {
 }
 
 #[test]
-fn a_buffer_that_does_not_match_is_an_error() {
-    let detector = Loaded::new();
-    let pixels = vec![128; 300];
-    let bad = |size, stride, format, words: &str| {
-        let (status, _) = detector.buffer(&pixels, size, stride, format);
-        fails(status, DualadStatus::InvalidArgument, words);
-    };
-    assert_eq!(detector.buffer(&pixels, [10, 10], 0, RGB8).0, DualadStatus::Ok);
-    assert_eq!(detector.buffer(&pixels, [10, 10], 10, GRAY8).0, DualadStatus::Ok);
-    bad([10, 10], 29, RGB8, "stride cannot be 29 bytes: a row has 10 pixels");
-    bad([10, 10], 31, RGB8, "309");
-    bad([10, 11], 0, RGB8, "330");
-    bad([0, 10], 0, RGB8, "0x10");
-    bad([10, 0], 0, GRAY8, "10x0");
-    bad([u32::MAX, u32::MAX], 0, BGR8, "4294967295x4294967295");
-    bad([u32::MAX, 1], 0, GRAY8, "4294967295x1");
-    bad([1, u32::MAX], usize::MAX, GRAY8, "more than any memory");
-    bad([10, 10], usize::MAX, GRAY8, "more than any memory");
-    for format in [0, -1, 6, i32::MAX, i32::MIN] {
-        bad([10, 10], 0, format, "DualadPixelFormat");
-    }
-    // Longer than any memory: the pointer is not followed.
-    for length in [usize::MAX, isize::MAX as usize + 1] {
-        let mut found = std::ptr::dangling_mut();
-        let start = pixels.as_ptr();
-        let status = unsafe { dualad_inspect_buffer(detector.0, start, length, 10, 10, 0, RGB8, null(), &mut found) };
-        fails(status, DualadStatus::InvalidArgument, "pixels cannot have");
-        assert!(found.is_null());
-        let status = unsafe { dualad_inspect_encoded(detector.0, start, length, null(), &mut found) };
-        fails(status, DualadStatus::InvalidArgument, "encoded cannot have");
-    }
-    // An empty file is no image.
-    let mut found = null_mut();
-    let status = unsafe { dualad_inspect_encoded(detector.0, pixels.as_ptr(), 0, null(), &mut found) };
-    fails(status, DualadStatus::Image, "the image in memory");
-    let status = unsafe { dualad_inspect_encoded(detector.0, pixels.as_ptr(), 300, null(), &mut found) };
-    fails(status, DualadStatus::Image, "the image in memory");
-}
-
-/// Every pointer of every function, one after the other.
-#[test]
-fn null_pointers_are_errors() {
-    use DualadStatus::InvalidArgument;
-    let (detector, options) = (Loaded::new(), dualad_options_new());
-    let image = c(&place().images[0]);
-    let found = detector.file(&place().images[0], None);
-    let name = c"x".as_ptr();
-    let pixels = [0u8; 4];
-    let data = pixels.as_ptr();
-    let (mut to_detector, mut to_inspection) = (null_mut(), null_mut());
-    unsafe {
-        dualad_options_free(null_mut());
-        dualad_detector_free(null_mut());
-        dualad_inspection_free(null_mut());
-        let null_is = |status, name: &str| fails(status, InvalidArgument, &format!("{name} is NULL"));
-
-        null_is(dualad_options_set_threads(null_mut(), 1), "options");
-        null_is(dualad_options_set_weights(null_mut(), name), "options");
-        null_is(dualad_options_set_max_pixels(null_mut(), 1), "options");
-        null_is(dualad_options_set_regions(null_mut(), 1, 1), "options");
-        assert_eq!(dualad_options_set_weights(options, null()), DualadStatus::Ok);
-
-        null_is(dualad_detector_load(null(), options, &mut to_detector), "folder");
-        null_is(dualad_detector_load(name, options, null_mut()), "detector");
-        let load = |config, parameters, to| {
-            dualad_detector_load_memory(config, 4, parameters, 4, null(), 0, null(), 0, options, to)
-        };
-        null_is(load(null(), data, &mut to_detector), "config");
-        null_is(load(data, null(), &mut to_detector), "parameters");
-        null_is(load(data, data, null_mut()), "detector");
-
-        let mut thresholds = NO_THRESHOLDS;
-        null_is(dualad_detector_thresholds(null(), null(), &mut thresholds), "detector");
-        null_is(dualad_detector_thresholds(detector.0, null(), null_mut()), "thresholds");
-        null_is(dualad_detector_set_thresholds(null(), null(), 1.0, 2.0, 1.0), "detector");
-        null_is(dualad_detector_clear_thresholds(null()), "detector");
-        assert_eq!(dualad_detector_category_count(null()), 0);
-        assert!(dualad_detector_category(null(), 0).is_null());
-
-        let buffer = |detector, pixels, to| dualad_inspect_buffer(detector, pixels, 4, 2, 2, 0, GRAY8, null(), to);
-        null_is(buffer(null(), data, &mut to_inspection), "detector");
-        null_is(buffer(detector.0, null(), &mut to_inspection), "pixels");
-        null_is(buffer(detector.0, data, null_mut()), "inspection");
-        null_is(dualad_inspect_encoded(null(), data, 4, null(), &mut to_inspection), "detector");
-        null_is(dualad_inspect_encoded(detector.0, null(), 4, null(), &mut to_inspection), "encoded");
-        null_is(dualad_inspect_encoded(detector.0, null(), 0, null(), &mut to_inspection), "encoded");
-        null_is(dualad_inspect_encoded(detector.0, data, 4, null(), null_mut()), "inspection");
-        null_is(dualad_inspect_file(null(), image.as_ptr(), null(), &mut to_inspection), "detector");
-        null_is(dualad_inspect_file(detector.0, null(), null(), &mut to_inspection), "file");
-        null_is(dualad_inspect_file(detector.0, image.as_ptr(), null(), null_mut()), "inspection");
-
-        assert!(dualad_inspection_score(null()).is_nan());
-        assert_eq!(dualad_inspection_verdict(null()), DualadVerdict::None);
-        assert_eq!((dualad_inspection_width(null()), dualad_inspection_height(null())), (0, 0));
-        assert_eq!((dualad_inspection_region_count(null()), dualad_inspection_regions_left_out(null())), (0, 0));
-        assert_eq!(message(), "inspection is NULL");
-        null_is(dualad_inspection_thresholds(null(), &mut thresholds), "inspection");
-        null_is(dualad_inspection_thresholds(found.0, null_mut()), "thresholds");
-        let (mut values, mut width, mut height) = (null(), 0, 0);
-        null_is(dualad_inspection_map(null(), &mut values, &mut width, &mut height), "inspection");
-        null_is(dualad_inspection_map(found.0, null_mut(), &mut width, &mut height), "values");
-        null_is(dualad_inspection_map(found.0, &mut values, null_mut(), &mut height), "width");
-        null_is(dualad_inspection_map(found.0, &mut values, &mut width, null_mut()), "height");
-        null_is(dualad_inspection_copy_map(null(), 1, 1, [0.0f32].as_mut_ptr(), 1), "inspection");
-        null_is(dualad_inspection_copy_map(found.0, 1, 1, null_mut(), 1), "values");
-        let mut region = NO_REGION;
-        null_is(dualad_inspection_region(null(), 0, &mut region), "inspection");
-        null_is(dualad_inspection_region(found.0, 0, null_mut()), "region");
-        dualad_options_free(options);
-    }
-    assert!(to_detector.is_null() && to_inspection.is_null());
-    assert_eq!(thresholds_are_untouched(), NO_THRESHOLDS);
-}
-
-fn thresholds_are_untouched() -> DualadThresholds {
-    let mut thresholds = NO_THRESHOLDS;
-    let status = unsafe { dualad_detector_thresholds(null(), null(), &mut thresholds) };
-    assert_eq!(status, DualadStatus::InvalidArgument);
-    thresholds
-}
-
-#[test]
-fn pointers_that_are_not_aligned_are_errors() {
-    let detector = Loaded::new();
-    let found = detector.file(&place().images[0], None);
-    let mut memory = [0u64; 32];
-    let odd = memory.as_mut_ptr().cast::<u8>().wrapping_add(1);
-    unsafe {
-        let status = dualad_inspection_region(found.0, 0, odd.cast());
-        fails(status, DualadStatus::InvalidArgument, "region is not aligned to 8 bytes");
-        let status = dualad_inspection_copy_map(found.0, 1, 1, odd.cast(), 1);
-        fails(status, DualadStatus::InvalidArgument, "values is not aligned to 4 bytes");
-        let status = dualad_detector_clear_thresholds(odd.cast());
-        fails(status, DualadStatus::InvalidArgument, "detector is not aligned");
-    }
-}
-
-#[test]
-fn texts_that_are_not_utf_8_are_errors() {
-    let detector = Loaded::new();
-    let wrong = c"part\xff.png".as_ptr();
-    let image = c(&place().images[0]);
-    let (mut to_detector, mut found) = (null_mut(), null_mut());
-    let options = dualad_options_new();
-    unsafe {
-        let bad = |status, words: &str| fails(status, DualadStatus::InvalidArgument, words);
-        bad(dualad_detector_load(wrong, null(), &mut to_detector), "folder is not UTF-8 text: its byte number 4");
-        bad(dualad_inspect_file(detector.0, wrong, null(), &mut found), "file is not UTF-8");
-        bad(dualad_inspect_file(detector.0, image.as_ptr(), wrong, &mut found), "category is not UTF-8");
-        bad(dualad_detector_set_thresholds(detector.0, wrong, 1.0, 1.0, 1.0), "category is not UTF-8");
-        bad(dualad_options_set_weights(options, wrong), "weights is not UTF-8");
-        // An empty path would be the current folder.
-        bad(dualad_detector_load(c"".as_ptr(), null(), &mut to_detector), "folder is empty");
-        bad(dualad_inspect_file(detector.0, c"".as_ptr(), null(), &mut found), "file is empty");
-        bad(dualad_options_set_weights(options, c"".as_ptr()), "weights is empty");
-        dualad_options_free(options);
-    }
-}
-
-#[test]
 fn unusual_names_are_paths_like_others() {
     let folder = tempfile::tempdir().unwrap();
     // Wide characters, accents, spaces, and quotes where the system allows them.
@@ -440,25 +130,6 @@ fn unusual_names_are_paths_like_others() {
         DualadStatus::InvalidArgument,
         "category is \"a \"quoted\" name\"; the model was trained on gear, plate",
     );
-}
-
-#[test]
-fn folders_that_are_no_model_are_errors() {
-    let folder = tempfile::tempdir().unwrap();
-    let load = |path: &Path| {
-        let mut detector = std::ptr::dangling_mut();
-        let status = unsafe { dualad_detector_load(c(path).as_ptr(), null(), &mut detector) };
-        assert!(detector.is_null());
-        status
-    };
-    let file = folder.path().join("file");
-    std::fs::write(&file, "text").unwrap();
-    fails(load(&file), DualadStatus::System, "file");
-    fails(load(&folder.path().join("absent")), DualadStatus::Model, "absent: it has no config.json");
-    fails(load(folder.path()), DualadStatus::Model, "config.json");
-    std::fs::write(folder.path().join("config.json"), "{\"format\": \"\0\"}").unwrap();
-    std::fs::write(folder.path().join("model.safetensors"), "").unwrap();
-    fails(load(folder.path()), DualadStatus::Model, folder.path().to_str().unwrap());
 }
 
 #[test]
@@ -668,17 +339,6 @@ fn maps_are_copied_into_arrays_that_are_long_enough() {
     let mut region = NO_REGION;
     let status = unsafe { dualad_inspection_region(found.0, usize::MAX, &mut region) };
     fails(status, DualadStatus::InvalidArgument, "there are");
-}
-
-#[test]
-fn the_text_of_an_error_stays_until_the_next() {
-    assert_eq!(message(), "");
-    let status = unsafe { dualad_detector_clear_thresholds(null()) };
-    fails(status, DualadStatus::InvalidArgument, "detector is NULL");
-    let text: *const c_char = dualad_last_error_message();
-    drop(Loaded::new());
-    assert_eq!(text, dualad_last_error_message());
-    assert_eq!(message(), "detector is NULL");
 }
 
 #[test]
