@@ -142,7 +142,8 @@ pub(crate) fn from_hub(builder: DetectorBuilder, name: &str) -> Result<Detector>
     builder.from_pretrained(name).map_err(|error| match &error {
         // The weights may be of another repository.
         Error::Backbone(backbones::Error::Hub(hub)) if hub.to_string().contains(&format!("{name}@")) => {
-            format!("{error}; or give --model the folder of a copy of the model").into()
+            let folder = "give --model the folder of a copy of the model";
+            format!("there is no folder {name}, and {error}; or {folder}").into()
         }
         _ => error.into(),
     })

@@ -1,4 +1,4 @@
-//! Models of [dualad](dualad) as ONNX files, checked against onnxruntime.
+//! Models of [dualad] as ONNX files, checked against onnxruntime.
 //!
 //! One graph holds the backbone, the reconstruction network, the bank of normal tokens and the scores. Its input `image`,
 //! `[batch, 3, height, width]` in f32, has RGB images that are already resized, with values from 0 to 255; the graph normalizes them. Its outputs are

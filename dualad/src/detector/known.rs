@@ -193,7 +193,7 @@ impl Detector {
         known.warn_of_seen(&mut calibration);
         if self.model().known_training_images().is_none() {
             calibration.notices.push(
-                "the model has no record of its training images, as those of earlier versions; thresholds are right only if these images are others".into(),
+                "the model has no record of its training images: training-images.json is missing, or belongs to another model; thresholds are right only if these images are others".into(),
             );
         }
         Ok(calibration)
