@@ -11,7 +11,7 @@ use crate::layout::{self, Layout};
 use crate::sample::{Category, Sample, Split};
 
 /// A dataset on disk in a known [`Layout`]. Opening it lists folders. Only images that by their names may be masks of others beside
-/// them are decoded.
+/// them are decoded, and a few of each product.
 ///
 /// ```no_run
 /// use dualad_data::{Dataset, Split};

@@ -97,6 +97,83 @@ pub(super) fn look_like_masks(images: &[PathBuf]) -> bool {
     !images.is_empty() && images.iter().take(SAMPLED).all(is)
 }
 
+/// The number of pictures of a folder that are looked at, in equal steps.
+const LOOKED_AT: usize = 8;
+
+/// Returns whether the pictures of a folder may be masks by their content: three of four are, among those that are looked at. Masks of
+/// several colors in jpeg files count, too.
+pub(super) fn may_be_masks(images: &[PathBuf]) -> bool {
+    let (masks, all) = masks_of(images);
+    all > 0 && 4 * masks >= 3 * all
+}
+
+/// Returns whether the pictures of a folder are no masks by their content, apart from one of four.
+pub(super) fn are_photographs(images: &[PathBuf]) -> bool {
+    let (masks, all) = masks_of(images);
+    all > 0 && 4 * masks <= all
+}
+
+/// Returns the number of pictures that may be masks, and of all that can be read, among those that are looked at.
+fn masks_of(images: &[PathBuf]) -> (usize, usize) {
+    let step = images.len().div_ceil(LOOKED_AT).max(1);
+    let looked_at: Vec<&PathBuf> = images.iter().step_by(step).collect();
+    let read = |path: &&PathBuf| Picture::read_levels(path, &Limits::default()).ok();
+    let found: Vec<bool> = looked_at.par_iter().filter_map(read).map(|picture| may_be_mask(&picture)).collect();
+    (found.iter().filter(|is| **is).count(), found.len())
+}
+
+/// Returns whether a picture is a mask, or one of colors that lossy compression has changed.
+fn may_be_mask(leveled: &Leveled) -> bool {
+    is_mask_like(leveled) || leveled.1.is_none() && (is_of_pure_colors(&leveled.0) || is_flat(&leveled.0))
+}
+
+/// Returns whether each color of nearly all pixels is at its least or its greatest level: black, white, red, yellow and so on.
+fn is_of_pure_colors(picture: &Picture) -> bool {
+    /// The share of pixels; edges in jpeg files have other colors.
+    const MIN_SHARE: f64 = 0.9;
+    let (pixels, _) = picture.pixels().as_chunks::<3>();
+    let is_high = |level: &u8| u8::MAX - level <= NEAR;
+    let pure = pixels.iter().filter(|pixel| pixel.iter().all(|level| *level <= NEAR || is_high(level))).count();
+    // A dark photograph has no high level.
+    pixels.iter().any(|pixel| pixel.iter().any(is_high)) && pure as f64 >= MIN_SHARE * pixels.len() as f64
+}
+
+/// Returns whether most pixels have the same color, nearly all have the color of their neighbors, and the others have few colors.
+fn is_flat(picture: &Picture) -> bool {
+    const MIN_SAME: f64 = 0.5;
+    const MIN_FLAT: f64 = 0.8;
+    const MIN_OF_FEW: f64 = 0.97;
+    /// The number of colors with those near them.
+    const MAX_NEAR: usize = 4;
+    let width = picture.width() as usize;
+    let (pixels, _) = picture.pixels().as_chunks::<3>();
+    let least = |share: f64| share * pixels.len() as f64;
+    let pairs = pixels.iter().zip(pixels.iter().skip(1)).zip(pixels.iter().skip(width));
+    let flat = pairs.filter(|((one, right), below)| one == right && one == below).count();
+    if (flat as f64) < least(MIN_FLAT) {
+        return false;
+    }
+    let mut counts = std::collections::HashMap::<[u8; 3], usize>::new();
+    pixels.iter().for_each(|pixel| *counts.entry(*pixel).or_default() += 1);
+    let mut counts: Vec<([u8; 3], usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(color, count)| (std::cmp::Reverse(*count), *color));
+    if !counts.first().is_some_and(|(_, count)| *count as f64 >= least(MIN_SAME)) {
+        return false;
+    }
+    let mut near: Vec<[u8; 3]> = Vec::with_capacity(MAX_NEAR);
+    let mut covered = 0;
+    for (color, count) in counts {
+        let is_near = |other: &[u8; 3]| color.iter().zip(other).all(|(one, other)| one.abs_diff(*other) <= NEAR);
+        if near.iter().any(is_near) {
+            covered += count;
+        } else if near.len() < MAX_NEAR {
+            near.push(color);
+            covered += count;
+        }
+    }
+    covered as f64 >= least(MIN_OF_FEW)
+}
+
 /// Returns whether a picture has the few colors of a mask, or is nearly black and white.
 fn is_mask_like((picture, deep): &Leveled) -> bool {
     let mut colors: Vec<[u8; 3]> = Vec::with_capacity(MAX_COLORS);

@@ -19,6 +19,7 @@ mod labelme;
 mod left_out;
 mod listing;
 mod mask_content;
+mod mask_folders;
 mod mask_name;
 mod masks;
 mod mvtec;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list, stem};
 use super::mask_content::look_like_masks;
+use super::mask_folders::{Candidate, masks_beside};
 use super::names::{
     GOOD, Part, Side, besides_label, compound_of, holds_labels, is_defect_type, is_defective, is_normal,
     may_be_a_label, may_be_normal, may_hold_labels, product_of_images, product_of_labels, side_of,
@@ -59,6 +60,19 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
             "it has folders that hold masks or labels by name",
             "; if such a folder is a product, rename it",
         );
+    }
+    let candidates: Vec<Candidate> =
+        products.iter().map(|folder| Candidate { folder, images: normal_images(folder) }).collect();
+    if let Some((masks, images)) = masks_beside(&candidates) {
+        let [masks, images] = [masks, images].map(|folder| folder.name.to_string_lossy());
+        let reason = format!(
+            "the files in {masks} look like masks of the images in {images}: most have the names or the numbers of files there, and \
+             they have few colors. If they are masks, {images} is no product of good images alone, since images with masks have \
+             defects: move its normal images to train/{GOOD}, the others to test/<type of defect>, and the masks to \
+             ground_truth/<type of defect>. If {masks} is a product (such as silhouettes), move one of the two folders away, or \
+             rename the files in it so that they share no names and numbers with those in {images}"
+        );
+        return Err(Error::Layout { path: root.into(), reason });
     }
     let siblings = Siblings::of(listing.folders.iter().map(|folder| folder.name.as_os_str()));
     // The name of a product that states its normal images says nothing about them. Nor does a name that is not a label alone, if the
