@@ -151,7 +151,9 @@ def test_thresholds_are_chosen_and_kept(detector: dualad.Detector, tmp_path: Pat
     assert detector.with_calibration(None).inspect(good[0]).verdict is None
 
     both = detector.calibrate(good, bad, reject=dualad.F1Max(), review=dualad.Quantile(0.9))
-    assert both.categories == {} and both.pooled is not None and both.pooled.anomalous_images == 6
+    before = detector.calibration
+    assert before is not None and both.categories == before.categories  # kept
+    assert both.pooled is not None and both.pooled.anomalous_images == 6
     named = detector.calibrate(good, bad, category="part", reject=dualad.Recall(1.0))
     assert named.categories["part"].reject == pytest.approx(min(f.score for f in detector.inspect_batch(bad)), rel=1e-6)
     assert detector.calibrate(good).warnings, "20 images are too few for one in a hundred"

@@ -376,6 +376,8 @@ class Detector:
     ) -> Calibration:
         """Choose thresholds by the scores of images that the model was not trained on. Use them by :meth:`with_calibration`.
 
+        Images with the same pixels count once. Thresholds of products without images stay as they are.
+
         :param good: images of good parts: a list, or lists by product.
         :param defective: images of defective parts, in the same form.
         :param category: the product of images in plain lists; by default they count in the pooled thresholds alone.
