@@ -13,6 +13,7 @@ mod calibrator;
 mod decision;
 mod file;
 mod known_good;
+mod lone;
 mod merge;
 mod rule;
 #[cfg(test)]

@@ -190,6 +190,11 @@ impl Detector {
             progress(Progress { done: known.images.len() + number + 1, total });
         }
         calibration.check_known_good(unseen, trained_on);
+        let normal = || known.images.iter().zip(&scores).filter(|((_, label), _)| !label.is_anomalous());
+        let named: Vec<&Request<'_>> = normal().map(|((request, _), _)| request).collect();
+        let name = |position: usize| named.get(position).map_or_else(String::new, |request| request.name(position));
+        calibration
+            .warn_of_lone_images(normal().map(|((request, _), score)| (request.category_or_none(), *score)), name);
         known.warn_of_seen(&mut calibration);
         if self.model().known_training_images().is_none() {
             calibration.notices.push(

@@ -40,13 +40,18 @@ pub(super) fn first(
     let known: Vec<String> = fit.base.iter().filter(|_| has_bank).flat_map(|base| base.categories()).cloned().collect();
     let new: Vec<&Image> =
         images.train.iter().filter(|image| !known.iter().any(|name| name == image.category())).collect();
-    let train = score_without(fit, detector, &spread(&new, most), numbers)?;
+    let scored = spread(&new, most);
+    let train = score_without(fit, detector, &scored, numbers)?;
     let (setting, trained_on) = train.split_at(if is_alone { train.len() } else { 0 });
     let setting = || held_out.iter().chain(setting).map(|(category, score)| (category.as_str(), *score));
     let labeled = setting().map(|(category, score)| LabeledScore { category, score, anomalous: false });
     let mut calibration = detector.calibrate_scores(&fit.calibrator, labeled)?;
     let trained_on = trained_on.iter().map(|(category, score)| (category.as_str(), *score));
     calibration.check_known_good(setting(), trained_on);
+    let all = held_out.iter().chain(&train).map(|(category, score)| (category.as_str(), *score));
+    let images: Vec<&Image> = images.held_out.iter().chain(scored.iter().copied()).collect();
+    calibration
+        .warn_of_lone_images(all, |position| images.get(position).map_or_else(String::new, |image| image.name()));
     Ok(calibration)
 }
 
