@@ -45,8 +45,10 @@ fn a_folder_of_masks_is_no_product_whatever_its_name() {
 
 #[test]
 fn masks_of_any_format_and_color_beside_products_are_no_product() {
+    /// The color of the mark of each mask; none for a blank one.
+    type Marks = [Option<[u8; 3]>; 4];
     let white = Some([255; 3]);
-    let cases: [(&str, &str, [Option<[u8; 3]>; 4]); 8] = [
+    let cases: [(&str, &str, Marks); 8] = [
         ("gear_Masken/{}.png", "white", [white; 4]),
         ("gear_annot/{}_a.png", "an ending", [white; 4]),
         ("Masken/{}.jpg", "jpeg", [white; 4]),
