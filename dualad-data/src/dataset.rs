@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
 use crate::layout::{self, Layout};
 use crate::sample::{Category, Sample, Split};
@@ -68,7 +68,7 @@ impl Dataset {
         if all.categories.is_empty() {
             return Err(layout::unknown(root));
         }
-        layout::report_files(root, &all.categories, &mut all.findings);
+        layout::report_files(root, &all.categories, &mut all.findings)?;
         Ok(all)
     }
 
@@ -84,7 +84,7 @@ impl Dataset {
         Ok(Self { root: root.into(), layout, categories, findings })
     }
 
-    /// Keeps these categories and their findings, in this order. A repeated name counts once.
+    /// Keeps these categories and their findings, in this order, and findings about the labels of the whole dataset. A repeated name counts once.
     ///
     /// # Errors
     /// [`Error::UnknownCategory`] for a name that the dataset does not have, [`Error::Value`] for an empty list.
@@ -107,7 +107,12 @@ impl Dataset {
             };
             kept.push(self.categories.remove(position));
         }
-        self.findings.retain(|finding| kept.iter().any(|category| category.name == finding.category));
+        // Labels of a table are read in the same way for all categories.
+        let is_of_table = |finding: &Finding| {
+            finding.category.is_empty() && matches!(finding.kind, FindingKind::Choice | FindingKind::UnclearLabel)
+        };
+        self.findings
+            .retain(|finding| is_of_table(finding) || kept.iter().any(|category| category.name == finding.category));
         self.categories = kept;
         Ok(self)
     }

@@ -42,7 +42,9 @@ pub enum FindingKind {
     NoNormalImages,
     /// Fatal: a normal image to train on has a mask that marks a defect.
     MarkedNormal,
-    /// Warning: an anomalous image has no mask. The pixel metrics of its category and the pooled ones are
+    /// Fatal: a normal image to train on has the same pixels as an anomalous test image of its category.
+    DefectInTraining,
+    /// Warning: an anomalous image, or several in a folder, has no mask. The pixel metrics of its category and the pooled ones are
     /// undefined.
     MissingMask,
     /// Warning: a mask has no image.
@@ -55,12 +57,14 @@ pub enum FindingKind {
     GrayMask,
     /// Warning: the mask of an anomalous image marks nearly all pixels.
     FullMask,
-    /// Warning: a training image and a test image have the same pixels, or a table names an image twice.
+    /// Warning: a training image and a normal test image, or one of another category, have the same pixels, or a table names an image twice.
     Duplicate,
     /// Warning: a normal and an anomalous test image have the same pixels.
     Contradiction,
     /// Warning: the name of a defect type may stand for normal images, or the label in a table is not one of VisA's.
     UnclearLabel,
+    /// Warning: the names of two categories differ only in upper and lower case, or in how accents are composed.
+    SimilarCategories,
     /// Warning: masks lie among the images. They are not read as images if their names are those of masks.
     MaskAmongImages,
     /// Warning: images lie where the layout has none, or are not read because of their names or formats. They are not used.
@@ -84,11 +88,11 @@ impl FindingKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::EmptyFile | Self::Unreadable | Self::TooLarge | Self::MaskSize => Severity::Fatal,
-            Self::NoNormalImages | Self::MarkedNormal => Severity::Fatal,
+            Self::NoNormalImages | Self::MarkedNormal | Self::DefectInTraining => Severity::Fatal,
             Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
             Self::EmptyMask | Self::GrayMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
             Self::Contradiction | Self::UnclearLabel | Self::MaskAmongImages => Severity::Warning,
-            Self::NarrowRange => Severity::Warning,
+            Self::NarrowRange | Self::SimilarCategories => Severity::Warning,
             Self::Choice | Self::OtherFiles | Self::MixedSizes | Self::NoNormalTests | Self::RotatedImage => {
                 Severity::Note
             }

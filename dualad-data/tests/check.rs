@@ -99,6 +99,41 @@ fn missing_masks_are_a_warning() {
 }
 
 #[test]
+fn images_without_masks_are_one_warning_for_each_folder() {
+    let tree = sound();
+    std::fs::remove_dir_all(tree.path("c/ground_truth")).unwrap();
+    (1..30).for_each(|index| drop(tree.picture(&format!("c/test/cut/{index:03}.png"), 20, 10, index + 9)));
+    let line = only(&tree, FindingKind::MissingMask, Severity::Warning, "c/test/cut");
+    assert!(line.contains("30 anomalous images in it have no mask (such as 000.png)"), "{line}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn categories_with_nearly_the_same_name_are_a_warning() {
+    for [one, other] in [["gear", "Gear"], ["g\u{e9}ar", "ge\u{301}ar"]] {
+        let tree = Tree::new();
+        tree.picture(&format!("{one}/train/good/0.png"), 20, 10, 1);
+        tree.picture(&format!("{other}/train/good/0.png"), 20, 10, 2);
+        let report = check(&tree);
+        let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
+        assert_eq!((finding.kind, finding.severity()), (FindingKind::SimilarCategories, Severity::Warning));
+        assert!(finding.message.contains("if they are one product"), "{finding}");
+    }
+}
+
+#[test]
+fn folders_in_train_good_are_named_with_what_to_do() {
+    let tree = Tree::new();
+    tree.picture("c/train/good/day1/0.png", 20, 10, 1);
+    tree.picture("c/train/good/scratch/0.png", 20, 10, 2);
+    tree.picture("c/test/good/0.png", 20, 10, 3);
+    let message = check(&tree).into_result().unwrap_err().to_string();
+    assert!(message.contains("only images directly in train/good are read"), "{message}");
+    assert!(message.contains("if they are normal, move them up into train/good"), "{message}");
+    assert!(message.contains("by its name, it holds defective images; move them to test/<type"), "{message}");
+}
+
+#[test]
 fn unpaired_masks_are_a_warning() {
     let tree = sound();
     tree.mask("c/ground_truth/cut/001_mask.png", 20, 10, 255);
@@ -122,6 +157,51 @@ fn duplicates_are_found_by_content() {
     tree.picture("c/test/good/other.bmp", 20, 10, 2);
     let line = only(&tree, FindingKind::Duplicate, Severity::Warning, "c/test/good/other.bmp");
     assert!(line.contains(&tree.path("c/train/good/001.png").display().to_string()), "{line}");
+}
+
+#[test]
+fn a_training_image_with_the_pixels_of_a_defective_one_is_fatal() {
+    let tree = sound();
+    // The same pixels in another format and under another name.
+    tree.picture("c/train/good/other.bmp", 20, 10, 4);
+    let line = only(&tree, FindingKind::DefectInTraining, Severity::Fatal, "c/train/good/other.bmp");
+    assert!(line.contains("000.png of the type \"cut\""), "{line}");
+    assert!(line.contains("remove it from the training images if it shows a defect"), "{line}");
+    // Each copy is named.
+    tree.picture("c/train/good/second.png", 20, 10, 4);
+    assert_eq!(check(&tree).findings.len(), 2);
+    // The anomaly may be another product.
+    let tree = sound();
+    tree.picture("d/train/good/000.png", 20, 10, 4);
+    let report = check(&tree);
+    assert!(!report.is_fatal());
+    assert_eq!(report.findings[0].kind, FindingKind::Duplicate);
+}
+
+#[test]
+fn files_to_train_on_that_are_defective_test_images_are_found_without_decoding() {
+    let kinds = |findings: &[dualad_data::Finding]| findings.iter().map(|finding| finding.kind).collect::<Vec<_>>();
+    let tree = sound();
+    std::fs::copy(tree.path("c/test/cut/000.png"), tree.path("c/train/good/copy.png")).unwrap();
+    let found = Dataset::open(tree.root()).unwrap().marked_normal_images(&Limits::default());
+    assert_eq!(kinds(&found), [FindingKind::DefectInTraining]);
+    assert!(found[0].path.ends_with("copy.png"), "{found:?}");
+    assert_eq!(Dataset::open(sound().root()).unwrap().marked_normal_images(&Limits::default()), []);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_of_defects_is_no_folder_to_train_on() {
+    let tree = sound();
+    std::fs::remove_dir_all(tree.path("c/train/good")).unwrap();
+    std::os::unix::fs::symlink("../test/cut", tree.path("c/train/good")).unwrap();
+    let dataset = Dataset::open(tree.root()).unwrap();
+    for headers in [true, false] {
+        let report = dataset.check().headers_only(headers).run().unwrap();
+        let found: Vec<FindingKind> = report.findings.iter().map(|finding| finding.kind).collect();
+        assert_eq!(found, [FindingKind::DefectInTraining], "{:?}", report.findings);
+    }
+    assert_eq!(dataset.marked_normal_images(&Limits::default()).len(), 1);
 }
 
 #[test]

@@ -326,3 +326,29 @@ fn files_beside_images_that_are_not_read_are_named_and_counted() {
     tree.write("t.csv", "path,label,split\na.png,ok,train\nb.png,dent,test\n");
     assert!(of_kind(&open(&tree), FindingKind::OtherFiles).is_empty());
 }
+
+#[test]
+fn a_table_that_names_most_images_and_is_not_read_is_an_error() {
+    for (file, content) in [
+        ("teile.csv", "Aufnahme;Urteil\na.png;iO\nb.png;niO\n"),
+        ("list.csv", "filename,class\na.png,good\nb.png,bad\n"),
+        ("list.csv", "image,defect\na.png,0\nb.png,1\n"),
+        ("meta/labels.csv", "path,label\n../images/a.png,ok\n../images/b.png,dent\n"),
+        ("labels.json", "{\"a.png\": \"ok\", \"b.png\": \"ng\"}"),
+        ("labels.txt", "a.png 0\nb.png 1\n"),
+    ] {
+        for image in ["images", "train", "gear"] {
+            let tree = Tree::new();
+            pictures(&tree, &["a", "b", "c"].map(|name| format!("{image}/{name}.png")).each_ref().map(String::as_str));
+            tree.write(file, content);
+            let error = Dataset::open_products(tree.root()).unwrap_err().to_string();
+            assert!(error.contains(&format!("{file} names 2 of its 3 images and is not read")), "{error}");
+            assert!(error.contains("; to have it read, ") && error.contains("move the normal images to train/good"));
+        }
+    }
+    // The folder of the images says their label.
+    let tree = Tree::new();
+    pictures(&tree, &["train/good/a.png", "train/good/b.png"]);
+    tree.write("list.csv", "filename,class\na.png,good\nb.png,bad\n");
+    assert!(of_kind(&open(&tree), FindingKind::LeftOut).is_empty());
+}

@@ -139,3 +139,135 @@ fn a_mask_of_a_normal_line_is_checked() {
     let dataset = Dataset::open(tree.root()).unwrap();
     assert!(kinds(&dataset).contains(&FindingKind::MarkedNormal), "{dataset:?}");
 }
+
+/// Returns the messages of the findings of a kind in a table of these rows.
+fn messages(name: &str, content: &str, kind: FindingKind) -> Vec<String> {
+    let tree = Tree::new();
+    let names: Vec<String> = (0..6).map(|index| format!("{index}.png")).collect();
+    pictures(&tree, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    tree.write(name, content);
+    let report = Dataset::open(tree.root()).unwrap().check().run().unwrap();
+    report.findings.iter().filter(|finding| finding.kind == kind).map(|finding| finding.message.clone()).collect()
+}
+
+fn rows(column: &str, labels: &[&str]) -> String {
+    let rows = labels.iter().enumerate().map(|(index, label)| format!("{index}.png,{label}\n"));
+    format!("path,{column}\n{}", rows.collect::<String>())
+}
+
+#[test]
+fn the_meaning_of_numbers_and_booleans_is_a_note() {
+    for (column, normal, anomalous) in [
+        ("label", "0", "1"),
+        ("label", "False", "True"),
+        ("Label", "0.0", "1.0"),
+        ("label_index", "0", "1"),
+        ("is_anomaly", "no", "yes"),
+    ] {
+        let table = rows(column, &[normal, normal, normal, normal, anomalous, anomalous]);
+        let notes = messages("t.csv", &table, FindingKind::Choice);
+        let expected =
+            format!("{column} {normal} is read as normal (4 images), {anomalous} is read as anomalous (2 images)");
+        assert!(notes.contains(&expected), "{notes:?}");
+        assert!(messages("t.csv", &table, FindingKind::UnclearLabel).is_empty());
+    }
+    let notes = messages("t.csv", &rows("label", &["normal", "normal", "dent"]), FindingKind::Choice);
+    assert!(notes.iter().all(|note| !note.contains("read as")), "{notes:?}");
+    let line = "{\"path\": \"0.png\", \"label\": false}\n{\"path\": \"1.png\", \"label\": true}\n";
+    let notes = messages("t.jsonl", line, FindingKind::Choice);
+    assert!(notes.iter().any(|note| note.starts_with("label false is read as normal (1 image), true")), "{notes:?}");
+}
+
+#[test]
+fn more_anomalous_than_normal_images_are_a_warning_where_labels_are_numbers() {
+    let warnings = messages("t.csv", &rows("label", &["1", "1", "1", "1", "0", "0"]), FindingKind::UnclearLabel);
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(warning.contains("4 are read as anomalous and 2 as normal"), "{warning}");
+    assert!(warning.contains("write the words normal and anomalous in the column label"), "{warning}");
+    // Words say what they mean, and so does the name of a column.
+    for table in [rows("label", &["dent", "dent", "dent", "normal"]), rows("is_defective", &["1", "1", "1", "0"])] {
+        assert!(messages("t.csv", &table, FindingKind::UnclearLabel).is_empty());
+    }
+    // Of the images to train on.
+    let table = "path,label,split\n0.png,1,train\n1.png,1,train\n2.png,0,train\n3.png,0,test\n4.png,0,test\n";
+    let warnings = messages("t.csv", table, FindingKind::UnclearLabel);
+    assert!(warnings.len() == 1 && warnings[0].contains("with the split train"), "{warnings:?}");
+    // A selection of categories keeps it.
+    let tree = Tree::new();
+    pictures(&tree, &["0.png", "1.png", "2.png"]);
+    tree.write("t.csv", "path,label,category\n0.png,1,a\n1.png,1,a\n2.png,0,a\n");
+    let dataset = Dataset::open(tree.root()).unwrap().select(&["a"]).unwrap();
+    assert!(dataset.findings.iter().any(|finding| finding.kind == FindingKind::UnclearLabel));
+}
+
+#[test]
+fn labels_that_are_not_known_are_listed() {
+    for (labels, expected) in [
+        (["none", "none", "scratch"], ["\"none\" (2 images)", "\"scratch\" (1 image)"]),
+        (["A", "B", "A"], ["\"A\" (2 images)", "\"B\" (1 image)"]),
+        (["NaN", "NaN", "1"], ["\"NaN\" (2 images)", "\"1\" (1 image)"]),
+        (["-1", "1", "1"], ["\"-1\" (1 image)", "\"1\" (2 images)"]),
+    ] {
+        let found = messages("t.csv", &rows("label", &labels), FindingKind::NoNormalImages);
+        let [fatal] = &found[..] else { panic!("{found:?}") };
+        assert!(expected.iter().all(|part| fatal.contains(part)), "{fatal}");
+        assert!(fatal.contains("normal, good, ok, 0 or false"), "{fatal}");
+    }
+    // Beside known ones.
+    for label in ["none", "NaN", "-1", "N/A"] {
+        let found = messages("t.csv", &rows("label", &["ok", "ok", "ok", label]), FindingKind::UnclearLabel);
+        assert!(found.len() == 1 && found[0].contains(&format!("column label is \"{label}\"")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_column_or_a_key_that_is_there_twice_is_an_error() {
+    let error = |name: &str, content: &str| {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png"]);
+        Dataset::open(tree.write(name, content)).unwrap_err().to_string()
+    };
+    for (content, expected) in [
+        ("path,path,label\na.png,b.png,ok\n", "line 1: the column \"path\" is there twice"),
+        ("path,label,image\na.png,ok,b.png\n", "line 1: the columns \"path\" and \"image\" both mean path"),
+        ("path,label,defect_type\na.png,ok,dent\n", "\"label\" and \"defect_type\" both mean label"),
+        ("path,label,split,Split\na.png,ok,train,test\n", "\"split\" is there twice"),
+    ] {
+        let message = error("t.csv", content);
+        assert!(message.contains(expected), "{message}");
+    }
+    for (content, expected) in [
+        (
+            "{\"path\": \"a.png\", \"label\": \"ok\", \"label\": \"dent\"}",
+            "line 1: the column \"label\" is there twice",
+        ),
+        ("{\"path\": \"a.png\", \"image\": \"b.png\", \"label\": \"ok\"}", "both mean path"),
+    ] {
+        let message = error("t.jsonl", content);
+        assert!(message.contains(expected), "{message}");
+    }
+    // A key without a value says nothing.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png"]);
+    let table = tree.write("t.jsonl", "{\"path\": \"a.png\", \"image\": null, \"label\": \"ok\"}\n");
+    assert!(Dataset::open(table).is_ok());
+    let visa = Tree::new();
+    visa.write("split_csv/1cls.csv", "object,split,label,image,mask,label\na,train,normal,a/0.JPG,,anomaly\n");
+    let message = Dataset::open(visa.root()).unwrap_err().to_string();
+    assert!(message.contains("the column \"label\" is there twice"), "{message}");
+}
+
+#[test]
+fn german_columns_and_labels_are_read() {
+    for header in ["Datei;Ergebnis", "Bild;Klasse", "Dateiname;Ergebnis"] {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png", "c.png"]);
+        tree.write("teile.csv", format!("{header}\r\na.png;iO\r\nb.png;i.O.\r\nc.png;niO\r\n"));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!(dataset.layout, Layout::Table);
+        let all = [Split::Train, Split::Test].map(|split| images(&tree, &dataset, split)).concat();
+        let labels: Vec<(&str, &str)> = all.iter().map(|(path, _, label)| (path.as_str(), label.as_str())).collect();
+        assert!(labels.contains(&("a.png", "-")) && labels.contains(&("b.png", "-")), "{labels:?}");
+        assert!(labels.contains(&("c.png", "niO")), "{labels:?}");
+    }
+}

@@ -1,10 +1,14 @@
 //! The checks of categories and of images against each other.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use unicode_normalization::UnicodeNormalization;
 
 use super::sample::{Inspected, NARROW};
+use super::trained;
 use crate::dataset::Dataset;
 use crate::error::{Error, without_path};
 use crate::finding::{Finding, FindingKind};
@@ -40,9 +44,13 @@ pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Findin
 /// The number of places that [`left_out`] lists.
 const MAX_PLACES: usize = 3;
 
-/// Lists the places of a category whose images are left out: the normal ones may be there.
+/// Lists the places of a category whose images are left out, and labels that are not clear: they may be the normal images.
 fn left_out(dataset: &Dataset, category: &str) -> String {
-    let is_left_out = |finding: &&Finding| finding.kind == FindingKind::LeftOut && finding.category == category;
+    let is_left_out = |finding: &&Finding| match finding.kind {
+        FindingKind::LeftOut => finding.category == category,
+        FindingKind::UnclearLabel => finding.category == category || finding.category.is_empty(),
+        _ => false,
+    };
     let found: Vec<&Finding> = dataset.findings.iter().filter(is_left_out).collect();
     let listed = found.iter().take(MAX_PLACES).map(|found| format!("; {}: {}", shown(&found.path), found.message));
     let rest = found.len().checked_sub(MAX_PLACES).filter(|rest| *rest > 0);
@@ -195,11 +203,15 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], inspected: &[In
 /// Reports images with the same pixels in training and testing, or with contradicting labels.
 pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: &mut Vec<Finding>) {
     let of = |split| samples.iter().zip(inspected).filter(move |(sample, _)| sample.split == split);
+    let digests = samples.iter().zip(inspected).filter_map(|(sample, inspected)| Some((sample, inspected.digest?)));
+    findings.extend(trained::defects(digests));
     let mut trained = HashMap::<[u8; 32], &Path>::new();
+    let mut of_category = HashSet::<(&str, [u8; 32])>::new();
     let mut normal = HashMap::<[u8; 32], &Path>::new();
     for (sample, inspected) in of(Split::Train) {
         if let Some(digest) = inspected.digest {
             trained.entry(digest).or_insert(&sample.path);
+            of_category.insert((&sample.category, digest));
         }
     }
     for (sample, inspected) in of(Split::Test).filter(|(sample, _)| !sample.label.is_anomalous()) {
@@ -218,10 +230,56 @@ pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: 
             );
             findings.push(Finding::new(FindingKind::Contradiction, &sample.category, &sample.path, what));
         }
-        if let Some(path) = inspected.digest.and_then(|digest| trained.get(&digest)) {
+        // An anomalous one has a finding with the training image.
+        let is_reported = |digest| sample.label.is_anomalous() && of_category.contains(&(&sample.category, digest));
+        if let Some(path) = inspected.digest.filter(|digest| !is_reported(*digest)).and_then(|d| trained.get(&d)) {
             let what =
                 format!("this test image has the same pixels as the training image {}; remove one", path.display());
             findings.push(Finding::new(FindingKind::Duplicate, &sample.category, &sample.path, what));
         }
+    }
+}
+
+/// Reports categories whose names differ only in upper and lower case, or in how accents are composed.
+pub(super) fn similar_names(dataset: &Dataset, findings: &mut Vec<Finding>) {
+    let mut seen = HashMap::<String, &Category>::new();
+    for category in &dataset.categories {
+        let key = category.name.nfc().collect::<String>().to_lowercase();
+        match seen.entry(key) {
+            Entry::Vacant(entry) => _ = entry.insert(category),
+            Entry::Occupied(entry) => {
+                let what = format!(
+                    "the categories \"{}\" and \"{}\" differ only in upper and lower case or in how accents are composed, and are read \
+                     as two; if they are one product, give them one name",
+                    entry.get().name,
+                    category.name
+                );
+                findings.push(Finding::new(FindingKind::SimilarCategories, &category.name, &category.folder, what));
+            }
+        }
+    }
+}
+
+/// Joins the findings of images without a mask: one for each folder.
+pub(super) fn join_missing_masks(findings: &mut Vec<Finding>) {
+    let mut folders = BTreeMap::<(String, PathBuf), Vec<Finding>>::new();
+    findings.retain(|finding| {
+        let is_missing = finding.kind == FindingKind::MissingMask;
+        if is_missing {
+            let folder = finding.path.parent().unwrap_or(&finding.path).into();
+            folders.entry((finding.category.clone(), folder)).or_default().push(finding.clone());
+        }
+        !is_missing
+    });
+    for ((category, folder), mut found) in folders {
+        if let [first, _, ..] = &found[..] {
+            let what = format!(
+                "{} anomalous images in it have no mask (such as {}): their category's and the pooled pixel metrics are undefined",
+                found.len(),
+                first.path.file_name().unwrap_or_default().to_string_lossy()
+            );
+            found = vec![Finding::new(FindingKind::MissingMask, &category, &folder, what)];
+        }
+        findings.append(&mut found);
     }
 }

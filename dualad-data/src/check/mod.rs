@@ -3,6 +3,7 @@
 mod dataset;
 mod report;
 mod sample;
+mod trained;
 
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ impl<'a> Check<'a> {
     /// Sets whether only headers are checked. Default: false.
     ///
     /// A check of the headers is many times as fast. It finds files that are missing, empty, too large, not an image, or of the
-    /// wrong size. It does not find damage after the header, unsupported kinds of images, duplicate images, images of 16 bits that use a
+    /// wrong size. It does not find damage after the header, unsupported kinds of images, duplicate images apart from links to one file, images of 16 bits that use a
     /// small part of their range, images that EXIF rotates without their masks, or faults in the content of masks, such as a mask
     /// that marks a defect in an image to train on.
     pub fn headers_only(mut self, headers_only: bool) -> Self {
@@ -128,18 +129,27 @@ impl<'a> Check<'a> {
         dataset::narrow_range(self.dataset, &samples, &inspected, &mut findings);
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);
         dataset::duplicates(&samples, &inspected, &mut findings);
+        if self.headers_only {
+            findings.extend(trained::linked(&samples.iter().collect::<Vec<&Sample>>()));
+        }
+        dataset::similar_names(self.dataset, &mut findings);
         findings.extend(inspected.into_iter().flat_map(|inspected| inspected.findings));
+        dataset::join_missing_masks(&mut findings);
         findings.sort_by(|a, b| b.severity().cmp(&a.severity()).then_with(|| a.path.cmp(&b.path)));
         Ok(Report { findings, images: samples.len() })
     }
 }
 
 impl Dataset {
-    /// Returns the normal training images whose masks mark a defect, as findings. Only images with a mask are read, so this is
-    /// fast for most datasets. [`Dataset::check`] includes these findings.
+    /// Returns the normal training images whose masks mark a defect, and those that are the same file as an anomalous test image
+    /// or a copy of one, as findings. Only images with a mask, and images with as many bytes as one on the other side, are read, so
+    /// this is fast for most datasets. [`Dataset::check`] includes these findings.
     pub fn marked_normal_images(&self, limits: &Limits) -> Vec<Finding> {
         let samples: Vec<&Sample> = self.categories.iter().flat_map(|category| &category.samples).collect();
-        samples.par_iter().filter_map(|sample| sample::marked_normal(sample, limits)).collect()
+        let mut found: Vec<Finding> =
+            samples.par_iter().filter_map(|sample| sample::marked_normal(sample, limits)).collect();
+        found.extend(trained::copied(&samples, limits));
+        found
     }
 
     /// Returns a check of all files, to be run before training.

@@ -40,7 +40,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         stated::refuse(&images, &normal)?;
         refuse_masked(root, &listing, &images, &normal)?;
         let stems = images.iter().map(|image| stem(image)).collect();
-        label_files::report(root, &stems, &HashSet::new(), &name, findings);
+        label_files::report(root, &stems, &HashSet::new(), &name, findings)?;
     }
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };

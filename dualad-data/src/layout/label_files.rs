@@ -10,8 +10,8 @@ use super::files::{files_with, json};
 use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, list, stem};
 use super::names::{Part, is_normal, means_labels};
-use super::{coco_file, tabular};
-use crate::error::{Error, without_path};
+use super::{coco_file, named, tabular};
+use crate::error::{Error, Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::has_ending;
 use crate::text::names_of;
@@ -26,14 +26,15 @@ const DEPTH: usize = 2;
 /// The number of folders that are searched.
 const MAX_FOLDERS: usize = 500;
 
-/// Reports the files in a folder, and in those in it, that may hold labels of the images. Folders in `known` are not searched.
+/// Reports the files in a folder, and in those in it, that may hold labels of the images. Folders in `known` are not searched. A file
+/// that names most of the images is an error: they would all count as normal.
 pub(super) fn report(
     root: &Path,
     images: &BTreeSet<&OsStr>,
     known: &HashSet<&Path>,
     category: &str,
     findings: &mut Vec<Finding>,
-) {
+) -> Result<()> {
     let mut found = Vec::new();
     let mut level = vec![root.to_path_buf()];
     let mut budget = MAX_FOLDERS;
@@ -56,8 +57,18 @@ pub(super) fn report(
         }
         level = next;
     }
-    let Some((first, others)) = found.split_first() else { return };
     let short = |path: &PathBuf| path.strip_prefix(root).unwrap_or(path).display().to_string();
+    if let Some((file, count)) = found.iter().find_map(|file| Some((file, named::most_of(file, images)?))) {
+        let Advice { why, how } = advice(file);
+        let reason = format!(
+            "{} names {count} of its {} images and is not read, because {why}; to have it read, {how}; if it holds no labels, move it out \
+             of the folder, or move the normal images to train/good",
+            short(file),
+            images.len()
+        );
+        return Err(Error::Layout { path: root.into(), reason });
+    }
+    let Some((first, others)) = found.split_first() else { return Ok(()) };
     let Advice { why, how } = advice(first);
     let mut what = format!(
         "{} is not read, because {why}; to have it read, {how}. Until then, all images count as normal; if it holds no labels of \
@@ -69,6 +80,7 @@ pub(super) fn report(
         what += &format!(". Nor are {} other files that may hold labels read: {}", others.len(), names_of(&names));
     }
     findings.push(Finding::new(FindingKind::LeftOut, category, first, what));
+    Ok(())
 }
 
 /// Returns whether a file may hold labels. YOLO has a text for each image.

@@ -7,7 +7,7 @@ use super::defects::{Defects, masks_of};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
 use super::masks::Masks;
-use super::names::{GOOD, Part, are_labels_of, holds_labels};
+use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective};
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
 use super::{label_files, stated};
@@ -56,7 +56,9 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     for kind in &train.folders {
         if good.iter().any(|good| good.path == kind.path) {
             let inner = list(&kind.path)?;
-            left_out.folders(&inner.folders, &advice);
+            for folder in &inner.folders {
+                left_out.folders([folder], &advice_inside(folder, &format!("{TRAIN}/{read}")));
+            }
             stated::report(&inner.images, &kind.path, &name, left_out.findings);
             samples.extend(normal_samples(
                 inner.images,
@@ -72,6 +74,20 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     }
     samples.extend(test_samples(folder, &listing, &[], &name, findings)?);
     Ok(Category { name, folder: folder.into(), samples })
+}
+
+/// Returns the advice for a folder in the folder of normal images.
+fn advice_inside(folder: &Folder, good: &str) -> String {
+    if is_defective(&folder.name) || is_defect_type(&folder.name) {
+        format!("by its name, it holds defective images; move them to {TEST}/<type of defect>")
+    } else if holds_labels(&folder.name) {
+        format!("by its name, it holds masks or labels; move it out of {good}")
+    } else {
+        format!(
+            "only images directly in {good} are read, not those in folders in it; if they are normal, move them up into {good}, under names \
+             that differ"
+        )
+    }
 }
 
 /// Returns samples of the normal images of a folder. Masks beside them are reported. Images get these masks and those in

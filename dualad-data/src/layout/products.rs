@@ -195,16 +195,17 @@ fn defective_side(products: &[&Folder]) -> Option<String> {
 
 /// Reports files beside the products: those that may hold labels of their images, and others. The reader of a product reports those in
 /// it.
-pub(crate) fn report_files(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) {
+pub(crate) fn report_files(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) -> Result<()> {
     let trained = || categories.iter().flat_map(|category| &category.samples).filter(|s| s.split == Split::Train);
     let is_stated = |sample: &Sample| sample.path.parent().and_then(Path::file_name).is_some_and(is_normal);
     let mut beside = Vec::new();
     if !trained().all(is_stated) {
         let stems = trained().map(|sample| stem(&sample.path)).collect();
         let known: HashSet<&Path> = categories.iter().map(|category| category.folder.as_path()).collect();
-        label_files::report(root, &stems, &known, "", &mut beside);
+        label_files::report(root, &stems, &known, "", &mut beside)?;
     }
     let others = list(root).map_or(Vec::new(), |listing| listing.others);
     unread::other_files(root, &others, "", &mut beside);
     findings.append(&mut beside);
+    Ok(())
 }

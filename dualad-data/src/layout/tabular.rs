@@ -5,14 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::divide::{divide, is_normal, split};
+use super::divide::{divide, split};
 use super::encoding::utf8;
 use super::files::{bytes, files_with, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
-use super::names::{holds_labels, may_be_negative};
+use super::names::holds_labels;
+use super::table_labels::{Cells, Tally, is_unclear};
 use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -26,9 +28,9 @@ const LINES: [&str; 2] = ["jsonl", "ndjson"];
 
 /// The names of each column. The first is the one that messages use.
 const COLUMNS: [&[&str]; 6] = [
-    &["path", "image_path", "image", "file", "file_name", "filename"],
+    &["path", "image_path", "image", "file", "file_name", "filename", "datei", "dateiname", "bild", "bilddatei"],
     &["category", "object", "product"],
-    &["label", "defect_type"],
+    &["label", "defect_type", "ergebnis", "klasse"],
     &["label_index", "is_anomaly", "is_anomalous", "is_defect", "is_defective"],
     &["split"],
     &["mask", "mask_path"],
@@ -39,6 +41,12 @@ const LABEL: usize = 2;
 const LABEL_INDEX: usize = 3;
 const SPLIT: usize = 4;
 const MASK: usize = 5;
+
+/// The rows of a table, and the names of its columns in the file.
+struct Rows {
+    names: [String; COLUMNS.len()],
+    rows: Vec<Row>,
+}
 
 /// A row of a table. A value that is missing is empty.
 struct Row {
@@ -106,12 +114,13 @@ fn delimiter(text: &[u8]) -> u8 {
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = if root.is_file() { root.to_path_buf() } else { only(root)? };
     let folder = parent(&table);
-    let rows = if has_ending(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
+    let Rows { names, rows } = if has_ending(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
     let (mut lines, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
     let (mut named, mut unclear, mut missing) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    let mut tally = Tally::default();
     // Tools write whole paths, too. The real one of the folder is asked for once.
     let real = LazyCell::new(|| folder.canonicalize().ok());
     for Row { line, values } in rows {
@@ -125,9 +134,11 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let path = path_of(PATH, &values[PATH])?;
         let category = if values[CATEGORY].is_empty() { unnamed.clone() } else { values[CATEGORY].clone() };
         path_within(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
-        let label = label(&values).map_err(|reason| at(line, reason))?;
+        let cells =
+            Cells { label: &values[LABEL], index: &values[LABEL_INDEX], names: [&names[LABEL], &names[LABEL_INDEX]] };
+        let label = cells.read().map_err(|reason| at(line, reason))?;
         if let Label::Anomalous(kind) = &label
-            && may_be_negative(kind.as_ref())
+            && is_unclear(kind)
             && unclear.insert((category.clone(), kind.clone()))
         {
             let what = format!(
@@ -161,6 +172,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             continue;
         }
         lines.insert(sample.path.clone(), (line, sample.label.clone()));
+        tally.add(&category, &cells, &sample.label, use_of);
         if !sample.path.exists() {
             missing.push((line, values[PATH].clone()));
         }
@@ -183,6 +195,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         );
         findings.push(Finding::new(FindingKind::Unreadable, "", &table, what));
     }
+    tally.report(&table, findings);
     not_named(&table, &named, findings)?;
     Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
 }
@@ -218,42 +231,21 @@ fn only(folder: &Path) -> Result<PathBuf> {
     <[PathBuf; 1]>::try_from(found).map(|[table]| table).map_err(|_| Error::Layout { path: folder.into(), reason })
 }
 
-/// Returns the label of a row.
-fn label(values: &[String; COLUMNS.len()]) -> Result<Label, String> {
-    const ANOMALOUS: &str = "anomaly";
-    let text = values[LABEL].as_str();
-    let index = &values[LABEL_INDEX];
-    let by_index = match index.to_ascii_lowercase().as_str() {
-        "" => None,
-        "0" | "0.0" | "false" | "no" => Some(false),
-        "1" | "1.0" | "true" | "yes" => Some(true),
-        other => return Err(format!("column label_index is \"{other}\"; write 0 for normal, 1 for anomalous")),
-    };
-    let by_text = match text.to_ascii_lowercase().as_str() {
-        "" => None,
-        "normal_test" | "0" | "false" => Some(Label::Normal),
-        name if is_normal(name) => Some(Label::Normal),
-        "1" | "true" => Some(Label::Anomalous(ANOMALOUS.into())),
-        _ => Some(Label::Anomalous(text.into())),
-    };
-    match (by_text, by_index) {
-        (Some(label), Some(index)) if label.is_anomalous() != index => {
-            Err(format!("column label is \"{text}\", but column label_index is {}; correct one", u8::from(index)))
-        }
-        (Some(label), _) => Ok(label),
-        (None, Some(index)) => Ok(if index { Label::Anomalous(ANOMALOUS.into()) } else { Label::Normal }),
-        (None, None) => Err("column label is empty; write normal or the type of the defect".into()),
-    }
-}
-
 /// Reads a table with separators.
-fn csv(table: &Path) -> Result<Vec<Row>> {
+fn csv(table: &Path) -> Result<Rows> {
     let text = bytes(table)?;
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).delimiter(delimiter(&text)).from_reader(text.as_slice());
     let headers = reader.headers().map_err(|error| csv_error(table, error))?.clone();
-    let columns: [Option<usize>; COLUMNS.len()] =
-        std::array::from_fn(|column| headers.iter().position(|header| is(column, header)));
+    let named = |column| headers.iter().enumerate().filter(move |(_, header)| is(column, header));
+    for column in 0..COLUMNS.len() {
+        let mut found = named(column);
+        if let (Some((_, one)), Some((_, other))) = (found.next(), found.next()) {
+            return Err(Error::Table { path: table.into(), line: 1, reason: twice(column, one, other) });
+        }
+    }
+    let columns: [Option<usize>; COLUMNS.len()] = std::array::from_fn(|column| Some(named(column).next()?.0));
+    let names = columns.map(|column| column.and_then(|column| headers.get(column)).unwrap_or_default().to_string());
     let has_labels = columns[LABEL].is_some() || columns[LABEL_INDEX].is_some();
     if columns[PATH].is_none() || !has_labels {
         let missing = if columns[PATH].is_none() { "path" } else { "label" };
@@ -269,7 +261,17 @@ fn csv(table: &Path) -> Result<Vec<Row>> {
         let line = record.position().map_or(1, csv::Position::line);
         rows.push(Row { line, values: columns.map(|column| value(column).to_string()) });
     }
-    Ok(rows)
+    Ok(Rows { names, rows })
+}
+
+/// Describes two columns with the same meaning.
+fn twice(column: usize, one: &str, other: &str) -> String {
+    let meaning = COLUMNS[column][0];
+    if one.eq_ignore_ascii_case(other) {
+        format!("the column \"{one}\" is there twice; remove or rename one of the two")
+    } else {
+        format!("the columns \"{one}\" and \"{other}\" both mean {meaning}; remove or rename one of the two")
+    }
 }
 
 /// Describes a fault of a table with separators.
@@ -286,32 +288,69 @@ pub(super) fn csv_error(table: &Path, error: csv::Error) -> Error {
     Error::Table { path: table.into(), line, reason }
 }
 
+/// The keys and values of a JSON object, repeated keys included.
+struct Pairs(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Read;
+
+        impl<'de> Visitor<'de> for Read {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+
+        deserializer.deserialize_map(Read)
+    }
+}
+
 /// Reads a table with a JSON object in each line.
-fn json_lines(table: &Path) -> Result<Vec<Row>> {
+fn json_lines(table: &Path) -> Result<Rows> {
     let text = bytes(table)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut names) = (Vec::new(), COLUMNS.map(|_| String::new()));
     for (index, text) in text.split(|&byte| byte == b'\n').enumerate() {
         let line = index as u64 + 1;
         let text = text.trim_ascii();
         if text.is_empty() {
             continue;
         }
-        let object: Map<String, Value> =
-            serde_json::from_slice(text).map_err(|error| json_error(table, line, text, &error))?;
+        let at = |reason| Error::Table { path: table.into(), line, reason };
+        let Pairs(pairs) = serde_json::from_slice(text).map_err(|error| json_error(table, line, text, &error))?;
         let mut row = Row { line, values: Default::default() };
-        for (name, value) in object {
+        let mut seen = COLUMNS.map(|_| None::<String>);
+        for (name, value) in pairs {
             let Some(column) = (0..COLUMNS.len()).find(|&column| is(column, &name)) else { continue };
+            if value.is_null() {
+                continue;
+            }
+            if let Some(earlier) = &seen[column] {
+                return Err(at(twice(column, earlier, &name)));
+            }
             row.values[column] = match value {
-                Value::Null => continue,
+                Value::Null => String::new(),
                 Value::String(text) => text.trim().to_string(),
                 Value::Bool(_) | Value::Number(_) => value.to_string(),
                 Value::Array(_) | Value::Object(_) => {
-                    let reason = format!("\"{name}\" is a list or an object; write a text");
-                    return Err(Error::Table { path: table.into(), line, reason });
+                    return Err(at(format!("\"{name}\" is a list or an object; write a text")));
                 }
             };
+            if names[column].is_empty() {
+                names[column].clone_from(&name);
+            }
+            seen[column] = Some(name);
         }
         rows.push(row);
     }
-    Ok(rows)
+    Ok(Rows { names, rows })
 }

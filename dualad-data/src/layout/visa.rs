@@ -36,7 +36,12 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_slice());
     let headers = reader.headers().map_err(of_csv)?.clone();
     let column = |name: &str| {
-        let position = headers.iter().position(|header| header.eq_ignore_ascii_case(name));
+        let mut found =
+            headers.iter().enumerate().filter(|(_, header)| header.eq_ignore_ascii_case(name)).map(|(index, _)| index);
+        let position = found.next();
+        if found.next().is_some() {
+            return Err(at(1, format!("the column \"{name}\" is there twice; remove or rename one of the two")));
+        }
         position.ok_or_else(|| {
             at(1, format!("there is no column \"{name}\"; the table needs object, split, label, image and mask"))
         })

@@ -1,0 +1,169 @@
+//! The labels in tables: their meaning, and the findings where it is not stated.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::divide::is_normal;
+use super::names::may_be_negative;
+use crate::finding::{Finding, FindingKind};
+use crate::sample::{Label, Split};
+use crate::text::names_of;
+
+/// The type of defect of an image that has a number or a boolean as its label.
+const ANOMALOUS: &str = "anomaly";
+
+/// The words of normal images, for messages.
+const KNOWN: &str =
+    "normal images have the label normal, good, ok, 0 or false, and any other label is a type of defect";
+
+/// The cells of a row that tell its label, and the names of their columns in the file.
+pub(super) struct Cells<'a> {
+    pub(super) label: &'a str,
+    pub(super) index: &'a str,
+    pub(super) names: [&'a str; 2],
+}
+
+impl Cells<'_> {
+    /// Returns the label.
+    pub(super) fn read(&self) -> Result<Label, String> {
+        let Self { label: text, index, .. } = self;
+        let by_index = match index.to_ascii_lowercase().as_str() {
+            "" => None,
+            "0" | "0.0" | "false" | "no" => Some(false),
+            "1" | "1.0" | "true" | "yes" => Some(true),
+            other => return Err(format!("column label_index is \"{other}\"; write 0 for normal, 1 for anomalous")),
+        };
+        let by_text = match text.to_ascii_lowercase().as_str() {
+            "" => None,
+            "normal_test" | "0" | "0.0" | "false" => Some(Label::Normal),
+            name if is_normal(name) => Some(Label::Normal),
+            "1" | "1.0" | "true" => Some(Label::Anomalous(ANOMALOUS.into())),
+            _ => Some(Label::Anomalous((*text).into())),
+        };
+        match (by_text, by_index) {
+            (Some(label), Some(index)) if label.is_anomalous() != index => {
+                Err(format!("column label is \"{text}\", but column label_index is {}; correct one", u8::from(index)))
+            }
+            (Some(label), _) => Ok(label),
+            (None, Some(index)) => Ok(if index { Label::Anomalous(ANOMALOUS.into()) } else { Label::Normal }),
+            (None, None) => Err("column label is empty; write normal or the type of the defect".into()),
+        }
+    }
+
+    /// Returns the name of the column that decides, and its value.
+    fn deciding(&self) -> (&str, &str) {
+        let [label, index] = self.names;
+        if self.label.is_empty() { (index, self.index) } else { (label, self.label) }
+    }
+}
+
+/// Returns whether a value says nothing about its meaning: a number or a boolean.
+fn is_bare(value: &str) -> bool {
+    const BOOLEANS: [&str; 4] = ["false", "no", "true", "yes"];
+    BOOLEANS.iter().any(|known| value.eq_ignore_ascii_case(known)) || value.parse().is_ok_and(f64::is_finite)
+}
+
+/// Returns whether a column's name says what its numbers mean: `is_anomaly`, `is_defective`.
+fn states_meaning(column: &str) -> bool {
+    column.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("is_"))
+}
+
+/// Returns whether a label other than those of normal images may mean that there is no defect, or that nothing is known.
+pub(super) fn is_unclear(label: &str) -> bool {
+    const WORDS: [&str; 13] =
+        ["none", "null", "nan", "na", "n/a", "nil", "unknown", "unlabeled", "unlabelled", "-", "?", "keine", "kein"];
+    WORDS.iter().any(|known| label.eq_ignore_ascii_case(known))
+        || label.parse().is_ok_and(|number: f64| number < 0.0)
+        || may_be_negative(label.as_ref())
+}
+
+/// Images by their label: normal and anomalous ones.
+#[derive(Default, Clone, Copy)]
+struct Counts {
+    normal: usize,
+    anomalous: usize,
+}
+
+impl Counts {
+    fn add(&mut self, label: &Label) {
+        *(if label.is_anomalous() { &mut self.anomalous } else { &mut self.normal }) += 1;
+    }
+
+    fn are_mostly_anomalous(self) -> bool {
+        self.anomalous > self.normal
+    }
+}
+
+/// The labels of a table.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// The images with each number or boolean, by whether it means an anomaly.
+    bare: BTreeMap<(bool, String), usize>,
+    /// The column of the first of them.
+    column: String,
+    /// True if a number or boolean is in a column that does not say its meaning.
+    is_unstated: bool,
+    /// All images, and those to train on.
+    all: Counts,
+    train: Counts,
+    /// The labels of each category.
+    categories: BTreeMap<String, (Counts, BTreeMap<String, usize>)>,
+}
+
+impl Tally {
+    /// Counts an image.
+    pub(super) fn add(&mut self, category: &str, cells: &Cells<'_>, label: &Label, use_of: Option<Split>) {
+        let (column, value) = cells.deciding();
+        if is_bare(value) {
+            if self.bare.is_empty() {
+                self.column = column.into();
+            }
+            *self.bare.entry((label.is_anomalous(), value.into())).or_default() += 1;
+            self.is_unstated |= !states_meaning(column);
+        }
+        self.all.add(label);
+        if use_of == Some(Split::Train) {
+            self.train.add(label);
+        }
+        let (counts, labels) = self.categories.entry(category.into()).or_default();
+        counts.add(label);
+        *labels.entry(value.into()).or_default() += 1;
+    }
+
+    /// Reports the meaning that numbers and booleans have, and categories without a normal image.
+    pub(super) fn report(self, table: &Path, findings: &mut Vec<Finding>) {
+        let mut add = |kind, category: &str, what| findings.push(Finding::new(kind, category, table, what));
+        if !self.bare.is_empty() {
+            let read = |((anomalous, value), count): (&(bool, String), &usize)| {
+                format!("{value} is read as {} ({})", if *anomalous { "anomalous" } else { "normal" }, images(*count))
+            };
+            let read: Vec<String> = self.bare.iter().map(read).collect();
+            add(FindingKind::Choice, "", format!("{} {}", self.column, names_of(&read)));
+        }
+        let of = |counts: Counts, place| {
+            (self.is_unstated && counts.are_mostly_anomalous()).then(|| {
+                let Counts { normal, anomalous } = counts;
+                format!(
+                    "of the images {place}, {anomalous} are read as anomalous and {normal} as normal, because 0 and false mean normal; if \
+                     they mean defective here, the labels are the wrong way round: write the words normal and anomalous in the column {}",
+                    self.column
+                )
+            })
+        };
+        if let Some(what) = of(self.train, "with the split train").or_else(|| of(self.all, "in it")) {
+            add(FindingKind::UnclearLabel, "", what);
+        }
+        for (category, (counts, labels)) in &self.categories {
+            if counts.normal == 0 {
+                let seen: Vec<String> =
+                    labels.iter().map(|(value, count)| format!("\"{value}\" ({})", images(*count))).collect();
+                let what = format!("none of the labels of its images means normal: {}; {KNOWN}", names_of(&seen));
+                add(FindingKind::UnclearLabel, category, what);
+            }
+        }
+    }
+}
+
+fn images(count: usize) -> String {
+    if count == 1 { "1 image".into() } else { format!("{count} images") }
+}
