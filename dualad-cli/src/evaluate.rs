@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use dualad::data::{Cancel, Sample, Split};
+use dualad::detector::Request;
 use dualad::features::FeaturesBuilder;
 use dualad::fit::RunFolder;
 use dualad::{Detector, Error, ModelFiles, TestSet};
@@ -112,18 +113,37 @@ impl Job<'_> {
         if samples.is_empty() {
             return Err("the dataset has no test images; there is nothing to measure".into());
         }
+        let trained_test_images = trained(&detector, &samples, cancel)?;
         let mut features = detector.features(samples).cancel(cancel);
         if let Some(cache) = cache {
             features = features.cache(cache);
         }
         let (test_set, seconds) = test_set(features)?;
         let model = detector.model().on_device(detector.device())?;
-        let training = Training { features: seconds, ..Training::default() };
+        let training = Training { features: seconds, trained_test_images, ..Training::default() };
         let limits = self.selection.limits();
         let output = Output { common: self.common, folder: &folder, heat_maps: self.heat_maps, limits };
         Measurement::new(&dataset, &test_set, cancel).report(&model, training, output)?;
         Ok(())
     }
+}
+
+/// Returns the number of test images that the model was trained on, with a warning if there are some. `None` if the model has no record of
+/// its training images.
+fn trained(detector: &Detector, samples: &[Sample], cancel: &Cancel) -> Result<Option<usize>> {
+    let requests: Vec<Request<'_>> = samples.iter().map(|sample| Request::from(&sample.path)).collect();
+    let Some(seen) = detector.was_trained_on(&requests, cancel)? else { return Ok(None) };
+    let mut paths = samples.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(sample, _)| &sample.path);
+    if let Some(first) = paths.next() {
+        let count = 1 + paths.count();
+        note(&format!(
+            "warning: the model was trained on {count} of the {} test images (such as {}), so the metrics are too good; test with other \
+             images",
+            samples.len(),
+            first.display()
+        ));
+    }
+    Ok(Some(seen.into_iter().filter(|seen| *seen).count()))
 }
 
 /// Computes the features of test images. Returns the test set and the seconds that it took.

@@ -36,6 +36,8 @@ pub(crate) struct Training {
     pub(crate) seconds: f64,
     /// The seconds that the features took.
     pub(crate) features: f64,
+    /// The number of test images that the model was trained on, if it is known.
+    pub(crate) trained_test_images: Option<usize>,
 }
 
 /// Measures models on one test set.
@@ -69,6 +71,7 @@ impl<'a> Measurement<'a> {
         let (test_set, root, config) = (self.test_set, &self.dataset.root, model.config());
         let mut report = Report::new(evaluation).with_model(config)?.with_images(test_set.samples(), &scores, root);
         report.seconds.features = training.features;
+        report.trained_test_images = training.trained_test_images;
         report.seconds.training = training.seconds;
         report.seconds.evaluation = self.time.as_secs_f64();
         (report.loss, report.reported) = (training.losses, training.reported);

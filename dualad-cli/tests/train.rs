@@ -365,6 +365,17 @@ fn the_example_trains_the_same_model_and_evaluate_measures_it() {
     fs::remove_dir_all(place.path("data/gear/train")).unwrap();
     let again: Value = serde_json::from_slice(&succeed(&mut evaluate).stdout).unwrap();
     assert_eq!(again["mean"], measured["mean"]);
+
+    // Copies of training images among the test images are counted.
+    assert_eq!(again["trained_test_images"], 0);
+    for (index, image) in fs::read_dir(place.path("data/plate/train/good")).unwrap().enumerate() {
+        fs::copy(image.unwrap().path(), place.path(&format!("data/plate/test/good/copy{index}.png"))).unwrap();
+    }
+    let output = succeed(&mut evaluate);
+    let copied: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = copied["trained_test_images"].as_u64().unwrap();
+    let warning = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(count > 0 && warning.contains(&format!("the model was trained on {count} of the")), "{count}: {warning}");
 }
 
 /// A folder of images is detected, and the layout can be forced.

@@ -134,7 +134,7 @@ impl Run<'_> {
             Some((set, _)) => {
                 let mut measurement = Measurement::new(&dataset, set, self.cancel);
                 measurement.time = evaluation.unwrap_or_default();
-                let training = Training { losses, reported, seconds, features };
+                let training = Training { losses, reported, seconds, features, trained_test_images: None };
                 self.measure(measurement, training, &detector, &folder)
             }
             None => {

@@ -67,6 +67,7 @@ pub(super) fn json(report: &Report) -> Result<String> {
                 image_score: image.image_score,
             })
             .collect(),
+        trained_test_images: report.trained_test_images,
         version: env!("CARGO_PKG_VERSION"),
     };
     let text = serde_json::to_string(&document);
@@ -97,6 +98,7 @@ struct Document<'a> {
     thresholds: ThresholdsOf<'a>,
     weights: Vec<[&'a str; 2]>,
     images: Vec<Image<'a>>,
+    trained_test_images: Option<usize>,
     version: &'static str,
 }
 

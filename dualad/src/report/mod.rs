@@ -89,6 +89,8 @@ pub struct Report {
     pub train_images: usize,
     /// The number of test images; set by [`Report::new`].
     pub test_images: usize,
+    /// The number of test images that the model was trained on, which makes the metrics too good. `None` if it is not known.
+    pub trained_test_images: Option<usize>,
     /// The time that each part took.
     pub seconds: Seconds,
     /// The mean training loss of each epoch. JSON needs finite values.
@@ -228,6 +230,7 @@ impl Report {
             evaluation,
             images: Vec::new(),
             weights: None,
+            trained_test_images: None,
             misses: Vec::new(),
             false_alarms: Vec::new(),
         }
