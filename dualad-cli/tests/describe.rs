@@ -1,13 +1,14 @@
 //! `dualad check`, `info`, `completions` and `man` as processes.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 
 mod support {
     pub(crate) mod config;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod run;
 }
 
 use dualad::Detector;
@@ -16,13 +17,7 @@ use serde_json::Value;
 use support::parts::write_parts;
 use support::program::program;
 use support::recipe::recipe;
-
-fn run(command: &mut Command, code: i32) -> (String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
-    (stdout, stderr)
-}
+use support::run::run;
 
 #[test]
 fn check_ends_its_list_after_twenty_findings_and_names_the_flag_for_masks() {

@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 mod support {
     pub(crate) mod config;
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod run;
 }
 
 use dualad::backbones::{Backbone, Weights};
@@ -18,6 +19,7 @@ use dualad::{Detector, Variant};
 use serde_json::Value;
 use support::parts::write_parts;
 use support::program::program;
+use support::run::run;
 
 const LIBRARY: &str = "ORT_DYLIB_PATH";
 
@@ -38,13 +40,6 @@ fn export(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = program("export");
     command.current_dir(folder).env_remove(LIBRARY).args(arguments);
     command
-}
-
-fn run(command: &mut Command, code: i32) -> (String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
-    (stdout, stderr)
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! `dualad import` as a process.
 
 use std::fs;
-use std::process::{Command, Output};
 
 #[path = "../../dualad-backbones/tests/support/mod.rs"]
 #[allow(unreachable_pub)]
@@ -9,6 +8,7 @@ mod files;
 
 mod support {
     pub(crate) mod program;
+    pub(crate) mod run;
 }
 
 use dualad::backbones::Backbone;
@@ -18,13 +18,7 @@ use files::pytorch::saved;
 use files::{File, Raw};
 use serde_json::Value;
 use support::program::program;
-
-fn run(command: &mut Command, code: i32) -> (String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
-    assert_eq!(status.code(), Some(code), "{command:?}\n{stdout}{stderr}");
-    (stdout, stderr)
-}
+use support::run::run;
 
 /// Returns tensors by rule under a prefix.
 fn tensors(prefix: &str, shapes: impl IntoIterator<Item = (String, Vec<usize>)>) -> File {

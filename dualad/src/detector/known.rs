@@ -42,6 +42,8 @@ pub struct KnownImages<'a> {
     pub broken: Vec<Error>,
     /// For each of `images`, true if the model was trained on it.
     seen: Vec<bool>,
+    /// The name of each of `images` in errors.
+    names: Vec<String>,
 }
 
 /// An image that was read.
@@ -113,6 +115,7 @@ impl Detector {
             }
             known.images.push((request, label));
             known.seen.push(seen);
+            known.names.push(name);
         }
         Ok(known)
     }
@@ -190,11 +193,12 @@ impl Detector {
             progress(Progress { done: known.images.len() + number + 1, total });
         }
         calibration.check_known_good(unseen, trained_on);
-        let normal = || known.images.iter().zip(&scores).filter(|((_, label), _)| !label.is_anomalous());
-        let named: Vec<&Request<'_>> = normal().map(|((request, _), _)| request).collect();
-        let name = |position: usize| named.get(position).map_or_else(String::new, |request| request.name(position));
-        calibration
-            .warn_of_lone_images(normal().map(|((request, _), score)| (request.category_or_none(), *score)), name);
+        let normal = scored().zip(&known.names).filter(|(((_, label), ..), _)| !label.is_anomalous());
+        let (normal, names): (Vec<_>, Vec<_>) =
+            normal.map(|(((request, _), _, score), name)| ((request.category_or_none(), score), name)).unzip();
+        calibration.warn_of_lone_images(normal, |position| {
+            names.get(position).map_or_else(String::new, |name| (*name).clone())
+        });
         known.warn_of_seen(&mut calibration);
         if self.model().known_training_images().is_none() {
             calibration.notices.push(
