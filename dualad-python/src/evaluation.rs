@@ -51,15 +51,5 @@ fn of_set(measured: &Measured) -> Value {
 
 fn of_metrics(metrics: &Metrics) -> Map<String, Value> {
     let value = |metric: &Metric| metric.as_ref().map_or(Value::Null, |&value| value.into());
-    let fields = [
-        ("image_auroc", &metrics.image_auroc),
-        ("image_ap", &metrics.image_ap),
-        ("image_f1_max", &metrics.image_f1_max),
-        ("pixel_auroc", &metrics.pixel_auroc),
-        ("pixel_ap", &metrics.pixel_ap),
-        ("pixel_f1_max", &metrics.pixel_f1_max),
-        ("pixel_aupro", &metrics.pixel_aupro),
-        ("pixel_aupro_200", &metrics.pixel_aupro_200),
-    ];
-    fields.into_iter().map(|(name, metric)| (name.to_owned(), value(metric))).collect()
+    metrics.iter().map(|(name, metric)| (name.to_owned(), value(metric))).collect()
 }
