@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use dualad::data::{Cancel, Sample, Split};
-use dualad::detector::Request;
+use dualad::detector::{DetectorBuilder, Request};
 use dualad::features::FeaturesBuilder;
 use dualad::fit::RunFolder;
 use dualad::{Detector, Error, ModelFiles, TestSet};
@@ -62,8 +62,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let job = Job { data: Some(data), selection, check: !no_check, out, heat_maps: *heatmaps, features, common };
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
-    // The thresholds have no part in the metrics, whatever is wrong with them.
-    job.run(|| model.load(model.builder(common)?.calibration(None).limits(selection.limits())), &cancel)
+    let load = || load_leniently(model.builder(common)?.limits(selection.limits()), |builder| model.load(builder));
+    job.run(load, &cancel)
+}
+
+/// Loads a model, without its thresholds if they cannot be used: they have no part in the metrics.
+pub(crate) fn load_leniently(
+    builder: DetectorBuilder,
+    load: impl Fn(DetectorBuilder) -> Result<Detector>,
+) -> Result<Detector> {
+    load(builder.clone()).or_else(|error| {
+        let detector = load(builder.calibration(None))?;
+        note(&format!("note: there are no decisions in the report: {error}"));
+        Ok(detector)
+    })
 }
 
 /// A model to measure, and where the results go.
@@ -123,7 +135,7 @@ impl Job<'_> {
         let training = Training { features: seconds, trained_test_images, ..Training::default() };
         let limits = self.selection.limits();
         let output = Output { common: self.common, folder: &folder, heat_maps: self.heat_maps, limits };
-        Measurement::new(&dataset, &test_set, cancel).report(&model, training, output)?;
+        Measurement::new(&dataset, &test_set, cancel).report(&model, detector.calibration(), training, output)?;
         Ok(())
     }
 }

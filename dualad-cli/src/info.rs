@@ -114,6 +114,9 @@ fn promise(thresholds: &Thresholds) -> Vec<String> {
     if let Some(known) = &thresholds.known_good {
         sentences.push(known.text());
     }
+    if let Some(known) = &thresholds.known_defective {
+        sentences.push(known.text());
+    }
     sentences.extend(thresholds.warnings.iter().map(|warning| format!("warning: {warning}")));
     sentences
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
 use dualad::data::{Cancel, Dataset, Saturations};
 use dualad::fit::RunFolder;
@@ -64,12 +65,21 @@ impl<'a> Measurement<'a> {
         Ok((evaluation, scores))
     }
 
-    /// Measures a model and writes the report, the heat maps and the JSON. Returns the report.
-    pub(crate) fn report(&mut self, model: &Model, training: Training, output: Output<'_>) -> Result<Report> {
+    /// Measures a model and writes the report, the heat maps and the JSON. Returns the report, with the decisions by these thresholds.
+    pub(crate) fn report(
+        &mut self,
+        model: &Model,
+        thresholds: Option<&Calibration>,
+        training: Training,
+        output: Output<'_>,
+    ) -> Result<Report> {
         let (evaluation, scores) = self.evaluate(model)?;
         self.note_more(&scores)?;
         let (test_set, root, config) = (self.test_set, &self.dataset.root, model.config());
         let mut report = Report::new(evaluation).with_model(config)?.with_images(test_set.samples(), &scores, root);
+        if let Some(thresholds) = thresholds {
+            report = report.with_decisions(thresholds)?;
+        }
         report.seconds.features = training.features;
         report.trained_test_images = training.trained_test_images;
         report.seconds.training = training.seconds;

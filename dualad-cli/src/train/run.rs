@@ -17,7 +17,7 @@ use dualad::{Detector, DualAd, Error, ModelFiles, TestSet};
 use super::TrainArgs;
 use crate::common::{Result, note, print, printable};
 use crate::data::{self, Purpose};
-use crate::evaluate::{Job, test_set};
+use crate::evaluate::{Job, load_leniently, test_set};
 use crate::guard::Guard;
 use crate::measure::{Measurement, Output, Training};
 use crate::model::weights_of;
@@ -46,14 +46,14 @@ fn evaluate_only(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
     job.run(|| load(args), cancel)
 }
 
-/// Loads the model in `--out`, without thresholds: they have no part in the metrics.
+/// Loads the model in `--out`.
 fn load(args: &TrainArgs) -> Result<Detector> {
-    let mut builder = Detector::builder().device(&args.common.device()?).calibration(None);
+    let mut builder = Detector::builder().device(&args.common.device()?);
     builder = builder.limits(args.selection.limits());
     if let Some(weights) = &args.weights {
         builder = builder.weights(weights_of(weights)?);
     }
-    let detector = builder.load(&args.out)?;
+    let detector = load_leniently(builder, |builder| Ok(builder.load(&args.out)?))?;
     let backbone = detector.config().backbone;
     match args.backbone {
         Some(other) if other != backbone => {
@@ -128,14 +128,14 @@ impl Run<'_> {
         let evaluation = measurement.as_ref().map(|measurement| measurement.time);
         let anew = prepared.begins_anew().map(str::to_owned);
         let features = prepared.seconds() + test_set.as_ref().map_or(0.0, |(_, seconds)| *seconds);
-        let Fitted { detector, notices, .. } = prepared.finish(network, losses.clone())?;
+        let Fitted { mut detector, mut notices, .. } = prepared.finish(network, losses.clone())?;
         save(&detector, &folder)?;
         let measured = match &test_set {
             Some((set, _)) => {
                 let mut measurement = Measurement::new(&dataset, set, self.cancel);
                 measurement.time = evaluation.unwrap_or_default();
                 let training = Training { losses, reported, seconds, features, trained_test_images: None };
-                self.measure(measurement, training, &detector, &folder)
+                self.measure(measurement, training, &mut detector, &mut notices, &folder)
             }
             None => {
                 note("note: the dataset has no test images; nothing was measured");
@@ -151,12 +151,13 @@ impl Run<'_> {
         self.print_thresholds(&detector, &notices)
     }
 
-    /// Measures the saved model, and adds the results to its card.
+    /// Measures the saved model. Adds the results to its card, and the decisions on the defective test images to its thresholds.
     fn measure(
         &self,
         mut measurement: Measurement<'_>,
         training: Training,
-        detector: &Detector,
+        detector: &mut Detector,
+        notices: &mut Vec<String>,
         folder: &RunFolder,
     ) -> Result<()> {
         let output = Output {
@@ -165,7 +166,17 @@ impl Run<'_> {
             heat_maps: self.args.heatmaps,
             limits: self.args.selection.limits(),
         };
-        let report = measurement.report(&detector.model().on_device(&self.device)?, training, output)?;
+        let model = detector.model().on_device(&self.device)?;
+        let report = measurement.report(&model, detector.calibration(), training, output)?;
+        if let Some(mut calibration) = detector.calibration().cloned() {
+            let known = calibration.warnings();
+            let defective = report.images.iter().filter(|image| image.anomalous);
+            calibration.record_known_defective(defective.map(|image| (image.category.as_str(), image.image_score)))?;
+            notices.extend(calibration.warnings().into_iter().filter(|warning| !known.contains(warning)));
+            // The same thresholds with a record more: no earlier ones to keep.
+            calibration.save(ModelFiles::of(folder.path()).calibration)?;
+            *detector = detector.clone().with_calibration(Some(calibration));
+        }
         save_card(detector, folder, &format!("```text\n{}```", report.table()))
     }
 

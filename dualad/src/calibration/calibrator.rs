@@ -51,10 +51,12 @@ struct Scores {
     anomalous: Vec<f32>,
 }
 
-/// Rejects at most 1 % of normal images, with confidence 0.95, if there are enough images to guarantee that.
+/// Rejects at most 1 % of normal images, with confidence 0.95, if there are enough images to guarantee that. Reviews images that score at
+/// least as high as the highest 5 % of normal images: with few of these, one unusual image sets the threshold for rejection, and many
+/// defects score below it.
 impl Default for Calibrator {
     fn default() -> Self {
-        Self::new(Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 })
+        Self::new(Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 }).review(Rule::Quantile { quantile: 0.95 })
     }
 }
 
@@ -134,6 +136,28 @@ impl Calibrator {
         Ok(calibration)
     }
 
+    /// Replaces the thresholds for review by those that the rule for review gives on these scores of normal images, if it is a
+    /// quantile: such a rule guarantees nothing, so images that the model was trained on may serve it. Thresholds for rejection stay.
+    pub(crate) fn review_by<'a>(
+        &self,
+        calibration: &mut Calibration,
+        normal: impl IntoIterator<Item = (&'a str, f32)>,
+    ) -> Result<()> {
+        let Some(rule @ Rule::Quantile { .. }) = self.review else { return Ok(()) };
+        let normal = normal.into_iter().map(|(category, score)| LabeledScore { category, score, anomalous: false });
+        let found = Self::new(rule).calibrate(normal)?;
+        let pooled = found.pooled.as_ref().zip(calibration.pooled.as_mut());
+        let own = calibration.categories.iter_mut();
+        let own = own.filter_map(|(name, thresholds)| Some((found.categories.get(name)?, thresholds)));
+        for (found, thresholds) in own.chain(pooled) {
+            thresholds.review = found.reject.min(thresholds.reject);
+            thresholds.region = thresholds.review;
+            // The bound on false alarms is one for images that are new to the model.
+            thresholds.review_method = Some(ThresholdMethod { rule, false_alarms: None });
+        }
+        Ok(())
+    }
+
     fn rules(&self) -> [Rule; 2] {
         [self.review.unwrap_or(self.reject), self.reject]
     }
@@ -158,8 +182,11 @@ impl Calibrator {
             review.threshold = reject.threshold;
             review_method = reject_method;
         }
+        let warnings_of_reject = reject.warning.is_some();
         let said = [("reject", reject.warning), ("review", review.warning)];
-        let said = said.into_iter().filter(|(name, _)| self.review.is_some() || *name == "reject");
+        // Both say that there are too few images.
+        let is_said = warnings_of_reject && matches!(review_rule, Rule::Quantile { .. });
+        let said = said.into_iter().filter(|(name, _)| *name == "reject" || (self.review.is_some() && !is_said));
         warnings.extend(said.filter_map(|(name, warning)| Some(format!("{name}: {}", warning?))));
         Ok(Thresholds {
             review: review.threshold,
@@ -170,6 +197,7 @@ impl Calibrator {
             normal_images: normal.len() as u64,
             anomalous_images: anomalous.len() as u64,
             known_good: None,
+            known_defective: None,
             warnings,
         })
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use super::{Calibration, FORMAT, FORMAT_WITHOUT_KNOWN_GOOD, Thresholds};
+use super::{Calibration, FIRST_FORMAT, FORMAT, Thresholds};
 use crate::error::{Error, Result};
 use crate::file::write_atomically;
 
@@ -81,13 +81,13 @@ impl Calibration {
         }
         let version: Version = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         match version.format.as_u64() {
-            Some(FORMAT_WITHOUT_KNOWN_GOOD..=FORMAT) => {}
+            Some(FIRST_FORMAT..=FORMAT) => {}
             Some(format) if format > FORMAT => {
                 return Err(wrong(format!(
                     "it has format {format}, and this version knows up to {FORMAT}; update dualad"
                 )));
             }
-            _ => return Err(wrong(format!("its format is {}; write {FORMAT_WITHOUT_KNOWN_GOOD}", version.format))),
+            _ => return Err(wrong(format!("its format is {}; write {FIRST_FORMAT}", version.format))),
         }
         let mut json = serde_json::Deserializer::from_str(text);
         let calibration =

@@ -111,13 +111,20 @@ impl Calibration {
 }
 
 fn summary(thresholds: &Thresholds) -> String {
-    let Thresholds { reject, normal_images, anomalous_images, .. } = thresholds;
-    let mut text = format!("rejects from {reject:.4}, set by {normal_images} good");
+    let Thresholds { review, reject, normal_images, anomalous_images, .. } = thresholds;
+    let mut text = format!("rejects from {reject:.4}");
+    if review < reject {
+        text += &format!(", asks for a review from {review:.4}");
+    }
+    text += &format!(", set by {normal_images} good");
     if *anomalous_images > 0 {
         text += &format!(" and {anomalous_images} defective");
     }
     text += if normal_images + anomalous_images == 1 { " image" } else { " images" };
     if let Some(known) = &thresholds.known_good {
+        text += &format!("; it {}", known.text());
+    }
+    if let Some(known) = &thresholds.known_defective {
         text += &format!("; it {}", known.text());
     }
     text
@@ -128,6 +135,8 @@ fn check(thresholds: &mut Thresholds, scores: &mut [f32], trained_on: u64) {
     let follows = thresholds.region == thresholds.review;
     let reject = raised(thresholds.reject, thresholds.reject_method.as_ref(), scores);
     let review = raised(thresholds.review, thresholds.review_method.as_ref(), scores);
+    // A rejection that is raised shows that the images which set both thresholds scored lower than others.
+    let review = review.or_else(|| reject.and(quantile(thresholds.review_method.as_ref(), scores)));
     if let Some(reject) = reject {
         let (old, images) = (thresholds.reject, scores.len());
         let above = images - scores.partition_point(|&score| score < old);
@@ -136,7 +145,7 @@ fn check(thresholds: &mut Thresholds, scores: &mut [f32], trained_on: u64) {
         ));
         thresholds.reject = reject;
     }
-    thresholds.review = review.unwrap_or(thresholds.review).min(thresholds.reject);
+    thresholds.review = review.map_or(thresholds.review, |review| review.max(thresholds.review)).min(thresholds.reject);
     if follows {
         thresholds.region = thresholds.review;
     }
@@ -152,6 +161,12 @@ fn raised(threshold: f32, method: Option<&ThresholdMethod>, scores: &[f32]) -> O
     let allowed = (rate * scores.len() as f64) as usize;
     let highest_passed = *scores.iter().nth_back(allowed)?;
     (highest_passed >= threshold).then(|| highest_passed.next_up())
+}
+
+/// Returns the threshold that a quantile gives on these scores, which are in ascending order; `None` for another rule.
+fn quantile(method: Option<&ThresholdMethod>, scores: &[f32]) -> Option<f32> {
+    let rule @ Rule::Quantile { .. } = method?.rule else { return None };
+    rule.choose(scores, &[]).map(|choice| choice.threshold)
 }
 
 #[cfg(test)]
@@ -174,7 +189,7 @@ mod tests {
         found.check_known_good(good(0..8, 1.0), good(0..12, 0.5));
         let own = &found.categories["gear"];
         assert_eq!((own.reject, &own.warnings), (before.reject, &before.warnings));
-        assert_eq!(own.known_good, Some(KnownGood { images: 20, rejected: 0, reviewed: 0, trained_on: 12 }));
+        assert_eq!(own.known_good, Some(KnownGood { images: 20, rejected: 0, reviewed: 1, trained_on: 12 }));
         assert!(found.summary()[0].contains("set by 8 good images") && found.summary()[0].contains("0 of 20"));
         assert!(found.summary()[0].contains("12 of which the model was trained on"), "{:?}", found.summary());
 
@@ -182,9 +197,9 @@ mod tests {
         found.check_known_good(good(0..150, 1.0), None);
         assert!(!found.summary()[0].contains("trained on"), "{:?}", found.summary());
         let own = &found.categories["gear"];
-        assert_eq!((own.reject, own.review, own.region), (148f32.next_up(), 148f32.next_up(), 148f32.next_up()));
+        assert_eq!((own.reject, own.review, own.region), (148f32.next_up(), 142.0, 142.0));
         assert!(own.warnings.last().unwrap().contains("142 of 150 known good images"), "{:?}", own.warnings);
-        assert_eq!(own.known_good, Some(KnownGood { images: 150, rejected: 1, reviewed: 0, trained_on: 0 }));
+        assert_eq!(own.known_good, Some(KnownGood { images: 150, rejected: 1, reviewed: 7, trained_on: 0 }));
         assert_eq!(found.pooled.as_ref().unwrap().reject, own.reject);
         let read = Calibration::from_json("written", &found.to_json().unwrap()).unwrap();
         assert_eq!(read, found);
@@ -203,7 +218,9 @@ mod tests {
         let mut found = calibration(&calibrator);
         found.check_known_good((0..10).map(|part| ("gear", part as f32)), None);
         let own = &found.categories["gear"];
-        assert_eq!((own.review, own.reject), (before, 9f32.next_up()));
-        assert_eq!(own.known_good, Some(KnownGood { images: 10, rejected: 0, reviewed: 6, trained_on: 0 }));
+        // It is raised with the rejection.
+        assert!(before < 5.0);
+        assert_eq!((own.review, own.reject), (5.0, 9f32.next_up()));
+        assert_eq!(own.known_good, Some(KnownGood { images: 10, rejected: 0, reviewed: 5, trained_on: 0 }));
     }
 }

@@ -16,6 +16,7 @@ mod known_good;
 mod lone;
 mod merge;
 mod rule;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod thresholds;
@@ -27,19 +28,20 @@ pub use decision::{Decision, ThresholdSource, Verdict};
 pub use known_good::KnownGood;
 pub use rule::Rule;
 use serde::{Deserialize, Serialize};
+pub use tally::{DecisionCounts, Tally};
 pub use thresholds::{FalseAlarms, ThresholdMethod, Thresholds};
 
 use crate::error::Result;
 
 /// The newest version of the file's format. Raised when older versions of the library cannot read a file.
-const FORMAT: u64 = 2;
-/// The version of a file without known good images.
-const FORMAT_WITHOUT_KNOWN_GOOD: u64 = 1;
+const FORMAT: u64 = 3;
+/// The version of a file without known images.
+const FIRST_FORMAT: u64 = 1;
 /// The beginning of the warning that there are too few images for a guarantee.
 const REJECT_TOO_FEW: &str = "reject: a false-alarm rate of at most ";
 
 fn default_format() -> u64 {
-    FORMAT_WITHOUT_KNOWN_GOOD
+    FIRST_FORMAT
 }
 
 /// The thresholds of each category, and the pooled thresholds of all categories.
@@ -84,7 +86,7 @@ pub struct Calibration {
 impl Calibration {
     /// Makes a calibration of these thresholds.
     pub fn new(categories: BTreeMap<String, Thresholds>, pooled: Option<Thresholds>) -> Self {
-        Self { format: FORMAT_WITHOUT_KNOWN_GOOD, model: None, categories, pooled, notices: Vec::new() }
+        Self { format: FIRST_FORMAT, model: None, categories, pooled, notices: Vec::new() }
     }
 
     /// Returns the notices, and the warnings of each threshold with its category. The warning of too few images for a guarantee stands once

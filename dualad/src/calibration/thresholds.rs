@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::decision::{self, Decision};
-use super::{KnownGood, Rule};
+use super::{DecisionCounts, KnownGood, Rule};
 use crate::error::{Error, Result};
 
 /// The thresholds that separate accepted, reviewed and rejected images.
@@ -43,6 +43,10 @@ pub struct Thresholds {
     /// The normal images that the thresholds were checked against when they were set; `None` if they were not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_good: Option<KnownGood>,
+    /// The decisions on images that are known to be defective; `None` if there were none. They do not change the thresholds unless the
+    /// rule uses them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_defective: Option<DecisionCounts>,
     /// Warnings, such as of too few images for a rule's guarantee.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -92,6 +96,7 @@ impl Thresholds {
             normal_images: 0,
             anomalous_images: 0,
             known_good: None,
+            known_defective: None,
             warnings: Vec::new(),
         };
         thresholds.check()?;
@@ -168,6 +173,7 @@ struct Written {
     #[serde(default)]
     anomalous_images: u64,
     known_good: Option<KnownGood>,
+    known_defective: Option<DecisionCounts>,
     #[serde(default)]
     warnings: Vec<String>,
 }
@@ -183,7 +189,7 @@ impl TryFrom<Written> for Thresholds {
         let (Some(review), Some(reject)) = (review.or(reject), reject.or(review)) else {
             return Err(Error::invalid_argument("reject", "missing", "give `reject`, `review` or both"));
         };
-        let Written { normal_images, anomalous_images, known_good, warnings, .. } = written;
+        let Written { normal_images, anomalous_images, known_good, known_defective, warnings, .. } = written;
         let region = region.unwrap_or(review);
         let thresholds = Self {
             review,
@@ -194,6 +200,7 @@ impl TryFrom<Written> for Thresholds {
             normal_images,
             anomalous_images,
             known_good,
+            known_defective,
             warnings,
         };
         thresholds.check()?;

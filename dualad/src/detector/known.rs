@@ -151,7 +151,8 @@ impl Detector {
 
     /// Chooses thresholds from the scores of selected images, and checks them against those that are good and against `good`, other
     /// images that are known to be good, with their categories: see [`Calibration::check_known_good`]. Of `good`, images that cannot be
-    /// read do not count. Nor do those that the model was trained on if it has a bank, which has their tokens.
+    /// read do not count. Nor do those that the model was trained on if it has a bank, which has their tokens. The decisions on the selected
+    /// anomalous images are recorded, see [`Calibration::record_known_defective`].
     ///
     /// The result has no thresholds of categories without images; [`Calibration::joined`] keeps earlier ones. `progress` is called after
     /// each batch.
@@ -193,6 +194,9 @@ impl Detector {
             progress(Progress { done: known.images.len() + number + 1, total });
         }
         calibration.check_known_good(unseen, trained_on);
+        let anomalous = scored().filter(|((_, label), ..)| label.is_anomalous());
+        calibration
+            .record_known_defective(anomalous.map(|((request, _), _, score)| (request.category_or_none(), score)))?;
         let normal = scored().zip(&known.names).filter(|(((_, label), ..), _)| !label.is_anomalous());
         let (normal, names): (Vec<_>, Vec<_>) =
             normal.map(|(((request, _), _, score), name)| ((request.category_or_none(), score), name)).unzip();

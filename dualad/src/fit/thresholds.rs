@@ -47,11 +47,14 @@ pub(super) fn first(
     let labeled = setting().map(|(category, score)| LabeledScore { category, score, anomalous: false });
     let mut calibration = detector.calibrate_scores(&fit.calibrator, labeled)?;
     let trained_on = trained_on.iter().map(|(category, score)| (category.as_str(), *score));
+    let all = || held_out.iter().chain(&train).map(|(category, score)| (category.as_str(), *score));
+    if has_bank {
+        fit.calibrator.review_by(&mut calibration, all())?;
+    }
     calibration.check_known_good(setting(), trained_on);
-    let all = held_out.iter().chain(&train).map(|(category, score)| (category.as_str(), *score));
     let images: Vec<&Image> = images.held_out.iter().chain(scored.iter().copied()).collect();
     calibration
-        .warn_of_lone_images(all, |position| images.get(position).map_or_else(String::new, |image| image.name()));
+        .warn_of_lone_images(all(), |position| images.get(position).map_or_else(String::new, |image| image.name()));
     Ok(calibration)
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dualad_store::printable;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::calibration::Tally;
 use crate::config::Variant;
 use crate::error::{Error, Result};
 use crate::metrics::Metrics;
@@ -55,6 +56,7 @@ pub(super) fn json(report: &Report) -> Result<String> {
             categories: &thresholds.categories,
             pooled: thresholds.pooled,
         },
+        decisions: &report.decisions,
         weights: weights.iter().map(|(name, value)| [*name, value.as_str()]).collect(),
         images: report
             .images
@@ -96,6 +98,7 @@ struct Document<'a> {
     undefined: Undefined<'a>,
     reported_epoch: ReportedEpoch,
     thresholds: ThresholdsOf<'a>,
+    decisions: &'a BTreeMap<String, Tally>,
     weights: Vec<[&'a str; 2]>,
     images: Vec<Image<'a>>,
     trained_test_images: Option<usize>,

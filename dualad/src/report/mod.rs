@@ -42,6 +42,7 @@ use std::path::Path;
 use dualad_backbones::{Backbone, Provenance};
 use dualad_data::Label;
 
+use crate::calibration::{Calibration, LabeledScore, Tally};
 use crate::config::Variant;
 use crate::error::{Error, Result};
 use crate::file::write_atomically;
@@ -101,6 +102,8 @@ pub struct Report {
     pub evaluation: Evaluation,
     /// The thresholds of the image score; [`Report::new`] sets those with the best F1.
     pub thresholds: ReportThresholds,
+    /// The decisions on the test images by the model's thresholds, for each category; see [`Report::with_decisions`].
+    pub decisions: BTreeMap<String, Tally>,
     /// The test images, in any order.
     pub images: Vec<ImageResult>,
     /// The origin of the backbone's weights.
@@ -190,6 +193,10 @@ impl ImageResult {
         let (category, path) = (category.into(), path.into());
         Self { category, path, defect, anomalous: label.is_anomalous(), image_score }
     }
+
+    fn labeled(&self) -> LabeledScore<'_> {
+        LabeledScore { category: &self.category, score: self.image_score, anomalous: self.anomalous }
+    }
 }
 
 /// A picture for the page.
@@ -228,12 +235,22 @@ impl Report {
             reported: Reported::default(),
             thresholds: ReportThresholds::best_f1(&evaluation),
             evaluation,
+            decisions: BTreeMap::new(),
             images: Vec::new(),
             weights: None,
             trained_test_images: None,
             misses: Vec::new(),
             false_alarms: Vec::new(),
         }
+    }
+
+    /// Sets the decisions on [`Report::images`] by these thresholds.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an image score that is NaN.
+    pub fn with_decisions(mut self, calibration: &Calibration) -> Result<Self> {
+        self.decisions = calibration.tally(self.images.iter().map(ImageResult::labeled))?;
+        Ok(self)
     }
 
     /// Returns up to `count` indices into [`Report::images`]: the anomalous images furthest below their category's threshold, or

@@ -2,6 +2,7 @@
 
 use dualad_store::printable;
 
+use crate::calibration::DecisionCounts;
 use crate::metrics::{Metrics, Unit};
 use crate::report::columns::{COLUMNS, percent};
 use crate::report::{Report, Reported};
@@ -56,10 +57,35 @@ pub(super) fn table(report: &Report) -> String {
         }
         text += &line(&row.name, std::array::from_fn(|column| row.cells[column].as_str()));
     }
+    text += &decisions(report, name_width);
     let footnotes: Vec<String> = rows.iter().flat_map(|row| row.footnotes()).collect();
     if !footnotes.is_empty() {
         text += "\nIn percent; \"-\" is undefined, and left out of the mean:\n";
         text.extend(footnotes);
+    }
+    text
+}
+
+/// Returns the decisions by the model's thresholds: a row for each category. Empty without decisions.
+fn decisions(report: &Report, name_width: usize) -> String {
+    if report.decisions.is_empty() {
+        return String::new();
+    }
+    let row = |name: &str, good: [String; 3], defective: [String; 3]| {
+        let cells =
+            |[accepted, reviewed, rejected]: [String; 3]| format!("{accepted:>8}{GAP}{reviewed:>6}{GAP}{rejected:>6}");
+        let padding = " ".repeat(name_width.saturating_sub(name.chars().count()));
+        format!("{name}{padding}{GAP}{GAP}{}{GAP}{GAP}{}\n", cells(good), cells(defective))
+    };
+    let heading = || ["accept", "review", "reject"].map(String::from);
+    let mut text = String::from("\nDecisions by the model's thresholds on the test images:\n");
+    let group = |name: &str| [name.to_owned(), String::new(), String::new()];
+    text += &(row("", group("good"), group("defective")).trim_end().to_owned() + "\n");
+    text += &row("category", heading(), heading());
+    for (name, tally) in &report.decisions {
+        let counts =
+            |counts: DecisionCounts| [counts.accepted, counts.reviewed, counts.rejected].map(|count| count.to_string());
+        text += &row(&printable(name), counts(tally.normal), counts(tally.anomalous));
     }
     text
 }

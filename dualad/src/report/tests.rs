@@ -332,3 +332,31 @@ fn files_are_whole_or_not_there() {
     assert!(matches!(error, Error::Io { action: "write", .. }));
     assert!(matches!(report.save_html(""), Err(Error::Io { .. })));
 }
+
+#[test]
+fn every_form_has_the_decisions_by_the_thresholds_of_the_model() {
+    let report = report(&categories());
+    assert!(!report.table().contains("Decisions") && !report.to_html().contains("id=\"decisions\""));
+    assert_eq!(value(&report)["decisions"], serde_json::json!({}));
+    let thresholds = r#"{"categories": {"gear": {"review": 0.22, "reject": 0.25}}}"#;
+    let report = report.with_decisions(&Calibration::from_json("example", thresholds).unwrap()).unwrap();
+    let of = |anomalous: bool| {
+        report.images.iter().filter(move |image| image.category == "gear" && image.anomalous == anomalous)
+    };
+    let counts = |anomalous: bool| {
+        let rejected = of(anomalous).filter(|image| image.image_score >= 0.25).count();
+        let reviewed = of(anomalous).filter(|image| image.image_score >= 0.22).count() - rejected;
+        [of(anomalous).count() - reviewed - rejected, reviewed, rejected]
+    };
+    let [good, defective] = [counts(false), counts(true)];
+    assert!(good.iter().chain(&defective).filter(|count| **count > 0).count() > 4, "{good:?} {defective:?}");
+    let written = value(&report)["decisions"]["gear"]["anomalous"].clone();
+    assert_eq!(["accepted", "reviewed", "rejected"].map(|name| written[name].as_u64().unwrap() as usize), defective);
+    let table = report.table();
+    let row: Vec<&str> = table.lines().rfind(|line| line.starts_with("gear")).unwrap().split_whitespace().collect();
+    assert_eq!(row[1..], good.iter().chain(&defective).map(ToString::to_string).collect::<Vec<_>>());
+    let page = report.to_html();
+    check_page(&page);
+    let cells: String = good.iter().map(|count| format!("<td>{count}</td>")).collect();
+    assert!(page.replace(" class=\"first\"", "").contains(&cells), "{cells}");
+}

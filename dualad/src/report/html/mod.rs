@@ -3,6 +3,7 @@
 
 mod axis;
 mod curves;
+mod decided;
 mod escape;
 mod histogram;
 mod loss;
@@ -42,6 +43,7 @@ pub(super) fn page(report: &Report) -> String {
     );
     page += &header(report);
     page += &section("results", "Results", &(results::highlights(report) + &results::table(report)));
+    page += &decided::section(report);
     page += &section("run", "The run", &run(report));
     page += &pictures(report);
     page += &section("scores", "Scores and curves", &charts(report));
