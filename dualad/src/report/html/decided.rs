@@ -20,7 +20,7 @@ pub(super) fn section(report: &Report) -> String {
         let (good, defective) = (cells(tally.normal, " class=\"first\""), cells(tally.anomalous, " class=\"first\""));
         rows += &format!("<tr><th scope=\"row\">{}</th>{good}{defective}</tr>", name(category));
     }
-    let names = "<th scope=\"col\">accepted</th><th scope=\"col\">to review</th><th scope=\"col\">rejected</th>";
+    let names = "<th scope=\"col\" class=\"first\">accepted</th><th scope=\"col\">to review</th><th scope=\"col\">rejected</th>";
     let table = format!(
         "<p class=\"note\" id=\"decisions-about\">The numbers of test images that the thresholds in calibration.json accept, send to a \
          review and reject. The charts below use other thresholds, which were chosen on the test images.</p>\
