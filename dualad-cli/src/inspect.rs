@@ -145,6 +145,9 @@ fn line_of(line: &Line<'_>) -> String {
                 },
             );
             let mut text = format!("{image}: {decision}");
+            if let Some(other) = inspection.other_category() {
+                text += &format!(", looks like {other}");
+            }
             for region in inspection.regions.iter().take(3) {
                 let at = region.bounds;
                 text += &format!(", {}x{} at {},{}", at.width, at.height, at.x, at.y);

@@ -43,6 +43,9 @@ pub struct ScoreParts {
     pub reconstruction: f32,
     /// The part of the bank: 1 - w times the distance to normal tokens, divided by its mean on normal images.
     pub bank: f32,
+    /// The category that the bank compares the image to.
+    #[serde(skip)]
+    pub(crate) category: usize,
 }
 
 /// Returns the stages that a bank's tokens are made of: all but the first, whose features are the least specific.
@@ -236,7 +239,9 @@ impl BankScorer {
             None => Ok(vec![Vec::new(); distances.len()]),
         };
         let (reconstruction, bank) = (rows(reconstruction)?, rows(bank)?);
-        let parts: Vec<ScoreParts> = reconstruction.iter().zip(&bank).map(|(a, b)| largest(a, b)).collect();
+        let places = reconstruction.iter().zip(&bank).zip(distances);
+        let parts: Vec<ScoreParts> =
+            places.map(|((reconstruction, bank), own)| largest(reconstruction, bank, own.category)).collect();
         let image_score: Vec<f32> = parts.iter().map(|parts| parts.reconstruction + parts.bank).collect();
         let image_score = Tensor::from_vec(image_score, parts.len(), &Device::Cpu)?;
         // Unreachable: a bank has at least one scale.
@@ -254,13 +259,13 @@ fn added(sum: Option<Tensor>, other: Tensor) -> candle_core::Result<Tensor> {
 }
 
 /// Returns the parts at the first place where their sum is largest. Without values of the reconstruction, its part is 0.
-fn largest(reconstruction: &[f32], bank: &[f32]) -> ScoreParts {
-    let mut found = ScoreParts { reconstruction: 0.0, bank: f32::NEG_INFINITY };
+fn largest(reconstruction: &[f32], bank: &[f32], category: usize) -> ScoreParts {
+    let mut found = ScoreParts { reconstruction: 0.0, bank: f32::NEG_INFINITY, category };
     for (place, &bank) in bank.iter().enumerate() {
         let reconstruction = reconstruction.get(place).copied().unwrap_or(0.0);
         let sum = reconstruction + bank;
         if sum > found.reconstruction + found.bank || sum.is_nan() {
-            found = ScoreParts { reconstruction, bank };
+            found = ScoreParts { reconstruction, bank, category };
         }
     }
     found

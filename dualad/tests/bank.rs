@@ -79,6 +79,20 @@ fn the_parts_of_a_score_add_up_to_it() {
 }
 
 #[test]
+fn an_image_of_another_product_than_the_named_one_is_told() {
+    let Fixture { detector, test, .. } = fixture();
+    for sample in test {
+        let found = detector.inspect(&sample.path).unwrap();
+        assert_eq!(found.nearest_category.as_ref(), Some(&sample.category), "{}", sample.path.display());
+        assert_eq!(found.other_category(), None, "none was named");
+        let other = if sample.category == "gear" { "plate" } else { "gear" };
+        let found = detector.inspect(Request::from(&sample.path).category(other)).unwrap();
+        assert_eq!(found.other_category(), Some(sample.category.as_str()));
+        assert_eq!(serde_json::to_value(&found).unwrap()["nearest_category"], sample.category.as_str());
+    }
+}
+
+#[test]
 fn defects_score_higher_than_normal_images() {
     let Fixture { detector, test, .. } = fixture();
     let (mut above, mut anomalous) = (0, 0);
@@ -191,7 +205,9 @@ fn a_new_category_adds_tokens_and_keeps_the_old_ones() {
     assert_eq!((bank.tokens(), bank.is_alone()), (324, true));
     // A token of an old category has a nearest token at least as near as before; the scale of its category is the same.
     for sample in test {
-        let [before, after] = [&old, &extended].map(|detector| detector.inspect(&sample.path).unwrap().image_score);
+        let found = [&old, &extended].map(|detector| detector.inspect(&sample.path).unwrap());
+        assert!(found.iter().all(|found| found.nearest_category.as_ref() == Some(&sample.category)));
+        let [before, after] = found.map(|found| found.image_score);
         assert!((0.8..=1.2).contains(&(after / before)), "{before} {after}");
     }
     let normal = Dataset::open(&new).unwrap();
@@ -223,6 +239,8 @@ fn pictures_in_tiles_have_a_bank_too() {
     let detector = fit(data).epochs(1).tiling(Some(tiling)).run().unwrap().detector;
     let found = detector.inspect(&test[0].path).unwrap();
     assert!(found.parts.is_some_and(|parts| parts.bank > 0.0) && found.image_score > 0.0);
+    // Each tile may be nearest to another category.
+    assert_eq!(found.nearest_category, None);
 }
 
 #[test]

@@ -114,6 +114,9 @@ class Inspection:
     score: float
     #: The parts of the score; None for a model without a bank.
     parts: Parts | None
+    #: The category whose normal images are nearest to the image, for a model with a bank of several categories. If another category was
+    #: named, the image may show another product than expected; the verdict does not depend on it. None for other models.
+    nearest_category: str | None
     #: The decision and its thresholds; None if the detector has no thresholds.
     verdict: Verdict | None
     #: The regions at or above the thresholds' region value, the most severe first. Empty without thresholds.
@@ -177,6 +180,7 @@ def inspection(text: str, anomaly_map: npt.NDArray[np.float32]) -> Inspection:
         height=found["height"],
         score=found["image_score"],
         parts=None if parts is None else Parts(**parts),
+        nearest_category=found.get("nearest_category"),
         verdict=None if verdict is None else _verdict(verdict),
         regions=tuple(_region(region) for region in found["regions"]),
         regions_left_out=found["regions_left_out"],

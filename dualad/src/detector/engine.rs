@@ -90,8 +90,20 @@ fn inspection(
         Some(verdict) => in_picture(&map, [width, height], verdict.region, &detector.regions)?,
         None => (Vec::new(), 0),
     };
-    let category = category.map(str::to_owned);
-    Ok(Inspection { category, width, height, image_score, parts, verdict, regions, regions_left_out, anomaly_map: map })
+    let categories = detector.categories();
+    let nearest = parts.filter(|_| categories.len() > 1 && detector.tiling.is_none());
+    Ok(Inspection {
+        category: category.map(str::to_owned),
+        width,
+        height,
+        image_score,
+        parts,
+        nearest_category: nearest.and_then(|parts| categories.get(parts.category)).cloned(),
+        verdict,
+        regions,
+        regions_left_out,
+        anomaly_map: map,
+    })
 }
 
 /// Scores pictures. If a batch fails, each picture is scored alone, so that one does not fail the others.

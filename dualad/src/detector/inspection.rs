@@ -126,6 +126,11 @@ pub struct Inspection {
     /// tiling, they are those of the tile with the largest score, and may not add up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parts: Option<ScoreParts>,
+    /// The category whose normal images are nearest to the image, if the model has a bank of several categories and cuts no tiles. The
+    /// score compares the image to these. If another category was named, the image may show another product than expected: the verdict
+    /// does not depend on this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearest_category: Option<String>,
     /// The decision by the thresholds; `None` if the detector has none.
     pub verdict: Option<Verdict>,
     /// The regions where the map reaches the thresholds' region value, in pixels of the picture, the most severe first. Empty if
@@ -139,6 +144,23 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// Returns the nearest category if the request named another one.
+    ///
+    /// ```no_run
+    /// use dualad::detector::Request;
+    ///
+    /// let detector = dualad::Detector::load("model")?;
+    /// let inspection = detector.inspect(Request::from("part.png").category("gear"))?;
+    /// if let Some(other) = inspection.other_category() {
+    ///     println!("expected a gear, and the image looks like {other}");
+    /// }
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    pub fn other_category(&self) -> Option<&str> {
+        let nearest = self.nearest_category.as_deref()?;
+        (nearest != self.category.as_deref()?).then_some(nearest)
+    }
+
     /// Returns the regions at or above a value of the caller's, in pixels of the picture, the most severe first.
     ///
     /// # Errors
