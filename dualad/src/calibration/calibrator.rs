@@ -138,6 +138,7 @@ impl Calibrator {
 
     /// Replaces the thresholds for review by those that the rule for review gives on these scores of normal images, if it is a
     /// quantile: such a rule guarantees nothing, so images that the model was trained on may serve it. Thresholds for rejection stay.
+    #[cfg(feature = "train")]
     pub(crate) fn review_by<'a>(
         &self,
         calibration: &mut Calibration,
