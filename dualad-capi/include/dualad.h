@@ -400,8 +400,8 @@ DualadStatus dualad_detector_thresholds(const DualadDetector *detector,
  Replaces the thresholds of a category that the model was trained on, or for `category` NULL the pooled ones, which decide on images
  without a category and of categories without thresholds. The model's folder is not changed.
 
- `review` must be at most `reject`, and both finite. `region` is finite, or NaN for the value of `review`. Other threads may inspect
- meanwhile: an inspection that has begun is decided by the thresholds that it began with.
+ `review` must be at most `reject`. All are finite and at least 0; `region` may be NaN for the value of `review`. Other threads may
+ inspect meanwhile: an inspection that has begun is decided by the thresholds that it began with.
  */
 DualadStatus dualad_detector_set_thresholds(const DualadDetector *detector,
                                             const char *category,

@@ -51,8 +51,9 @@ impl DualadThresholds {
 /// Returns thresholds of the caller's. A `region` that is NaN is the same as `review`.
 pub(crate) fn given(review: f32, reject: f32, region: f32) -> Result<Thresholds, Failure> {
     let mut thresholds = Thresholds::new(review, reject)?;
-    if region.is_infinite() {
-        return Err(Failure::argument("region", format_args!("is {region}; give a finite number, or NaN for review")));
+    if region.is_infinite() || region < 0.0 {
+        let advice = "give a finite number of at least 0, or NaN for review";
+        return Err(Failure::argument("region", format_args!("is {region}; {advice}")));
     }
     if !region.is_nan() {
         thresholds.region = region;

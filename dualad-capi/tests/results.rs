@@ -271,6 +271,8 @@ fn thresholds_are_read_and_replaced() {
     bad(None, [f32::NAN, 1.0, 1.0], "review");
     bad(None, [1.0, f32::INFINITY, 1.0], "reject");
     bad(None, [1.0, 1.0, f32::NEG_INFINITY], "region is -inf");
+    bad(None, [1.0, 1.0, -1.0], "region is -1");
+    bad(None, [-2.0, 1.0, 1.0], "review is -2");
     bad(Some("cable"), [1.0, 1.0, 1.0], "trained on gear, plate");
 
     assert_eq!(unsafe { dualad_detector_clear_thresholds(detector.0) }, DualadStatus::Ok);

@@ -105,7 +105,7 @@ impl Calibration {
     /// Returns the JSON that [`Self::from_json`] reads, indented.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if a threshold is not finite, or `review` is above `reject`.
+    /// [`Error::InvalidArgument`] for values out of range, such as a threshold below 0 or a `review` above `reject`.
     pub fn to_json(&self) -> Result<String> {
         self.categories.values().chain(&self.pooled).try_for_each(Thresholds::check)?;
         let text = serde_json::to_string_pretty(self);

@@ -330,6 +330,11 @@ fn a_file_by_hand_needs_one_number() {
     assert_eq!(calibration.pooled, None);
     let calibration = read(r#"{"format": 1, "pooled": {"review": 1, "reject": 2, "region": 0.5}}"#);
     assert_eq!(calibration.pooled.unwrap().region, 0.5);
+    // Rejects every image.
+    let all = read(
+        r#"{"pooled": {"reject": 0, "review": -0.0, "known_good": {"images": 5, "rejected": 3, "reviewed": 2, "trained_on": 5}}}"#,
+    );
+    assert_eq!(all.decide(None, 0.0).unwrap().unwrap().decision, Decision::Reject);
     assert_eq!(read("{}"), Calibration::new(BTreeMap::new(), None));
     assert_eq!(read(r#"{"categories": {}, "pooled": null}"#), read("{}"));
 }
@@ -359,6 +364,16 @@ fn what_is_no_calibration_is_named() {
         r#"{"images": 1, "rate_at_most": 0.5, "confidence": 0.5, "images": 1}"#,
     ]
     .map(false_alarms);
+    let more_alarms = false_alarms(r#"{"images": 6, "rate_at_most": 0.5, "confidence": 0.5}"#)
+        .replace(r#""reject": 1"#, r#""reject": 1, "normal_images": 5"#);
+    let known_good = [
+        r#"{"images": 5, "rejected": 6, "reviewed": 0}"#,
+        r#"{"images": 5, "rejected": 0, "reviewed": 6}"#,
+        r#"{"images": 5, "rejected": 3, "reviewed": 3}"#,
+        r#"{"images": 5, "rejected": 18446744073709551615, "reviewed": 18446744073709551615}"#,
+        r#"{"images": 5, "rejected": 1, "reviewed": 0, "trained_on": 6}"#,
+    ]
+    .map(|known| format!(r#"{{"pooled": {{"reject": 1, "known_good": {known}}}}}"#));
     for (text, words) in [
         ("", "EOF"),
         ("[", "it is a list"),
@@ -375,6 +390,11 @@ fn what_is_no_calibration_is_named() {
         (r#"{"pooled": {"reject": 1e999}}"#, "out of range"),
         (r#"{"pooled": {"reject": 1e300}}"#, "pooled: reject is inf"),
         (r#"{"pooled": {"reject": 1, "region": -1e300}}"#, "region is -inf"),
+        (r#"{"pooled": {"reject": -1}}"#, "pooled: reject is -1.0: must be at least 0, as scores are"),
+        (r#"{"pooled": {"reject": -1}}"#, "below 0 it rejects every image, and so does 0"),
+        (r#"{"pooled": {"reject": -1e-9}}"#, "reject is -1e-9"),
+        (r#"{"pooled": {"reject": 1, "review": -3}}"#, "review is -3.0: must be at least 0"),
+        (r#"{"categories": {"gear": {"reject": 1, "region": -2}}}"#, "categories.gear: region is -2.0: must be"),
         (r#"{"pooled": {"reject": 1, "review": 2}}"#, "pooled: review is 2.0: must be at most reject, which is 1.0"),
         (r#"{"pooled": {"reject": 1, "normal_images": -1}}"#, "normal_images"),
         (r#"{"pooled": {"reject": 1, "normal_images": 1.5}}"#, "normal_images"),
@@ -395,6 +415,15 @@ fn what_is_no_calibration_is_named() {
         (&bounds[1], "rate_at_most is 1.5"),
         (&bounds[2], "confidence is 0"),
         (&bounds[3], "duplicate"),
+        (&more_alarms, "reject_method.false_alarms.images is 6: must be at most normal_images, which is 5"),
+        (&known_good[0], "known_good.rejected is 6: must be at most known_good.images, which is 5"),
+        (&known_good[1], "known_good.reviewed is 6: must be at most known_good.images, which is 5"),
+        (
+            &known_good[2],
+            "known_good.rejected is 3: must be at most known_good.images without those that are reviewed, which is 2",
+        ),
+        (&known_good[3], "known_good.reviewed is 18446744073709551615"),
+        (&known_good[4], "known_good.trained_on is 6: must be at most known_good.images"),
     ] {
         let error = Calibration::from_json("some.json", text).unwrap_err();
         assert!(matches!(error, Error::Format(_)), "{error:?}");

@@ -85,7 +85,7 @@ impl Thresholds {
     /// Makes thresholds chosen by hand.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if one is not finite, or `review` is above `reject`.
+    /// [`Error::InvalidArgument`] if one is not finite or is below 0, or `review` is above `reject`.
     pub fn new(review: f32, reject: f32) -> Result<Self> {
         let thresholds = Self {
             review,
@@ -120,23 +120,58 @@ impl Thresholds {
 
     /// Checks the order and the range of the values.
     pub(super) fn check(&self) -> Result<()> {
-        check_finite([("review", self.review), ("reject", self.reject), ("region", self.region)])?;
+        check_values([("reject", self.reject), ("review", self.review), ("region", self.region)])?;
         if self.review > self.reject {
             let reason = format!("must be at most reject, which is {:?}; lower it or raise reject", self.reject);
             return Err(Error::invalid_argument("review", format_args!("{:?}", self.review), reason));
         }
-        [self.review_method, self.reject_method].iter().flatten().try_for_each(ThresholdMethod::check)
+        let methods = [("review_method", self.review_method), ("reject_method", self.reject_method)];
+        for (name, method) in methods.into_iter().filter_map(|(name, method)| Some((name, method?))) {
+            method.check()?;
+            let alarms = method.false_alarms.map_or(0, |alarms| alarms.images);
+            let field = format!("{name}.false_alarms.images");
+            check_count(&field, alarms, self.normal_images, "normal_images")?;
+        }
+        self.known_good.as_ref().map_or(Ok(()), check_known_good)
     }
 }
 
-fn check_finite<'a>(values: impl IntoIterator<Item = (&'a str, f32)>) -> Result<()> {
-    match values.into_iter().find(|(_, value)| !value.is_finite()) {
-        None => Ok(()),
-        Some((field, value)) => {
+/// Checks thresholds one by one. Each has the name of its field.
+fn check_values<'a>(values: impl IntoIterator<Item = (&'a str, f32)>) -> Result<()> {
+    for (field, value) in values {
+        if !value.is_finite() {
             let reason = format!("must be a finite number of at most {:e}", f32::MAX);
-            Err(Error::invalid_argument(field, value, reason))
+            return Err(Error::invalid_argument(field, value, reason));
+        }
+        if value < 0.0 {
+            let effect = match field {
+                "reject" => "rejects every image",
+                "review" => "accepts no image",
+                _ => "marks every pixel",
+            };
+            let reason = format!("must be at least 0, as scores are; below 0 it {effect}, and so does 0");
+            return Err(Error::invalid_argument(field, format_args!("{value:?}"), reason));
         }
     }
+    Ok(())
+}
+
+/// Refuses numbers of images that exceed the number of all.
+fn check_known_good(known: &KnownGood) -> Result<()> {
+    let KnownGood { images, rejected, reviewed, trained_on } = *known;
+    let all = "known_good.images";
+    check_count("known_good.reviewed", reviewed, images, all)?;
+    check_count("known_good.trained_on", trained_on, images, all)?;
+    check_count("known_good.rejected", rejected, images, all)?;
+    // An image is rejected or reviewed, not both.
+    check_count("known_good.rejected", rejected, images - reviewed, "known_good.images without those that are reviewed")
+}
+
+fn check_count(field: &str, count: u64, most: u64, of: &str) -> Result<()> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Error::invalid_argument(field, count, format!("must be at most {of}, which is {most}; correct one of them")))
 }
 
 impl ThresholdMethod {
@@ -184,8 +219,8 @@ impl TryFrom<Written> for Thresholds {
     fn try_from(written: Written) -> Result<Self> {
         let Written { review, reject, region, review_method, reject_method, .. } = written;
         // Checks each given value before it replaces a missing one.
-        let given = [("review", review), ("reject", reject), ("region", region)];
-        check_finite(given.into_iter().filter_map(|(field, value)| Some((field, value?))))?;
+        let given = [("reject", reject), ("review", review), ("region", region)];
+        check_values(given.into_iter().filter_map(|(field, value)| Some((field, value?))))?;
         let (Some(review), Some(reject)) = (review.or(reject), reject.or(review)) else {
             return Err(Error::invalid_argument("reject", "missing", "give `reject`, `review` or both"));
         };
