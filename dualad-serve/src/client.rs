@@ -11,6 +11,8 @@ const FIRST: Duration = Duration::from_millis(250);
 /// The time that a client has for its next step, where connections are scarce: to receive a part of an answer, or to send the head of
 /// its next request or the rest of a refused one.
 const NEXT: Duration = Duration::from_secs(1);
+/// The bytes per second of an upload that is not late, where connections or memory are scarce.
+const RATE: f64 = (64 << 10) as f64;
 
 /// A connection.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Client {
 enum Phase {
     /// No request has arrived since then.
     New(Instant),
+    /// The client is sending an upload, and is granted the time until then for what comes next.
+    Sending(Instant),
     /// The server works on a request.
     Working,
     /// The request was answered, and since then the client has not received anything and the next request has not arrived.
@@ -67,6 +71,31 @@ impl Client {
         *self.phase() = Phase::Working;
     }
 
+    /// Notes that the client begins to send an upload.
+    pub(crate) fn begin_upload(&self) {
+        *self.phase() = Phase::Sending(Instant::now() + NEXT);
+    }
+
+    /// Notes that so many bytes of the upload have arrived. They grant more time, but no more than [`NEXT`] from now.
+    pub(crate) fn received(&self, bytes: u64) {
+        if let Phase::Sending(until) = &mut *self.phase() {
+            let most = Instant::now() + NEXT;
+            let granted = Duration::from_secs_f64(bytes as f64 / RATE);
+            *until = until.checked_add(granted).map_or(most, |until| until.min(most));
+        }
+    }
+
+    /// Notes that the upload waits for the server.
+    pub(crate) fn excuse(&self) {
+        if let Phase::Sending(until) = &mut *self.phase() {
+            *until = Instant::now() + NEXT;
+        }
+    }
+
+    pub(crate) fn is_sending(&self) -> bool {
+        matches!(*self.phase(), Phase::Sending(..))
+    }
+
     /// Notes that the request is answered: from now on the server waits for the client.
     pub(crate) fn wait(&self) {
         *self.phase() = Phase::Answered(Instant::now());
@@ -85,6 +114,7 @@ impl Client {
         match *self.phase() {
             Phase::New(since) => since.elapsed().checked_sub(FIRST),
             Phase::Answered(since) => since.elapsed().checked_sub(NEXT),
+            Phase::Sending(until) => Instant::now().checked_duration_since(until),
             Phase::Working => None,
         }
     }
@@ -128,5 +158,31 @@ mod tests {
         client.progress(true);
         std::thread::sleep(NEXT);
         assert!(client.late().is_none());
+    }
+
+    #[test]
+    fn an_upload_is_late_unless_its_bytes_arrive() {
+        let [slow, fast] = [Client::default(), Client::default()];
+        for client in [&slow, &fast] {
+            client.begin_upload();
+            client.received(1);
+            assert!(client.is_sending() && client.late().is_none());
+        }
+        std::thread::sleep(NEXT / 2);
+        fast.received(32 << 10);
+        slow.received(1);
+        std::thread::sleep(NEXT * 3 / 4);
+        assert!(slow.late().is_some() && fast.late().is_none());
+        // What arrived earlier does not excuse a pause.
+        fast.received(u64::MAX);
+        assert!(fast.late().is_none());
+        std::thread::sleep(NEXT + Duration::from_millis(50));
+        assert!(fast.late().is_some() && fast.late() < slow.late());
+        slow.excuse();
+        assert!(slow.late().is_none());
+        slow.begin();
+        slow.excuse();
+        slow.received(1);
+        assert!(!slow.is_sending());
     }
 }

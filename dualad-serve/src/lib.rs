@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod bodies;
 mod client;
 mod connections;
 mod error;

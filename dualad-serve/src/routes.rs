@@ -23,7 +23,7 @@ use crate::query::Query;
 use crate::rest::read_rest;
 use crate::state::AppState;
 use crate::upload::{Head, Upload};
-use crate::worker::{HeldUpload, Job};
+use crate::worker::{HeldUpload, Job, Slot};
 
 pub(crate) fn router(state: Arc<AppState>) -> Router {
     Router::new()
@@ -74,10 +74,13 @@ struct Answer<'a> {
     heatmap_png: Option<String>,
 }
 
-async fn inspect(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
+async fn inspect(
+    State(state): State<Arc<AppState>>,
+    Extension(client): Extension<Arc<Client>>,
+    request: Request,
+) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category", "heatmap"])?;
-    let room = if query.heat_map { Some(state.room_for_answer().await?) } else { None };
-    let (held, inspection) = state.ask(request, query.category, query.heat_map).await?;
+    let (held, inspection, room) = state.ask(request, client, query.category, query.heat_map).await?;
     let (inspection, heatmap_png) = if query.heat_map {
         let (inspection, png) = state.draw(held.clone(), inspection).await?;
         (inspection, Some(STANDARD.encode(png)))
@@ -85,16 +88,16 @@ async fn inspect(State(state): State<Arc<AppState>>, request: Request) -> Result
         (inspection, None)
     };
     let answer = Answer { image: &held.name, inspection: &inspection, heatmap_png };
-    Ok(json_body(StatusCode::OK, &answer, |text| match room {
-        Some(room) => large(text.into(), room),
-        None => text.into(),
-    }))
+    Ok(json_body(StatusCode::OK, &answer, |text| large(text.into(), room)))
 }
 
-async fn heat_map(State(state): State<Arc<AppState>>, request: Request) -> Result<Response, Failure> {
+async fn heat_map(
+    State(state): State<Arc<AppState>>,
+    Extension(client): Extension<Arc<Client>>,
+    request: Request,
+) -> Result<Response, Failure> {
     let query = Query::parse(request.uri().query(), &["category"])?;
-    let room = state.room_for_answer().await?;
-    let (held, inspection) = state.ask(request, query.category, true).await?;
+    let (held, inspection, room) = state.ask(request, client, query.category, true).await?;
     let (_, png) = state.draw(held, inspection).await?;
     Ok(([(header::CONTENT_TYPE, "image/png")], large(png, room)).into_response())
 }
@@ -102,7 +105,7 @@ async fn heat_map(State(state): State<Arc<AppState>>, request: Request) -> Resul
 /// The bytes of a large answer. The permit is free again when they are sent, or their client has gone.
 struct LargeAnswer {
     bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl AsRef<[u8]> for LargeAnswer {
@@ -111,7 +114,7 @@ impl AsRef<[u8]> for LargeAnswer {
     }
 }
 
-fn large(bytes: Vec<u8>, room: OwnedSemaphorePermit) -> Body {
+fn large(bytes: Vec<u8>, room: Option<OwnedSemaphorePermit>) -> Body {
     Bytes::from_owner(LargeAnswer { bytes, _room: room }).into()
 }
 
@@ -163,24 +166,32 @@ impl AppState {
         room.ok().and_then(Result::ok).ok_or_else(busy)
     }
 
-    /// Inspects the image of a request. `drawn` tells that a heat map follows, which takes memory too.
+    /// Inspects the image of a request. `drawn` tells that a heat map follows, which takes memory too: the room for it is returned.
     async fn ask(
         &self,
         request: Request<Body>,
+        client: Arc<Client>,
         category: Option<String>,
         drawn: bool,
-    ) -> Result<(Arc<HeldUpload>, Inspection), Failure> {
+    ) -> Result<(Arc<HeldUpload>, Inspection, Option<OwnedSemaphorePermit>), Failure> {
         self.check_category(category.as_deref())?;
         let (parts, body) = request.into_parts();
         let head = Head::parse(&parts.headers, self.limits)?;
         if self.is_stopping() {
             return Err(Failure::busy("the server is stopping; ask another one"));
         }
-        // The body is read only with a slot: the number of slots bounds the memory.
-        let slot = self.slots.clone().try_acquire_owned();
-        let slot = slot.map_err(|_| Failure::busy(format!("{} uploads are being worked on; ask again", self.queue)))?;
-        let upload = head.read(body, self.limits, self.io_timeout).await?;
+        let busy = || Failure::busy(format!("{} uploads are being worked on; ask again", self.queue));
+        let accepted = self.accepted.clone().try_acquire_owned().map_err(|_| busy())?;
+        // Without a free slot, the body is not read. A heat map may have to wait anyway, until there is one.
+        if !drawn && self.slots.available_permits() == 0 {
+            return Err(busy());
+        }
+        let upload = head.read(body, &client, &self.bodies, self.limits, self.io_timeout).await?;
         let received = Instant::now();
+        // Only complete uploads take what others wait for: the memory for bodies bounds those that are still arriving.
+        let room = if drawn { Some(self.room_for_answer().await?) } else { None };
+        let slot = self.slots.clone().try_acquire_owned().map_err(|_| busy())?;
+        let slot = Slot { _accepted: accepted, _slot: slot };
         let held = Arc::new(self.decode(upload, category, slot, drawn).await?);
         let (answer, answered) = oneshot::channel();
         let failed = || Failure::internal("the inspection failed; the server's standard error says why");
@@ -188,7 +199,7 @@ impl AppState {
         let job = Job { held: held.clone(), received, answer };
         self.jobs.try_send(job).map_err(|_| failed())?;
         let inspection = answered.await.map_err(|_| failed())??;
-        Ok((held, inspection))
+        Ok((held, inspection, room))
     }
 
     /// Decodes an upload once there is memory for it.
@@ -196,7 +207,7 @@ impl AppState {
         &self,
         upload: Upload,
         category: Option<String>,
-        slot: OwnedSemaphorePermit,
+        slot: Slot,
         drawn: bool,
     ) -> Result<HeldUpload, Failure> {
         let failed = |_| Failure::internal("the image cannot be decoded; the server's standard error says why");

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::metrics::Totals;
 use crate::options::Options;
 use crate::service::Service;
+use crate::state::MAX_ACCEPTED;
 
 /// The pause after a failed accept, such as one that finds no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -86,7 +87,7 @@ impl Server {
         self.closing.send_replace(());
         tokio::select! {
             () = self.accept_all(false) => {}
-            _ = state.slots.acquire_many(state.queue as u32) => {}
+            _ = state.accepted.acquire_many(MAX_ACCEPTED) => {}
         }
         drop(self.listener);
         self.closing.send_replace(());

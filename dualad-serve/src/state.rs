@@ -8,6 +8,7 @@ use std::time::Duration;
 use dualad::Detector;
 use tokio::sync::Semaphore;
 
+use crate::bodies::BodyMemory;
 use crate::memory::DecodingMemory;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -19,10 +20,14 @@ pub(crate) struct AppState {
     pub(crate) detector: Detector,
     /// The queue to the inspection thread.
     pub(crate) jobs: SyncSender<Job>,
-    /// One permit for each upload that may be held.
+    /// One permit for each accepted upload, from its first byte to its answer.
+    pub(crate) accepted: Arc<Semaphore>,
+    /// One permit for each complete upload that may be held.
     pub(crate) slots: Arc<Semaphore>,
     /// The number of slots.
     pub(crate) queue: usize,
+    /// The memory for bodies.
+    pub(crate) bodies: BodyMemory,
     /// One permit for each heat map that is drawn at a time.
     pub(crate) drawing: Arc<Semaphore>,
     /// One permit for each answer with a heat map that may be held, from its request until its client has received it.
@@ -37,6 +42,9 @@ pub(crate) struct AppState {
     stopping: AtomicBool,
 }
 
+/// Uploads accepted at a time: more than there are connections.
+pub(crate) const MAX_ACCEPTED: u32 = 1 << 24;
+
 /// Heat maps drawn at a time. Each takes memory of several times its picture.
 const MAX_DRAWINGS: usize = 2;
 
@@ -46,6 +54,8 @@ impl AppState {
         Self {
             detector,
             jobs,
+            accepted: Arc::new(Semaphore::new(MAX_ACCEPTED as usize)),
+            bodies: BodyMemory::new(queue, max_body_bytes),
             slots: Arc::new(Semaphore::new(queue)),
             queue,
             answers: Arc::new(Semaphore::new(queue)),
@@ -69,6 +79,6 @@ impl AppState {
     }
 
     pub(crate) fn held_uploads(&self) -> usize {
-        self.queue.saturating_sub(self.slots.available_permits())
+        (MAX_ACCEPTED as usize).saturating_sub(self.accepted.available_permits())
     }
 }

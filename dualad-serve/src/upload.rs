@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -10,7 +11,12 @@ use dualad::Detector;
 use dualad::data::image::{Limits, Picture, PixelFormat, RawImage};
 use dualad::detector::Request;
 
+use crate::bodies::{BodyMemory, BodyShare};
+use crate::client::Client;
 use crate::failure::{EMPTY, Failure};
+
+/// The first capacity of a body, in bytes, if it is not smaller.
+const MIN_ROOM: usize = 64 << 10;
 
 /// The image's description in the head of a request.
 #[derive(Debug)]
@@ -40,6 +46,7 @@ impl RawShape {
 pub(crate) struct Upload {
     head: Head,
     bytes: Vec<u8>,
+    _memory: BodyShare,
 }
 
 /// The limits of an upload.
@@ -83,9 +90,20 @@ impl Head {
         Ok(Self { name: name.to_owned(), raw, length })
     }
 
-    /// Reads the whole body.
-    pub(crate) async fn read(self, body: Body, limits: UploadLimits, timeout: Duration) -> Result<Upload, Failure> {
-        let bytes = tokio::time::timeout(timeout, read_body(body, self.length, limits)).await.map_err(|_| {
+    /// Reads the whole body of a client.
+    pub(crate) async fn read(
+        self,
+        body: Body,
+        client: &Arc<Client>,
+        memory: &BodyMemory,
+        limits: UploadLimits,
+        timeout: Duration,
+    ) -> Result<Upload, Failure> {
+        memory.begin(client);
+        let read = read_body(body, self.length, client, memory, limits);
+        let read = tokio::time::timeout(timeout, read).await;
+        client.begin();
+        let (bytes, memory) = read.map_err(|_| {
             let message = format!("the upload was not complete within {} s", timeout.as_secs());
             Failure::new(StatusCode::REQUEST_TIMEOUT, message)
         })??;
@@ -95,7 +113,7 @@ impl Head {
         if bytes.is_empty() {
             return Err(Failure::bad(EMPTY));
         }
-        Ok(Upload { head: self, bytes })
+        Ok(Upload { head: self, bytes, _memory: memory })
     }
 }
 
@@ -178,18 +196,34 @@ fn unsupported(message: &str) -> Failure {
     Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
 }
 
-async fn read_body(mut body: Body, length: Option<u64>, limits: UploadLimits) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    let length = usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX);
-    // The system provides memory only as it is written: a large length without a body costs nothing.
-    bytes.try_reserve_exact(length).map_err(|_| Failure::busy("there is no memory for the upload"))?;
+async fn read_body(
+    mut body: Body,
+    length: Option<u64>,
+    client: &Client,
+    memory: &BodyMemory,
+    limits: UploadLimits,
+) -> Result<(Vec<u8>, BodyShare), Failure> {
+    let (mut bytes, mut share) = (Vec::new(), BodyShare::default());
+    let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
         let frame = frame.map_err(|error| Failure::bad(format!("the upload is incomplete: {error}")))?;
         let Some(data) = frame.data_ref() else { continue };
-        if (bytes.len() + data.len()) as u64 > limits.bytes {
+        let whole = bytes.len() + data.len();
+        if whole as u64 > limits.bytes {
             return Err(too_large(limits));
+        }
+        client.received(data.len() as u64);
+        if !memory.grow(client, &mut share, whole as u64).await {
+            return Err(Failure::busy("the uploads that are arriving take all memory; ask again"));
+        }
+        if whole > bytes.capacity() {
+            // No more than twice what has arrived: a large length without a body costs nothing.
+            let room = whole.max(2 * bytes.capacity()).max(MIN_ROOM);
+            let room = length.map_or(room, |length| room.min(length.max(whole)));
+            let reserved = bytes.try_reserve_exact(room - bytes.len());
+            reserved.map_err(|_| Failure::busy("there is no memory for the upload"))?;
         }
         bytes.extend_from_slice(data);
     }
-    Ok(bytes)
+    Ok((bytes, share))
 }

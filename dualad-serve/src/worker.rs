@@ -13,6 +13,13 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::memory::Share;
 use crate::metrics::Metrics;
 
+/// The permits of a complete upload: it is accepted, and it is one of those that may be held.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) _accepted: OwnedSemaphorePermit,
+    pub(crate) _slot: OwnedSemaphorePermit,
+}
+
 /// A decoded upload with its slot and its memory. Both are free again when the last task that uses the picture drops it.
 #[derive(Debug)]
 pub(crate) struct HeldUpload {
@@ -20,7 +27,7 @@ pub(crate) struct HeldUpload {
     pub(crate) category: Option<String>,
     pub(crate) picture: Picture,
     pub(crate) _memory: Share,
-    pub(crate) _slot: OwnedSemaphorePermit,
+    pub(crate) _slot: Slot,
 }
 
 impl HeldUpload {

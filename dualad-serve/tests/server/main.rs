@@ -13,6 +13,7 @@ use dualad_serve::{Error, Options, Server};
 
 mod memory;
 mod refusals;
+mod slow;
 mod support;
 mod thresholds;
 

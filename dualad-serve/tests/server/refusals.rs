@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dualad_serve::Options;
 
-use crate::support::{FIXTURE, RAW, TestServer, read};
+use crate::support::{Answer, FIXTURE, RAW, TestServer, head, read};
 
 /// A request's path and headers, and the status of its answer.
 type Case<'a> = (&'a str, &'a [&'a str], u16);
@@ -58,19 +58,19 @@ fn the_request_after_a_refused_one_works() {
 
 #[test]
 fn the_request_after_a_busy_answer_works() {
-    let server = TestServer::start(Options::default().with_queue(1));
+    // An upload is held while it waits for others.
+    let server = TestServer::start(Options::default().with_queue(1).with_batch_delay(Duration::from_secs(3)));
     let image = read(&FIXTURE.images[0]);
     let mut holder = server.connect();
-    std::io::Write::write_all(&mut holder, b"POST /inspect HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n")
-        .unwrap();
+    std::io::Write::write_all(&mut holder, head("POST", "/inspect", &[], image.len()).as_bytes()).unwrap();
+    std::io::Write::write_all(&mut holder, &image).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let mut client = server.keep_alive();
     for size in [image.len(), 3 * MIB] {
         let answer = client.ask("/inspect", &[], &vec![7; size]);
         assert!(answer.error(503).contains("1 uploads") && !answer.closes(), "{}", answer.head);
     }
-    drop(holder);
-    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(Answer::read(holder).expect("an answer").status, 200);
     assert_eq!(client.ask("/inspect", &[], &image).status, 200);
     server.stop();
 }
