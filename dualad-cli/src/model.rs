@@ -85,6 +85,15 @@ impl ModelArgs {
         self.detector_within(common, self.images.limits())
     }
 
+    /// Returns the file that the thresholds are read from; `None` if the model has none, or is on the hub.
+    pub(crate) fn thresholds(&self) -> Result<Option<PathBuf>> {
+        if let Some(path) = &self.calibration {
+            return Ok(Some(path.clone()));
+        }
+        let own = self.source.folder()?.map(|folder| ModelFiles::of(folder).calibration);
+        Ok(own.filter(|path| path.exists()))
+    }
+
     /// Loads the model, with limits for images from others.
     pub(crate) fn detector_within(&self, common: &CommonArgs, limits: Limits) -> Result<Detector> {
         let mut builder = self.source.builder(common)?.limits(limits);

@@ -131,7 +131,10 @@ fn answers_are_those_of_inspect_to_the_bit() {
     assert!(inspect.arg("--heatmaps").arg(&maps).output().unwrap().status.success());
     let map = std::fs::read(maps.join(image.file_name().unwrap())).unwrap();
     assert!(server.post("/heatmap?category=gear", image) == map);
-    assert_eq!(server.stop(), "stopped: answered 2 requests, inspected 2 images, rejected 0 uploads\n");
+    let text = server.stop();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("model "), "{text}");
+    assert_eq!(lines[1], "stopped: answered 2 requests, inspected 2 images, rejected 0 uploads");
     let totals: Value = serde_json::from_slice(&std::fs::read(totals).unwrap()).unwrap();
     assert_eq!((&totals["requests"]["200"], &totals["images_inspected"]), (&2.into(), &2.into()), "{totals}");
 }
@@ -196,10 +199,44 @@ fn a_model_without_thresholds_needs_a_flag() {
     assert!(server.stop().starts_with("serving scores only"));
 }
 
+#[test]
+fn a_change_of_the_thresholds_is_warned_about_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("own.json");
+    let text = std::fs::read(FIXTURE.model().join("calibration.json")).unwrap();
+    std::fs::write(&path, &text).unwrap();
+    let mut server = Server::start(&["--calibration", path.to_str().unwrap()]);
+    let mut stderr = BufReader::new(server.child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    let model = dualad::store::sha256_of_file(&FIXTURE.model().join("model.safetensors")).unwrap();
+    let expected = format!(
+        "model {} (SHA-256 of its parameters), 3 sets of thresholds from {} (SHA-256 {})\n",
+        &model[..16],
+        path.display(),
+        &dualad::store::sha256(&text)[..16]
+    );
+    assert_eq!(line, expected);
+    std::fs::write(&path, r#"{"pooled": {"reject": 1}}"#).unwrap();
+    line.clear();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.starts_with("warning: ") && line.contains("own.json has changed"), "{line}");
+    std::fs::write(&path, r#"{"pooled": {"reject": 2}}"#).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    server.signal("TERM");
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("stopped") && rest.lines().count() == 1, "{rest}");
+}
+
 /// Clients that never send the rest of a request's head do not keep others out, and neither do those that send no body.
 #[test]
 fn slow_clients_do_not_keep_others_out() {
-    for head in ["POST /inspect HTTP/1.1\r\nX: ", "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n"] {
+    for head in [
+        "POST /inspect HTTP/1.1\r\nX: ",
+        "POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n",
+        "POST /inspect HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nx",
+    ] {
         let server = Server::start(&[]);
         let slow: Vec<TcpStream> = (0..600)
             .map(|_| {
@@ -238,7 +275,7 @@ fn a_second_signal_or_the_time_limit_ends_it() {
     let (server, _stream) = begin(&["--stop-timeout-s", "1"]);
     server.signal("TERM");
     let (code, text) = server.wait();
-    assert!(code == Some(1) && text.contains("--stop-timeout-s") && text.lines().count() == 1, "{code:?} {text}");
+    assert!(code == Some(1) && text.contains("--stop-timeout-s") && text.lines().count() == 2, "{code:?} {text}");
 }
 
 #[test]
@@ -272,5 +309,5 @@ fn it_does_not_start_with_wrong_arguments() {
 #[test]
 fn an_address_for_other_machines_is_warned_about() {
     let text = Server::start(&["--address", "0.0.0.0"]).stop();
-    assert!(text.starts_with("warning: ") && text.contains("authentication") && text.lines().count() == 2, "{text}");
+    assert!(text.starts_with("warning: ") && text.contains("authentication") && text.lines().count() == 3, "{text}");
 }

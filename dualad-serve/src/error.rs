@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The result of an operation of this crate.
@@ -34,6 +35,14 @@ pub enum Error {
     /// The detector has no thresholds: no answer would have a decision, and a client that looks for `reject` would pass everything.
     #[error("the model has no thresholds, so no answer would have a decision; calibrate it, or serve scores only")]
     NoThresholds,
+    /// The file of the thresholds cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Thresholds {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: io::Error,
+    },
     /// The inspection thread cannot be started.
     #[error("cannot start the inspection thread: {0}")]
     Thread(#[source] io::Error),

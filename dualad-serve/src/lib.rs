@@ -38,6 +38,7 @@ mod routes;
 mod server;
 mod service;
 mod state;
+mod thresholds;
 mod upload;
 mod worker;
 
@@ -46,6 +47,7 @@ pub use metrics::Totals;
 pub use options::Options;
 pub use server::Server;
 pub use service::Service;
+pub use thresholds::ThresholdsFile;
 
 /// The code of the server's documentation, compiled.
 #[cfg(doctest)]

@@ -6,6 +6,7 @@ use dualad::data::image::Limits;
 
 use crate::error::{Error, Result};
 use crate::memory::{largest_need, memory_for};
+use crate::thresholds::ThresholdsFile;
 
 const MAX_QUEUE: usize = 65536;
 const MAX_BATCH: usize = 1024;
@@ -32,8 +33,8 @@ pub struct Options {
     /// small ones, up to a thirty-second of it, do not wait for large ones. An image that needs more than three quarters of it is
     /// refused.
     pub decoding_memory: u64,
-    /// The number of uploads held at a time, from their first byte to their answer: 1 to 65536, 64 by default. Further
-    /// uploads are answered with status 503. They take up to `queue * max_body_bytes` of memory.
+    /// The number of complete uploads held at a time, until their answer: 1 to 65536, 64 by default. Further uploads are answered with
+    /// status 503. Bodies, also those that are still arriving, take up to `queue * max_body_bytes` of memory.
     /// As many answers with heat maps are held at a time, until they are received; further requests for heat maps wait for up to
     /// [`Self::io_timeout`].
     pub queue: usize,
@@ -50,6 +51,9 @@ pub struct Options {
     /// Answers without decisions, from a model with or without thresholds. Default: false. Then a model without thresholds is
     /// refused, and so is a request whose category has none.
     pub scores_only: bool,
+    /// The file that the detector's thresholds were read from. `/healthz` names it and tells whether it has changed since: the server keeps
+    /// its thresholds. Default: none.
+    pub thresholds_file: Option<ThresholdsFile>,
 }
 
 impl Default for Options {
@@ -64,6 +68,7 @@ impl Default for Options {
             io_timeout: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(30),
             scores_only: false,
+            thresholds_file: None,
         }
     }
 }
@@ -133,6 +138,12 @@ impl Options {
     /// Sets [`Self::scores_only`].
     pub fn with_scores_only(mut self, scores_only: bool) -> Self {
         self.scores_only = scores_only;
+        self
+    }
+
+    /// Sets [`Self::thresholds_file`].
+    pub fn with_thresholds_file(mut self, file: Option<ThresholdsFile>) -> Self {
+        self.thresholds_file = file;
         self
     }
 

@@ -1,7 +1,7 @@
 //! The routes: `/inspect`, `/heatmap`, `/healthz` and `/metrics`.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -22,8 +22,14 @@ use crate::failure::{Failure, json, json_body};
 use crate::query::Query;
 use crate::rest::read_rest;
 use crate::state::AppState;
+use crate::thresholds::Watched;
 use crate::upload::{Head, Upload};
 use crate::worker::{HeldUpload, Job, Slot};
+
+/// The time that `/healthz` waits for a look at the file of the thresholds.
+const MAX_LOOK: Duration = Duration::from_millis(500);
+/// The number of digits of a short SHA-256.
+const SHORT: usize = 16;
 
 pub(crate) fn router(state: Arc<AppState>) -> Router {
     Router::new()
@@ -123,6 +129,8 @@ struct Health<'a> {
     status: &'a str,
     version: &'a str,
     backbone: String,
+    /// The SHA-256 of the model's parameters.
+    model: &'a str,
     categories: &'a [String],
     /// True if no answer has a decision.
     scores_only: bool,
@@ -130,6 +138,14 @@ struct Health<'a> {
     thresholds: Vec<&'a str>,
     /// True if there are thresholds for all other images.
     pooled_thresholds: bool,
+    /// The number of both.
+    thresholds_count: usize,
+    /// The file that they were read from; `None` if it is not known.
+    thresholds_file: Option<String>,
+    /// The beginning of its SHA-256.
+    thresholds_sha256: Option<&'a str>,
+    /// True if the file has changed since: the server keeps its thresholds.
+    thresholds_changed: bool,
 }
 
 async fn health(State(state): State<Arc<AppState>>) -> Response {
@@ -137,16 +153,29 @@ async fn health(State(state): State<Arc<AppState>>) -> Response {
         true => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         false => (StatusCode::OK, "ok"),
     };
+    let looking = tokio::task::spawn_blocking({
+        let state = state.clone();
+        move || state.thresholds.as_ref().is_some_and(Watched::is_changed)
+    });
+    // The file may be on a network share that does not answer.
+    let looked = tokio::time::timeout(MAX_LOOK, looking).await.ok().and_then(Result::ok);
+    let file = state.thresholds.as_ref();
+    let known = || file.is_some_and(Watched::is_known_to_be_changed);
     let calibration = state.detector.calibration();
     let own = calibration.map(|calibration| calibration.categories.keys().map(String::as_str).collect());
     let health = Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
         backbone: state.detector.config().backbone.to_string(),
+        model: &state.detector.config().sha256,
         categories: state.detector.categories(),
         scores_only: calibration.is_none(),
         thresholds: own.unwrap_or_default(),
         pooled_thresholds: calibration.is_some_and(|calibration| calibration.pooled.is_some()),
+        thresholds_count: calibration.map_or(0, |found| found.categories.len() + found.pooled.iter().count()),
+        thresholds_file: file.map(|watched| watched.file.path().display().to_string()),
+        thresholds_sha256: file.and_then(|watched| watched.file.sha256().get(..SHORT)),
+        thresholds_changed: looked.unwrap_or_else(known),
     };
     json(code, &health)
 }

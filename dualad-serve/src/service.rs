@@ -23,6 +23,7 @@ use crate::metrics::{Metrics, Totals};
 use crate::options::Options;
 use crate::routes::router;
 use crate::state::AppState;
+use crate::thresholds::Watched;
 use crate::worker::Worker;
 
 /// The largest head of a request, in bytes.
@@ -75,6 +76,12 @@ impl Service {
     /// Returns the number of uploads that are being read, wait for their inspection, or are inspected.
     pub fn held_uploads(&self) -> usize {
         self.state.held_uploads()
+    }
+
+    /// Returns whether the content of [`Options::thresholds_file`] is another than was read, or the file is gone. Looks at the file at most
+    /// every 2 s. False without a file.
+    pub fn thresholds_changed(&self) -> bool {
+        self.state.thresholds.as_ref().is_some_and(Watched::is_changed)
     }
 
     /// Returns the totals of all requests so far.

@@ -12,6 +12,7 @@ use crate::bodies::BodyMemory;
 use crate::memory::DecodingMemory;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::thresholds::Watched;
 use crate::upload::UploadLimits;
 use crate::worker::Job;
 
@@ -39,6 +40,8 @@ pub(crate) struct AppState {
     pub(crate) limits: UploadLimits,
     pub(crate) io_timeout: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    /// The file of the thresholds, if it is known.
+    pub(crate) thresholds: Option<Watched>,
     stopping: AtomicBool,
 }
 
@@ -65,6 +68,7 @@ impl AppState {
             limits: UploadLimits { bytes: max_body_bytes, pixels: max_pixels, image: options.image_limits() },
             io_timeout,
             metrics,
+            thresholds: options.thresholds_file.clone().filter(|_| !options.scores_only).map(Watched::new),
             stopping: AtomicBool::new(false),
         }
     }

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// the largest image of --max-pixels needs]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(64..=1 << 20))]
     decoding_memory_mib: Option<u64>,
-    /// Uploads held at a time, from their first byte to their answer; further ones are answered with 503
+    /// Complete uploads held at a time, until their answer; further ones are answered with 503
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     queue: u32,
     /// Largest number of images that are taken from the queue together; the network computes at most 8 at a time

@@ -3,8 +3,10 @@
 mod args;
 mod signals;
 
+use std::time::Duration;
+
 use dualad::Detector;
-use dualad_serve::{Error, Server, Totals};
+use dualad_serve::{Error, Options, Server, Service, ThresholdsFile, Totals};
 use tokio::sync::watch;
 
 pub(crate) use self::args::Args;
@@ -12,12 +14,18 @@ use self::signals::Signals;
 use crate::common::{Result, note, print};
 use crate::guard::Guard;
 
+/// The time between two looks at the file of the thresholds.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.common.check_json(&Guard::default().reads(args.model.files()))?;
+    // Before the thresholds are read: a change in between is noticed then. An error is that of the detector, too.
+    let file = args.model.thresholds()?.map(ThresholdsFile::read);
     let detector = args.model.detector_within(&args.common, args.options().image_limits())?;
+    let options = args.options().with_thresholds_file(file.transpose().map_err(explain)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start threads: {error}"))?;
-    let served = runtime.block_on(serve(args, detector));
+    let served = runtime.block_on(serve(args, &options, detector));
     runtime.shutdown_background();
     let totals = served?;
     let answered: u64 = totals.requests.values().sum();
@@ -27,9 +35,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.common.write_json(&totals)
 }
 
-async fn serve(args: &Args, detector: Detector) -> Result<Totals> {
+async fn serve(args: &Args, options: &Options, detector: Detector) -> Result<Totals> {
     let signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let server = Server::bind(detector, &args.options(), args.address()).await.map_err(explain)?;
+    let identity = identity(options, &detector);
+    let server = Server::bind(detector, options, args.address()).await.map_err(explain)?;
     let address = server.address();
     if !address.ip().is_loopback() {
         note(&format!("warning: {address} can be reached from other machines, and there is no authentication"));
@@ -37,9 +46,13 @@ async fn serve(args: &Args, detector: Detector) -> Result<Totals> {
     if args.scores_only {
         note("serving scores only: no answer has a decision");
     }
+    note(&identity);
     print(&format!("listening on http://{address}\n"))?;
     let (stop, mut stopped) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
+    if let Some(file) = &options.thresholds_file {
+        tokio::spawn(watch_thresholds(server.service().clone(), file.path().display().to_string()));
+    }
     let stopped = async move {
         if stopped.wait_for(|stop| *stop).await.is_err() {
             // The task that watches the signals is gone: no signal can arrive any more.
@@ -47,6 +60,35 @@ async fn serve(args: &Args, detector: Detector) -> Result<Totals> {
         }
     };
     Ok(server.run(stopped).await.map_err(explain)?)
+}
+
+/// Returns a line on the model and the thresholds that are served.
+fn identity(options: &Options, detector: &Detector) -> String {
+    let short = |sha256: &str| sha256.get(..16).unwrap_or(sha256).to_owned();
+    let model = format!("model {} (SHA-256 of its parameters)", short(&detector.config().sha256));
+    if options.scores_only {
+        return model;
+    }
+    let count = detector.calibration().map_or(0, |found| found.categories.len() + found.pooled.iter().count());
+    let sets = if count == 1 { "1 set".into() } else { format!("{count} sets") };
+    let file = options.thresholds_file.as_ref();
+    let file = file.map(|file| format!(" from {} (SHA-256 {})", file.path().display(), short(file.sha256())));
+    format!("{model}, {sets} of thresholds{}", file.unwrap_or_default())
+}
+
+/// Warns once that the file of the thresholds has changed.
+async fn watch_thresholds(service: Service, path: String) {
+    loop {
+        let service = service.clone();
+        match tokio::task::spawn_blocking(move || service.thresholds_changed()).await {
+            Ok(true) => break,
+            Ok(false) => tokio::time::sleep(LOOK_EVERY).await,
+            // The program ends.
+            Err(_) => return,
+        }
+    }
+    let advice = "the server keeps the thresholds that it has read; start it again to use the new ones";
+    note(&format!("warning: {path} has changed, and {advice}"));
 }
 
 /// Adds the flag that helps to a server's error.
