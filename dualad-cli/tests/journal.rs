@@ -339,16 +339,71 @@ fn a_damaged_journal_is_used_as_far_as_it_can_be_read() {
     }
     let (lines, notes) = place.start_with_pipes(&[]).output();
     assert!(lines.is_empty() && notes.lines().count() == 1, "{notes}");
-    // Without it, the images that are there are counted.
+    // Emptied, or lost beside the records: nothing is passed over.
     let path = place.journal();
-    fs::remove_file(&path).unwrap();
     // A pipe is named.
     assert!(Command::new("mkfifo").arg(place.path("incoming/pipe.png")).status().unwrap().success());
+    for (number, emptied) in [(2, true), (3, false)] {
+        match emptied {
+            true => fs::write(&path, "").unwrap(),
+            false => fs::remove_file(&path).unwrap(),
+        }
+        let watch = place.start_with_pipes(&[]);
+        place.wait_for(&format!("a.png.{number}.json"));
+        let (lines, notes) = watch.output();
+        let said = if emptied { "is empty" } else { "there is no journal at " };
+        assert!(lines.len() == 3 && notes.contains(said) && notes.contains("are inspected again"), "{notes}");
+        assert!(notes.contains("pipe.png is a pipe, and is not inspected"), "{notes}");
+        let (lines, notes) = place.start_with_pipes(&[]).output();
+        assert!(lines.is_empty() && !notes.contains("inspected again"), "{notes}");
+    }
+    // Without either, the images that are there are counted.
+    fs::rename(place.path("out"), place.path("away")).unwrap();
     let (lines, notes) = place.start_with_pipes(&[]).output();
     let said =
         format!("there is no journal at {}, so it is not known which images were inspected: 3 images", path.display());
     assert!(lines.is_empty() && notes.contains(&said) && notes.contains("--existing"), "{notes}");
-    assert!(notes.contains("pipe.png is a pipe, and is not inspected"), "{notes}");
+}
+
+/// Records and the journal follow once there is room again, and each line is printed once.
+#[test]
+fn records_that_cannot_be_written_are_tried_again() {
+    let place = Watched::new();
+    let (out, away) = (place.path("out"), place.path("away"));
+    let watch = place.start_with_pipes(&["--existing"]);
+    place.put(0, "a.png");
+    place.wait_for("a.png.json");
+    std::thread::sleep(Duration::from_millis(300));
+    for name in ["b.png", "c.png", "d.png"] {
+        fs::rename(&out, &away).unwrap();
+        fs::write(&out, "").unwrap();
+        place.put(1, name);
+        std::thread::sleep(Duration::from_millis(700));
+        if name == "c.png" {
+            // The image is gone when its record can be written.
+            fs::remove_file(place.path("incoming/c.png")).unwrap();
+        }
+        fs::remove_file(&out).unwrap();
+        fs::rename(&away, &out).unwrap();
+        place.wait_for(&format!("{name}.json"));
+    }
+    let (lines, notes) = watch.output();
+    let image = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["image"].clone();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for (line, name) in lines.iter().zip(["a", "b", "c", "d"]) {
+        let record = place.record(&format!("{name}.png.json"));
+        assert_eq!(image(line), image(&record));
+        assert_eq!(place.path(&format!("out/{name}.png.png")).exists(), record.contains("heatmap"), "{record}");
+        assert!(name == "c" || record.contains("heatmap"), "{record}");
+        let (object, _) = record.split_once(r#","heatmap""#).unwrap_or((record.trim_end_matches('}'), ""));
+        assert!(line.starts_with(object), "{line}: {record}");
+    }
+    for words in ["trying again", "records are written again"] {
+        assert!((1..=6).contains(&notes.matches(words).count()), "{notes}");
+    }
+    assert!(!notes.contains("next start"), "{notes}");
+    assert_eq!(place.start_with_pipes(&[]).output().0, [""; 0]);
+    assert_eq!(place.records(), ["a.png.json", "b.png.json", "c.png.json", "d.png.json"]);
 }
 
 /// No line lacks its decision, unless the program was told to print scores only.

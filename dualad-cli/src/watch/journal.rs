@@ -3,6 +3,9 @@
 //!
 //! It is a file of JSON lines, the newest of a file's lines counts. The first line names the watched folder.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -13,6 +16,7 @@ use dualad::store::{hex, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, State};
+use super::place::{Place, is_at, resolved};
 use super::stamp::Stamp;
 
 /// The version of the format.
@@ -64,14 +68,16 @@ impl Journal {
         let name = path.display();
         let wrong = |reason: &str| format!("cannot use the journal {name}: {reason}; name another one with --journal");
         let io = |error: std::io::Error| wrong(&error.to_string());
-        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let path = &resolved(path).map_err(|reason| wrong(&reason))?;
+        let earlier = std::fs::metadata(path).ok();
+        if earlier.as_ref().is_some_and(|found| !found.is_file()) {
             return Err(wrong("it is no file"));
         }
         let folder = folder.canonicalize().map_err(io)?;
         let head = Head { format: FORMAT, folder: key(folder.as_os_str()) };
         let file = lock(path).map_err(|reason| wrong(&reason))?;
         let mut journal = Self { file: Some((path.into(), file)), head: line(&head), ..Self::default() };
-        let existed = journal.read(&head).map_err(|reason| wrong(&reason))?;
+        let existed = journal.read(&head, earlier.is_some()).map_err(|reason| wrong(&reason))?;
         if !existed {
             journal.unwritten.clone_from(&journal.head);
             journal.lines = 1;
@@ -153,21 +159,34 @@ impl Journal {
 
     /// Writes the entries that were added. They are on the disk when this returns. Rewrites the file if most of it is superseded, or if
     /// it was moved away or cut.
+    ///
+    /// # Errors
+    /// The reason why it cannot be written, such as another file in its place.
     pub(super) fn write(&mut self) -> Result<(), String> {
-        if let Some((path, _)) = &self.file {
-            let length = std::fs::metadata(path).map(|found| found.len());
-            // It was moved away with the earlier records, or cut by a program that rotates logs.
-            if length.map_or(!self.unwritten.is_empty(), |length| length < self.length) {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder)
-                        .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
-                }
-                self.rewrite()?;
-                self.unwritten.clear();
-                return Ok(());
+        let Some((path, file)) = &self.file else { return Ok(()) };
+        let place = Place::of(path, file, self.length, &self.head);
+        let folder = path.parent();
+        let is_cut = match place {
+            Place::Own => false,
+            Place::Cut => true,
+            // A folder that is gone is not made again before there is something to write.
+            Place::Missing => !self.unwritten.is_empty() || folder.is_some_and(Path::is_dir),
+            Place::Other(reason) => {
+                return Err(format!("cannot write {}: {reason}; move that away", path.display()));
             }
+        };
+        if is_cut {
+            if let Some(folder) = folder {
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
+            }
+            self.rewrite()?;
+            self.unwritten.clear();
+            return Ok(());
         }
-        self.append()?;
+        if place == Place::Own {
+            self.append()?;
+        }
         if self.lines > self.entries.len() + self.entries.len().max(MAX_SUPERSEDED) {
             // After an error it is tried again as many lines later.
             self.lines = self.entries.len() + 1;
@@ -194,8 +213,8 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads the file. Returns false if it is new. Lines that are damaged are left out.
-    fn read(&mut self, head: &Head) -> Result<bool, String> {
+    /// Reads the file, which was there before or not. Returns false if it is new. Lines that are damaged are left out.
+    fn read(&mut self, head: &Head, was_there: bool) -> Result<bool, String> {
         let Some((path, file)) = &mut self.file else { return Ok(false) };
         let mut reader = BufReader::new(&*file);
         let io = |error: std::io::Error| error.to_string();
@@ -254,6 +273,13 @@ impl Journal {
             let advice = "with a new one, --existing inspects all images of the folder again, and without it those that are there are left out";
             return Err(format!("it is no journal, since none of its lines is an entry ({advice})"));
         }
+        if self.lines == 0 && was_there {
+            let name = path.display();
+            self.damage = Some(format!(
+                "note: the journal {name} is empty, as after a full disk or a power failure; a new one begins, and all images of the folder are inspected again"
+            ));
+            return Ok(true);
+        }
         let again = "images without an entry are inspected again";
         self.damage = match damaged {
             0 if has_head || self.lines == 0 => None,
@@ -306,23 +332,6 @@ fn lock_opened(path: &Path, open: impl Fn() -> std::io::Result<File>) -> Result<
     Err("another program replaces it all the time".into())
 }
 
-/// Returns whether the file is the one at the path. Where files have no numbers, an open file cannot be replaced.
-fn is_at(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-
-        let number = |found: std::fs::Metadata| (found.dev(), found.ino());
-        let at = std::fs::metadata(path).map(number);
-        file.metadata().map(number).ok().zip(at.ok()).is_some_and(|(own, at)| own == at)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = (file, path);
-        true
-    }
-}
-
 /// Returns a value as a line of JSON.
 fn line(value: &impl Serialize) -> String {
     // Strings and numbers are always JSON.
@@ -332,228 +341,4 @@ fn line(value: &impl Serialize) -> String {
 /// Returns a file's name as text; one that is not UTF-8 as its bytes, after a character that no name has.
 pub(super) fn key(name: &OsStr) -> String {
     name.to_str().map_or_else(|| format!("\0{}", hex(name.as_encoded_bytes())), str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Returns the stamp of a file in a journal of an earlier version.
-    fn stamp(length: u64) -> Stamp {
-        serde_json::from_value(serde_json::json!({ "length": length, "modified": 7 })).unwrap()
-    }
-
-    fn entry(length: u64, state: State, number: u64) -> Entry {
-        Entry { stamp: stamp(length), state, number, content: None }
-    }
-
-    #[test]
-    fn entries_are_read_again_and_a_cut_line_is_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let open = || Journal::open(&path, folder.path());
-        let (mut journal, existed) = open().unwrap();
-        assert!(!existed && open().unwrap_err().contains("another program uses it"));
-        for (name, entry) in [
-            ("a", entry(1, State::Done, 1)),
-            ("a", entry(2, State::Begun, 2)),
-            ("b", entry(1, State::Begun, 2)),
-            ("c", entry(1, State::Skipped, 0)),
-        ] {
-            journal.add(OsStr::new(name), entry);
-        }
-        journal.write().unwrap();
-        drop(journal);
-        let mut text = std::fs::read_to_string(&path).unwrap();
-        text += r#"{"image": "d", "len"#;
-        std::fs::write(&path, &text).unwrap();
-        let (mut journal, existed) = open().unwrap();
-        assert!(existed);
-        let stamp = entry(1, State::Done, 0).stamp;
-        let is_done = |journal: &Journal, name: &str, skipped| journal.is_done(OsStr::new(name), stamp, skipped);
-        assert_eq!(["a", "b", "c", "d"].map(|name| is_done(&journal, name, true)), [false, false, true, false]);
-        let begun: Vec<String> = journal.begun().into_iter().map(|(image, _)| image).collect();
-        assert_eq!(begun, ["a", "b"]);
-        assert!(!is_done(&journal, "c", false));
-        assert_eq!(journal.entry(OsStr::new("a")).unwrap().number, 2);
-        journal.add(OsStr::new("d"), entry(1, State::Done, 1));
-        journal.write().unwrap();
-        drop(journal);
-        assert!(is_done(&open().unwrap().0, "d", false));
-
-        // Another folder's journal, and files that are none.
-        let other = tempfile::tempdir().unwrap();
-        let error = Journal::open(&path, other.path()).unwrap_err();
-        assert!(error.contains("it is that of the folder") && error.contains("--journal"), "{error}");
-        for content in ["a".repeat(MAX_LINE as usize), "no journal".into(), "no journal\n{}\n".into(), "\0\0a\n".into()]
-        {
-            std::fs::write(&path, &content).unwrap();
-            let error = open().unwrap_err();
-            assert!(error.contains("it is no journal") && error.contains("--existing"), "{error}");
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
-        }
-        // The first line is cut only where it was being written.
-        std::fs::write(&path, &text[..20]).unwrap();
-        assert!(!open().unwrap().1);
-    }
-
-    #[test]
-    fn damaged_lines_are_skipped_and_counted() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let open = || Journal::open(&path, folder.path()).unwrap();
-        let (mut journal, _) = open();
-        for name in ["a", "b", "c"] {
-            journal.add(OsStr::new(name), entry(1, State::Done, 1));
-        }
-        journal.write().unwrap();
-        drop(journal);
-        let whole = std::fs::read_to_string(&path).unwrap();
-        let lines: Vec<&str> = whole.split_inclusive('\n').collect();
-        let [head, a, b, c] = lines.as_slice() else { panic!("{whole}") };
-        let long = format!("{}\n", "x".repeat(3 * MAX_LINE as usize));
-        for (text, names, said) in [
-            (format!("{a}{b}{c}"), "abc", "the beginning of the journal"),
-            (format!("{}{b}{c}", &head[7..]), "bc", "skipped 1 damaged line "),
-            (format!("{}{c}", &b[7..]), "c", "skipped 1 damaged line "),
-            (format!("{head}{a}{}{c}", &b[..9]), "a", "skipped 1 damaged line "),
-            (format!("{head}{a}\u{fffd}\n{{}}\n{c}"), "ac", "skipped 2 damaged lines "),
-            (format!("{head}{a}{long}{c}{}", &b[..9]), "ac", "skipped 1 damaged line "),
-            (format!("\0\0\0{b}{c}"), "bc", "the beginning of the journal"),
-        ] {
-            std::fs::write(&path, &text).unwrap();
-            let (mut journal, existed) = open();
-            let damage = journal.damage.clone().unwrap();
-            assert!(existed && damage.contains(said) && damage.contains("journal"), "{damage}: {text}");
-            let found = ["a", "b", "c"].into_iter().filter(|name| journal.entry(OsStr::new(name)).is_some());
-            assert_eq!(found.collect::<String>(), names, "{text}");
-            journal.add(OsStr::new("d"), entry(1, State::Done, 1));
-            journal.write().unwrap();
-            drop(journal);
-            // It is whole again.
-            let (journal, existed) = open();
-            assert!(existed && journal.damage.is_none() && journal.entry(OsStr::new("d")).is_some(), "{text}");
-            assert!(std::fs::read_to_string(&path).unwrap().starts_with(head));
-        }
-    }
-
-    /// A power failure may leave a file of its length without its content.
-    #[test]
-    fn a_journal_of_zeros_begins_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        for length in [1, 2, 1000, MAX_LINE as usize, 3 * MAX_LINE as usize + 5] {
-            for end in ["", "\n"] {
-                std::fs::write(&path, "\0".repeat(length) + end).unwrap();
-                let (mut journal, existed) = Journal::open(&path, folder.path()).unwrap();
-                let damage = journal.damage.clone().unwrap();
-                assert!(existed && damage.contains("zeros only") && damage.contains("inspected again"), "{damage}");
-                journal.add(OsStr::new("a"), entry(1, State::Done, 1));
-                journal.write().unwrap();
-                drop(journal);
-                let (journal, existed) = Journal::open(&path, folder.path()).unwrap();
-                assert!(existed && journal.damage.is_none() && journal.len() == 1, "{length}");
-            }
-        }
-        // With something else, it may be no journal at all.
-        let other = "\0".repeat(3 * MAX_LINE as usize) + "a";
-        std::fs::write(&path, &other).unwrap();
-        assert!(Journal::open(&path, folder.path()).unwrap_err().contains("it is no journal"));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), other);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_journal_that_is_replaced_before_it_is_locked_is_opened_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        std::fs::write(&path, "old").unwrap();
-        let opened = std::cell::Cell::new(0);
-        let file = lock_opened(&path, || {
-            let file = File::options().read(true).append(true).open(&path);
-            if opened.replace(opened.get() + 1) == 0 {
-                write_atomically(&path, b"new").unwrap();
-            }
-            file
-        });
-        let mut text = String::new();
-        file.unwrap().read_to_string(&mut text).unwrap();
-        assert_eq!((text.as_str(), opened.get()), ("new", 2));
-        let replaced = lock_opened(&path, || {
-            let file = File::open(&path);
-            write_atomically(&path, b"newer").unwrap();
-            file
-        });
-        assert!(replaced.unwrap_err().contains("replaces it"));
-    }
-
-    /// A program that rotates logs copies the file, and cuts it while it is open.
-    #[test]
-    fn a_journal_that_is_cut_while_it_is_open_is_written_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let (mut journal, _) = Journal::open(&path, folder.path()).unwrap();
-        journal.add(OsStr::new("a"), entry(1, State::Done, 1));
-        journal.write().unwrap();
-        for length in [0, 30] {
-            let file = File::options().write(true).open(&path).unwrap();
-            file.set_len(length).unwrap();
-            journal.write().unwrap();
-            assert!(std::fs::read_to_string(&path).unwrap().contains(r#""a""#), "{length}");
-            file.set_len(length).unwrap();
-            journal.add(OsStr::new("b"), entry(1, State::Done, 1));
-            journal.write().unwrap();
-        }
-        drop(journal);
-        let (journal, _) = Journal::open(&path, folder.path()).unwrap();
-        assert!(journal.damage.is_none() && journal.len() == 2);
-    }
-
-    #[test]
-    fn the_oldest_files_that_are_gone_are_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let open = || Journal::open(&path, folder.path()).unwrap().0;
-        let mut journal = open();
-        for name in ["a", "b", "c", "d", "a"] {
-            journal.add(OsStr::new(name), entry(1, State::Done, 1));
-        }
-        let names = |journal: &Journal| ["a", "b", "c", "d"].map(|name| journal.entry(OsStr::new(name)).is_some());
-        journal.forget(["b"].map(OsStr::new).into_iter(), 2);
-        assert_eq!((journal.len(), names(&journal)), (3, [true, true, false, true]));
-        journal.write().unwrap();
-        // Moved away, and written again in the order of the entries.
-        std::fs::rename(&path, folder.path().join("away")).unwrap();
-        journal.add(OsStr::new("b"), entry(2, State::Done, 2));
-        journal.write().unwrap();
-        drop(journal);
-        let mut journal = open();
-        assert_eq!(names(&journal), [true, true, false, true]);
-        journal.forget(std::iter::empty(), 1);
-        assert_eq!((names(&journal), journal.entry(OsStr::new("b")).unwrap().number), ([false, true, false, false], 2));
-    }
-
-    #[test]
-    fn a_long_journal_is_shortened() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let (mut journal, _) = Journal::open(&path, folder.path()).unwrap();
-        for number in 0..MAX_SUPERSEDED as u64 + 10 {
-            journal.add(OsStr::new("current.png"), entry(number, State::Done, number));
-        }
-        let lines = || std::fs::read_to_string(&path).unwrap().lines().count();
-        journal.write().unwrap();
-        assert_eq!(lines(), 2);
-        journal.add(OsStr::new("current.png"), entry(7, State::Done, MAX_SUPERSEDED as u64 + 9));
-        journal.write().unwrap();
-        assert_eq!(lines(), 3);
-        drop(journal);
-        for _ in 0..2 {
-            let (mut journal, _) = Journal::open(&path, folder.path()).unwrap();
-            assert_eq!(journal.entry(OsStr::new("current.png")).unwrap().number, MAX_SUPERSEDED as u64 + 9);
-            assert!(lines() < 6);
-            journal.add(OsStr::new("other.png"), entry(1, State::Done, 1));
-            journal.write().unwrap();
-        }
-    }
 }

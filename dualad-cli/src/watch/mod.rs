@@ -3,9 +3,12 @@
 mod entry;
 mod journal;
 mod notes;
+mod place;
 mod record;
+mod retry;
 mod scan;
 mod stamp;
+mod unwritten;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -21,8 +24,11 @@ use dualad::detector::{Inspection, Request};
 use dualad::store::sha256;
 use entry::{Entry, State};
 use journal::Journal;
-use record::Record;
+use record::{Record, has_records};
+use retry::Retry;
 use scan::Scan;
+use stamp::Stamp;
+use unwritten::{Unwritten, Waiting};
 
 /// The minimum time between two looks at the folder, in multiples of the time that one takes.
 const PAUSE: u32 = 10;
@@ -98,6 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     scan.journal.damage.iter().for_each(|text| note(text));
     let interval = Duration::from_millis(args.interval_ms);
+    let mut kept = Kept::default();
     let mut unreadable = false;
     while !stop.is_cancelled() {
         let begun = Instant::now();
@@ -110,7 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 }
                 scan.notes.take().iter().for_each(|text| note(text));
                 for images in images.chunks(BATCH) {
-                    if !inspect(args, &detector, &mut scan, images)? {
+                    if !inspect(args, &detector, &mut scan, &mut kept, images)? {
                         // Nobody reads the lines any more.
                         return Ok(());
                     }
@@ -126,8 +133,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
             Err(_) => {}
         }
-        // What is not written yet, or was cut, is written. An error is told with the next image.
-        let _ = scan.journal.write();
+        write_again(args, &detector, &mut scan, &mut kept)?;
+        // What is not written yet, or was cut, is written.
+        if kept.journal.is_due() {
+            keep(&mut scan, &mut kept);
+        }
         // A look at many files takes long: the program rests longer than it looks.
         let (rested, pause) = (Instant::now(), interval.max(took * PAUSE));
         // Short sleeps: a signal ends the program soon.
@@ -135,7 +145,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             std::thread::sleep((pause - rested.elapsed().min(pause)).min(Duration::from_millis(50)));
         }
     }
+    keep(&mut scan, &mut kept);
+    kept.records.end();
     Ok(())
+}
+
+/// The writes that failed and are tried again.
+#[derive(Debug, Default)]
+struct Kept {
+    journal: Retry,
+    records: Unwritten,
 }
 
 /// Refuses thresholds by which no image would have a decision: a controller that looks for `reject` would pass every part.
@@ -186,8 +205,19 @@ fn scan(args: &Args) -> Result<Option<Scan>> {
     if !print_again(args, &mut journal)? {
         return Ok(None);
     }
+    // It is not the first start: the journal was lost.
+    let resolved = folder.canonicalize();
+    let is_lost = |out: &PathBuf| resolved.is_ok_and(|folder| has_records(out, &folder));
+    let lost = !existed && !existing && out.as_ref().is_some_and(is_lost);
+    if let Some(path) = journal.path().filter(|_| lost) {
+        let path = path.display();
+        note(&format!(
+            "note: there is no journal at {path}, but there are records: it is not known which images were inspected, and all images of the folder are inspected again"
+        ));
+    }
+    let skip = !existed && !existing && !lost;
     let retry_for = Duration::from_secs(args.retry_for);
-    Ok(Some(Scan::new(folder, journal, !existed && !existing, !existing, retry_for, out.as_deref())?))
+    Ok(Some(Scan::new(folder, journal, skip, !existing, retry_for, out.as_deref())?))
 }
 
 /// Prints the lines of images that have a record, where the program may have ended before it printed them. Returns false if nobody
@@ -208,14 +238,10 @@ fn print_again(args: &Args, journal: &mut Journal) -> Result<bool> {
 }
 
 /// Inspects images. Returns false if nobody reads the lines any more.
-fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]) -> Result<bool> {
-    let request = |path| match &args.category {
-        Some(category) => Request::from(path).category(category),
-        None => Request::from(path),
-    };
+fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, kept: &mut Kept, images: &[PathBuf]) -> Result<bool> {
     // Before the inspection: a file that is replaced meanwhile is inspected again.
     let contents: Vec<Option<u64>> = images.iter().map(|path| scan.content(path)).collect();
-    let found = detector.inspect_batch(images.iter().map(request).collect::<Vec<_>>());
+    let found = detector.inspect_batch(images.iter().map(|path| request(args, path)).collect::<Vec<_>>());
     let mut results = Vec::new();
     for ((path, found), content) in images.iter().zip(found).zip(contents) {
         if found.is_err() && !scan.failed(path) {
@@ -229,27 +255,79 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, images: &[PathBuf]
         results.push(Inspected { path, name, entry, found, record });
     }
     // The numbers of records are written before the records: no other image gets them.
-    keep(scan);
+    keep(scan, kept);
     for mut image in results {
-        let (line, failed) = write_record(args.out.as_deref(), detector, scan, &mut image)?;
-        let Inspected { path, name, entry, .. } = image;
+        let (line, failed) = match image.record.take() {
+            None => (image.line(None)?, None),
+            Some(record) => {
+                let (png, mut entry) = (image.heat_map(detector), image.entry);
+                let line = |heatmap: Option<String>| image.line(heatmap);
+                let written = write_record(args, scan, kept, image.name, &mut entry, record, png.as_deref(), &line)?;
+                image.entry = entry;
+                written
+            }
+        };
         let printed = print_to_reader(&line);
-        if let Some(reason) = &failed {
-            note(&format!("{reason}; the image is inspected again at the next start"));
-        }
         if !matches!(printed, Ok(true)) {
             // Nobody has the line. At the next start it is printed from the record, or the image is inspected.
-            keep(scan);
+            keep(scan, kept);
             return printed;
         }
-        // Without its record, the inspection is not done: the journal has it as begun.
-        if failed.is_none() {
-            scan.journal.add(name, Entry { state: State::Done, ..entry });
+        let Inspected { path, name, entry, .. } = image;
+        match failed {
+            None => scan.journal.add(name, Entry { state: State::Done, ..entry }),
+            // Without its record, the inspection is not done: the journal has it as begun.
+            Some(reason) => {
+                let line = image.line(None)?;
+                kept.records.add(Waiting { path: path.into(), name: name.into(), entry, line }, &reason);
+            }
         }
         scan.done(path);
     }
-    keep(scan);
+    keep(scan, kept);
     Ok(true)
+}
+
+/// Tries again to write the records that could not be written. Their lines were printed.
+fn write_again(args: &Args, detector: &Detector, scan: &mut Scan, kept: &mut Kept) -> Result<()> {
+    while let Some(mut image) = kept.records.next() {
+        let Some(record) = Record::choose(args.out.as_deref(), &image.name, Some(&image.entry), image.entry.stamp)
+        else {
+            return Ok(());
+        };
+        image.entry.number = record.number;
+        // The heat map is drawn again, unless the image is gone or another one by now.
+        let is_same = Stamp::of_file(&image.path).is_some_and(|stamp| image.entry.stamp.is_same(stamp));
+        let inspected = if is_same { detector.inspect(request(args, &image.path)).ok() } else { None };
+        let png = inspected.and_then(|inspection| heat_map(detector, &image.path, &inspection).ok());
+        let Waiting { name, entry, line, .. } = &mut image;
+        let add = |heatmap: Option<String>| Ok(heatmap.map_or(line.clone(), |file| with_heat_map(line, &file)));
+        let (_, failed) = write_record(args, scan, kept, name, entry, record, png.as_deref(), &add)?;
+        if let Some(reason) = failed {
+            kept.records.put_back(image, &reason);
+            continue;
+        }
+        // Another file of this name may have been inspected meanwhile.
+        if scan.journal.entry(name).is_none_or(|newest| newest.number <= entry.number) {
+            scan.journal.add(name, Entry { state: State::Done, ..*entry });
+        }
+        kept.records.succeeds();
+    }
+    Ok(())
+}
+
+/// Returns a line of JSON with the file of a heat map.
+fn with_heat_map(line: &str, file: &str) -> String {
+    let object = line.trim_end();
+    let object = object.strip_suffix('}').unwrap_or(object);
+    format!("{object},\"heatmap\":{}}}\n", serde_json::Value::from(file))
+}
+
+fn request<'a>(args: &'a Args, path: &'a Path) -> Request<'a> {
+    match &args.category {
+        Some(category) => Request::from(path).category(category),
+        None => Request::from(path),
+    }
 }
 
 /// An image that was inspected.
@@ -281,44 +359,57 @@ impl Inspected<'_> {
     }
 }
 
-/// Writes the record of an image. Returns its line, and the reason if the record could not be written.
+/// Writes the record of an image, whose line `line` makes with the file of the heat map. Returns the line, and the reason if the record
+/// could not be written.
+#[allow(clippy::too_many_arguments)]
 fn write_record(
-    out: Option<&Path>,
-    detector: &Detector,
+    args: &Args,
     scan: &mut Scan,
-    image: &mut Inspected<'_>,
+    kept: &mut Kept,
+    name: &OsStr,
+    entry: &mut Entry,
+    mut record: Record,
+    png: Option<&[u8]>,
+    line: &dyn Fn(Option<String>) -> Result<String>,
 ) -> Result<(String, Option<String>)> {
-    let (Some(out), Some(mut record)) = (out, image.record.take()) else { return Ok((image.line(None)?, None)) };
     let wrong = |path: &Path, error: std::io::Error| Some(format!("cannot write {}: {error}", path.display()));
-    let png = image.heat_map(detector);
-    let written = loop {
-        let drawn = png.as_ref().map_or(Ok(true), |png| record.write_heat_map(png));
-        let line = image.line(png.as_ref().filter(|_| drawn.is_ok()).map(|_| names::text(&record.heat_map)))?;
+    loop {
+        let drawn = png.map_or(Ok(true), |png| record.write_heat_map(png));
+        let text = line(png.filter(|_| drawn.is_ok()).map(|_| names::text(&record.heat_map)))?;
         match drawn {
-            Ok(true) => match record.write_result(&line) {
-                Ok(true) => break (line, None),
+            Ok(true) => match record.write_result(&text) {
+                Ok(true) => return Ok((text, None)),
                 Ok(false) => {}
-                Err(error) => break (line, wrong(&record.result, error)),
+                Err(error) => return Ok((text, wrong(&record.result, error))),
             },
             Ok(false) => {}
-            Err(error) => break (line, wrong(&record.heat_map, error)),
+            Err(error) => return Ok((text, wrong(&record.heat_map, error))),
         }
         // Another program with the same `--out` has taken the name.
-        let Some(next) = Record::free(out, image.name, record.number) else {
-            break (line, Some(format!("cannot write {}: no name is free", record.result.display())));
+        let next = args.out.as_deref().and_then(|out| Record::free(out, name, record.number));
+        let Some(next) = next else {
+            return Ok((text, Some(format!("cannot write {}: no name is free", record.result.display()))));
         };
         record = next;
-        image.entry.number = record.number;
-        scan.journal.add(image.name, image.entry);
-        keep(scan);
-    };
-    Ok(written)
+        entry.number = record.number;
+        scan.journal.add(name, *entry);
+        keep(scan, kept);
+    }
 }
 
 /// Writes the journal. Where that fails, the reason is printed, and the program continues.
-fn keep(scan: &mut Scan) {
-    if let Err(error) = scan.journal.write() {
-        note(&error);
+fn keep(scan: &mut Scan, kept: &mut Kept) {
+    match scan.journal.write() {
+        Ok(()) => {
+            if kept.journal.succeeds() {
+                note("the journal is written again");
+            }
+        }
+        Err(error) => {
+            if kept.journal.fails() {
+                note(&format!("{error}; trying again"));
+            }
+        }
     }
 }
 

@@ -18,6 +18,9 @@ const MAX_STEM: usize = 239;
 /// The maximum size of a result, in bytes.
 const MAX_RESULT: u64 = 64 << 20;
 
+/// The number of results that are read to find one of a folder.
+const MAX_ASKED: usize = 10_000;
+
 /// The files of one image.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -92,6 +95,15 @@ impl Record {
     pub(super) fn write_result(&self, line: &str) -> Result<bool> {
         write_new(&self.result, line.as_bytes())
     }
+}
+
+/// Returns whether there are records of images of this folder, whose path is resolved.
+pub(super) fn has_records(out: &Path, folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(out) else { return false };
+    let results = entries.flatten().map(|entry| entry.path());
+    let results = results.filter(|path| path.extension().is_some_and(|ending| ending == "json")).take(MAX_ASKED);
+    let mut records = results.map(|result| Record { number: 1, heat_map: PathBuf::new(), result });
+    records.any(|record| record.line_of(folder).is_some())
 }
 
 /// Returns an image's name in the names of its files. Names that are not UTF-8 have a digest, since their readable forms may be equal.

@@ -33,6 +33,11 @@ impl Stamp {
         Self { length: metadata.len(), modified, changed, inode }
     }
 
+    /// Returns the properties of a file; `None` if it cannot be asked.
+    pub(super) fn of_file(path: &Path) -> Option<Self> {
+        std::fs::metadata(path).ok().map(|metadata| Self::of(&metadata))
+    }
+
     /// Returns true if another stamp has the same length and modification time.
     pub(super) fn is_like(&self, other: Self) -> bool {
         (self.length, self.modified) == (other.length, other.modified)
