@@ -33,7 +33,7 @@ pub(crate) struct ModelSource {
     pub(crate) threads: Option<usize>,
 }
 
-fn parse_threads(text: &str) -> std::result::Result<usize, String> {
+pub(crate) fn parse_threads(text: &str) -> std::result::Result<usize, String> {
     parse_count(text, 1024)
 }
 

@@ -83,6 +83,31 @@ fn lines(path: &Path) -> usize {
     fs::read_to_string(path).map_or(0, |text| text.lines().count())
 }
 
+/// The threads that compute have names.
+#[cfg(target_os = "linux")]
+#[test]
+fn training_computes_on_as_many_threads_as_are_asked_for() {
+    let place = Place::new(8);
+    assert!(fail(place.command("out").args(["--threads", "0"]), 2).contains("--threads"));
+    let mut command = place.command("out");
+    let mut child = command.args(["--threads", "3"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let tasks = format!("/proc/{}/task", child.id());
+    let mut names = std::collections::BTreeSet::new();
+    let status = loop {
+        for task in fs::read_dir(&tasks).into_iter().flatten().flatten() {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            let number = name.trim().strip_prefix("dualad-").and_then(|number| number.parse::<u64>().ok());
+            names.extend(number);
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    };
+    assert!(status.success());
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), [0, 1, 2]);
+}
+
 #[test]
 fn a_run_leaves_a_model_a_report_and_heat_maps() {
     let place = Place::new(3);

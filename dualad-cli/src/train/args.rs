@@ -10,7 +10,7 @@ use dualad::recipe::Recipe;
 use crate::common::{CommonArgs, Result, UsageError};
 use crate::data::DataArgs;
 use crate::features::FeatureArgs;
-use crate::model::{backbones, weights_of};
+use crate::model::{backbones, parse_threads, weights_of};
 use crate::progress::ProgressArgs;
 
 /// The default share of images that are kept back for the thresholds.
@@ -117,6 +117,9 @@ pub struct TrainArgs {
     /// Number of heat maps to write for each category
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) heatmaps: usize,
+    /// Number of threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = parse_threads)]
+    pub(crate) threads: Option<usize>,
     #[command(flatten)]
     pub(crate) features: FeatureArgs,
     #[command(flatten)]

@@ -34,9 +34,16 @@ pub fn main(defaults: Defaults) -> ExitCode {
 /// Runs `dualad train`.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     args.progress.apply();
+    args.threads.map_or(Ok(()), set_threads)?;
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
     run::run(args, &cancel).map_err(with_hint)
+}
+
+/// Sets the number of threads of the whole program, before any of them begins.
+fn set_threads(count: usize) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(|index| format!("dualad-{index}"));
+    pool.build_global().map_err(|error| format!("cannot compute on {count} threads: {error}").into())
 }
 
 /// Adds to an error the flags of training that avoid it.
