@@ -290,6 +290,25 @@ fn new_thresholds_are_checked_against_good_images() {
     assert_eq!(place.json("model/calibration.json")["categories"]["gear"]["known_good"]["images"], 10);
 }
 
+/// A note promised what the error after it refused.
+#[test]
+fn the_notes_on_a_folder_that_is_no_product_agree() {
+    let (place, _) = trained();
+    fs::create_dir(place.path("wood")).unwrap();
+    for image in ["000.png", "001.png"] {
+        fs::copy(place.path("data/gear/test/good").join(image), place.path("wood").join(image)).unwrap();
+    }
+    let output = place.calibrate("wood", &[]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("folder, wood, is none of the model's products, gear, plate: "), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("--category") && said.contains("--pooled"), "{said}");
+    let output = place.calibrate("wood", &["--pooled"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("wood is not one of gear, plate"), "{said}");
+    assert!(said.contains("set only the pooled thresholds") && said.contains("replaced: the pooled ones"), "{said}");
+}
+
 #[test]
 fn calibrate_leaves_out_broken_images_if_it_is_told_to() {
     let (place, _) = trained();

@@ -135,7 +135,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         samples.iter().map(|sample| (request(sample, as_category), sample.label.clone())).collect();
     let known = images::choose(&detector, &images, args.trained, args.skip_broken)?;
     if as_category == Some(None) {
-        check_pooled(args.pooled, earlier.as_ref(), detector.categories())?;
+        let folder = samples.first().map_or("", |sample| sample.category.as_str());
+        check_pooled(folder, args.pooled, earlier.as_ref(), detector.categories())?;
     }
     // Of a dataset with test images, these are good images, too.
     let train: Vec<&Sample> =
@@ -186,14 +187,16 @@ fn request<'a>(sample: &'a Sample, category: Option<Option<&'a str>>) -> Request
     }
 }
 
-/// Refuses to replace pooled thresholds by images of unknown products, unless that is asked for: they may be of one product only.
-fn check_pooled(asked: bool, earlier: Option<&Earlier>, known: &[String]) -> Result<()> {
+/// Refuses to replace pooled thresholds by the images of a folder that is no known product, unless that is asked for: they may be of one
+/// product only. Where they are used, says for what.
+fn check_pooled(folder: &str, asked: bool, earlier: Option<&Earlier>, known: &[String]) -> Result<()> {
+    let known = known.join(", ");
     if asked || earlier.is_none_or(|earlier| earlier.0.pooled.is_none()) {
+        note(&format!("note: {folder} is not one of {known}; its images set only the pooled thresholds"));
         return Ok(());
     }
-    let known = known.join(", ");
     Err(format!(
-        "the images' folder is none of the model's products, {known}: name the product with --category, or replace the pooled thresholds with --pooled if the images are of all of them"
+        "the images' folder, {folder}, is none of the model's products, {known}: name the product with --category, or replace the pooled thresholds with --pooled if the images are of all of them"
     )
     .into())
 }
@@ -243,11 +246,7 @@ fn select<'a, 'b>(samples: Vec<&'a Sample>, named: Option<&'b str>, known: &'b [
             note(&format!("note: the images in {listed} are taken for the model's one product, {only}"));
             Ok((samples, Some(Some(only.as_str()))))
         }
-        _ => {
-            let names = known.join(", ");
-            note(&format!("note: {listed} is not one of {names}; its images set only the pooled thresholds"));
-            Ok((samples, Some(None)))
-        }
+        _ => Ok((samples, Some(None))),
     }
 }
 
