@@ -1,6 +1,6 @@
 //! `dualad import`: make a model of a checkpoint of the published code.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dualad::backbones::{Backbone, Weights};
 use dualad::candle_core::Device;
@@ -52,6 +52,19 @@ struct Outcome {
     sha256: String,
 }
 
+/// Refuses the published code's own configuration with what to write instead.
+fn refuse_yaml(path: &Path) -> Result<()> {
+    let ending = path.extension().unwrap_or_default();
+    if !["yaml", "yml"].iter().any(|yaml| ending.eq_ignore_ascii_case(yaml)) {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(format!(
+        r#"{path} is YAML, which is not read; write its nhead and neighbor_size into a JSON file, such as {{"network": {{"heads": 8, "neighbor_mask": [7, 7]}}}}: the checkpoint tells the rest"#
+    )
+    .into())
+}
+
 /// Runs `dualad import`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.common.check_json(&Guard::default().reads([&args.checkpoint]).reads(&args.config))?;
@@ -62,6 +75,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // The variant is the checkpoint's.
     let mut recipe = Recipe::paper(Variant::Heterogeneous, args.backbone);
     if let Some(path) = &args.config {
+        refuse_yaml(path)?;
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         recipe = recipe.with_json(&path.display().to_string(), &text)?;
     }

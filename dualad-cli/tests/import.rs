@@ -79,6 +79,12 @@ fn a_published_checkpoint_becomes_a_model() {
         let (_, stderr) = import(&["--config", "c.json", "--out", out], 1);
         assert!(stderr.contains("holds a model"), "{stderr}");
     }
+    // The published code's own configuration.
+    for name in ["config.yaml", "CONFIG.YML"] {
+        fs::write(folder.path().join(name), "net:\n  - name: reconstruction\n    kwargs: {nhead: 4}\n").unwrap();
+        let (_, stderr) = import(&["--config", name, "--out", "other"], 1);
+        assert!(stderr.contains(&format!("{name} is YAML")) && stderr.contains("nhead"), "{stderr}");
+    }
     // The paper's mask of 7 x 7 covers 4 x 4 tokens, so the shapes alone do not fit.
     let (_, stderr) = import(&["--out", "other"], 1);
     assert!(stderr.contains("neighbor_mask") && !folder.path().join("other").exists(), "{stderr}");
