@@ -111,6 +111,14 @@ impl ModelArgs {
     }
 }
 
+/// Returns the warning that a file of thresholds has changed since it was read.
+pub(crate) fn thresholds_changed(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "warning: {path} has changed, and the program keeps the thresholds that it has read; start it again to use the new ones"
+    )
+}
+
 /// Returns the parser of a backbone's name.
 pub(crate) fn backbones() -> impl TypedValueParser<Value = Backbone> {
     PossibleValuesParser::new(Backbone::ALL.map(Backbone::name)).try_map(|name| name.parse())

@@ -3,7 +3,7 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -404,6 +404,27 @@ fn records_that_cannot_be_written_are_tried_again() {
     assert!(!notes.contains("next start"), "{notes}");
     assert_eq!(place.start_with_pipes(&[]).output().0, [""; 0]);
     assert_eq!(place.records(), ["a.png.json", "b.png.json", "c.png.json", "d.png.json"]);
+}
+
+#[test]
+fn a_change_of_the_thresholds_is_told_once() {
+    let place = Watched::new();
+    let path = place.path("model/calibration.json");
+    for options in [&[][..], &["--scores-only"]] {
+        let mut watch = place.start_with_pipes(options);
+        let mut notes = BufReader::new(watch.0.stderr.take().unwrap());
+        let mut line = String::new();
+        notes.read_line(&mut line).unwrap();
+        for threshold in [1, 2] {
+            fs::write(&path, format!(r#"{{"pooled": {{"reject": {threshold}}}}}"#)).unwrap();
+            std::thread::sleep(Duration::from_millis(2500));
+        }
+        watch.end("TERM");
+        let mut rest = String::new();
+        notes.read_to_string(&mut rest).unwrap();
+        let told = rest.matches("calibration.json has changed").count();
+        assert_eq!(told, usize::from(options.is_empty()), "{rest}");
+    }
 }
 
 /// No line lacks its decision, unless the program was told to print scores only.

@@ -3,6 +3,7 @@
 mod args;
 mod signals;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dualad::Detector;
@@ -13,6 +14,7 @@ pub(crate) use self::args::Args;
 use self::signals::Signals;
 use crate::common::{Result, note, print};
 use crate::guard::Guard;
+use crate::model::thresholds_changed;
 
 /// The time between two looks at the file of the thresholds.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
@@ -51,7 +53,7 @@ async fn serve(args: &Args, options: &Options, detector: Detector) -> Result<Tot
     let (stop, mut stopped) = watch::channel(false);
     tokio::spawn(signals.watch(stop));
     if let Some(file) = &options.thresholds_file {
-        tokio::spawn(watch_thresholds(server.service().clone(), file.path().display().to_string()));
+        tokio::spawn(watch_thresholds(server.service().clone(), file.path().to_owned()));
     }
     let stopped = async move {
         if stopped.wait_for(|stop| *stop).await.is_err() {
@@ -77,7 +79,7 @@ fn identity(options: &Options, detector: &Detector) -> String {
 }
 
 /// Warns once that the file of the thresholds has changed.
-async fn watch_thresholds(service: Service, path: String) {
+async fn watch_thresholds(service: Service, path: PathBuf) {
     loop {
         let service = service.clone();
         match tokio::task::spawn_blocking(move || service.thresholds_changed()).await {
@@ -87,8 +89,7 @@ async fn watch_thresholds(service: Service, path: String) {
             Err(_) => return,
         }
     }
-    let advice = "the server keeps the thresholds that it has read; start it again to use the new ones";
-    note(&format!("warning: {path} has changed, and {advice}"));
+    note(&thresholds_changed(&path));
 }
 
 /// Adds the flag that helps to a server's error.

@@ -8,6 +8,7 @@ mod record;
 mod retry;
 mod scan;
 mod stamp;
+mod thresholds;
 mod unwritten;
 
 use std::ffi::OsStr;
@@ -28,6 +29,7 @@ use record::{Record, has_records};
 use retry::Retry;
 use scan::Scan;
 use stamp::Stamp;
+use thresholds::ReadThresholds;
 use unwritten::{Unwritten, Waiting};
 
 /// The minimum time between two looks at the folder, in multiples of the time that one takes.
@@ -84,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let stop = Cancel::default();
     cancel_on_signal(&stop)?;
+    let mut thresholds = ReadThresholds::of(&args.model)?;
     let mut detector = args.model.detector(&args.common)?;
     check_category(&detector, args.category.as_deref())?;
     if args.scores_only {
@@ -134,6 +137,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Err(_) => {}
         }
         write_again(args, &detector, &mut scan, &mut kept)?;
+        if !args.scores_only {
+            thresholds.look();
+        }
         // What is not written yet, or was cut, is written.
         if kept.journal.is_due() {
             keep(&mut scan, &mut kept);
