@@ -142,6 +142,15 @@ fn a_detector_on_a_vision_transformer_gives_the_same_bits() {
 }
 
 #[test]
+fn a_file_or_no_name_in_place_of_a_folder_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Detector::load(file.path()).unwrap_err().to_string();
+    assert!(error.contains("it is a file; name the folder") && !error.contains(".dualad"), "{error}");
+    let error = Detector::load("").unwrap_err().to_string();
+    assert!(error.contains("an empty path"), "{error}");
+}
+
+#[test]
 fn scores_do_not_depend_on_the_batch_or_the_threads() {
     let Fixture { detector, images, .. } = fixture();
     let alone: Vec<Inspection> = images.iter().map(|path| detector.inspect(path).unwrap()).collect();
@@ -633,6 +642,18 @@ fn a_model_can_include_its_backbone() {
     let model = folder.path().join("model");
     detector.save(&model).unwrap();
     assert_eq!(Detector::load(&model).unwrap().inspect(&images[0]).unwrap(), expected);
+    // From memory, the file that the configuration names is not opened, although it is there.
+    let [config, parameters] =
+        ["config.json", "model.safetensors"].map(|name| std::fs::read(model.join(name)).unwrap());
+    let mut in_memory = ModelBytes { config: &config, parameters: &parameters, backbone: None, calibration: None };
+    let error = Detector::from_bytes(&in_memory).unwrap_err();
+    assert!(matches!(error, Error::ModelWeights { .. }), "{error}");
+    let backbone = std::fs::read(&copy).unwrap();
+    in_memory.backbone = Some(&backbone);
+    assert_eq!(
+        Detector::from_bytes(&in_memory).unwrap().inspect(&images[0]).unwrap().image_score,
+        expected.image_score
+    );
     detector.save_with_backbone(&model).unwrap();
     std::fs::remove_file(&copy).unwrap();
     let loaded = Detector::load(&model).unwrap();

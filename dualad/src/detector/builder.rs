@@ -33,8 +33,8 @@ pub struct ModelBytes<'a> {
     pub config: &'a [u8],
     /// The content of `model.safetensors`.
     pub parameters: &'a [u8],
-    /// The backbone's weights, a safetensors or PyTorch file. `None` for a backbone without weights, and if [`DetectorBuilder::weights`] is
-    /// called.
+    /// The backbone's weights, a safetensors or PyTorch file. `None` for a backbone without weights, for weights that the configuration names
+    /// on the hub, and if [`DetectorBuilder::weights`] is called. A file that the configuration names is not opened.
     pub backbone: Option<&'a [u8]>,
     /// The content of `calibration.json`.
     pub calibration: Option<&'a [u8]>,
@@ -281,6 +281,11 @@ impl DetectorBuilder {
             Calibration::from_json(CALIBRATION, std::str::from_utf8(bytes).map_err(no_text)?)
         });
         let included = bytes.backbone.map(|bytes| Weights::bytes(bytes.to_vec()));
+        let is_given = included.is_some() || self.weights.is_some() || !model.config().backbone.has_weights();
+        if !is_given && model.config().weights.source == WeightsSource::File {
+            // The configuration may come from elsewhere: no file that it names is opened.
+            return Err(missing_weights(&model, name));
+        }
         self.assemble(model, calibration.transpose()?, included, name)
     }
 

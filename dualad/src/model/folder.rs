@@ -271,6 +271,16 @@ impl Model {
 
     /// Reads a folder inside of [`store::read`], for callers that read more of its files.
     pub(crate) fn load_once(folder: &Path, device: &Device) -> Result<Self> {
+        if folder.as_os_str().is_empty() {
+            return Err(Error::invalid_argument(
+                "the model's folder",
+                "an empty path",
+                "name the folder of a saved model",
+            ));
+        }
+        if folder.is_file() {
+            return Err(Error::model(folder, "it is a file; name the folder that has the model's files"));
+        }
         let model = Self::from_files(folder, &store::find(folder, CONFIG), &store::find(folder, PARAMETERS), device)?;
         model.with_record(folder, store::find_optional(folder, TRAINING_IMAGES).as_deref())
     }
