@@ -91,6 +91,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let images = args.images.as_deref().map(image_files).transpose()?;
     let guard = Guard::default().reads(source.files()).reads(images.iter().flatten());
     args.common.check_json(&guard)?;
+    if args.out.as_os_str() == "-" {
+        return Err("--out -: the graph is not written to standard output; name a file".into());
+    }
     guard.check_export(&args.out)?;
     let library = library(args)?;
     // The graph is that of one input. Its metadata names the tiling.

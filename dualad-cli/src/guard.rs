@@ -58,7 +58,8 @@ impl Guard {
     fn check(&self, flag: &str, path: &Path, replaceable: fn(&Path) -> bool) -> Result<(), String> {
         let name = path.display();
         if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(format!("cannot write {name}: it exists and is not a regular file; `-` is standard output"));
+            let other = if flag == "--json" { "; `-` is standard output" } else { "; name another file" };
+            return Err(format!("cannot write {name}: it exists and is not a regular file{other}"));
         }
         let folder = folder_of(path);
         let in_run = self.run.as_deref().is_some_and(|run| is_same(run, folder));

@@ -1,5 +1,6 @@
 //! `dualad import`: make a model of a checkpoint of the published code.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use dualad::backbones::{Backbone, Weights};
@@ -65,6 +66,18 @@ fn refuse_yaml(path: &Path) -> Result<()> {
     .into())
 }
 
+/// Refuses settings that are not those of the checkpoint.
+fn check_sizes(given: &serde_json::Value, of_checkpoint: &serde_json::Value) -> Result<()> {
+    for (name, given) in given.as_object().into_iter().flatten().filter(|(_, value)| !value.is_object()) {
+        if let Some(other) = of_checkpoint.get(name).filter(|other| *other != given) {
+            return Err(
+                format!("--config has network.{name} {given}, and the checkpoint's is {other}; leave it out").into()
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Runs `dualad import`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.common.check_json(&Guard::default().reads([&args.checkpoint]).reads(&args.config))?;
@@ -72,14 +85,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.out.join("config.json").exists() {
         return Err(format!("{out} holds a model; name another folder with --out").into());
     }
+    let mut names = HashSet::new();
+    if let Some(twice) = args.categories.iter().find(|name| !names.insert(*name)) {
+        return Err(format!("--categories names {twice} twice; name each category once").into());
+    }
     // The variant is the checkpoint's.
     let mut recipe = Recipe::paper(Variant::Heterogeneous, args.backbone);
+    let mut given = serde_json::Value::Null;
     if let Some(path) = &args.config {
         refuse_yaml(path)?;
         let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         recipe = recipe.with_json(&path.display().to_string(), &text)?;
+        given = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
     }
     let config = recipe.network.with_sizes_of(&args.checkpoint)?;
+    check_sizes(&given["network"], &serde_json::to_value(&config)?)?;
     let (variant, parameters) = (config.variant, config.parameter_count()?);
     let network = DualAd::load_pth(config, &args.checkpoint, &Device::Cpu)?;
     let weights = match &args.weights {

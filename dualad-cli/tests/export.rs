@@ -55,6 +55,10 @@ fn a_file_is_written_after_a_check_or_on_demand_only() {
     fs::write(folder.join("text.so"), "text").unwrap();
     let (_, stderr) = run(export(folder, &["model"]).env(LIBRARY, "text.so"), 1);
     assert!(stderr.contains("text.so") && !out.exists(), "{stderr}");
+    for (out, reason) in [("-", "standard output"), ("/dev/null", "not a regular file; name another file")] {
+        let (_, stderr) = run(&mut export(folder, &["model", "--unchecked", "--out", out]), 1);
+        assert!(stderr.contains(reason) && !folder.join("-").exists(), "{stderr}");
+    }
     // One of the two names of a model.
     run(&mut export(folder, &["--unchecked"]), 2);
     run(&mut export(folder, &["model", "--model", "model", "--unchecked"]), 2);

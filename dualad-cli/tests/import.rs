@@ -79,6 +79,14 @@ fn a_published_checkpoint_becomes_a_model() {
         let (_, stderr) = import(&["--config", "c.json", "--out", out], 1);
         assert!(stderr.contains("holds a model"), "{stderr}");
     }
+    // What the checkpoint says otherwise, and a category named twice.
+    fs::write(folder.path().join("levels.json"), r#"{"network": {"heads": 4, "neighbor_mask": [3, 3], "levels": 3}}"#)
+        .unwrap();
+    let (_, stderr) = import(&["--config", "levels.json", "--out", "other"], 1);
+    assert!(stderr.contains("network.levels 3") && stderr.contains("is 2"), "{stderr}");
+    let (_, stderr) = import(&["--config", "c.json", "--out", "other", "--categories", "gear,plate,gear"], 1);
+    assert!(stderr.contains("names gear twice"), "{stderr}");
+    assert!(!folder.path().join("other").exists());
     // The published code's own configuration.
     for name in ["config.yaml", "CONFIG.YML"] {
         fs::write(folder.path().join(name), "net:\n  - name: reconstruction\n    kwargs: {nhead: 4}\n").unwrap();

@@ -406,7 +406,13 @@ fn is_usual_token_stride(stride: &usize) -> bool {
 }
 
 fn check(field: &'static str, value: &dyn Debug, holds: bool, reason: impl FnOnce() -> String) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Config { field, value: format!("{value:?}"), reason: reason() }) }
+    if holds {
+        return Ok(());
+    }
+    let value = format!("{value:?}");
+    // A setting that may be absent, as JSON has it.
+    let given = value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')'));
+    Err(Error::Config { field, value: given.unwrap_or(&value).into(), reason: reason() })
 }
 
 /// Returns the number of parameters of a backbone as the paper counts it: the whole network, with the classifier for
@@ -451,6 +457,13 @@ pub fn backbone_multiply_accumulates(backbone: Backbone, size: [usize; 2]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_may_be_absent_are_shown_as_in_json() {
+        let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18).with_neighbor_mask(Some([99, 99]));
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("[99, 99]") && !error.contains("Some"), "{error}");
+    }
 
     #[test]
     fn json_of_earlier_versions_loads_and_present_names_are_written() {
