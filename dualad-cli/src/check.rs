@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use dualad::data::{Cancel, Dataset, Finding, FindingKind, Label, Sample, Severity, Split};
+use dualad::data::{Cancel, Dataset, Finding, Label, Sample, Severity, Split};
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, first_lines, print, printable};
 use crate::data::{DataArgs, masks_hint};
 use crate::guard::Guard;
-use crate::hint::PIXELS;
+use crate::hint::of_findings;
 use crate::progress::{Bar, ProgressArgs};
 use crate::signals::cancel_on_signal;
 
@@ -93,8 +93,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         count => {
             let noun = if count == 1 { "finding" } else { "findings" };
             let root = args.data.display();
-            let too_large = report.findings.iter().any(|finding| finding.kind == FindingKind::TooLarge);
-            let hint = if too_large { format!("; {PIXELS}") } else { String::new() };
+            let hint = of_findings(&report.findings).map_or(String::new(), |hint| format!("; {hint}"));
             Err(format!("{root} has {count} fatal {noun}; do what each says before training{hint}").into())
         }
     }

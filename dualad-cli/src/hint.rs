@@ -4,7 +4,7 @@ use std::error::Error;
 
 use dualad::backbones;
 use dualad::backbones::WeightsError;
-use dualad::data::{self, FindingKind};
+use dualad::data::{self, Finding, FindingKind};
 
 const WEIGHTS: &str = "--weights FILE names it";
 const TRAINED: &str = "leave them out with --trained leave-out, or insist with --trained use";
@@ -12,6 +12,9 @@ const TRAINED: &str = "leave them out with --trained leave-out, or insist with -
 pub(crate) const SKIP_BROKEN: &str = "--skip-broken leaves out broken images";
 /// The flag that raises the limits for images.
 pub(crate) const PIXELS: &str = "--max-pixels N raises the limits for images";
+
+/// The flag that says that folders are products.
+const CATEGORIES: &str = "--categories NAME,NAME reads them as products";
 
 /// Returns the flags that avoid an error, as they follow its message. Every subcommand that can fail so has them.
 pub(crate) fn hint(error: &(dyn Error + 'static)) -> Option<&'static str> {
@@ -50,10 +53,18 @@ fn of_backbone(error: &backbones::Error) -> Option<&'static str> {
 fn of_data(error: &data::Error) -> Option<&'static str> {
     match error {
         data::Error::TooLarge { .. } => Some(PIXELS),
-        data::Error::Dataset { findings } if findings.iter().any(|finding| finding.kind == FindingKind::TooLarge) => {
-            Some(PIXELS)
-        }
+        data::Error::Dataset { findings } => of_findings(findings),
         _ => None,
+    }
+}
+
+/// Returns the flags that avoid fatal findings.
+pub(crate) fn of_findings(findings: &[Finding]) -> Option<&'static str> {
+    let has = |kind| findings.iter().any(|finding| finding.kind == kind);
+    match () {
+        () if has(FindingKind::TooLarge) => Some(PIXELS),
+        () if has(FindingKind::SameProduct) => Some(CATEGORIES),
+        () => None,
     }
 }
 
@@ -109,6 +120,9 @@ mod tests {
         has("calibrate", TRAINED);
         has("calibrate", SKIP_BROKEN);
         has("train", SKIP_BROKEN);
+        for subcommand in ["train", "evaluate", "check"] {
+            has(subcommand, CATEGORIES);
+        }
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl Dataset {
     }
 
     /// Opens a folder like [`Self::open`]. If that finds no layout and the folder contains folders of images, each of these
-    /// becomes a category. Other files and folders in it do not matter, except for images.
+    /// becomes a category. Other files and folders in it do not matter, except for images. Folders that may show one product, by a few
+    /// images of each or by their names, are a fatal finding ([`FindingKind::SameProduct`]); [`Self::select`] takes it away.
     ///
     /// # Errors
     /// The error of [`Self::open`] for the folder, or for the first of the folders in it that cannot be read. [`Error::Layout`]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
 use dualad::calibration::{Calibrator, Rule};
-use dualad::data::{Cancel, Dataset, Label, Sample, Split};
+use dualad::data::{Cancel, Dataset, Finding, FindingKind, Label, Sample, Split};
 use dualad::detector::Request;
 use dualad::{Detector, ModelFiles, Progress};
 
@@ -126,6 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let detector = source.load(source.builder(&args.common)?.calibration(None).limits(args.model.images.limits()))?;
     check_category(&detector, args.category.as_deref())?;
     let dataset = Dataset::open_products(&args.data)?;
+    check_products(&dataset, detector.categories())?;
     // The training images of a folder without test images are good images.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
@@ -162,6 +163,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     args.common.write_json(&joined.calibration)?;
     print(&joined.table(&out))
+}
+
+/// Refuses folders that may be labels of one product, unless they are the products that the model was trained on.
+fn check_products(dataset: &Dataset, known: &[String]) -> Result<()> {
+    let found: Vec<Finding> =
+        dataset.findings.iter().filter(|finding| finding.kind == FindingKind::SameProduct).cloned().collect();
+    if found.is_empty() || dataset.categories.iter().all(|category| known.contains(&category.name)) {
+        return Ok(());
+    }
+    // As text: the flag for other subcommands is none of this one's.
+    Err(dualad::data::Error::Dataset { findings: found }.to_string().into())
 }
 
 /// Returns the thresholds that are kept where the images set none: those that --calibration names, or those that --out replaces, or

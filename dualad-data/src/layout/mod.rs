@@ -1,6 +1,7 @@
 //! The layouts of datasets on disk. The readers list folders and read tables and annotations; [`crate::Check`] reads the images.
 //! KolektorSDD's masks are read here, since they alone say which images are normal, and so are images that may be masks of others.
 
+mod alike;
 mod apart;
 mod beside;
 mod bounded;

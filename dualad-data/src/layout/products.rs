@@ -14,7 +14,7 @@ use super::names::{
 };
 use super::siblings::Siblings;
 use super::words::tokens;
-use super::{label_files, recognize, unread};
+use super::{alike, label_files, recognize, unread};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Sample, Split};
@@ -122,6 +122,13 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
         );
         findings.push(Finding::new(FindingKind::UnclearLabel, &display_name(&folder.path), &folder.path, what));
     }
+    // Of a folder that has its images in folders, the names say which are normal.
+    let is_plain = |candidate: &Candidate| {
+        let folder = &candidate.folder.path;
+        candidate.images.iter().all(|image| image.parent() == Some(folder)) && !has_tests(folder)
+    };
+    let plain: Vec<Candidate> = candidates.into_iter().filter(is_plain).collect();
+    alike::report(root, &plain, findings);
     let advice = "it has no images of its own, so it is no product; move it away, or open it by itself";
     LeftOut { top: root, category: "", findings }.folders(others, advice);
     Ok(products.into_iter().map(|folder| folder.path.clone()).collect())
@@ -150,6 +157,11 @@ fn core(name: &OsStr) -> Vec<String> {
 fn has_train(folder: &Folder) -> bool {
     let is_train = |inner: &Folder| Part::of(&inner.name) == Some(Part::Train) && has_images(inner);
     list(&folder.path).is_ok_and(|inner| inner.images.is_empty() && inner.folders.iter().any(is_train))
+}
+
+/// Returns whether a folder has a folder of test images.
+fn has_tests(folder: &Path) -> bool {
+    list(folder).is_ok_and(|inner| inner.folders.iter().any(|inner| Part::of(&inner.name) == Some(Part::Test)))
 }
 
 /// Returns the normal images of a folder.

@@ -80,6 +80,26 @@ fn ends(name: &OsStr) -> Vec<(End, bool)> {
     found
 }
 
+/// Returns the positions of names that differ only in the number 0 or 1 at their end: `gear_0` and `gear_1`, without a `gear_2`.
+pub(super) fn differ_in_zero_and_one(names: &[&OsStr]) -> Vec<(usize, usize)> {
+    let mut by_stem = BTreeMap::<String, Vec<(String, usize)>>::new();
+    for (index, name) in names.iter().enumerate() {
+        let name = name.to_string_lossy().to_lowercase();
+        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let number = name.strip_prefix(stem).unwrap_or_default();
+        by_stem.entry(stem.into()).or_default().push((number.into(), index));
+    }
+    let pair = |mut numbers: Vec<(String, usize)>| {
+        numbers.retain(|(number, _)| !number.is_empty());
+        numbers.sort();
+        match &numbers[..] {
+            [(zero, at), (one, other)] if zero == "0" && one == "1" => Some((*at, *other)),
+            _ => None,
+        }
+    };
+    by_stem.into_values().filter_map(pair).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +116,16 @@ mod tests {
         }
         for (one, other) in [("gearok", "platenok"), ("spring", "string"), ("ok", "ng"), ("gear_1", "gear_2")] {
             assert!(!opposite(one, other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_0_and_1_are_found() {
+        let found = |names: &[&str]| differ_in_zero_and_one(&names.iter().map(OsStr::new).collect::<Vec<_>>());
+        assert_eq!(found(&["gear_1", "lid", "Gear_0"]), [(2, 0)]);
+        assert_eq!(found(&["gear1", "gear0", "gear", "lid1"]), [(1, 0)]);
+        for names in [&["gear_1", "gear_0", "gear_2"][..], &["gear_10", "gear_11"], &["gear_1", "gear_2"]] {
+            assert_eq!(found(names), [], "{names:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use dualad_data::image::{Limits, Picture};
-use dualad_data::{Dataset, Label, Sample, Split};
+use dualad_data::{Dataset, Finding, Label, Sample, Severity, Split};
 
 use crate::Random;
 use crate::detector::Request;
@@ -292,9 +292,12 @@ pub(super) fn list(source: TrainingImages, limits: &Limits) -> Result<ByCategory
     }
 }
 
-/// Returns the normal training images of each category, in the dataset's order. An image whose mask marks a defect is an error.
+/// Returns the normal training images of each category, in the dataset's order. An image whose mask marks a defect is an error, and so
+/// are the fatal findings of opening the dataset.
 fn of_dataset(dataset: Dataset, limits: &Limits) -> Result<ByCategory> {
-    let findings = dataset.marked_normal_images(limits);
+    let is_fatal = |finding: &&Finding| finding.severity() == Severity::Fatal;
+    let mut findings: Vec<Finding> = dataset.findings.iter().filter(is_fatal).cloned().collect();
+    findings.extend(dataset.marked_normal_images(limits));
     if !findings.is_empty() {
         return Err(dualad_data::Error::Dataset { findings }.into());
     }
