@@ -48,6 +48,27 @@ fn check_ends_its_list_after_twenty_findings_and_names_the_flag_for_masks() {
 }
 
 #[test]
+fn check_names_the_flag_for_folders_that_may_be_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let (parts, data) = (folder.path().join("parts"), folder.path().join("data"));
+    write_parts(&parts, 3);
+    fs::create_dir(&data).unwrap();
+    let defects = fs::read_dir(parts.join("gear/test")).unwrap().map(|kind| kind.unwrap().path());
+    let defects = defects.filter(|kind| !kind.ends_with("good")).min().unwrap();
+    fs::rename(parts.join("gear/train/good"), data.join("Referenz")).unwrap();
+    fs::rename(defects, data.join("Reklamation")).unwrap();
+    let check = |options: &[&str], code: i32| run(program("check").arg("--data").arg(&data).args(options), code);
+    let (text, stderr) = check(&[], 1);
+    assert!(text.contains("Referenz, Reklamation") && text.contains("1 fatal"), "{text}");
+    assert!(stderr.contains("--categories NAME,NAME"), "{stderr}");
+    let (text, _) = check(&["--categories", "Referenz,Reklamation"], 0);
+    assert!(text.contains("0 fatal"), "{text}");
+    let out = folder.path().join("model");
+    let (_, stderr) = run(program("train").arg("--data").arg(&data).arg("--out").arg(&out), 1);
+    assert!(stderr.contains("Referenz, Reklamation") && stderr.contains("--categories NAME,NAME"), "{stderr}");
+}
+
+#[test]
 fn check_lists_the_findings_and_fails_at_fatal_ones() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -111,7 +111,8 @@ pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding>
     } else {
         format!(
             "this image is one of the normal ones to train on, and its mask {} marks a defect; move it to test/<type of defect>, and \
-             the mask to ground_truth/<type of defect>; if that is a photograph and no mask, rename it",
+             the mask to ground_truth/<type of defect>; if that is a photograph and no mask, rename it; if it marks the part and no defect, \
+             move it out of the dataset",
             mask.display()
         )
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::defects::masks_of;
-use super::left_out::{LeftOut, is_link_within};
+use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there, stem};
 use super::mask_name::{Key, image_of, key};
 use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal, side_of};
@@ -44,7 +44,6 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
-    let mut left_out = LeftOut { top: root, category: &name, findings };
     let advice = format!(
         "the normal images are those in {}; move these there, or if they have defects, to test/<type of defect>",
         normal.display()
@@ -55,13 +54,21 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             || defects.iter().any(|folder| folder.path == inner.path)
     };
     // Each folder from the root to the normal images may have other folders in it.
+    let (mut beside, mut inside) = (Vec::new(), Vec::new());
     for folder in normal.ancestors().take_while(|folder| folder.starts_with(root)) {
-        let inner = list(folder)?.folders;
-        left_out.folders(inner.iter().filter(|inner| !is_read(inner)), &advice);
+        let found = if folder == root { &mut beside } else { &mut inside };
+        found.extend(list(folder)?.folders.into_iter().filter(|inner| !is_read(&inner)));
     }
     let masks = masks_of_normal(root, &listing, &defects)?;
     let mut samples = mvtec::normal_samples(images, masks, &normal, &name, Split::Train, findings)?;
-    samples.extend(mvtec::test_samples(root, &listing, &defects, &name, findings)?);
+    let tests = mvtec::test_samples(root, &listing, &defects, &name, findings)?;
+    let places = [&beside, &inside].map(|folders| folders.iter().collect::<Vec<&Folder>>());
+    let [of_beside, of_inside] = &places;
+    let told =
+        mvtec::masks_of_training(&mut samples, &tests, root, &listing, [of_beside, of_inside], &name, findings)?;
+    let others = beside.into_iter().chain(inside).filter(|folder| !told.contains(&folder.path));
+    mvtec::report_folders(others.map(|folder| (folder, advice.clone())).collect(), root, &name, findings);
+    samples.extend(tests);
     Ok(vec![Category { name, folder: root.into(), samples }])
 }
 

@@ -45,7 +45,7 @@ fn lower(path: &Path) -> Key {
 }
 
 /// Returns the last number of a name without zeros before it: `7` for `part_007_a`.
-fn last_number(name: &[u8]) -> Option<&[u8]> {
+pub(super) fn last_number(name: &[u8]) -> Option<&[u8]> {
     let mut runs = name.split(|byte| !byte.is_ascii_digit()).filter(|run| !run.is_empty());
     let run = runs.next_back()?;
     let zeros = run.iter().take_while(|byte| **byte == b'0').count();

@@ -40,6 +40,7 @@ mod stated;
 mod table_labels;
 mod table_path;
 mod tabular;
+mod train_masks;
 mod unread;
 mod visa;
 mod words;

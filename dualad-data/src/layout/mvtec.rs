@@ -1,5 +1,6 @@
 //! MVTec AD (Bergmann et al., CVPR 2019), MVTec LOCO (Bergmann et al., IJCV 2022) and folders like them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::beside::{report_beside, report_pairs, report_unclear, separate};
@@ -7,9 +8,12 @@ use super::defects::{Defects, masks_of};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
 use super::masks::Masks;
-use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective};
+use super::mask_content::may_be_masks;
+use super::mask_name::{Key, key};
+use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal};
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
+use super::train_masks::{self, Place};
 use super::{label_files, stated};
 use crate::error::Result;
 use crate::finding::Finding;
@@ -46,7 +50,11 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     let mut left_out = LeftOut { top: folder, category: &name, findings };
     let advice = format!("normal images belong in {TRAIN}/{GOOD}, test images in {TEST}/{GOOD} and {TEST}/<type>");
     left_out.loose(folder, listing.images.len(), &advice);
-    left_out.folders(listing.folders.iter().filter(|inner| part_of(inner, folder, &listing).is_none()), &advice);
+    // The folders that are not read, with the advice for each.
+    let is_other = |inner: &&Folder| part_of(inner, folder, &listing).is_none();
+    let mut others: Vec<(Folder, String)> =
+        listing.folders.iter().filter(is_other).map(|inner| (inner.clone(), advice.clone())).collect();
+    let beside_train = others.len();
     let good = normal(&train)?;
     let read = good.first().map_or(GOOD.into(), |folder| folder.name.to_string_lossy());
     let yolo = label_files::yolo(&listing).unwrap_or_default();
@@ -56,24 +64,68 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     for kind in &train.folders {
         if good.iter().any(|good| good.path == kind.path) {
             let inner = list(&kind.path)?;
-            for folder in &inner.folders {
-                left_out.folders([folder], &advice_inside(folder, &format!("{TRAIN}/{read}")));
-            }
-            stated::report(&inner.images, &kind.path, &name, left_out.findings);
-            samples.extend(normal_samples(
-                inner.images,
-                Vec::new(),
-                &kind.path,
-                &name,
-                Split::Train,
-                left_out.findings,
-            )?);
+            others.extend(inner.folders.into_iter().map(|folder| {
+                let advice = advice_inside(&folder, &format!("{TRAIN}/{read}"));
+                (folder, advice)
+            }));
+            stated::report(&inner.images, &kind.path, &name, findings);
+            samples.extend(normal_samples(inner.images, Vec::new(), &kind.path, &name, Split::Train, findings)?);
         } else {
-            left_out.folders([kind], &advice);
+            others.push((kind.clone(), advice.clone()));
         }
     }
-    samples.extend(test_samples(folder, &listing, &[], &name, findings)?);
+    let tests = test_samples(folder, &listing, &[], &name, findings)?;
+    let (beside, inside) = others.split_at(beside_train);
+    let beside: Vec<&Folder> = beside.iter().map(|(folder, _)| folder).collect();
+    let inside: Vec<&Folder> = inside.iter().map(|(folder, _)| folder).collect();
+    let told = masks_of_training(&mut samples, &tests, folder, &listing, [&beside, &inside], &name, findings)?;
+    others.retain(|(other, _)| !told.contains(&other.path));
+    report_folders(others, folder, &name, findings);
+    samples.extend(tests);
     Ok(Category { name, folder: folder.into(), samples })
+}
+
+/// Reports folders that are not read, each with this advice, or another one if they hold masks.
+pub(super) fn report_folders(
+    folders: Vec<(Folder, String)>,
+    top: &Path,
+    category: &str,
+    findings: &mut Vec<Finding>,
+) {
+    let mut left_out = LeftOut { top, category, findings };
+    for (folder, advice) in folders {
+        let found = list(&folder.path).map_or(Vec::new(), |inner| inner.images);
+        let is_of_masks = holds_labels(&folder.name) || may_be_masks(&found);
+        let of_masks = "they are masks by the name of the folder or by their content, and no image to train on has their names; masks \
+                        belong in ground_truth/<type of defect>, under the names of the images";
+        left_out.folders([&folder], if is_of_masks { of_masks } else { &advice });
+    }
+}
+
+/// Gives images to train on the masks in folders `beside` their own folder and `inside` it or the one for training, and those in the
+/// folder of masks. Returns the folders of masks among the first two.
+pub(super) fn masks_of_training(
+    samples: &mut [Sample],
+    tests: &[Sample],
+    folder: &Path,
+    listing: &Listing,
+    [beside, inside]: [&[&Folder]; 2],
+    category: &str,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<PathBuf>> {
+    let keys = |samples: &[&Sample]| samples.iter().map(|sample| key(&sample.path)).collect::<BTreeSet<Key>>();
+    let of_tests = keys(&tests.iter().collect::<Vec<_>>());
+    let of_good_tests = keys(&tests.iter().filter(|sample| !sample.label.is_anomalous()).collect::<Vec<_>>());
+    let none = BTreeSet::new();
+    let truth = list_if_there(&part(folder, listing, Part::Truth))?;
+    let is_of_normal = |folder: &&Folder| is_normal(&folder.name) || Part::of(&folder.name) == Some(Part::Train);
+    let of_truth = truth.folders.iter().filter(is_of_normal);
+    // Masks beside the folder for training may be those of test images, unless it says so.
+    let others = |folder: &Folder| if are_labels_of(&folder.name, TRAIN.as_ref()) { &none } else { &of_tests };
+    let places = of_truth.map(|folder| Place { folder, others: &of_good_tests });
+    let places = places.chain(beside.iter().map(|folder| Place { folder, others: others(folder) }));
+    let places: Vec<Place> = places.chain(inside.iter().map(|folder| Place { folder, others: &none })).collect();
+    Ok(train_masks::assign(samples, &places, category, findings))
 }
 
 /// Returns the advice for a folder in the folder of normal images.

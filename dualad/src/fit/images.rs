@@ -395,16 +395,24 @@ mod tests {
     #[test]
     fn a_folder_of_folders_is_a_product_each() {
         let folder = tempfile::tempdir().unwrap();
-        for (product, count) in [("cup", 3), ("lid", 2)] {
+        let write = |product: &str, level: u8, count: usize| {
             std::fs::create_dir(folder.path().join(product)).unwrap();
             for number in 0..count {
-                let picture = dualad_data::image::RgbImage::new(8, 8);
+                let picture = dualad_data::image::RgbImage::from_pixel(8, 8, [level; 3].into());
                 picture.save(folder.path().join(product).join(format!("{number}.png"))).unwrap();
             }
-        }
+        };
+        write("cup", 0, 3);
+        write("lid", 200, 2);
         let images = images(folder.path().into(), 0.0).unwrap();
         assert_eq!(images.categories, ["cup", "lid"]);
         assert_eq!(images.train.iter().filter(|image| image.category() == "cup").count(), 3);
+        // Folders that look alike may be labels of one product, unless they are named as categories.
+        write("Retoure", 200, 2);
+        let error = list(folder.path().into(), &Limits::default()).unwrap_err().to_string();
+        assert!(error.contains("Retoure, lid") && error.contains("name the categories"), "{error}");
+        let dataset = Dataset::open_products(folder.path()).unwrap().select(&["lid", "Retoure"]).unwrap();
+        assert_eq!(list(dataset.into(), &Limits::default()).unwrap().len(), 2);
     }
 
     #[test]

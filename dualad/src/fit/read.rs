@@ -111,10 +111,10 @@ mod tests {
     fn all_broken_images_are_named_or_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        for product in ["cup", "lid"] {
+        for (product, level) in [("cup", 0), ("lid", 200)] {
             std::fs::create_dir(path(product)).unwrap();
             for number in 0..3 {
-                let picture = dualad_data::image::RgbImage::from_pixel(8, 8, [number as u8; 3].into());
+                let picture = dualad_data::image::RgbImage::from_pixel(8, 8, [level + number as u8; 3].into());
                 picture.save(path(product).join(format!("{number}.png"))).unwrap();
             }
         }
