@@ -44,6 +44,8 @@ pub enum FindingKind {
     MarkedNormal,
     /// Fatal: a normal image to train on has the same pixels as an anomalous test image of its category.
     DefectInTraining,
+    /// Fatal: pictures with the few colors of masks lie among the photographs to train on.
+    MaskInTraining,
     /// Fatal: folders that are read as products show images that look alike, or their names are those of labels: they may be one
     /// product, and some images defective. [`Dataset::select`](crate::Dataset::select) says that they are products.
     SameProduct,
@@ -91,7 +93,8 @@ impl FindingKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::EmptyFile | Self::Unreadable | Self::TooLarge | Self::MaskSize => Severity::Fatal,
-            Self::NoNormalImages | Self::MarkedNormal | Self::DefectInTraining | Self::SameProduct => Severity::Fatal,
+            Self::NoNormalImages | Self::MarkedNormal | Self::DefectInTraining => Severity::Fatal,
+            Self::MaskInTraining | Self::SameProduct => Severity::Fatal,
             Self::MissingMask | Self::UnpairedMask | Self::AmbiguousMask => Severity::Warning,
             Self::EmptyMask | Self::GrayMask | Self::FullMask | Self::Duplicate | Self::LeftOut => Severity::Warning,
             Self::Contradiction | Self::UnclearLabel | Self::MaskAmongImages => Severity::Warning,

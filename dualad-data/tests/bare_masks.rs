@@ -11,7 +11,13 @@ use support::{Tree, relative};
 fn silhouette(tree: &Tree, name: &str, gray_rows: u32, seed: u32) {
     let image = ImageBuffer::from_fn(64, 100, |x, y| {
         let noise = ((x * 7 + y * 13 + seed * 5) % 17) as u8;
-        Rgb([if y < gray_rows { 100 + noise } else if x < 30 { noise } else { 255 - noise }; 3])
+        Rgb([if y < gray_rows {
+            100 + noise
+        } else if x < 30 {
+            noise
+        } else {
+            255 - noise
+        }; 3])
     });
     image.save(tree.path(name)).unwrap();
 }
@@ -57,5 +63,11 @@ fn silhouettes_and_drawings_among_their_like_are_no_masks() {
     // One that is gray in most places.
     silhouette(&tree, "c/train/good/100.png", 60, 9);
     (0..8).for_each(|index| drop(tree.mask(&format!("plan/train/good/{index:03}.png"), 20 + index, 12, 255)));
+    // Another view of a part by its name.
+    let tree = Tree::new();
+    for index in 0..4 {
+        tree.picture(&format!("c/train/good/{index:03}_1.png"), 64, 100, index);
+        silhouette(&tree, &format!("c/train/good/{index:03}_back.png"), 0, index);
+    }
     assert_eq!(found(&tree), [vec![], vec![]] as [Vec<String>; 2]);
 }

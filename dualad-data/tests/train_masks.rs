@@ -56,9 +56,13 @@ fn a_mask_of_a_training_image_marks_it_wherever_it_lies() {
 
 #[test]
 fn a_mask_beside_a_plain_folder_of_normal_images_marks_one() {
-    for (good, masks) in
-        [("c", "c/Masken"), ("c", "c/roi"), ("c/train", "c/train/Y"), ("c/train", "c/Masken"), ("c/good", "c/good/Masken")]
-    {
+    for (good, masks) in [
+        ("c", "c/Masken"),
+        ("c", "c/roi"),
+        ("c/train", "c/train/Y"),
+        ("c/train", "c/Masken"),
+        ("c/good", "c/good/Masken"),
+    ] {
         let tree = Tree::new();
         (0..3).for_each(|index| drop(tree.picture(&format!("{good}/00{index}.png"), 32, 24, index)));
         tree.mask(&format!("{masks}/001.png"), 32, 24, 255);

@@ -1,5 +1,6 @@
 //! The check of a dataset before training.
 
+mod bare_masks;
 mod dataset;
 mod report;
 mod sample;
@@ -127,6 +128,7 @@ impl<'a> Check<'a> {
         dataset::without_saturation(self.dataset, &samples, &inspected, &mut findings);
         dataset::without_normal_images(self.dataset, &mut findings);
         dataset::narrow_range(self.dataset, &samples, &inspected, &mut findings);
+        bare_masks::report(self.dataset, &samples, &inspected, &mut findings);
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);
         dataset::duplicates(&samples, &inspected, &mut findings);
         if self.headers_only {
@@ -142,13 +144,15 @@ impl<'a> Check<'a> {
 
 impl Dataset {
     /// Returns the normal training images whose masks mark a defect, and those that are the same file as an anomalous test image
-    /// or a copy of one, as findings. Only images with a mask, and images with as many bytes as one on the other side, are read, so
-    /// this is fast for most datasets. [`Dataset::check`] includes these findings.
+    /// or a copy of one, as findings; and of each category the training images that are masks by their content, if others are
+    /// photographs. Only images with a mask, images with as many bytes as one on the other side, and up to 72 of each category are read,
+    /// the smallest files among them, so this is fast for most datasets. [`Dataset::check`] includes these findings.
     pub fn marked_normal_images(&self, limits: &Limits) -> Vec<Finding> {
         let samples: Vec<&Sample> = self.categories.iter().flat_map(|category| &category.samples).collect();
         let mut found: Vec<Finding> =
             samples.par_iter().filter_map(|sample| sample::marked_normal(sample, limits)).collect();
         found.extend(trained::copied(&samples, limits));
+        found.extend(self.categories.iter().filter_map(|category| bare_masks::of_small_files(category, limits)));
         found
     }
 

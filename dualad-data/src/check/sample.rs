@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
 
+use super::trained::is_trained;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::decode::{orientation_of as orientation, size};
 use crate::image::levels::MaskValues;
 use crate::image::{Limits, Mask, MaskRule, Picture};
-use crate::layout::is_by_content;
+use crate::layout::{Look, is_by_content, look};
 use crate::sample::{Sample, Split};
 use crate::saturation::Saturations;
 
@@ -20,6 +21,8 @@ pub(super) struct Inspected {
     pub(super) digest: Option<[u8; 32]>,
     /// The largest level of an image of 16 bits.
     pub(super) largest: Option<u16>,
+    /// The kind of an image to train on.
+    pub(super) look: Option<Look>,
     /// The fault of a mask whose value the category's saturations do not have.
     pub(super) without_saturation: Option<Error>,
     pub(super) findings: Vec<Finding>,
@@ -29,7 +32,9 @@ pub(super) struct Inspected {
 pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: &Limits) -> Inspected {
     let mut inspected = Inspected::default();
     match Picture::read_levels(&sample.path, limits) {
-        Ok((picture, deep)) => {
+        Ok(leveled) => {
+            inspected.look = is_trained(sample).then(|| look(&leveled));
+            let (picture, deep) = leveled;
             // In 8 bits, frames of 12 bits that differ may have the same pixels.
             let narrow = deep.filter(|deep| deep.largest < NARROW);
             inspected.digest = Some(narrow.map_or_else(|| picture.digest(), |deep| deep.digest));

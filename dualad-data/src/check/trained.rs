@@ -12,7 +12,7 @@ use crate::image::{Limits, decode};
 use crate::sample::{Label, Sample, Split};
 
 /// Returns whether a sample is a normal image to train on.
-fn is_trained(sample: &Sample) -> bool {
+pub(super) fn is_trained(sample: &Sample) -> bool {
     sample.split == Split::Train && !sample.label.is_anomalous()
 }
 

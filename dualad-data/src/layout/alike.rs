@@ -153,7 +153,9 @@ pub(super) fn report(root: &Path, candidates: &[Candidate], findings: &mut Vec<F
         if many >= MANY * few {
             add(
                 &[name(a), name(b)],
-                &format!("the names of two folders differ only in 0 and 1, and one has {many} images and the other {few}"),
+                &format!(
+                    "the names of two folders differ only in 0 and 1, and one has {many} images and the other {few}"
+                ),
             );
             for index in [one, other] {
                 if let Some(told) = is_told.get_mut(index) {

@@ -64,8 +64,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let tests = mvtec::test_samples(root, &listing, &defects, &name, findings)?;
     let places = [&beside, &inside].map(|folders| folders.iter().collect::<Vec<&Folder>>());
     let [of_beside, of_inside] = &places;
-    let told =
-        mvtec::masks_of_training(&mut samples, &tests, root, &listing, [of_beside, of_inside], &name, findings)?;
+    let told = mvtec::masks_of_training(&mut samples, &tests, root, &listing, [of_beside, of_inside], &name, findings)?;
     let others = beside.into_iter().chain(inside).filter(|folder| !told.contains(&folder.path));
     mvtec::report_folders(others.map(|folder| (folder, advice.clone())).collect(), root, &name, findings);
     samples.extend(tests);

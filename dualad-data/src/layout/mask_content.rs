@@ -174,24 +174,78 @@ fn is_flat(picture: &Picture) -> bool {
     covered as f64 >= least(MIN_OF_FEW)
 }
 
+/// The kinds of pictures by their colors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// One color alone, or too few pixels to tell.
+    Blank,
+    /// The few colors of a mask.
+    FewColors,
+    /// Nearly all pixels are nearly black or nearly white, and there are both: a mask in a jpeg file, or a silhouette.
+    BlackAndWhite,
+    /// Most pixels are nearly black or nearly white.
+    MostlyBlackAndWhite,
+    Photograph,
+}
+
+/// Returns the kind of a picture. Of a large one, a part of the pixels is looked at for black and white.
+pub(crate) fn look((picture, deep): &(Picture, Option<DeepLevels>)) -> Look {
+    /// The least number of pixels.
+    const LEAST: usize = 64;
+    const MOSTLY: f64 = 0.9;
+    /// The number of pixels that are looked at.
+    const SHARES: usize = 1 << 16;
+    let (pixels, _) = picture.pixels().as_chunks::<3>();
+    match colors(pixels).filter(|_| deep.is_none_or(|deep| deep.may_be_mask)) {
+        _ if pixels.len() < LEAST => return Look::Blank,
+        Some(0 | 1) => return Look::Blank,
+        Some(_) => return Look::FewColors,
+        None => {}
+    }
+    let step = (pixels.len() / SHARES).max(1);
+    match extreme_shares(pixels.iter().step_by(step)) {
+        (black, white) if black > 0.0 && white > 0.0 && black + white >= MIN_EXTREME_SHARE => Look::BlackAndWhite,
+        (black, white) if black + white >= MOSTLY => Look::MostlyBlackAndWhite,
+        _ => Look::Photograph,
+    }
+}
+
+/// Returns the number of colors, if they are few.
+fn colors(pixels: &[[u8; 3]]) -> Option<usize> {
+    let mut colors: Vec<[u8; 3]> = Vec::with_capacity(MAX_COLORS);
+    for pixel in pixels {
+        if !colors.contains(pixel) {
+            if colors.len() == MAX_COLORS {
+                return None;
+            }
+            colors.push(*pixel);
+        }
+    }
+    Some(colors.len())
+}
+
+/// Returns the shares of pixels that are nearly black and nearly white.
+fn extreme_shares<'a>(pixels: impl Iterator<Item = &'a [u8; 3]>) -> (f64, f64) {
+    let (mut black, mut white, mut all) = (0usize, 0usize, 0usize);
+    for pixel in pixels {
+        all += 1;
+        black += usize::from(pixel.iter().all(|level| *level <= NEAR));
+        white += usize::from(pixel.iter().all(|level| u8::MAX - level <= NEAR));
+    }
+    let share = |count: usize| count as f64 / all.max(1) as f64;
+    (share(black), share(white))
+}
+
 /// Returns whether a picture has the few colors of a mask, or is nearly black and white.
 fn is_mask_like((picture, deep): &Leveled) -> bool {
-    let mut colors: Vec<[u8; 3]> = Vec::with_capacity(MAX_COLORS);
     let (pixels, rest) = picture.pixels().as_chunks::<3>();
-    let few = pixels.iter().all(|pixel| {
-        colors.contains(pixel) || {
-            colors.push(*pixel);
-            colors.len() <= MAX_COLORS
-        }
-    });
-    let count = |is: fn(u8) -> bool| pixels.iter().filter(|pixel| pixel.iter().all(|level| is(*level))).count();
     let extreme = || {
-        let (black, white) = (count(|level| level <= NEAR), count(|level| u8::MAX - level <= NEAR));
+        let (black, white) = extreme_shares(pixels.iter());
         // A dark photograph has no white.
-        white > 0 && (black + white) as f64 >= MIN_EXTREME_SHARE * pixels.len() as f64
+        white > 0.0 && black + white >= MIN_EXTREME_SHARE
     };
     // Rounded to 8 bits, the levels of a frame of 10 bits are few.
-    let few = few && deep.is_none_or(|deep| deep.may_be_mask);
+    let few = colors(pixels).is_some() && deep.is_none_or(|deep| deep.may_be_mask);
     rest.is_empty() && (few || extreme())
 }
 

@@ -50,6 +50,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::finding::Finding;
 use crate::sample::Category;
+pub(crate) use mask_content::{Look, look};
 pub(crate) use mask_name::is_by_content;
 #[cfg(all(feature = "render", feature = "tiff"))]
 pub(crate) use mvtec_ad2::private_images;

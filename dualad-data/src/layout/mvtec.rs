@@ -7,9 +7,9 @@ use super::beside::{report_beside, report_pairs, report_unclear, separate};
 use super::defects::{Defects, masks_of};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
-use super::masks::Masks;
 use super::mask_content::may_be_masks;
 use super::mask_name::{Key, key};
+use super::masks::Masks;
 use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal};
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
@@ -86,12 +86,7 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
 }
 
 /// Reports folders that are not read, each with this advice, or another one if they hold masks.
-pub(super) fn report_folders(
-    folders: Vec<(Folder, String)>,
-    top: &Path,
-    category: &str,
-    findings: &mut Vec<Finding>,
-) {
+pub(super) fn report_folders(folders: Vec<(Folder, String)>, top: &Path, category: &str, findings: &mut Vec<Finding>) {
     let mut left_out = LeftOut { top, category, findings };
     for (folder, advice) in folders {
         let found = list(&folder.path).map_or(Vec::new(), |inner| inner.images);
