@@ -46,7 +46,8 @@ pub struct Sample {
     /// The masks of the defects. Most datasets have one file for each anomalous image, MVTec LOCO has one for each defect:
     /// a pixel is defective if any of them marks it. Empty for an image without mask files.
     pub masks: Vec<PathBuf>,
-    /// The defects as shapes, for a dataset with annotations instead of mask files (COCO, LabelMe).
+    /// The defects as shapes, for a dataset with annotations instead of mask files (COCO, LabelMe). A normal image to train on has a
+    /// drawing if annotations beside it mark a defect: [`Dataset::check`](crate::Dataset::check) reports it.
     pub drawing: Option<Arc<Drawing>>,
     /// The mask values that mark a defect.
     pub mask_rule: MaskRule,

@@ -195,3 +195,40 @@ fn links_in_circles_are_followed_once() {
     assert_eq!(paths(&tree, &dataset, Split::Train), ["images/a.png"]);
     assert_eq!(paths(&tree, &dataset, Split::Test), ["images/b.png"]);
 }
+
+#[test]
+fn a_folder_of_annotations_alone_has_its_images_above_it() {
+    let dent = r#""category_id": 1, "bbox": [0, 0, 2, 2]"#;
+    for (file, name) in [
+        ("export/result.json", "a.png"),
+        ("export/result.json", "images/a.png"),
+        ("annotations/instances.json", "../images/a.png"),
+        ("export/coco/result.json", "images/a.png"),
+        ("labels/a.json", "/somewhere/images/a.png"),
+    ] {
+        let tree = Tree::new();
+        pictures(&tree, &["data/images/a.png", "data/images/b.png"]);
+        let names = [name, &name.replace("a.png", "b.png")];
+        let names = if file.starts_with("labels") { ["images/a.png", "images/b.png"] } else { names };
+        let path = tree.write(&format!("data/{file}"), coco(&names, &[(1, dent)]));
+        let folder = path.parent().unwrap();
+        let mut opened = vec![path.as_path(), folder];
+        if file.matches('/').count() == 1 {
+            opened.push(folder.parent().unwrap());
+        }
+        for opened in opened {
+            let dataset = Dataset::open(opened).unwrap();
+            assert_eq!(paths(&tree, &dataset, Split::Test), ["data/images/b.png"], "{} {name}", opened.display());
+            assert_eq!(dataset.categories[0].name, "data");
+            assert!(!dataset.check().run().unwrap().is_fatal(), "{}", opened.display());
+        }
+    }
+    let tree = Tree::new();
+    let images: Vec<String> = (0..16).map(|index| format!("{index}.png")).collect();
+    let names: Vec<&str> = images.iter().map(String::as_str).collect();
+    let path = tree.write("data/export/result.json", coco(&names, &[(1, dent)]));
+    for opened in [path.as_path(), path.parent().unwrap()] {
+        let error = Dataset::open(opened).unwrap_err().to_string();
+        assert!(error.contains("none of its 16 images") && error.lines().count() == 1, "{error}");
+    }
+}

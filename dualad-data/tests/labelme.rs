@@ -108,3 +108,67 @@ fn a_foreign_file_among_the_annotations_is_named() {
     let error = Dataset::open(tree.root()).unwrap_err().to_string();
     assert!(error.contains("000.json") && error.contains("shapes"), "{error}");
 }
+
+const DENT: &str = r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#;
+
+#[test]
+fn annotations_of_training_images_mark_defects_in_every_layout() {
+    for file in ["good/1.json", "labels/1.json", "annotations/1.json", "good/json/1.json"] {
+        for (good, layout) in [("c/train/good", Layout::Mvtec), ("c/good", Layout::Folder)] {
+            let tree = Tree::new();
+            let json = format!("{}/{file}", good.rsplit_once('/').unwrap().0);
+            pictures(&tree, &["0", "1", "2"].map(|name| format!("{good}/{name}.png")).each_ref().map(String::as_str));
+            let marked = || {
+                let dataset = Dataset::open_as(layout, tree.root().join("c")).unwrap();
+                let before = dataset.marked_normal_images(&dualad_data::image::Limits::default());
+                let found = dataset.check().run().unwrap().findings;
+                let found = found.into_iter().filter(|finding| finding.kind == FindingKind::MarkedNormal);
+                let found: Vec<String> = found.map(|finding| finding.to_string()).collect();
+                assert_eq!(before.len(), found.len(), "{json}");
+                found
+            };
+            tree.write(&json, labelme(""));
+            assert!(marked().is_empty(), "{json}");
+            tree.write(&json, labelme(&DENT.replace("dent", "OK")));
+            assert!(marked().is_empty(), "{json}");
+            tree.write(&json, labelme(DENT));
+            let found = marked();
+            assert!(found.len() == 1 && found[0].contains("1.png") && found[0].contains("1.json"), "{json}: {found:?}");
+            if !json.contains("good/1") {
+                // The annotations of an image elsewhere.
+                tree.write(&json, labelme(DENT).replace("x.png", "../bad/1.png"));
+                assert!(marked().is_empty(), "{json}");
+            }
+        }
+    }
+}
+
+#[test]
+fn annotations_may_lie_in_a_folder_beside_the_images() {
+    for (images, labels) in
+        [("images", "labels"), ("images", "annotations"), (".", "json"), ("images", "images/labels")]
+    {
+        let tree = Tree::new();
+        pictures(&tree, &["a", "b", "c"].map(|name| format!("{images}/{name}.png")).each_ref().map(String::as_str));
+        tree.write(&format!("{labels}/b.json"), labelme(DENT));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!(dataset.layout, Layout::LabelMe, "{images} {labels}");
+        let image = if images == "." { "b.png".to_string() } else { format!("{images}/b.png") };
+        assert_eq!(paths(&tree, &dataset, Split::Test).iter().filter(|path| **path == image).count(), 1);
+        assert_eq!(dataset.samples(Split::Test).filter(|sample| sample.label.is_anomalous()).count(), 1);
+    }
+    // Files beside the dataset are none of it.
+    let tree = Tree::new();
+    pictures(&tree, &["c/a.png", "c/b.png", "c/c.png"]);
+    tree.write("labels/b.json", labelme(DENT));
+    let dataset = Dataset::open(tree.root().join("c")).unwrap();
+    assert_eq!((dataset.layout, dataset.findings.len()), (Layout::Folder, 0));
+    assert!(dataset.marked_normal_images(&dualad_data::image::Limits::default()).is_empty());
+    // Elsewhere, the reason is a true one.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png", "c.png"]);
+    tree.write("old/b.json", labelme(DENT));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let message = dataset.findings[0].to_string();
+    assert!(message.contains("a file of LabelMe that belongs to no image beside it"), "{message}");
+}

@@ -102,6 +102,14 @@ pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding>
     if sample.split != Split::Train {
         return None;
     }
+    if let Some(drawing) = sample.drawing.as_ref().filter(|_| !sample.label.is_anomalous()) {
+        let what = format!(
+            "this image is one of the normal ones to train on, and its annotations in {} mark a defect; move it to test/<type of defect>, or \
+             if it has none, remove the shapes or label them as ok",
+            drawing.file().display()
+        );
+        return Some(Finding::new(FindingKind::MarkedNormal, &sample.category, &sample.path, what));
+    }
     let mask = defects_of_normal(sample, limits)?;
     let what = if is_by_content(mask, &sample.path) {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -11,6 +11,7 @@ use super::files::{files_with, images_below, json, parent};
 use super::left_out::LeftOut;
 use super::listing::{display_name, list};
 use super::mask_name::composed;
+use super::names::may_hold_annotations;
 use super::{run_lengths, stated};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -49,7 +50,11 @@ fn candidates(root: &Path) -> Result<Vec<PathBuf>> {
     };
     for folder in list(root)?.folders.iter().filter(|folder| {
         let name = folder.name.to_string_lossy();
-        name.eq_ignore_ascii_case("annotations") || split(&name).is_some()
+        // A folder of annotations with images of its own may be a product.
+        let has_images = || images_below(&folder.path).is_ok_and(|images| !images.is_empty());
+        name.eq_ignore_ascii_case("annotations")
+            || split(&name).is_some()
+            || may_hold_annotations(&folder.name) && !has_images()
     }) {
         add(&folder.path)?;
     }
@@ -77,11 +82,14 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         // CVAT's file lies beside the folder of its images.
         let beside = folder.file_name().is_some_and(|name| name.eq_ignore_ascii_case("annotations"));
         let folder = if beside { parent(folder) } else { folder };
-        return Ok(vec![category(folder, vec![(root.to_path_buf(), json(root)?)], false, findings)?]);
+        let files = vec![(root.to_path_buf(), json(root)?)];
+        return Ok(vec![category(&folder_of_images(folder, &files), files, false, findings)?]);
     }
     let own = read_files(root)?;
     if !own.is_empty() {
-        return Ok(vec![category(root, own, false, findings)?]);
+        // A folder of annotations alone: its images lie above it.
+        let folder = if images_below(root)?.is_empty() { folder_of_images(root, &own) } else { root.to_path_buf() };
+        return Ok(vec![category(&folder, own, false, findings)?]);
     }
     let (mut categories, mut others, listing) = (Vec::new(), Vec::new(), list(root)?);
     for folder in &listing.folders {
@@ -96,6 +104,34 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         LeftOut { top: root, category: "", findings }.beside_annotated(&listing, &others, "COCO's annotations");
     }
     Ok(categories)
+}
+
+/// Returns the folder in which the images of files of annotations lie: this one, or the nearest of the two above it in which one is
+/// found by its name, or in its folder of images. Without any, it is this one.
+fn folder_of_images(folder: &Path, files: &[(PathBuf, File)]) -> PathBuf {
+    /// The number of names that are looked for.
+    const TRIED: usize = 16;
+    const IMAGES: &str = "images";
+    let named = files.iter().flat_map(|(_, file)| &file.images.0).take(TRIED);
+    let names: Vec<PathBuf> = named
+        .map(|image| {
+            let name = image.file_name.replace('\\', "/");
+            Path::new(&name).components().filter(|part| matches!(part, Component::Normal(_))).collect()
+        })
+        .collect();
+    let has = |folder: &Path| {
+        let is_there = |name: &PathBuf| !name.as_os_str().is_empty() && folder.join(name).is_file();
+        names.iter().any(is_there)
+    };
+    let own = images_below(folder).unwrap_or_default();
+    let is_below = |name: &PathBuf| own.iter().any(|image| image.file_name() == name.file_name());
+    if names.iter().any(is_below) {
+        return folder.to_path_buf();
+    }
+    // Without the links of a relative path, `..` is not its parent.
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+    let above = real.ancestors().skip(1).take(2).find(|above| has(above) || has(&above.join(IMAGES)));
+    above.map_or_else(|| folder.to_path_buf(), Path::to_path_buf)
 }
 
 /// Reads a category. `is_product` tells that it is one of several in a folder.
@@ -202,6 +238,17 @@ fn read_file(
                 image.id
             )));
         }
+    }
+    if let Some(first) = all.first()
+        && all.iter().all(|image| image.base.is_none())
+    {
+        return Err(fault(format!(
+            "none of its {} images is in {} or in the two folders above (such as \"{}\"); put the file into the folder above its images, or \
+             into annotations beside them",
+            all.len(),
+            shown(root),
+            first.name
+        )));
     }
     places.report(&all, folder, root);
     let mut boxes = 0;

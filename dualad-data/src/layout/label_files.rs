@@ -10,7 +10,7 @@ use super::files::{files_with, json};
 use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, list, stem};
 use super::names::{Part, is_normal, means_labels};
-use super::{coco_file, named, tabular};
+use super::{coco_file, labelme, named, tabular};
 use crate::error::{Error, Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::has_ending;
@@ -121,6 +121,10 @@ fn advice(file: &Path) -> Advice {
             Ok(_) if coco_file::is_coco(file) => (
                 "it is a file of COCO where none is expected".into(),
                 "open it by its path, or put it into annotations above the images",
+            ),
+            Ok(_) if labelme::is_labelme(file) => (
+                "it is a file of LabelMe that belongs to no image beside it".into(),
+                "put it beside its image, under the image's name",
             ),
             Ok(_) => ("it has neither the lists of COCO nor the shapes of LabelMe".into(), how),
             Err(Error::Table { reason, .. }) => (reason, "write it anew"),

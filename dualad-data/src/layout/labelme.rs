@@ -1,6 +1,7 @@
 //! LabelMe: a JSON file with shapes beside each annotated image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::files::{files_with, images_below, json};
 use super::left_out::LeftOut;
 use super::listing::{display_name, file_name, list};
 use super::mask_name::{Key, composed, key};
+use super::names::{self, Part, may_hold_annotations};
 use super::stated;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -49,14 +51,76 @@ impl Entry for Drawn {
 /// The name of a folder of images.
 const IMAGES: &str = "images";
 
+/// Returns the files that may have the annotations of a folder's images: those in it, those in a folder for annotations in it, and if
+/// the folder lies in the dataset (`is_inside`), those in one beside it.
+fn files_of(folder: &Path, is_inside: bool) -> Result<Vec<PathBuf>> {
+    let mut found = files_with(folder, &["json"])?;
+    let above = folder.parent().filter(|above| is_inside && !above.as_os_str().is_empty());
+    for around in std::iter::once(folder).chain(above) {
+        // The reader reports a folder that cannot be listed.
+        let folders = list(around).map_or(Vec::new(), |listing| listing.folders);
+        for labels in folders.iter().filter(|inner| inner.path != folder && may_hold_annotations(&inner.name)) {
+            found.extend(files_with(&labels.path, &["json"])?);
+        }
+    }
+    Ok(found)
+}
+
+/// Gives normal images to train on the drawings of their annotations that mark a defect. Files that are not valid mark nothing.
+pub(super) fn mark(folder: &Path, samples: &mut [Sample]) {
+    // A folder of another name may be the dataset itself.
+    let is_inside =
+        folder.file_name().is_some_and(|name| names::is_normal(name) || Part::of(name) == Some(Part::Train));
+    let Ok(files) = files_of(folder, is_inside) else { return };
+    if files.is_empty() {
+        return;
+    }
+    let images: Vec<PathBuf> = samples.iter().map(|sample| sample.path.clone()).collect();
+    let named = Named::of(&images);
+    let mut marked = BTreeMap::<&PathBuf, PathBuf>::new();
+    for file in files {
+        let Ok(content) = json::<File>(&file) else { continue };
+        // One in another folder may be that of an image elsewhere with the same name.
+        let of_folder = content.image_path.as_ref().and_then(|path| {
+            let path = path.replace('\\', "/");
+            Path::new(&path).parent().and_then(Path::file_name).map(OsStr::to_os_string)
+        });
+        let is_elsewhere =
+            file.parent() != Some(folder) && of_folder.is_some_and(|name| folder.file_name() != Some(&name));
+        if has_defects(&content) && !is_elsewhere {
+            for image in named.images_of(&file, &content) {
+                marked.entry(image).or_insert_with(|| file.clone());
+            }
+        }
+    }
+    for sample in samples {
+        // The shapes do not matter for an image that is not tested on.
+        let drawing = marked.get(&sample.path).and_then(|file| Drawing::new(file, None, Vec::new()).ok());
+        if let Some(drawing) = drawing {
+            sample.drawing = Some(Arc::new(drawing));
+        }
+    }
+}
+
+/// Returns whether a shape or a flag stands for a defect.
+fn has_defects(content: &File) -> bool {
+    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label.trim()))
+        || content.flags.iter().flatten().any(|(name, flag)| flag.0 && !is_normal(name))
+}
+
+/// Returns whether a file has the shapes of LabelMe.
+pub(super) fn is_labelme(path: &Path) -> bool {
+    json::<File>(path).is_ok()
+}
+
 /// Returns whether images of a dataset have annotations beside them: in the folder, in its `images`, or in folders of splits.
 pub(super) fn is_here(root: &Path) -> Result<bool> {
-    if has_annotated(root)? {
+    if has_annotated(root, false)? {
         return Ok(true);
     }
     for folder in list(root)?.folders {
         let name = folder.name.to_string_lossy();
-        if (name.eq_ignore_ascii_case(IMAGES) || split(&name).is_some()) && has_annotated(&folder.path)? {
+        if (name.eq_ignore_ascii_case(IMAGES) || split(&name).is_some()) && has_annotated(&folder.path, true)? {
             return Ok(true);
         }
     }
@@ -67,8 +131,8 @@ pub(super) fn is_here(root: &Path) -> Result<bool> {
 const MOST_LOOKED_AT: usize = 100;
 
 /// Returns whether a folder has an image with annotations beside it.
-fn has_annotated(folder: &Path) -> Result<bool> {
-    let files = files_with(folder, &["json"])?;
+fn has_annotated(folder: &Path, is_inside: bool) -> Result<bool> {
+    let files = files_of(folder, is_inside)?;
     if files.is_empty() {
         return Ok(false);
     }
@@ -149,7 +213,7 @@ fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Resul
         let beside = separate(images);
         report_beside(&beside, &folder, &name, findings);
         report_unclear(&beside, &folder, &name, findings);
-        let mut annotations = annotations(&folder, &beside.images, &name, findings)?;
+        let mut annotations = annotations(&folder, folder != root, &beside.images, &name, findings)?;
         for path in beside.images {
             let mut sample = Sample::new(&path, &name, Split::Train, Label::Normal);
             match annotations.remove(&path) {
@@ -171,6 +235,7 @@ fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Resul
 /// Reads the annotations of the images of a folder, and reports those that are not used.
 fn annotations(
     folder: &Path,
+    is_inside: bool,
     images: &[PathBuf],
     category: &str,
     findings: &mut Vec<Finding>,
@@ -179,7 +244,7 @@ fn annotations(
     let mut found = BTreeMap::<PathBuf, (PathBuf, Arc<File>)>::new();
     // Those of an image by their names come first.
     let (by_name, others): (Vec<PathBuf>, Vec<PathBuf>) =
-        files_with(folder, &["json"])?.into_iter().partition(|file| named.by_stem.contains_key(&key(file)));
+        files_of(folder, is_inside)?.into_iter().partition(|file| named.by_stem.contains_key(&key(file)));
     for (file, is_named) in
         by_name.into_iter().map(|file| (file, true)).chain(others.into_iter().map(|file| (file, false)))
     {
@@ -190,7 +255,8 @@ fn annotations(
             Err(error) => return Err(error),
         };
         let images = named.images_of(&file, &content);
-        if images.is_empty() {
+        // A folder for annotations may have those of several folders of images.
+        if images.is_empty() && file.parent() == Some(folder) {
             let what = "there is no image of this name beside it, so its annotations are not used".to_string();
             findings.push(Finding::new(FindingKind::UnpairedMask, category, &file, what));
         }

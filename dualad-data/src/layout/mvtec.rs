@@ -14,7 +14,7 @@ use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_d
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
 use super::train_masks::{self, Place};
-use super::{label_files, stated};
+use super::{label_files, labelme, stated};
 use crate::error::Result;
 use crate::finding::Finding;
 use crate::sample::{Category, Label, Sample, Split};
@@ -160,6 +160,9 @@ pub(super) fn normal_samples(
         // Two images of one name make the assignment unclear, which does not matter for images without defects.
         masks.pair(&mut sample, &mut Vec::new())?;
         samples.push(sample);
+    }
+    if split == Split::Train {
+        labelme::mark(folder, &mut samples);
     }
     Ok(samples)
 }

@@ -137,6 +137,13 @@ pub(super) fn holds_labels(name: &OsStr) -> bool {
     Part::of(name) == Some(Part::Truth) || NAMES.contains(&letters(&name.to_string_lossy()).as_str())
 }
 
+/// Returns whether a folder of this name may hold files of annotations.
+pub(super) fn may_hold_annotations(name: &OsStr) -> bool {
+    const NAMES: [&str; 11] =
+        ["ann", "anno", "annotation", "annotations", "anns", "export", "exports", "json", "jsons", "label", "labels"];
+    NAMES.contains(&letters(&name.to_string_lossy()).as_str())
+}
+
 /// The words for masks and other labels of images.
 const LABELS: [&str; 22] = [
     "mask",
