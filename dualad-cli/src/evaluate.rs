@@ -12,7 +12,7 @@ use dualad::{Detector, Error, ModelFiles, TestSet};
 use crate::common::{CommonArgs, Result, note};
 use crate::data::{self, DataArgs, Purpose};
 use crate::features::FeatureArgs;
-use crate::guard::Guard;
+use crate::guard::{Guard, check_apart};
 use crate::measure::{Measurement, Output, Training};
 use crate::model::{ModelSource, check_categories};
 use crate::progress::{Bar, ProgressArgs};
@@ -109,6 +109,7 @@ impl Job<'_> {
         }
         check_categories(&detector, self.selection.categories())?;
         // Before the folder is taken: a wrong path leaves nothing behind.
+        self.data.map_or(Ok(()), |data| check_apart(self.out, data))?;
         let opened = self.data.map(|root| self.selection.open(root)).transpose()?;
         let folder = RunFolder::take(self.out)?;
         let mut dataset = match opened {

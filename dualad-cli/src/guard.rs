@@ -80,6 +80,27 @@ impl Guard {
     }
 }
 
+/// Refuses a folder for results in the folder of the data: the next run would read the pictures of its report as images.
+pub(crate) fn check_apart(out: &Path, data: &Path) -> Result<(), String> {
+    // The images of a table lie where it says.
+    let Some(root) = data.canonicalize().ok().filter(|root| root.is_dir()) else { return Ok(()) };
+    if resolved(out).is_none_or(|out| !out.starts_with(root)) {
+        return Ok(());
+    }
+    let (out, data) = (out.display(), data.display());
+    Err(format!(
+        "--out {out} lies in the data, {data}, where its pictures would be read as images; name a folder outside of it"
+    ))
+}
+
+/// Returns the real path of a folder that may not exist yet.
+fn resolved(folder: &Path) -> Option<PathBuf> {
+    let folder = std::path::absolute(folder).ok()?;
+    let found = folder.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let (above, real) = found?;
+    Some(real.join(folder.strip_prefix(above).ok()?))
+}
+
 /// Refuses a file for a heat map: it may replace an earlier heat map of this program only.
 pub(crate) fn check_heat_map(path: &Path) -> Result<(), String> {
     if path.is_file() && !render::is_heat_map(path) {

@@ -352,3 +352,14 @@ fn a_table_that_names_most_images_and_is_not_read_is_an_error() {
     tree.write("list.csv", "filename,class\na.png,good\nb.png,bad\n");
     assert!(of_kind(&open(&tree), FindingKind::LeftOut).is_empty());
 }
+
+#[test]
+fn a_layout_that_is_named_reads_no_list_of_labels_away() {
+    let tree = Tree::new();
+    pictures(&tree, &["0.png", "1.png", "2.png"]);
+    tree.write("report.csv", "Aufnahme;Urteil\n0.png;gut\n1.png;schlecht\n2.png;gut\n");
+    for opened in [Dataset::open(tree.root()), Dataset::open_as(Layout::Folder, tree.root())] {
+        let message = opened.unwrap_err().to_string();
+        assert!(message.contains("report.csv names 3 of its 3 images"), "{message}");
+    }
+}

@@ -18,7 +18,7 @@ use super::TrainArgs;
 use crate::common::{Result, note, print, printable};
 use crate::data::{self, Purpose};
 use crate::evaluate::{Job, load_leniently, test_set};
-use crate::guard::Guard;
+use crate::guard::{Guard, check_apart};
 use crate::measure::{Measurement, Output, Training};
 use crate::model::weights_of;
 use crate::progress::Bar;
@@ -93,6 +93,7 @@ impl Run<'_> {
             note(&format!("note: {backbone} has no weights; --with-backbone has no effect"));
         }
         // Before the folder is taken: a wrong path leaves nothing behind.
+        self.args.data.as_ref().map_or(Ok(()), |data| check_apart(&self.args.out, data))?;
         let opened = self.args.data.as_ref().map(|root| self.args.selection.open(root)).transpose()?;
         let folder = RunFolder::take(&self.args.out)?;
         let resume = self.args.resume && folder.checkpoint().exists();

@@ -77,6 +77,16 @@ impl Notes {
         }
     }
 
+    /// Notes files without an ending in their names: their number, and one of them.
+    pub(super) fn name_without_ending(&mut self, count: usize, name: &OsStr) {
+        let text = format!(
+            "note: files without an ending in their names are not inspected: {count} (such as {}); if they are images, add the ending of \
+             their format, such as .png",
+            name.display()
+        );
+        self.name(OsStr::new(""), text);
+    }
+
     /// Notes something that is no file and has an image's name, once for each kind.
     pub(super) fn name_kind(&mut self, name: &OsStr) {
         let path = self.folder.join(name);
@@ -198,6 +208,23 @@ mod tests {
         assert!(notes.contains("root is a subfolder") && notes.contains("2 images"), "{notes}");
         assert_eq!(notes.lines().count(), 6, "{notes}");
         scan.look().unwrap();
+        assert!(scan.notes.take().is_empty());
+    }
+
+    #[test]
+    fn files_without_an_ending_are_noted_once_with_their_number() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["frame", "frame_2", "a.png", ".hidden"] {
+            std::fs::write(folder.path().join(name), "1").unwrap();
+        }
+        let mut scan = scan(folder.path());
+        let notes = scan.notes.take();
+        let [note] = notes.iter().filter(|note| note.contains("ending")).collect::<Vec<_>>()[..] else {
+            panic!("{notes:?}")
+        };
+        assert!(note.contains("not inspected: 2 (such as frame"), "{note}");
+        std::fs::write(folder.path().join("frame_3"), "1").unwrap();
+        scan.list().unwrap();
         assert!(scan.notes.take().is_empty());
     }
 

@@ -258,11 +258,12 @@ impl Scan {
     }
 
     /// Lists the folder. Files that are not known, and those that are back, are looked at.
-    fn list(&mut self) -> std::io::Result<()> {
+    pub(super) fn list(&mut self) -> std::io::Result<()> {
         let begun = Instant::now();
         let modified = self.modified()?;
         let trusted = modified.is_some_and(|(_, since)| since.elapsed() >= TRUSTED_AGE);
         self.listings += 1;
+        let mut without_ending = (0, None);
         for entry in std::fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -280,6 +281,10 @@ impl Scan {
             }
             if !is_image_name(Path::new(&name)) {
                 self.notes.name_ending(&name);
+                if Path::new(&name).extension().is_none() {
+                    without_ending.0 += 1;
+                    without_ending.1.get_or_insert(name);
+                }
                 continue;
             }
             match self.stamp_of(&name) {
@@ -287,6 +292,9 @@ impl Scan {
                 Some(stamp) => _ = self.pending.insert(name, Pending::new(stamp)),
                 None => self.notes.name_kind(&name),
             }
+        }
+        if let (count, Some(name)) = without_ending {
+            self.notes.name_without_ending(count, &name);
         }
         let listings = self.listings;
         self.settled.retain(|_, listing| *listing == listings);

@@ -11,13 +11,17 @@ pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Cali
     let ModelConfig { backbone, weights, network, categories, train_images, input, .. } = config;
     let origin = match (weights.source, &weights.revision) {
         (WeightsSource::None, _) => "needs no weights".to_owned(),
-        (source, Some(revision)) => format!("weights from {source}: {}, revision {revision}", weights.location),
+        (source, Some(revision)) => {
+            format!("weights from {source}: {}, revision {}", printable(&weights.location), printable(revision))
+        }
         // The folders of this machine mean nothing on another.
         (source, None) => {
-            format!("weights from {source} {}", weights.location.rsplit(['/', '\\']).next().unwrap_or_default())
+            let name = weights.location.rsplit(['/', '\\']).next().unwrap_or_default();
+            format!("weights from {source} {}", printable(name))
         }
     };
     let digest = weights.sha256.as_ref().map(|digest| format!(", SHA-256 `{digest}`")).unwrap_or_default();
+    let categories = printable(&categories.join(", "));
     let variant = network.variant;
     let trained = match &config.train {
         Some(train) => format!(
@@ -56,14 +60,15 @@ pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Cali
          ## Results\n\n{}\n\n{thresholds}## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
          network and the bank, if there is one, `calibration.json`, where there is one, the thresholds, and \
          `training-images.json`, where there is one, digests of the images it was trained on.{}\n",
-        categories.join(", "),
+        categories,
         config.dualad,
         bank,
         input.height,
         input.width,
         input.filter,
         input.fit,
-        categories.join(", "),
+        // In a table, a bar ends a cell.
+        categories.replace('|', "\\|"),
         if results.trim().is_empty() { "Not measured." } else { results.trim() },
         if weights.source == WeightsSource::None {
             ""
