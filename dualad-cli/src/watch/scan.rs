@@ -281,7 +281,8 @@ impl Scan {
             }
             if !is_image_name(Path::new(&name)) {
                 self.notes.name_ending(&name);
-                if Path::new(&name).extension().is_none() {
+                let is_journal = self.journal.path().is_some_and(|path| path.file_name() == Some(&name));
+                if Path::new(&name).extension().is_none() && !is_journal {
                     without_ending.0 += 1;
                     without_ending.1.get_or_insert(name);
                 }

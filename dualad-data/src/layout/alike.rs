@@ -22,6 +22,8 @@ const LOOKED_AT_IN_ALL: usize = 512;
 const PIXELS: u64 = 64_000_000;
 /// The number of images of the larger of two folders for each one of the smaller: defects are rare.
 const MANY: usize = 3;
+/// The least standard deviation: images of one product without noise differ by a defect.
+const LEAST_DEVIATION: f64 = 0.012;
 /// The side of a thumbnail in pixels.
 const SIDE: u32 = 16;
 
@@ -101,8 +103,6 @@ impl Look {
     fn is_like(&self, other: &Self) -> bool {
         /// The squared distance of the means, in variances within a folder.
         const MAX_DISTANCE: f64 = 1.2;
-        /// The least standard deviation: images of one product without noise differ by a defect.
-        const LEAST_DEVIATION: f64 = 0.012;
         let known: Vec<f64> = [self.variance, other.variance].into_iter().flatten().collect();
         let variance = known.iter().sum::<f64>() / known.len().max(1) as f64;
         // The means of a few images differ by chance.
@@ -118,9 +118,11 @@ impl Look {
         let product = |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(a, b)| a * b).sum::<f64>();
         let [own, others] = [&self.structure, &other.structure];
         let norms = (product(own, own) * product(others, others)).sqrt();
+        // Without structure, as of flat pictures, rounding alone would correlate.
+        let has_structure = norms > LEAST_DEVIATION * LEAST_DEVIATION * own.len() as f64;
         let share = |color: [f64; 3]| color.map(|level| level / color.iter().sum::<f64>().max(f64::MIN_POSITIVE));
         let mut hues = share(self.color).into_iter().zip(share(other.color));
-        norms > 0.0
+        has_structure
             && product(own, others) >= MIN_CORRELATION * norms
             && hues.all(|(one, other)| (one - other).abs() <= MAX_HUE)
     }
@@ -237,5 +239,7 @@ mod tests {
         }
         let flat = |level: f64| Look::of_thumbnails(&vec![vec![level; 3 * 16]; 4]).unwrap();
         assert!(flat(0.5).is_like(&flat(0.51)) && !flat(0.5).is_like(&flat(0.6)));
+        // Rounding is no structure.
+        assert!(!flat(1.0 / 255.0).is_like(&flat(201.0 / 255.0)));
     }
 }
