@@ -21,7 +21,7 @@ use crate::detector::threads::Threads;
 use crate::error::{Error, Result};
 use crate::features::size;
 use crate::file::sha256_of_file;
-use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling, keep_thresholds};
+use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, ModelConfig, Tiling, keep_thresholds};
 #[cfg(feature = "hub")]
 use crate::model::{PARAMETERS, TRAINING_IMAGES};
 use crate::scorer::Scorer;
@@ -306,14 +306,7 @@ impl DetectorBuilder {
     ) -> Result<Detector> {
         let calibration = self.calibration.or_saved(calibration);
         let config = model.config();
-        let chosen_on = calibration.as_ref().and_then(|calibration| calibration.model.as_deref());
-        if chosen_on.is_some_and(|chosen_on| chosen_on != config.sha256) {
-            let reason = format!(
-                "its thresholds ({CALIBRATION}) were made for another model, whose scores differ; calibrate again, or delete the line \"model\" to use them anyway"
-            );
-            return Err(Error::model(name, reason));
-        }
-        check_categories(&config.categories, calibration.as_ref(), name)?;
+        calibration.as_ref().map_or(Ok(()), |calibration| check_calibration(config, calibration, name))?;
         let recorded = &config.weights;
         let weights = match self.weights.clone().or(included) {
             _ if !config.backbone.has_weights() => Weights::default(),
@@ -443,11 +436,17 @@ fn missing_weights(model: &Model, name: &Path) -> Error {
     Error::ModelWeights { model: name.into(), reason }
 }
 
-/// Refuses thresholds of a category that the model was not trained on: with a misspelt name, the pooled thresholds would decide
-/// without a word.
-fn check_categories(known: &[String], calibration: Option<&Calibration>, name: &Path) -> Result<()> {
-    let mut listed = calibration.iter().flat_map(|calibration| calibration.categories.keys());
-    let unknown = listed.find(|category| !known.is_empty() && !known.contains(category));
+/// Refuses thresholds of another model, whose scores differ, and of a category that the model was not trained on: with a misspelt
+/// name, the pooled thresholds would decide without a word.
+pub(super) fn check_calibration(config: &ModelConfig, calibration: &Calibration, name: &Path) -> Result<()> {
+    if calibration.model.as_ref().is_some_and(|chosen_on| *chosen_on != config.sha256) {
+        let reason = format!(
+            "its thresholds ({CALIBRATION}) were made for another model, whose scores differ; calibrate again, or delete the line \"model\" to use them anyway"
+        );
+        return Err(Error::model(name, reason));
+    }
+    let known = &config.categories;
+    let unknown = calibration.categories.keys().find(|category| !known.is_empty() && !known.contains(category));
     unknown.map_or(Ok(()), |unknown| {
         let reason = format!(
             "the thresholds are for \"{unknown}\", and it was trained on {}; correct the name there, or remove it",
@@ -464,6 +463,8 @@ fn hub_error(error: HubError) -> Error {
 
 /// Writes a detector's folder; see [`Detector::save`] and, for `results`, [`Detector::save_with_results`].
 pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool, results: Option<&str>) -> Result<()> {
+    // The folder could not be loaded.
+    detector.calibration().map_or(Ok(()), |found| check_calibration(detector.config(), found, folder))?;
     let change = Transaction::begin(folder)?;
     let recorded = &detector.config().weights;
     let mut model = detector.model.as_ref().clone();

@@ -209,16 +209,30 @@ impl Detector {
         &self.model.config().categories
     }
 
+    /// Returns the limits of images.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Returns the thresholds, if the detector has any.
     pub fn calibration(&self) -> Option<&Calibration> {
         self.calibration.as_deref()
     }
 
-    /// Returns the detector with other thresholds, or none. Nothing is loaded.
+    /// Returns the detector with other thresholds, or none. Nothing is loaded, and the thresholds are not checked: those of another
+    /// model decide by scores that differ, and [`Self::save`] refuses them. [`Self::check_calibration`] checks thresholds of a file.
     #[must_use]
     pub fn with_calibration(mut self, calibration: Option<Calibration>) -> Self {
         self.calibration = calibration.map(Arc::new);
         self
+    }
+
+    /// Checks that thresholds are of this model, as [`DetectorBuilder::load`] does. Thresholds without [`Calibration::model`] are of any.
+    ///
+    /// # Errors
+    /// [`Error::Format`] for thresholds of another model, or of a category that this one was not trained on.
+    pub fn check_calibration(&self, calibration: &Calibration) -> Result<()> {
+        builder::check_calibration(self.config(), calibration, Path::new("<model>"))
     }
 
     /// Returns the detector with threads of its own, as [`DetectorBuilder::threads`] gives it. Nothing is loaded: the detectors share
@@ -317,7 +331,7 @@ impl Detector {
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while
-    /// another process writes to the folder.
+    /// another process writes to the folder, [`Error::Format`] for thresholds that [`Self::check_calibration`] refuses.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         builder::save(self, folder.as_ref(), false, None)
     }

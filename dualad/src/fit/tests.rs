@@ -290,7 +290,13 @@ fn known_images_set_thresholds_once_and_leave_those_of_other_categories() {
     // Thresholds of another model are not kept.
     let mut other = earlier.clone();
     other.model = Some("another".into());
+    let refused = detector.check_calibration(&other).unwrap_err().to_string();
+    assert!(refused.contains("another model"), "{refused}");
+    assert!(detector.check_calibration(earlier).is_ok());
     let others = detector.clone().with_calibration(Some(other));
+    let folder = tempfile::tempdir().unwrap();
+    let refused = others.save(folder.path().join("model")).unwrap_err().to_string();
+    assert!(refused.contains("another model") && !folder.path().join("model").exists(), "{refused}");
     let found = others.calibrate(&Calibrator::default(), [good(50, "gear")], &Cancel::default(), |_| {}).unwrap();
     assert_eq!(found.categories.keys().collect::<Vec<_>>(), ["gear"]);
 
