@@ -17,7 +17,7 @@ use crate::work::{self, Caller};
 #[derive(Debug, FromPyObject)]
 pub(crate) struct Rules {
     #[pyo3(item)]
-    reject: String,
+    reject: Option<String>,
     #[pyo3(item)]
     review: Option<String>,
     #[pyo3(item)]
@@ -26,12 +26,15 @@ pub(crate) struct Rules {
 
 impl Rules {
     fn calibrator(&self) -> Result<Calibrator, Error> {
-        let mut calibrator = Calibrator::new(rule(&self.reject)?).training_images(self.training_images);
-        if let Some(review) = &self.review {
-            calibrator = calibrator.review(rule(review)?);
-        }
-        Ok(calibrator)
+        let named = |json: &Option<String>| json.as_deref().map(rule).transpose();
+        Ok(calibrator(named(&self.reject)?, named(&self.review)?).training_images(self.training_images))
     }
+}
+
+/// Returns the calibrator of the rules that are named: the library's own rules if none for rejection is, as `dualad calibrate` does.
+pub(crate) fn calibrator(reject: Option<Rule>, review: Option<Rule>) -> Calibrator {
+    let calibrator = reject.map_or_else(Calibrator::default, Calibrator::new);
+    review.into_iter().fold(calibrator, Calibrator::review)
 }
 
 fn rule(json: &str) -> Result<Rule, Error> {
@@ -49,7 +52,7 @@ pub(crate) fn calibrate(
 ) -> Result<String, Error> {
     let calibrator = rules.calibrator()?;
     let images: Vec<&Image> = images.iter().collect();
-    let chosen = with_requests(&images, |requests| {
+    let chosen = with_requests(&images, detector.limits(), |requests| {
         let known = requests.into_iter().zip(categories).zip(anomalous).map(|((request, category), &anomalous)| {
             let request = request?;
             let label = if anomalous { Label::Anomalous("defect".into()) } else { Label::Normal };

@@ -12,7 +12,7 @@ use pyo3::types::PyList;
 
 use crate::calibration::{Rules, calibrate};
 use crate::images::Image;
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::{errors, evaluation, fit, inspection, work};
 
 /// The settings of a detector.
@@ -31,6 +31,15 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Returns the detector, unless it has no use for the weights.
+    fn used(&self, detector: dualad::Detector) -> Result<dualad::Detector, Error> {
+        let backbone = detector.config().backbone;
+        match self.weights.is_some() && !backbone.has_weights() {
+            true => Err(source::unused(backbone)),
+            false => Ok(detector),
+        }
+    }
+
     fn builder(&self) -> Result<DetectorBuilder, Error> {
         let mut builder = dualad::Detector::builder();
         if let Some(weights) = &self.weights {
@@ -89,14 +98,15 @@ impl Detector {
     #[staticmethod]
     fn load(py: Python<'_>, folder: PathBuf, settings: Settings) -> PyResult<Self> {
         let threads = settings.threads;
-        let detector = work::try_run(py, None, move |_| settings.builder()?.load(folder))?;
+        let detector = work::try_run(py, None, move |_| settings.used(settings.builder()?.load(folder)?))?;
         Ok(Self::new(detector, threads))
     }
 
     #[staticmethod]
     fn from_pretrained(py: Python<'_>, repository: String, settings: Settings) -> PyResult<Self> {
         let threads = settings.threads;
-        let detector = work::try_run(py, None, move |_| settings.builder()?.from_pretrained(&repository))?;
+        let detector =
+            work::try_run(py, None, move |_| settings.used(settings.builder()?.from_pretrained(&repository)?))?;
         Ok(Self::new(detector, threads))
     }
 
@@ -181,8 +191,12 @@ impl Detector {
 
     fn with_calibration(&self, py: Python<'_>, json: Option<&str>) -> PyResult<Self> {
         let parsed = json.map(|text| Calibration::from_json("the calibration", text)).transpose();
-        let parsed = parsed.map_err(|error| errors::from_error(py, &error))?;
-        Ok(Self::new(self.usable(py)?.with_calibration(parsed), self.threads))
+        let checked = parsed.and_then(|found| {
+            found.as_ref().map_or(Ok(()), |found| self.detector.check_calibration(found))?;
+            Ok(found)
+        });
+        let checked = checked.map_err(|error| errors::from_error(py, &error))?;
+        Ok(Self::new(self.usable(py)?.with_calibration(checked), self.threads))
     }
 
     fn with_threads(&self, py: Python<'_>, threads: usize) -> PyResult<Self> {

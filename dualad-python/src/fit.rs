@@ -1,7 +1,7 @@
 //! Training.
 
 use dualad::backbones::{Backbone, Weights};
-use dualad::calibration::{Calibrator, Rule};
+use dualad::calibration::Rule;
 use dualad::data::image::Limits;
 use dualad::detector::Tiling;
 use dualad::fit::{Fit, TrainingImages};
@@ -10,10 +10,11 @@ use dualad::{Error, Variant};
 use pyo3::prelude::*;
 use serde::Deserialize;
 
+use crate::calibration::calibrator;
 use crate::errors::invalid;
 use crate::images::{Image, picture};
 use crate::progress::Step;
-use crate::source::Source;
+use crate::source::{self, Source};
 use crate::work::Caller;
 
 /// Training images: a folder, or images with their categories.
@@ -83,12 +84,8 @@ pub(crate) fn run(
     if let Some(path) = options.log {
         fit = fit.log(path);
     }
-    let mut calibrator = options.reject.map_or_else(Calibrator::default, Calibrator::new);
-    if let Some(rule) = options.review {
-        calibrator = calibrator.review(rule);
-    }
     let fit = fit.resume(options.resume.unwrap_or(true)).skip_broken(options.skip_broken.unwrap_or(false));
-    let fit = fit.calibrator(calibrator).cancel(&caller.cancel);
+    let fit = fit.calibrator(calibrator(options.reject, options.review)).cancel(&caller.cancel);
     let report = caller.into_report();
     let fitted = fit.progress(move |progress| Step::of_fit(progress).into_iter().for_each(&report)).run()?;
     let json = serde_json::json!({
@@ -104,6 +101,9 @@ pub(crate) fn run(
 fn new(images: TrainingImages, weights: Option<Source>, options: &Options) -> Result<Fit, Error> {
     let mut fit = dualad::Detector::fit(images);
     let backbone = options.backbone.as_deref().map_or(Ok(Backbone::FilterBank), str::parse::<Backbone>)?;
+    if weights.is_some() && !backbone.has_weights() {
+        return Err(source::unused(backbone));
+    }
     if options.backbone.is_some() || weights.is_some() {
         fit = fit.backbone(backbone, weights.as_ref().map_or_else(Weights::default, Source::weights));
     }
@@ -115,7 +115,9 @@ fn new(images: TrainingImages, weights: Option<Source>, options: &Options) -> Re
     fit = fit.preset(preset);
     if let Some(changes) = &options.recipe {
         let recipe: Recipe = preset.recipe(Variant::Heterogeneous, backbone);
-        fit = fit.recipe(recipe.with_json("the recipe", &changes.to_string())?);
+        // No file is at fault: the recipe is an argument.
+        let changed = recipe.with_json("the recipe", &changes.to_string());
+        fit = fit.recipe(changed.map_err(|error| invalid("recipe", changes, error))?);
     }
     if let Some(tile) = options.tile {
         let tiling = Tiling::new(tile)?;

@@ -45,10 +45,12 @@ enum Borrowing<'a, 'py> {
     Array(PyReadonlyArrayDyn<'py, u8>, [u32; 2], PixelFormat),
     /// A copy of an array that is not contiguous.
     Copy(Vec<u8>, [u32; 2], PixelFormat),
+    /// An array of more pixels than the limits allow. It is not copied: an array of a few bytes can have any shape.
+    TooLarge(u64),
 }
 
 impl<'a, 'py> Borrowing<'a, 'py> {
-    fn new(py: Python<'py>, image: &'a Image) -> PyResult<Self> {
+    fn new(py: Python<'py>, image: &'a Image, limits: &Limits) -> PyResult<Self> {
         Ok(match image {
             Image::Path(path) => Self::Path(path),
             Image::Bytes(bytes) => Self::Bytes(bytes),
@@ -60,6 +62,10 @@ impl<'a, 'py> Borrowing<'a, 'py> {
                     _ => return Err(errors::internal("an array of another shape")),
                 };
                 let size = [side(height)?, side(width)?];
+                let found = u64::from(size[0]) * u64::from(size[1]);
+                if !limits.allows_pixels(found) {
+                    return Ok(Self::TooLarge(found));
+                }
                 match array.is_c_contiguous() {
                     true => Self::Array(array, size, format),
                     false => Self::Copy(array.as_array().iter().copied().collect(), size, format),
@@ -68,7 +74,7 @@ impl<'a, 'py> Borrowing<'a, 'py> {
         })
     }
 
-    fn request(&self) -> Result<Request<'_>, Error> {
+    fn request(&self, limits: &Limits) -> Result<Request<'_>, Error> {
         let raw = |pixels, [height, width]: [u32; 2], format| RawImage::new(pixels, width, height, format);
         Ok(match self {
             Self::Path(path) => Request::from(*path),
@@ -82,8 +88,14 @@ impl<'a, 'py> Borrowing<'a, 'py> {
                 raw(pixels, *size, *format)?.into()
             }
             Self::Copy(pixels, size, format) => raw(pixels, *size, *format)?.into(),
+            Self::TooLarge(found) => return Err(too_large(*found, limits)),
         })
     }
+}
+
+fn too_large(found: u64, limits: &Limits) -> Error {
+    let (path, limit) = ("the image".into(), limits.pixels);
+    Error::Data(dualad::data::Error::TooLarge { path, unit: "pixels", found, limit })
 }
 
 fn side(length: usize) -> PyResult<u32> {
@@ -96,6 +108,7 @@ fn side(length: usize) -> PyResult<u32> {
 /// Arrays are borrowed meanwhile: contiguous ones are not copied.
 pub(crate) fn with_requests<R: Send>(
     images: &[&Image],
+    limits: &Limits,
     work: impl FnOnce(Vec<Result<Request<'_>, Error>>) -> R + Send,
 ) -> Option<PyResult<R>> {
     if !images.iter().any(|image| matches!(image, Image::Array(_))) {
@@ -107,8 +120,8 @@ pub(crate) fn with_requests<R: Send>(
         return Some(Ok(work(requests.collect())));
     }
     Python::try_attach(|py| {
-        let borrowed = images.iter().map(|image| Borrowing::new(py, image)).collect::<PyResult<Vec<_>>>()?;
-        let requests: Vec<Result<Request<'_>, Error>> = borrowed.iter().map(Borrowing::request).collect();
+        let borrowed = images.iter().map(|image| Borrowing::new(py, image, limits)).collect::<PyResult<Vec<_>>>()?;
+        let requests: Vec<Result<Request<'_>, Error>> = borrowed.iter().map(|one| one.request(limits)).collect();
         Ok(py.detach(|| work(requests)))
     })
 }
@@ -120,21 +133,13 @@ pub(crate) fn picture(image: &Image, limits: &Limits) -> Result<Picture, Error> 
         Image::Bytes(bytes) => Ok(Picture::decode(bytes, "<bytes>", limits)?),
         Image::Array(_) => {
             let copied = Python::try_attach(|py| {
-                let borrowed = Borrowing::new(py, image).ok()?;
+                let borrowed = Borrowing::new(py, image, limits).ok()?;
                 let (pixels, [height, width], format) = match &borrowed {
                     Borrowing::Array(array, size, format) => (array.as_slice().ok()?, *size, *format),
                     Borrowing::Copy(pixels, size, format) => (pixels.as_slice(), *size, *format),
+                    Borrowing::TooLarge(found) => return Some(Err(too_large(*found, limits))),
                     _ => return None,
                 };
-                let pixels_allowed = u64::from(width) * u64::from(height);
-                if !limits.allows_pixels(pixels_allowed) {
-                    return Some(Err(Error::Data(dualad::data::Error::TooLarge {
-                        path: "the image".into(),
-                        unit: "pixels",
-                        found: pixels_allowed,
-                        limit: limits.pixels,
-                    })));
-                }
                 Some(RawImage::new(pixels, width, height, format).and_then(|raw| raw.to_picture()).map_err(Into::into))
             });
             copied.flatten().unwrap_or(Err(Error::Cancelled))

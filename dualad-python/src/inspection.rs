@@ -55,7 +55,7 @@ pub(crate) fn inspect(
             break;
         }
         let batch_images: Vec<&Image> = batch.iter().map(|(image, _)| *image).collect();
-        let inspected = with_requests(&batch_images, |requests| {
+        let inspected = with_requests(&batch_images, detector.limits(), |requests| {
             let named = requests.into_iter().zip(batch).map(|(request, (_, category))| match category {
                 Some(category) => request.map(|request| request.category(category)),
                 None => request,

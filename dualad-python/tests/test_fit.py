@@ -88,7 +88,6 @@ def test_wrong_options_of_a_run(pictures: list[Array], tmp_path: Path) -> None:
         ({"epochs": 10_000_000}, "epochs"),
         ({"hold_out": 1.5}, "1.5"),
         ({"tile": 3}, "16 pixels"),
-        ({"reject": dualad.Quantile(3.0)}, "quantile"),
     ]
     for options, text in wrong:
         with pytest.raises(dualad.DualadError, match=text):

@@ -191,6 +191,7 @@ INTERRUPTED = """
 import os, signal, sys, threading, time, warnings
 import numpy as np
 import dualad
+from dualad._types import SyntheticWeights
 sys.path.insert(0, sys.argv[2])
 from conftest import TINY, picture
 warnings.simplefilter("ignore")
@@ -199,7 +200,7 @@ kind = sys.argv[3]
 if kind == "large":
     # A batch takes longer than a second: the work is left behind, and ends before the process does.
     detector = dualad.Detector.fit(
-        {"part": images[:5]}, backbone="wide-resnet50-2", weights=1, preset="accurate", epochs=0, hold_out=0.0
+        {"part": images[:5]}, backbone="wide-resnet50-2", weights=SyntheticWeights(1), preset="accurate", epochs=0, hold_out=0.0
     )
 elif kind != "fit":
     detector = dualad.Detector.load(sys.argv[1])

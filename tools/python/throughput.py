@@ -34,6 +34,7 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 
 import dualad  # noqa: E402
+from dualad._types import SyntheticWeights  # noqa: E402
 
 FIRST = 8
 
@@ -47,7 +48,7 @@ def main() -> int:
             pixels = random.integers(90, 160, (256, 256, 3), np.uint8)
             paths.append(folder / f"{index:04}.png")
             Image.fromarray(pixels).save(paths[-1])
-        weights = None if options.backbone == "filter-bank" else 1
+        weights = None if options.backbone == "filter-bank" else SyntheticWeights(1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             made = dualad.Detector.fit({"part": paths[:10]}, backbone=options.backbone, weights=weights, epochs=1)  # type: ignore[arg-type]

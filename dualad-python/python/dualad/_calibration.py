@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, Union
 
-from dualad import _native
+from dualad import _check, _native
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,10 @@ class FalseAlarmRate:
     #: The probability of the guarantee, between 0 and 1.
     confidence: float = 0.95
 
+    def __post_init__(self) -> None:
+        _set(self, "rate", _check.number(self.rate, "rate", 0, 1, above=True, below=True))
+        _set(self, "confidence", _check.number(self.confidence, "confidence", 0, 1, above=True, below=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Quantile:
@@ -27,6 +31,9 @@ class Quantile:
 
     #: The share of good images below the threshold, from 0 to 1.
     quantile: float
+
+    def __post_init__(self) -> None:
+        _set(self, "quantile", _check.number(self.quantile, "quantile", 0, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,17 @@ class Recall:
     #: The share, above 0 and at most 1.
     share: float
 
+    def __post_init__(self) -> None:
+        _set(self, "share", _check.number(self.share, "share", 0, 1, above=True))
+
 
 #: A rule that chooses a threshold.
 Rule: TypeAlias = Union[FalseAlarmRate, Quantile, F1Max, Recall]
+
+
+def _set(rule: object, name: str, value: float) -> None:
+    # Rules are frozen.
+    object.__setattr__(rule, name, value)
 
 
 def rule_value(rule: Rule) -> dict[str, Any]:
@@ -87,17 +102,17 @@ class Calibration:
 
     def __init__(self, text: str) -> None:
         """Read JSON such as ``{"categories": {"gear": {"review": 2.1, "reject": 2.6}}, "pooled": {"reject": 2.9}}``."""
-        self._json = _native.calibration_json(text)
+        self._json = _native.calibration_json(_check.text(text, "the calibration's JSON"))
         self._value: dict[str, Any] = json.loads(self._json)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
         """Read a file such as a model's ``calibration.json``."""
-        return cls(_native.load_calibration(os.fspath(path)))
+        return cls(_native.load_calibration(_check.path(path, "path")))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a file, which gets its name when it is complete."""
-        _native.save_calibration(self._json, os.fspath(path))
+        _native.save_calibration(self._json, _check.path(path, "path"))
 
     @property
     def categories(self) -> Mapping[str, Thresholds]:
@@ -127,7 +142,8 @@ class Calibration:
         """
         if earlier is None:
             return self
-        return Calibration(_native.merge_calibrations(self._json, earlier._json, replace_pooled))
+        replaced = _check.flag(replace_pooled, "replace_pooled")
+        return Calibration(_native.merge_calibrations(self._json, calibration_json(earlier, "earlier"), replaced))
 
     def to_json(self) -> str:
         """Return the JSON of ``calibration.json``."""
@@ -145,6 +161,13 @@ class Calibration:
     def __repr__(self) -> str:
         rejects = {name: thresholds.reject for name, thresholds in self.categories.items()}
         return f"Calibration(reject={rejects}, pooled={self.pooled and self.pooled.reject})"
+
+
+def calibration_json(calibration: Calibration, name: str) -> str:
+    """Return the JSON of thresholds."""
+    if not isinstance(calibration, Calibration):
+        raise TypeError(f"{name} is {type(calibration).__name__}; give a Calibration, such as Calibration.load(path)")
+    return calibration.to_json()
 
 
 def _thresholds(value: dict[str, Any]) -> Thresholds:

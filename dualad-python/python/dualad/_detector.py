@@ -13,19 +13,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union, overload
 
-from dualad import _native
-from dualad._calibration import Calibration, FalseAlarmRate, Rule, rule_value
+from dualad import _check, _native
+from dualad._calibration import Calibration, Rule, calibration_json, rule_value
 from dualad._errors import DualadError, DualadWarning, FileMissingError, InvalidInputError, ModelError
 from dualad._images import ImageLike, Images, by_category, listed, prepare
 from dualad._results import Evaluation, Inspection, Progress, Training, evaluation, inspection, training
 from dualad._types import Image as Prepared
-from dualad._types import OnStep, Rules, Settings, Source, TrainingImages
+from dualad._types import OnStep, Rules, Settings, Source, SyntheticWeights, TrainingImages
 
 #: The weights of a backbone: a file, its bytes, or ``"hub"`` for the backbone's own file on the Hugging Face hub.
 WeightsLike: TypeAlias = Union[str, "os.PathLike[str]", bytes]
 
 #: A function that is called as work progresses, on the thread that called. An exception of it cancels the work and is raised.
 OnProgress: TypeAlias = Callable[[Progress], object]
+
+#: The largest number of threads of a detector.
+_THREADS = 1024
 
 #: The files of a model that :meth:`Detector.to_bytes` packs, and whether each must be there.
 _FILES = {
@@ -78,14 +81,17 @@ class Detector:
         :param threads: a number of threads of its own, from 1 to 1024; by default all detectors share one thread for each core.
         :param max_pixels: the largest image, width times height; by default 100 million.
         :raises FileMissingError: without such a folder or file.
-        :raises ModelError: for a damaged model, or other weights than it was trained with.
+        :raises ModelError: for a damaged model, other weights than it was trained with, or thresholds of another model.
+        :raises InvalidInputError: for weights of a model whose backbone, the filter bank, has none.
         """
-        if not os.path.exists(folder):
-            missing = FileMissingError(f"there is no folder {os.fspath(folder)}; name the folder of a trained model")
-            missing.errno, missing.filename = errno.ENOENT, os.fspath(folder)
-            raise missing
+        place = _check.path(folder, "folder")
         settings = _settings(weights, calibration, threads, max_pixels)
-        return cls._of(_native.Detector.load(os.fspath(folder), settings), max_pixels)
+        if not os.path.exists(place):
+            missing = FileMissingError(f"there is no folder {place}; name the folder of a trained model")
+            missing.errno, missing.filename = errno.ENOENT, place
+            missing.strerror = os.strerror(errno.ENOENT)
+            raise missing
+        return cls._of(_native.Detector.load(place, settings), settings["max_pixels"])
 
     @classmethod
     def from_pretrained(
@@ -103,7 +109,8 @@ class Detector:
         :param revision: a branch, tag or commit; by default ``main``.
         """
         settings = _settings(weights, calibration, threads, max_pixels, revision)
-        return cls._of(_native.Detector.from_pretrained(repository, settings), max_pixels)
+        name = _check.text(repository, "repository")
+        return cls._of(_native.Detector.from_pretrained(name, settings), settings["max_pixels"])
 
     @classmethod
     def from_bytes(cls, data: bytes, *, threads: int | None = None, max_pixels: int | None = None) -> Detector:
@@ -146,15 +153,15 @@ class Detector:
         :param images: a folder (of one product, with a folder for each product, or a dataset), or lists of images by product.
         :param backbone: the backbone's name, such as ``resnet18``; by default ``filter-bank``, which needs no weights.
             **For images of real parts name a pretrained one**: it detects far more.
-        :param weights: the backbone's weights: a file, its bytes, or ``"hub"``.
+        :param weights: the backbone's weights: a file, its bytes, or ``"hub"``. The filter bank takes none.
         :param preset: ``fast`` trains in minutes on a CPU, ``accurate`` uses larger images, ``paper`` is the paper's recipe.
         :param recipe: fields that differ from the preset, such as ``{"train": {"batch_size": 4}}``.
-        :param epochs: the number of epochs; with 0, and a preset with a bank, nothing is trained and the bank scores alone.
+        :param epochs: the number of epochs, 0 or more; with 0, and a preset with a bank, nothing is trained and the bank scores alone.
         :param hold_out: the share of each product's images that set the thresholds, from 0 to below 1; by default 0.2.
         :param reject: the rule for rejection; by default ``FalseAlarmRate(0.01, 0.95)``.
-        :param review: the rule for review; by default there is no review band.
+        :param review: the rule for review; by default ``Quantile(0.95)``, or no review band if ``reject`` is given.
         :param tile: the side of the tiles in pixels, for small defects in large images; by default images are not cut.
-        :param tile_overlap: the least share of a tile that overlaps the next one, from 0 to 0.9; by default 0.25.
+        :param tile_overlap: with ``tile``, the least share of a tile that overlaps the next one, from 0 to 0.9; by default 0.25.
         :param checkpoint: a file that an interrupted run continues from.
         :param resume: with False, an existing checkpoint is put aside and the run begins anew.
         :param log: a file of JSON lines.
@@ -162,9 +169,14 @@ class Detector:
         :param progress: a function that is called as the run progresses.
 
         Notices are given as :class:`DualadWarning`; :attr:`training` has them too.
+
+        :raises InvalidInputError: for a value out of its range, an unknown field of the recipe, and a setting without effect: weights of
+            the filter bank, ``tile_overlap`` without ``tile``, or a rule with ``hold_out=0``.
         """
+        if tile_overlap is not None and tile is None:
+            raise InvalidInputError(f"tile_overlap is {tile_overlap}, and images are not cut into tiles; give tile too, or neither")
         if isinstance(images, (str, os.PathLike)):
-            source: TrainingImages = os.fspath(images)
+            source: TrainingImages = _check.path(images, "the folder of training images")
         elif isinstance(images, Mapping):
             source = _named(images)
         else:
@@ -173,20 +185,13 @@ class Detector:
                 "{'gear': ['a.png', 'b.png']}"
             )
         options = {
-            "backbone": backbone,
-            "preset": preset,
-            "recipe": recipe,
-            "epochs": epochs,
-            "seed": seed,
-            "hold_out": hold_out,
-            "tile": tile,
-            "tile_overlap": tile_overlap,
-            "checkpoint": _path(checkpoint),
-            "resume": resume,
-            "log": _path(log),
-            "skip_broken": skip_broken,
-            "max_pixels": max_pixels,
-            **_rules(reject, review),
+            "backbone": _check.text_or_none(backbone, "backbone"),
+            "preset": _check.text(preset, "preset"),
+            "recipe": _check.mapping(recipe, "recipe"),
+            "tile": _check.whole_or_none(tile, "tile", 1, _check.U32),
+            "tile_overlap": _check.number_or_none(tile_overlap, "tile_overlap", 0, 0.9),
+            "max_pixels": _check.whole_or_none(max_pixels, "max_pixels", 1, _check.U64),
+            **_run(epochs, seed, hold_out, reject, review, checkpoint, resume, log, skip_broken),
         }
         found, report = _native.Detector.fit(source, _weights(weights), _json(options), _on(progress))
         return cls._fitted(found, report, max_pixels)
@@ -211,17 +216,11 @@ class Detector:
         ``training.changes`` of the result compares the scores of the old products before and after. The arguments are those of
         :meth:`fit`.
         """
-        source = os.fspath(images) if isinstance(images, (str, os.PathLike)) else _named(images)
-        options = {
-            "epochs": epochs,
-            "seed": seed,
-            "hold_out": hold_out,
-            "checkpoint": _path(checkpoint),
-            "resume": resume,
-            "log": _path(log),
-            "skip_broken": skip_broken,
-            **_rules(reject, review),
-        }
+        if isinstance(images, (str, os.PathLike)):
+            source: TrainingImages = _check.path(images, "the folder of training images")
+        else:
+            source = _named(images)
+        options = _run(epochs, seed, hold_out, reject, review, checkpoint, resume, log, skip_broken)
         found, report = self._inner.extend(source, _json(options), _on(progress))
         return self._fitted(found, report, self._max_pixels)
 
@@ -240,7 +239,7 @@ class Detector:
         :param with_backbone: with True, the backbone's weights are copied into the folder, which is then all that another machine
             needs.
         """
-        self._inner.save(os.fspath(folder), with_backbone)
+        self._inner.save(_check.path(folder, "folder"), _check.flag(with_backbone, "with_backbone"))
 
     def to_bytes(self) -> bytes:
         """Return the model with its backbone's weights and its thresholds, for :meth:`from_bytes`: an uncompressed zip archive."""
@@ -268,9 +267,9 @@ class Detector:
     def inspect(self, image: ImageLike, category: str | None = None) -> Inspection:
         """Inspect one image, without the interpreter's lock.
 
-        :param image: the path of a file (png, jpg, bmp, tiff, webp, gif, pnm), the bytes of a file, a PIL image, or an array of
-            uint8 of shape ``(height, width)`` or ``(height, width, 3)``, red first, with any strides. A contiguous array is not
-            copied, and must not change meanwhile.
+        :param image: the path of a file (png, jpg, bmp, tiff, webp, gif, pnm), the content of a file as bytes, bytearray or
+            memoryview, a PIL image, or an array of uint8 of shape ``(height, width)``, ``(height, width, 1)`` or
+            ``(height, width, 3)``, red first, with any strides. A contiguous array is not copied, and must not change meanwhile.
         :param category: the product, whose thresholds decide; by default the pooled thresholds decide.
         :raises ImageError: for an image that cannot be used.
         :raises FileMissingError: for a missing file.
@@ -314,7 +313,8 @@ class Detector:
         :param images: images as :meth:`inspect` takes them; an array of shape ``(images, height, width, 3)`` too.
         :param category: the product of all images, or a list with the product of each.
         :param errors: ``"raise"`` raises the exception of the first image that cannot be inspected, ``"return"`` puts the
-            exception in its place in the list, and the other images are inspected.
+            exception in its place in the list, and the other images are inspected. A value that is no image, such as None, is a
+            TypeError for the whole list in both cases.
         :param progress: a function that is called after each batch.
         """
         if errors not in ("raise", "return"):
@@ -344,6 +344,8 @@ class Detector:
         if category is None or isinstance(category, str):
             self._check(category)
             return [category] * count
+        if isinstance(category, (bytes, bytearray)) or not isinstance(category, Iterable):
+            raise TypeError(f"the category is {type(category).__name__}; give a str, or a list with the product of each image")
         named = list(category)
         if len(named) != count:
             raise InvalidInputError(f"there are {count} images and {len(named)} categories; give one for each")
@@ -382,18 +384,20 @@ class Detector:
         :param defective: images of defective parts, in the same form.
         :param category: the product of images in plain lists; by default they count in the pooled thresholds alone.
         :param reject: the rule for rejection; by default ``FalseAlarmRate(0.01, 0.95)``.
-        :param review: the rule for review; by default there is no review band.
+        :param review: the rule for review; by default ``Quantile(0.95)``, or no review band if ``reject`` is given.
         :param training_images: with True, images that the model was trained on are taken, although their scores are too low.
         :raises InvalidInputError: for images that the model was trained on, and if there are not the images that a rule needs.
         """
+        if category is not None and all(isinstance(images, Mapping) for images in (good, defective) if images is not None):
+            raise InvalidInputError(f"category is {category!r}, and the images are listed by product; leave category out")
         known = [(pair, False) for pair in by_category(good, "good", category)]
-        known += [(pair, True) for pair in by_category(defective or [], "defective", category)]
+        known += [(pair, True) for pair in by_category([] if defective is None else defective, "defective", category)]
         for name in dict.fromkeys(name for (name, _), _ in known):
             self._check(name)
         rules: Rules = {
-            "reject": json.dumps(rule_value(reject or FalseAlarmRate())),
+            "reject": None if reject is None else json.dumps(rule_value(reject)),
             "review": None if review is None else json.dumps(rule_value(review)),
-            "training_images": training_images,
+            "training_images": _check.flag(training_images, "training_images"),
         }
         images = [image for (_, image), _ in known]
         names = [name for (name, _), _ in known]
@@ -401,17 +405,20 @@ class Detector:
         return Calibration(self._inner.calibrate(images, names, labels, rules, _on(progress)))
 
     def with_calibration(self, calibration: Calibration | None) -> Detector:
-        """Return the detector with other thresholds, or none. Nothing is loaded."""
-        text = None if calibration is None else calibration.to_json()
+        """Return the detector with other thresholds, or none. Nothing is loaded.
+
+        :raises ModelError: for thresholds of another model, or of a product that this one was not trained on.
+        """
+        text = None if calibration is None else calibration_json(calibration, "calibration")
         return self._of(self._inner.with_calibration(text), self._max_pixels, self._training)
 
     def with_threads(self, threads: int) -> Detector:
         """Return the detector with threads of its own, from 1 to 1024. The detectors share their weights."""
-        return self._of(self._inner.with_threads(threads), self._max_pixels, self._training)
+        return self._of(self._inner.with_threads(_check.whole(threads, "threads", 1, _THREADS)), self._max_pixels, self._training)
 
     def evaluate(self, folder: str | os.PathLike[str], *, progress: OnProgress | None = None) -> Evaluation:
         """Measure the model on the test images of a dataset, such as one in the layout of MVTec AD."""
-        return evaluation(self._inner.evaluate(os.fspath(folder), _on(progress)))
+        return evaluation(self._inner.evaluate(_check.path(folder, "folder"), _on(progress)))
 
     # What it is
 
@@ -486,20 +493,23 @@ def _settings(
 ) -> Settings:
     return {
         "weights": _weights(weights),
-        "threads": threads,
-        "max_pixels": max_pixels,
-        "calibration": None if calibration is None else calibration.to_json(),
-        "revision": revision,
+        "threads": _check.whole_or_none(threads, "threads", 1, _THREADS),
+        "max_pixels": _check.whole_or_none(max_pixels, "max_pixels", 1, _check.U64),
+        "calibration": None if calibration is None else calibration_json(calibration, "calibration"),
+        "revision": _check.text_or_none(revision, "revision"),
     }
 
 
 def _weights(weights: Any) -> Source | None:
-    """Return the weights for the native half: tests give a seed of synthetic ones."""
-    if weights is None or isinstance(weights, (bytes, int)):
+    """Return the weights for the native half."""
+    if weights is None or isinstance(weights, bytes):
         return weights
-    path = os.fspath(weights)
+    if isinstance(weights, SyntheticWeights):
+        return weights.seed
+    if not isinstance(weights, (str, os.PathLike)):
+        raise TypeError(f'weights is {type(weights).__name__}; give the path of a file, its bytes, or "hub"')
     # A file of this name can be given as a Path.
-    return "hub" if weights == "hub" else os.path.abspath(path)
+    return "hub" if isinstance(weights, str) and weights == "hub" else os.path.abspath(_check.path(weights, "weights"))
 
 
 def _rules(reject: Rule | None, review: Rule | None) -> dict[str, Any]:
@@ -507,8 +517,32 @@ def _rules(reject: Rule | None, review: Rule | None) -> dict[str, Any]:
     return {name: None if rule is None else rule_value(rule) for name, rule in named.items()}
 
 
-def _path(path: str | os.PathLike[str] | None) -> str | None:
-    return None if path is None else os.fspath(path)
+def _run(
+    epochs: int | None,
+    seed: int | None,
+    hold_out: float | None,
+    reject: Rule | None,
+    review: Rule | None,
+    checkpoint: str | os.PathLike[str] | None,
+    resume: bool,
+    log: str | os.PathLike[str] | None,
+    skip_broken: bool,
+) -> dict[str, Any]:
+    """Return the options that new and continued training share."""
+    share = _check.number_or_none(hold_out, "hold_out", 0, 1, below=True)
+    rules = _rules(reject, review)
+    if share == 0 and (reject is not None or review is not None):
+        raise InvalidInputError("hold_out is 0, so no images set thresholds; leave out reject and review, or hold images out")
+    return {
+        "epochs": _check.whole_or_none(epochs, "epochs", 0, _check.U64),
+        "seed": _check.whole_or_none(seed, "seed", 0, _check.U64),
+        "hold_out": share,
+        "checkpoint": _check.path_or_none(checkpoint, "checkpoint"),
+        "resume": _check.flag(resume, "resume"),
+        "log": _check.path_or_none(log, "log"),
+        "skip_broken": _check.flag(skip_broken, "skip_broken"),
+        **rules,
+    }
 
 
 def _json(options: Mapping[str, Any]) -> str:

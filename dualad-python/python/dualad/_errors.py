@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DualadError(Exception):
     """The base class of all errors of this package."""
@@ -29,6 +31,18 @@ class FileError(DualadError, OSError):
     def __str__(self) -> str:
         # An OSError with a file name would print only the operating system's text.
         return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An OSError of one argument would lose what is set later.
+        return (_restored, (type(self), self.args, self.errno, self.strerror, self.filename, dict(self.__dict__)))
+
+
+def _restored(kind: type[FileError], args: tuple[Any, ...], errno: Any, strerror: Any, filename: Any, state: dict[str, Any]) -> FileError:
+    """Return a pickled error."""
+    error = kind(*args)
+    error.errno, error.strerror, error.filename = errno, strerror, filename
+    error.__dict__.update(state)
+    return error
 
 
 class FileMissingError(FileError, FileNotFoundError):

@@ -65,6 +65,8 @@ def listed(images: Iterable[ImageLike], argument: str) -> list[ImageLike]:
             f"{argument} is one {type(images).__name__}{shape}; give a list of images, "
             "or an array of shape (images, height, width, 3)"
         )
+    if not isinstance(images, Iterable):
+        raise TypeError(f"{argument} is {type(images).__name__}; give a list of images")
     return list(images)
 
 

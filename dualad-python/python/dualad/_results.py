@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dualad import _native
+from dualad import _check, _native
 from dualad._images import ImageLike, prepare
 
 #: The decision on an image.
@@ -123,7 +123,8 @@ class Inspection:
     regions: tuple[Region, ...]
     #: The number of less severe regions that are not listed.
     regions_left_out: int
-    #: The anomaly map at the size of the network's input, float32 of shape ``(rows, columns)``, from 0 to 1e18.
+    #: The anomaly map at the size of the network's input, float32 of shape ``(rows, columns)``, from 0 to 1e18. It is read-only:
+    #: change a copy of it.
     anomaly_map: npt.NDArray[np.float32]
     _json: str = field(repr=False)
 
@@ -146,6 +147,9 @@ class Inspection:
 
         ``min_area`` is in pixels of the map.
         """
+        value = _check.number(value, "value")
+        min_area = _check.whole(min_area, "min_area", 0, _check.U64)
+        max_regions = _check.whole(max_regions, "max_regions", 0, _check.U32)
         found = _native.regions(self.anomaly_map, (self.height, self.width), value, min_area, max_regions)
         return tuple(_region(region) for region in json.loads(found))
 
@@ -159,10 +163,15 @@ class Inspection:
         The colors range from half the review threshold to one and a half times the reject threshold. Without thresholds they range
         from the map's minimum to its maximum. ``opacity`` is from 0 (only the image) to 1 (only the map).
         """
+        opacity = _check.number(opacity, "opacity", 0, 1)
+        max_pixels = _check.whole_or_none(max_pixels, "max_pixels", 1, _check.U64)
         scale = None
         if self.verdict is not None and self.verdict.review > 0:
             scale = (0.5 * self.verdict.review, 1.5 * self.verdict.reject)
         return _native.heat_map(prepare(image), self.anomaly_map, scale, opacity, max_pixels)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (inspection, (self._json, self.anomaly_map))
 
     def __repr__(self) -> str:
         decision = self.decision or "no thresholds"
@@ -172,6 +181,7 @@ class Inspection:
 def inspection(text: str, anomaly_map: npt.NDArray[np.float32]) -> Inspection:
     """Return the inspection of its JSON and its map."""
     found: dict[str, Any] = json.loads(text)
+    anomaly_map.flags.writeable = False
     parts = found.get("parts")
     verdict = found["verdict"]
     return Inspection(

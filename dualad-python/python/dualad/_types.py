@@ -9,6 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 Image: TypeAlias = Union[str, bytes, "npt.NDArray[np.uint8]"]
+
+class SyntheticWeights:
+    """Random weights of a seed, for tests and measurements of speed. They detect nothing."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+
 TrainingImages: TypeAlias = Union[str, Sequence[tuple[str, Image]]]
 Source: TypeAlias = Union[int, bytes, str]
 OnStep: TypeAlias = Callable[
@@ -30,6 +38,6 @@ class Settings(TypedDict):
 class Rules(TypedDict):
     """The rules for thresholds."""
 
-    reject: str
+    reject: str | None
     review: str | None
     training_images: bool

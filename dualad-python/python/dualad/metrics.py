@@ -1,9 +1,10 @@
 """Metrics of anomaly scores and maps, of this library or of any other method: exact, ties included.
 
 Scores are arrays, or lists, of real numbers of any dtype; larger is more anomalous. Scores of float64 are ranked as they are, and are
-not rounded to float32. Labels and masks are 0 or False for normal and anything else for anomalous. Every function raises
-:class:`dualad.InvalidInputError`, a ``ValueError``, for a score that is not finite, for shapes that do not match, and where the metric
-is undefined, because no score is normal or none is anomalous.
+not rounded to float32. Labels and masks are bool, or whole numbers of any dtype: 0 for normal and a positive number for anomalous. As
+floats they are 0, 1 or 255. Every function raises :class:`dualad.InvalidInputError`, a ``ValueError``, for other labels, for a score
+that is not finite, for shapes that do not match, for maps of more than 100 million pixels, and where the metric is undefined, because
+no score is normal or none is anomalous.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ Maps: TypeAlias = Union[npt.ArrayLike, Sequence[npt.ArrayLike]]
 _FIRST = 0x0080_0000
 #: The number of float32 values from there to infinity.
 _RANKS = 0x7F80_0000 - _FIRST
+
+
+#: The largest map: the largest image that a detector takes by default.
+_LARGEST_MAP = 100_000_000
 
 
 class F1(NamedTuple):
@@ -98,7 +103,9 @@ def evaluate(
     :param masks: the masks; None for a normal image without one. An anomalous image without a mask leaves the pixel metrics undefined.
     :param categories: the category of each image; by default all are of the category ``""``.
     """
-    image_scores, _ = _exact(np.asarray(scores).ravel(), "scores")
+    given = np.asarray(scores)
+    _within(given, _RANKS, "the array of scores")
+    image_scores, _ = _exact(given.ravel(), "scores")
     anomalous = _labels(labels, "labels").ravel()
     listed, ground_truth = _maps(maps, "maps"), list(masks)  # type: ignore[arg-type]
     names = [""] * len(listed) if categories is None else list(categories)
@@ -114,9 +121,12 @@ def evaluate(
 
 
 def _ranking(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float, float, float]:
-    values, marks = np.asarray(scores), _labels(labels, "labels")
-    if values.shape != marks.shape:
-        raise InvalidInputError(f"the scores have shape {values.shape} and the labels {marks.shape}; give one label for each score")
+    values, given = np.asarray(scores), np.asarray(labels)
+    if values.shape != given.shape:
+        raise InvalidInputError(f"the scores have shape {values.shape} and the labels {given.shape}; give one label for each score")
+    # Before anything is copied: an array of few bytes can have any shape.
+    _within(values, _RANKS, "the array of scores")
+    marks = _labels(given, "labels")
     exact, original = _exact(values.ravel(), "scores")
     area, precision, f1, threshold = _native.ranking(exact, np.ascontiguousarray(marks.ravel()))
     return area, precision, f1, original(threshold)
@@ -151,6 +161,7 @@ def _is_same(rounded: npt.NDArray[np.float32], values: npt.NDArray[Any]) -> bool
 def _labels(labels: npt.ArrayLike, name: str) -> npt.NDArray[np.bool_]:
     """Return labels as bool: True for anomalous."""
     values = np.asarray(labels)
+    _within(values, _RANKS, f"the array of {name}")
     if values.dtype == np.bool_:
         return values
     if values.dtype.kind not in "iuf" and values.size:
@@ -169,7 +180,13 @@ def _maps(maps: Any, name: str) -> list[npt.NDArray[Any]]:
     for place, values in enumerate(listed):
         if values.ndim != 2:
             raise InvalidInputError(f"{name}[{place}] has shape {values.shape}; give (height, width)")
+        _within(values, _LARGEST_MAP, f"{name}[{place}]")
     return listed
+
+
+def _within(values: npt.NDArray[Any], largest: int, name: str) -> None:
+    if values.size > largest:
+        raise InvalidInputError(f"{name} has shape {values.shape}; at most {largest} values can be measured")
 
 
 def _mask(mask: npt.NDArray[Any], values: npt.NDArray[Any], place: int) -> npt.NDArray[np.uint8]:
@@ -184,6 +201,9 @@ def _flat(maps: list[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[np.float32]], 
     """Return maps as float32 in the order of all their values."""
     if not maps:
         return [], float
+    total = sum(values.size for values in maps)
+    if total > _RANKS:
+        raise InvalidInputError(f"the maps have {total} values together; at most {_RANKS} can be measured")
     exact, original = _exact(np.concatenate([values.ravel() for values in maps]), "maps")
     ends = np.cumsum([values.size for values in maps])[:-1]
     return [part.reshape(values.shape) for part, values in zip(np.split(exact, ends), maps, strict=True)], original
