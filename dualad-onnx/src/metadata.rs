@@ -38,6 +38,8 @@ struct Resize {
     half_pixel_centers: bool,
     aspect_ratio: String,
     rounded_to: &'static str,
+    passes: &'static str,
+    weight_bits: &'static str,
 }
 
 /// The normalization, which is a part of the graph.
@@ -67,7 +69,9 @@ pub(crate) fn properties(detector: &Detector, check: Option<&Check>) -> Result<V
             antialias: false,
             half_pixel_centers: true,
             aspect_ratio: fit.to_string(),
-            rounded_to: "whole levels",
+            rounded_to: "whole levels, after each pass",
+            passes: "between rows, then between columns; a side that has its size already is left out",
+            weight_bits: "15, or 14 in a pass with a weight of 1",
         },
         normalization: Normalization {
             in_graph: true,

@@ -10,18 +10,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from conftest import picture, resnet18, save_safetensors
+from conftest import TINY, picture, resnet18, save_safetensors
 
 import dualad
 
 GUIDE = Path(__file__).parents[2] / "docs" / "python.md"
+ONNX = GUIDE.with_name("onnx.md")
 
 
-def snippets() -> list[str]:
-    if not GUIDE.exists():
-        pytest.skip(f"{GUIDE} is not there: this is not a clone")
-    return re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def snippets(guide: Path = GUIDE) -> list[str]:
+    if not guide.exists():
+        pytest.skip(f"{guide} is not there: this is not a clone")
+    return re.findall(r"^```python\n(.*?)^```", guide.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def needs(code: str) -> list[str]:
@@ -73,3 +75,24 @@ def test_snippets_have_the_types_of_the_package(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_resizing_of_the_guide_to_onnx_is_that_of_an_inspection() -> None:
+    """An image that has the size of the input is not resized: with the same pixels, the score and the map have the same bits."""
+    names: dict[str, Any] = {}
+    [code] = [code for code in snippets(ONNX) if "def resized" in code]
+    exec(compile(code, ONNX.name, "exec"), names)
+    # Sides whose weights are no multiples of a power of two: 48 x 80.
+    recipe = {**TINY, "network": {**TINY["network"], "grid": [3, 5]}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dualad.DualadWarning)
+        detector = dualad.Detector.fit({"part": [picture(seed) for seed in range(12)]}, recipe=recipe)
+    random = np.random.default_rng(4)
+    # Smaller, larger, by whole and broken factors, and with one side that stays.
+    sizes = [(1, 1), (2, 3), (17, 31), (47, 81), (48, 80), (48, 99), (96, 80), (96, 160), (53, 97), (100, 130), (72, 333), (1001, 777)]
+    for height, width in sizes:
+        for image in (random.integers(0, 256, (height, width, 3), np.uint8), random.choice(np.array([0, 255], np.uint8), (height, width, 3))):
+            pixels = names["resized"](image, 48, 80)
+            assert pixels.dtype == np.uint8 and pixels.shape == (48, 80, 3)
+            found, wanted = detector.inspect(pixels), detector.inspect(image)
+            assert found.score == wanted.score and (found.anomaly_map == wanted.anomaly_map).all(), (height, width)

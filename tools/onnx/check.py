@@ -3,14 +3,15 @@
     python tools/onnx/check.py PROGRAM MODELS      # MODELS is the folder that the example onnx_models wrote
 
 Exports each model in MODELS, which itself compares scores and maps with onnxruntime. Then, for each file: the checker of the
-package onnx with shape inference; the scores of onnxruntime and OpenVINO for batches of 1 and 3 images, against those of `dualad inspect`
-for the same pixels. Prints a line for each model. Ends with status 1 after a difference.
+package onnx with shape inference; the scores of onnxruntime and OpenVINO for batches of 1 and 3 images, against those of `dualad inspect`.
+The function of docs/onnx.md resizes the images; with its pixels, `dualad inspect` must give the very scores of the images. Prints a line for each model. Ends with status 1 after a difference.
 """
 
 import glob
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ except ImportError:
     print("skipped: the runs in OpenVINO (the package openvino is not there)")
 
 TOLERANCE = 1e-4
+GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "onnx.md"
 
 
 def library():
@@ -44,14 +46,34 @@ def pixels(path, size):
         return np.asarray(image.convert("RGB"), np.float32).transpose(2, 0, 1)[None]
 
 
-def resized(images, folder, size):
-    """Writes the images at the size of the input. `dualad inspect` does not resize them again."""
-    paths = []
+def guide():
+    """Returns the function `resized` of docs/onnx.md."""
+    [code] = re.findall(r"^```python\n(import numpy as np\n\n\ndef resized.*?)^```", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    names = {}
+    exec(compile(code, str(GUIDE), "exec"), names)
+    return names["resized"]
+
+
+def written(images, folder, size):
+    """Writes the images at other sizes than that of the input, and as docs/onnx.md resizes these: the paths of both."""
+    width, height = size
+    originals, paths = [], []
     for index, path in enumerate(images):
+        originals.append(os.path.join(folder, f"original-{index}.png"))
+        paths.append(os.path.join(folder, f"{index}.png"))
         with PIL.Image.open(path) as image:
-            paths.append(os.path.join(folder, f"{index}.png"))
-            image.convert("RGB").resize(size, PIL.Image.Resampling.BILINEAR).save(paths[-1])
-    return paths
+            other = (width * 2 + 37 * index, max(height - 50 * index, 16))
+            image.convert("RGB").resize(other, PIL.Image.Resampling.BILINEAR).save(originals[-1])
+        with PIL.Image.open(originals[-1]) as image:
+            PIL.Image.fromarray(guide()(np.asarray(image), height, width)).save(paths[-1])
+    return originals, paths
+
+
+def inspected(program, model, paths):
+    """Returns the scores of `dualad inspect`."""
+    command = [program, "inspect", "--model", model, "--json", "-", *paths]
+    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode().splitlines()
+    return [json.loads(line)["image_score"] for line in lines]
 
 
 def difference(wanted, found):
@@ -70,10 +92,10 @@ def check(program, model, images, folder):
     assert json.loads(metadata["dualad.check"]) == exported["check"], metadata
     described = json.loads(metadata["dualad.input"])
     size = (described["resize"]["width"], described["resize"]["height"])
-    paths = resized(images, folder, size)
-    command = [program, "inspect", "--model", model, "--json", "-", *paths]
-    lines = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode().splitlines()
-    wanted = [json.loads(line)["image_score"] for line in lines]
+    originals, paths = written(images, folder, size)
+    wanted = inspected(program, model, originals)
+    again = inspected(program, model, paths)
+    assert wanted == again, f"docs/onnx.md resizes to other pixels: {wanted} and {again}"
     batch = np.concatenate([pixels(path, size) for path in paths])
     runtimes = {"onnxruntime": onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])}
     runs = {"onnxruntime": lambda x: runtimes["onnxruntime"].run(["score"], {"image": x})[0]}

@@ -28,7 +28,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 # In a folder of its own: the installed package is tested, not the sources.
 mkdir -p "$folder/clone/dualad-python" "$folder/clone/docs"
 cp -r dualad-python/pyproject.toml dualad-python/tests "$folder/clone/dualad-python/"
-cp docs/python.md "$folder/clone/docs/"
+cp docs/python.md docs/onnx.md "$folder/clone/docs/"
 cd "$folder/clone/dualad-python"
 "$inside/mypy" --strict tests
 "$inside/python" -m mypy.stubtest --concise dualad._native

@@ -14,8 +14,9 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Filter {
-    /// Bilinear with 2x2 taps and half-pixel centers: OpenCV's `INTER_LINEAR`, to within one level. When a large picture is
-    /// reduced, most of its pixels have no influence. The paper uses this filter.
+    /// Bilinear with 2x2 taps and half-pixel centers: OpenCV's `INTER_LINEAR`, to within one level. Rows are interpolated and
+    /// rounded to whole levels before columns, with weights of 15 bits, or 14 in a pass with a weight of 1. When a large
+    /// picture is reduced, most of its pixels have no influence. The paper uses this filter.
     #[default]
     Bilinear,
     /// Bilinear with antialiasing: Pillow's `BILINEAR`. When a picture is reduced, every pixel has an influence.
