@@ -5,7 +5,9 @@
 // docs/c.md has the commands that build it. The classes of the namespace `dualad` own the objects of the C interface.
 
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -81,10 +83,11 @@ private:
 } // namespace dualad
 
 static std::vector<unsigned char> read(const std::string &path) {
+    errno = 0;
     std::ifstream file(path, std::ios::binary);
     std::vector<unsigned char> content((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
     if (!file.is_open() || file.bad()) {
-        throw std::runtime_error("cannot read " + path);
+        throw std::runtime_error("cannot read " + path + ": " + (errno != 0 ? std::strerror(errno) : "unknown cause"));
     }
     return content;
 }
