@@ -207,6 +207,40 @@ def test_values_out_of_range_name_the_argument_and_the_range(detector: dualad.De
             refuse(lambda: make(value), ValueError, "give")  # noqa: B023
 
 
+def test_texts_that_no_file_or_name_can_have(detector: dualad.Detector, pictures: list[Array], model: Path) -> None:
+    wrong: list[tuple[Call, str]] = [
+        (lambda: dualad.Detector.load(""), "folder"),
+        (lambda: dualad.Detector.load("a\0b"), "folder"),
+        (lambda: detector.save("a\0b"), "folder"),
+        (lambda: dualad.Calibration.load(""), "path"),
+        (lambda: dualad.Detector.load(model, weights="a\0"), "weights"),
+        (lambda: fit({"part": pictures}, checkpoint="a\udc80"), "checkpoint"),
+        (lambda: fit({"part": pictures}, log="a\udc80"), "log"),
+        (lambda: fit({"part": pictures}, backbone="a\udc80"), "backbone"),
+        (lambda: dualad.Detector.fit({"part": pictures}, recipe={"train": {"a": "\udc80"}}), "recipe"),
+        (lambda: detector.inspect(picture(1)).regions_above(10**400), "value"),
+        (lambda: detector.with_threads(10**5000), "threads"),
+    ]
+    for call, name in wrong:
+        refuse(call, dualad.InvalidInputError, name)
+
+
+def test_wrong_lists_of_metrics_have_a_reason() -> None:
+    evaluate: Any = dualad.metrics.evaluate
+    maps = np.zeros((2, 4, 4))
+    wrong: list[tuple[Call, str]] = [
+        (lambda: evaluate([0.1, 0.2], [0, 1], maps, maps, "ab"), "categories"),
+        (lambda: evaluate([0.1, 0.2], [0, 1], maps, maps, [1, None]), "category"),
+        (lambda: evaluate([0.1, 0.2], [0, 1], maps, None), "masks"),
+        (lambda: evaluate([0.1, 0.2], [0, 1], None, maps), "maps"),
+        (lambda: dualad.metrics.aupro(3, 3), "maps"),
+        (lambda: dualad.metrics.aupro(np.float32(3), maps), "maps"),
+    ]
+    for call, name in wrong:
+        refuse(call, TypeError, name)
+    refuse(lambda: dualad.metrics.auroc([0.1, 0.2], [2.0, 0]), dualad.InvalidInputError, "0, 1 and 255")
+
+
 def test_a_wrong_recipe_is_an_argument(pictures: list[Array]) -> None:
     for recipe, text in (
         ({"trian": {}}, "trian"),

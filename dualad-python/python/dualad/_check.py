@@ -28,19 +28,29 @@ def path(value: Any, name: str) -> str:
     found = os.fspath(value) if isinstance(value, (str, os.PathLike)) else value
     if not isinstance(found, str):
         raise _wrong(name, value, "a path as str or pathlib.Path")
+    if not found or "\0" in found:
+        raise InvalidInputError(f"{name} is {found!r}; give a path of one or more characters, none of them NUL")
     return found
 
 
-def path_or_none(value: Any, name: str) -> str | None:
-    """Return a path as text, or None."""
-    return None if value is None else path(value, name)
+def unicode_path_or_none(value: Any, name: str) -> str | None:
+    """Return a path of Unicode text, or None."""
+    return None if value is None else _unicode(path(value, name), name)
+
+
+def _unicode(found: str, name: str) -> str:
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{name} is {found!r}, which is no Unicode text; give another one") from None
+    return found
 
 
 def text(value: Any, name: str) -> str:
     """Return a text."""
     if not isinstance(value, str):
         raise _wrong(name, value, "a str")
-    return value
+    return _unicode(value, name)
 
 
 def text_or_none(value: Any, name: str) -> str | None:
@@ -65,7 +75,8 @@ def whole(value: Any, name: str, low: int, high: int) -> int:
         raise _wrong(name, value, "a whole number") from None
     if not low <= found <= high:
         ends = {U64: "2^64 - 1", U32: "2^32 - 1"}
-        raise InvalidInputError(f"{name} is {found}; give a whole number from {low} to {ends.get(high, high)}")
+        shown = found if abs(found) < 10**40 else "a number of more than 40 digits"
+        raise InvalidInputError(f"{name} is {shown}; give a whole number from {low} to {ends.get(high, high)}")
     return found
 
 
@@ -87,7 +98,7 @@ def number(value: Any, name: str, low: float = -math.inf, high: float = math.inf
         allowed = "a finite number"
         if math.isfinite(low) and math.isfinite(high):
             allowed = f"a number {'above' if above else 'from'} {low:g} {'and below' if above and below else 'to below' if below else 'to'} {high:g}"
-        raise InvalidInputError(f"{name} is {value}; give {allowed}")
+        raise InvalidInputError(f"{name} is {value if len(str(value)) < 40 else found}; give {allowed}")
     return found
 
 
@@ -114,7 +125,7 @@ def mapping(value: Any, name: str) -> dict[str, Any] | None:
 def _plain(value: Any, name: str, depth: int = 0) -> Any:
     """Return a value with dicts, lists and numbers of Python alone."""
     if depth > 100:
-        raise InvalidInputError(f"{name} is nested too deeply")
+        raise InvalidInputError(f"{name.split('[')[0]} is nested too deeply")
     if isinstance(value, Mapping):
         for key in value:
             text(key, f"a key of {name}")
@@ -125,6 +136,8 @@ def _plain(value: Any, name: str, depth: int = 0) -> Any:
         return [_plain(inner, f"{name}[{place}]", depth + 1) for place, inner in enumerate(value)]
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, str):
+        return _unicode(value, name)
+    if value is None or isinstance(value, (bool, int, float)):
         return value
     raise _wrong(name, value, "a number, a str, a bool, None, a list or a dict")

@@ -537,9 +537,9 @@ def _run(
         "epochs": _check.whole_or_none(epochs, "epochs", 0, _check.U64),
         "seed": _check.whole_or_none(seed, "seed", 0, _check.U64),
         "hold_out": share,
-        "checkpoint": _check.path_or_none(checkpoint, "checkpoint"),
+        "checkpoint": _check.unicode_path_or_none(checkpoint, "checkpoint"),
         "resume": _check.flag(resume, "resume"),
-        "log": _check.path_or_none(log, "log"),
+        "log": _check.unicode_path_or_none(log, "log"),
         "skip_broken": _check.flag(skip_broken, "skip_broken"),
         **rules,
     }

@@ -9,7 +9,7 @@ no score is normal or none is anomalous.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
@@ -107,10 +107,13 @@ def evaluate(
     _within(given, _RANKS, "the array of scores")
     image_scores, _ = _exact(given.ravel(), "scores")
     anomalous = _labels(labels, "labels").ravel()
-    listed, ground_truth = _maps(maps, "maps"), list(masks)  # type: ignore[arg-type]
-    names = [""] * len(listed) if categories is None else list(categories)
-    for count, name in ((len(anomalous), "labels"), (len(listed), "maps"), (len(ground_truth), "masks"), (len(names), "categories")):
-        _same(len(image_scores), count, "scores", name)
+    listed, ground_truth = _maps(maps, "maps"), _listed(masks, "masks")
+    names = [""] * len(listed) if categories is None else _listed(categories, "categories")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a category is {type(name).__name__}; give a str")
+    for count, argument in ((len(anomalous), "labels"), (len(listed), "maps"), (len(ground_truth), "masks"), (len(names), "categories")):
+        _same(len(image_scores), count, "scores", argument)
     exact, _ = _flat(listed)
     images = []
     for place, values in enumerate(exact):
@@ -167,7 +170,7 @@ def _labels(labels: npt.ArrayLike, name: str) -> npt.NDArray[np.bool_]:
     if values.dtype.kind not in "iuf" and values.size:
         raise InvalidInputError(f"the {name} have dtype {values.dtype}; give bool, or 0 for normal and 1 for anomalous")
     if values.dtype.kind == "f" and not np.isin(values, (0, 1, 255)).all():
-        raise InvalidInputError(f"the {name} have values between 0 and 1; choose a limit, such as labels > 0.5")
+        raise InvalidInputError(f"the {name} are floats other than 0, 1 and 255; choose a limit, such as labels > 0.5")
     if values.dtype.kind == "i" and (values < 0).any():
         raise InvalidInputError(f"the {name} have negative values; give 0 for normal and 1 for anomalous")
     marks: npt.NDArray[np.bool_] = np.not_equal(values, 0)
@@ -176,12 +179,18 @@ def _labels(labels: npt.ArrayLike, name: str) -> npt.NDArray[np.bool_]:
 
 def _maps(maps: Any, name: str) -> list[npt.NDArray[Any]]:
     """Return a list of arrays of two dimensions."""
-    listed = [np.asarray(value) for value in maps]
+    listed = [np.asarray(value) for value in _listed(maps, name)]
     for place, values in enumerate(listed):
         if values.ndim != 2:
             raise InvalidInputError(f"{name}[{place}] has shape {values.shape}; give (height, width)")
         _within(values, _LARGEST_MAP, f"{name}[{place}]")
     return listed
+
+
+def _listed(values: Any, name: str) -> list[Any]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) or (isinstance(values, np.ndarray) and values.ndim == 0):
+        raise TypeError(f"{name} is {type(values).__name__}; give a list with one for each image")
+    return list(values)
 
 
 def _within(values: npt.NDArray[Any], largest: int, name: str) -> None:
