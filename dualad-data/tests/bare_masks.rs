@@ -65,9 +65,22 @@ fn silhouettes_and_drawings_among_their_like_are_no_masks() {
     (0..8).for_each(|index| drop(tree.mask(&format!("plan/train/good/{index:03}.png"), 20 + index, 12, 255)));
     // Another view of a part by its name.
     let tree = Tree::new();
-    for index in 0..4 {
+    for index in 0..40 {
         tree.picture(&format!("c/train/good/{index:03}_1.png"), 64, 100, index);
         silhouette(&tree, &format!("c/train/good/{index:03}_back.png"), 0, index);
     }
     assert_eq!(found(&tree), [vec![], vec![]] as [Vec<String>; 2]);
+}
+
+#[test]
+fn pictures_of_two_colors_with_the_numbers_of_photographs_are_masks() {
+    for [photograph, mask] in [["rgb", "bin"], ["cam", "mask"], ["a", "b"]] {
+        let tree = Tree::new();
+        for index in 0..40 {
+            tree.picture(&format!("c/train/good/{index:03}_{photograph}.png"), 64, 48, index);
+            tree.mask(&format!("c/train/good/{index:03}_{mask}.png"), 64, 48, 255);
+        }
+        let found = found(&tree);
+        assert!(found.iter().all(|found| found.len() == 1), "{photograph} {mask}: {found:?}");
+    }
 }

@@ -23,7 +23,7 @@ use join::Earlier;
 const RATE: f64 = 0.01;
 /// The default of --confidence.
 const CONFIDENCE: f64 = 0.95;
-/// The default of --review-quantile, unless another rule is given.
+/// The default of --review-quantile with a bound on the rate of false alarms.
 const REVIEW_QUANTILE: f64 = 0.95;
 
 /// Set a model's thresholds with labeled images
@@ -71,7 +71,7 @@ pub(crate) struct Args {
     /// Reject at least this share of the defective images; needs defective images
     #[arg(long, value_name = "SHARE", value_parser = parse_recall, allow_negative_numbers = true)]
     recall: Option<f64>,
-    /// Ask for a review at or above this quantile of the good images' scores [default: 0.95, unless a rule for rejection is given]
+    /// Ask for a review at or above this quantile of the good images' scores [default: 0.95 with --false-alarm-rate, none with another rule]
     #[arg(long, value_name = "SHARE", value_parser = parse_quantile, allow_negative_numbers = true)]
     review_quantile: Option<f64>,
     /// File to write [default: calibration.json in the model's folder]
@@ -270,7 +270,7 @@ fn calibrator(args: &Args) -> Calibrator {
         _ => Rule::FalseAlarmRate { rate: args.false_alarm_rate.unwrap_or(RATE), confidence: args.confidence },
     };
     let calibrator = Calibrator::new(reject);
-    let names_rule = args.quantile.or(args.recall).or(args.false_alarm_rate).is_some() || args.f1_max;
+    let names_rule = args.quantile.or(args.recall).is_some() || args.f1_max;
     match args.review_quantile.or((!names_rule).then_some(REVIEW_QUANTILE)) {
         Some(quantile) => calibrator.review(Rule::Quantile { quantile }),
         None => calibrator,

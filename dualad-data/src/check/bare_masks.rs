@@ -1,6 +1,6 @@
 //! Masks among the photographs to train on that only their content tells: their names are those of no photograph.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -19,7 +19,9 @@ pub(super) fn report(dataset: &Dataset, samples: &[Sample], inspected: &[Inspect
     let looks: Vec<(&Sample, Look)> = looks.collect();
     for category in &dataset.categories {
         let of_category = looks.iter().filter(|(sample, _)| sample.category == category.name).copied();
-        findings.extend(among_photographs(category, of_category.collect()));
+        let of_category: Vec<(&Sample, Look)> = of_category.collect();
+        let names: Vec<&Path> = of_category.iter().map(|(sample, _)| sample.path.as_path()).collect();
+        findings.extend(among_photographs(category, of_category, &names));
     }
 }
 
@@ -44,11 +46,12 @@ pub(super) fn of_small_files(category: &Category, limits: &Limits) -> Option<Fin
         let picture = Picture::read_levels(&sample.path, limits).ok()?;
         Some((sample, look(&picture)))
     });
-    among_photographs(category, looks.collect())
+    let names: Vec<&Path> = sized.iter().map(|(_, sample)| sample.path.as_path()).collect();
+    among_photographs(category, looks.collect(), &names)
 }
 
-/// Returns a finding if some images are masks by their content, and others are photographs.
-fn among_photographs(category: &Category, looks: Vec<(&Sample, Look)>) -> Option<Finding> {
+/// Returns a finding if some images are masks by their content, and others are photographs. `names` are those of all images to train on.
+fn among_photographs(category: &Category, looks: Vec<(&Sample, Look)>, names: &[&Path]) -> Option<Finding> {
     let has = |look| looks.iter().any(|(_, found)| *found == look);
     if !has(Look::Photograph) {
         return None;
@@ -62,8 +65,9 @@ fn among_photographs(category: &Category, looks: Vec<(&Sample, Look)>) -> Option
     let of_kind = |is: &dyn Fn(Look) -> bool| -> Vec<&Path> {
         looks.iter().filter(|(_, look)| is(*look)).map(|(sample, _)| sample.path.as_path()).collect()
     };
-    let views = Views::of(&of_kind(&|look| look == Look::Photograph));
     let mut masks = of_kind(&is_mask);
+    let others: HashSet<&Path> = masks.iter().copied().collect();
+    let views = Views::of(names.iter().copied().filter(|name| !others.contains(name)));
     masks.retain(|mask| !views.have(mask));
     masks.sort();
     let first = masks.first()?;
@@ -83,13 +87,47 @@ fn among_photographs(category: &Category, looks: Vec<(&Sample, Look)>) -> Option
     Some(Finding::new(FindingKind::MaskInTraining, &category.name, first, what))
 }
 
+/// The words for a view of a part, which may be followed by a number. Another word may be one for a mask, such as `bin`.
+const VIEWS: [&str; 30] = [
+    "back",
+    "backlight",
+    "backlit",
+    "behind",
+    "below",
+    "bottom",
+    "contour",
+    "dark",
+    "front",
+    "gegenlicht",
+    "hinten",
+    "left",
+    "light",
+    "links",
+    "oben",
+    "outline",
+    "rear",
+    "rechts",
+    "right",
+    "rueckseite",
+    "rückseite",
+    "seite",
+    "shadow",
+    "side",
+    "silhouette",
+    "top",
+    "under",
+    "unten",
+    "vorne",
+    "view",
+];
+
 /// The parts of which photographs show views: `000` for `000_1.png`.
 struct Views(HashMap<String, usize>);
 
 impl Views {
-    fn of(photographs: &[&Path]) -> Self {
+    fn of<'a>(photographs: impl Iterator<Item = &'a Path>) -> Self {
         let mut parts = HashMap::new();
-        for (part, _) in photographs.iter().filter_map(|path| part_and_view(path)) {
+        for (part, _) in photographs.filter_map(part_and_view) {
             *parts.entry(part).or_default() += 1;
         }
         Self(parts)
@@ -103,9 +141,12 @@ impl Views {
             part.bytes().any(|byte| byte.is_ascii_digit()) && self.0.get(part).is_some_and(|count| *count <= MOST)
         };
         picture.file_stem().is_some_and(|stem| is_part(&stem.to_string_lossy()))
-            || part_and_view(picture)
-                .is_some_and(|(part, view)| view.starts_with(char::is_alphabetic) && is_part(&part))
+            || part_and_view(picture).is_some_and(|(part, view)| is_view(&view) && is_part(&part))
     }
+}
+
+fn is_view(word: &str) -> bool {
+    VIEWS.contains(&word.to_lowercase().trim_end_matches(|digit: char| digit.is_ascii_digit()))
 }
 
 /// Divides the stem of a name at its last separator.

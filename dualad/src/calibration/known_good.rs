@@ -45,9 +45,12 @@ impl KnownGood {
     /// # Ok::<(), dualad::Error>(())
     /// ```
     pub fn text(&self) -> String {
-        let Self { images, rejected, trained_on, .. } = self;
+        let Self { images, rejected, reviewed, trained_on } = self;
         let share = 100.0 * self.rejected_share();
-        let text = format!("would reject {rejected} of {images} known good images ({share:.1} %)");
+        let mut text = format!("would reject {rejected} of {images} known good images ({share:.1} %)");
+        if *reviewed > 0 {
+            text += &format!(" and send {reviewed} to a review");
+        }
         match trained_on {
             0 => text,
             _ => text + &format!(", {trained_on} of which the model was trained on"),
@@ -113,7 +116,7 @@ impl Calibration {
 fn summary(thresholds: &Thresholds) -> String {
     let Thresholds { review, reject, normal_images, anomalous_images, .. } = thresholds;
     let mut text = format!("rejects from {reject:.4}");
-    if review < reject {
+    if format!("{review:.4}") != format!("{reject:.4}") {
         text += &format!(", asks for a review from {review:.4}");
     }
     text += &format!(", set by {normal_images} good");

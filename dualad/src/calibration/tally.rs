@@ -46,12 +46,17 @@ impl DecisionCounts {
     ///
     /// let text = r#"{"pooled": {"reject": 5, "known_defective": {"accepted": 2, "reviewed": 3, "rejected": 15}}}"#;
     /// let known = Calibration::from_json("example", text)?.pooled.unwrap().known_defective.unwrap();
-    /// assert_eq!(known.text(), "would accept 2 of 20 known defective images (10.0 %)");
+    /// assert_eq!(known.text(), "would accept 2 of 20 known defective images (10.0 %) and send 3 to a review");
     /// # Ok::<(), dualad::Error>(())
     /// ```
     pub fn text(&self) -> String {
         let share = 100.0 * self.accepted as f64 / self.images().max(1) as f64;
-        format!("would accept {} of {} known defective images ({share:.1} %)", self.accepted, self.images())
+        let mut text =
+            format!("would accept {} of {} known defective images ({share:.1} %)", self.accepted, self.images());
+        if self.reviewed > 0 {
+            text += &format!(" and send {} to a review", self.reviewed);
+        }
+        text
     }
 
     fn add(&mut self, decision: Decision) {
