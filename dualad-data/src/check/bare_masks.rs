@@ -87,7 +87,7 @@ fn among_photographs(category: &Category, looks: Vec<(&Sample, Look)>, names: &[
     Some(Finding::new(FindingKind::MaskInTraining, &category.name, first, what))
 }
 
-/// The words for a view of a part, which may be followed by a number. Another word may be one for a mask, such as `bin`.
+/// The words for a view of a part, which may be followed by a number.
 const VIEWS: [&str; 30] = [
     "back",
     "backlight",
@@ -121,13 +121,13 @@ const VIEWS: [&str; 30] = [
     "view",
 ];
 
-/// The parts of which photographs show views: `000` for `000_1.png`.
+/// The parts of which photographs show views by a number or a word for a view: `000` for `000_1.png` and `000_front.png`.
 struct Views(HashMap<String, usize>);
 
 impl Views {
     fn of<'a>(photographs: impl Iterator<Item = &'a Path>) -> Self {
         let mut parts = HashMap::new();
-        for (part, _) in photographs.filter_map(part_and_view) {
+        for (part, _) in photographs.filter_map(part_and_view).filter(|(_, view)| is_view(view)) {
             *parts.entry(part).or_default() += 1;
         }
         Self(parts)
@@ -141,12 +141,15 @@ impl Views {
             part.bytes().any(|byte| byte.is_ascii_digit()) && self.0.get(part).is_some_and(|count| *count <= MOST)
         };
         picture.file_stem().is_some_and(|stem| is_part(&stem.to_string_lossy()))
-            || part_and_view(picture).is_some_and(|(part, view)| is_view(&view) && is_part(&part))
+            || part_and_view(picture)
+                .is_some_and(|(part, view)| view.starts_with(char::is_alphabetic) && is_part(&part))
     }
 }
 
 fn is_view(word: &str) -> bool {
-    VIEWS.contains(&word.to_lowercase().trim_end_matches(|digit: char| digit.is_ascii_digit()))
+    let word = word.to_lowercase();
+    let letters = word.trim_end_matches(|digit: char| digit.is_ascii_digit());
+    letters.is_empty() || VIEWS.contains(&letters)
 }
 
 /// Divides the stem of a name at its last separator.
