@@ -74,6 +74,8 @@ pub mod bench;
 mod bilinear;
 pub mod calibration;
 mod cdbn;
+#[cfg(feature = "train")]
+mod clock;
 mod components;
 mod config;
 pub mod detector;

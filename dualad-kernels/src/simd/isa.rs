@@ -2,6 +2,8 @@
 
 use crate::simd::portable::Portable;
 use crate::simd::vector::{Simd, VECTORS};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use crate::simd::wasm::Simd128;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
@@ -26,6 +28,8 @@ pub(crate) enum IsaKind {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
 }
 
 impl Isa {
@@ -44,6 +48,8 @@ impl Isa {
                 }
             }
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        available.push(Self(IsaKind::Simd128));
         available
     }
 
@@ -57,6 +63,9 @@ impl Isa {
                 return Self(if wider { IsaKind::Avx512 } else { IsaKind::Avx2 });
             }
         }
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        return Self(IsaKind::Simd128);
+        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         Self::PORTABLE
     }
 
@@ -68,6 +77,8 @@ impl Isa {
             IsaKind::Avx2 => VECTORS * Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             IsaKind::Avx512 => VECTORS * Avx512::LANES,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            IsaKind::Simd128 => VECTORS * Simd128::LANES,
         }
     }
 
@@ -79,6 +90,8 @@ impl Isa {
             IsaKind::Avx2 => Avx2::ROWS,
             #[cfg(target_arch = "x86_64")]
             IsaKind::Avx512 => Avx512::ROWS,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            IsaKind::Simd128 => Simd128::ROWS,
         }
     }
 }
@@ -91,6 +104,8 @@ impl std::fmt::Display for Isa {
             IsaKind::Avx2 => "AVX2 and FMA",
             #[cfg(target_arch = "x86_64")]
             IsaKind::Avx512 => "AVX-512",
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            IsaKind::Simd128 => "SIMD128",
         })
     }
 }
@@ -123,6 +138,11 @@ macro_rules! kernel {
                     // SAFETY: as above.
                     $crate::simd::isa::IsaKind::Avx512 => return unsafe { avx512($($arg),*) },
                 }
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            if isa.0 == $crate::simd::isa::IsaKind::Simd128 {
+                // SAFETY: the module is compiled for the instruction set; the rest is the caller's promise.
+                return unsafe { $body::<$crate::simd::wasm::Simd128>($($arg),*) };
             }
             let _ = isa;
             // SAFETY: the portable form needs no special instructions; the rest is the caller's promise.

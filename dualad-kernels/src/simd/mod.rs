@@ -10,3 +10,5 @@ pub(crate) mod isa;
 pub(crate) mod math;
 pub(crate) mod portable;
 pub(crate) mod vector;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(crate) mod wasm;

@@ -1,13 +1,13 @@
 //! A run with its features: the trainer, the model and the detector.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use candle_core::Device;
 use dualad_backbones::FeatureExtractor;
 use dualad_data::Sample;
 use dualad_data::image::{Picture, Preprocess};
 
+use crate::clock::Instant;
 use crate::detector::{Detector, RegionOptions};
 use crate::error::{Error, Result};
 use crate::features::{Features, FeaturesBuilder, Identity, PictureTokens, TokenSource, extraction, name_of, size};

@@ -1,7 +1,7 @@
 //! The training loop.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use candle_core::Device;
 use dualad_data::Cancel;
