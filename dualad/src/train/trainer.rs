@@ -7,6 +7,7 @@ use candle_core::Device;
 use dualad_data::Cancel;
 use dualad_kernels::are_finite;
 
+use crate::clock::Instant;
 use crate::error::{Error, Result};
 use crate::features::TokenSource;
 use crate::recipe::{MemoryInit, Recipe};
