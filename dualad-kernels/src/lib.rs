@@ -24,8 +24,8 @@
 //! ```
 //!
 //! # Instruction sets
-//! There are kernels for AVX2 with FMA, for AVX-512, and a portable form, which the compiler turns into the vectors of any
-//! architecture (NEON on aarch64). [`Isa::best`] asks the processor at run time; no compiler flag is needed. A module for WebAssembly
+//! There are kernels for AVX2 with FMA, for AVX-512, for NEON on aarch64, and a portable form, which the compiler turns into the
+//! vectors of any architecture. [`Isa::best`] asks the processor at run time; no compiler flag is needed. A module for WebAssembly
 //! has the kernels for SIMD128 if it is compiled with `-C target-feature=+simd128`.
 //!
 //! # Threads

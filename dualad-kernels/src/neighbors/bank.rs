@@ -11,7 +11,7 @@ use crate::simd::isa::Isa;
 /// A bank of tokens, in which the exact nearest token of a query is found without computing most distances.
 ///
 /// The search compares each query with all tokens by their first principal components and the lengths of the rests: 32 values, or
-/// 64 values of one byte where the processor has AVX-512 VNNI. This is a matrix product of about 1/12 of the work for 384
+/// 64 values of one byte where the processor has AVX-512 VNNI or the dot products of Armv8.2. This is a matrix product of about 1/12 of the work for 384
 /// dimensions, and it gives a lower bound of each distance. Where the bound is smaller than the nearest distance so far, 128 values
 /// give a better one, and where that is smaller too, the distance is computed. The bounds allow for rounding errors, so the results
 /// are those of [`nearest_plain`](crate::nearest_plain), to the bit, on any number of threads.

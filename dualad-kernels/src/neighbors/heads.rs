@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::gemm::{Packed, product_here};
 use crate::neighbors::basis::ROUNDOFF;
-use crate::neighbors::bytes::{ALWAYS, ByteMatrix, GROUP, has_bytes};
+use crate::neighbors::bytes::{ALWAYS, ByteMatrix, GROUP, SHIFT, has_bytes};
 use crate::neighbors::rows::{CHUNK, Coordinates, SPLIT, Sizes};
 use crate::simd::isa::Isa;
 
@@ -142,7 +142,7 @@ impl Heads {
                     let rounded = heads.round(head, bytes);
                     let sum: i32 = bytes.iter().map(|&x| i32::from(x)).sum();
                     conditions.push(Condition {
-                        offset: f64::from(squared_length(bytes)) / 2.0 + 128.0 * f64::from(sum),
+                        offset: f64::from(squared_length(bytes)) / 2.0 + f64::from(SHIFT * sum),
                         weight: 0.5 * (1.0 + 1e-9) / heads.step.powi(2),
                         error: described.error + rounded + heads.error,
                     });

@@ -1,5 +1,7 @@
 //! The instruction sets of the processor at hand, and the macro that compiles a kernel for each of them.
 
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon::Neon;
 use crate::simd::portable::Portable;
 use crate::simd::vector::{Simd, VECTORS};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -30,6 +32,8 @@ pub(crate) enum IsaKind {
     Avx512,
     #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
     Simd128,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Isa {
@@ -50,6 +54,10 @@ impl Isa {
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         available.push(Self(IsaKind::Simd128));
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            available.push(Self(IsaKind::Neon));
+        }
         available
     }
 
@@ -62,6 +70,10 @@ impl Isa {
                 let wider = std::arch::is_x86_feature_detected!("avx512f");
                 return Self(if wider { IsaKind::Avx512 } else { IsaKind::Avx2 });
             }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Self(IsaKind::Neon);
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         return Self(IsaKind::Simd128);
@@ -79,6 +91,8 @@ impl Isa {
             IsaKind::Avx512 => VECTORS * Avx512::LANES,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             IsaKind::Simd128 => VECTORS * Simd128::LANES,
+            #[cfg(target_arch = "aarch64")]
+            IsaKind::Neon => VECTORS * Neon::LANES,
         }
     }
 
@@ -92,6 +106,8 @@ impl Isa {
             IsaKind::Avx512 => Avx512::ROWS,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             IsaKind::Simd128 => Simd128::ROWS,
+            #[cfg(target_arch = "aarch64")]
+            IsaKind::Neon => Neon::ROWS,
         }
     }
 }
@@ -106,6 +122,8 @@ impl std::fmt::Display for Isa {
             IsaKind::Avx512 => "AVX-512",
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             IsaKind::Simd128 => "SIMD128",
+            #[cfg(target_arch = "aarch64")]
+            IsaKind::Neon => "NEON",
         })
     }
 }
@@ -137,6 +155,20 @@ macro_rules! kernel {
                     $crate::simd::isa::IsaKind::Avx2 => return unsafe { avx2($($arg),*) },
                     // SAFETY: as above.
                     $crate::simd::isa::IsaKind::Avx512 => return unsafe { avx512($($arg),*) },
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            {
+                #[target_feature(enable = "neon")]
+                #[allow(clippy::too_many_arguments)]
+                unsafe fn neon($($arg: $type),*) {
+                    // SAFETY: the caller's promise; this function is compiled for the instruction set.
+                    unsafe { $body::<$crate::simd::neon::Neon>($($arg),*) }
+                }
+                match isa.0 {
+                    $crate::simd::isa::IsaKind::Portable => {}
+                    // SAFETY: an `Isa` exists only for what the processor has; the rest is the caller's promise.
+                    $crate::simd::isa::IsaKind::Neon => return unsafe { neon($($arg),*) },
                 }
             }
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]

@@ -1,5 +1,4 @@
-//! Arrays of eight elements for any architecture; the compiler turns them into vectors. On aarch64 they become NEON vectors,
-//! which every such processor has, with fused multiply-adds.
+//! Arrays of eight elements for any architecture; the compiler turns them into vectors.
 
 use crate::simd::vector::{ROUND, Simd};
 

@@ -1,15 +1,20 @@
-//! Products of vectors of bytes, for processors with AVX-512 VNNI.
+//! Products of vectors of bytes, for processors that add up four of them in one instruction: AVX-512 VNNI, and the dot products
+//! of Armv8.2 and later.
+
+#[cfg(target_arch = "aarch64")]
+mod arm;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use crate::memory::Buffer;
 use crate::simd::isa::Isa;
 
 /// The tokens of a panel.
 const PANEL: usize = 32;
-/// The rows of a tile: with two vectors each, the sums fit into the registers.
-#[cfg(target_arch = "x86_64")]
-const ROWS: usize = 12;
 /// The elements whose products an instruction adds up.
 pub(crate) const GROUP: usize = 4;
+/// The number that is added to an element when it is stored: x86-64 multiplies unsigned bytes by signed ones.
+pub(crate) const SHIFT: i32 = if cfg!(target_arch = "x86_64") { 128 } else { 0 };
 /// A token's bias from which on no threshold is larger.
 pub(crate) const ALWAYS: i32 = 1 << 29;
 
@@ -19,7 +24,11 @@ pub(crate) fn has_bytes(isa: Isa) -> bool {
     {
         isa.0 == crate::simd::isa::IsaKind::Avx512 && std::arch::is_x86_feature_detected!("avx512vnni")
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    {
+        isa.0 == crate::simd::isa::IsaKind::Neon && std::arch::is_aarch64_feature_detected!("dotprod")
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         let _ = isa;
         false
@@ -27,7 +36,7 @@ pub(crate) fn has_bytes(isa: Isa) -> bool {
 }
 
 /// Tokens of bytes, each with a bias, laid out in panels. In a panel, the first four elements of every token are followed by the
-/// next four of every token, and so on. An element x is stored as x + 128.
+/// next four of every token, and so on. An element x is stored as x + [`SHIFT`].
 #[derive(Debug)]
 pub(crate) struct ByteMatrix {
     width: usize,
@@ -47,7 +56,7 @@ impl ByteMatrix {
         for (token, values) in values.chunks_exact(width).enumerate() {
             let first = token / PANEL * PANEL * width / GROUP + token % PANEL;
             for (group, values) in values.as_chunks::<GROUP>().0.iter().enumerate() {
-                let stored = values.map(|x| (i32::from(x) + 128) as u8);
+                let stored = values.map(|x| (i32::from(x) + SHIFT) as u8);
                 panels[first + group * PANEL] = f32::from_bits(u32::from_le_bytes(stored));
             }
         }
@@ -61,8 +70,8 @@ impl ByteMatrix {
         self.count
     }
 
-    /// Computes the products of rows `[rows, width]` and all tokens: sum of (token + 128) row + bias, exact up to 2^24. Rows of `out`
-    /// begin `stride` elements apart; elements up to the next multiple of 32 are overwritten.
+    /// Computes the products of rows `[rows, width]` and all tokens: sum of (token + [`SHIFT`]) row + bias, exact up to 2^24. Rows of
+    /// `out` begin `stride` elements apart; elements up to the next multiple of 32 are overwritten.
     ///
     /// # Panics
     /// If the processor lacks the instructions, or `out` is too small.
@@ -77,96 +86,57 @@ impl ByteMatrix {
             assert!(
                 std::arch::is_x86_feature_detected!("avx512f") && std::arch::is_x86_feature_detected!("avx512vnni")
             );
-            for (index, biases) in self.biases.chunks_exact(PANEL).enumerate() {
-                let panel = &self.panels[index * PANEL * self.width / GROUP..];
-                for first in (0..count).step_by(ROWS) {
-                    let tile = (count - first).min(ROWS);
-                    let from = rows[first * self.width..].as_ptr();
-                    let to = out[first * stride + index * PANEL..].as_mut_ptr();
-                    // SAFETY: the processor has the instructions; the tile's rows, the panel and its biases have as many elements,
-                    // and so have the rows of `out`, all as asserted above.
-                    unsafe { x86::tile(tile, from, self.width, panel.as_ptr(), biases.as_ptr(), to, stride) };
-                }
-            }
+            self.tiles(x86::ROWS, rows, out, stride, |tile, from, panel, biases, to| {
+                // SAFETY: the processor has the instructions; the pointers are those of `tiles`.
+                unsafe { x86::tile(tile, from, self.width, panel, biases, to, stride) };
+            });
         }
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        {
+            assert!(std::arch::is_aarch64_feature_detected!("dotprod"));
+            self.tiles(arm::ROWS, rows, out, stride, |tile, from, panel, biases, to| {
+                // SAFETY: as above.
+                unsafe { arm::tile(tile, from, self.width, panel, biases, to, stride) };
+            });
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         self.products_plain(rows, out, stride);
     }
 
+    /// Calls `multiply` for every tile of at most `height` rows and every panel: with the number of rows, the first row, the panel,
+    /// its biases and the first result. The tile's rows have `width` elements, the panel `width / 4` lines of [`PANEL`] elements,
+    /// and the biases and each row of `out` [`PANEL`] elements.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    fn tiles(
+        &self,
+        height: usize,
+        rows: &[i8],
+        out: &mut [f32],
+        stride: usize,
+        multiply: impl Fn(usize, *const i8, *const f32, *const i32, *mut f32),
+    ) {
+        let count = rows.len() / self.width;
+        for (index, biases) in self.biases.chunks_exact(PANEL).enumerate() {
+            let panel = &self.panels[index * PANEL * self.width / GROUP..][..PANEL * self.width / GROUP];
+            for first in (0..count).step_by(height) {
+                let tile = (count - first).min(height);
+                let from = &rows[first * self.width..][..tile * self.width];
+                let to = &mut out[first * stride + index * PANEL..][..(tile - 1) * stride + PANEL];
+                multiply(tile, from.as_ptr(), panel.as_ptr(), biases.as_ptr(), to.as_mut_ptr());
+            }
+        }
+    }
+
     /// The definition of [`Self::products`], without padding.
-    #[cfg(any(test, not(target_arch = "x86_64")))]
+    #[cfg(any(test, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     fn products_plain(&self, rows: &[i8], out: &mut [f32], stride: usize) {
         for (row, out) in rows.chunks_exact(self.width).zip(out.chunks_mut(stride)) {
             for token in 0..self.count {
                 let first = token / PANEL * PANEL * self.width / GROUP + token % PANEL;
                 let stored = |at: usize| self.panels[first + at / GROUP * PANEL].to_bits().to_le_bytes()[at % GROUP];
-                let sum: i32 = row.iter().enumerate().map(|(at, &x)| i32::from(x) * i32::from(stored(at))).sum();
+                let shifted = |at: usize| i32::from(stored(at).wrapping_sub(SHIFT as u8) as i8) + SHIFT;
+                let sum: i32 = row.iter().enumerate().map(|(at, &x)| i32::from(x) * shifted(at)).sum();
                 out[token] = (sum + self.biases[token]) as f32;
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-
-    use super::{GROUP, PANEL};
-
-    /// Multiplies up to [`super::ROWS`] rows by a panel.
-    ///
-    /// # Safety
-    /// The processor has AVX-512 F and VNNI. `from` is valid for `rows` rows of `width` bytes, `panel` for `width / 4` lines of
-    /// [`PANEL`] elements, `biases` for [`PANEL`] elements, and so is each row of `to`; those begin `stride` elements apart.
-    pub(super) unsafe fn tile(
-        rows: usize,
-        from: *const i8,
-        width: usize,
-        panel: *const f32,
-        biases: *const i32,
-        to: *mut f32,
-        stride: usize,
-    ) {
-        macro_rules! of {
-            ($($count:literal)*) => {
-                match rows {
-                    // SAFETY: the caller's promise.
-                    $($count => unsafe { rows_of::<$count>(from, width, panel, biases, to, stride) },)*
-                    _ => debug_assert!(false, "a tile of {rows} rows"),
-                }
-            };
-        }
-        of!(1 2 3 4 5 6 7 8 9 10 11 12)
-    }
-
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn rows_of<const R: usize>(
-        from: *const i8,
-        width: usize,
-        panel: *const f32,
-        biases: *const i32,
-        to: *mut f32,
-        stride: usize,
-    ) {
-        // SAFETY: the caller's promise; a group is four bytes, and two vectors are a line of the panel.
-        unsafe {
-            let bias = [_mm512_loadu_si512(biases.cast()), _mm512_loadu_si512(biases.add(16).cast())];
-            let mut sums = [bias; R];
-            for group in 0..width / GROUP {
-                let line = panel.add(group * PANEL);
-                let tokens = [_mm512_loadu_si512(line.cast()), _mm512_loadu_si512(line.add(16).cast())];
-                for row in 0..R {
-                    let four = from.add(row * width + group * GROUP).cast::<i32>().read_unaligned();
-                    let four = _mm512_set1_epi32(four);
-                    for part in 0..2 {
-                        sums[row][part] = _mm512_dpbusd_epi32(sums[row][part], tokens[part], four);
-                    }
-                }
-            }
-            for row in 0..R {
-                for part in 0..2 {
-                    _mm512_storeu_ps(to.add(row * stride + part * 16), _mm512_cvtepi32_ps(sums[row][part]));
-                }
             }
         }
     }
@@ -180,7 +150,7 @@ mod tests {
     #[test]
     fn byte_products_equal_their_definition() {
         if !Isa::available().into_iter().any(has_bytes) {
-            println!("skipped: this processor has no AVX-512 VNNI");
+            println!("skipped: this processor has neither AVX-512 VNNI nor dot products");
             return;
         }
         let mut random = TestValues::new(0);
@@ -200,7 +170,7 @@ mod tests {
                 assert_eq!(found[row * stride..][..count], expected[row * stride..][..count], "{rows} {width} {count}");
                 for token in 0..count {
                     let product: i32 = (0..width)
-                        .map(|at| (i32::from(right[token * width + at]) + 128) * i32::from(left[row * width + at]))
+                        .map(|at| (i32::from(right[token * width + at]) + SHIFT) * i32::from(left[row * width + at]))
                         .sum();
                     assert_eq!(found[row * stride + token], (product + biases[token]) as f32);
                 }
