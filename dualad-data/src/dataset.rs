@@ -70,6 +70,7 @@ impl Dataset {
             return Err(layout::unknown(root));
         }
         layout::report_files(root, &all.categories, &mut all.findings)?;
+        layout::mark_products(root, &mut all.categories, &mut all.findings);
         Ok(all)
     }
 

@@ -84,3 +84,27 @@ fn pictures_of_two_colors_with_the_numbers_of_photographs_are_masks() {
         assert!(found.iter().all(|found| found.len() == 1), "{photograph} {mask}: {found:?}");
     }
 }
+
+#[test]
+fn pictures_of_one_color_among_photographs_are_told() {
+    let with = |blank: u32, name: &dyn Fn(u32) -> String| {
+        let tree = Tree::new();
+        (0..12).for_each(|index| drop(tree.picture(&format!("c/train/good/{index:03}.png"), 64, 48, index)));
+        (0..blank).for_each(|index| drop(tree.mask(&name(index), 64, 48, 0)));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let of_check = dataset.check().run().unwrap().findings;
+        let told: Vec<(FindingKind, bool)> =
+            of_check.iter().map(|finding| (finding.kind, finding.message.contains("one color alone"))).collect();
+        (told, dataset.marked_normal_images(&Limits::default()).len())
+    };
+    let named = |index| format!("c/train/good/m{index:03}.png");
+    assert_eq!(with(0, &named), (vec![], 0));
+    // A few may be frames of a closed shutter.
+    assert_eq!(with(2, &named), (vec![(FindingKind::MaskAmongImages, true)], 0));
+    assert_eq!(with(12, &named), (vec![(FindingKind::MaskInTraining, true)], 1));
+    // Views of the photographs.
+    assert_eq!(
+        with(12, &|index| format!("c/train/good/{index:03}_back.png")),
+        (vec![(FindingKind::MaskAmongImages, false)], 0)
+    );
+}

@@ -408,3 +408,29 @@ fn a_finding_is_one_line_for_any_file_name() {
     assert!(!line.chars().any(|c| c.is_control() || c == '\u{2028}') && line.contains("a\\nfatal: b"), "{line}");
     assert_eq!(report.into_result().unwrap_err().to_string().lines().count(), 2);
 }
+
+#[test]
+fn equal_images_to_train_on_in_two_categories_are_one_warning() {
+    let tree = Tree::new();
+    for index in 0..4 {
+        tree.picture(&format!("c/train/good/{index}.png"), 16, 16, index);
+        tree.picture(&format!("d/train/good/x{index}.png"), 16, 16, index + 1);
+    }
+    let message = only(&tree, FindingKind::Duplicate, Severity::Warning, "c/train/good/1.png");
+    assert!(message.contains("category \"c\" with the same pixels as images of \"d\": 3 (such as"), "{message}");
+}
+
+#[test]
+fn images_of_several_pages_are_counted_once() {
+    let tree = Tree::new();
+    for (index, pages) in [1, 3, 2].into_iter().enumerate() {
+        let file = std::fs::File::create(tree.path(&format!("c/train/good/{index}.tif"))).unwrap();
+        let mut file = tiff::encoder::TiffEncoder::new(file).unwrap();
+        for page in 0..pages {
+            let levels: Vec<u8> = (0..16 * 16).map(|pixel| (pixel * (7 + index + page)) as u8).collect();
+            file.write_image::<tiff::encoder::colortype::Gray8>(16, 16, &levels).unwrap();
+        }
+    }
+    let message = only(&tree, FindingKind::Choice, Severity::Note, "c");
+    assert!(message.contains("the first alone is read: 2 (such as train/good/1.tif, with 3)"), "{message}");
+}

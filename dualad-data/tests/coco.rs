@@ -232,3 +232,47 @@ fn a_folder_of_annotations_alone_has_its_images_above_it() {
         assert!(error.contains("none of its 16 images") && error.lines().count() == 1, "{error}");
     }
 }
+
+#[test]
+fn what_files_leave_in_doubt_is_told() {
+    let boxed = |bbox: &str| coco(&["a.png", "b.png"], &[(1, &format!(r#""category_id": 1, "bbox": {bbox}"#))]);
+    let open = |content: &str| {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png"]);
+        tree.write("annotations.json", content);
+        Dataset::open(tree.root())
+    };
+    // Shares of the size of the image.
+    for shares in ["[0.1, 0.1, 0.2, 0.2]", "[0, 0.5, 1, 0.5]"] {
+        let error = open(&boxed(shares)).unwrap_err().to_string();
+        assert!(error.contains("values from 0 to 1") && error.contains("multiply"), "{error}");
+    }
+    let polygon =
+        coco(&["a.png", "b.png"], &[(1, r#""category_id": 1, "segmentation": [[0.1, 0.1, 0.9, 0.1, 0.9, 0.9]]"#)]);
+    assert!(open(&polygon).is_err());
+    let messages = |content: &str, kind: FindingKind| {
+        let dataset = open(content).unwrap();
+        let found = dataset.findings.iter().filter(|finding| finding.kind == kind);
+        found.map(|finding| finding.message.clone()).collect::<Vec<_>>()
+    };
+    // Pixels, which may be few.
+    for pixels in ["[0, 0, 1, 1]", "[0.5, 0.5, 3.5, 2]"] {
+        assert!(messages(&boxed(pixels), FindingKind::UnclearLabel).is_empty());
+    }
+    let found = messages(&boxed("[2, 2, 0, 0]"), FindingKind::UnclearLabel);
+    assert!(found.len() == 1 && found[0].contains("boxes without an area: 1"), "{found:?}");
+    let found = messages(&coco(&["a.png", "b.png"], &[]), FindingKind::Choice);
+    assert!(found.iter().any(|note| note.contains("so all count as normal: 2")), "{found:?}");
+    assert!(
+        !messages(&boxed("[1, 1, 2, 2]"), FindingKind::Choice).iter().any(|note| note.contains("all count as normal"))
+    );
+    // One image in two splits.
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png"]);
+    tree.write("annotations/train.json", boxed("[1, 1, 2, 2]"));
+    tree.write("annotations/val.json", coco(&["a.png", "b.png"], &[]));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let found: Vec<_> = dataset.findings.iter().filter(|finding| finding.kind == FindingKind::Duplicate).collect();
+    let [finding] = found[..] else { panic!("{:?}", dataset.findings) };
+    assert!(finding.message.contains("splits: 2 (such as images/a.png, in train.json and in val.json)"), "{finding}");
+}

@@ -38,7 +38,7 @@ fn files_of_labels_above_and_beside_the_images_are_named() {
         ("instances.json", coco),
         ("labels.json", r#"{"a": 1}"#),
         ("labels.txt", "a 1\n"),
-        ("defect list.txt", "a\n"),
+        ("defect list.txt", "elsewhere\n"),
         ("meta/labels.csv", "path,label\n../images/a.png,dent\n"),
         ("meta/more/a.xml", "<annotation/>"),
         ("yolo/a.txt", "0 .5 .5 .1 .1\n"),

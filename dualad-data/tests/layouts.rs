@@ -350,7 +350,7 @@ fn loops_of_links_and_names_that_are_not_utf8_are_read() {
     symlink(&c, c.join("train/good/loop")).unwrap();
     symlink(&c, c.join("test/up")).unwrap();
     symlink(c.join("self"), c.join("self")).unwrap();
-    symlink("nowhere.png", c.join("train/good/broken.png")).unwrap();
+    symlink("nowhere.png", c.join("train/good/absent.png")).unwrap();
     let foreign = OsStr::from_bytes(b"\xff\xfe");
     for folder in ["test", "ground_truth"] {
         std::fs::create_dir_all(c.join(folder).join(foreign)).unwrap();
@@ -367,7 +367,7 @@ fn loops_of_links_and_names_that_are_not_utf8_are_read() {
     assert_eq!(dataset.findings.len(), 1);
     assert_eq!(dataset.findings[0].kind, FindingKind::UnpairedMask);
     let report = dataset.check().run().unwrap();
-    assert!(report.into_result().unwrap_err().to_string().contains("broken.png"));
+    assert!(report.into_result().unwrap_err().to_string().contains("absent.png"));
 }
 
 /// The root user can read every folder, which gives another finding of the same form.

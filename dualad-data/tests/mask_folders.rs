@@ -49,7 +49,7 @@ fn masks_of_any_format_and_color_beside_products_are_no_product() {
     type Marks = [Option<[u8; 3]>; 4];
     let white = Some([255; 3]);
     let cases: [(&str, &str, Marks); 8] = [
-        ("gear_Masken/{}.png", "white", [white; 4]),
+        ("gear_Bereiche/{}.png", "white", [white; 4]),
         ("gear_annot/{}_a.png", "an ending", [white; 4]),
         ("Masken/{}.jpg", "jpeg", [white; 4]),
         ("Masken/{}.jpg", "red in jpeg", [Some([255, 0, 0]); 4]),

@@ -119,3 +119,85 @@ mod any_tree {
         }
     }
 }
+
+#[test]
+fn names_that_may_be_labels_are_told_once() {
+    let numbers = || (0..6).map(|index| format!("{index:03}.png"));
+    let with = |others: &[&str]| numbers().chain(others.iter().map(|name| name.to_string())).collect::<Vec<String>>();
+    let ended = |usual: &str, rare: &str| {
+        let names = (0..9).map(|index| format!("{index}_{}.png", if index < 6 { usual } else { rare }));
+        names.collect::<Vec<String>>()
+    };
+    for (names, expected) in [
+        (
+            with(&["scratch_050.png", "scratch_051.png"]),
+            "type of defect in their names: 2 of 8 (such as scratch_050.png)",
+        ),
+        (with(&["050_dent.png"]), "1 of 7 (such as 050_dent.png)"),
+        (with(&["Kratzer 7.png"]), "1 of 7 (such as Kratzer 7.png)"),
+        (with(&["cam1-050-crack-2.png"]), "1 of 7"),
+        (with(&["broken050.png"]), "1 of 7"),
+        (ended("0", "1"), "end with \"1\", and the others \"0\": 3 of 9 (such as 6_1.png)"),
+        (ended("1", "0"), "end with \"0\", and the others \"1\": 3 of 9"),
+        (ended("P", "F"), "end with \"f\", and the others \"p\": 3 of 9"),
+    ] {
+        for folder in ["c/train/good", "c/good", "c", "c/train"] {
+            let tree = Tree::new();
+            names.iter().for_each(|name| touch(&tree, &[&format!("{folder}/{name}")]));
+            let dataset = Dataset::open(tree.root().join("c")).unwrap();
+            let [finding] = &dataset.findings[..] else { panic!("{folder} {names:?}: {:?}", dataset.findings) };
+            assert!(finding.kind == FindingKind::UnclearLabel && finding.message.contains(expected), "{finding}");
+            assert_eq!(dataset.samples(Split::Train).count(), names.len());
+        }
+    }
+    // Views, cameras, the name of a product, and names that deny a defect.
+    let views = (0..8).map(|index| format!("{}_{}.png", index / 2, index % 2)).collect();
+    let frames = (0..8).map(|index| format!("cam_{}.png", index % 2 + 2 * index)).collect();
+    let cameras = (0..8).map(|index| format!("{index:03}_{}.png", index % 3)).collect();
+    let products = (0..8).map(|index| format!("rust_remover_{index}.png")).collect();
+    let denied = with(&["no_scratch_7.png", "rust-free 8.png"]);
+    for names in [views, frames, cameras, products, denied, with(&[])] as [Vec<String>; 6] {
+        let tree = Tree::new();
+        names.iter().for_each(|name| touch(&tree, &[&format!("c/train/good/{name}")]));
+        assert_eq!(kinds(&Dataset::open(tree.root()).unwrap()), [], "{names:?}");
+    }
+}
+
+#[test]
+fn a_folder_of_a_category_is_no_dataset_of_normal_images() {
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/test/good/1.png", "c/test/xyz/2.png", "c/ground_truth/xyz/2.png"]);
+    touch(
+        &tree,
+        &["d/good/0.png", "d/broken_large/1.png", "d/spare/2.png", "test/gear/0.png", "test/train/gear/0.png"],
+    );
+    for (folder, expected) in [
+        ("c/test/xyz", Some("test images with defects of the category c")),
+        ("c/ground_truth/xyz", Some("masks of the category c")),
+        ("d/broken_large", Some("images with defects of the category d")),
+        ("c/test/good", None),
+        ("d/spare", None),
+        ("test/gear", None),
+    ] {
+        match (Dataset::open(tree.root().join(folder)), expected) {
+            (Ok(dataset), None) => assert_eq!(dataset.samples(Split::Train).count(), 1, "{folder}"),
+            (Err(error), Some(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (found, _) => panic!("{folder}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn lists_of_defects_and_settings_that_label_images_are_refused() {
+    for (file, content, count) in [
+        ("defects.csv", "Bildname,Kommentar\n4.png,Kratzer\n", 1),
+        ("ng_list.txt", "4.png\n5.png\n", 2),
+        ("labels.yaml", "0.png: good\n1.png: good\n4.png: crack\n", 3),
+    ] {
+        let tree = Tree::new();
+        touch(&tree, &["images/0.png", "images/1.png", "images/2.png", "images/3.png", "images/4.png", "images/5.png"]);
+        tree.write(file, content);
+        let error = Dataset::open_products(tree.root()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{file} names {count} of its 6 images and is not read")), "{error}");
+    }
+}

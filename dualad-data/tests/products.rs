@@ -138,3 +138,37 @@ fn a_word_in_the_name_of_a_product_does_not_decide_where_the_folders_are_clear()
     let message = Dataset::open_products(tree.root()).unwrap_err().to_string();
     assert!(message.contains("fail_safe_relay/good") && !message.contains("safe_relay/test"), "{message}");
 }
+
+#[test]
+fn the_defective_side_of_a_category_is_no_category() {
+    let cases: [(&[&str], Option<&str>); 7] = [
+        (&["bottle_ok/train/good/0.png", "bottle_nok/train/good/1.png"], Some("(bottle_nok)")),
+        (
+            &["bottle/train/good/0.png", "bottle_defects/train/good/1.png", "lid/train/good/2.png"],
+            Some("(bottle_defects)"),
+        ),
+        (&["ok/train/good/0.png", "ng/train/good/1.png"], Some("(ng)")),
+        (&["bottle/train/good/0.png", "scratched bottle/train/good/1.png"], Some("(scratched bottle)")),
+        (&["bottle/train/good/0.png", "NOK_seal/train/good/1.png", "normal_bolt/train/good/2.png"], None),
+        (&["bottle_1/train/good/0.png", "bottle_2/train/good/1.png", "crack_sensor/train/good/2.png"], None),
+        (&["bottle_ok/train/good/0.png", "lid_ok/train/good/1.png"], None),
+    ];
+    for (files, expected) in cases {
+        let tree = Tree::new();
+        touch(&tree, files);
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let found: Vec<&dualad_data::Finding> =
+            dataset.findings.iter().filter(|finding| finding.kind == FindingKind::SameProduct).collect();
+        match expected {
+            None => assert_eq!(dataset.findings, [], "{files:?}"),
+            Some(names) => assert!(found.len() == 1 && found[0].message.contains(names), "{files:?}: {found:?}"),
+        }
+        let all: Vec<String> = dataset.categories.iter().map(|category| category.name.clone()).collect();
+        assert_eq!(dataset.select(&all).unwrap().findings, []);
+    }
+    // A folder of masks by its own name.
+    let tree = Tree::new();
+    touch(&tree, &["masks/bottle/0.png", "masks/wood/1.png"]);
+    let error = Dataset::open_products(tree.root().join("masks")).unwrap_err().to_string();
+    assert!(error.contains("(\"masks\")") && error.contains("(bottle, wood)"), "{error}");
+}

@@ -28,7 +28,9 @@ fn a_csv_table_names_the_images() {
         let expected = [of("e.png", "bolt", "scratch"), of("img/b.png", "nut", "-"), of("img/c.png", "nut", "dent")];
         assert_eq!(test, expected);
         assert_eq!(marked(&dataset, "img/c.png").len(), 16, "a mask of 0 and 1");
-        assert_eq!(kinds(&dataset), [FindingKind::MissingMask, FindingKind::NoNormalTests]);
+        // The mask of a normal image to train on is missing.
+        let found = [FindingKind::MissingMask, FindingKind::UnclearLabel, FindingKind::NoNormalTests];
+        assert_eq!(kinds(&dataset), found);
     }
 }
 
@@ -270,4 +272,48 @@ fn german_columns_and_labels_are_read() {
         assert!(labels.contains(&("a.png", "-")) && labels.contains(&("b.png", "-")), "{labels:?}");
         assert!(labels.contains(&("c.png", "niO")), "{labels:?}");
     }
+}
+
+#[test]
+fn messages_name_the_columns_of_the_file() {
+    let error = |content: &str| {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png"]);
+        Dataset::open(tree.write("t.csv", content)).unwrap_err().to_string()
+    };
+    for (content, expected) in [
+        ("Datei,is_anomaly\na.png,2\n", "column is_anomaly is \"2\""),
+        ("Datei,is_anomaly\na.png,\n", "column is_anomaly is empty"),
+        ("Datei,Klasse\na.png,\n", "column Klasse is empty"),
+        ("Datei,Klasse\n../a.png,ok\n", "column Datei is \"../a.png\""),
+        ("path,Klasse,is_defect\na.png,ok,1\n", "column Klasse is \"ok\", but column is_defect is 1"),
+    ] {
+        let message = error(content);
+        assert!(message.contains(expected), "{message}");
+    }
+    // Single letters in a column that says what they mean.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    let table = tree.write("t.csv", "path,is_defect\na.png,N\nb.png,Y\n");
+    assert_eq!(Dataset::open(table).unwrap().samples(Split::Train).count(), 1);
+}
+
+#[test]
+fn a_label_that_asks_is_not_normal() {
+    for label in ["normal?", "ok ?", "good？"] {
+        let found = messages("t.csv", &rows("label", &["ok", "ok", "ok", label]), FindingKind::UnclearLabel);
+        assert!(found.len() == 1 && found[0].contains(&format!("column label is \"{label}\"")), "{found:?}");
+    }
+    let found = messages("t.csv", &rows("label", &["ok", "ok", "no_scratch"]), FindingKind::UnclearLabel);
+    assert!(found.len() == 1 && found[0].contains("no_scratch"), "{found:?}");
+}
+
+#[test]
+fn an_image_without_its_folder_is_told_where_it_lies() {
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png"]);
+    let table = tree.write("t.csv", "path,label\na.png,ok\nb.png,dent\n");
+    let dataset = Dataset::open(table).unwrap();
+    let found = dataset.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap();
+    assert!(found.message.contains("(such as line 2: \"a.png\", found at images/a.png)"), "{found}");
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use dualad_data::image::Limits;
-use dualad_data::{Dataset, FindingKind};
+use dualad_data::{Dataset, FindingKind, Severity};
 use support::{Tree, kinds, relative};
 
 /// A category with three images to train on, and test images.
@@ -103,5 +103,93 @@ fn a_folder_of_masks_is_not_told_to_hold_normal_images() {
         tree.mask(&format!("c/{folder}/001.png"), 32, 24, 0);
         let (_, findings) = marked(&tree);
         assert_eq!(findings, [(FindingKind::UnpairedMask, folder.to_string())]);
+    }
+}
+
+#[test]
+fn masks_of_training_images_that_cannot_be_read_are_fatal() {
+    let damaged = |tree: &Tree, name: &str| {
+        let whole = std::fs::read(tree.mask(name, 32, 24, 255)).unwrap();
+        tree.write(name, &whole[..whole.len() / 2]);
+    };
+    for mask in [
+        "train/masks/001.png",
+        "train/good/001_mask.png",
+        "train_masks/001.png",
+        "ground_truth/good/001_mask.png",
+        "ground_truth/train/001.png",
+    ] {
+        for write in [&damaged as &dyn Fn(&Tree, &str), &|tree, name| drop(tree.write(name, "")), &|tree, name| {
+            tree.write(name, "<html>not found</html>");
+        }] {
+            let tree = Tree::new();
+            category(&tree, "c/train/good");
+            write(&tree, &format!("c/{mask}"));
+            let dataset = Dataset::open(tree.root().join("c")).unwrap();
+            for found in [dataset.marked_normal_images(&Limits::default()), dataset.check().run().unwrap().findings] {
+                let fatal: Vec<_> = found.iter().filter(|found| found.severity() == Severity::Fatal).collect();
+                let [finding] = fatal[..] else { panic!("{mask}: {found:?}") };
+                assert_eq!(relative(&dataset.root, &finding.path), mask);
+                assert!(finding.message.contains("001.png, an image to train on"), "{finding}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_defect_in_the_alpha_of_a_black_mask_counts() {
+    for (alpha, expected) in [(0, vec![]), (255, vec!["train/good/001.png".to_string()])] {
+        let tree = Tree::new();
+        category(&tree, "c/train/good");
+        let mask = image::RgbaImage::from_fn(32, 24, |x, _| image::Rgba([0, 0, 0, if x < 9 { alpha } else { 0 }]));
+        mask.save(tree.path("c/train/masks/001.png")).unwrap();
+        assert_eq!(marked(&tree).0, expected);
+    }
+}
+
+#[test]
+fn arrays_with_the_names_of_images_are_named() {
+    for file in ["train/masks/001.npy", "train/Y/001.npy", "ground_truth/cut/200_mask.npz", "Masken/7.npy"] {
+        let tree = Tree::new();
+        category(&tree, "c/train/good");
+        tree.write(&format!("c/{file}"), "x");
+        let dataset = Dataset::open(tree.root().join("c")).unwrap();
+        let found: Vec<String> = dataset.findings.iter().map(ToString::to_string).collect();
+        assert!(found.len() == 1 && found[0].contains(".np") && found[0].contains("not read"), "{file}: {found:?}");
+    }
+    // An archive beside the dataset may be a copy of it.
+    let tree = Tree::new();
+    category(&tree, "c/train/good");
+    tree.write("c/test.zip", "x");
+    tree.write("c/old.zip", "x");
+    assert_eq!(marked(&tree).1, []);
+    tree.write("c/bad.zip", "x");
+    assert_eq!(marked(&tree).1, [(FindingKind::LeftOut, String::new())]);
+}
+
+#[test]
+fn masks_beside_the_categories_mark_training_images() {
+    for masks in [
+        "masks/c/train/good/{}.png",
+        "masks/c/{}.png",
+        "c_train_masks/{}.png",
+        "Masken/C/{}_mask.png",
+        "masks/c_{}.png",
+    ] {
+        let tree = Tree::new();
+        category(&tree, "c/train/good");
+        let found = || {
+            let dataset = Dataset::open_products(tree.root()).unwrap();
+            let found = dataset.marked_normal_images(&Limits::default());
+            found.iter().map(|finding| relative(&dataset.root, &finding.path)).collect::<Vec<_>>()
+        };
+        // Masks of test images.
+        for name in ["100", "200"] {
+            tree.mask(&masks.replace("{}", name), 32, 24, 255);
+        }
+        tree.mask("masks/c/test/cut/002.png", 32, 24, 255);
+        assert_eq!(found(), Vec::<String>::new(), "{masks}");
+        tree.mask(&masks.replace("{}", "001"), 32, 24, 255);
+        assert_eq!(found(), ["c/train/good/001.png"], "{masks}");
     }
 }

@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use super::sample::Inspected;
 use super::trained::is_trained;
 use crate::dataset::Dataset;
-use crate::finding::{Finding, FindingKind};
+use crate::finding::{Finding, FindingKind, Severity};
 use crate::image::{Limits, Picture};
-use crate::layout::{Look, look};
+use crate::layout::{Look, is_view, look, part_and_view};
 use crate::sample::{Category, Sample};
 
 /// Reports the categories whose images to train on are photographs and masks.
@@ -21,6 +21,7 @@ pub(super) fn report(dataset: &Dataset, samples: &[Sample], inspected: &[Inspect
         let of_category = looks.iter().filter(|(sample, _)| sample.category == category.name).copied();
         let of_category: Vec<(&Sample, Look)> = of_category.collect();
         let names: Vec<&Path> = of_category.iter().map(|(sample, _)| sample.path.as_path()).collect();
+        findings.extend(of_one_color(category, &of_category, &names, 1));
         findings.extend(among_photographs(category, of_category, &names));
     }
 }
@@ -46,8 +47,34 @@ pub(super) fn of_small_files(category: &Category, limits: &Limits) -> Option<Fin
         let picture = Picture::read_levels(&sample.path, limits).ok()?;
         Some((sample, look(&picture)))
     });
+    let looks: Vec<(&Sample, Look)> = looks.collect();
     let names: Vec<&Path> = sized.iter().map(|(_, sample)| sample.path.as_path()).collect();
-    among_photographs(category, looks.collect(), &names)
+    let blank = of_one_color(category, &looks, &names, small.len().div_ceil(READ.0));
+    among_photographs(category, looks, &names).or_else(|| blank.filter(|found| found.severity() == Severity::Fatal))
+}
+
+/// Returns a finding if some images have one color alone, and others are photographs: masks without a defect, or empty frames. Many are a
+/// fatal one. Each of the images looked at stands for `weight` of all.
+fn of_one_color(category: &Category, looks: &[(&Sample, Look)], names: &[&Path], weight: usize) -> Option<Finding> {
+    /// The images for each one of them from which on few are a warning.
+    const SHARE: usize = 3;
+    let of_kind = |kind| looks.iter().filter(move |(_, look)| *look == kind).map(|(sample, _)| sample.path.as_path());
+    of_kind(Look::Photograph).next()?;
+    let mut found: Vec<&Path> = of_kind(Look::Blank).collect();
+    let others: HashSet<&Path> = found.iter().copied().collect();
+    let views = Views::of(names.iter().copied().filter(|name| !others.contains(name)));
+    found.retain(|image| !views.have(image));
+    found.sort();
+    let first = found.first()?;
+    let is_many = found.len() > 1 && SHARE * weight * found.len() >= names.len();
+    let kind = if is_many { FindingKind::MaskInTraining } else { FindingKind::MaskAmongImages };
+    let what = format!(
+        "images to train on in category \"{}\" with one color alone, such as black (the first is this one): {}; if they are masks without a \
+         defect or empty frames, move them away: they are trained on as normal",
+        category.name,
+        found.len()
+    );
+    Some(Finding::new(kind, &category.name, first, what))
 }
 
 /// Returns a finding if some images are masks by their content, and others are photographs. `names` are those of all images to train on.
@@ -60,7 +87,7 @@ fn among_photographs(category: &Category, looks: Vec<(&Sample, Look)>, names: &[
     let is_mask = |look: Look| match look {
         Look::FewColors => true,
         Look::BlackAndWhite => !has(Look::MostlyBlackAndWhite),
-        Look::Blank | Look::MostlyBlackAndWhite | Look::Photograph => false,
+        Look::Blank | Look::Tiny | Look::MostlyBlackAndWhite | Look::Photograph => false,
     };
     let of_kind = |is: &dyn Fn(Look) -> bool| -> Vec<&Path> {
         looks.iter().filter(|(_, look)| is(*look)).map(|(sample, _)| sample.path.as_path()).collect()
@@ -87,40 +114,6 @@ fn among_photographs(category: &Category, looks: Vec<(&Sample, Look)>, names: &[
     Some(Finding::new(FindingKind::MaskInTraining, &category.name, first, what))
 }
 
-/// The words for a view of a part, which may be followed by a number.
-const VIEWS: [&str; 30] = [
-    "back",
-    "backlight",
-    "backlit",
-    "behind",
-    "below",
-    "bottom",
-    "contour",
-    "dark",
-    "front",
-    "gegenlicht",
-    "hinten",
-    "left",
-    "light",
-    "links",
-    "oben",
-    "outline",
-    "rear",
-    "rechts",
-    "right",
-    "rueckseite",
-    "rückseite",
-    "seite",
-    "shadow",
-    "side",
-    "silhouette",
-    "top",
-    "under",
-    "unten",
-    "vorne",
-    "view",
-];
-
 /// The parts of which photographs show views by a number or a word for a view: `000` for `000_1.png` and `000_front.png`.
 struct Views(HashMap<String, usize>);
 
@@ -144,17 +137,4 @@ impl Views {
             || part_and_view(picture)
                 .is_some_and(|(part, view)| view.starts_with(char::is_alphabetic) && is_part(&part))
     }
-}
-
-fn is_view(word: &str) -> bool {
-    let word = word.to_lowercase();
-    let letters = word.trim_end_matches(|digit: char| digit.is_ascii_digit());
-    letters.is_empty() || VIEWS.contains(&letters)
-}
-
-/// Divides the stem of a name at its last separator.
-fn part_and_view(path: &Path) -> Option<(String, String)> {
-    let stem = path.file_stem()?.to_string_lossy().into_owned();
-    let (part, view) = stem.rsplit_once(['_', '-', '.', ' '])?;
-    Some((part.into(), view.into()))
 }

@@ -240,6 +240,50 @@ pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: 
     }
 }
 
+/// Reports images to train on that have the same pixels as those of another category, once for each two categories.
+pub(super) fn shared_between_categories(samples: &[Sample], inspected: &[Inspected], findings: &mut Vec<Finding>) {
+    let mut first = HashMap::<[u8; 32], &Sample>::new();
+    let mut pairs = BTreeMap::<[&str; 2], (usize, [&Sample; 2])>::new();
+    for (sample, inspected) in samples.iter().zip(inspected).filter(|(sample, _)| trained::is_trained(sample)) {
+        let Some(digest) = inspected.digest else { continue };
+        let other = *first.entry(digest).or_insert(sample);
+        if other.category != sample.category {
+            pairs.entry([&other.category, &sample.category]).or_insert((0, [other, sample])).0 += 1;
+        }
+    }
+    for ([one, other], (count, [sample, same])) in pairs {
+        let what = format!(
+            "images to train on in category \"{one}\" with the same pixels as images of \"{other}\": {count} (such as this one and {}); if both \
+             show one product, keep them in one category, and otherwise remove the wrong ones",
+            shown(&same.path)
+        );
+        findings.push(Finding::new(FindingKind::Duplicate, one, &sample.path, what));
+    }
+}
+
+/// Reports images of which several pages or frames are not read, once for each category.
+pub(super) fn several_pages(
+    dataset: &Dataset,
+    samples: &[Sample],
+    inspected: &[Inspected],
+    findings: &mut Vec<Finding>,
+) {
+    for category in &dataset.categories {
+        let of_category = samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
+        let found: Vec<(&Sample, usize)> = of_category
+            .filter_map(|(sample, inspected)| Some((sample, inspected.pages.filter(|pages| *pages > 1)?)))
+            .collect();
+        let Some((first, pages)) = found.first() else { continue };
+        let what = format!(
+            "images of several pages, of which the first alone is read: {} (such as {}, with {pages}); if each page is an image, save it as a \
+             file of its own",
+            found.len(),
+            example(category, first)
+        );
+        findings.push(Finding::new(FindingKind::Choice, &category.name, &category.folder, what));
+    }
+}
+
 /// Reports categories whose names differ only in upper and lower case, or in how accents are composed.
 pub(super) fn similar_names(dataset: &Dataset, findings: &mut Vec<Finding>) {
     let mut seen = HashMap::<String, &Category>::new();

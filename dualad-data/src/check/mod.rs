@@ -131,6 +131,8 @@ impl<'a> Check<'a> {
         bare_masks::report(self.dataset, &samples, &inspected, &mut findings);
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);
         dataset::duplicates(&samples, &inspected, &mut findings);
+        dataset::shared_between_categories(&samples, &inspected, &mut findings);
+        dataset::several_pages(self.dataset, &samples, &inspected, &mut findings);
         if self.headers_only {
             findings.extend(trained::linked(&samples.iter().collect::<Vec<&Sample>>()));
         }

@@ -1,6 +1,6 @@
 //! The checks of one image and its masks.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::metadata::Orientation;
 
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::decode::{orientation_of as orientation, size};
 use crate::image::levels::MaskValues;
+use crate::image::tiff_pages::pages;
 use crate::image::{Limits, Mask, MaskRule, Picture};
 use crate::layout::{Look, is_by_content, look};
 use crate::sample::{Sample, Split};
@@ -25,6 +26,8 @@ pub(super) struct Inspected {
     pub(super) look: Option<Look>,
     /// The fault of a mask whose value the category's saturations do not have.
     pub(super) without_saturation: Option<Error>,
+    /// The number of pages of a TIFF file.
+    pub(super) pages: Option<usize>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -39,6 +42,7 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
             let narrow = deep.filter(|deep| deep.largest < NARROW);
             inspected.digest = Some(narrow.map_or_else(|| picture.digest(), |deep| deep.digest));
             inspected.size = Some((picture.width(), picture.height()));
+            inspected.pages = pages(&sample.path);
             inspected.largest = deep.map(|deep| deep.largest);
         }
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
@@ -97,20 +101,30 @@ const MAX_MARKED_SHARE: f64 = 0.95;
 /// The level of 16 bits below which all levels of a category lie if its images are frames of at most 14 bits.
 pub(super) const NARROW: u16 = 1 << 14;
 
-/// Returns a finding for a normal training image with a mask that marks a defect. Masks that cannot be read do not matter here.
+/// Returns a finding for a normal training image with a mask that marks a defect, or that cannot be read: nothing tells what it marks.
 pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding> {
     if sample.split != Split::Train {
         return None;
     }
     if let Some(drawing) = sample.drawing.as_ref().filter(|_| !sample.label.is_anomalous()) {
         let what = format!(
-            "this image is one of the normal ones to train on, and its annotations in {} mark a defect; move it to test/<type of defect>, or \
-             if it has none, remove the shapes or label them as ok",
+            "this image is one of the normal ones to train on, and by {} it has a defect; move it to test/<type of defect>, or if it has none, \
+             correct that file: remove its shapes, or label them as ok",
             drawing.file().display()
         );
         return Some(Finding::new(FindingKind::MarkedNormal, &sample.category, &sample.path, what));
     }
-    let mask = defects_of_normal(sample, limits)?;
+    let mask = match mask_of_normal(sample, limits)? {
+        MaskOfNormal::Marks(mask) => mask,
+        MaskOfNormal::Unreadable(mask, error) => {
+            let mut finding = mask_finding(sample, mask, &error, limits);
+            finding.message += &format!(
+                "; it is the mask of {}, an image to train on, and nothing tells whether it marks a defect",
+                sample.path.display()
+            );
+            return Some(finding);
+        }
+    };
     let what = if is_by_content(mask, &sample.path) {
         let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (image, mask) = (name(&sample.path), name(mask));
@@ -137,7 +151,7 @@ fn marked_test(sample: &Sample, limits: &Limits) -> Option<Finding> {
     if sample.split != Split::Test {
         return None;
     }
-    let mask = defects_of_normal(sample, limits)?;
+    let Some(MaskOfNormal::Marks(mask)) = mask_of_normal(sample, limits) else { return None };
     let what = format!(
         "this image is one of the normal ones to test on, and its mask {} marks a defect; correct its label, or remove the mask",
         mask.display()
@@ -145,20 +159,37 @@ fn marked_test(sample: &Sample, limits: &Limits) -> Option<Finding> {
     Some(Finding::new(FindingKind::Contradiction, &sample.category, &sample.path, what))
 }
 
-/// Returns the first mask of a normal image that marks a defect.
-fn defects_of_normal<'a>(sample: &'a Sample, limits: &Limits) -> Option<&'a Path> {
+/// A mask of a normal image that tells something.
+enum MaskOfNormal<'a> {
+    Marks(&'a Path),
+    Unreadable(&'a Path, Error),
+}
+
+/// Returns the first mask of a normal image that marks a defect, or else the first that cannot be read.
+fn mask_of_normal<'a>(sample: &'a Sample, limits: &Limits) -> Option<MaskOfNormal<'a>> {
     if sample.label.is_anomalous() {
         return None;
     }
     // The colors of a mask whose defects are in its alpha mean nothing. Of any other, every level counts.
     let is_alpha = sample.mask_rule == MaskRule::Alpha;
     let rule = if is_alpha { MaskRule::Alpha } else { MaskRule::NonZero };
-    let marks = |mask: &&PathBuf| match Mask::read_values(mask, rule, limits) {
-        Ok((mask, _)) if is_alpha => !mask.is_empty(),
-        Ok((_, values)) => values.largest > if values.lossy { values.white / 2 } else { 0 },
-        Err(_) => false,
-    };
-    sample.masks.iter().find(marks).map(PathBuf::as_path)
+    let mut unreadable = None;
+    for path in &sample.masks {
+        let marks = match Mask::read_values(path, rule, limits) {
+            Ok((mask, _)) if is_alpha => !mask.is_empty(),
+            // The defects of a black mask may be in its alpha.
+            Ok((_, MaskValues { largest: 0, alpha, .. })) => alpha.is_some_and(|(least, most)| least < most),
+            Ok((_, values)) => values.largest > if values.lossy { values.white / 2 } else { 0 },
+            Err(error) => {
+                unreadable = unreadable.or(Some(MaskOfNormal::Unreadable(path, error)));
+                false
+            }
+        };
+        if marks {
+            return Some(MaskOfNormal::Marks(path));
+        }
+    }
+    unreadable
 }
 
 /// Describes an image that EXIF rotates or flips, if its mask may have been drawn on the stored pixels.

@@ -45,6 +45,7 @@ mod tiff;
 mod tiff_kind;
 #[cfg(feature = "tiff")]
 mod tiff_page;
+pub(crate) mod tiff_pages;
 #[cfg(feature = "tiff")]
 mod tiff_simple;
 

@@ -24,6 +24,8 @@ const PIXELS: u64 = 64_000_000;
 const MANY: usize = 3;
 /// The least standard deviation: images of one product without noise differ by a defect.
 const LEAST_DEVIATION: f64 = 0.012;
+/// The largest difference of the ratios of width and height of scaled images.
+const MAX_SKEW: f64 = 0.01;
 /// The side of a thumbnail in pixels.
 const SIDE: u32 = 16;
 
@@ -47,9 +49,20 @@ impl<'a> Sampled<'a> {
         Self { paths, sizes: found.into_iter().collect() }
     }
 
-    /// Returns whether the images may be of one camera: they have a common size, or each folder has several sizes, as crops have.
+    /// Returns whether the images may be of one camera: they have a common size, or one of the same shape, as scaled ones have, or each
+    /// folder has several sizes, as crops have.
     fn may_be_of_one_camera(&self, other: &Self) -> bool {
-        !self.sizes.is_disjoint(&other.sizes) || self.sizes.len() > 1 && other.sizes.len() > 1
+        let is_scaled = |(one, other): (&(u32, u32), &(u32, u32))| {
+            let [wide, high] = [(one.0, other.1), (one.1, other.0)].map(|(a, b)| f64::from(a) * f64::from(b));
+            (wide - high).abs() <= MAX_SKEW * wide.max(high)
+        };
+        let mut pairs = self.sizes.iter().flat_map(|one| other.sizes.iter().map(move |other| (one, other)));
+        pairs.any(is_scaled) || self.sizes.len() > 1 && other.sizes.len() > 1
+    }
+
+    /// Returns whether the images have a common size.
+    fn share_a_size(&self, other: &Self) -> bool {
+        !self.sizes.is_disjoint(&other.sizes)
     }
 }
 
@@ -100,7 +113,8 @@ impl Look {
     ///
     /// The limit lies between folders of good and of defective images of one product, and folders of different products: of 11
     /// categories, real and synthetic, the largest of the first had 0.9 of the variance, and the least of the second 2.
-    fn is_like(&self, other: &Self) -> bool {
+    /// Images of two sizes are not compared in another light: `has_one_size` is false.
+    fn is_like(&self, other: &Self, has_one_size: bool) -> bool {
         /// The squared distance of the means, in variances within a folder.
         const MAX_DISTANCE: f64 = 1.2;
         let known: Vec<f64> = [self.variance, other.variance].into_iter().flatten().collect();
@@ -108,7 +122,7 @@ impl Look {
         // The means of a few images differ by chance.
         let chance = 2.0 * (1.0 / self.count + 1.0 / other.count);
         let limit = variance.max(LEAST_DEVIATION * LEAST_DEVIATION) * (MAX_DISTANCE + chance);
-        squared_distance(&self.mean, &other.mean) <= limit || self.is_same_scene(other)
+        squared_distance(&self.mean, &other.mean) <= limit || has_one_size && self.is_same_scene(other)
     }
 
     /// Returns whether two mean thumbnails show the same scene in another light: they have the same structure and hue.
@@ -149,6 +163,7 @@ pub(super) fn report(root: &Path, candidates: &[Candidate], findings: &mut Vec<F
     let name = |candidate: &Candidate| candidate.folder.name.to_string_lossy().into_owned();
     let names: Vec<&OsStr> = candidates.iter().map(|candidate| candidate.folder.name.as_os_str()).collect();
     let mut is_told = vec![false; candidates.len()];
+    let mut not_compared = None;
     for (one, other) in differ_in_zero_and_one(&names) {
         let (Some(a), Some(b)) = (candidates.get(one), candidates.get(other)) else { continue };
         let (few, many) = (a.images.len().min(b.images.len()), a.images.len().max(b.images.len()));
@@ -166,12 +181,20 @@ pub(super) fn report(root: &Path, candidates: &[Candidate], findings: &mut Vec<F
             }
         }
     }
+    if candidates.len() > MAX_LABELS {
+        let what = format!(
+            "its {} folders are read as products by their names alone: the images of more than {MAX_LABELS} folders are not compared",
+            candidates.len()
+        );
+        not_compared = Some(what);
+    }
     for group in alike(candidates) {
         if !group.iter().all(|index| is_told.get(*index) == Some(&true)) {
             let names: Vec<String> = group.iter().filter_map(|index| candidates.get(*index)).map(name).collect();
             add(&names, "the images of folders look as alike as those within each folder");
         }
     }
+    findings.extend(not_compared.map(|what| Finding::new(FindingKind::Choice, "", root, what)));
 }
 
 /// Returns the groups of folders whose images look alike.
@@ -192,7 +215,9 @@ fn alike(candidates: &[Candidate]) -> Vec<Vec<usize>> {
     let looks: Vec<Option<Look>> = sampled.iter().enumerate().map(look).collect();
     let is_like = |one: usize, other: usize| {
         let pair = looks.get(one).and_then(Option::as_ref).zip(looks.get(other).and_then(Option::as_ref));
-        may_be(one, other) && pair.is_some_and(|(one, other)| one.is_like(other))
+        let sizes = sampled.get(one).zip(sampled.get(other));
+        let has_one_size = sizes.is_some_and(|(one, other)| one.share_a_size(other));
+        may_be(one, other) && pair.is_some_and(|(one, other)| one.is_like(other, has_one_size))
     };
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for index in all() {
@@ -231,15 +256,15 @@ mod tests {
     #[test]
     fn folders_of_one_product_are_alike_in_any_light() {
         let red = || look([0.8, 0.2, 0.1], 1.0, 16, 1);
-        assert!(red().is_like(&look([0.8, 0.2, 0.1], 1.0, 16, 2)));
-        assert!(red().is_like(&look([0.8, 0.2, 0.1], 1.0, 1, 3)));
-        assert!(red().is_like(&look([0.8, 0.2, 0.1], 0.6, 4, 4)));
+        assert!(red().is_like(&look([0.8, 0.2, 0.1], 1.0, 16, 2), true));
+        assert!(red().is_like(&look([0.8, 0.2, 0.1], 1.0, 1, 3), true));
+        assert!(red().is_like(&look([0.8, 0.2, 0.1], 0.6, 4, 4), true));
         for color in [[0.1, 0.2, 0.8], [0.2, 0.2, 0.2], [1.0, 1.0, 1.0]] {
-            assert!(!red().is_like(&look(color, 1.0, 16, 5)), "{color:?}");
+            assert!(!red().is_like(&look(color, 1.0, 16, 5), true), "{color:?}");
         }
         let flat = |level: f64| Look::of_thumbnails(&vec![vec![level; 3 * 16]; 4]).unwrap();
-        assert!(flat(0.5).is_like(&flat(0.51)) && !flat(0.5).is_like(&flat(0.6)));
+        assert!(flat(0.5).is_like(&flat(0.51), true) && !flat(0.5).is_like(&flat(0.6), true));
         // Rounding is no structure.
-        assert!(!flat(1.0 / 255.0).is_like(&flat(201.0 / 255.0)));
+        assert!(!flat(1.0 / 255.0).is_like(&flat(201.0 / 255.0), true));
     }
 }

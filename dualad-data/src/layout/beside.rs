@@ -68,8 +68,8 @@ pub(super) fn report_pairs(images: &[PathBuf], folder: &Path, category: &str, fi
 }
 
 /// The advice for photographs that are taken for masks.
-const PHOTOGRAPHS: &str =
-    "if these are photographs (such as silhouettes), rename them so that no name begins with another one";
+const PHOTOGRAPHS: &str = "if these are photographs (such as silhouettes), rename them so that no name begins with another one, and end the names of views with \
+     numbers or words such as front and back";
 
 /// Notes masks that lie beside defective images, and that their content alone tells.
 pub(super) fn note_by_content(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {

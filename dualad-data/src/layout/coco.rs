@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounded::{Id, List};
+use super::coco_doubts::{Doubts, are_shares};
 use super::coco_file::{Annotation, Counts, File, Runs, Segmentation, is_coco};
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json, parent};
@@ -144,11 +145,13 @@ fn category(
     let name = display_name(root);
     let images = images_below(root)?;
     let index = Index::new(&images);
-    let (mut found, mut boxes) = (BTreeMap::<PathBuf, Annotated>::new(), 0);
+    let (mut found, mut boxes, mut doubts) = (BTreeMap::<PathBuf, Annotated>::new(), 0, Doubts::default());
     for (path, file) in files {
         let mut places = Places { file: &path, category: &name, findings };
-        boxes += read_file(root, file, &index, &mut places, &mut found)?;
+        boxes += read_file(root, file, &index, &mut places, &mut found, &mut doubts)?;
     }
+    let annotated = found.values().filter(|image| !image.kinds.is_empty()).count();
+    doubts.report(&name, root, [annotated, found.len()], findings);
     let unlisted: Vec<&PathBuf> = images.iter().filter(|path| !found.contains_key(*path)).collect();
     if let [first, ..] = unlisted[..] {
         let what = format!(
@@ -201,11 +204,19 @@ fn read_file(
     index: &Index<'_>,
     places: &mut Places<'_>,
     found: &mut BTreeMap<PathBuf, Annotated>,
+    doubts: &mut Doubts,
 ) -> Result<usize> {
     let path = places.file;
     let fault = |reason: String| Error::Annotations { path: path.into(), reason };
     let File { images: List(images), annotations, categories: List(categories) } = content;
     let List(annotations) = annotations.unwrap_or_default();
+    if are_shares(&annotations) {
+        return Err(fault(
+            "its shapes have values from 0 to 1, but those of COCO are in pixels; multiply x and width by the width of the image, and y \
+             and height by its height"
+                .into(),
+        ));
+    }
     let kinds: HashMap<Id, String> =
         categories.into_iter().map(|kind| (kind.id, kind.name.trim().to_string())).collect();
     let folder = path.parent().unwrap_or(root);
@@ -225,13 +236,16 @@ fn read_file(
         }
         all.push(found_at);
         let of_image = by_path(root, &place).or(split);
-        found.entry(place.clone()).or_insert_with(|| Annotated {
+        let known = found.entry(place.clone()).or_insert_with(|| Annotated {
             split: of_image,
             file: path.to_path_buf(),
             size: size(image.width, image.height),
             shapes: Vec::new(),
             kinds: BTreeSet::new(),
         });
+        if known.split != of_image {
+            doubts.in_two_splits(&place, [&known.file, path]);
+        }
         if by_id.insert(image.id.clone(), place.clone()).is_some_and(|other| other != place) {
             return Err(fault(format!(
                 "two images have the id {}, so their annotations cannot be told apart; give each its own",
@@ -262,6 +276,9 @@ fn read_file(
             continue;
         }
         annotated.kinds.insert(kind.into());
+        if has_no_area(&annotation) {
+            doubts.without_area(path, &id);
+        }
         let (shapes, is_box) =
             shapes(annotation).map_err(|reason| fault(format!("an annotation of the image {id}: {reason}")))?;
         boxes += usize::from(is_box);
@@ -302,6 +319,17 @@ fn shapes(annotation: Annotation) -> Result<(Vec<Shape>, bool), String> {
     }
 }
 
+/// Returns whether an annotation is a box alone, and has no area.
+fn has_no_area(annotation: &Annotation) -> bool {
+    let has_outline = match &annotation.segmentation {
+        Some(Segmentation::Polygons(List(polygons))) => polygons.iter().any(|polygon| !polygon.0.is_empty()),
+        Some(Segmentation::Runs(_)) => true,
+        None => false,
+    };
+    let bbox = annotation.bbox.as_ref().map(|bbox| &bbox.0[..]);
+    !has_outline && matches!(bbox, Some(&[_, _, width, height]) if width == 0.0 || height == 0.0)
+}
+
 /// Returns the split of a file of annotations: that of its folder, or of a word in its name, as in `instances_val2017.json`.
 fn split_of(root: &Path, path: &Path) -> Option<Split> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -315,24 +343,24 @@ pub(super) fn by_path(root: &Path, path: &Path) -> Option<Split> {
 }
 
 /// The images of a dataset by the parts of their paths.
-struct Index<'a> {
+pub(super) struct Index<'a> {
     /// The parts of each path in composed letters, the last part first, in their order: paths that end alike are neighbors.
     images: Vec<(Vec<String>, &'a Path)>,
 }
 
 /// The image that a name in a file of annotations stands for.
-struct FoundAt {
-    path: PathBuf,
+pub(super) struct FoundAt {
+    pub(super) path: PathBuf,
     /// The name in the file, with `/` between its parts.
     name: String,
     /// The folder of the image without the folders of the name. Nothing for an image that is missing.
-    base: Option<PathBuf>,
+    pub(super) base: Option<PathBuf>,
     /// True if all folders of the name are those of the image.
     is_whole: bool,
 }
 
 impl<'a> Index<'a> {
-    fn new(images: &'a [PathBuf]) -> Self {
+    pub(super) fn new(images: &'a [PathBuf]) -> Self {
         let parts = |path: &Path| path.components().rev().map(|part| composed(part.as_os_str())).collect();
         let mut images: Vec<(Vec<String>, &Path)> = images.iter().map(|path| (parts(path), path.as_path())).collect();
         images.sort_unstable();
@@ -358,7 +386,7 @@ impl<'a> Index<'a> {
 
     /// Returns the image that a name in a file of annotations in `folder` stands for. Tools write paths of their own, so the
     /// image is the one that shares the most parts at the end of its path. An image that is not there is expected in the folder.
-    fn find(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
+    pub(super) fn find(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
         let name = name.replace('\\', "/");
         let parts: Vec<String> = Path::new(&name)
             .components()

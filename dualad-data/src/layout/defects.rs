@@ -7,6 +7,7 @@ use super::beside::{Beside, note_by_content, report_pairs, report_unclear, separ
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, list, list_if_there};
 use super::mask_name::composed;
+use super::mask_pairs::separate_pairs;
 use super::masks::Masks;
 use super::names::{
     GOOD, Part, Stated, is_defective, is_normal, label_of, may_be_negative, may_be_normal, may_hold_labels,
@@ -100,7 +101,8 @@ impl<'a> Defects<'a> {
             let what = format!("its images count as defects of type \"{label}\"; normal ones belong in {TEST}/{GOOD}");
             findings.push(Finding::new(FindingKind::UnclearLabel, self.category, folder, what));
         }
-        let beside = separate(files);
+        let mut beside = separate(files);
+        separate_pairs(&mut beside);
         report_pairs(&beside.images, folder, self.category, findings);
         report_unclear(&beside, folder, self.category, findings);
         note_by_content(&beside, folder, self.category, findings);

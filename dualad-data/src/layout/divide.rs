@@ -22,9 +22,14 @@ pub(super) fn split(name: &str) -> Option<Split> {
     }
 }
 
-/// Returns whether a label in a file stands for something normal.
+/// Returns whether a label in a file stands for something normal. In doubt, it does not.
 pub(super) fn is_normal(label: &str) -> bool {
-    names::is_normal(label.as_ref()) || names::may_be_normal(label.as_ref())
+    !is_doubtful(label) && (names::is_normal(label.as_ref()) || names::may_be_normal(label.as_ref()))
+}
+
+/// Returns whether a label asks: `normal?`.
+pub(super) fn is_doubtful(label: &str) -> bool {
+    label.contains(['?', '？', '¿'])
 }
 
 /// Divides the images of a category, and reports the choices that this takes. If any image is a test image, the other

@@ -32,12 +32,14 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     let images = list(&normal)?.images;
     if normal == root {
+        refuse_type(root, &name)?;
         refuse_stray(root, &listing, &images)?;
     }
     if normal.file_name().is_some_and(is_normal) {
         stated::report(&images, &normal, &name, findings);
     } else {
         stated::refuse(&images, &normal)?;
+        stated::report(&images, &normal, &name, findings);
         refuse_masked(root, &listing, &images, &normal)?;
         let stems = images.iter().map(|image| stem(image)).collect();
         label_files::report(root, &stems, &HashSet::new(), &name, findings)?;
@@ -48,8 +50,10 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         "the normal images are those in {}; move these there, or if they have defects, to test/<type of defect>",
         normal.display()
     );
+    let truth = mvtec::truth_of(root, &listing)?;
     let is_read = |inner: &&Folder| {
         normal.starts_with(&inner.path)
+            || inner.path == truth
             || matches!(part_of(inner, root, &listing), Some(Part::Test | Part::Truth))
             || defects.iter().any(|folder| folder.path == inner.path)
     };
@@ -69,6 +73,36 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     mvtec::report_folders(others.map(|folder| (folder, advice.clone())).collect(), root, &name, findings);
     samples.extend(tests);
     Ok(vec![Category { name, folder: root.into(), samples }])
+}
+
+/// Returns an error if a folder is one of test images or of masks in a category, which is meant: `test/scratch`, or `scratch` beside `good`.
+fn refuse_type(root: &Path, name: &str) -> Result<()> {
+    // A relative path may not have the name of the folder above.
+    let Ok(real) = root.canonicalize() else { return Ok(()) };
+    let Some(above) = real.parent() else { return Ok(()) };
+    let has_normal = |folder: &Path| {
+        let is =
+            |inner: &Folder| is_normal(&inner.name) && list(&inner.path).is_ok_and(|inner| !inner.images.is_empty());
+        list(folder).is_ok_and(|listing| listing.folders.iter().any(is))
+    };
+    let of_training =
+        |folder: &Path| list(folder).is_ok_and(|listing| has_normal(&part(folder, &listing, Part::Train)));
+    let kind = above.file_name().and_then(Part::of);
+    let category = above.parent().filter(|_| matches!(kind, Some(Part::Test | Part::Truth)));
+    let (category, what) = match category.filter(|category| of_training(category)) {
+        Some(_) if is_normal(name.as_ref()) => return Ok(()),
+        Some(category) if kind == Some(Part::Truth) => (category, "masks"),
+        Some(category) => (category, "test images with defects"),
+        None if is_defect_type(name.as_ref()) && has_normal(above) => (above, "images with defects"),
+        None => return Ok(()),
+    };
+    let reason = format!(
+        "it holds {what} of the category {}, and training would take them for normal; open {} instead, or if they are normal, move them away \
+         from it",
+        display_name(category),
+        category.display()
+    );
+    Err(Error::Layout { path: root.into(), reason })
 }
 
 /// Returns an error if a folder has few images of its own beside folders that may be those of products. A picture that lies there by

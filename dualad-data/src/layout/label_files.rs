@@ -21,6 +21,9 @@ const ENDINGS: [&str; 11] = ["csv", "json", "jsonl", "ndjson", "ods", "parquet",
 /// The endings of texts. Most are notes.
 const TEXTS: [&str; 2] = ["txt", "lst"];
 
+/// The endings of settings, which may be labels.
+const YAML: [&str; 2] = ["yaml", "yml"];
+
 /// The depth to which folders are searched.
 const DEPTH: usize = 2;
 /// The number of folders that are searched.
@@ -43,7 +46,7 @@ pub(super) fn report(
         for folder in level.iter().take(budget) {
             // The readers report folders that cannot be listed.
             let Ok(Listing { folders, others, .. }) = list(folder) else { continue };
-            found.extend(others.into_iter().filter(|file| may_label(file, images)));
+            found.extend(others.into_iter().filter(|file| may_label(file, images) || is_yaml_of(file, images)));
             let is_searched = |folder: &PathBuf| !known.contains(folder.as_path()) && !is_link_within(folder, root);
             // The folders there say which images are normal.
             let inner = folders
@@ -58,7 +61,8 @@ pub(super) fn report(
         level = next;
     }
     let short = |path: &PathBuf| path.strip_prefix(root).unwrap_or(path).display().to_string();
-    if let Some((file, count)) = found.iter().find_map(|file| Some((file, named::most_of(file, images)?))) {
+    let count_of = |file: &Path| named::most_of(file, images).or_else(|| named::defects_of(file, images));
+    if let Some((file, count)) = found.iter().find_map(|file| Some((file, count_of(file)?))) {
         let Advice { why, how } = advice(file);
         let reason = format!(
             "{} names {count} of its {} images and is not read, because {why}; to have it read, {how}; if it holds no labels, move it out \
@@ -81,6 +85,11 @@ pub(super) fn report(
     }
     findings.push(Finding::new(FindingKind::LeftOut, category, first, what));
     Ok(())
+}
+
+/// Returns whether a file of settings names most of the images.
+fn is_yaml_of(file: &Path, images: &BTreeSet<&OsStr>) -> bool {
+    has_ending(file, &YAML) && named::most_of(file, images).is_some()
 }
 
 /// Returns whether a file may hold labels. YOLO has a text for each image.
@@ -132,6 +141,8 @@ fn advice(file: &Path) -> Advice {
         }
     } else if has_ending(file, &["xml"]) {
         ("annotations in XML are not supported".into(), "convert them to COCO or LabelMe")
+    } else if has_ending(file, &YAML) {
+        ("files of YAML are not supported".into(), "write a table (csv) with the columns path and label")
     } else if has_ending(file, &TEXTS) {
         (
             "texts are not supported, such as those of YOLO".into(),

@@ -108,6 +108,15 @@ fn has_defects(content: &File) -> bool {
         || content.flags.iter().flatten().any(|(name, flag)| flag.0 && !is_normal(name))
 }
 
+/// Returns the name of the image that a file has, and the labels of the defects that it marks. Nothing if it marks none.
+pub(super) fn defects_of(file: &Path) -> Option<(Option<String>, Vec<String>)> {
+    let content = json::<File>(file).ok().filter(has_defects)?;
+    let flags = content.flags.iter().flatten().filter(|(_, flag)| flag.0).map(|(name, _)| name.clone());
+    let labels = content.shapes.0.iter().map(|drawn| drawn.label.trim().to_string());
+    let labels = labels.chain(flags).filter(|label| !is_normal(label)).collect();
+    Some((content.image_path, labels))
+}
+
 /// Returns whether a file has the shapes of LabelMe.
 pub(super) fn is_labelme(path: &Path) -> bool {
     json::<File>(path).is_ok()

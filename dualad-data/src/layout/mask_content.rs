@@ -82,7 +82,7 @@ fn of_one_name(files: &[&PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
 }
 
 /// Returns whether a file is the mask of an image: it has few colors and the image has many, at the same size.
-fn is_mask_of(mask: &Path, image: &Path) -> bool {
+pub(super) fn is_mask_of(mask: &Path, image: &Path) -> bool {
     let limits = Limits::default();
     let Ok(mask) = Picture::read_levels(mask, &limits) else { return false };
     is_mask_like(&mask)
@@ -177,7 +177,9 @@ fn is_flat(picture: &Picture) -> bool {
 /// The kinds of pictures by their colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// One color alone, or too few pixels to tell.
+    /// Too few pixels to tell.
+    Tiny,
+    /// One color alone.
     Blank,
     /// The few colors of a mask.
     FewColors,
@@ -197,7 +199,7 @@ pub(crate) fn look((picture, deep): &(Picture, Option<DeepLevels>)) -> Look {
     const SHARES: usize = 1 << 16;
     let (pixels, _) = picture.pixels().as_chunks::<3>();
     match colors(pixels).filter(|_| deep.is_none_or(|deep| deep.may_be_mask)) {
-        _ if pixels.len() < LEAST => return Look::Blank,
+        _ if pixels.len() < LEAST => return Look::Tiny,
         Some(0 | 1) => return Look::Blank,
         Some(_) => return Look::FewColors,
         None => {}

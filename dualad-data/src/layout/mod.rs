@@ -6,6 +6,7 @@ mod apart;
 mod beside;
 mod bounded;
 mod coco;
+mod coco_doubts;
 mod coco_file;
 mod content;
 mod dagm;
@@ -22,6 +23,8 @@ mod listing;
 mod mask_content;
 mod mask_folders;
 mod mask_name;
+mod mask_pairs;
+mod mask_words;
 mod masks;
 mod mvtec;
 mod mvtec_3d;
@@ -34,18 +37,23 @@ mod products;
 mod readers;
 mod real_iad;
 mod recognize;
+mod root_masks;
 mod run_lengths;
 mod siblings;
+mod sides;
 mod stated;
 mod table_labels;
 mod table_path;
 mod tabular;
 mod train_masks;
+mod training_labels;
 mod unread;
+mod views;
 mod visa;
 mod words;
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::finding::Finding;
@@ -56,6 +64,7 @@ pub(crate) use mask_name::is_by_content;
 pub(crate) use mvtec_ad2::private_images;
 pub(crate) use products::{products, report_files};
 use recognize::FolderKind;
+pub(crate) use views::{is_view, part_and_view};
 
 /// The layout of a dataset on disk.
 ///
@@ -206,6 +215,12 @@ pub(crate) fn unknown(root: &Path) -> Error {
     }
 }
 
+/// Marks the images to train on of products in which files beside the products mark a defect.
+pub(crate) fn mark_products(root: &Path, categories: &mut [Category], findings: &mut Vec<Finding>) {
+    let known: HashSet<PathBuf> = categories.iter().map(|category| category.folder.clone()).collect();
+    training_labels::mark(root, &known, categories, findings);
+}
+
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.
 pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Finding>)> {
     let mut findings = Vec::new();
@@ -231,6 +246,9 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Fi
         let (name, folders) = (&one.name, [&one.folder, &other.folder].map(|folder| folder.display().to_string()));
         let reason = format!("two of its categories read \"{name}\" ({}); rename one, in UTF-8", folders.join(", "));
         return Err(Error::Layout { path: root.into(), reason });
+    }
+    if matches!(layout, Layout::Mvtec | Layout::Folder) {
+        training_labels::mark(root, &HashSet::new(), &mut categories, &mut findings);
     }
     unread::report(if root.is_file() { files::parent(root) } else { root }, layout, &categories, &mut findings);
     findings.sort_by(|a: &Finding, b| a.path.cmp(&b.path));

@@ -9,14 +9,15 @@ use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
 use super::mask_content::may_be_masks;
 use super::mask_name::{Key, key};
+use super::mask_pairs::{Images, images_of, separate_pairs};
 use super::masks::Masks;
-use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal};
+use super::names::{GOOD, Part, are_labels_of, holds_labels, holds_masks, is_defect_type, is_defective, is_normal};
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
 use super::train_masks::{self, Place};
-use super::{label_files, labelme, stated};
+use super::{label_files, labelme, root_masks, sides, stated};
 use crate::error::Result;
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Label, Sample, Split};
 
 const TRAIN: &str = "train";
@@ -39,7 +40,12 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         format!("it is not a category, because it has no images in {TRAIN}/{GOOD}; move it away, or open it by itself");
     left_out.folders(others, &advice);
     let categories = listing.folders.iter().filter(is_category);
-    categories.map(|folder| read_category(&folder.path, findings)).collect()
+    let mut found = categories.map(|folder| read_category(&folder.path, findings)).collect::<Result<Vec<_>>>()?;
+    sides::report(root, &found, findings);
+    let others: Vec<&Folder> = listing.folders.iter().filter(|folder| !is_category(folder)).collect();
+    let told = root_masks::assign(&mut found, &others, findings);
+    findings.retain(|finding| finding.kind != FindingKind::LeftOut || !told.contains(&finding.path));
+    Ok(found)
 }
 
 fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
@@ -51,7 +57,8 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     let advice = format!("normal images belong in {TRAIN}/{GOOD}, test images in {TEST}/{GOOD} and {TEST}/<type>");
     left_out.loose(folder, listing.images.len(), &advice);
     // The folders that are not read, with the advice for each.
-    let is_other = |inner: &&Folder| part_of(inner, folder, &listing).is_none();
+    let truth = truth_of(folder, &listing)?;
+    let is_other = |inner: &&Folder| part_of(inner, folder, &listing).is_none() && inner.path != truth;
     let mut others: Vec<(Folder, String)> =
         listing.folders.iter().filter(is_other).map(|inner| (inner.clone(), advice.clone())).collect();
     let beside_train = others.len();
@@ -90,7 +97,7 @@ pub(super) fn report_folders(folders: Vec<(Folder, String)>, top: &Path, categor
     let mut left_out = LeftOut { top, category, findings };
     for (folder, advice) in folders {
         let found = list(&folder.path).map_or(Vec::new(), |inner| inner.images);
-        let is_of_masks = holds_labels(&folder.name) || may_be_masks(&found);
+        let is_of_masks = holds_masks(&folder.name) || may_be_masks(&found);
         let of_masks = "they are masks by the name of the folder or by their content, and no image to train on has their names; masks \
                         belong in ground_truth/<type of defect>, under the names of the images";
         left_out.folders([&folder], if is_of_masks { of_masks } else { &advice });
@@ -112,14 +119,18 @@ pub(super) fn masks_of_training(
     let of_tests = keys(&tests.iter().collect::<Vec<_>>());
     let of_good_tests = keys(&tests.iter().filter(|sample| !sample.label.is_anomalous()).collect::<Vec<_>>());
     let none = BTreeSet::new();
-    let truth = list_if_there(&part(folder, listing, Part::Truth))?;
+    let truth = list_if_there(&truth_of(folder, listing)?)?;
     let is_of_normal = |folder: &&Folder| is_normal(&folder.name) || Part::of(&folder.name) == Some(Part::Train);
     let of_truth = truth.folders.iter().filter(is_of_normal);
     // Masks beside the folder for training may be those of test images, unless it says so.
     let others = |folder: &Folder| if are_labels_of(&folder.name, TRAIN.as_ref()) { &none } else { &of_tests };
-    let places = of_truth.map(|folder| Place { folder, others: &of_good_tests });
-    let places = places.chain(beside.iter().map(|folder| Place { folder, others: others(folder) }));
-    let places: Vec<Place> = places.chain(inside.iter().map(|folder| Place { folder, others: &none })).collect();
+    let places = of_truth.map(|folder| Place { folder, others: &of_good_tests, is_of_masks: true });
+    let places = places.chain(beside.iter().map(|folder| {
+        let is_of_masks = are_labels_of(&folder.name, TRAIN.as_ref());
+        Place { folder, others: others(folder), is_of_masks }
+    }));
+    let inside = inside.iter().map(|folder| Place { folder, others: &none, is_of_masks: false });
+    let places: Vec<Place> = places.chain(inside).collect();
     Ok(train_masks::assign(samples, &places, category, findings))
 }
 
@@ -147,7 +158,10 @@ pub(super) fn normal_samples(
     split: Split,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<Sample>> {
-    let beside = separate(files);
+    let mut beside = separate(files);
+    if split == Split::Test {
+        separate_pairs(&mut beside);
+    }
     report_pairs(&beside.images, folder, category, findings);
     report_beside(&beside, folder, category, findings);
     report_unclear(&beside, folder, category, findings);
@@ -167,6 +181,22 @@ pub(super) fn normal_samples(
     Ok(samples)
 }
 
+/// Returns the folder of masks: `ground_truth`, or else one of another name in the folder of test images, or beside it with folders of the
+/// names of types.
+pub(super) fn truth_of(folder: &Path, listing: &Listing) -> Result<PathBuf> {
+    let truth = part(folder, listing, Part::Truth);
+    if truth.is_dir() {
+        return Ok(truth);
+    }
+    let test = list_if_there(&part(folder, listing, Part::Test))?;
+    let inside: Vec<&Folder> = test.folders.iter().filter(|kind| holds_masks(&kind.name)).collect();
+    let is_type = |inner: &Folder| test.folders.iter().any(|kind| kind.name == inner.name);
+    let has_types = |folder: &&Folder| list(&folder.path).is_ok_and(|masks| masks.folders.iter().any(is_type));
+    let beside = || listing.folders.iter().filter(|folder| holds_masks(&folder.name)).filter(has_types);
+    let found = if inside.is_empty() { beside().collect() } else { inside };
+    Ok(if let [masks] = found[..] { masks.path.clone() } else { truth })
+}
+
 /// Reads the images of `test/<type>`, and those of other folders of defects, with their masks from `ground_truth/<type>`.
 pub(super) fn test_samples(
     folder: &Path,
@@ -175,14 +205,8 @@ pub(super) fn test_samples(
     category: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<Sample>> {
-    let (test, mut truth) = (part(folder, listing, Part::Test), part(folder, listing, Part::Truth));
+    let (test, truth) = (part(folder, listing, Part::Test), truth_of(folder, listing)?);
     let inner = list_if_there(&test)?;
-    let masks: Vec<&Folder> = inner.folders.iter().filter(|kind| holds_labels(&kind.name)).collect();
-    if let [masks] = masks[..]
-        && !truth.is_dir()
-    {
-        truth = masks.path.clone();
-    }
     let mut left_out = LeftOut { top: folder, category, findings };
     let advice = format!("their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<defect type>");
     left_out.loose(&test, inner.images.len(), &advice);
@@ -191,13 +215,29 @@ pub(super) fn test_samples(
     let mut samples = Vec::new();
     let mut defects = Defects::new(folder, category, &truth);
     for kind in &inner.folders {
-        let images = inner.folders.iter().find(|other| are_labels_of(&kind.name, &other.name));
+        let by_name = inner.folders.iter().find(|other| are_labels_of(&kind.name, &other.name));
+        let by_content = if by_name.is_none() { images_of(kind, &inner.folders) } else { None };
         if kind.path == truth {
             // It is read with the types.
-        } else if holds_labels(&kind.name) {
+        } else if holds_masks(&kind.name) {
             let advice = format!("they are masks by the name of the folder; masks belong in {}", truth.display());
             LeftOut { top: folder, category, findings }.folders([kind], &advice);
-        } else if let Some(images) = images {
+        } else if let Some(Images::OfOne) = by_content {
+            let advice = "its files look like masks of images in the folders beside it, by their names and their content; masks belong in \
+                          ground_truth/<type>, and photographs need other names than those in the folders beside it";
+            LeftOut { top: folder, category, findings }.folders([kind], advice);
+        } else if let Some(images) = by_name.or(match by_content {
+            Some(Images::Of(images)) => Some(images),
+            _ => None,
+        }) {
+            if by_name.is_none() {
+                let what = format!(
+                    "its files are read as masks of the images in {}, by their names and their content; if they are photographs, give them other \
+                     names",
+                    images.name.to_string_lossy()
+                );
+                findings.push(Finding::new(FindingKind::Choice, category, &kind.path, what));
+            }
             if good.iter().any(|good| good.path == images.path) {
                 let advice = "normal images have no defects, so their masks are not read";
                 LeftOut { top: folder, category, findings }.folders([kind], advice);

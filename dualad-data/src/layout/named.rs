@@ -5,17 +5,34 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::files::bytes;
+use super::listing::stem;
 use super::mask_name::composed;
+use super::names::{Stated, label_of};
 use crate::image_name::{IMAGE_ENDINGS, OTHER_IMAGE_ENDINGS, has_ending};
 
 /// The fewest images that a list has.
 const LIST: usize = 2;
 
 /// The endings of files whose cells are compared with the names of images.
-const TEXTS: [&str; 7] = ["csv", "json", "jsonl", "lst", "ndjson", "tsv", "txt"];
+const TEXTS: [&str; 9] = ["csv", "json", "jsonl", "lst", "ndjson", "tsv", "txt", "yaml", "yml"];
 
 /// Returns the number of images that a file names, if these are two or more and at least half of them, and if it has more than names.
 pub(super) fn most_of(file: &Path, images: &BTreeSet<&OsStr>) -> Option<usize> {
+    let [named, others] = count(file, images)?;
+    // A list of names alone has no labels. Its first line may be a heading.
+    (named >= LIST && 2 * named >= images.len() && others > 1).then_some(named)
+}
+
+/// Returns the number of images that a file names, if its own name says that these have defects: `defects.csv`, `ng_list.txt`.
+pub(super) fn defects_of(file: &Path, images: &BTreeSet<&OsStr>) -> Option<usize> {
+    if label_of(stem(file)) != Stated::Defective {
+        return None;
+    }
+    count(file, images).map(|[named, _]| named).filter(|named| *named > 0)
+}
+
+/// Returns the number of images that a file names, and that of its other values.
+fn count(file: &Path, images: &BTreeSet<&OsStr>) -> Option<[usize; 2]> {
     if !has_ending(file, &TEXTS) {
         return None;
     }
@@ -23,7 +40,9 @@ pub(super) fn most_of(file: &Path, images: &BTreeSet<&OsStr>) -> Option<usize> {
     let text = String::from_utf8_lossy(&text);
     let known: HashSet<String> = images.iter().map(|stem| composed(stem).to_lowercase()).collect();
     let is_end = |c: char| {
-        matches!(c, ',' | ';' | '\t' | '|' | '"' | '\n' | '\r') || c == ' ' && has_ending(file, &["txt", "lst"])
+        matches!(c, ',' | ';' | '\t' | '|' | '"' | '\n' | '\r')
+            || c == ' ' && has_ending(file, &["txt", "lst", "yaml", "yml"])
+            || c == ':' && has_ending(file, &["yaml", "yml"])
     };
     let (mut named, mut others) = (HashSet::new(), 0);
     for cell in text.split(is_end).map(|cell| cell.trim_matches(is_around)).filter(|cell| !cell.is_empty()) {
@@ -32,9 +51,7 @@ pub(super) fn most_of(file: &Path, images: &BTreeSet<&OsStr>) -> Option<usize> {
             None => others += 1,
         }
     }
-    let is_most = named.len() >= LIST && 2 * named.len() >= known.len();
-    // A list of names alone has no labels. Its first line may be a heading.
-    (is_most && others > 1).then_some(named.len())
+    Some([named.len(), others])
 }
 
 /// Returns whether a character around a value is not a part of it.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use super::mask_words::is_mask_word;
 use super::words::{self, Word, letters, meaning, meaning_of_letters, tokens};
 
 /// The name of the folder of normal images, beside the folders of defect types.
@@ -137,6 +138,11 @@ pub(super) fn holds_labels(name: &OsStr) -> bool {
     Part::of(name) == Some(Part::Truth) || NAMES.contains(&letters(&name.to_string_lossy()).as_str())
 }
 
+/// Returns whether a folder of this name holds masks or other labels, in any of several languages.
+pub(super) fn holds_masks(name: &OsStr) -> bool {
+    holds_labels(name) || is_mask_word(&letters(&name.to_string_lossy()))
+}
+
 /// Returns whether a folder of this name may hold files of annotations.
 pub(super) fn may_hold_annotations(name: &OsStr) -> bool {
     const NAMES: [&str; 11] =
@@ -174,7 +180,7 @@ const LABELS: [&str; 22] = [
 /// `gear_masks`. Returns `None` if it has no such words, or no others.
 fn without_labels(name: &OsStr) -> Option<Vec<String>> {
     let all = tokens(&name.to_string_lossy());
-    let is_label = |word: &String| LABELS.contains(&word.as_str());
+    let is_label = |word: &String| LABELS.contains(&word.as_str()) || is_mask_word(word);
     let rest = match &all[..] {
         [rest @ .., ground, truth] if ground == "ground" && truth == "truth" => rest,
         [rest @ .., word] if is_label(word) => rest,
@@ -287,9 +293,26 @@ fn stated(words: &[Labelled]) -> Stated {
 /// Returns the label that the name of an image states, such as `ng_001`, `001-defect` or `scratch3`.
 pub(super) fn label_of(stem: &OsStr) -> Stated {
     match stated(&labelled(&stem.to_string_lossy())) {
-        Stated::Nothing if is_defect_type(stem) => Stated::DefectType,
+        Stated::Nothing if is_defect_type(stem) => {
+            if denies_defects(stem) {
+                Stated::Normal
+            } else {
+                Stated::DefectType
+            }
+        }
         found => found,
     }
+}
+
+/// Returns whether a name denies each type of defect in it: `no_scratch`.
+fn denies_defects(name: &OsStr) -> bool {
+    let tokens = tokens(&name.to_string_lossy());
+    let is = |token: Option<&String>, word| token.is_some_and(|token| meaning(token) == Some(word));
+    let mut found = tokens.iter().enumerate().filter(|(_, token)| words::is_defect_type(token));
+    found.all(|(index, _)| {
+        is(index.checked_sub(1).and_then(|before| tokens.get(before)), Word::Denial)
+            || is(tokens.get(index + 1), Word::Free)
+    })
 }
 
 /// Returns the words of a name in lower case, without its numbers.
@@ -376,6 +399,10 @@ mod tests {
             assert_eq!(Part::of(OsStr::new(name)), Some(part));
         }
         assert_eq!(Part::of(OsStr::new("validation")), None);
+        let masks =
+            ["Maske", "MASKEN", "Máscaras", "masques", "Segmentierung", "binary_masks", "Маски", "マスク", "标注"];
+        assert!(is(holds_masks, &masks) && is(holds_masks, &["masks", "ground truth"]));
+        assert!(is_not(holds_masks, &["Maskerade", "face_mask", "binder", "Etikett", "scratch"]));
     }
 
     #[test]
@@ -438,6 +465,9 @@ mod tests {
             ("no_defect_7", Stated::Normal),
             ("defect-free7", Stated::Normal),
             ("scratch_000", Stated::DefectType),
+            ("no_scratch_3", Stated::Normal),
+            ("rust-free 4", Stated::Normal),
+            ("no_scratch_but_dent", Stated::DefectType),
             ("001", Stated::Nothing),
             ("spring_010", Stated::Nothing),
             ("tokyo_2", Stated::Nothing),

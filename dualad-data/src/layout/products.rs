@@ -42,8 +42,16 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
         Err(Error::Layout { path: root.into(), reason })
     };
     let labels: Vec<&Folder> = listing.folders.iter().filter(|folder| holds_labels(&folder.name)).collect();
-    if !labels.is_empty() || Part::of(display_name(root).as_ref()) == Some(Part::Truth) {
+    if !labels.is_empty() {
         return refuse(&labels, "it holds masks or labels by name", "");
+    }
+    if Part::of(display_name(root).as_ref()) == Some(Part::Truth) {
+        let reason = format!(
+            "by its own name (\"{}\"), it holds masks, and its folders ({}) are those of no products; if they are, rename it",
+            display_name(root),
+            names(&products)
+        );
+        return Err(Error::Layout { path: root.into(), reason });
     }
     let of_images: HashSet<String> =
         listing.folders.iter().filter_map(|folder| product_of_images(&folder.name)).collect();

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::divide::is_normal;
-use super::names::may_be_negative;
+use super::divide::{is_doubtful, is_normal};
+use super::names::{Stated, label_of, may_be_negative};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Split};
 use crate::text::names_of;
@@ -26,12 +26,12 @@ pub(super) struct Cells<'a> {
 impl Cells<'_> {
     /// Returns the label.
     pub(super) fn read(&self) -> Result<Label, String> {
-        let Self { label: text, index, .. } = self;
+        let Self { label: text, index, names: [label_name, index_name] } = self;
         let by_index = match index.to_ascii_lowercase().as_str() {
             "" => None,
-            "0" | "0.0" | "false" | "no" => Some(false),
-            "1" | "1.0" | "true" | "yes" => Some(true),
-            other => return Err(format!("column label_index is \"{other}\"; write 0 for normal, 1 for anomalous")),
+            "0" | "0.0" | "false" | "f" | "no" | "n" => Some(false),
+            "1" | "1.0" | "true" | "t" | "yes" | "y" => Some(true),
+            _ => return Err(format!("column {index_name} is \"{index}\"; write 0 for normal, 1 for anomalous")),
         };
         let by_text = match text.to_ascii_lowercase().as_str() {
             "" => None,
@@ -42,12 +42,19 @@ impl Cells<'_> {
         };
         match (by_text, by_index) {
             (Some(label), Some(index)) if label.is_anomalous() != index => {
-                Err(format!("column label is \"{text}\", but column label_index is {}; correct one", u8::from(index)))
+                let index = u8::from(index);
+                Err(format!("column {label_name} is \"{text}\", but column {index_name} is {index}; correct one"))
             }
             (Some(label), _) => Ok(label),
             (None, Some(index)) => Ok(if index { Label::Anomalous(ANOMALOUS.into()) } else { Label::Normal }),
-            (None, None) => Err("column label is empty; write normal or the type of the defect".into()),
+            (None, None) => Err(format!("column {label_name} is empty; write normal or the type of the defect")),
         }
+    }
+
+    /// Returns whether the label is a number or a boolean in a column that does not say its meaning.
+    pub(super) fn may_mean_anything(&self) -> bool {
+        let (column, value) = self.deciding();
+        is_bare(value) && !states_meaning(column)
     }
 
     /// Returns the name of the column that decides, and its value.
@@ -59,7 +66,7 @@ impl Cells<'_> {
 
 /// Returns whether a value says nothing about its meaning: a number or a boolean.
 fn is_bare(value: &str) -> bool {
-    const BOOLEANS: [&str; 4] = ["false", "no", "true", "yes"];
+    const BOOLEANS: [&str; 8] = ["f", "false", "n", "no", "t", "true", "y", "yes"];
     BOOLEANS.iter().any(|known| value.eq_ignore_ascii_case(known)) || value.parse().is_ok_and(f64::is_finite)
 }
 
@@ -75,6 +82,8 @@ pub(super) fn is_unclear(label: &str) -> bool {
     WORDS.iter().any(|known| label.eq_ignore_ascii_case(known))
         || label.parse().is_ok_and(|number: f64| number < 0.0)
         || may_be_negative(label.as_ref())
+        || is_doubtful(label)
+        || label_of(label.as_ref()) == Stated::Normal
 }
 
 /// Images by their label: normal and anomalous ones.

@@ -2,6 +2,7 @@
 
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::divide::{divide, split};
 use super::encoding::utf8;
-use super::files::{bytes, files_with, json_error, parent};
+use super::files::{bytes, files_with, images_below, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
@@ -21,6 +22,7 @@ use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
 use crate::image_name::has_ending;
 use crate::sample::{Category, Label, Sample, Split};
+use crate::text::shown;
 
 /// The extensions of tables with separators, and of tables with a JSON object in each line.
 const CSV: [&str; 2] = ["csv", "tsv"];
@@ -115,11 +117,13 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let table = if root.is_file() { root.to_path_buf() } else { only(root)? };
     let folder = parent(&table);
     let Rows { names, rows } = if has_ending(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
+    let names = named_columns(names);
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
     let (mut lines, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
-    let (mut named, mut unclear, mut missing) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+    let (mut named, mut unclear) = (BTreeSet::new(), BTreeSet::new());
+    let (mut missing, mut missing_masks) = (Vec::new(), Vec::new());
     let mut tally = Tally::default();
     // Tools write whole paths, too. The real one of the folder is asked for once.
     let real = LazyCell::new(|| folder.canonicalize().ok());
@@ -129,7 +133,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             let of_real = || path.is_absolute().then(|| path.strip_prefix(real.as_ref()?).ok()).flatten();
             let inside = path.strip_prefix(folder).ok().or_else(of_real).and_then(Path::to_str);
             path_within(folder, inside.unwrap_or(value))
-                .map_err(|reason| at(line, format!("column {} {reason}", COLUMNS[column][0])))
+                .map_err(|reason| at(line, format!("column {} {reason}", names[column])))
         };
         let path = path_of(PATH, &values[PATH])?;
         let category = if values[CATEGORY].is_empty() { unnamed.clone() } else { values[CATEGORY].clone() };
@@ -142,7 +146,8 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             && unclear.insert((category.clone(), kind.clone()))
         {
             let what = format!(
-                "line {line}: column label is \"{kind}\", which counts as a type of defect; if it means no defect, write normal"
+                "line {line}: column {} is \"{kind}\", which counts as a type of defect; if it means no defect, write normal",
+                names[LABEL]
             );
             findings.push(Finding::new(FindingKind::UnclearLabel, &category, &table, what));
         }
@@ -181,28 +186,65 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             let mask = path_of(MASK, &values[MASK])?;
             named.insert(mask.clone());
             // The mask of a normal image shows a wrong label, if it marks a defect.
-            sample.masks.push(mask);
+            if sample.label.is_anomalous() || mask.exists() {
+                sample.masks.push(mask);
+            } else {
+                missing_masks.push((line, values[MASK].clone()));
+            }
         }
         named.insert(sample.path.clone());
         categories.entry(category).or_default().push((use_of, sample));
     }
     if let Some((line, value)) = missing.first() {
+        let below = images_below(folder).unwrap_or_default();
+        let name = value.rsplit(['/', '\\']).next();
+        let mut same = below.iter().filter(|image| image.file_name().and_then(OsStr::to_str) == name);
+        let found = match (same.next(), same.next()) {
+            (Some(one), None) => format!(", found at {}", shown(one.strip_prefix(folder).unwrap_or(one))),
+            _ => String::new(),
+        };
         let what = format!(
-            "images that it names are not there: {} (such as line {line}: \"{value}\"); paths are relative to {}: correct the column path, \
-             or move the table or the images",
+            "images that it names are not there: {} (such as line {line}: \"{value}\"{found}); paths are relative to {}: correct the column \
+             {}, or move the table or the images",
             missing.len(),
-            folder.display()
+            folder.display(),
+            names[PATH]
         );
         findings.push(Finding::new(FindingKind::Unreadable, "", &table, what));
+    }
+    if let Some((line, value)) = missing_masks.first() {
+        let what = format!(
+            "masks of normal images that it names are not there: {} (such as line {line}: \"{value}\"), so nothing tells whether they mark \
+             defects; correct the column {}, or leave it empty",
+            missing_masks.len(),
+            names[MASK]
+        );
+        findings.push(Finding::new(FindingKind::UnclearLabel, "", &table, what));
     }
     tally.report(&table, findings);
     not_named(&table, &named, findings)?;
     Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
 }
 
+/// Returns the names of the columns for messages: those in the file, or the usual ones.
+fn named_columns(mut names: [String; COLUMNS.len()]) -> [String; COLUMNS.len()] {
+    if names[LABEL].is_empty() {
+        names[LABEL] = names[LABEL_INDEX].clone();
+    }
+    for (name, known) in names.iter_mut().zip(COLUMNS) {
+        if name.is_empty() {
+            *name = known[0].into();
+        }
+    }
+    names
+}
+
 /// Reports images that a table does not name: beside those that it names, and in folders of which it names nothing.
 fn not_named(table: &Path, named: &BTreeSet<PathBuf>, findings: &mut Vec<Finding>) -> Result<()> {
-    let advice = format!("{} does not name them; add lines for them, or move them away", table.display());
+    let advice = format!(
+        "{} does not name them; add lines for them (label normal if they have no defect), or move them away",
+        table.display()
+    );
     let folders: BTreeSet<&Path> = named.iter().filter_map(|path| path.parent()).collect();
     for folder in &folders {
         // A folder that cannot be listed has images that cannot be read, which the check reports.
@@ -217,6 +259,28 @@ fn not_named(table: &Path, named: &BTreeSet<PathBuf>, findings: &mut Vec<Finding
         |folder: &&Folder| !holds_labels(&folder.name) && !folders.iter().any(|named| named.starts_with(&folder.path));
     LeftOut { top, category: "", findings }.folders(inside.iter().filter(is_other), &advice);
     Ok(())
+}
+
+/// The label of an image in a table that lies beside a dataset of another layout.
+pub(super) struct Labelled {
+    /// The image, with `/` between the parts of its path.
+    pub(super) path: String,
+    pub(super) label: Label,
+    /// True for a number or a boolean that may mean anything.
+    pub(super) is_bare: bool,
+}
+
+/// Returns the labels of a table. Rows that are not valid are left out.
+pub(super) fn labels(table: &Path) -> Vec<Labelled> {
+    let rows = if has_ending(table, &LINES) { json_lines(table) } else { csv(table) };
+    let Ok(Rows { names, rows }) = rows else { return Vec::new() };
+    let labelled = |Row { values, .. }: Row| {
+        let cells =
+            Cells { label: &values[LABEL], index: &values[LABEL_INDEX], names: [&names[LABEL], &names[LABEL_INDEX]] };
+        let label = cells.read().ok()?;
+        Some(Labelled { path: values[PATH].replace('\\', "/"), label, is_bare: cells.may_mean_anything() })
+    };
+    rows.into_iter().filter_map(labelled).collect()
 }
 
 /// Returns the only table in a folder.

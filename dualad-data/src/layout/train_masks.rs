@@ -1,14 +1,15 @@
 //! Masks of images to train on that lie in other folders. A mask that marks a defect says that its image is not normal.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::files::images_below;
 use super::listing::Folder;
 use super::mask_content::may_be_masks;
 use super::mask_folders::last_number;
 use super::mask_name::{Key, image_of, key};
-use super::names::holds_labels;
+use super::names::{Part, holds_masks, is_defect_type, is_defective, is_normal};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::Sample;
 
@@ -17,6 +18,8 @@ pub(super) struct Place<'a> {
     pub(super) folder: &'a Folder,
     /// The names of images that masks in it belong to instead.
     pub(super) others: &'a BTreeSet<Key>,
+    /// True for a folder of masks, whatever its name and its content.
+    pub(super) is_of_masks: bool,
 }
 
 /// The names of the images to train on.
@@ -53,6 +56,18 @@ impl Names {
     }
 }
 
+/// Returns the part of a category whose masks a folder in a folder of masks holds: those of training or of testing. A folder of a type of
+/// defect holds those of test images.
+fn split_of(name: &OsStr) -> Option<Part> {
+    match Part::of(name) {
+        Some(Part::Truth) => None,
+        Some(part) => Some(part),
+        None if is_normal(name) || holds_masks(name) => None,
+        None if is_defective(name) || is_defect_type(name) => Some(Part::Test),
+        None => None,
+    }
+}
+
 /// Gives images to train on the masks that have their names in these folders. A folder holds masks by its own name, or by its content.
 /// Returns the folders of masks.
 pub(super) fn assign(
@@ -66,22 +81,31 @@ pub(super) fn assign(
         return told;
     }
     let names = Names::of(samples);
-    for Place { folder, others } in places {
+    for Place { folder, others, is_of_masks } in places {
         // The reader reports a folder that cannot be listed.
         let files = images_below(&folder.path).unwrap_or_default();
-        let is_of_another =
+        let is_of_other_key =
             |key: &Key| others.contains(key) || image_of(key).is_some_and(|image| others.contains(image));
-        let of_name = |find: fn(&Names, &[u8]) -> Vec<usize>| -> Vec<(&PathBuf, Vec<usize>)> {
-            let keys = files.iter().map(|file| (file, key(file))).filter(|(_, key)| !is_of_another(key));
-            let found = keys.map(|(file, key)| (file, find(&names, &key)));
+        // A folder inside may say which images its masks are of.
+        let part = |file: &Path| file.strip_prefix(&folder.path).ok()?.parent()?.iter().find_map(split_of);
+        let is_of_another = |file: &Path| match part(file) {
+            Some(Part::Test) => true,
+            Some(Part::Train) => false,
+            _ => is_of_other_key(&key(file)),
+        };
+        let of_name = |find: &dyn Fn(&[u8]) -> Vec<usize>| -> Vec<(&PathBuf, Vec<usize>)> {
+            let keys = files.iter().filter(|file| !is_of_another(file)).map(|file| (file, key(file)));
+            let found = keys.map(|(file, key)| (file, find(&key)));
             found.filter(|(_, images)| !images.is_empty()).collect()
         };
-        let mut found = of_name(Names::of_mask);
+        let mut found = of_name(&|mask| names.of_mask(mask));
         if found.is_empty() {
-            found = of_name(Names::of_number);
+            let numbers: BTreeSet<&[u8]> = others.iter().filter_map(|key| last_number(key)).collect();
+            let is_of_another = |mask: &[u8]| last_number(mask).is_some_and(|number| numbers.contains(number));
+            found = of_name(&|mask| if is_of_another(mask) { Vec::new() } else { names.of_number(mask) });
         }
         let masks: Vec<PathBuf> = found.iter().map(|(file, _)| (*file).clone()).collect();
-        if masks.is_empty() || !(holds_labels(&folder.name) || may_be_masks(&masks)) {
+        if masks.is_empty() || !(*is_of_masks || holds_masks(&folder.name) || may_be_masks(&masks)) {
             continue;
         }
         for (mask, images) in &found {
@@ -91,7 +115,7 @@ pub(super) fn assign(
                 }
             }
         }
-        let of_others = files.iter().filter(|file| is_of_another(&key(file))).count();
+        let of_others = files.iter().filter(|file| is_of_another(file)).count();
         if let Some(rest @ 1..) = files.len().checked_sub(found.len() + of_others) {
             let what = format!(
                 "it holds masks of images to train on, and {rest} of its {} files {} none of them; move masks of test images to \

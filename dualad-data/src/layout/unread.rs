@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::left_out::is_link_within;
-use super::listing::{Listing, file_name, list};
+use super::listing::{Listing, file_name, list, stem};
+use super::mask_name::{Key, image_of, key};
+use super::names::{Part, Stated, holds_masks, is_normal, label_of};
 use super::{Layout, label_files};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::{has_ending, is_other_image_name};
@@ -22,13 +24,18 @@ pub(super) fn report(root: &Path, layout: Layout, categories: &[Category], findi
     let of_images: BTreeSet<&Path> = samples().filter_map(|sample| sample.path.parent()).collect();
     let around: BTreeSet<&Path> = of_images.iter().flat_map(|folder| folder.ancestors()).collect();
     let names_images = matches!(layout, Layout::Visa | Layout::Table | Layout::Coco | Layout::RealIad);
+    let names: BTreeSet<Key> = samples().map(|sample| key(&sample.path)).collect();
     let mut others = Vec::new();
     walk(root, root, DEPTH, &mut |folder, listing| {
         if folder == root || around.contains(folder) {
             others.extend(listing.others.iter().filter(|file| !is_of_layout(file, layout)).cloned());
         }
-        // Elsewhere, an archive may be a copy of the dataset.
-        let packed = if of_images.contains(folder) { &listing.packed[..] } else { &[] };
+        let mut packed = listing.packed.clone();
+        let is_of_masks = || folder.strip_prefix(root).is_ok_and(|inner| inner.iter().any(holds_masks));
+        if !of_images.contains(folder) && !is_of_masks() {
+            // Elsewhere, an archive may be a copy of the dataset.
+            packed.retain(|file| is_named_like(file, &names) || is_part(file, listing));
+        }
         if names_images || listing.unread.is_empty() && packed.is_empty() {
             return;
         }
@@ -36,10 +43,24 @@ pub(super) fn report(root: &Path, layout: Layout, categories: &[Category], findi
         let holds = |category: &&Category| folder.starts_with(&category.folder);
         let category = categories.iter().filter(holds).max_by_key(|category| category.folder.as_os_str().len());
         let name = category.map_or("", |category| category.name.as_str());
-        findings.push(Finding::new(FindingKind::LeftOut, name, folder, describe(&listing.unread, packed)));
+        findings.push(Finding::new(FindingKind::LeftOut, name, folder, describe(&listing.unread, &packed)));
     });
     let category = if let [one] = categories { one.name.as_str() } else { "" };
     other_files(root, &others, category, findings);
+}
+
+/// Returns whether a file has the name of an image, as a mask has.
+fn is_named_like(file: &Path, images: &BTreeSet<Key>) -> bool {
+    let key = key(file);
+    images.contains(&key) || image_of(&key).is_some_and(|image| images.contains(image))
+}
+
+/// Returns whether a file is named like a part of a dataset, such as `bad.zip`, and no folder beside it has its name.
+fn is_part(file: &Path, listing: &Listing) -> bool {
+    let stem = stem(file);
+    let is_label = is_normal(stem) || label_of(stem) == Stated::Defective;
+    (is_label || Part::of(stem).is_some() || holds_masks(stem))
+        && !listing.folders.iter().any(|folder| folder.name.eq_ignore_ascii_case(stem))
 }
 
 /// Reports files beside images that are neither images nor known. Files that another finding tells are left out.

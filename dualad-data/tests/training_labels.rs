@@ -1,0 +1,131 @@
+//! Labels around folders of normal images that say that some of these have defects.
+
+mod support;
+
+use dualad_data::image::Limits;
+use dualad_data::{Dataset, FindingKind};
+use support::annotated::{coco, labelme, pictures};
+use support::{Tree, relative};
+
+/// Writes a category with 8 images to train on, another one with the same names, and a test image.
+fn categories(tree: &Tree) {
+    for category in ["nut", "bolt"] {
+        let names: Vec<String> = (0..8).map(|index| format!("{category}/train/good/{index:03}.png")).collect();
+        pictures(tree, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        tree.picture(&format!("{category}/test/good/100.png"), 8, 4, 20);
+        tree.picture(&format!("{category}/test/dent/101.png"), 8, 4, 21);
+    }
+}
+
+/// Returns the images to train on that have a defect, and the kinds of all findings of opening the dataset.
+fn found(tree: &Tree) -> (Vec<String>, Vec<FindingKind>) {
+    let dataset = Dataset::open_products(tree.root()).unwrap();
+    let marked = dataset.marked_normal_images(&Limits::default());
+    assert!(marked.iter().all(|finding| finding.kind == FindingKind::MarkedNormal), "{marked:?}");
+    let paths = marked.iter().map(|finding| relative(tree.root(), &finding.path)).collect();
+    (paths, dataset.findings.iter().map(|finding| finding.kind).collect())
+}
+
+const SHAPE: &str = r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#;
+
+#[test]
+fn annotations_and_tables_around_the_training_images_mark_them() {
+    let of = |path: &str| labelme(SHAPE).replace("x.png", path);
+    let boxed = |name: &str| coco(&[name], &[(0, r#""bbox": [0, 0, 2, 2], "category_id": 1"#)]);
+    let table = |name: &str| format!("path,label\n{name},scratch\n");
+    for (file, content) in [
+        ("nut/annotations/003.json", of("003.png")),
+        ("nut/labels/good/003.json", of("003.png")),
+        ("nut/labels/train/good/003.json", of("003.png")),
+        ("nut/export/a.json", of("..\\\\train\\\\good\\\\003.png")),
+        ("annotations/003.json", of("../nut/train/good/003.png")),
+        ("nut/annotations.json", boxed("train/good/003.png")),
+        ("nut/train/good/_annotations.coco.json", boxed("003.png")),
+        ("annotations/instances.json", boxed("nut/train/good/003.png")),
+        ("nut/labels.csv", table("train/good/003.png")),
+        ("labels.csv", table("nut\\train\\good\\003.png")),
+        ("nut/quality.csv", "filename,is_defect\ntrain/good/003.png,1\ntrain/good/004.png,0\n".into()),
+        ("nut/t.jsonl", "{\"path\": \"train/good/003.png\", \"label\": \"Kratzer\"}\n".into()),
+    ] {
+        let tree = Tree::new();
+        categories(&tree);
+        tree.write(file, content);
+        assert_eq!(found(&tree).0, ["nut/train/good/003.png"], "{file}");
+    }
+    // In a folder of normal images alone.
+    let tree = Tree::new();
+    pictures(&tree, &["good/0.png", "good/1.png", "good/2.png"]);
+    tree.write("annotations/1.json", of("1.png"));
+    assert_eq!(found(&tree).0, ["good/1.png"]);
+    // Beside products.
+    let tree = Tree::new();
+    pictures(&tree, &["nut/good/0.png", "nut/good/1.png", "bolt/good/2.png", "bolt/good/3.png", "bolt/good/4.png"]);
+    tree.write("export/3.json", of("../bolt/good/3.png"));
+    assert_eq!(found(&tree).0, ["bolt/good/3.png"]);
+}
+
+#[test]
+fn labels_of_other_images_mark_no_training_image() {
+    let of = |path: &str, label: &str| labelme(&SHAPE.replace("dent", label)).replace("x.png", path);
+    let boxed = |name: &str, category: u32| {
+        coco(&[name], &[(0, &format!(r#""bbox": [0, 0, 2, 2], "category_id": {category}"#))])
+    };
+    for (file, content) in [
+        // Test images.
+        ("nut/annotations/101.json", of("101.png", "dent")),
+        ("nut/annotations.json", boxed("test/dent/101.png", 1)),
+        ("nut/labels.csv", "path,label\ntest/dent/101.png,dent\ntrain/good/001.png,good\n".into()),
+        // An image of either category.
+        ("annotations/003.json", of("003.png", "dent")),
+        ("annotations/instances.json", boxed("003.png", 1)),
+        // Normal ones.
+        ("nut/annotations/003.json", of("003.png", "OK")),
+        ("nut/annotations.json", boxed("train/good/003.png", 3)),
+        // The name of the product, and numbers that may mean anything.
+        (
+            "nut/parts.csv",
+            (0..8).fold("path,label\n".to_string(), |text, i| text + &format!("train/good/00{i}.png,nut\n")),
+        ),
+        ("nut/parts.csv", "path,label\ntrain/good/003.png,1\ntrain/good/004.png,1\n".into()),
+        ("nut/defects_config.json", "{\"a\": 1}".into()),
+    ] {
+        let tree = Tree::new();
+        categories(&tree);
+        tree.write(file, content);
+        let (marked, kinds) = found(&tree);
+        assert_eq!(marked, Vec::<String>::new(), "{file}");
+        assert!(kinds.iter().all(|kind| *kind == FindingKind::OtherFiles), "{file}: {kinds:?}");
+    }
+    // Outlines of the part in most images are a warning.
+    let tree = Tree::new();
+    categories(&tree);
+    for index in 0..8 {
+        tree.write(&format!("nut/annotations/00{index}.json"), of(&format!("00{index}.png"), "nut"));
+    }
+    assert_eq!(found(&tree), (vec![], vec![FindingKind::UnclearLabel]));
+}
+
+#[test]
+fn annotations_that_are_not_read_are_named_once() {
+    for (file, content, words) in [
+        ("nut/train/labels/{}.txt", "0 .5 .5 .2 .2\n", "YOLO"),
+        ("nut/train/good/{}.txt", "0 0.5 0.5 0.2 0.2\n", "YOLO"),
+        ("nut/labels/train/{}.txt", "3 1 0 1 0 1 0\n", "YOLO"),
+        ("nut/Annotations/{}.xml", "<annotation><object><name>dent</name></object></annotation>", "XML"),
+    ] {
+        let tree = Tree::new();
+        categories(&tree);
+        ["002", "003", "101"].iter().for_each(|name| drop(tree.write(&file.replace("{}", name), content)));
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let [finding] = &dataset.findings[..] else { panic!("{file}: {:?}", dataset.findings) };
+        let folder = file.rsplit_once('/').unwrap().0;
+        assert!(finding.kind == FindingKind::LeftOut && finding.message.contains(words), "{finding}");
+        assert!(finding.message.contains(&format!("are not read: 2 (the first in {folder})")), "{finding}");
+    }
+    // Empty texts mark nothing, and notes are no labels.
+    let tree = Tree::new();
+    categories(&tree);
+    tree.write("nut/labels/002.txt", "");
+    tree.write("nut/labels/003.txt", "lens 5, lamp 2\n");
+    assert_eq!(found(&tree), (vec![], vec![]));
+}
