@@ -1,6 +1,7 @@
 //! Every kernel against its definition in f64, on every available instruction set and for random shapes.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::*;
 
@@ -56,10 +57,23 @@ fn erf(x: f64) -> f64 {
 
 const ACTIVATIONS: [Activation; 4] = [Activation::Identity, Activation::Relu, Activation::Silu, Activation::Gelu];
 
+/// The configuration of a test with random cases. WebAssembly has no source of random values: the seed is fixed there.
+pub(crate) fn random_cases(cases: u32) -> ProptestConfig {
+    let config = ProptestConfig { cases, ..ProptestConfig::default() };
+    if cfg!(target_family = "wasm") { ProptestConfig { rng_seed: RngSeed::Fixed(0), ..config } } else { config }
+}
+
+/// Runs `run` on a pool of this many threads, or on the caller's thread in WebAssembly, which has no other.
+pub(crate) fn on_threads<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
+    if cfg!(target_family = "wasm") {
+        return run();
+    }
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(run)
+}
+
 /// Runs `run` on pools of one and of three threads and checks that the results have the same bits.
 fn on_pools(run: impl Fn() -> Vec<f32> + Sync + Send) -> Vec<f32> {
-    let results = [1, 3]
-        .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(&run));
+    let results = [1, 3].map(|threads| on_threads(threads, &run));
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&results[0]), bits(&results[1]), "threads change bits");
     results.into_iter().next().expect("two results")
@@ -188,7 +202,7 @@ fn shapes() -> impl Strategy<Value = ConvShape> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(60))]
 
     #[test]
     fn products_equal_their_definition(

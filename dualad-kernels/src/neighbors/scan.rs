@@ -121,7 +121,7 @@ unsafe fn distances_body<S: Simd>(
     count: usize,
     out: *mut f32,
 ) {
-    // SAFETY: the caller's promise; the width is a multiple of two vectors of 8 lanes and of one of 16 lanes.
+    // SAFETY: the caller's promise; the width is a multiple of 16 lanes: four vectors of 4, two of 8 or one.
     unsafe {
         for index in 0..count {
             if index + AHEAD < count {
@@ -136,7 +136,7 @@ unsafe fn distances_body<S: Simd>(
                 for part in 0..16 / S::LANES {
                     let at = at + part * S::LANES;
                     let difference = S::sub(S::load(row.add(at)), S::load(other.add(at)));
-                    sums[part] = S::mul_add(difference, difference, sums[part]);
+                    sums[part % 2] = S::mul_add(difference, difference, sums[part % 2]);
                 }
             }
             *out.add(index) = S::sum(S::add(sums[0], sums[1]));

@@ -2,13 +2,12 @@
 
 use proptest::prelude::*;
 
-use crate::tests::TestValues;
+use crate::tests::{TestValues, on_threads, random_cases};
 use crate::{Isa, NearestNeighbors, k_center, nearest_plain};
 
 /// Runs `run` on pools of one and of three threads and checks that the results are equal.
 fn on_pools<R: PartialEq + std::fmt::Debug + Send>(run: impl Fn() -> R + Sync + Send) -> R {
-    let [one, three] = [1, 3]
-        .map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool").install(&run));
+    let [one, three] = [1, 3].map(|threads| on_threads(threads, &run));
     assert_eq!(one, three, "threads change the result");
     one
 }
@@ -145,7 +144,7 @@ fn values_of_any_size_and_nan_follow_the_definition() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(random_cases(24))]
 
     #[test]
     fn searches_equal_the_definition(
