@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Builds the package for npm, bundlers and plain pages.
+#
+#     dualad-web/build.sh [OUT]     OUT [dualad-web/pkg]: package.json, JavaScript, TypeScript types, the module
+#
+# It needs a compiler for wasm32-unknown-unknown: `rustup target add wasm32-unknown-unknown`, or `tools/targets/toolchain.sh DIR` and
+# `. DIR/env`. The generator wasm-bindgen is installed into the folder of artifacts. RELAXED=1 builds for processors and browsers with
+# relaxed SIMD (docs/web.md).
+set -euo pipefail
+web=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "${1:-$web/pkg}"
+out=$(cd "${1:-$web/pkg}" && pwd)
+cd "$web"
+
+target=${CARGO_TARGET_DIR:-$web/target}
+mkdir -p "$target"
+target=$(cd "$target" && pwd)
+version=$(sed -n 's/^wasm-bindgen = "=\(.*\)"$/\1/p' Cargo.toml)
+generator=$target/tools/bin/wasm-bindgen
+if [ "$("$generator" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
+  # With the compiler of the machine: the one for wasm32 may have no library for it. Little optimization: it runs for a second.
+  # From another folder, because the configuration of this one names the target.
+  (cd / && env -u RUSTC -u RUSTC_BOOTSTRAP CARGO_TARGET_DIR="$target/tools-build" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    cargo install --quiet --root "$target/tools" --version "$version" wasm-bindgen-cli)
+  rm -rf "$target/tools-build"
+fi
+
+build=(build --release --locked --target-dir "$target")
+# A compiler without the library of the target builds it.
+if [ ! -d "$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
+  build+=(-Z build-std=std,panic_abort)
+fi
+if [ -n "${RELAXED:-}" ]; then
+  build+=(--config 'target.wasm32-unknown-unknown.rustflags=["-C", "target-feature=+relaxed-simd"]')
+fi
+cargo "${build[@]}"
+
+rm -f "$out"/*.js "$out"/*.d.ts "$out"/*.wasm
+"$generator" --target web --out-dir "$out" --remove-producers-section --remove-name-section "$target/wasm32-unknown-unknown/release/dualad_web.wasm"
+cp package/*.js package/*.d.ts package/package.json "$out/"
+cp ../LICENSE-MIT ../LICENSE-APACHE "$out/"
+cp README.md "$out/"
+echo "$out: $(wc -c <"$out/dualad_web_bg.wasm") bytes of WebAssembly, $(gzip -9 -c "$out/dualad_web_bg.wasm" | wc -c) compressed"

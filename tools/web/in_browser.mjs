@@ -1,0 +1,211 @@
+// The demonstration page in Chromium, as a person uses it, and the code of the guide in pages of its own.
+//
+//     node in_browser.mjs FOLDER BROWSER [SCREENSHOTS]     FOLDER has site/, package/, model/, expected.jsonl
+
+import { mkdir, readdir } from "node:fs/promises";
+
+import { chromium } from "playwright-core";
+
+import { serve } from "./server.mjs";
+import { check, checkScore, expectedScores, snippets } from "./snippets.mjs";
+
+const [folder, executablePath, screenshots] = process.argv.slice(2);
+const expected = await expectedScores(`${folder}/expected.jsonl`);
+const guide = await snippets(`${folder}/guide.md`);
+const pages = new Map(guide.forPage.map(({ number, code }) => [
+    `/snippet-${number}.html`,
+    `<!doctype html><link rel="icon" href="data:,"><canvas></canvas><video></video>
+    <script type="importmap">{"imports": {"dualad-web": "/dualad/dualad_web.js", "dualad-web/": "/dualad/"}}</script>
+    <script type="module">${code}\nwindow.done = true;</script>`,
+]));
+const server = await serve(`${folder}/site`, pages);
+const browser = await chromium.launch({
+    executablePath,
+    args: [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+        "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+    ],
+});
+
+/** Opens a page whose errors fail the check. */
+async function open(path, options = {}) {
+    const context = await browser.newContext(options);
+    const page = await context.newPage();
+    const errors = [];
+    page.on("pageerror", (error) => errors.push(error.message));
+    page.on("console", (message) => message.type() === "error" && errors.push(`${message.text()} (${message.location().url})`));
+    page.on("requestfailed", (request) => errors.push(`${request.url()}: ${request.failure().errorText}`));
+    page.on("request", (request) => {
+        if (!/^(data|blob):/.test(request.url()) && !request.url().startsWith(server.url)) errors.push(`the page asks for ${request.url()}`);
+    });
+    await page.goto(server.url + path);
+    const close = async () => {
+        check(errors.length === 0, `errors in the console of ${path || "the page"}: ${errors.join("; ")}`);
+        await context.close();
+    };
+    return { page, close };
+}
+
+async function modelIsLoaded(page) {
+    await page.waitForFunction(() => document.getElementById("model").textContent.includes("backbone"));
+}
+
+/** Waits for the result of a picture, and returns its score and decision. */
+async function result(page, act) {
+    // An earlier picture may still be inspected with a new model.
+    await page.waitForFunction(() => document.getElementById("stage").getAttribute("aria-busy") !== "true");
+    await page.evaluate(() => {
+        document.getElementById("score").dataset.value = "";
+    });
+    await act();
+    await page.waitForFunction(() => document.getElementById("score").dataset.value !== "");
+    return page.evaluate(() => ({
+        score: Number(document.getElementById("score").dataset.value),
+        decision: document.getElementById("verdict").dataset.decision,
+        outlines: document.querySelectorAll("#outlines polygon").length,
+        error: document.getElementById("error").hidden ? "" : document.getElementById("error").textContent,
+    }));
+}
+
+async function shot(page, name) {
+    if (!screenshots) return;
+    await mkdir(screenshots, { recursive: true });
+    await page.screenshot({ path: `${screenshots}/${name}.png`, fullPage: true });
+}
+
+try {
+    /* A person at a desk. */
+    const { page, close } = await open("", { colorScheme: "light", viewport: { width: 1280, height: 860 } });
+    await modelIsLoaded(page);
+    await shot(page, "empty");
+    await page.waitForSelector("#example-list button");
+    await page.selectOption("#category", "");
+
+    /* Dropped. */
+    const dropped = [...expected.keys()].find((name) => expected.get(name).regions.length > 0);
+    const drop = async (name) => {
+        const data = await page.evaluateHandle(async (name) => {
+            const blob = await (await fetch(`examples/${name}`)).blob();
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([blob], name, { type: blob.type }));
+            return transfer;
+        }, name);
+        await page.dispatchEvent("#drop", "drop", { dataTransfer: data });
+    };
+    let largest = 0;
+    for (const [name, line] of expected) {
+        const found = await result(page, () => drop(name));
+        largest = Math.max(largest, checkScore(name, found.score, line.image_score));
+        check(found.decision === line.verdict.decision, `${name}: the page says ${found.decision}`);
+        check(found.outlines === line.regions.length, `${name}: ${found.outlines} outlines`);
+        check(found.error === "", `${name}: ${found.error}`);
+    }
+    console.log(`${expected.size} pictures in the browser: scores within ${largest.toExponential(1)} of dualad inspect`);
+    await result(page, () => drop(dropped));
+
+    /* The picture is under the heat map and the outlines, of the same size. */
+    const boxes = await page.evaluate(() => ["picture", "heat", "outlines"].map((id) => {
+        const { x, y, width, height } = document.getElementById(id).getBoundingClientRect();
+        return [x, y, width, height].map(Math.round).join(" ");
+    }));
+    check(new Set(boxes).size === 1, `the picture, heat map and outlines lie at ${boxes}`);
+
+    /* Chosen, and an example. */
+    const file = await result(page, () => page.setInputFiles("#file", `${folder}/site/examples/${dropped}`));
+    checkScore("the chosen file", file.score, expected.get(dropped).image_score);
+    const example = await result(page, () => page.click(`#example-list button[data-file="${dropped}"]`));
+    checkScore("the example", example.score, expected.get(dropped).image_score);
+    check((await page.inputValue("#category")) !== "", "an example does not choose its product");
+    await shot(page, "desktop-light");
+
+    /* By keyboard: every control is reached, and the slider moves. */
+    const reached = new Set();
+    await page.evaluate(() => document.activeElement?.blur());
+    await page.click("h1");
+    for (let presses = 0; presses < 60; presses++) {
+        await page.keyboard.press("Tab");
+        const id = await page.evaluate(() => document.activeElement?.id || document.activeElement?.dataset?.file || document.activeElement?.tagName);
+        reached.add(id);
+    }
+    for (const id of ["file", "camera", "opacity", "show-regions", "category", "model-files", "SUMMARY", dropped]) {
+        check(reached.has(id), `the keyboard does not reach ${id}: ${[...reached]}`);
+    }
+    const before = await page.evaluate(() => getComputedStyle(document.getElementById("heat")).opacity);
+    await page.focus("#opacity");
+    for (let presses = 0; presses < 10; presses++) await page.keyboard.press("ArrowLeft");
+    const after = await page.evaluate(() => getComputedStyle(document.getElementById("heat")).opacity);
+    check(Number(after) < Number(before), `the slider does not change the heat map: ${before}, ${after}`);
+    await page.uncheck("#show-regions");
+    check((await page.locator("#outlines polygon").count()) === 0, "the outlines stay");
+    await page.check("#show-regions");
+
+    /* Wrong files are named, and the page goes on. */
+    await page.setInputFiles("#file", { name: "note.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+    await page.waitForFunction(() => document.getElementById("error").textContent.includes("note.png"));
+    await page.setInputFiles("#model-files", [
+        { name: "config.json", mimeType: "application/json", buffer: Buffer.from("{}") },
+        { name: "model.safetensors", mimeType: "application/octet-stream", buffer: Buffer.from("no model") },
+    ]);
+    await page.waitForFunction(() => /config/.test(document.getElementById("error").textContent));
+    const again = await result(page, () => page.click(`#example-list button[data-file="${dropped}"]`));
+    checkScore("the example with the earlier model", again.score, expected.get(dropped).image_score);
+
+    /* The model from chosen files. */
+    await page.setInputFiles("#model-files", ["config.json", "model.safetensors"].map((name) => `${folder}/model/${name}`));
+    await page.waitForFunction(() => document.getElementById("model").textContent.includes("without thresholds"));
+
+    /* Training on good pictures. */
+    await page.click("#training summary");
+    const train = `${folder}/model/data/plate/train/good`;
+    const good = (await readdir(train)).filter((name) => name.endsWith(".png")).sort().slice(0, 10);
+    await page.setInputFiles("#good", good.map((name) => `${train}/${name}`));
+    await page.waitForFunction(() => document.getElementById("good-count").textContent.startsWith("10"));
+    await page.fill("#name", "plate");
+    await shot(page, "training");
+    await page.click("#train");
+    await page.waitForFunction(() => document.getElementById("model").textContent.includes("trained here on 10"), null, { timeout: 120_000 });
+    const defect = [...expected.keys()].find((name) => name.startsWith("plate-") && !name.endsWith("-good.png"));
+    const [fine, defective] = [
+        await result(page, () => page.click('#example-list button[data-file="plate-good.png"]')),
+        await result(page, () => page.click(`#example-list button[data-file="${defect}"]`)),
+    ];
+    check(defective.score > fine.score && defective.decision === "reject", `trained here: ${JSON.stringify([fine, defective])}`);
+    await shot(page, "trained");
+
+    /* The camera. */
+    const seen = await result(page, () => page.click("#camera"));
+    check(seen.score > 0, "the camera's picture has no score");
+    await page.click("#snap");
+    await page.waitForFunction(() => document.getElementById("good-count").textContent.startsWith("11"));
+    await page.click("#camera");
+    await close();
+
+    /* The same in the dark, and on a phone. */
+    for (const [name, options] of [
+        ["desktop-dark", { colorScheme: "dark", viewport: { width: 1280, height: 860 } }],
+        ["phone-light", { colorScheme: "light", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }],
+        ["phone-dark", { colorScheme: "dark", viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true }],
+    ]) {
+        const { page, close } = await open("", options);
+        await modelIsLoaded(page);
+        await page.waitForSelector("#example-list button");
+        const found = await result(page, () => page.click(`#example-list button[data-file="${dropped}"]`));
+        check(found.decision !== "none", `${name}: no decision`);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        check(wide <= 0, `${name}: the page is ${wide} pixels wider than the screen`);
+        await shot(page, name);
+        await close();
+    }
+
+    /* The guide. */
+    for (const { number } of guide.forPage) {
+        const { page, close } = await open(`snippet-${number}.html`);
+        const done = await page.waitForFunction(() => window.done, null, { timeout: 60_000 }).catch(() => null);
+        await close();
+        check(done, `docs/web.md, code number ${number} does not end`);
+    }
+    console.log(`${guide.forPage.length} pages of docs/web.md run; the demonstration page passes`);
+} finally {
+    await browser.close();
+    server.close();
+}
