@@ -95,6 +95,33 @@ fn training_sets_thresholds_by_images_that_it_keeps_back_and_checks_them() {
 }
 
 #[test]
+fn calibrate_tells_of_images_of_another_product_and_of_defects_that_it_accepts() {
+    let place = Place::new(10);
+    succeed(&mut place.train(&["--preset", "fast"]));
+    // Good plates under the name of the gears.
+    let output = place.calibrate("data/plate/test/good", &["--category", "gear"]);
+    let notes = text(&output.stderr);
+    assert!(
+        output.status.success() && notes.contains("good images look like another product, such as plate"),
+        "{notes}"
+    );
+    let output = place.calibrate("data/gear", &["--category", "gear"]);
+    let notes = text(&output.stderr);
+    assert!(output.status.success() && !notes.contains("another product"), "{notes}");
+    assert!(notes.contains("known defective images"), "{notes}");
+
+    // Good and defective images, as folders beside each other.
+    fs::create_dir(place.path("both")).unwrap();
+    fs::rename(place.path("data/gear/test/good"), place.path("both/good")).unwrap();
+    let defects = fs::read_dir(place.path("data/gear/test")).unwrap().next().unwrap().unwrap().path();
+    fs::rename(defects, place.path("both/bad")).unwrap();
+    let output = place.calibrate("both", &["--category", "gear"]);
+    let error = text(&output.stderr);
+    assert!(!output.status.success() && error.contains("--training-images uses the"), "{error}");
+    assert!(place.calibrate("both", &["--category", "gear", "--training-images"]).status.success());
+}
+
+#[test]
 fn the_paper_trains_on_every_image_and_says_that_there_are_no_thresholds() {
     let place = Place::new(10);
     let none = |options: &[&str]| {

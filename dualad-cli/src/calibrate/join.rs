@@ -120,11 +120,15 @@ impl Joined {
         Ok(())
     }
 
-    /// Says which of the new thresholds reject images that are known to be good.
-    pub(super) fn warn_of_rejected(&self) {
-        for (name, thresholds, is_new) in self.all() {
-            let Some(known) = thresholds.known_good.filter(|known| is_new && known.rejected > 0) else { continue };
-            note(&format!("note: {name}: {}", known.text()));
+    /// Says which of the new thresholds reject images that are known to be good, and which accept images that are known to be defective.
+    pub(super) fn tell_of_known(&self) {
+        for (name, thresholds, _) in self.all().filter(|(.., is_new)| *is_new) {
+            if let Some(known) = thresholds.known_good.filter(|known| known.rejected > 0) {
+                note(&format!("note: {name}: {}", known.text()));
+            }
+            if let Some(known) = &thresholds.known_defective {
+                note(&format!("note: {name}: {}", known.text()));
+            }
         }
     }
 

@@ -130,6 +130,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // The training images of a folder without test images are good images.
     let test = !args.training_images && dataset.samples(Split::Test).next().is_some();
     let samples: Vec<&Sample> = dataset.samples(if test { Split::Test } else { Split::Train }).collect();
+    if test && samples.iter().all(|sample| sample.label.is_anomalous()) {
+        let folder = args.data.display();
+        return Err(format!(
+            "{folder}: all of its {} test images are defective, and thresholds need good images; --training-images uses the {} others",
+            samples.len(),
+            dataset.samples(Split::Train).count()
+        )
+        .into());
+    }
     let earlier = earlier(args, &out, &detector)?;
     let (samples, as_category) = select(samples, args.category.as_deref(), detector.categories())?;
     let images: Vec<(Request<'_>, Label)> =
@@ -157,7 +166,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for warning in joined.calibration.warnings() {
         note(&warning);
     }
-    joined.warn_of_rejected();
+    joined.tell_of_known();
     if args.common.json_to_stdout() {
         return print(&format!("{}\n", joined.calibration.to_json()?.trim_end()));
     }

@@ -15,6 +15,7 @@ mod file;
 mod known_good;
 mod lone;
 mod merge;
+mod other_products;
 mod rule;
 mod tally;
 #[cfg(test)]

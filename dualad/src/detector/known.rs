@@ -6,7 +6,7 @@ use dualad_data::{Cancel, Label};
 use rayon::prelude::*;
 
 use crate::calibration::{Calibration, Calibrator, LabeledScore};
-use crate::detector::{Detector, Request};
+use crate::detector::{Detector, Inspection, Request};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -169,8 +169,12 @@ impl Detector {
     ) -> Result<Calibration> {
         let total = known.images.len() + good.len();
         let requests: Vec<Request<'_>> = known.images.iter().map(|(request, _)| *request).collect();
-        let scores =
-            self.image_scores(&requests, cancel, |Progress { done, .. }| progress(Progress { done, total }))?;
+        let (mut scores, mut others) = (Vec::with_capacity(requests.len()), Vec::with_capacity(requests.len()));
+        let keep = |found: Inspection| {
+            others.push(found.other_category().map(str::to_owned));
+            scores.push(found.image_score);
+        };
+        self.for_each(&requests, cancel, keep, |Progress { done, .. }| progress(Progress { done, total }))?;
         let scored =
             || known.images.iter().zip(&known.seen).zip(&scores).map(|((image, seen), score)| (image, *seen, *score));
         let labeled = scored().map(|((request, label), _, score)| {
@@ -203,6 +207,10 @@ impl Detector {
         calibration.warn_of_lone_images(normal, |position| {
             names.get(position).map_or_else(String::new, |name| (*name).clone())
         });
+        let normal = known.images.iter().zip(&others).filter(|((_, label), _)| !label.is_anomalous());
+        calibration.warn_of_other_products(
+            normal.filter_map(|((request, _), other)| Some((request.named_category()?, other.as_deref()))),
+        );
         known.warn_of_seen(&mut calibration);
         if self.model().known_training_images().is_none() {
             calibration.notices.push(

@@ -286,16 +286,30 @@ impl Detector {
         &self,
         requests: &[Request<'a>],
         cancel: &Cancel,
-        mut progress: impl FnMut(Progress),
+        progress: impl FnMut(Progress),
     ) -> Result<Vec<f32>> {
         let mut scores = Vec::with_capacity(requests.len());
+        self.for_each(requests, cancel, |found| scores.push(found.image_score), progress)?;
+        Ok(scores)
+    }
+
+    /// Calls `each` with the inspection of each request, in order. A few images are in memory at a time.
+    fn for_each<'a>(
+        &self,
+        requests: &[Request<'a>],
+        cancel: &Cancel,
+        mut each: impl FnMut(Inspection),
+        mut progress: impl FnMut(Progress),
+    ) -> Result<()> {
+        let mut done = 0;
         for batch in requests.chunks(engine::BATCH) {
             for found in self.inspect_batch_with(batch.iter().copied(), cancel, |_| {}) {
-                scores.push(found?.image_score);
+                each(found?);
             }
-            progress(Progress { done: scores.len(), total: requests.len() });
+            done += batch.len();
+            progress(Progress { done, total: requests.len() });
         }
-        Ok(scores)
+        Ok(())
     }
 
     /// Chooses thresholds for this model from its scores. Scores with an empty category count in the pooled thresholds alone.
