@@ -1,0 +1,115 @@
+//! The Parquet files of the input and their row groups.
+
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// A Parquet file and what tells that it has changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InputFile {
+    /// The absolute path.
+    pub(crate) path: PathBuf,
+    pub(crate) size: u64,
+    /// Milliseconds since 1970.
+    pub(crate) modified: u64,
+    pub(crate) groups: Vec<RowGroup>,
+}
+
+/// A row group of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RowGroup {
+    pub(crate) rows: u64,
+    /// The offset of the first page of the first column, by which the engine finds the group.
+    pub(crate) offset: i64,
+}
+
+/// All files of the input. They have one schema.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) files: Vec<InputFile>,
+    pub(crate) schema: SchemaRef,
+}
+
+impl Input {
+    /// Reads the metadata of files, and of the Parquet files in folders.
+    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
+        let mut files = Vec::new();
+        let mut first: Option<(PathBuf, SchemaRef)> = None;
+        for path in listed(paths)? {
+            let (file, schema) = open(&path)?;
+            match &first {
+                Some((_, known)) if *known == schema => {}
+                Some((other, _)) => {
+                    let reason = format!("its columns differ from those of {}; score them one after the other", other.display());
+                    return Err(Error::file(path, reason));
+                }
+                None => first = Some((path, schema)),
+            }
+            files.push(file);
+        }
+        match first {
+            Some((_, schema)) => Ok(Self { files, schema }),
+            None => Err(Error::message("the input has no Parquet file; their names end in .parquet")),
+        }
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        self.files.iter().flat_map(|file| &file.groups).map(|group| group.rows).sum()
+    }
+
+    /// Checks that a column is there and of a type that fits.
+    pub(crate) fn check_column(&self, flag: &str, name: &str, fits: impl Fn(&DataType) -> bool) -> Result<()> {
+        match self.schema.field_with_name(name) {
+            Ok(field) if fits(field.data_type()) => Ok(()),
+            Ok(field) => Err(Error::message(format!("{flag} {name}: the column is of type {}", field.data_type()))),
+            Err(_) => {
+                let names: Vec<&str> = self.schema.fields().iter().take(20).map(|field| field.name().as_str()).collect();
+                Err(Error::message(format!("{flag} {name}: there is no such column; there are {}", names.join(", "))))
+            }
+        }
+    }
+}
+
+/// Returns the files, and the Parquet files of the folders, in order.
+fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
+        let entries = entries.collect::<std::io::Result<Vec<_>>>().map_err(|error| Error::file(path, error))?;
+        let is_parquet = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|ending| ending == "parquet");
+        let mut found: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_parquet).collect();
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+fn open(path: &Path) -> Result<(InputFile, SchemaRef)> {
+    let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be read as Parquet: {error}"));
+    let file = dualad::store::open_file(path).map_err(|error| wrong(&error))?;
+    let metadata = file.metadata().map_err(|error| wrong(&error))?;
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let reader = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| wrong(&error))?;
+    let groups = reader.metadata().row_groups().iter().map(|group| {
+        let first = group.columns().first().ok_or_else(|| wrong(&"it has no columns"))?;
+        let offset = first.dictionary_page_offset().unwrap_or_else(|| first.data_page_offset());
+        let rows = u64::try_from(group.num_rows()).map_err(|error| wrong(&error))?;
+        Ok(RowGroup { rows, offset })
+    });
+    let file = InputFile {
+        path: std::path::absolute(path).map_err(|error| wrong(&error))?,
+        size: metadata.len(),
+        modified: since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        groups: groups.collect::<Result<_>>()?,
+    };
+    Ok((file, reader.schema().clone()))
+}

@@ -1,0 +1,55 @@
+//! `dualad-score`: scores of the images of Parquet files, on one machine or on many.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod cluster;
+mod error;
+mod input;
+mod manifest;
+mod output;
+mod progress;
+mod queue;
+mod score;
+mod session;
+mod sql;
+mod unit;
+mod worker;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(args.runtime_threads()).enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => {
+            let done = runtime.block_on(async {
+                tokio::select! {
+                    done = run(args) => done,
+                    _ = tokio::signal::ctrl_c() => Err(error::Error::Interrupted),
+                }
+            });
+            // A thread that is inspecting images is not waited for: what is finished is on disk.
+            runtime.shutdown_background();
+            done
+        }
+        Err(error) => Err(error.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(args: args::Args) -> error::Result<()> {
+    match args.command {
+        Some(args::Command::Worker(worker)) => worker::serve(&worker).await,
+        None => match &args.score.sql {
+            Some(query) => sql::run(&args.score, query).await,
+            None => score::run(&args.score).await,
+        },
+    }
+}

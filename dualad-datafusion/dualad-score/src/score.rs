@@ -1,0 +1,207 @@
+//! A run over all rows of the input, in parts that survive an interruption.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::array::Array;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::functions::core::expr_ext::FieldAccessor;
+use datafusion::prelude::{DataFrame, SessionContext, ident};
+use futures::TryStreamExt;
+
+use crate::args::ScoreArgs;
+use crate::cluster;
+use crate::error::{Error, Result};
+use crate::input::Input;
+use crate::manifest::Manifest;
+use crate::output::{Output, finished, join, part};
+use crate::progress::{Progress, note};
+use crate::queue::{Job, Place, Queue};
+use crate::session;
+use crate::unit::{Unit, UnitTable, units};
+
+/// The columns that the program adds.
+const NEW: [&str; 5] = ["score", "decision", "threshold", "regions", "error"];
+
+/// A run, shared by its parts.
+pub(crate) struct Run {
+    columns: Columns,
+    input: Input,
+    folder: PathBuf,
+    progress: Progress,
+}
+
+/// The columns that are read, passed through and added.
+struct Columns {
+    image: String,
+    category: Option<String>,
+    keep_images: bool,
+    prefix: String,
+}
+
+/// Scores all rows of the input.
+pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
+    let output = args.output()?;
+    let input = Input::open(&args.input)?;
+    input.check_column("--image", &args.image, is_image)?;
+    if let Some(category) = &args.category {
+        input.check_column("--category", category, is_text)?;
+    }
+    check_names(args, &input)?;
+    let inspector = args.model.inspector()?;
+    let (threads, batch) = (args.model.threads(), args.model.batch);
+    let local = session::local(&inspector, 1, batch);
+    let (groups_per_part, places) = if args.workers.is_empty() {
+        (1, vec![Place { context: local.clone(), worker: None }; threads])
+    } else {
+        let workers = cluster::connect(&args.workers, inspector.digest()).await?;
+        let mut places = Vec::new();
+        for url in workers.0 {
+            let context = session::on_worker(&inspector, &url, threads, batch)?;
+            // Two at a time, so that its threads have work when one of them ends.
+            places.extend(vec![Place { context, worker: Some(url) }; 2]);
+        }
+        (threads, places)
+    };
+    let manifest = Manifest {
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: inspector.digest().into(),
+        image: args.image.clone(),
+        category: args.category.clone(),
+        keep_images: args.keep_images,
+        prefix: args.prefix.clone(),
+        groups_per_part,
+        files: input.files.clone(),
+    };
+    let folder = begin(args, &output, &manifest)?;
+    let units = units(&input.files, groups_per_part);
+    let errors = format!("{}error", args.prefix);
+    let mut left = Vec::new();
+    let (mut before, mut failed) = (0, 0);
+    for (number, unit) in units.iter().enumerate() {
+        match finished(&part(&folder, number), &errors) {
+            Some((rows, with_errors)) if rows == unit.rows => {
+                before += rows;
+                failed += with_errors;
+            }
+            _ => left.push(Job { number, unit: unit.clone(), tries: 0 }),
+        }
+    }
+    if before > 0 {
+        note(&format!("{before} images are done; {} are left", input.rows() - before));
+    }
+    let progress = Progress::new(input.rows(), before);
+    progress.add(0, failed);
+    let columns = Columns {
+        image: args.image.clone(),
+        category: args.category.clone(),
+        keep_images: args.keep_images,
+        prefix: args.prefix.clone(),
+    };
+    let run = Arc::new(Run { columns, input, folder: folder.clone(), progress });
+    let schema = run.schema(&local).await?;
+    Queue::new(left, inspector.digest()).run(&run, places).await?;
+    run.progress.finish();
+    join(&output, schema, (0..units.len()).map(|number| part(&folder, number)))?;
+    std::fs::remove_dir_all(&folder).map_err(|error| Error::file(folder, error))
+}
+
+impl Run {
+    /// Returns the query of a unit.
+    fn query(&self, context: &SessionContext, unit: &Unit) -> Result<DataFrame> {
+        let file = self.input.files.get(unit.file).ok_or_else(|| Error::message("a part of no file"))?;
+        let table = UnitTable::new(self.input.schema.clone(), file, unit)?;
+        let frame = context.read_table(Arc::new(table))?;
+        let inspect = context.state().scalar_functions().get("inspect").cloned();
+        let inspect = inspect.ok_or_else(|| Error::message("the function inspect is missing"))?;
+        let mut given = vec![ident(&self.columns.image)];
+        given.extend(self.columns.category.as_ref().map(ident));
+        let found = inspect.call(given);
+        let passed = self.input.schema.fields().iter().map(|field| field.name());
+        let passed = passed.filter(|name| self.columns.keep_images || **name != self.columns.image).map(ident);
+        let new = NEW.map(|name| found.clone().field(name).alias(format!("{}{name}", self.columns.prefix)));
+        Ok(frame.select(passed.chain(new).collect::<Vec<_>>())?)
+    }
+
+    async fn schema(&self, context: &SessionContext) -> Result<SchemaRef> {
+        let first = Unit { file: 0, groups: 0..1, rows: 0 };
+        Ok(self.query(context, &first)?.create_physical_plan().await?.schema())
+    }
+
+    /// Scores a unit and writes its part.
+    pub(crate) async fn unit(&self, place: &Place, number: usize, unit: &Unit) -> Result<()> {
+        let mut rows = self.query(&place.context, unit)?.execute_stream().await?;
+        let mut output = Output::create(&part(&self.folder, number), rows.schema())?;
+        let (mut written, mut shown, mut failed) = (0, 0, 0);
+        while let Some(batch) = rows.try_next().await? {
+            output.write(&batch)?;
+            let images = batch.num_rows() as u64;
+            let errors = batch.columns().last().map_or(0, |errors| images - errors.null_count() as u64);
+            written += images;
+            failed += errors;
+            // Those of a worker that ends are scored again: they count when the part is complete.
+            if place.worker.is_none() {
+                self.progress.add(images, errors);
+                (shown, failed) = (written, 0);
+            }
+        }
+        if written != unit.rows {
+            let path = self.input.files.get(unit.file).map(|file| file.path.clone()).unwrap_or_default();
+            let expected = unit.rows;
+            return Err(Error::file(path, format!("it gave {written} rows where {expected} were expected; has it changed?")));
+        }
+        output.finish()?;
+        self.progress.add(written - shown, failed);
+        Ok(())
+    }
+}
+
+/// Prepares the folder of parts.
+fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<PathBuf> {
+    let folder = Manifest::folder(output);
+    if output.exists() && !args.overwrite {
+        return Err(Error::file(output, "it is there; --overwrite replaces it"));
+    }
+    if let Some(earlier) = Manifest::read(&folder)? {
+        match manifest.difference(&earlier) {
+            _ if args.overwrite => {}
+            None if args.resume => return Ok(folder),
+            None => return Err(Error::file(folder, "an unfinished run is there; --resume goes on, --overwrite begins anew")),
+            Some(what) => {
+                return Err(Error::file(folder, format!("an unfinished run with {what} is there; --overwrite begins anew")));
+            }
+        }
+    } else if folder.exists() {
+        return Err(Error::file(folder, "it is no folder of parts; name another --output"));
+    } else if args.resume {
+        note("there is no unfinished run: all images are scored");
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+    manifest.write(&folder)?;
+    Ok(folder)
+}
+
+/// Refuses an input that has a column of a new column's name.
+fn check_names(args: &ScoreArgs, input: &Input) -> Result<()> {
+    for name in NEW.map(|name| format!("{}{name}", args.prefix)) {
+        if input.schema.field_with_name(&name).is_ok() {
+            let text = format!("the input has a column {name}; give the new columns other names, such as --prefix dualad_");
+            return Err(Error::message(text));
+        }
+    }
+    Ok(())
+}
+
+fn is_image(found: &DataType) -> bool {
+    matches!(found, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+}
+
+fn is_text(found: &DataType) -> bool {
+    match found {
+        DataType::Dictionary(_, value) => is_text(value),
+        found => matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
+    }
+}

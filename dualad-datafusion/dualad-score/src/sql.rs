@@ -1,0 +1,42 @@
+//! A query of the user's own.
+
+use datafusion::prelude::ParquetReadOptions;
+use futures::TryStreamExt;
+
+use crate::args::ScoreArgs;
+use crate::cluster;
+use crate::error::{Error, Result};
+use crate::input::Input;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::session;
+
+/// Writes the result of a query over the table `images`.
+pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
+    let output = args.output()?;
+    if output.exists() && !args.overwrite {
+        return Err(Error::file(output, "it is there; --overwrite replaces it"));
+    }
+    let input = Input::open(&args.input)?;
+    let inspector = args.model.inspector()?;
+    let threads = args.model.threads();
+    let context = if args.workers.is_empty() {
+        session::local(&inspector, threads, args.model.batch)
+    } else {
+        let workers = cluster::connect(&args.workers, inspector.digest()).await?;
+        session::distributed(&inspector, workers, threads, args.model.batch)?
+    };
+    let paths: Vec<String> = input.files.iter().map(|file| file.path.to_string_lossy().into_owned()).collect();
+    let table = context.read_parquet(paths, ParquetReadOptions::default()).await?;
+    context.register_table("images", table.into_view())?;
+    let mut rows = context.sql(query).await?.execute_stream().await?;
+    let mut written = Output::create(&output, rows.schema())?;
+    let progress = Progress::rows();
+    while let Some(batch) = rows.try_next().await? {
+        written.write(&batch)?;
+        progress.add(batch.num_rows() as u64, 0);
+    }
+    written.finish()?;
+    progress.finish();
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! A worker: inspects images for other machines.
+
+use datafusion::common::Result as QueryResult;
+use datafusion::execution::SessionState;
+use datafusion_distributed::{Worker, WorkerQueryContext};
+use dualad_datafusion::Models;
+use tonic::transport::Server;
+
+use crate::args::WorkerArgs;
+use crate::cluster;
+use crate::error::{Error, Result};
+use crate::progress::note;
+
+/// Serves until the program is ended.
+pub(crate) async fn serve(args: &WorkerArgs) -> Result<()> {
+    let inspector = args.model.inspector()?;
+    let version = cluster::version(inspector.digest());
+    let mut functions = inspector.functions();
+    functions.push(Models::default().function().into());
+    let session = move |context: WorkerQueryContext| {
+        let functions = functions.clone();
+        async move { QueryResult::<SessionState>::Ok(context.builder.with_scalar_functions(functions).build()) }
+    };
+    let worker = Worker::from_session_builder(session).with_version(version.clone());
+    note(&format!("{version} on {}", args.listen));
+    let served = Server::builder().add_service(worker.into_worker_server()).serve(args.listen).await;
+    served.map_err(|error| Error::message(format!("cannot listen on {}: {error}", args.listen)))
+}
