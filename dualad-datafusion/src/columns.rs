@@ -1,7 +1,8 @@
 //! Columns of images and categories in the forms that Arrow has for them.
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, LargeBinaryArray, LargeStringArray, StringArray, StringViewArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, LargeBinaryArray, LargeStringArray, StringArray,
+    StringViewArray,
 };
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err, plan_err};
@@ -63,7 +64,12 @@ pub(crate) fn coerce(function: &str, types: &[DataType]) -> Result<Vec<DataType>
     let (image, category) = match types {
         [image] => (image, None),
         [image, category] => (image, Some(category)),
-        _ => return plan_err!("{function} takes an image and an optional category, and was given {} arguments", types.len()),
+        _ => {
+            return plan_err!(
+                "{function} takes an image and an optional category, and was given {} arguments",
+                types.len()
+            );
+        }
     };
     let mut types = vec![coerce_image(function, image)?];
     if let Some(category) = category {
@@ -78,10 +84,14 @@ fn coerce_image(function: &str, given: &DataType) -> Result<DataType> {
         DataType::Null | DataType::FixedSizeBinary(_) => Ok(DataType::Binary),
         DataType::Dictionary(_, value) => coerce_image(function, value),
         DataType::Struct(fields) if fields.iter().any(|field| field.name() == "bytes") => {
-            plan_err!("{function} takes the bytes of an image file, and this column has them in its field: {function}(column['bytes'])")
+            plan_err!(
+                "{function} takes the bytes of an image file, and this column has them in its field: {function}(column['bytes'])"
+            )
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            plan_err!("{function} takes the bytes of an image file, and this column is text; for files use the table images('FOLDER')")
+            plan_err!(
+                "{function} takes the bytes of an image file, and this column is text; for files use the table images('FOLDER')"
+            )
         }
         other => plan_err!("{function} takes the bytes of an image file (Binary), and this column is of type {other}"),
     }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use datafusion::arrow::array::{ArrayRef, BinaryBuilder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMillisecondBuilder};
+use datafusion::arrow::array::{
+    ArrayRef, BinaryBuilder, Int64Builder, RecordBatch, RecordBatchOptions, StringBuilder, TimestampMillisecondBuilder,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err, plan_err};
@@ -38,7 +40,8 @@ struct ImageTable {
 
 impl TableFunctionImpl for ImagesFunction {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
-        let [Expr::Literal(ScalarValue::Utf8(Some(folder)) | ScalarValue::Utf8View(Some(folder)), _)] = args.exprs() else {
+        let [Expr::Literal(ScalarValue::Utf8(Some(folder)) | ScalarValue::Utf8View(Some(folder)), _)] = args.exprs()
+        else {
             return plan_err!("images takes the path of a folder as text, such as images('parts')");
         };
         let mut files = Vec::new();
@@ -59,7 +62,10 @@ impl TableFunctionImpl for ImagesFunction {
 fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     let wrong = |error: std::io::Error| exec_datafusion_err!("cannot read the folder {}: {error}", folder.display());
     if depth > DEPTH {
-        return Err(exec_datafusion_err!("{} lies more than {DEPTH} folders down; name a folder further down", folder.display()));
+        return Err(exec_datafusion_err!(
+            "{} lies more than {DEPTH} folders down; name a folder further down",
+            folder.display()
+        ));
     }
     for entry in std::fs::read_dir(folder).map_err(wrong)? {
         let path = entry.map_err(wrong)?.path();
@@ -133,7 +139,12 @@ impl PartitionStream for Part {
 }
 
 /// Reads files into a batch until it has enough rows or bytes. Only columns of the schema are read.
-fn batch(schema: &SchemaRef, files: &[PathBuf], range: &mut std::ops::Range<usize>, most: usize) -> Result<RecordBatch> {
+fn batch(
+    schema: &SchemaRef,
+    files: &[PathBuf],
+    range: &mut std::ops::Range<usize>,
+    most: usize,
+) -> Result<RecordBatch> {
     let has = |name: &str| schema.column_with_name(name).is_some();
     let (reads, asks) = (has("image") || has("error"), has("size") || has("modified"));
     let mut path = StringBuilder::new();
@@ -173,9 +184,10 @@ fn batch(schema: &SchemaRef, files: &[PathBuf], range: &mut std::ops::Range<usiz
         ("image", Arc::new(image.finish())),
         ("error", Arc::new(error.finish())),
     ];
-    let columns = schema.fields().iter().filter_map(|field| {
-        columns.iter().find(|(name, _)| name == field.name()).map(|(_, column)| column.clone())
-    });
+    let columns = schema
+        .fields()
+        .iter()
+        .filter_map(|field| columns.iter().find(|(name, _)| name == field.name()).map(|(_, column)| column.clone()));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema.clone(), columns.collect(), &options).map_err(DataFusionError::from)
 }

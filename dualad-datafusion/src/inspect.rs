@@ -96,7 +96,9 @@ impl Rows for Inspections {
     }
 
     fn finish(mut self) -> Result<StructArray> {
-        let side = |of: fn(&OriginalRegion) -> u32| -> ArrayRef { Arc::new(self.regions.iter().map(of).collect::<UInt32Array>()) };
+        let side = |of: fn(&OriginalRegion) -> u32| -> ArrayRef {
+            Arc::new(self.regions.iter().map(of).collect::<UInt32Array>())
+        };
         let columns = vec![
             side(|region| region.bounds.x),
             side(|region| region.bounds.y),
@@ -109,7 +111,8 @@ impl Rows for Inspections {
         let scores = Float32Array::from(self.scores);
         // A row without a score has no list, a row with one an empty list at least.
         let present = scores.nulls().cloned();
-        let regions = ListArray::try_new(region_item(), OffsetBuffer::from_lengths(self.lengths), Arc::new(regions), present)?;
+        let regions =
+            ListArray::try_new(region_item(), OffsetBuffer::from_lengths(self.lengths), Arc::new(regions), present)?;
         let columns: Vec<ArrayRef> = vec![
             Arc::new(scores),
             Arc::new(self.decisions.finish()),

@@ -95,10 +95,15 @@ impl Models {
             Named::Text(text) => *text,
         };
         let wrong = |reason: &str| Error::Source { model: shortened(text).into(), reason: reason.into() };
-        let (place, expected) = text.rsplit_once("#sha256:").ok_or_else(|| wrong("has no digest; add #sha256:DIGEST"))?;
+        let (place, expected) =
+            text.rsplit_once("#sha256:").ok_or_else(|| wrong("has no digest; add #sha256:DIGEST"))?;
         let inspector = Inspector::new(match place.strip_prefix("hub:") {
-            Some(name) => self.from_hub(name).map_err(|error| error.unwrap_or_else(|| wrong("is on the hub, which this process does not allow")))?,
-            None => self.from_folder(Path::new(place)).map_err(|error| error.unwrap_or_else(|| wrong("lies in no folder that this process allows")))?,
+            Some(name) => self
+                .from_hub(name)
+                .map_err(|error| error.unwrap_or_else(|| wrong("is on the hub, which this process does not allow")))?,
+            None => self
+                .from_folder(Path::new(place))
+                .map_err(|error| error.unwrap_or_else(|| wrong("lies in no folder that this process allows")))?,
         })?;
         if inspector.digest() != expected {
             let (model, found) = (shortened(place).into(), inspector.digest().into());
@@ -110,7 +115,9 @@ impl Models {
     /// Loads a model of a folder. The error is `None` for a folder that is not allowed.
     fn from_folder(&self, folder: &Path) -> std::result::Result<Detector, Option<Error>> {
         let real = |path: &Path| std::fs::canonicalize(path).ok();
-        let within = |place: &Path| self.folders.iter().filter_map(|allowed| real(allowed)).any(|allowed| place.starts_with(allowed));
+        let within = |place: &Path| {
+            self.folders.iter().filter_map(|allowed| real(allowed)).any(|allowed| place.starts_with(allowed))
+        };
         match real(folder).filter(|place| within(place)) {
             Some(place) => Detector::load(place).map_err(|error| Some(error.into())),
             None => Err(None),
@@ -169,7 +176,9 @@ impl ScalarUDFImpl for InspectWith {
         let model = match model {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
-            other => return plan_err!("inspect_with takes a model as text or bytes, and was given a value of type {other}"),
+            other => {
+                return plan_err!("inspect_with takes a model as text or bytes, and was given a value of type {other}");
+            }
         };
         Ok([vec![model], coerce("inspect_with", rest)?].concat())
     }

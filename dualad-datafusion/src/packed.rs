@@ -38,7 +38,8 @@ pub fn pack(folder: impl AsRef<Path>) -> Result<Vec<u8>> {
         let mut content = Vec::new();
         let read = open_file(&path).and_then(|file| file.take(left + 1).read_to_end(&mut content));
         read.map_err(|error| wrong(format!("has no {name} that can be read: {error}")))?;
-        left = left.checked_sub(content.len() as u64).ok_or_else(|| wrong(format!("has more than {MAX_BYTES} bytes")))?;
+        left =
+            left.checked_sub(content.len() as u64).ok_or_else(|| wrong(format!("has more than {MAX_BYTES} bytes")))?;
         files.push((name, content));
     }
     let views = files.iter().map(|(name, content)| {

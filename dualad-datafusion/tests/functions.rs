@@ -59,7 +59,10 @@ fn context(inspector: &Inspector) -> SessionContext {
 }
 
 fn table(context: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>) -> Outcome {
-    context.register_batch(name, RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))?)?;
+    context.register_batch(
+        name,
+        RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true)))?,
+    )?;
     Ok(())
 }
 
@@ -93,7 +96,10 @@ async fn every_form_of_a_column_gives_the_scores_of_the_detector() -> Outcome {
                     assert_eq!(thresholds.value(row), verdict.reject);
                     let regions = regions.value(row);
                     let x = regions.as_struct().column_by_name("x").unwrap().as_primitive::<UInt32Type>();
-                    assert_eq!(x.values().to_vec(), alone.regions.iter().map(|region| region.bounds.x).collect::<Vec<_>>());
+                    assert_eq!(
+                        x.values().to_vec(),
+                        alone.regions.iter().map(|region| region.bounds.x).collect::<Vec<_>>()
+                    );
                     assert!(errors.is_null(row));
                 }
                 Err(error) => {
@@ -163,7 +169,9 @@ async fn a_folder_is_a_table() -> Outcome {
     }
     let found = column(&context, &format!("SELECT inspect(image) FROM images('{}')", test.display())).await?;
     assert_eq!((found.len() as i64, found.column_by_name("score").unwrap().null_count()), (expected, 0));
-    for (query, part) in [("SELECT * FROM images('nowhere')", "nowhere"), ("SELECT * FROM images(1)", "path of a folder")] {
+    for (query, part) in
+        [("SELECT * FROM images('nowhere')", "nowhere"), ("SELECT * FROM images(1)", "path of a folder")]
+    {
         let error = context.sql(query).await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
@@ -224,7 +232,8 @@ async fn a_query_names_its_model_by_bytes_or_by_an_allowed_folder_with_its_diges
         ("'hub:a/b#sha256:00'".into(), "hub"),
         ("x'00'".into(), "not a packed model"),
     ] {
-        let error = context.sql(&format!("SELECT inspect_with({model}, image) FROM t")).await?.collect().await.unwrap_err();
+        let error =
+            context.sql(&format!("SELECT inspect_with({model}, image) FROM t")).await?.collect().await.unwrap_err();
         assert!(error.to_string().contains(part), "{model}: {error}");
     }
     Ok(())
@@ -238,7 +247,9 @@ fn the_digest_and_the_names_of_functions_differ_with_the_thresholds() -> Outcome
     let inspector = Inspector::new(detector.clone())?;
     let again = Inspector::new(detector.clone())?;
     let without = Inspector::new(detector.with_calibration(None))?;
-    let names = |inspector: &Inspector| inspector.functions().iter().map(|function| function.name().to_owned()).collect::<Vec<_>>();
+    let names = |inspector: &Inspector| {
+        inspector.functions().iter().map(|function| function.name().to_owned()).collect::<Vec<_>>()
+    };
     assert_eq!((inspector.digest(), names(&inspector)), (again.digest(), names(&again)));
     assert_ne!(inspector.digest(), without.digest());
     assert!(names(&inspector).iter().zip(names(&without)).all(|(one, other)| *one != other));

@@ -33,7 +33,9 @@ pub(crate) async fn connect(addresses: &[String], digest: &str) -> Result<Worker
         let url = Url::parse(&format!("http://{address}"));
         let url = url.map_err(|error| Error::message(format!("--workers {address}: {error}")))?;
         if !answers(&url, digest).await? {
-            return Err(Error::message(format!("the worker {address} does not answer; start it, or leave it out of --workers")));
+            return Err(Error::message(format!(
+                "the worker {address} does not answer; start it, or leave it out of --workers"
+            )));
         }
         urls.push(url);
     }

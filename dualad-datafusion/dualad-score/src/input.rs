@@ -45,7 +45,8 @@ impl Input {
             match &first {
                 Some((_, known)) if *known == schema => {}
                 Some((other, _)) => {
-                    let reason = format!("its columns differ from those of {}; score them one after the other", other.display());
+                    let reason =
+                        format!("its columns differ from those of {}; score them one after the other", other.display());
                     return Err(Error::file(path, reason));
                 }
                 None => first = Some((path, schema)),
@@ -68,7 +69,8 @@ impl Input {
             Ok(field) if fits(field.data_type()) => Ok(()),
             Ok(field) => Err(Error::message(format!("{flag} {name}: the column is of type {}", field.data_type()))),
             Err(_) => {
-                let names: Vec<&str> = self.schema.fields().iter().take(20).map(|field| field.name().as_str()).collect();
+                let names: Vec<&str> =
+                    self.schema.fields().iter().take(20).map(|field| field.name().as_str()).collect();
                 Err(Error::message(format!("{flag} {name}: there is no such column; there are {}", names.join(", "))))
             }
         }

@@ -20,7 +20,8 @@ mod worker;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(args.runtime_threads()).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(args.runtime_threads()).enable_all().build();
     let done = match runtime {
         Ok(runtime) => {
             let done = runtime.block_on(async {

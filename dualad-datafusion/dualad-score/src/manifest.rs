@@ -1,4 +1,4 @@
-//! The record of an unfinished run: what it was started with.
+//! The record of an unfinished run: its model, columns and files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::input::InputFile;
 
-/// What a run was started with. Parts of another run are not mixed with this one's.
+/// The model, the columns and the files of a run. Parts of another run are not mixed with its parts.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     /// The version of the program.
@@ -47,7 +47,8 @@ impl Manifest {
         }
         let bytes = std::fs::read(&path).map_err(|error| Error::file(&path, error))?;
         let read = serde_json::from_slice(&bytes);
-        read.map(Some).map_err(|error| Error::file(path, format!("it is not the record of a run ({error}); use --overwrite")))
+        read.map(Some)
+            .map_err(|error| Error::file(path, format!("it is not the record of a run ({error}); use --overwrite")))
     }
 
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {

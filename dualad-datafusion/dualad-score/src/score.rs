@@ -148,7 +148,10 @@ impl Run {
         if written != unit.rows {
             let path = self.input.files.get(unit.file).map(|file| file.path.clone()).unwrap_or_default();
             let expected = unit.rows;
-            return Err(Error::file(path, format!("it gave {written} rows where {expected} were expected; has it changed?")));
+            return Err(Error::file(
+                path,
+                format!("it gave {written} rows where {expected} were expected; has it changed?"),
+            ));
         }
         output.finish()?;
         self.progress.add(written - shown, failed);
@@ -166,9 +169,17 @@ fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<PathBuf
         match manifest.difference(&earlier) {
             _ if args.overwrite => {}
             None if args.resume => return Ok(folder),
-            None => return Err(Error::file(folder, "an unfinished run is there; --resume goes on, --overwrite begins anew")),
+            None => {
+                return Err(Error::file(
+                    folder,
+                    "an unfinished run is there; --resume goes on, --overwrite begins anew",
+                ));
+            }
             Some(what) => {
-                return Err(Error::file(folder, format!("an unfinished run with {what} is there; --overwrite begins anew")));
+                return Err(Error::file(
+                    folder,
+                    format!("an unfinished run with {what} is there; --overwrite begins anew"),
+                ));
             }
         }
     } else if folder.exists() {
@@ -188,7 +199,8 @@ fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<PathBuf
 fn check_names(args: &ScoreArgs, input: &Input) -> Result<()> {
     for name in NEW.map(|name| format!("{}{name}", args.prefix)) {
         if input.schema.field_with_name(&name).is_ok() {
-            let text = format!("the input has a column {name}; give the new columns other names, such as --prefix dualad_");
+            let text =
+                format!("the input has a column {name}; give the new columns other names, such as --prefix dualad_");
             return Err(Error::message(text));
         }
     }

@@ -24,7 +24,12 @@ pub(crate) fn local(inspector: &Inspector, partitions: usize, batch: usize) -> S
 }
 
 /// Returns a session whose queries run on workers.
-pub(crate) fn distributed(inspector: &Inspector, workers: Workers, partitions: usize, batch: usize) -> Result<SessionContext> {
+pub(crate) fn distributed(
+    inspector: &Inspector,
+    workers: Workers,
+    partitions: usize,
+    batch: usize,
+) -> Result<SessionContext> {
     let state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(config(partitions, batch))
@@ -39,7 +44,12 @@ pub(crate) fn distributed(inspector: &Inspector, workers: Workers, partitions: u
 }
 
 /// Returns a session whose queries run on one worker.
-pub(crate) fn on_worker(inspector: &Inspector, worker: &Url, partitions: usize, batch: usize) -> Result<SessionContext> {
+pub(crate) fn on_worker(
+    inspector: &Inspector,
+    worker: &Url,
+    partitions: usize,
+    batch: usize,
+) -> Result<SessionContext> {
     // A query for a single worker would run in this process. Named twice, it gets the two halves.
     distributed(inspector, Workers(vec![worker.clone(), worker.clone()]), partitions, batch)
 }

@@ -30,7 +30,14 @@ struct Set {
 impl Set {
     fn new(rows: usize) -> Result<Self, Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let options = Options { size: 64, train: 10, test_good: 3, test_per_defect: 1, categories: vec![Category::Gear], ..Options::default() };
+        let options = Options {
+            size: 64,
+            train: 10,
+            test_good: 3,
+            test_per_defect: 1,
+            categories: vec![Category::Gear],
+            ..Options::default()
+        };
         let parts = folder.path().join("parts");
         synthetic::write(&parts, &options, |_, _| {})?;
         let mut recipe = Recipe::fast(Variant::Heterogeneous, Backbone::FilterBank);
@@ -66,7 +73,9 @@ impl Set {
             ("line", Arc::new(lines) as _, false),
             ("image", Arc::new(images) as _, true),
         ])?;
-        let properties = datafusion::parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
+        let properties = datafusion::parquet::file::properties::WriterProperties::builder()
+            .set_max_row_group_row_count(Some(group))
+            .build();
         let mut writer = ArrowWriter::try_new(File::create(self.path(name))?, batch.schema(), Some(properties))?;
         writer.write(&batch)?;
         writer.close()?;
@@ -75,7 +84,14 @@ impl Set {
 
     fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dualad-score"));
-        command.current_dir(self.folder.path()).args(["--model", "model", "--input", "images.parquet", "--output", "scores.parquet"]);
+        command.current_dir(self.folder.path()).args([
+            "--model",
+            "model",
+            "--input",
+            "images.parquet",
+            "--output",
+            "scores.parquet",
+        ]);
         command.args(more);
         command
     }
@@ -204,7 +220,10 @@ fn a_killed_run_goes_on_and_another_one_is_not_mixed_with_it() -> Outcome {
     let parts = set.path("scores.parquet.parts");
     let start = Instant::now();
     while !parts.join("00000003.parquet").exists() {
-        assert!(start.elapsed() < Duration::from_secs(60) && child.try_wait()?.is_none(), "it ended before it was killed");
+        assert!(
+            start.elapsed() < Duration::from_secs(60) && child.try_wait()?.is_none(),
+            "it ended before it was killed"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill()?;
@@ -229,7 +248,8 @@ fn two_workers_give_the_same_scores_and_one_that_ends_is_done_without() -> Outco
     let (done, text) = set.run(&["--workers", &addresses, "--threads", "1"])?;
     assert!(done, "{text}");
     set.check()?;
-    let mut child = set.command(&["--workers", &addresses, "--threads", "1", "--overwrite"]).stderr(Stdio::null()).spawn()?;
+    let mut child =
+        set.command(&["--workers", &addresses, "--threads", "1", "--overwrite"]).stderr(Stdio::null()).spawn()?;
     let parts = set.path("scores.parquet.parts");
     let start = Instant::now();
     while !parts.join("00000002.parquet").exists() {
