@@ -282,6 +282,7 @@ impl Detector {
     }
 
     /// Returns the image score of each request, in order. Maps are not kept: a few images are in memory at a time.
+    #[cfg(feature = "train")]
     pub(crate) fn image_scores<'a>(
         &self,
         requests: &[Request<'a>],
