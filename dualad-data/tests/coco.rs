@@ -41,6 +41,7 @@ fn cvat_and_label_studio_name_images_in_their_own_way() {
         ["images/a.png", "images/b.png", "images/c.png"],
         ["images\\\\a.png", "images\\\\b.png", "images\\\\c.png"],
         ["../../label-studio/data/media/upload/1/a.png", "/data/upload/1/b.png", "C:\\\\upload\\\\c.png"],
+        ["images/1/ab12cd34-a.png", "images/1/00000000-b.png", "0f1e2d3c-c.png"],
     ] {
         for file in ["annotations/instances_default.json", "result.json"] {
             let tree = Tree::new();

@@ -1,6 +1,7 @@
 //! COCO: a JSON file lists images and annotations. CVAT, Roboflow and Label Studio write it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -384,9 +385,19 @@ impl<'a> Index<'a> {
         (self.images.get(from..to).unwrap_or_default(), count)
     }
 
+    /// Returns the image that a name in a file of annotations in `folder` stands for. Label Studio changes the names of files that are
+    /// uploaded: if there is none of such a name, the image is the one of its own name.
+    pub(super) fn find(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
+        let found = self.find_named(name, folder)?;
+        let last = found.path.file_name().and_then(OsStr::to_str);
+        let Some(own) = last.filter(|_| found.base.is_none()).and_then(own_name) else { return Ok(found) };
+        let uploaded = self.find_named(own, folder)?;
+        Ok(if uploaded.base.is_some() { FoundAt { name: found.name, is_whole: false, ..uploaded } } else { found })
+    }
+
     /// Returns the image that a name in a file of annotations in `folder` stands for. Tools write paths of their own, so the
     /// image is the one that shares the most parts at the end of its path. An image that is not there is expected in the folder.
-    pub(super) fn find(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
+    fn find_named(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
         let name = name.replace('\\', "/");
         let parts: Vec<String> = Path::new(&name)
             .components()
@@ -412,6 +423,13 @@ impl<'a> Index<'a> {
             (None, _) => Ok(FoundAt { path: folder.join(last), name: parts.join("/"), base: None, is_whole: true }),
         }
     }
+}
+
+/// Returns the name that a file had before it was uploaded to Label Studio, which puts eight hexadecimal digits and a hyphen before it.
+fn own_name(name: &str) -> Option<&str> {
+    let (digits, own) = name.split_once('-')?;
+    let is_prefix = digits.len() == 8 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    (is_prefix && !own.is_empty()).then_some(own)
 }
 
 /// The findings about the places of images that a file of annotations names.
