@@ -2,17 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::logical_expr::ScalarUDF;
-use datafusion::prelude::SessionContext;
 use dualad::Detector;
 use dualad::detector::{Inspection, Request};
 use dualad::store::sha256;
 
-use crate::anomaly_map::Maps;
 use crate::error::Result;
-use crate::folder::ImagesFunction;
-use crate::function::Function;
-use crate::inspect::Inspections;
 
 /// The number of images that a thread inspects together, as in the program `dualad`.
 const BATCH: usize = 8;
@@ -22,8 +16,7 @@ const BATCH: usize = 8;
 /// Each partition of a query inspects with one thread, so that an engine with one partition for each core uses all cores.
 ///
 /// ```no_run
-/// use datafusion::prelude::SessionContext;
-/// use dualad_datafusion::Inspector;
+/// /// use dualad_datafusion::Inspector;
 ///
 /// let inspector = Inspector::new(dualad::Detector::load("model")?)?;
 /// let context = SessionContext::new();
@@ -97,25 +90,6 @@ impl Inspector {
         }
         self.give(detector);
         Ok(())
-    }
-
-    /// Registers the functions `inspect` and `anomaly_map` of this model, and the table function `images`, for the SQL of a session.
-    pub fn register(&self, context: &SessionContext) {
-        for function in self.functions() {
-            context.register_udf(ScalarUDF::clone(&function));
-        }
-        context.register_udtf("images", Arc::new(ImagesFunction));
-    }
-
-    /// Returns the functions `inspect` and `anomaly_map` of this model, for the session of a worker.
-    ///
-    /// The names that a plan holds have the beginning of the model's digest, such as `inspect_0123456789abcdef`. So a worker with
-    /// another model, or with other thresholds, refuses the plan.
-    pub fn functions(&self) -> Vec<Arc<ScalarUDF>> {
-        vec![
-            Arc::new(ScalarUDF::new_from_impl(Function::<Inspections>::new(self.clone()))),
-            Arc::new(ScalarUDF::new_from_impl(Function::<Maps>::new(self.clone()))),
-        ]
     }
 
     fn knows(&self, category: &str) -> bool {

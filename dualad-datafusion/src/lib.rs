@@ -55,6 +55,7 @@ mod inspect;
 mod inspector;
 mod models;
 mod packed;
+mod register;
 
 pub use error::{Error, Result};
 pub use inspector::Inspector;
