@@ -8,7 +8,8 @@ use dualad::data::Cancel;
 
 use crate::common::Result;
 
-/// Cancels the work at the first SIGINT, SIGTERM or SIGHUP. The second one ends the process at once.
+/// Cancels the work at the first SIGINT, SIGTERM or SIGHUP. The second one ends the process at once. On Windows, Ctrl-C is SIGINT;
+/// Ctrl-Break and a closed window are SIGBREAK.
 pub(crate) fn cancel_on_signal(cancel: &Cancel) -> Result<()> {
     listen(cancel).map_err(|error| format!("cannot listen for signals: {error}").into())
 }
@@ -21,6 +22,8 @@ fn listen(cancel: &Cancel) -> std::io::Result<()> {
     if !is_hangup_ignored() {
         signals.push(signal_hook::consts::SIGHUP);
     }
+    #[cfg(windows)]
+    signals.push(signal_hook::consts::SIGBREAK);
     for signal in signals {
         // In this order: the first signal finds the flag unset, and sets it.
         signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, received.clone())?;

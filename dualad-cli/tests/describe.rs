@@ -1,6 +1,7 @@
 //! `dualad check`, `info`, `completions` and `man` as processes.
 
 use std::fs;
+#[cfg(unix)]
 use std::process::Command;
 
 mod support {

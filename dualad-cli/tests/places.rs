@@ -1,5 +1,6 @@
 //! Places that results are not written to, and names that files do not repeat as they are.
 
+#[cfg(unix)]
 use std::fs;
 
 mod support {

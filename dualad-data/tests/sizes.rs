@@ -4,7 +4,9 @@ mod support;
 
 use std::time::Instant;
 
-use dualad_data::{Dataset, Split};
+use dualad_data::Dataset;
+#[cfg(unix)]
+use dualad_data::Split;
 use support::Tree;
 
 /// The most seconds, on any machine.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::system::{is_named, open_locked, rename};
+
 /// The start of the name of every file and folder that is not finished.
 pub const UNFINISHED: &str = ".dualad-unfinished-";
 
@@ -73,7 +75,7 @@ impl AtomicFile {
     /// file is readable by everyone (mode 644).
     ///
     /// A process that is killed while it writes leaves an unfinished file, which the next writer of the same file takes over
-    /// (on Unix, on a file system with locks).
+    /// (on Unix and Windows, on a file system with locks).
     ///
     /// # Errors
     /// An error of kind [`ErrorKind::InvalidInput`] for a path without a file name, a folder, a device, a pipe, and a link that leads
@@ -133,7 +135,12 @@ impl AtomicFile {
     /// # Errors
     /// The operating system's.
     pub fn commit_without_sync(self) -> io::Result<()> {
-        self.temporary.persist(&self.target).map(|_| ()).map_err(|error| error.error)
+        let Self { mut temporary, target } = self;
+        // Not `persist`, which fails on Windows while someone reads the file that is replaced.
+        rename(temporary.path(), &target)?;
+        // It has another name now: nothing is to be removed.
+        temporary.disable_cleanup(true);
+        Ok(())
     }
 
     /// Gives the content its name unless a file of that name exists.
@@ -183,19 +190,21 @@ fn make_readable(file: &File) -> io::Result<()> {
 /// # Errors
 /// Any error if the file may belong to a living process.
 fn take_over(path: &Path) -> io::Result<File> {
-    let (file, is_new) = match create_new(path) {
+    let mut options = File::options();
+    options.write(true);
+    let (opened, is_new) = match open_locked(options.create_new(true), path) {
         // Opening a pipe would block, and a link may lead anywhere.
-        Err(error)
-            if cfg!(unix) && error.kind() == ErrorKind::AlreadyExists && std::fs::symlink_metadata(path)?.is_file() =>
+        Err(TryLockError::Error(error))
+            if error.kind() == ErrorKind::AlreadyExists && std::fs::symlink_metadata(path)?.is_file() =>
         {
-            (File::options().write(true).open(path)?, false)
+            (open_locked(options.create_new(false), path), false)
         }
-        result => (result?, true),
+        opened => (opened, true),
     };
-    match file.try_lock() {
-        // A file system without locks: nobody takes the file over.
-        Err(TryLockError::Error(_)) if is_new => {}
-        result => result?,
+    let (file, is_locked) = opened?;
+    // A file system without locks: nobody takes the file over.
+    if !is_new && !is_locked {
+        return Err(ErrorKind::AlreadyExists.into());
     }
     // Until it was locked, another writer may have renamed it to its target.
     if !is_named(&file, path)? {
@@ -204,21 +213,6 @@ fn take_over(path: &Path) -> io::Result<File> {
     make_readable(&file)?;
     file.set_len(0)?;
     Ok(file)
-}
-
-/// Returns whether an open file has this name and no other.
-#[cfg(unix)]
-pub(crate) fn is_named(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-
-    let (named, opened) = (std::fs::symlink_metadata(path)?, file.metadata()?);
-    Ok((named.dev(), named.ino(), opened.nlink()) == (opened.dev(), opened.ino(), 1))
-}
-
-/// Returns true: only a new file is asked for.
-#[cfg(not(unix))]
-pub(crate) fn is_named(_: &File, _: &Path) -> io::Result<bool> {
-    Ok(true)
 }
 
 /// Returns the file that a path leads to, which exists or can be created.

@@ -4,8 +4,9 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::atomic::{is_named, remove_unfinished};
+use crate::atomic::remove_unfinished;
 use crate::error::{Error, Result};
+use crate::system::is_named;
 use crate::transaction::recover;
 
 /// The file that is locked.

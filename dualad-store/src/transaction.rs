@@ -4,7 +4,7 @@
 //! [`CHANGED`]. Before the rename, the old files are valid; after it, readers find the new ones in [`CHANGED`]. The new files are
 //! then moved to their places, by the writer or, if that was killed, by the next process that writes or reads.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::atomic::{UNFINISHED, is_unfinished, sync_folder, write_atomically};
 use crate::error::{Error, Result};
+use crate::system::{Identity, lock_folder, remove_folder, rename};
 
 /// The folder of committed files that are not in their places yet.
 const CHANGED: &str = ".dualad-changed";
@@ -112,7 +113,7 @@ impl Transaction {
         let Self { folder, staging, _lock: lock } = self;
         let io = |error| Error::Io { action: "write", path: folder.clone(), error };
         sync_folder(staging.path()).map_err(io)?;
-        fs::rename(staging.path(), folder.join(CHANGED)).map_err(io)?;
+        rename(staging.path(), &folder.join(CHANGED)).map_err(io)?;
         // The staging folder has another name now: it must not be removed.
         let _ = staging.keep();
         sync_folder(&folder).map_err(io)?;
@@ -137,14 +138,7 @@ impl Lock {
 
     /// Returns `None` while another process holds it. A system that cannot lock a folder gives a lock that excludes nobody.
     fn take(folder: &Path) -> Option<Self> {
-        // Opening a pipe may block forever.
-        let file = if folder.is_dir() { File::open(folder).ok() } else { None };
-        let Some(file) = file else { return Some(Self(None)) };
-        match file.try_lock() {
-            Ok(()) => Some(Self(Some(file))),
-            Err(TryLockError::WouldBlock) => None,
-            Err(TryLockError::Error(_)) => Some(Self(None)),
-        }
+        lock_folder(folder).ok().map(Self)
     }
 }
 
@@ -162,11 +156,11 @@ fn complete(folder: &Path, _lock: &Lock) -> Result<()> {
         let place = absent.map_or_else(|| folder.join(&name), |name| folder.join(name));
         let done = match absent {
             Some(_) => allow_absent(fs::remove_file(&place)).and_then(|()| allow_absent(fs::remove_file(entry.path()))),
-            None => allow_absent(fs::rename(entry.path(), &place)),
+            None => allow_absent(rename(&entry.path(), &place)),
         };
         done.map_err(|error| Error::Io { action: "write", path: place, error })?;
     }
-    allow_absent(fs::remove_dir(&changed)).map_err(|error| Error::Io { action: "write", path: changed, error })?;
+    allow_absent(remove_folder(&changed)).map_err(|error| Error::Io { action: "write", path: changed, error })?;
     sync_folder(folder).map_err(|error| Error::Io { action: "write", path: folder.into(), error })
 }
 
@@ -268,18 +262,12 @@ impl State {
     }
 }
 
-#[cfg(unix)]
+/// Returns true where files have no numbers: the content decides.
 fn is_same_file(one: &File, other: &File) -> bool {
-    use std::os::unix::fs::MetadataExt;
-
-    let number = |file: &File| file.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
-    number(one) == number(other)
-}
-
-/// Returns true: the content decides.
-#[cfg(not(unix))]
-fn is_same_file(_: &File, _: &File) -> bool {
-    true
+    match (Identity::of(one), Identity::of(other)) {
+        (Ok(one), Ok(other)) => one.is_same(other),
+        (one, other) => one.is_err() == other.is_err(),
+    }
 }
 
 /// Returns the result of `load`, which reads files of the folder through [`find`] and [`find_optional`]; all of them are of the same

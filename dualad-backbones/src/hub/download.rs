@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use dualad_store::sha256_of_file;
+use dualad_store::{rename, sha256_of_file};
 
 use crate::hub::client::{Client, Metadata};
 use crate::hub::error::HubError;
@@ -85,7 +85,7 @@ pub(super) fn download(
             return Err(HubError::Sha256 { file, endpoint, expected, found });
         }
     }
-    std::fs::rename(&partial, blob).map_err(cache_error)
+    rename(&partial, blob).map_err(cache_error)
 }
 
 /// Appends the bytes of one request to `target`.

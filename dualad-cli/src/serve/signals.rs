@@ -35,21 +35,31 @@ impl Signals {
     }
 }
 
-#[cfg(not(unix))]
-pub(crate) struct Signals;
+#[cfg(windows)]
+pub(crate) struct Signals {
+    interrupt: tokio::signal::windows::CtrlC,
+    terminate: tokio::signal::windows::CtrlBreak,
+    close: tokio::signal::windows::CtrlClose,
+    shutdown: tokio::signal::windows::CtrlShutdown,
+}
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Signals {
+    /// Catches Ctrl-C, Ctrl-Break, a closed window and the shutdown of the system. After the last two, Windows ends the process in a few
+    /// seconds.
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self)
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+        Ok(Self { interrupt: ctrl_c()?, terminate: ctrl_break()?, close: ctrl_close()?, shutdown: ctrl_shutdown()? })
     }
 
+    /// Waits for one of them and returns the number of the signal that it stands for.
     async fn next(&mut self) -> i32 {
-        // Without a handler no signal arrives: wait forever.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+            _ = self.close.recv() => 1,
+            _ = self.shutdown.recv() => 15,
         }
-        2
     }
 }
 

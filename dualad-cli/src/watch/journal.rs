@@ -12,11 +12,11 @@ use std::fs::{File, TryLockError};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
-use dualad::store::{hex, write_atomically};
+use dualad::store::{hex, is_file_at, open_alone, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, State};
-use super::place::{Place, is_at, resolved};
+use super::place::{Place, resolved};
 use super::stamp::Stamp;
 
 /// The version of the format.
@@ -315,17 +315,17 @@ impl Journal {
 
 /// Opens a journal to append to it, for this process alone.
 fn lock(path: &Path) -> Result<File, String> {
-    lock_opened(path, || File::options().create(true).read(true).append(true).open(path))
+    lock_opened(path, || open_alone(File::options().create(true).read(true).append(true), path))
 }
 
 /// Opens a file and locks it. A file that was replaced between the two is opened again: its lock says nothing on the new one.
-fn lock_opened(path: &Path, open: impl Fn() -> std::io::Result<File>) -> Result<File, String> {
+fn lock_opened(path: &Path, open: impl Fn() -> Result<File, TryLockError>) -> Result<File, String> {
     for _ in 0..MAX_OPENED {
-        let file = open().map_err(|error| error.to_string())?;
-        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
-            return Err("another program uses it".into());
-        }
-        if is_at(&file, path) {
+        let file = open().map_err(|error| match error {
+            TryLockError::WouldBlock => "another program uses it".into(),
+            TryLockError::Error(error) => error.to_string(),
+        })?;
+        if is_file_at(&file, path) {
             return Ok(file);
         }
     }

@@ -4,6 +4,8 @@ use std::fs::{File, symlink_metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use dualad::store::is_file_at;
+
 /// The thing at the path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -27,7 +29,7 @@ impl Place {
         if !found.is_file() {
             return Self::Other("something that is no file is in its place");
         }
-        if is_at(file, path) {
+        if is_file_at(file, path) {
             return if found.len() < length { Self::Cut } else { Self::Own };
         }
         // A program that rotates logs makes an empty file, and a backup begins as this one does.
@@ -40,23 +42,6 @@ impl Place {
     }
 }
 
-/// Returns whether the file is the one at the path. Where files have no numbers, an open file cannot be replaced.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-
-        let number = |found: std::fs::Metadata| (found.dev(), found.ino());
-        let at = std::fs::metadata(path).map(number);
-        file.metadata().map(number).ok().zip(at.ok()).is_some_and(|(own, at)| own == at)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = (file, path);
-        true
-    }
-}
-
 /// Returns the path of a journal. Of a link, it is the file that the link leads to: the link stays.
 pub(super) fn resolved(path: &Path) -> Result<PathBuf, String> {
     if !symlink_metadata(path).is_ok_and(|found| found.is_symlink()) {
@@ -65,11 +50,10 @@ pub(super) fn resolved(path: &Path) -> Result<PathBuf, String> {
     path.canonicalize().map_err(|error| format!("it is a link that leads nowhere ({error})"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn what_is_no_journal_is_not_taken_for_one() {
         let folder = tempfile::tempdir().unwrap();

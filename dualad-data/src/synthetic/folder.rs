@@ -6,7 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use dualad_store::{UNFINISHED, is_unfinished, sha256_of_file};
+use dualad_store::{UNFINISHED, is_unfinished, rename, sha256_of_file};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result, SyntheticError};
@@ -58,7 +58,7 @@ impl DatasetFolder {
             if exists(&self.folder)? {
                 fs::remove_dir_all(&self.old).map_err(io("remove", &self.old))?;
             } else {
-                fs::rename(&self.old, &self.folder).map_err(io("put back", &self.folder))?;
+                rename(&self.old, &self.folder).map_err(io("put back", &self.folder))?;
             }
         }
         if exists(&self.partial)? {
@@ -91,12 +91,12 @@ impl DatasetFolder {
     pub(super) fn finish(&self) -> Result<()> {
         let replaces = exists(&self.folder)?;
         if replaces {
-            fs::rename(&self.folder, &self.old).map_err(io("replace", &self.folder))?;
+            rename(&self.folder, &self.old).map_err(io("replace", &self.folder))?;
         }
-        if let Err(error) = fs::rename(&self.partial, &self.folder) {
+        if let Err(error) = rename(&self.partial, &self.folder) {
             if replaces {
                 // If this fails too, the next call restores it.
-                let _ = fs::rename(&self.old, &self.folder);
+                let _ = rename(&self.old, &self.folder);
             }
             return Err(io("write", &self.folder)(error));
         }

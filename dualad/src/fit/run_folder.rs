@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dualad_store::{FolderLock, is_unfinished};
+use dualad_store::{FolderLock, is_unfinished, rename};
 
 use crate::error::{Error, Result};
 use crate::model::ModelFiles;
@@ -118,11 +118,7 @@ pub(super) fn set_aside(checkpoint: &Path, log: Option<&Path>) -> Result<()> {
         return Ok(());
     }
     for path in [Some(checkpoint), log].into_iter().flatten().filter(|path| path.exists()) {
-        std::fs::rename(path, previous(path)).map_err(|error| Error::Io {
-            action: "rename",
-            path: path.into(),
-            error,
-        })?;
+        rename(path, &previous(path)).map_err(|error| Error::Io { action: "rename", path: path.into(), error })?;
     }
     Ok(())
 }

@@ -176,7 +176,7 @@ fn a_journal_that_is_replaced_before_it_is_locked_is_opened_again() {
     std::fs::write(&path, "old").unwrap();
     let opened = std::cell::Cell::new(0);
     let file = lock_opened(&path, || {
-        let file = File::options().read(true).append(true).open(&path);
+        let file = open_alone(File::options().read(true).append(true), &path);
         if opened.replace(opened.get() + 1) == 0 {
             write_atomically(&path, b"new").unwrap();
         }
@@ -186,7 +186,7 @@ fn a_journal_that_is_replaced_before_it_is_locked_is_opened_again() {
     file.unwrap().read_to_string(&mut text).unwrap();
     assert_eq!((text.as_str(), opened.get()), ("new", 2));
     let replaced = lock_opened(&path, || {
-        let file = File::open(&path);
+        let file = open_alone(File::options().read(true), &path);
         write_atomically(&path, b"newer").unwrap();
         file
     });
