@@ -195,6 +195,8 @@ from dualad._types import SyntheticWeights
 sys.path.insert(0, sys.argv[2])
 from conftest import TINY, picture
 warnings.simplefilter("ignore")
+# A process in the background of a shell ignores the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 images = [picture(seed, 400, 400) for seed in range(24)]
 kind = sys.argv[3]
 if kind == "large":
