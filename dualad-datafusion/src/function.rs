@@ -113,15 +113,19 @@ pub(crate) fn evaluate<R: Rows>(inspector: &Inspector, args: &[ColumnarValue], r
         // The types were checked when the query was planned.
         return internal_err!("{} was called without an image", R::NAME);
     };
+    if let Some(known) = inspector.recent().get(R::NAME, &arrays) {
+        return Ok(ColumnarValue::Array(known));
+    }
     let images = Images::of(image)?;
     let names = category.first().map(Names::of).transpose()?;
     let name = |row| names.as_ref().and_then(|names| names.get(row));
     let mut found = R::with_capacity(rows);
     inspector.inspect(rows, |row| images.get(row), name, |result| found.push(result))?;
-    let array = found.finish()?;
+    let array = Arc::new(found.finish()?);
+    inspector.recent().keep(R::NAME, &arrays, &array);
     Ok(if is_scalar {
-        ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        ColumnarValue::Scalar(ScalarValue::try_from_array(array.as_ref(), 0)?)
     } else {
-        ColumnarValue::Array(Arc::new(array))
+        ColumnarValue::Array(array)
     })
 }

@@ -7,6 +7,7 @@ use dualad::detector::{Inspection, Request};
 use dualad::store::sha256;
 
 use crate::error::Result;
+use crate::recent::Recent;
 
 /// The number of images that a thread inspects together, as in the program `dualad`.
 const BATCH: usize = 8;
@@ -32,6 +33,7 @@ struct Inner {
     digest: String,
     /// Detectors with one thread each that no caller uses at the moment. They share their weights.
     idle: Mutex<Vec<Detector>>,
+    recent: Recent,
 }
 
 impl Inspector {
@@ -43,7 +45,7 @@ impl Inspector {
         let digest = digest(&detector);
         // The first thread is started here, so that a machine without threads is told at once.
         let idle = Mutex::new(vec![detector.clone().with_threads(1)?]);
-        Ok(Self(Arc::new(Inner { detector, digest, idle })))
+        Ok(Self(Arc::new(Inner { detector, digest, idle, recent: Recent::default() })))
     }
 
     /// Returns the detector.
@@ -54,6 +56,10 @@ impl Inspector {
     /// Returns the SHA-256 of the model, its backbone and its thresholds, in lower-case hexadecimal. Equal digests give equal results.
     pub fn digest(&self) -> &str {
         &self.0.digest
+    }
+
+    pub(crate) fn recent(&self) -> &Recent {
+        &self.0.recent
     }
 
     /// Calls `each` with the result of every row, in order: `None` for a row without an image. A category that the model does not know is

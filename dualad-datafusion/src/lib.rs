@@ -55,6 +55,7 @@ mod inspect;
 mod inspector;
 mod models;
 mod packed;
+mod recent;
 mod register;
 
 pub use error::{Error, Result};
