@@ -255,3 +255,25 @@ fn the_digest_and_the_names_of_functions_differ_with_the_thresholds() -> Outcome
     assert!(names(&inspector).iter().zip(names(&without)).all(|(one, other)| *one != other));
     Ok(())
 }
+
+/// Five fields of a result are one inspection: the engine copies the call for each field.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_engine_copies_is_computed_once() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let inspector = Inspector::new(model(folder.path())?)?;
+    let context = context(&inspector);
+    let images = images(folder.path())?;
+    let rows: Vec<&[u8]> = (0..60).map(|row| images[row % images.len()].as_slice()).collect();
+    table(&context, "t", vec![("image", Arc::new(BinaryArray::from(rows)))])?;
+    let time = async |query: &str| -> Result<std::time::Duration, Box<dyn std::error::Error>> {
+        let start = std::time::Instant::now();
+        context.sql(query).await?.collect().await?;
+        Ok(start.elapsed())
+    };
+    let one = "SELECT f['score'] FROM (SELECT inspect(image) AS f FROM t)";
+    let five = "SELECT f['score'], f['decision'], f['threshold'], f['regions'], f['error'] FROM (SELECT inspect(image) AS f FROM t)";
+    time(one).await?;
+    let (one, five) = (time(one).await?, time(five).await?);
+    assert!(five < 3 * one, "{five:?} for five fields, {one:?} for one");
+    Ok(())
+}
