@@ -1,8 +1,22 @@
 //! Sessions of the query engine.
 
+use std::sync::Arc;
+
+use datafusion::catalog::Session;
+use datafusion::common::Result as QueryResult;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion_distributed::{DistributedExt, SessionStateBuilderExt};
+use datafusion_distributed::{
+    DistributedExt, DistributedLeafExec, NetworkCoalesceExec, ScaleUpLeafNodeEvent, ScaleUpLeafNodeEventResponse,
+    SessionStateBuilderExt,
+};
 use dualad_datafusion::Inspector;
 use url::Url;
 
@@ -32,7 +46,8 @@ pub(crate) fn distributed(
 ) -> Result<SessionContext> {
     let state = SessionStateBuilder::new()
         .with_default_features()
-        .with_config(config(partitions, batch))
+        // A plan of one partition has no place to be cut: it would run in this process.
+        .with_config(config(partitions.max(2), batch))
         .with_distributed_worker_resolver(workers)
         .with_distributed_planner()
         // Images are large and slow: as many tasks as there are workers, also for few bytes.
@@ -43,13 +58,54 @@ pub(crate) fn distributed(
     Ok(context)
 }
 
-/// Returns a session whose queries run on one worker.
+/// Returns a session whose scans of a unit run on one worker.
 pub(crate) fn on_worker(
     inspector: &Inspector,
     worker: &Url,
     partitions: usize,
     batch: usize,
 ) -> Result<SessionContext> {
-    // A query for a single worker would run in this process. Named twice, it gets the two halves.
-    distributed(inspector, Workers(vec![worker.clone(), worker.clone()]), partitions, batch)
+    let state = SessionStateBuilder::new()
+        .with_default_features()
+        .with_config(config(partitions, batch))
+        // Named for each of the two tasks.
+        .with_distributed_worker_resolver(Workers(vec![worker.clone(); TASKS]))
+        .with_distributed_scale_up_leaf_node_handler(whole_unit)
+        // The distributed planner calls this one first, and keeps its boundary.
+        .with_query_planner(Arc::new(Remote))
+        .with_distributed_planner()
+        .build();
+    let context = SessionContext::new_with_state(state);
+    inspector.register(&context);
+    Ok(context)
+}
+
+/// The number of tasks of a unit. The distributed planner leaves a single task in this process, so an empty one is added.
+const TASKS: usize = 2;
+
+/// Plans scans so that a worker runs all of them. By itself, the distributed planner leaves small scans in this process.
+#[derive(Debug)]
+struct Remote;
+
+#[async_trait::async_trait]
+impl QueryPlanner for Remote {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> QueryResult<Arc<dyn ExecutionPlan>> {
+        let plan = DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?;
+        Ok(Arc::new(CoalescePartitionsExec::new(Arc::new(NetworkCoalesceExec::try_new(plan, TASKS, 1)?))))
+    }
+}
+
+/// Gives the files of a scan to the first task, and none to the others.
+fn whole_unit(event: ScaleUpLeafNodeEvent<'_>) -> Option<QueryResult<ScaleUpLeafNodeEventResponse>> {
+    let scan = event.plan.downcast_ref::<DataSourceExec>()?;
+    let mut empty = scan.data_source().downcast_ref::<FileScanConfig>()?.clone();
+    empty.file_groups.iter_mut().for_each(|group| *group = FileGroup::default());
+    let empty: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(empty);
+    let tasks = std::iter::once(event.plan.clone()).chain((1..event.task_count).map(|_| empty.clone()));
+    let leaf = DistributedLeafExec::try_new(event.plan.clone(), tasks);
+    Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
 }

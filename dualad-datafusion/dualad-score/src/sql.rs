@@ -23,7 +23,11 @@ pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
     let context = if args.workers.is_empty() {
         session::local(&inspector, threads, args.model.batch)
     } else {
-        let workers = cluster::connect(&args.workers, inspector.digest()).await?;
+        let mut workers = cluster::connect(&args.workers, inspector.digest()).await?;
+        if let [worker] = &workers.0[..] {
+            // The planner would leave the query of a single worker in this process.
+            workers.0 = vec![worker.clone(); 2];
+        }
         session::distributed(&inspector, workers, threads, args.model.batch)?
     };
     let paths: Vec<String> = input.files.iter().map(|file| file.path.to_string_lossy().into_owned()).collect();

@@ -19,7 +19,10 @@ pub(crate) async fn serve(args: &WorkerArgs) -> Result<()> {
     functions.push(Models::default().function().into());
     let session = move |context: WorkerQueryContext| {
         let functions = functions.clone();
-        async move { QueryResult::<SessionState>::Ok(context.builder.with_scalar_functions(functions).build()) }
+        let mut builder = context.builder;
+        // Beside the functions of the engine, which `with_scalar_functions` would replace.
+        builder.scalar_functions().get_or_insert_default().extend(functions);
+        async move { QueryResult::<SessionState>::Ok(builder.build()) }
     };
     let worker = Worker::from_session_builder(session).with_version(version.clone());
     note(&format!("{version} on {}", args.listen));

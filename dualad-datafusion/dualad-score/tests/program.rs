@@ -157,6 +157,18 @@ impl Worker {
         }
         Ok(worker)
     }
+
+    /// Returns the processor time of the worker, on Linux.
+    fn seconds(&self) -> Result<Option<f64>, Box<dyn std::error::Error>> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        if !cfg!(target_os = "linux") {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(path)?;
+        // After the name in parentheses: the state, ten numbers, and the ticks in the program and in the kernel, 100 to a second.
+        let ticks = text.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(11)).ok_or("no times")?;
+        Ok(Some(ticks.parse::<f64>()? / 100.0))
+    }
 }
 
 impl Drop for Worker {
@@ -248,6 +260,10 @@ fn two_workers_give_the_same_scores_and_one_that_ends_is_done_without() -> Outco
     let (done, text) = set.run(&["--workers", &addresses, "--threads", "1"])?;
     assert!(done, "{text}");
     set.check()?;
+    // The workers did the work.
+    for worker in &workers {
+        assert!(worker.seconds()?.is_none_or(|seconds| seconds >= 0.3), "{:?}", worker.seconds());
+    }
     let mut child =
         set.command(&["--workers", &addresses, "--threads", "1", "--overwrite"]).stderr(Stdio::null()).spawn()?;
     let parts = set.path("scores.parquet.parts");
@@ -291,5 +307,6 @@ fn a_query_joins_and_counts() -> Outcome {
         assert_eq!(found.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["A", "B"]);
         assert_eq!(found.column(1).as_primitive::<Int64Type>().values().to_vec(), [30, 30]);
     }
+    assert!(worker.seconds()?.is_none_or(|seconds| seconds >= 0.1), "{:?}", worker.seconds());
     Ok(())
 }
