@@ -17,7 +17,8 @@ const BATCH: usize = 8;
 /// Each partition of a query inspects with one thread, so that an engine with one partition for each core uses all cores.
 ///
 /// ```no_run
-/// /// use dualad_datafusion::Inspector;
+/// use datafusion::prelude::SessionContext;
+/// use dualad_datafusion::Inspector;
 ///
 /// let inspector = Inspector::new(dualad::Detector::load("model")?)?;
 /// let context = SessionContext::new();
