@@ -1,7 +1,7 @@
 // The page: its model, its picture and the result. dualad/ is the package; model/ and examples/ lie beside it.
 
 import { DetectorWorker } from "./dualad/client.js";
-import { readModel, fetchModel } from "./model.js";
+import { readModel, fetchModel, saveModel } from "./model.js";
 import { toPixels, withPicture } from "./pictures.js";
 import { show, showError, showNothing, View } from "./result.js";
 
@@ -29,6 +29,7 @@ async function open(files, origin) {
         detector ??= new DetectorWorker();
         await detector.load(files);
         backbone = { name: detector.info.backbone, weights: files.backbone };
+        at("save").hidden = true;
         opened(origin);
     } catch (error) {
         setModel(detector?.info ? described("the earlier one") : "No model. Open the files of one, or train one below.");
@@ -70,6 +71,15 @@ at("model-files").addEventListener("change", async ({ target }) => {
         await open(await readModel(files), "from your files");
     } catch (error) {
         showError(error);
+    }
+});
+
+at("save").addEventListener("click", async () => {
+    showError(null);
+    try {
+        await saveModel(await detector.toBytes());
+    } catch (error) {
+        failed(error);
     }
 });
 
@@ -231,6 +241,7 @@ at("train").addEventListener("click", async () => {
             setModel(`Training: ${steps[step] ?? step} …`);
             bar.value = total > 0 ? done / total : 0;
         });
+        at("save").hidden = false;
         opened(`trained here on ${good.length} pictures in ${((performance.now() - begun) / 1000).toFixed(1)} s`);
     } catch (error) {
         if (detector?.info) setModel(described("the earlier one"));

@@ -36,3 +36,18 @@ export async function fetchModel(folder) {
     );
     return { config, parameters, calibration, backbone };
 }
+
+/** Offers a model's files as downloads. */
+export async function saveModel({ config, parameters, calibration }) {
+    const named = { "config.json": config, "model.safetensors": parameters, "calibration.json": calibration };
+    for (const [name, bytes] of Object.entries(named)) {
+        if (!bytes) continue;
+        const link = document.createElement("a");
+        link.href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
+        link.download = name;
+        link.click();
+        URL.revokeObjectURL(link.href);
+        // A browser takes downloads that begin together for one.
+        await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+}

@@ -30,6 +30,8 @@ export class DetectorWorker {
     inspectFile(bytes: Uint8Array, name: string, category?: string | null): Promise<TimedInspection>;
     /** Returns the colors of an inspection's anomaly map, at the image's size or the given one. */
     heatMap(inspection: Inspection, width?: number, height?: number): Promise<HeatMap>;
+    /** Returns the files of the model, to keep them or to load them elsewhere. The backbone's weights are not among them. */
+    toBytes(): Promise<ModelFiles>;
     /** Ends the worker. Calls without an answer fail. */
     close(): void;
 }

@@ -65,6 +65,11 @@ export class DetectorWorker {
         return this.#call("heatMap", [inspection, width, height]);
     }
 
+    /** Returns the files of the model, without the backbone's weights. */
+    toBytes() {
+        return this.#call("toBytes", []);
+    }
+
     /** Ends the worker. Calls without an answer fail. */
     close() {
         this.#end(fault("cancelled", "the detector was closed"));

@@ -14,8 +14,13 @@ function replace(made) {
     return { categories, backbone, hasThresholds };
 }
 
-function inspected(inspect) {
+function loaded() {
     if (!detector) throw new Error("no model is loaded: call `load` or `fit` first");
+    return detector;
+}
+
+function inspected(inspect) {
+    const detector = loaded();
     const begun = performance.now();
     const inspection = inspect(detector);
     inspection.milliseconds = performance.now() - begun;
@@ -29,6 +34,7 @@ const methods = {
     inspect: (id, image, category) => inspected((detector) => detector.inspect(image, category)),
     inspectFile: (id, bytes, name, category) =>
         inspected((detector) => detector.inspectFile(bytes, name, category)),
+    toBytes: () => loaded().toBytes(),
     heatMap: (id, inspection, width, height) => heatMap(inspection, width, height),
 };
 

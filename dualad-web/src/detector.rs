@@ -1,6 +1,7 @@
 //! The class `Detector`.
 
 use dualad::detector::{ModelBytes, Request};
+use js_sys::{Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 
 use crate::errors::{exception, internal, invalid};
@@ -51,6 +52,18 @@ impl Detector {
     #[wasm_bindgen(js_name = inspectFile)]
     pub fn inspect_file(&self, file: &[u8], name: &str, category: Option<String>) -> Result<Inspection, JsValue> {
         self.inspect_picture(Request::encoded(file, name), category)
+    }
+
+    /// Returns the model's files, to keep them or to load them elsewhere. The backbone's weights are not among them.
+    #[wasm_bindgen(js_name = toBytes)]
+    pub fn to_bytes(&self) -> Result<ModelFiles, JsValue> {
+        let files = self.detector.to_bytes().map_err(|error| exception(&error))?;
+        let object = Object::new();
+        let set = |name: &str, bytes: &[u8]| Reflect::set(&object, &name.into(), &Uint8Array::from(bytes).into());
+        set("config", &files.config)?;
+        set("parameters", &files.parameters)?;
+        files.calibration.map_or(Ok(true), |thresholds| set("calibration", &thresholds))?;
+        Ok(object.unchecked_into())
     }
 
     /// The categories that the model was trained on.

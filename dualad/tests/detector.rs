@@ -97,6 +97,21 @@ fn a_loaded_detector_gives_the_same_bits() {
     assert_eq!(from_bytes.inspect(requests[0]).unwrap(), detector.inspect(requests[0]).unwrap());
     assert_eq!(from_bytes.calibration(), detector.calibration());
 
+    // To memory, from a detector whose files are elsewhere and from one that was never saved.
+    for detector in [&loaded, &detector] {
+        let files = detector.to_bytes().unwrap();
+        assert_eq!((&files.config, &files.parameters), (&config, &parameters));
+        assert_eq!(files.calibration.as_deref(), Some(&calibration[..]));
+        let again = Detector::from_bytes(&files.as_bytes()).unwrap();
+        assert_eq!(again.inspect(requests[0]).unwrap(), detector.inspect(requests[0]).unwrap());
+    }
+    let without = detector.clone().with_calibration(None);
+    assert_eq!(without.to_bytes().unwrap().calibration, None);
+    let mut foreign = detector.calibration().unwrap().clone();
+    foreign.model = Some("0".repeat(64));
+    let refused = detector.clone().with_calibration(Some(foreign)).to_bytes();
+    assert!(refused.unwrap_err().to_string().contains("another model"));
+
     // New thresholds need no training. They leave the model card and the parameters unchanged.
     let card = read("README.md");
     let hand_made = Calibration::new([].into(), Some(Thresholds::new(0.0, 1e9).unwrap()));

@@ -172,6 +172,19 @@ try {
     check(defective.score > fine.score && defective.decision === "reject", `trained here: ${JSON.stringify([fine, defective])}`);
     await shot(page, "trained");
 
+    /* The trained model is saved, and opened again. */
+    const saved = [];
+    page.on("download", (download) => saved.push(download));
+    await page.click("#save");
+    for (let tries = 0; saved.length < 3 && tries < 100; tries++) await page.waitForTimeout(100);
+    const names = saved.map((download) => download.suggestedFilename()).sort();
+    check(names.join() === "calibration.json,config.json,model.safetensors", `saved: ${names}`);
+    for (const download of saved) await download.saveAs(`${folder}/saved/${download.suggestedFilename()}`);
+    await page.setInputFiles("#model-files", names.map((name) => `${folder}/saved/${name}`));
+    await page.waitForFunction(() => document.getElementById("model").textContent.includes("from your files"));
+    const reopened = await result(page, () => page.click(`#example-list button[data-file="${defect}"]`));
+    check(reopened.score === defective.score && reopened.decision === "reject", `the saved model: ${JSON.stringify([defective, reopened])}`);
+
     /* The camera. */
     const seen = await result(page, () => page.click("#camera"));
     check(seen.score > 0, "the camera's picture has no score");

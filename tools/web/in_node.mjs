@@ -87,6 +87,13 @@ check(steps.has("bank"), `the steps of the training: ${[...steps]}`);
 const [fine, defective] = [part(false), part(true)].map((image) => trained.inspect(image, "part"));
 check(defective.score > fine.score && defective.verdict.decision === "reject", `trained: ${fine.score}, ${defective.score}`);
 
+/* Its files make the same detector. */
+const kept = trained.toBytes();
+const again = Detector.fromBytes(kept);
+check(again.hasThresholds && again.inspect(part(true), "part").verdict.decision === "reject", "the files of the trained model");
+check(again.inspect(good[0].image).score === trained.inspect(good[0].image).score, "the files of the trained model have other scores");
+check(detector.toBytes().parameters.every((byte, at) => byte === files.parameters[at]), "the files of the loaded model");
+
 /* The guide. */
 const { forNode } = await snippets(guide);
 const place = `${folder}/guide`;

@@ -9,6 +9,7 @@
 //! `docs/embedding.md` is a guide from the dependency in `Cargo.toml` to the first decision.
 
 mod builder;
+mod contents;
 mod engine;
 mod inspection;
 mod known;
@@ -27,6 +28,7 @@ mod unseen;
 
 pub use crate::model::Tiling;
 pub use builder::{DetectorBuilder, ModelBytes};
+pub use contents::ModelContents;
 pub use inspection::{AnomalyMap, Inspection};
 pub use known::{KnownImages, TrainedImages};
 pub use original::{OriginalRegion, Stretch};

@@ -229,6 +229,12 @@ impl Model {
         }
     }
 
+    /// Returns the description with the digest of the parameters, and the parameters.
+    fn described_parameters(&self) -> Result<(ModelConfig, Vec<u8>)> {
+        let parameters = self.parameters()?;
+        Ok((ModelConfig { sha256: sha256(&parameters), ..self.config.clone() }, parameters))
+    }
+
     /// Writes the model's files in a transaction, and returns the SHA-256 of the parameters. `thresholds` are described in the card.
     pub(crate) fn save_in(
         &self,
@@ -236,9 +242,8 @@ impl Model {
         results: &str,
         thresholds: Option<&Calibration>,
     ) -> Result<String> {
-        let parameters = self.parameters()?;
-        let sha256 = sha256(&parameters);
-        let config = ModelConfig { sha256: sha256.clone(), ..self.config.clone() };
+        let (config, parameters) = self.described_parameters()?;
+        let sha256 = config.sha256.clone();
         transaction.write(PARAMETERS, &parameters)?;
         transaction.write(CARD, card(&config, results, thresholds).as_bytes())?;
         match self.trained_on() {
@@ -251,11 +256,13 @@ impl Model {
 
     /// Writes a model's description in a transaction.
     pub(crate) fn write_config(config: &ModelConfig, transaction: &Transaction) -> Result<()> {
-        let no_json =
-            |error: serde_json::Error| Error::Io { action: "write", path: CONFIG.into(), error: error.into() };
-        let mut text = serde_json::to_string_pretty(config).map_err(no_json)?;
-        text.push('\n');
-        Ok(transaction.write(CONFIG, text.as_bytes())?)
+        Ok(transaction.write(CONFIG, config_text(config)?.as_bytes())?)
+    }
+
+    /// Returns the content of `config.json` and of `model.safetensors`.
+    pub(crate) fn to_bytes(&self) -> Result<(Vec<u8>, Vec<u8>)> {
+        let (config, parameters) = self.described_parameters()?;
+        Ok((config_text(&config)?.into_bytes(), parameters))
     }
 
     /// Reads a folder. While another process saves there, the result is the earlier model or the new one. A save that a killed process
@@ -333,6 +340,12 @@ impl Model {
         let network = DualAd::from_reader(config.network.clone(), &source_name, &reader, keys, device)?;
         Ok(Self { config, network, bank, trained_on: None })
     }
+}
+
+/// Returns the content of `config.json`.
+fn config_text(config: &ModelConfig) -> Result<String> {
+    let no_json = |error: serde_json::Error| Error::Io { action: "write", path: CONFIG.into(), error: error.into() };
+    Ok(serde_json::to_string_pretty(config).map_err(no_json)? + "\n")
 }
 
 /// Keeps the thresholds that a folder has under another name, if their content is to be kept. Returns true if it is.
