@@ -98,7 +98,7 @@ fn a_loaded_detector_gives_the_same_bits() {
     assert_eq!(from_bytes.calibration(), detector.calibration());
 
     // To memory, from a detector whose files are elsewhere and from one that was never saved.
-    for detector in [&loaded, &detector] {
+    for detector in [&loaded, detector] {
         let files = detector.to_bytes().unwrap();
         assert_eq!((&files.config, &files.parameters), (&config, &parameters));
         assert_eq!(files.calibration.as_deref(), Some(&calibration[..]));
