@@ -105,7 +105,11 @@ impl Args {
 
 impl ScoreArgs {
     pub(crate) fn output(&self) -> Result<PathBuf> {
-        self.output.clone().ok_or_else(|| Error::message("--output is missing"))
+        let output = self.output.clone().ok_or_else(|| Error::message("--output is missing"))?;
+        if output.is_dir() || output.file_name().is_none() {
+            return Err(Error::file(output, "--output is a folder; name a file in it"));
+        }
+        Ok(output)
     }
 }
 

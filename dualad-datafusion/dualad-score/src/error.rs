@@ -11,8 +11,8 @@ pub(crate) enum Error {
     Message(String),
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
-    #[error("interrupted; the same command with --resume goes on")]
-    Interrupted,
+    #[error("interrupted; {}", if *is_query { "nothing was written" } else { "the same command with --resume goes on" })]
+    Interrupted { is_query: bool },
     #[error("{}", query(.0))]
     Query(#[from] DataFusionError),
     #[error(transparent)]
@@ -37,7 +37,7 @@ impl Error {
 
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Interrupted => 130,
+            Self::Interrupted { .. } => 130,
             _ => 1,
         }
     }

@@ -1,5 +1,7 @@
 //! The Parquet files of the input and their row groups.
 
+use std::collections::HashSet;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -40,8 +42,12 @@ impl Input {
     pub(crate) fn open(paths: &[PathBuf]) -> Result<Self> {
         let mut files = Vec::new();
         let mut first: Option<(PathBuf, SchemaRef)> = None;
+        let mut known = HashSet::new();
         for path in listed(paths)? {
             let (file, schema) = open(&path)?;
+            if !known.insert(canonical(&path)) {
+                return Err(Error::file(path, "the input names it twice; its images would be scored twice"));
+            }
             match &first {
                 Some((_, known)) if *known == schema => {}
                 Some((other, _)) => {
@@ -57,6 +63,18 @@ impl Input {
             Some((_, schema)) => Ok(Self { files, schema }),
             None => Err(Error::message("the input has no Parquet file; their names end in .parquet")),
         }
+    }
+
+    /// Refuses an output that would replace a file of the input.
+    pub(crate) fn check_output(&self, output: &Path) -> Result<()> {
+        let output_file = canonical(output);
+        if self.files.iter().any(|file| canonical(&file.path) == output_file) {
+            return Err(Error::file(
+                output,
+                "it belongs to the input, and its images would be lost; name another --output",
+            ));
+        }
+        Ok(())
     }
 
     pub(crate) fn rows(&self) -> u64 {
@@ -75,6 +93,28 @@ impl Input {
             }
         }
     }
+}
+
+impl InputFile {
+    /// Refuses a file that has changed since it was opened.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        let found = std::fs::metadata(&self.path).map_err(|error| Error::file(&self.path, error))?;
+        if (found.len(), modified(&found)) == (self.size, self.modified) {
+            return Ok(());
+        }
+        Err(Error::file(&self.path, "it has changed since the run began; --overwrite begins anew"))
+    }
+}
+
+/// Returns the milliseconds since 1970 of the last change.
+fn modified(metadata: &Metadata) -> u64 {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Returns a path without links; the path itself if there is no such file.
+fn canonical(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 /// Returns the files, and the Parquet files of the folders, in order.
@@ -99,7 +139,6 @@ fn open(path: &Path) -> Result<(InputFile, SchemaRef)> {
     let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be read as Parquet: {error}"));
     let file = dualad::store::open_file(path).map_err(|error| wrong(&error))?;
     let metadata = file.metadata().map_err(|error| wrong(&error))?;
-    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let reader = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| wrong(&error))?;
     let groups = reader.metadata().row_groups().iter().map(|group| {
         let first = group.columns().first().ok_or_else(|| wrong(&"it has no columns"))?;
@@ -110,7 +149,7 @@ fn open(path: &Path) -> Result<(InputFile, SchemaRef)> {
     let file = InputFile {
         path: std::path::absolute(path).map_err(|error| wrong(&error))?,
         size: metadata.len(),
-        modified: since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+        modified: modified(&metadata),
         groups: groups.collect::<Result<_>>()?,
     };
     Ok((file, reader.schema().clone()))

@@ -20,6 +20,7 @@ mod worker;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
+    let is_query = args.score.sql.is_some();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(args.runtime_threads()).enable_all().build();
     let done = match runtime {
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
             let done = runtime.block_on(async {
                 tokio::select! {
                     done = run(args) => done,
-                    _ = tokio::signal::ctrl_c() => Err(error::Error::Interrupted),
+                    _ = tokio::signal::ctrl_c() => Err(error::Error::Interrupted { is_query }),
                 }
             });
             // A thread that is inspecting images is not waited for: what is finished is on disk.

@@ -62,7 +62,7 @@ impl Manifest {
         let differs = [
             (self.version != earlier.version, "another version of the program"),
             (self.model != earlier.model, "another model"),
-            (self.files != earlier.files, "other input files, or they have changed"),
+            (self.files != earlier.files, "other or changed input files"),
             (self.groups_per_part != earlier.groups_per_part, "parts of another size: with or without workers"),
             (self != earlier, "other columns"),
         ];

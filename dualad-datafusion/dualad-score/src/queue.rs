@@ -120,14 +120,15 @@ impl Queue {
     async fn wait_for(&self, worker: &Url, places: usize) {
         let mut is_known = false;
         loop {
-            match answers(worker, &self.digest).await {
+            let reason = match answers(worker, &self.digest).await {
                 Ok(true) => break,
-                Ok(false) => {}
-                Err(error) => self.with(|state| state.error = Some(error)),
-            }
+                Ok(false) => format!("the worker {worker} does not answer"),
+                // It was started with another model meanwhile. The others go on.
+                Err(error) => error.to_string(),
+            };
             if !std::mem::replace(&mut is_known, true) {
                 self.with(|state| state.silent += 1);
-                note(&format!("the worker {worker} does not answer; its part is given to another"));
+                note(&format!("{reason}; its part is given to another"));
             }
             let is_over = self.with(|state| {
                 if state.silent == places && state.last_answer.elapsed() > PATIENCE {

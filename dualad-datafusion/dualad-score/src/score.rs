@@ -7,6 +7,7 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::functions::core::expr_ext::FieldAccessor;
 use datafusion::prelude::{DataFrame, SessionContext, ident};
+use dualad::store::FolderLock;
 use futures::TryStreamExt;
 
 use crate::args::ScoreArgs;
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
         input.check_column("--category", category, is_text)?;
     }
     check_names(args, &input)?;
+    input.check_output(&output)?;
     let inspector = args.model.inspector()?;
     let (threads, batch) = (args.model.threads(), args.model.batch);
     let local = session::local(&inspector, 1, batch);
@@ -73,7 +75,7 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
         groups_per_part,
         files: input.files.clone(),
     };
-    let folder = begin(args, &output, &manifest)?;
+    let (folder, lock) = begin(args, &output, &manifest)?;
     let units = units(&input.files, groups_per_part);
     let errors = format!("{}error", args.prefix);
     let mut left = Vec::new();
@@ -103,6 +105,8 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
     Queue::new(left, inspector.digest()).run(&run, places).await?;
     run.progress.finish();
     join(&output, schema, (0..units.len()).map(|number| part(&folder, number)))?;
+    // Before the folder is removed: Windows removes no locked file.
+    drop(lock);
     std::fs::remove_dir_all(&folder).map_err(|error| Error::file(folder, error))
 }
 
@@ -130,6 +134,8 @@ impl Run {
 
     /// Scores a unit and writes its part.
     pub(crate) async fn unit(&self, place: &Place, number: usize, unit: &Unit) -> Result<()> {
+        let file = self.input.files.get(unit.file).ok_or_else(|| Error::message("a part of no file"))?;
+        file.check_unchanged()?;
         let mut rows = self.query(&place.context, unit)?.execute_stream().await?;
         let mut output = Output::create(&part(&self.folder, number), rows.schema())?;
         let (mut written, mut shown, mut failed) = (0, 0, 0);
@@ -146,53 +152,64 @@ impl Run {
             }
         }
         if written != unit.rows {
-            let path = self.input.files.get(unit.file).map(|file| file.path.clone()).unwrap_or_default();
             let expected = unit.rows;
             return Err(Error::file(
-                path,
+                &file.path,
                 format!("it gave {written} rows where {expected} were expected; has it changed?"),
             ));
         }
+        file.check_unchanged()?;
         output.finish()?;
         self.progress.add(written - shown, failed);
         Ok(())
     }
 }
 
-/// Prepares the folder of parts.
-fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<PathBuf> {
+/// Prepares the folder of parts, and locks it for this run.
+fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<(PathBuf, FolderLock)> {
     let folder = Manifest::folder(output);
     if output.exists() && !args.overwrite {
         return Err(Error::file(output, "it is there; --overwrite replaces it"));
     }
-    if let Some(earlier) = Manifest::read(&folder)? {
-        match manifest.difference(&earlier) {
-            _ if args.overwrite => {}
-            None if args.resume => return Ok(folder),
-            None => {
-                return Err(Error::file(
-                    folder,
-                    "an unfinished run is there; --resume goes on, --overwrite begins anew",
-                ));
-            }
-            Some(what) => {
-                return Err(Error::file(
-                    folder,
-                    format!("an unfinished run with {what} is there; --overwrite begins anew"),
-                ));
-            }
-        }
-    } else if folder.exists() {
+    let earlier = if folder.is_dir() { Manifest::read(&folder)? } else { None };
+    if earlier.is_none() && folder.exists() && (!folder.is_dir() || has_files(&folder)?) {
         return Err(Error::file(folder, "it is no folder of parts; name another --output"));
-    } else if args.resume {
-        note("there is no unfinished run: all images are scored");
     }
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+    let lock = FolderLock::take(&folder).map_err(|error| match error {
+        dualad::store::Error::Busy { folder } => Error::file(folder, "another run is writing there; wait for its end"),
+        error => Error::file(&folder, error),
+    })?;
+    match earlier.map(|earlier| manifest.difference(&earlier)) {
+        None if args.resume => note("there is no unfinished run to go on with: all images will be scored"),
+        None => {}
+        Some(_) if args.overwrite => {}
+        Some(None) if args.resume => return Ok((folder, lock)),
+        Some(None) => {
+            return Err(Error::file(folder, "an unfinished run is there; --resume goes on, --overwrite begins anew"));
+        }
+        Some(Some(what)) => {
+            return Err(Error::file(
+                folder,
+                format!("an unfinished run is there, with {what}; --overwrite begins anew"),
+            ));
+        }
     }
-    std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
+    for file in files(&folder)? {
+        std::fs::remove_file(&file).map_err(|error| Error::file(file, error))?;
+    }
     manifest.write(&folder)?;
-    Ok(folder)
+    Ok((folder, lock))
+}
+
+/// Returns the files of a folder of parts, but for that of the lock.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
+    let entries = entries.map_err(|error| Error::file(folder, error))?;
+    Ok(entries.into_iter().filter(|entry| entry.file_name() != ".lock").map(|entry| entry.path()).collect())
+}
+
+fn has_files(folder: &Path) -> Result<bool> {
+    Ok(!files(folder)?.is_empty())
 }
 
 /// Refuses an input that has a column of a new column's name.

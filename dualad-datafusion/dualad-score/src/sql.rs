@@ -1,5 +1,6 @@
 //! A query of the user's own.
 
+use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::ParquetReadOptions;
 use futures::TryStreamExt;
 
@@ -18,6 +19,7 @@ pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
         return Err(Error::file(output, "it is there; --overwrite replaces it"));
     }
     let input = Input::open(&args.input)?;
+    input.check_output(&output)?;
     let inspector = args.model.inspector()?;
     let threads = args.model.threads();
     let context = if args.workers.is_empty() {
@@ -33,7 +35,9 @@ pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
     let paths: Vec<String> = input.files.iter().map(|file| file.path.to_string_lossy().into_owned()).collect();
     let table = context.read_parquet(paths, ParquetReadOptions::default()).await?;
     context.register_table("images", table.into_view())?;
-    let mut rows = context.sql(query).await?.execute_stream().await?;
+    // Only queries: a statement such as COPY would write files.
+    let queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let mut rows = context.sql_with_options(query, queries).await?.execute_stream().await?;
     let mut written = Output::create(&output, rows.schema())?;
     let progress = Progress::rows();
     while let Some(batch) = rows.try_next().await? {

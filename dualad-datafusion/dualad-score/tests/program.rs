@@ -206,6 +206,13 @@ fn wrong_arguments_are_told_before_anything_is_scored() -> Outcome {
         (&["--category", "nothing"], "no such column"),
         (&["--workers", "127.0.0.1:1"], "does not answer"),
         (&["--sql", "SELECT nothing FROM images"], "nothing"),
+        (&["--sql", "COPY (SELECT * FROM images) TO 'copy.parquet'"], "COPY"),
+        (&["--sql", "EXPLAIN ANALYZE COPY (SELECT * FROM images) TO 'copy.parquet'"], "COPY"),
+        (&["--sql", "CREATE TABLE x AS SELECT 1"], "DDL"),
+        (&["--output", "images.parquet", "--overwrite"], "belongs to the input"),
+        (&["--output", "images.parquet", "--overwrite", "--sql", "SELECT 1"], "belongs to the input"),
+        (&["--output", "model"], "is a folder"),
+        (&["--input", "images.parquet", "./images.parquet"], "twice"),
         (&["--input", "nowhere.parquet"], "nowhere.parquet"),
         (&["--input", "model/config.json"], "cannot be read as Parquet"),
         (&["--model", "nowhere"], "nowhere"),
@@ -220,8 +227,31 @@ fn wrong_arguments_are_told_before_anything_is_scored() -> Outcome {
         let output = command.args(more).output()?;
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && text.contains(part), "{more:?}: {text}");
-        assert!(!set.path("scores.parquet").exists());
+        assert!(!set.path("scores.parquet").exists() && !set.path("copy.parquet").exists());
     }
+    assert_eq!(read(&set.path("images.parquet"))?.num_rows(), 5);
+    Ok(())
+}
+
+#[test]
+fn a_run_is_alone_and_its_input_may_not_change() -> Outcome {
+    let set = Set::new(400)?;
+    let mut child = set.command(&["--threads", "1"]).stderr(Stdio::piped()).spawn()?;
+    let start = Instant::now();
+    while !set.path("scores.parquet.parts/00000001.parquet").exists() {
+        assert!(start.elapsed() < Duration::from_secs(60) && child.try_wait()?.is_none(), "it ended too early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for flag in ["--resume", "--overwrite"] {
+        let (done, text) = set.run(&[flag])?;
+        assert!(!done && text.contains("another run"), "{text}");
+    }
+    std::fs::copy(set.path("images.parquet"), set.path("new.parquet"))?;
+    std::fs::rename(set.path("new.parquet"), set.path("images.parquet"))?;
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("has changed"), "{text}");
+    assert!(!set.path("scores.parquet").exists());
     Ok(())
 }
 
