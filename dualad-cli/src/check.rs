@@ -2,20 +2,21 @@
 
 use std::path::PathBuf;
 
-use dualad::data::{Cancel, Dataset, Finding, Label, Sample, Severity, Split};
+use dualad::data::{Cancel, Dataset, Finding, Label, Report, Sample, Severity, Split};
 use serde::Serialize;
 
-use crate::common::{JsonArgs, Result, first_lines, print, printable};
+use crate::common::{JsonArgs, Result, print, printable};
 use crate::data::{DataArgs, masks_hint};
 use crate::guard::Guard;
 use crate::hint::of_findings;
+use crate::lines::{MAX_FAULTS, finding_lines};
 use crate::progress::{Bar, ProgressArgs};
 use crate::signals::cancel_on_signal;
 
 /// Find what is wrong with a dataset before anything is trained
 ///
-/// Reads every image and mask. Prints the first 20 findings, the worst first, and the number of images; --json lists all findings. The exit status is 1
-/// if a finding is fatal: training or evaluation would stop at it.
+/// Reads every image and mask. Prints the first 20 findings, the worst first, and the number of images; --json lists the first 20 of each kind, and how
+/// many more there are. The exit status is 1 if a finding is fatal: training or evaluation would stop at it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of the dataset
@@ -27,6 +28,9 @@ pub(crate) struct Args {
     /// 12 bits, and nothing about the content of masks
     #[arg(long)]
     headers_only: bool,
+    /// Findings to list: N in the text, N of each kind in --json; 0 lists all
+    #[arg(long, value_name = "N", default_value_t = MAX_FAULTS)]
+    list: usize,
     #[command(flatten)]
     progress: ProgressArgs,
     #[command(flatten)]
@@ -64,6 +68,8 @@ struct FindingLine {
     category: String,
     path: String,
     message: String,
+    /// 1, or the number of the findings of this kind that are not listed.
+    count: usize,
 }
 
 /// Runs `dualad check`.
@@ -80,13 +86,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     };
     let bar = Bar::new("checking the dataset");
-    let check = dataset.check().limits(args.selection.limits()).cancel(&cancel).headers_only(args.headers_only);
+    let check = dataset
+        .check()
+        .limits(args.selection.limits())
+        .cancel(&cancel)
+        .headers_only(args.headers_only)
+        .listed(args.list);
     let report = check.progress(|done, total| bar.set(done, total)).run().map_err(dualad::Error::from)?;
     drop(bar);
-    let outcome = outcome(&dataset, args, &report.findings);
+    let outcome = outcome(&dataset, args, &report);
     args.json.write(&outcome)?;
     if !args.json.to_stdout() {
-        print(&text(&outcome, &report.findings))?;
+        print(&text(&outcome, &report.findings, args.list))?;
     }
     match outcome.fatal {
         0 => Ok(()),
@@ -99,8 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn outcome(dataset: &Dataset, args: &Args, findings: &[Finding]) -> Outcome {
-    let of = |severity: Severity| findings.iter().filter(|finding| finding.severity() == severity).count();
+fn outcome(dataset: &Dataset, args: &Args, report: &Report) -> Outcome {
     let categories: Vec<CategoryCounts> = dataset
         .categories
         .iter()
@@ -116,10 +126,11 @@ fn outcome(dataset: &Dataset, args: &Args, findings: &[Finding]) -> Outcome {
         .collect();
     let line = |finding: &Finding| FindingLine {
         severity: finding.severity().to_string(),
-        kind: snake_case(&format!("{:?}", finding.kind)),
+        kind: finding.kind.to_string().replace(' ', "_"),
         category: finding.category.clone(),
         path: finding.path.display().to_string(),
         message: finding.message.clone(),
+        count: finding.count,
     };
     Outcome {
         format: 1,
@@ -128,10 +139,10 @@ fn outcome(dataset: &Dataset, args: &Args, findings: &[Finding]) -> Outcome {
         images: dataset.categories.iter().map(|category| category.samples.len()).sum(),
         headers_only: args.headers_only,
         categories,
-        fatal: of(Severity::Fatal),
-        warnings: of(Severity::Warning),
-        notes: of(Severity::Note),
-        findings: findings.iter().map(line).collect(),
+        fatal: report.count(Severity::Fatal),
+        warnings: report.count(Severity::Warning),
+        notes: report.count(Severity::Note),
+        findings: report.findings.iter().map(line).collect(),
     }
 }
 
@@ -144,6 +155,7 @@ fn no_data_set(args: &Args, message: &str) -> Outcome {
         category: String::new(),
         path: path.clone(),
         message: message.into(),
+        count: 1,
     };
     Outcome {
         format: 1,
@@ -164,9 +176,9 @@ const HEADERS_ONLY: &str = "note: --headers-only reads no pixels; without it, th
                             that are not read, images with the same pixels, frames of 12 bits, images that EXIF rotates, and masks that \
                             mark nothing, nearly all, or a defect in a normal image";
 
-fn text(outcome: &Outcome, findings: &[Finding]) -> String {
+fn text(outcome: &Outcome, findings: &[Finding], most: usize) -> String {
     let mut text = String::new();
-    for line in first_lines(findings, Finding::to_string, "; --json lists all") {
+    for line in finding_lines(findings, most, "; --list 0 lists all") {
         text += &format!("{line}\n");
     }
     if let Some(hint) = masks_hint(findings) {
@@ -186,16 +198,4 @@ fn text(outcome: &Outcome, findings: &[Finding]) -> String {
     let Outcome { images, fatal, warnings, notes, .. } = outcome;
     let layout = outcome.layout.as_deref().unwrap_or_default();
     text + &format!("\nlayout {layout}, {images} images: {fatal} fatal, {warnings} warnings, {notes} notes\n")
-}
-
-/// Returns `EmptyFile` as `empty_file`.
-fn snake_case(name: &str) -> String {
-    let mut text = String::new();
-    for letter in name.chars() {
-        if letter.is_uppercase() && !text.is_empty() {
-            text.push('_');
-        }
-        text.extend(letter.to_lowercase());
-    }
-    text
 }

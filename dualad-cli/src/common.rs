@@ -19,9 +19,6 @@ use crate::hint::{faults, hint};
 /// The result of a program: any error, which becomes one line.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The number of faults that are printed. The rest is counted.
-const MAX_FAULTS: usize = 20;
-
 /// The kinds of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeviceName {
@@ -178,20 +175,11 @@ pub(crate) fn message(error: &(dyn Error + 'static)) -> String {
 /// Prints the faults of an error that has several, a line for each. Returns the message for the error's own line.
 pub(crate) fn listed(error: &(dyn Error + 'static)) -> String {
     let Some((faults, summary)) = faults(error) else { return message(error) };
-    first_lines(&faults, String::clone, "").iter().for_each(|line| note(line));
+    faults.iter().for_each(|line| note(line));
     match hint(error) {
         Some(hint) => format!("{summary}; {hint}"),
         None => summary,
     }
-}
-
-/// Returns the lines of the first faults, and one for the number of the others: `... and 5 more`, and what is said of them.
-pub(crate) fn first_lines<F>(faults: &[F], line: impl Fn(&F) -> String, of_others: &str) -> Vec<String> {
-    let mut lines: Vec<String> = faults.iter().take(MAX_FAULTS).map(line).collect();
-    if let Some(more @ 1..) = faults.len().checked_sub(MAX_FAULTS) {
-        lines.push(format!("... and {more} more{of_others}"));
-    }
-    lines
 }
 
 /// Parses a number from 1 to `most`.

@@ -8,8 +8,9 @@ use dualad::data::image::Limits;
 use dualad::data::synthetic::{self, Options};
 use dualad::data::{Cancel, Dataset, Finding, FindingKind, Layout, MaskRule, Sample, Split};
 
-use crate::common::{Result, first_lines, note};
+use crate::common::{Result, note};
 use crate::limits::LimitArgs;
+use crate::lines::{MAX_FAULTS, finding_lines, first_lines};
 use crate::progress::Bar;
 
 /// The layouts of datasets.
@@ -140,7 +141,9 @@ pub(crate) fn check(
     cancel: &Cancel,
 ) -> Result<Dataset> {
     let bar = Bar::new("checking the dataset");
-    let report = dataset.check().limits(limits).cancel(cancel).progress(|done, total| bar.set(done, total)).run();
+    let check = dataset.check().limits(limits).cancel(cancel).progress(|done, total| bar.set(done, total));
+    // The broken images are left out by their findings.
+    let report = if skip_broken { check.listed(0).run() } else { check.run() };
     drop(bar);
     let mut report = report.map_err(dualad::Error::from)?;
     if purpose == Purpose::Evaluation {
@@ -150,7 +153,7 @@ pub(crate) fn check(
         leave_out_broken(&mut dataset, &mut report.findings);
     }
     let report = report.into_result()?;
-    for line in first_lines(&report.findings, Finding::to_string, " like these") {
+    for line in finding_lines(&report.findings, MAX_FAULTS, "") {
         note(&line);
     }
     if let Some(hint) = masks_hint(&report.findings) {

@@ -6,6 +6,8 @@ use dualad::backbones;
 use dualad::backbones::WeightsError;
 use dualad::data::{self, Finding, FindingKind};
 
+use crate::lines::{MAX_FAULTS, finding_lines, first_lines};
+
 const WEIGHTS: &str = "--weights FILE names it";
 const TRAINED: &str = "leave them out with --trained leave-out, or insist with --trained use";
 /// The flag that leaves out images that cannot be read.
@@ -68,21 +70,22 @@ pub(crate) fn of_findings(findings: &[Finding]) -> Option<&'static str> {
     }
 }
 
-/// Returns the faults of an error that has several, and the message without them.
+/// Returns the lines of the first faults of an error that has several, and the message without them.
 pub(crate) fn faults(error: &(dyn Error + 'static)) -> Option<(Vec<String>, String)> {
     let data = match error.downcast_ref() {
         Some(dualad::Error::Images { errors }) => {
             let summary =
                 format!("{} images cannot be read; repair or remove those that are listed above", errors.len());
-            return Some((errors.iter().map(ToString::to_string).collect(), summary));
+            return Some((first_lines(errors, ToString::to_string, ""), summary));
         }
         Some(dualad::Error::Data(data)) => data,
         _ => error.downcast_ref()?,
     };
     match data {
         data::Error::Dataset { findings } if findings.len() > 1 => {
-            let summary = format!("the dataset has {} fatal faults, which are listed above", findings.len());
-            Some((findings.iter().map(ToString::to_string).collect(), summary))
+            let count: usize = findings.iter().map(|finding| finding.count).sum();
+            let summary = format!("the dataset has {count} fatal faults, which are listed above");
+            Some((finding_lines(findings, MAX_FAULTS, ""), summary))
         }
         _ => None,
     }

@@ -19,6 +19,7 @@ mod import;
 mod info;
 mod inspect;
 mod limits;
+mod lines;
 mod measure;
 mod model;
 mod names;

@@ -45,7 +45,25 @@ fn check_ends_its_list_after_twenty_findings_and_names_the_flag_for_masks() {
     }
     let text = check(&["--masks", "non-zero"], 1);
     assert_eq!(text.lines().filter(|line| line.starts_with("fatal: ")).count(), 20, "{text}");
-    assert!(text.contains("... and 10 more; --json lists all") && text.contains("30 fatal"), "{text}");
+    assert!(text.contains("... and 10 more (empty file: 10); --list 0 lists all"), "{text}");
+    assert!(text.contains("30 fatal"), "{text}");
+    // So does the JSON, for each kind.
+    let json = |options: &[&str]| -> Value {
+        let all = [&["--masks", "non-zero", "--json", "-"], options].concat();
+        serde_json::from_str(&check(&all, 1)).unwrap()
+    };
+    let found = json(&[]);
+    let findings = found["findings"].as_array().unwrap();
+    let of_kind: Vec<&Value> = findings.iter().filter(|finding| finding["kind"] == "empty_file").collect();
+    assert_eq!((of_kind.len(), &of_kind[19]["count"], &of_kind[20]["count"]), (21, &1.into(), &10.into()), "{found}");
+    assert_eq!(found["fatal"], 30);
+    let found = json(&["--list", "0"]);
+    assert!(found["findings"].as_array().unwrap().len() >= 30 && found["fatal"] == 30, "{found}");
+    // Training and evaluation list as many.
+    let out = folder.path().join("model");
+    let (_, stderr) = run(program("train").arg("--data").arg(&data).arg("--out").arg(&out), 1);
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("fatal: ")).count(), 20, "{stderr}");
+    assert!(stderr.contains("... and 10 more (empty file: 10)") && stderr.contains("30 fatal faults"), "{stderr}");
 }
 
 #[test]

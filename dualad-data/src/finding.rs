@@ -106,6 +106,19 @@ impl FindingKind {
     }
 }
 
+impl fmt::Display for FindingKind {
+    /// Writes the name as words in lower case: `empty file`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, letter) in format!("{self:?}").chars().enumerate() {
+            if index > 0 && letter.is_uppercase() {
+                f.write_str(" ")?;
+            }
+            write!(f, "{}", letter.to_lowercase())?;
+        }
+        Ok(())
+    }
+}
+
 /// A fault of a dataset. Displays as one line: severity, file, message. Control characters in names are escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -118,11 +131,14 @@ pub struct Finding {
     pub path: PathBuf,
     /// The fault and its remedy.
     pub message: String,
+    /// The number of findings that this one stands for: 1, or more for the one that counts those of its kind that
+    /// [`Check`](crate::Check) does not list.
+    pub count: usize,
 }
 
 impl Finding {
     pub(crate) fn new(kind: FindingKind, category: &str, path: &Path, message: String) -> Self {
-        Self { kind, category: category.into(), path: path.into(), message }
+        Self { kind, category: category.into(), path: path.into(), message, count: 1 }
     }
 
     /// Returns the severity.
@@ -135,6 +151,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The message of an error names the file.
         match self.kind {
+            _ if self.count > 1 => write!(f, "{}: {}: {}", self.severity(), shown(&self.path), one_line(&self.message)),
             FindingKind::EmptyFile | FindingKind::Unreadable | FindingKind::TooLarge | FindingKind::MaskSize => {
                 write!(f, "{}: {}", self.severity(), one_line(&self.message))
             }

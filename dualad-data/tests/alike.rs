@@ -112,6 +112,75 @@ fn names_that_differ_in_0_and_1_are_labels_if_one_has_few_images() {
     assert_eq!(same_product(&Dataset::open_products(tree.root()).unwrap()), Vec::<String>::new());
 }
 
+/// Writes small pictures of these sizes into a folder.
+fn crops(tree: &Tree, folder: &str, sizes: &[(u32, u32)]) {
+    for (index, (width, height)) in sizes.iter().enumerate() {
+        tree.picture(&format!("{folder}/{index}.png"), *width, *height, index as u32);
+    }
+}
+
+const VARIED: [(u32, u32); 5] = [(20, 12), (14, 25), (30, 18), (16, 17), (22, 27)];
+
+#[test]
+fn parts_cut_out_of_images_are_no_product() {
+    for (name, sizes) in [
+        ("crops", &VARIED[..]),
+        ("crops", &[(72, 72); 5]),
+        ("gear_crops", &VARIED),
+        ("Ausschnitte", &VARIED),
+        ("缺口裁剪", &VARIED),
+        // By their sizes alone.
+        ("neu", &VARIED),
+    ] {
+        for product in ["gear", "gear/good", "gear/train"] {
+            let tree = Tree::new();
+            photographs(&tree, product, Part::Disc, 72, 0..12, false);
+            photographs(&tree, "plate", Part::Square, 80, 0..12, false);
+            crops(&tree, name, sizes);
+            let dataset = Dataset::open_products(tree.root()).unwrap();
+            let found = same_product(&dataset);
+            let [message] = &found[..] else { panic!("{name} {product}: {:?}", dataset.findings) };
+            assert!(message.contains(&format!("({name})")) && message.contains("cut out of images"), "{message}");
+            assert!(dataset.check().run().unwrap().is_fatal());
+            // Both ways out.
+            assert_eq!(same_product(&dataset.select(&["gear", "plate", name]).unwrap()), Vec::<String>::new());
+            std::fs::create_dir_all(tree.root().join("part")).unwrap();
+            std::fs::rename(tree.root().join(name), tree.root().join("part/good")).unwrap();
+            std::fs::rename(tree.root().join("part"), tree.root().join(name)).unwrap();
+            let dataset = Dataset::open_products(tree.root()).unwrap();
+            assert_eq!((dataset.categories.len(), same_product(&dataset)), (3, vec![]));
+        }
+    }
+    // The defective side of a product by name names the product.
+    let tree = Tree::new();
+    photographs(&tree, "gear", Part::Disc, 72, 0..12, false);
+    crops(&tree, "gear_defects_crops", &VARIED);
+    let message = Dataset::open_products(tree.root()).unwrap_err().to_string();
+    assert!(message.contains("to gear/test/defects"), "{message}");
+}
+
+#[test]
+fn small_images_may_be_those_of_a_product() {
+    // Images of one size, which nothing else tells from crops, are named.
+    let tree = Tree::new();
+    photographs(&tree, "gear", Part::Disc, 72, 0..12, false);
+    photographs(&tree, "nut", Part::Stripes, 16, 0..5, false);
+    let dataset = Dataset::open_products(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset), [(FindingKind::UnclearLabel, "nut".into())]);
+    assert!(dataset.findings[0].message.contains("small beside those of gear"), "{:?}", dataset.findings);
+    // All products may be cut out of larger images, and one that states its normal images may have any size.
+    let tree = Tree::new();
+    photographs(&tree, "gear_crops", Part::Disc, 72, 0..12, false);
+    photographs(&tree, "plate_crops", Part::Square, 72, 0..12, false);
+    let dataset = Dataset::open_products(tree.root()).unwrap();
+    assert_eq!((dataset.categories.len(), kinds(&dataset)), (2, vec![]));
+    let tree = Tree::new();
+    photographs(&tree, "gear", Part::Disc, 72, 0..12, false);
+    crops(&tree, "nut/good", &VARIED);
+    crops(&tree, "crop_sensor/good", &[(16, 16); 5]);
+    assert_eq!(kinds(&Dataset::open_products(tree.root()).unwrap()), []);
+}
+
 /// Tests on real images, where they are.
 #[test]
 fn real_products_are_told_from_labels() {

@@ -325,11 +325,17 @@ fn the_message_of_an_error_lists_twenty_findings() {
     for index in 0..30 {
         tree.write(&format!("c/train/good/{index:02}.png"), "");
     }
-    let error = check(&tree).into_result().unwrap_err();
-    assert!(matches!(&error, Error::Dataset { findings } if findings.len() == 30), "{error}");
+    let report = check(&tree);
+    let last = report.findings.get(20).unwrap();
+    assert!(last.count == 10 && last.to_string().ends_with("\"empty file\": 10, in c (10)"), "{last}");
+    assert_eq!((report.findings.len(), report.count(Severity::Fatal)), (21, 30));
+    let error = report.into_result().unwrap_err();
     let message = error.to_string();
     assert!(message.contains("30 fatal faults") && message.ends_with("and 10 more"), "{message}");
     assert_eq!(message.lines().count(), 22, "{message}");
+    // All of them, on request.
+    let all = Dataset::open(tree.root()).unwrap().check().listed(0).run().unwrap();
+    assert_eq!((all.findings.len(), all.count(Severity::Fatal)), (30, 30));
 }
 
 #[test]

@@ -32,7 +32,9 @@ fn labelme_is_read_beside_the_images() {
     assert_eq!(marked(&dataset, "a.png"), [(1, 1), (2, 1), (7, 3)]);
     assert_eq!(marked(&dataset, "b.png"), [(3, 1), (4, 1), (3, 2), (4, 2)]);
     assert_eq!(marked(&dataset, "c.png"), [(0, 0), (1, 0), (2, 0), (2, 1)]);
-    assert_eq!(kinds(&dataset), [FindingKind::UnpairedMask, FindingKind::Choice, FindingKind::Choice]);
+    // The settings are named.
+    let expected = [FindingKind::UnpairedMask, FindingKind::Choice, FindingKind::Choice, FindingKind::OtherFiles];
+    assert_eq!(kinds(&dataset), expected);
     let text: String = dataset.findings.iter().map(|finding| format!("{finding}\n")).collect();
     assert!(text.contains("without annotations beside them: 2;") && text.contains("1 of its 4 normal"), "{text}");
 

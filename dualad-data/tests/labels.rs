@@ -33,13 +33,13 @@ fn of_kind(dataset: &Dataset, kind: FindingKind) -> Vec<&Finding> {
 fn files_of_labels_above_and_beside_the_images_are_named() {
     let coco = r#"{"images": [{"id": 1, "file_name": "a.png", "width"#;
     for (file, content) in [
-        ("data.csv", "id,broken\na,1\n"),
+        ("data.csv", "id,grade\na,1\n"),
         ("data.xlsx", "PK"),
         ("instances.json", coco),
         ("labels.json", r#"{"a": 1}"#),
         ("labels.txt", "a 1\n"),
         ("defect list.txt", "elsewhere\n"),
-        ("meta/labels.csv", "path,label\n../images/a.png,dent\n"),
+        ("meta/labels.csv", "path,label\n../images/a.png,ok\n"),
         ("meta/more/a.xml", "<annotation/>"),
         ("yolo/a.txt", "0 .5 .5 .1 .1\n"),
     ] {

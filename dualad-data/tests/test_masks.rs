@@ -21,7 +21,7 @@ fn open(tree: &Tree) -> Dataset {
 /// Returns the test images with a label other than `normal`, with their masks.
 fn defects(dataset: &Dataset) -> Vec<String> {
     let all = read(dataset).into_iter();
-    all.filter(|line| !line.ends_with(" train") && !line.ends_with(" normal")).collect()
+    all.filter(|line| !line.ends_with(" train") && !line.contains(" normal")).collect()
 }
 
 #[test]
@@ -106,4 +106,60 @@ fn types_of_defects_with_the_same_names_are_types() {
     }
     let dataset = open(&tree);
     assert_eq!((defects(&dataset).len(), kinds(&dataset)), (8, vec![]));
+}
+
+#[test]
+fn masks_of_test_images_may_be_told_by_a_number() {
+    for [image, mask] in [["_0", "_1"], ["_1", "_0"], ["", "_0"], ["-1", "-2"], [" 0", " 1"]] {
+        let tree = Tree::new();
+        category(&tree);
+        for index in 0..3 {
+            tree.picture(&format!("c/test/cut/{index:03}{image}.png"), 64, 48, 20 + index);
+            tree.mask(&format!("c/test/cut/{index:03}{mask}.png"), 64, 48, 255);
+            // A black one of a normal image.
+            tree.picture(&format!("c/test/good/00{index}{image}.png"), 64, 48, 40 + index);
+            tree.mask(&format!("c/test/good/00{index}{mask}.png"), 64, 48, 0);
+        }
+        let dataset = open(&tree);
+        let expected = |index| format!("test/cut/{index:03}{image}.png cut test/cut/{index:03}{mask}.png");
+        assert_eq!(defects(&dataset), (0..3).map(expected).collect::<Vec<_>>(), "{image} {mask}");
+        assert_eq!(read(&dataset).iter().filter(|line| line.contains(" normal")).count(), 6);
+        let note = (FindingKind::Choice, "test/cut".to_string());
+        assert!(kinds(&dataset).contains(&note), "{:?}", dataset.findings);
+        assert!(!dataset.check().run().unwrap().is_fatal());
+    }
+    // Several masks of an image, in a folder of defects beside the normal images.
+    let tree = Tree::new();
+    for index in 0..3 {
+        tree.picture(&format!("c/good/00{index}.png"), 64, 48, index);
+        tree.picture(&format!("c/bad/10{index}.png"), 64, 48, 10 + index);
+        tree.mask(&format!("c/bad/10{index}_0.png"), 64, 48, 255);
+        tree.mask(&format!("c/bad/10{index}_1.png"), 64, 48, 255);
+    }
+    let expected = |index| format!("bad/10{index}.png bad bad/10{index}_0.png bad/10{index}_1.png");
+    assert_eq!(defects(&open(&tree)), (0..3).map(expected).collect::<Vec<_>>());
+}
+
+#[test]
+fn numbers_may_name_views_and_images() {
+    // Photographs, and a part that has no number.
+    let tree = Tree::new();
+    category(&tree);
+    for index in 0..3 {
+        tree.picture(&format!("c/test/cut/{index:03}_0.png"), 64, 48, 20 + index);
+        tree.picture(&format!("c/test/cut/{index:03}_1.png"), 64, 48, 30 + index);
+        tree.picture(&format!("c/test/dent/dent_{index}.png"), 64, 48, 40 + index);
+    }
+    tree.mask("c/test/dent/dent_3.png", 64, 48, 255);
+    assert_eq!(defects(&open(&tree)).len(), 10);
+    // Silhouettes are views if the normal parts have them, too.
+    let tree = Tree::new();
+    for index in 0..3 {
+        for (place, seed) in [("train/good", 0), ("test/good", 10), ("test/cut", 20)] {
+            tree.picture(&format!("c/{place}/00{index}_0.png"), 64, 48, seed + index);
+            tree.mask(&format!("c/{place}/00{index}_1.png"), 64, 48, 255);
+        }
+    }
+    let dataset = open(&tree);
+    assert_eq!((defects(&dataset).len(), read(&dataset).len()), (6, 18), "{:?}", dataset.findings);
 }

@@ -7,8 +7,9 @@ use dualad::data::{Cancel, Label};
 use dualad::detector::{KnownImages, Request, TrainedImages};
 use dualad::{Detector, Error};
 
-use crate::common::{Result, first_lines, listed, note};
+use crate::common::{Result, listed, note};
 use crate::hint::SKIP_BROKEN;
+use crate::lines::first_lines;
 use crate::progress::Bar;
 
 /// The most images of a category that thresholds are checked against, beside those that set them.

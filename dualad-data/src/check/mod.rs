@@ -1,6 +1,7 @@
 //! The check of a dataset before training.
 
 mod bare_masks;
+mod bounded;
 mod dataset;
 mod report;
 mod sample;
@@ -19,6 +20,9 @@ use crate::parallel::{Ordered, thread_count};
 use crate::sample::Sample;
 pub use report::Report;
 use sample::Inspected;
+
+/// The number of findings of each kind that a report lists.
+const LISTED: usize = 20;
 
 /// A check of all files of a dataset. Each image and mask is decoded once. [`Picture::read`](crate::image::Picture::read)
 /// documents the damage that decoding finds.
@@ -40,6 +44,7 @@ pub struct Check<'a> {
     limits: Limits,
     threads: usize,
     headers_only: bool,
+    listed: usize,
     cancel: Cancel,
     progress: Box<dyn FnMut(usize, usize) + Send + 'a>,
 }
@@ -54,7 +59,7 @@ impl<'a> Check<'a> {
     /// Creates a check that decodes every file, on all cores.
     pub fn of(dataset: &'a Dataset) -> Self {
         let (limits, cancel, progress) = (Limits::default(), Cancel::default(), Box::new(|_, _| ()));
-        Self { dataset, limits, threads: 0, headers_only: false, cancel, progress }
+        Self { dataset, limits, threads: 0, headers_only: false, listed: LISTED, cancel, progress }
     }
 
     /// Sets the limits for decoding an image.
@@ -77,6 +82,13 @@ impl<'a> Check<'a> {
     /// that marks a defect in an image to train on.
     pub fn headers_only(mut self, headers_only: bool) -> Self {
         self.headers_only = headers_only;
+        self
+    }
+
+    /// Sets the number of findings of each kind that the report lists. One more finding of the kind counts the others
+    /// ([`Finding::count`]). Default: 20. 0 lists all.
+    pub fn listed(mut self, listed: usize) -> Self {
+        self.listed = listed;
         self
     }
 
@@ -140,6 +152,9 @@ impl<'a> Check<'a> {
         findings.extend(inspected.into_iter().flat_map(|inspected| inspected.findings));
         dataset::join_missing_masks(&mut findings);
         findings.sort_by(|a, b| b.severity().cmp(&a.severity()).then_with(|| a.path.cmp(&b.path)));
+        if self.listed > 0 {
+            bounded::bound(&self.dataset.root, self.listed, &mut findings);
+        }
         Ok(Report { findings, images: samples.len() })
     }
 }

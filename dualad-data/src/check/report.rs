@@ -25,13 +25,19 @@ use crate::finding::{Finding, Severity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The findings, the most severe first, then by path.
+    /// The findings, the most severe first, then by path. [`Check::listed`](crate::Check::listed) bounds them: the first 20 of each
+    /// kind, and one with the number of the others.
     pub findings: Vec<Finding>,
     /// The number of images checked.
     pub images: usize,
 }
 
 impl Report {
+    /// Returns the number of findings of this severity, those that are not listed among them.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity() == severity).map(|finding| finding.count).sum()
+    }
+
     /// Returns whether a finding is fatal.
     pub fn is_fatal(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity() == Severity::Fatal)
@@ -40,7 +46,7 @@ impl Report {
     /// Returns the report, unless a finding is fatal.
     ///
     /// # Errors
-    /// [`Error::Dataset`] with all fatal findings.
+    /// [`Error::Dataset`] with the fatal findings.
     pub fn into_result(self) -> Result<Self> {
         if !self.is_fatal() {
             return Ok(self);

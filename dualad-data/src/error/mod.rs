@@ -147,8 +147,8 @@ pub enum Error {
         /// The width and height of the image.
         image_size: (u32, u32),
     },
-    /// A check found faults that prevent training. Holds all of them; the message lists the first 20.
-    #[error("the dataset has {} fatal {}:{}", findings.len(), if findings.len() == 1 { "fault" } else { "faults" }, list(findings))]
+    /// A check found faults that prevent training. Holds those that its report lists; the message lists the first 20.
+    #[error("the dataset has {} fatal {}:{}", total(findings), if total(findings) == 1 { "fault" } else { "faults" }, list(findings))]
     Dataset {
         /// The fatal findings.
         findings: Vec<Finding>,
@@ -163,10 +163,15 @@ const MAX_LISTED: usize = 20;
 
 fn list(findings: &[Finding]) -> String {
     let mut text: String = findings.iter().take(MAX_LISTED).map(|finding| format!("\n  {finding}")).collect();
-    if let Some(more @ 1..) = findings.len().checked_sub(MAX_LISTED) {
-        text += &format!("\n  and {more} more");
+    if let Some(rest @ [_, ..]) = findings.get(MAX_LISTED..) {
+        text += &format!("\n  and {} more", total(rest));
     }
     text
+}
+
+/// Returns the number of findings that these stand for.
+fn total(findings: &[Finding]) -> usize {
+    findings.iter().map(|finding| finding.count).sum()
 }
 
 /// Returns the message of an error, without the path if it is `known` to the reader.

@@ -69,12 +69,13 @@ pub(super) fn report_pairs(images: &[PathBuf], folder: &Path, category: &str, fi
 
 /// The advice for photographs that are taken for masks.
 const PHOTOGRAPHS: &str = "if these are photographs (such as silhouettes), rename them so that no name begins with another one, and end the names of views with \
-     numbers or words such as front and back";
+     words such as front and back";
 
 /// Notes masks that lie beside defective images, and that their content alone tells.
 pub(super) fn note_by_content(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {
-    let masks = &beside.by_content.masks;
-    let Some((first, _)) = masks.first() else { return };
+    // One that two images may have is a mask of both.
+    let masks: BTreeSet<&PathBuf> = beside.by_content.masks.iter().map(|(path, _)| path).collect();
+    let Some(first) = masks.first() else { return };
     let what = format!(
         "files that are masks of other images in it by their content: {} (such as {}); {PHOTOGRAPHS}",
         masks.len(),

@@ -1,18 +1,18 @@
 //! COCO: a JSON file lists images and annotations. CVAT, Roboflow and Label Studio write it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounded::{Id, List};
 use super::coco_doubts::{Doubts, are_shares};
 use super::coco_file::{Annotation, Counts, File, Runs, Segmentation, is_coco};
+use super::coco_places::Places;
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json, parent};
+use super::image_index::Index;
 use super::left_out::LeftOut;
 use super::listing::{display_name, list};
-use super::mask_name::composed;
 use super::names::may_hold_annotations;
 use super::{run_lengths, stated};
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::finding::{Finding, FindingKind};
 use crate::image::{Drawing, Shape};
 use crate::image_name::has_ending;
 use crate::sample::{Category, Label, Sample, Split};
-use crate::text::shown;
+use crate::text::{names_of, shown};
 
 /// The number of files in a folder that may be COCO's. A folder with more has a file for each image.
 const MAX_FILES: usize = 16;
@@ -154,11 +154,12 @@ fn category(
     let annotated = found.values().filter(|image| !image.kinds.is_empty()).count();
     doubts.report(&name, root, [annotated, found.len()], findings);
     let unlisted: Vec<&PathBuf> = images.iter().filter(|path| !found.contains_key(*path)).collect();
-    if let [first, ..] = unlisted[..] {
+    if !unlisted.is_empty() {
+        let names: Vec<String> = unlisted.iter().map(|path| shown(path.strip_prefix(root).unwrap_or(path))).collect();
         let what = format!(
-            "images that no file of annotations lists: {} (such as {}); they are left out",
+            "images that no file of annotations lists: {} ({}); they are left out",
             unlisted.len(),
-            first.strip_prefix(root).unwrap_or(first).display()
+            names_of(&names)
         );
         findings.push(Finding::new(FindingKind::LeftOut, &name, root, what));
     }
@@ -341,157 +342,4 @@ fn split_of(root: &Path, path: &Path) -> Option<Split> {
 pub(super) fn by_path(root: &Path, path: &Path) -> Option<Split> {
     let folders = path.strip_prefix(root).ok()?.parent()?;
     folders.components().find_map(|part| split(part.as_os_str().to_str()?))
-}
-
-/// The images of a dataset by the parts of their paths.
-pub(super) struct Index<'a> {
-    /// The parts of each path in composed letters, the last part first, in their order: paths that end alike are neighbors.
-    images: Vec<(Vec<String>, &'a Path)>,
-}
-
-/// The image that a name in a file of annotations stands for.
-pub(super) struct FoundAt {
-    pub(super) path: PathBuf,
-    /// The name in the file, with `/` between its parts.
-    name: String,
-    /// The folder of the image without the folders of the name. Nothing for an image that is missing.
-    pub(super) base: Option<PathBuf>,
-    /// True if all folders of the name are those of the image.
-    is_whole: bool,
-}
-
-impl<'a> Index<'a> {
-    pub(super) fn new(images: &'a [PathBuf]) -> Self {
-        let parts = |path: &Path| path.components().rev().map(|part| composed(part.as_os_str())).collect();
-        let mut images: Vec<(Vec<String>, &Path)> = images.iter().map(|path| (parts(path), path.as_path())).collect();
-        images.sort_unstable();
-        Self { images }
-    }
-
-    /// Returns the images that share the most parts at the end of their paths with these parts, the last part first, and the number of
-    /// parts that they share.
-    fn nearest(&self, parts: &[String]) -> (&[(Vec<String>, &'a Path)], usize) {
-        let shared =
-            |(own, _): &(Vec<String>, &Path)| own.iter().zip(parts).take_while(|(own, part)| own == part).count();
-        let at = self.images.partition_point(|(own, _)| own[..] < *parts);
-        let beside = [at.checked_sub(1), Some(at)].into_iter().flatten().filter_map(|at| self.images.get(at));
-        let count = beside.map(shared).max().unwrap_or(0);
-        if count == 0 {
-            return (&[], 0);
-        }
-        let start = |own: &[String]| own.iter().take(count).cmp(parts.iter().take(count));
-        let from = self.images.partition_point(|(own, _)| start(own).is_lt());
-        let to = self.images.partition_point(|(own, _)| start(own).is_le());
-        (self.images.get(from..to).unwrap_or_default(), count)
-    }
-
-    /// Returns the image that a name in a file of annotations in `folder` stands for. Label Studio changes the names of files that are
-    /// uploaded: if there is none of such a name, the image is the one of its own name.
-    pub(super) fn find(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
-        let found = self.find_named(name, folder)?;
-        let last = found.path.file_name().and_then(OsStr::to_str);
-        let Some(own) = last.filter(|_| found.base.is_none()).and_then(own_name) else { return Ok(found) };
-        let uploaded = self.find_named(own, folder)?;
-        Ok(if uploaded.base.is_some() { FoundAt { name: found.name, is_whole: false, ..uploaded } } else { found })
-    }
-
-    /// Returns the image that a name in a file of annotations in `folder` stands for. Tools write paths of their own, so the
-    /// image is the one that shares the most parts at the end of its path. An image that is not there is expected in the folder.
-    fn find_named(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
-        let name = name.replace('\\', "/");
-        let parts: Vec<String> = Path::new(&name)
-            .components()
-            .filter_map(|part| match part {
-                Component::Normal(part) => Some(composed(part)),
-                _ => None,
-            })
-            .collect();
-        let Some(last) = parts.last() else { return Err(format!("the file_name \"{name}\" names no file")) };
-        let (nearest, count) = self.nearest(&parts.iter().rev().cloned().collect::<Vec<_>>());
-        let is_in_folder = nearest.iter().any(|(_, path)| path.starts_with(folder));
-        let mut equal = nearest.iter().map(|(_, path)| *path).filter(|path| !is_in_folder || path.starts_with(folder));
-        match (equal.next(), equal.next()) {
-            (Some(one), Some(other)) => Err(format!(
-                "the file_name \"{name}\" may be {} or {}; name the folder, too, or move one away",
-                shown(one),
-                shown(other)
-            )),
-            (Some(one), None) => {
-                let base = one.ancestors().nth(count).map(Path::to_path_buf);
-                Ok(FoundAt { path: one.to_path_buf(), name: parts.join("/"), base, is_whole: count == parts.len() })
-            }
-            (None, _) => Ok(FoundAt { path: folder.join(last), name: parts.join("/"), base: None, is_whole: true }),
-        }
-    }
-}
-
-/// Returns the name that a file had before it was uploaded to Label Studio, which puts eight hexadecimal digits and a hyphen before it.
-fn own_name(name: &str) -> Option<&str> {
-    let (digits, own) = name.split_once('-')?;
-    let is_prefix = digits.len() == 8 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    (is_prefix && !own.is_empty()).then_some(own)
-}
-
-/// The findings about the places of images that a file of annotations names.
-struct Places<'a> {
-    file: &'a Path,
-    category: &'a str,
-    findings: &'a mut Vec<Finding>,
-}
-
-impl Places<'_> {
-    /// Reports images that are not where the names say: another image of the same name may have been found.
-    fn report(&mut self, images: &[FoundAt], folder: &Path, root: &Path) {
-        let mut counts = BTreeMap::<&Path, usize>::new();
-        for base in images.iter().filter_map(|image| image.base.as_deref()) {
-            *counts.entry(base).or_default() += 1;
-        }
-        let Some((&most, _)) = counts.iter().max_by_key(|(_, count)| **count) else { return };
-        let mut add = |kind, found: Vec<&FoundAt>, what: &str| {
-            let Some(first) = found.first() else { return };
-            let what = format!(
-                "{what}: {} (such as \"{}\", found at {}); check that these are the images of the annotations",
-                found.len(),
-                first.name,
-                shown(first.path.strip_prefix(root).unwrap_or(&first.path))
-            );
-            self.findings.push(Finding::new(kind, self.category, self.file, what));
-        };
-        let (usual, others): (Vec<&FoundAt>, Vec<&FoundAt>) =
-            images.iter().filter(|image| image.base.is_some()).partition(|image| image.base.as_deref() == Some(most));
-        let what = format!("images that it lists, and that lie in another folder than most ({})", shown(most));
-        add(FindingKind::AmbiguousMask, others, &what);
-        // Roboflow's file lies beside its images.
-        let is_of_split = folder != root && split(&display_name(folder)).is_some();
-        let is_elsewhere = |image: &&FoundAt| !image.is_whole || is_of_split && !image.path.starts_with(folder);
-        let elsewhere = usual.into_iter().filter(is_elsewhere).collect();
-        add(FindingKind::Choice, elsewhere, "images that are not where it says, and are found by name");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_image_of_a_name_is_found_among_many() {
-        let mut images: Vec<PathBuf> =
-            (0..5000).map(|index| PathBuf::from(format!("/d/{index:04}/rgb/000.png"))).collect();
-        images.push("/d/7/x/000.png".into());
-        images.push("/d/labels/y.png".into());
-        let index = Index::new(&images);
-        // 5000 names among 5000 images: comparing every name with every image would take 25 million comparisons.
-        for (number, path) in images.iter().take(5000).enumerate() {
-            let found = index.find(&format!("../data/{number:04}/rgb/000.png"), Path::new("/d")).unwrap();
-            assert_eq!((&found.path, found.is_whole), (path, false));
-            assert_eq!(found.base.as_deref(), Some(Path::new("/d")));
-        }
-        let find = |name: &str, folder: &str| index.find(name, Path::new(folder));
-        assert_eq!(find("7/x/000.png", "/d").unwrap().path, Path::new("/d/7/x/000.png"));
-        assert!(find("000.png", "/d").is_err_and(|error| error.contains("may be")));
-        assert_eq!(find("000.png", "/d/0003").unwrap().path, Path::new("/d/0003/rgb/000.png"));
-        assert_eq!(find("y.png", "/d/0003").unwrap().path, Path::new("/d/labels/y.png"));
-        let missing = find("sub/z.png", "/d").unwrap();
-        assert_eq!((missing.path.as_path(), missing.base), (Path::new("/d/z.png"), None));
-    }
 }

@@ -26,6 +26,8 @@ pub(super) struct Defects<'a> {
     pub(super) category: &'a str,
     /// The folder of the masks. It may be missing.
     pub(super) truth: &'a Path,
+    /// The images to train on.
+    trained: &'a [PathBuf],
     types: Vec<Type>,
     /// Folders of masks beside the folders of images, and the names of the types.
     beside: Vec<(std::ffi::OsString, PathBuf)>,
@@ -43,8 +45,8 @@ struct Type {
 }
 
 impl<'a> Defects<'a> {
-    pub(super) fn new(top: &'a Path, category: &'a str, truth: &'a Path) -> Self {
-        Self { top, category, truth, types: Vec::new(), beside: Vec::new() }
+    pub(super) fn new(top: &'a Path, category: &'a str, truth: &'a Path, trained: &'a [PathBuf]) -> Self {
+        Self { top, category, truth, trained, types: Vec::new(), beside: Vec::new() }
     }
 
     /// Adds a folder of masks that lies beside the folder of its images, whose name is `kind`.
@@ -102,7 +104,7 @@ impl<'a> Defects<'a> {
             findings.push(Finding::new(FindingKind::UnclearLabel, self.category, folder, what));
         }
         let mut beside = separate(files);
-        separate_pairs(&mut beside);
+        separate_pairs(&mut beside, self.trained);
         report_pairs(&beside.images, folder, self.category, findings);
         report_unclear(&beside, folder, self.category, findings);
         note_by_content(&beside, folder, self.category, findings);

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use super::defects::masks_of;
 use super::left_out::is_link_within;
-use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there, stem};
+use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there};
 use super::mask_name::{Key, image_of, key};
 use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal, side_of};
 use super::parts::{part, part_of};
 use super::{label_files, mvtec, recognize, stated};
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::sample::{Category, Split};
+use crate::sample::Category;
 use crate::text::names_of;
 
 pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
@@ -41,8 +41,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         stated::refuse(&images, &normal)?;
         stated::report(&images, &normal, &name, findings);
         refuse_masked(root, &listing, &images, &normal)?;
-        let stems = images.iter().map(|image| stem(image)).collect();
-        label_files::report(root, &stems, &HashSet::new(), &name, findings)?;
+        label_files::report(root, &images, &HashSet::new(), &name, findings)?;
     }
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
@@ -64,8 +63,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         found.extend(list(folder)?.folders.into_iter().filter(|inner| !is_read(&inner)));
     }
     let masks = masks_of_normal(root, &listing, &defects)?;
-    let mut samples = mvtec::normal_samples(images, masks, &normal, &name, Split::Train, findings)?;
-    let tests = mvtec::test_samples(root, &listing, &defects, &name, findings)?;
+    let mut samples = mvtec::normal_samples(images, masks, &normal, &name, None, findings)?;
+    let tests = mvtec::test_samples(root, &listing, &defects, &mvtec::paths_of(&samples), &name, findings)?;
     let places = [&beside, &inside].map(|folders| folders.iter().collect::<Vec<&Folder>>());
     let [of_beside, of_inside] = &places;
     let told = mvtec::masks_of_training(&mut samples, &tests, root, &listing, [of_beside, of_inside], &name, findings)?;

@@ -9,8 +9,9 @@ use serde::de::IgnoredAny;
 use super::files::{files_with, json};
 use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, list, stem};
+use super::named::{Mentions, Names};
 use super::names::{Part, is_normal, means_labels};
-use super::{coco_file, labelme, named, tabular};
+use super::{coco_file, labelme, tabular};
 use crate::error::{Error, Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::has_ending;
@@ -29,16 +30,17 @@ const DEPTH: usize = 2;
 /// The number of folders that are searched.
 const MAX_FOLDERS: usize = 500;
 
-/// Reports the files in a folder, and in those in it, that may hold labels of the images. Folders in `known` are not searched. A file
-/// that names most of the images is an error: they would all count as normal.
+/// Reports the files in a folder, and in those in it, that may hold labels of the images, and the images that they do not name. Folders in
+/// `known` are not searched. A file that labels images is an error: they would all count as normal.
 pub(super) fn report(
     root: &Path,
-    images: &BTreeSet<&OsStr>,
+    images: &[PathBuf],
     known: &HashSet<&Path>,
     category: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    let mut found = Vec::new();
+    let (names, stems) = (Names::of(images), images.iter().map(|image| stem(image)).collect());
+    let mut found = Vec::<(PathBuf, Option<Mentions>)>::new();
     let mut level = vec![root.to_path_buf()];
     let mut budget = MAX_FOLDERS;
     for depth in 0..=DEPTH {
@@ -46,7 +48,11 @@ pub(super) fn report(
         for folder in level.iter().take(budget) {
             // The readers report folders that cannot be listed.
             let Ok(Listing { folders, others, .. }) = list(folder) else { continue };
-            found.extend(others.into_iter().filter(|file| may_label(file, images) || is_yaml_of(file, images)));
+            let files = others.into_iter().filter(|file| may_label(file, &stems) || has_ending(file, &YAML));
+            let files = files.map(|file| (Mentions::of(&file, &names), file));
+            // Most files of settings name no images.
+            let files = files.filter(|(mentions, file)| mentions.is_some() || !has_ending(file, &YAML));
+            found.extend(files.map(|(mentions, file)| (file, mentions)));
             let is_searched = |folder: &PathBuf| !known.contains(folder.as_path()) && !is_link_within(folder, root);
             // The folders there say which images are normal.
             let inner = folders
@@ -60,41 +66,50 @@ pub(super) fn report(
         }
         level = next;
     }
+    // Those that name images come first.
+    found.sort_by_key(|(_, mentions)| mentions.is_none());
     let short = |path: &PathBuf| path.strip_prefix(root).unwrap_or(path).display().to_string();
-    let count_of = |file: &Path| named::most_of(file, images).or_else(|| named::defects_of(file, images));
-    if let Some((file, count)) = found.iter().find_map(|file| Some((file, count_of(file)?))) {
-        let Advice { why, how } = advice(file);
+    let rest = |mentions: &Mentions| {
+        let rest: Vec<String> = mentions.without(images).into_iter().map(short).collect();
+        (!rest.is_empty()).then(|| format!("it does not name {}: {}", rest.len(), names_of(&rest)))
+    };
+    let labels = |(file, mentions): &(PathBuf, Option<Mentions>)| {
+        let mentions = mentions.as_ref().filter(|mentions| mentions.are_labels(file, &names))?;
+        Some((file.clone(), mentions.count(), rest(mentions)))
+    };
+    if let Some((file, count, rest)) = found.iter().find_map(labels) {
+        let Advice { why, how } = advice(&file);
         let reason = format!(
             "{} names {count} of its {} images and is not read, because {why}; to have it read, {how}; if it holds no labels, move it out \
-             of the folder, or move the normal images to train/good",
-            short(file),
-            images.len()
+             of the folder, or move the normal images to train/good{}",
+            short(&file),
+            images.len(),
+            rest.map_or(String::new(), |rest| format!("; {rest}"))
         );
         return Err(Error::Layout { path: root.into(), reason });
     }
-    let Some((first, others)) = found.split_first() else { return Ok(()) };
+    let Some(((first, mentions), others)) = found.split_first() else { return Ok(()) };
     let Advice { why, how } = advice(first);
     let mut what = format!(
         "{} is not read, because {why}; to have it read, {how}. Until then, all images count as normal; if it holds no labels of \
          images, nothing is missing",
         short(first)
     );
+    if let Some(mentions) = mentions {
+        what += &format!(". It names {} of the {} images", mentions.count(), images.len());
+        what += &rest(mentions).map_or(String::new(), |rest| format!("; {rest}"));
+    }
     if !others.is_empty() {
-        let names: Vec<String> = others.iter().map(short).collect();
+        let names: Vec<String> = others.iter().map(|(file, _)| short(file)).collect();
         what += &format!(". Nor are {} other files that may hold labels read: {}", others.len(), names_of(&names));
     }
     findings.push(Finding::new(FindingKind::LeftOut, category, first, what));
     Ok(())
 }
 
-/// Returns whether a file of settings names most of the images.
-fn is_yaml_of(file: &Path, images: &BTreeSet<&OsStr>) -> bool {
-    has_ending(file, &YAML) && named::most_of(file, images).is_some()
-}
-
 /// Returns whether a file may hold labels. YOLO has a text for each image.
-fn may_label(file: &Path, images: &BTreeSet<&OsStr>) -> bool {
-    has_ending(file, &ENDINGS) || has_ending(file, &TEXTS) && (images.contains(stem(file)) || means_labels(stem(file)))
+fn may_label(file: &Path, stems: &BTreeSet<&OsStr>) -> bool {
+    has_ending(file, &ENDINGS) || has_ending(file, &TEXTS) && (stems.contains(stem(file)) || means_labels(stem(file)))
 }
 
 /// Returns whether a finding is that of files that may hold labels.
@@ -108,13 +123,13 @@ pub(super) fn has_ending_of_labels(file: &Path) -> bool {
 }
 
 /// The reason why a file is not read, and how it would be.
-struct Advice {
-    why: String,
-    how: &'static str,
+pub(super) struct Advice {
+    pub(super) why: String,
+    pub(super) how: &'static str,
 }
 
 /// Returns the advice for a file that may hold labels.
-fn advice(file: &Path) -> Advice {
+pub(super) fn advice(file: &Path) -> Advice {
     const COLUMNS: &str = "give it the columns path (relative to the table) and label (normal, or a type of defect), and put it above the \
                            images";
     const PLACE: &str = "open it by its path, or put it above the images, with paths relative to it";

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::{Drawing, Shape};
 use crate::sample::{Category, Label, Sample, Split};
-use crate::text::shown;
+use crate::text::{names_of, shown};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -208,7 +208,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
 /// Reads a category. `is_product` tells that it is one of several in a folder.
 fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(root);
-    let (mut samples, mut without, mut stated) = (Vec::new(), 0, stated::Folders::new(root, is_product));
+    let (mut samples, mut without, mut stated) = (Vec::new(), Vec::new(), stated::Folders::new(root, is_product));
     let mut by_folder = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
     for path in images_below(root)? {
         by_folder.entry(path.parent().unwrap_or(root).to_path_buf()).or_default().push(path);
@@ -227,14 +227,16 @@ fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Resul
             let mut sample = Sample::new(&path, &name, Split::Train, Label::Normal);
             match annotations.remove(&path) {
                 Some((file, content)) => annotate(&mut sample, &file, &content)?,
-                None => without += 1,
+                None => without.push(shown(path.strip_prefix(root).unwrap_or(&path))),
             }
             sample.label = stated.label(&path, sample.label);
             samples.push((by_path(root, &path), sample));
         }
     }
-    if without > 0 {
-        let what = format!("images without annotations beside them: {without}; they count as normal");
+    if !without.is_empty() {
+        let count = without.len();
+        let what =
+            format!("images without annotations beside them: {count}; they count as normal: {}", names_of(&without));
         findings.push(Finding::new(FindingKind::Choice, &name, root, what));
     }
     stated.report(&name, findings);

@@ -1,10 +1,11 @@
 //! Findings for images in places that no reader reads. The user has put them there for a reason.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list};
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
+use crate::text::{names_of, shown};
 
 /// The depth to which a folder that is not read is searched for images: the depth of the deepest layout.
 const DEPTH: usize = 4;
@@ -25,13 +26,34 @@ impl LeftOut<'_> {
         }
     }
 
+    /// Reports images in a folder or below it that a file does not list, with their names.
+    pub(crate) fn unlisted(&mut self, folder: &Path, found: &[&PathBuf], advice: &str) {
+        if found.is_empty() {
+            return;
+        }
+        let is_below = found.iter().any(|image| image.parent() != Some(folder));
+        let names: Vec<String> = found.iter().map(|image| shown(image.strip_prefix(folder).unwrap_or(image))).collect();
+        let count = images(found.len(), if is_below { "in or below it" } else { "in it" });
+        self.add(folder, format!("{count} left out: {advice}: {}", names_of(&names)));
+    }
+
+    /// Reports folders of which a file lists nothing, with the names of their images.
+    pub(crate) fn unlisted_folders<'f>(&mut self, folders: impl IntoIterator<Item = &'f Folder>, advice: &str) {
+        for folder in folders {
+            match below(&folder.path, self.top, DEPTH) {
+                Ok(found) => self.unlisted(&folder.path, &found.iter().collect::<Vec<_>>(), advice),
+                Err(_) => self.folders([folder], advice),
+            }
+        }
+    }
+
     /// Reports the folders that have images in them or in their subfolders.
     pub(crate) fn folders<'f>(&mut self, folders: impl IntoIterator<Item = &'f Folder>, advice: &str) {
         for folder in folders {
             match below(&folder.path, self.top, DEPTH) {
-                Ok(0) => {}
-                Ok(count) => {
-                    self.add(&folder.path, format!("{} left out: {advice}", images(count, "in or below it")));
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => {
+                    self.add(&folder.path, format!("{} left out: {advice}", images(found.len(), "in or below it")));
                 }
                 Err(error) => {
                     self.add(&folder.path, format!("it may hold images, but {}", without_path(&error, &folder.path)))
@@ -62,19 +84,19 @@ fn images(count: usize, place: &str) -> String {
     if count == 1 { format!("1 image {place} is") } else { format!("{count} images {place} are") }
 }
 
-/// Returns the number of images in a folder and its subfolders.
-fn below(folder: &Path, top: &Path, depth: usize) -> Result<usize> {
+/// Returns the images in a folder and its subfolders.
+fn below(folder: &Path, top: &Path, depth: usize) -> Result<Vec<PathBuf>> {
     if is_link_within(folder, top) {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let listing = list(folder)?;
-    let mut count = listing.images.len();
+    let mut found = listing.images;
     if depth > 0 {
         for inner in &listing.folders {
-            count += below(&inner.path, top, depth - 1)?;
+            found.extend(below(&inner.path, top, depth - 1)?);
         }
     }
-    Ok(count)
+    Ok(found)
 }
 
 /// Returns whether a folder is reached by a link into the dataset or to a parent of it. Its images are read or reported in

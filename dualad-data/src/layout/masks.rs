@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list, stem};
 use super::mask_name::{Key, composed, image_of, is_numbered, key};
+use super::views::part_and_view;
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
@@ -30,7 +31,7 @@ enum Rank {
     Mask,
     /// Another ending, such as `<stem>_gt`.
     Ending,
-    /// An ending and a number, such as `<stem>_mask_0`: all of them are masks of the image.
+    /// An ending and a number, such as `<stem>_mask_0`, or a number alone if the content tells a mask: all of them are masks of the image.
     Numbered,
     /// `<stem>`
     Same,
@@ -65,11 +66,13 @@ impl Masks {
         Self { files, by_image, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
     }
 
-    /// Adds masks that only their content tells, with the keys of their images.
+    /// Adds masks that only their content tells, with the keys of their images. Those whose names end with a number are all masks of their
+    /// image.
     pub(crate) fn add(&mut self, masks: Vec<(PathBuf, Key)>) {
         for (path, image) in masks {
+            let is_numbered = part_and_view(&path).is_some_and(|(_, word)| word.bytes().all(|b| b.is_ascii_digit()));
             let masks = self.by_image.entry(image).or_default();
-            masks.push((Rank::Same, self.files.len()));
+            masks.push((if is_numbered { Rank::Numbered } else { Rank::Same }, self.files.len()));
             masks.sort();
             self.files.push(MaskFile { path, image: None });
         }

@@ -8,15 +8,19 @@ mod bounded;
 mod coco;
 mod coco_doubts;
 mod coco_file;
+mod coco_places;
 mod content;
+mod crops;
 mod dagm;
 mod defects;
 mod divide;
 mod encoding;
 mod files;
 mod folder;
+mod image_index;
 mod kolektor;
 mod label_files;
+mod label_list;
 mod labelme;
 mod left_out;
 mod listing;
@@ -32,11 +36,14 @@ mod mvtec_ad2;
 mod named;
 mod names;
 mod nearby;
+mod own_files;
 mod parts;
 mod products;
 mod readers;
 mod real_iad;
 mod recognize;
+mod record;
+mod records;
 mod root_masks;
 mod run_lengths;
 mod siblings;
@@ -46,11 +53,13 @@ mod table_labels;
 mod table_path;
 mod tabular;
 mod train_masks;
+mod training_images;
 mod training_labels;
 mod unread;
 mod views;
 mod visa;
 mod words;
+mod yaml;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -218,7 +227,7 @@ pub(crate) fn unknown(root: &Path) -> Error {
 /// Marks the images to train on of products in which files beside the products mark a defect.
 pub(crate) fn mark_products(root: &Path, categories: &mut [Category], findings: &mut Vec<Finding>) {
     let known: HashSet<PathBuf> = categories.iter().map(|category| category.folder.clone()).collect();
-    training_labels::mark(root, &known, categories, findings);
+    training_labels::mark(root, &known, None, categories, findings);
 }
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.
@@ -247,10 +256,10 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Fi
         let reason = format!("two of its categories read \"{name}\" ({}); rename one, in UTF-8", folders.join(", "));
         return Err(Error::Layout { path: root.into(), reason });
     }
-    if matches!(layout, Layout::Mvtec | Layout::Folder) {
-        training_labels::mark(root, &HashSet::new(), &mut categories, &mut findings);
-    }
-    unread::report(if root.is_file() { files::parent(root) } else { root }, layout, &categories, &mut findings);
+    let own = own_files::OwnFiles::of(root, layout, &categories);
+    let folder = if root.is_file() { files::parent(root) } else { root };
+    training_labels::mark(folder, &HashSet::new(), Some(&own), &mut categories, &mut findings);
+    unread::report(folder, layout, &own, &categories, &mut findings);
     findings.sort_by(|a: &Finding, b| a.path.cmp(&b.path));
     Ok((categories, findings))
 }

@@ -76,12 +76,12 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
                 (folder, advice)
             }));
             stated::report(&inner.images, &kind.path, &name, findings);
-            samples.extend(normal_samples(inner.images, Vec::new(), &kind.path, &name, Split::Train, findings)?);
+            samples.extend(normal_samples(inner.images, Vec::new(), &kind.path, &name, None, findings)?);
         } else {
             others.push((kind.clone(), advice.clone()));
         }
     }
-    let tests = test_samples(folder, &listing, &[], &name, findings)?;
+    let tests = test_samples(folder, &listing, &[], &paths_of(&samples), &name, findings)?;
     let (beside, inside) = others.split_at(beside_train);
     let beside: Vec<&Folder> = beside.iter().map(|(folder, _)| folder).collect();
     let inside: Vec<&Folder> = inside.iter().map(|(folder, _)| folder).collect();
@@ -148,19 +148,26 @@ fn advice_inside(folder: &Folder, good: &str) -> String {
     }
 }
 
+/// Returns the paths of images.
+pub(super) fn paths_of(samples: &[Sample]) -> Vec<PathBuf> {
+    samples.iter().map(|sample| sample.path.clone()).collect()
+}
+
 /// Returns samples of the normal images of a folder. Masks beside them are reported. Images get these masks and those in
-/// `masks`: the check of a dataset reports an image for training whose mask marks a defect.
+/// `masks`: the check of a dataset reports an image for training whose mask marks a defect. `trained` are the images to train on, if those
+/// of the folder are test images.
 pub(super) fn normal_samples(
     files: Vec<PathBuf>,
     masks: Vec<PathBuf>,
     folder: &Path,
     category: &str,
-    split: Split,
+    trained: Option<&[PathBuf]>,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<Sample>> {
+    let split = if trained.is_some() { Split::Test } else { Split::Train };
     let mut beside = separate(files);
-    if split == Split::Test {
-        separate_pairs(&mut beside);
+    if let Some(trained) = trained {
+        separate_pairs(&mut beside, trained);
     }
     report_pairs(&beside.images, folder, category, findings);
     report_beside(&beside, folder, category, findings);
@@ -197,11 +204,13 @@ pub(super) fn truth_of(folder: &Path, listing: &Listing) -> Result<PathBuf> {
     Ok(if let [masks] = found[..] { masks.path.clone() } else { truth })
 }
 
-/// Reads the images of `test/<type>`, and those of other folders of defects, with their masks from `ground_truth/<type>`.
+/// Reads the images of `test/<type>`, and those of other folders of defects, with their masks from `ground_truth/<type>`. `trained` are the
+/// images to train on.
 pub(super) fn test_samples(
     folder: &Path,
     listing: &Listing,
     others: &[&Folder],
+    trained: &[PathBuf],
     category: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<Vec<Sample>> {
@@ -213,7 +222,7 @@ pub(super) fn test_samples(
     let good = normal(&inner)?;
     let all_masks = list_if_there(&truth)?;
     let mut samples = Vec::new();
-    let mut defects = Defects::new(folder, category, &truth);
+    let mut defects = Defects::new(folder, category, &truth, trained);
     for kind in &inner.folders {
         let by_name = inner.folders.iter().find(|other| are_labels_of(&kind.name, &other.name));
         let by_content = if by_name.is_none() { images_of(kind, &inner.folders) } else { None };
@@ -253,7 +262,7 @@ pub(super) fn test_samples(
                 Some(masks) => list(&masks.path)?.images,
                 None => Vec::new(),
             };
-            samples.extend(normal_samples(found.images, masks, &kind.path, category, Split::Test, findings)?);
+            samples.extend(normal_samples(found.images, masks, &kind.path, category, Some(trained), findings)?);
         } else {
             defects.add(kind, findings)?;
         }

@@ -1,44 +1,88 @@
 //! The images that a file of labels names, whatever its form.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::bytes;
 use super::listing::stem;
 use super::mask_name::composed;
-use super::names::{Stated, label_of};
+use super::names::{Stated, label_of, means_labels};
+use super::record::Record;
+use super::records::records;
 use crate::image_name::{IMAGE_ENDINGS, OTHER_IMAGE_ENDINGS, has_ending};
 
 /// The fewest images that a list has.
 const LIST: usize = 2;
 
-/// The endings of files whose cells are compared with the names of images.
+/// The endings of files whose values are compared with the names of images.
 const TEXTS: [&str; 9] = ["csv", "json", "jsonl", "lst", "ndjson", "tsv", "txt", "yaml", "yml"];
 
-/// Returns the number of images that a file names, if these are two or more and at least half of them, and if it has more than names.
-pub(super) fn most_of(file: &Path, images: &BTreeSet<&OsStr>) -> Option<usize> {
-    let [named, others] = count(file, images)?;
-    // A list of names alone has no labels. Its first line may be a heading.
-    (named >= LIST && 2 * named >= images.len() && others > 1).then_some(named)
-}
+/// The names of images, to find them in files.
+pub(super) struct Names(HashSet<String>);
 
-/// Returns the number of images that a file names, if its own name says that these have defects: `defects.csv`, `ng_list.txt`.
-pub(super) fn defects_of(file: &Path, images: &BTreeSet<&OsStr>) -> Option<usize> {
-    if label_of(stem(file)) != Stated::Defective {
-        return None;
+impl Names {
+    pub(super) fn of<'a>(images: impl IntoIterator<Item = &'a PathBuf>) -> Self {
+        Self(images.into_iter().map(|image| name_of(stem(image))).collect())
     }
-    count(file, images).map(|[named, _]| named).filter(|named| *named > 0)
+
+    /// Returns the name of the image that a value of a file stands for.
+    fn find(&self, value: &str) -> Option<String> {
+        stem_of(value).map(|stem| name_of(stem.as_ref())).filter(|name| self.0.contains(name))
+    }
 }
 
-/// Returns the number of images that a file names, and that of its other values.
-fn count(file: &Path, images: &BTreeSet<&OsStr>) -> Option<[usize; 2]> {
+/// Returns the stem of an image in the form in which names are compared.
+fn name_of(stem: &OsStr) -> String {
+    composed(stem).to_lowercase()
+}
+
+/// The images that a file names.
+pub(super) struct Mentions {
+    named: HashSet<String>,
+    /// The number of its other values.
+    others: usize,
+    /// True if it says by a word that one of them has a defect.
+    has_defective: bool,
+}
+
+impl Mentions {
+    /// Returns the images that a file names, whatever its form. Returns `None` if it names none.
+    pub(super) fn of(file: &Path, names: &Names) -> Option<Self> {
+        let (named, others) = count(file, names).filter(|(named, _)| !named.is_empty())?;
+        let is_image = |value: &str| names.find(value).is_some();
+        let is_defective = |record: &Record| record.label(&is_image).is_some_and(|label| label.is_anomalous());
+        let has_defective = records(file, &is_image).iter().any(is_defective);
+        Some(Self { named, others, has_defective })
+    }
+
+    /// Returns the number of images that are named.
+    pub(super) fn count(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Returns the images that are not named.
+    pub(super) fn without<'a>(&self, images: &'a [PathBuf]) -> Vec<&'a PathBuf> {
+        images.iter().filter(|image| !self.named.contains(&name_of(stem(image)))).collect()
+    }
+
+    /// Returns whether the file labels images: it names most of them, or says by its own name or by a word that some have defects. A list
+    /// of names alone has no labels; its first line may be a heading.
+    pub(super) fn are_labels(&self, file: &Path, names: &Names) -> bool {
+        let is_list = self.named.len() >= LIST && self.others > 1;
+        is_list && (2 * self.named.len() >= names.0.len() || means_labels(stem(file)))
+            || self.has_defective
+            || label_of(stem(file)) == Stated::Defective
+    }
+}
+
+/// Returns the images that a file names, and the number of its other values.
+fn count(file: &Path, names: &Names) -> Option<(HashSet<String>, usize)> {
     if !has_ending(file, &TEXTS) {
         return None;
     }
     let text = bytes(file).ok()?;
     let text = String::from_utf8_lossy(&text);
-    let known: HashSet<String> = images.iter().map(|stem| composed(stem).to_lowercase()).collect();
     let is_end = |c: char| {
         matches!(c, ',' | ';' | '\t' | '|' | '"' | '\n' | '\r')
             || c == ' ' && has_ending(file, &["txt", "lst", "yaml", "yml"])
@@ -46,12 +90,12 @@ fn count(file: &Path, images: &BTreeSet<&OsStr>) -> Option<[usize; 2]> {
     };
     let (mut named, mut others) = (HashSet::new(), 0);
     for cell in text.split(is_end).map(|cell| cell.trim_matches(is_around)).filter(|cell| !cell.is_empty()) {
-        match stem_of(cell).map(|stem| composed(stem.as_ref()).to_lowercase()).filter(|stem| known.contains(stem)) {
-            Some(stem) => _ = named.insert(stem),
+        match names.find(cell) {
+            Some(name) => _ = named.insert(name),
             None => others += 1,
         }
     }
-    Some([named.len(), others])
+    Some((named, others))
 }
 
 /// Returns whether a character around a value is not a part of it.
@@ -60,7 +104,7 @@ fn is_around(c: char) -> bool {
 }
 
 /// Returns the stem of the image that a cell may name, with or without its folder and its ending. A short number names nothing.
-fn stem_of(cell: &str) -> Option<&str> {
+pub(super) fn stem_of(cell: &str) -> Option<&str> {
     let name = cell.rsplit(['/', '\\']).next()?;
     if let Some((stem, _)) = name.rsplit_once('.')
         && (has_ending(Path::new(name), &IMAGE_ENDINGS) || has_ending(Path::new(name), &OTHER_IMAGE_ENDINGS))
@@ -82,8 +126,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join(name);
             std::fs::write(&file, text).unwrap();
-            let images = ["001", "part b", "3", "4"].map(OsStr::new);
-            most_of(&file, &images.into_iter().collect())
+            let names = Names::of(&["001.png", "part b.png", "3.png", "4.png"].map(PathBuf::from));
+            Mentions::of(&file, &names).filter(|found| found.are_labels(&file, &names)).map(|found| found.count())
         };
         for (name, text) in [
             ("a.csv", "filename,class\n001.png,ok\npart b.png,ng\n"),
@@ -93,6 +137,16 @@ mod tests {
             ("labels.txt", "001.png 1\n3.png 0\n"),
         ] {
             assert_eq!(found(name, text), Some(2), "{text}");
+        }
+        // Few of them, with a word for a defect in the file or in its name.
+        for (name, text) in [
+            ("a.yaml", "001.png: scratch\n"),
+            ("a.json", "{\"001.png\": \"ng\"}"),
+            ("a.csv", "img,fault\n001.png,dent\n"),
+            ("a.txt", "001 NG\n"),
+            ("defects.csv", "001.png,F12\n"),
+        ] {
+            assert_eq!(found(name, text), Some(1), "{name} {text}");
         }
         for (name, text) in [
             ("a.csv", "time,celsius\n3,20\n4,21\n"),

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::left_out::LeftOut;
-use super::listing::{Folder, display_name, list, stem};
+use super::listing::{Folder, display_name, list};
 use super::mask_content::look_like_masks;
 use super::mask_folders::{Candidate, masks_beside};
 use super::names::{
@@ -14,7 +14,7 @@ use super::names::{
 };
 use super::siblings::Siblings;
 use super::words::tokens;
-use super::{alike, label_files, recognize, unread};
+use super::{alike, crops, label_files, recognize, unread};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Sample, Split};
@@ -135,6 +135,7 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
         let folder = &candidate.folder.path;
         candidate.images.iter().all(|image| image.parent() == Some(folder)) && !has_tests(folder)
     };
+    crops::report(root, &candidates, |candidate| is_plain(candidate) && !is_stated(candidate.folder), findings);
     let plain: Vec<Candidate> = candidates.into_iter().filter(is_plain).collect();
     alike::report(root, &plain, findings);
     let advice = "it has no images of its own, so it is no product; move it away, or open it by itself";
@@ -201,7 +202,10 @@ fn defective_side(products: &[&Folder]) -> Option<String> {
             && compound_of(&folder.name).is_none()
     };
     let (product, label) = match sides.iter().find(is_side) {
-        Some((_, Some(side))) => (side.product.join("_"), side.label.as_str()),
+        Some((_, Some(side))) => {
+            let product = crops::without_crops(&side.product).unwrap_or(&side.product);
+            (product.join("_"), side.label.as_str())
+        }
         _ => ("PRODUCT".into(), "<type of defect>"),
     };
     Some(format!(
@@ -220,9 +224,9 @@ pub(crate) fn report_files(root: &Path, categories: &[Category], findings: &mut 
     let is_stated = |sample: &Sample| sample.path.parent().and_then(Path::file_name).is_some_and(is_normal);
     let mut beside = Vec::new();
     if !trained().all(is_stated) {
-        let stems = trained().map(|sample| stem(&sample.path)).collect();
+        let images: Vec<PathBuf> = trained().map(|sample| sample.path.clone()).collect();
         let known: HashSet<&Path> = categories.iter().map(|category| category.folder.as_path()).collect();
-        label_files::report(root, &stems, &known, "", &mut beside)?;
+        label_files::report(root, &images, &known, "", &mut beside)?;
     }
     let others = list(root).map_or(Vec::new(), |listing| listing.others);
     unread::other_files(root, &others, "", &mut beside);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::apart::{ANOMALOUS_TRAINING, note_apart};
-use super::files::{files_with, json};
+use super::files::{files_with, images_below, json};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list};
 use super::table_path::path_within;
@@ -99,24 +99,30 @@ fn category(folder: &Path, file: &Path, findings: &mut Vec<Finding>) -> Result<C
             .map_err(|reason| Error::Annotations { path: file.into(), reason: format!("a path {reason}") })
     };
     let (mut samples, mut apart) = (Vec::with_capacity(train.len() + test.len()), 0);
+    let mut named = HashSet::<PathBuf>::new();
     for (split, entries) in [(Split::Train, train), (Split::Test, test)] {
         for entry in entries {
             let is_normal = entry.anomaly_class == meta.normal_class;
+            let path = within(&entry.image_path)?;
+            let mask = entry.mask_path.filter(|mask| !mask.is_empty()).map(|mask| within(&mask)).transpose()?;
+            named.extend([Some(path.clone()), mask.clone()].into_iter().flatten());
             if split == Split::Train && !is_normal {
                 apart += 1;
                 continue;
             }
             let label = if is_normal { Label::Normal } else { Label::Anomalous(entry.anomaly_class) };
-            let mut sample = Sample::new(within(&entry.image_path)?, &name, split, label);
+            let mut sample = Sample::new(path, &name, split, label);
             sample.mask_rule = MaskRule::NonZero;
-            if let Some(mask) = entry.mask_path.filter(|mask| !mask.is_empty()) {
-                sample.masks.push(within(&mask)?);
-            }
+            sample.masks.extend(mask);
             let object = sample.path.parent().and_then(|parent| parent.strip_prefix(folder).ok());
             sample.object = object.map(|object| object.to_string_lossy().replace('\\', "/"));
             samples.push(sample);
         }
     }
+    let all = images_below(folder)?;
+    let others: Vec<&PathBuf> = all.iter().filter(|image| !named.contains(*image)).collect();
+    let advice = format!("{} does not list them; add them, or move them away", file.display());
+    LeftOut { top: folder, category: &name, findings }.unlisted(folder, &others, &advice);
     note_apart(&name, folder, apart, ANOMALOUS_TRAINING, findings);
     samples.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
     Ok(Category { name, folder: folder.into(), samples })

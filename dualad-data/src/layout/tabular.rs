@@ -104,8 +104,13 @@ fn is(column: usize, name: &str) -> bool {
     COLUMNS[column].iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
+/// Returns whether a column of this name has no labels: that of the category, the split or the mask.
+pub(super) fn says_no_label(name: &str) -> bool {
+    [CATEGORY, SPLIT, MASK].iter().any(|column| is(*column, name))
+}
+
 /// Returns the separator of a line: the most frequent one.
-fn delimiter(text: &[u8]) -> u8 {
+pub(super) fn delimiter(text: &[u8]) -> u8 {
     let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let count = |separator: u8| line.iter().filter(|&&byte| byte == separator).count();
     // Of equal counts, the last counts.
@@ -114,7 +119,7 @@ fn delimiter(text: &[u8]) -> u8 {
 
 /// Reads the categories of a table, or of the only table in a folder.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
-    let table = if root.is_file() { root.to_path_buf() } else { only(root)? };
+    let table = table_of(root)?;
     let folder = parent(&table);
     let Rows { names, rows } = if has_ending(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
     let names = named_columns(names);
@@ -249,15 +254,15 @@ fn not_named(table: &Path, named: &BTreeSet<PathBuf>, findings: &mut Vec<Finding
     for folder in &folders {
         // A folder that cannot be listed has images that cannot be read, which the check reports.
         let images = list(folder).map_or(Vec::new(), |listing| listing.images);
-        let count = images.iter().filter(|path| !named.contains(*path)).count();
-        LeftOut { top: folder, category: "", findings }.loose(folder, count, &advice);
+        let others: Vec<&PathBuf> = images.iter().filter(|path| !named.contains(*path)).collect();
+        LeftOut { top: folder, category: "", findings }.unlisted(folder, &others, &advice);
     }
     let top = parent(table);
     let inside = list(top)?.folders;
     // Masks without a line are masks of no image.
     let is_other =
         |folder: &&Folder| !holds_labels(&folder.name) && !folders.iter().any(|named| named.starts_with(&folder.path));
-    LeftOut { top, category: "", findings }.folders(inside.iter().filter(is_other), &advice);
+    LeftOut { top, category: "", findings }.unlisted_folders(inside.iter().filter(is_other), &advice);
     Ok(())
 }
 
@@ -281,6 +286,11 @@ pub(super) fn labels(table: &Path) -> Vec<Labelled> {
         Some(Labelled { path: values[PATH].replace('\\', "/"), label, is_bare: cells.may_mean_anything() })
     };
     rows.into_iter().filter_map(labelled).collect()
+}
+
+/// Returns the table that is read: the file itself, or the only one in a folder.
+pub(super) fn table_of(root: &Path) -> Result<PathBuf> {
+    if root.is_file() { Ok(root.to_path_buf()) } else { only(root) }
 }
 
 /// Returns the only table in a folder.

@@ -6,19 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounded::{Id, List};
-use super::coco::Index;
 use super::coco_file::{File, is_coco};
 use super::divide::is_normal;
 use super::files::json;
+use super::label_list::LabelList;
 use super::left_out::is_link_within;
-use super::listing::{list, stem};
-use super::mask_name::{Key, composed, key};
+use super::listing::list;
 use super::names::{Stated, label_of};
+use super::own_files::OwnFiles;
+use super::training_images::{Images, Place};
 use super::{label_files, labelme, tabular};
 use crate::finding::{Finding, FindingKind};
 use crate::image::Drawing;
 use crate::image_name::has_ending;
-use crate::sample::{Category, Label, Sample, Split};
+use crate::sample::{Category, Label, Split};
 use crate::text::shown;
 
 /// The depth to which folders are searched.
@@ -27,37 +28,50 @@ const DEPTH: usize = 5;
 const MAX_FOLDERS: usize = 5_000;
 const MAX_FILES: usize = 50_000;
 
-/// The endings of annotations, tables, and annotations that are not read.
+/// The number of files of other forms whose records are read.
+const MAX_LISTS: usize = 200;
+
+/// The endings of annotations, tables, annotations that are not read, and lists.
 const JSON: [&str; 1] = ["json"];
 const TABLES: [&str; 4] = ["csv", "tsv", "jsonl", "ndjson"];
 const UNREAD: [&str; 2] = ["txt", "xml"];
+const LISTS: [&str; 3] = ["lst", "yaml", "yml"];
 
-/// An image to train on: the positions of its category and in it.
-type Place = (usize, usize);
-
-/// Marks the images to train on in which a file in the folder, or below it, marks a defect. Folders in `known` are not searched. Files that
-/// cannot be read and have the names of these images are reported.
-pub(super) fn mark(root: &Path, known: &HashSet<PathBuf>, categories: &mut [Category], findings: &mut Vec<Finding>) {
-    let files = files(root, known);
+/// Marks the images to train on in which a file in the folder, or below it, marks a defect. Folders in `known` are not searched, and the
+/// files of the reader itself (`own`) are not read again. Files that cannot be read and have the names of these images are reported.
+pub(super) fn mark(
+    root: &Path,
+    known: &HashSet<PathBuf>,
+    own: Option<&OwnFiles>,
+    categories: &mut [Category],
+    findings: &mut Vec<Finding>,
+) {
+    let mut files = files(root, known);
+    files.retain(|file| !own.is_some_and(|own| own.have(file)));
     if files.is_empty() {
         return;
     }
     let all = || categories.iter().flat_map(|category| &category.samples).map(|sample| sample.path.clone());
     let paths: Vec<PathBuf> = all().collect();
     let images = Images::of(root, &paths, categories);
-    let mut marks = Marks::default();
+    let (mut marks, mut lists) = (Marks::default(), Vec::new());
     for file in &files {
-        if has_ending(file, &JSON) {
-            if is_coco(file) {
-                of_coco(file, &images, &mut marks);
-            } else if let Some((name, labels)) = labelme::defects_of(file)
-                && let Some(place) = images.of_shapes(file, name.as_deref())
-            {
+        if has_ending(file, &JSON) && is_coco(file) {
+            of_coco(file, &images, &mut marks);
+        } else if let Some((name, labels)) = has_ending(file, &JSON).then(|| labelme::defects_of(file)).flatten() {
+            if let Some(place) = images.of_shapes(file, name.as_deref()) {
                 labels.iter().for_each(|label| marks.add(place, file, label));
             }
         } else if has_ending(file, &TABLES) && tabular::names_images(file) {
             of_table(file, &images, &mut marks);
+        } else if images.may_be_list(file) {
+            lists.push(file);
         }
+    }
+    for file in lists.into_iter().take(MAX_LISTS) {
+        let list = LabelList::of(file, &images);
+        list.report(file, &images, categories, findings);
+        list.defects().for_each(|(place, label)| marks.add(place, file, label));
     }
     // The reader of a folder without a folder for normal images names these files.
     if !findings.iter().any(label_files::is_of_file) {
@@ -74,8 +88,8 @@ fn files(root: &Path, known: &HashSet<PathBuf>) -> Vec<PathBuf> {
         for folder in level.iter().take(budget) {
             // The readers report folders that cannot be listed.
             let Ok(listing) = list(folder) else { continue };
-            let may_label =
-                |file: &PathBuf| [&JSON[..], &TABLES[..], &UNREAD[..]].iter().any(|endings| has_ending(file, endings));
+            let endings = [&JSON[..], &TABLES[..], &UNREAD[..], &LISTS[..]];
+            let may_label = |file: &PathBuf| endings.iter().any(|endings| has_ending(file, endings));
             found.extend(listing.others.into_iter().filter(may_label));
             let inner = listing.folders.into_iter().map(|inner| inner.path);
             next.extend(inner.filter(|inner| !known.contains(inner) && !is_link_within(inner, root)));
@@ -85,74 +99,6 @@ fn files(root: &Path, known: &HashSet<PathBuf>) -> Vec<PathBuf> {
     }
     found.truncate(MAX_FILES);
     found
-}
-
-/// The images of a dataset by their names.
-struct Images<'a> {
-    root: &'a Path,
-    index: Index<'a>,
-    by_stem: HashMap<Key, Vec<&'a PathBuf>>,
-    /// The folders that have images in them, or below.
-    around: HashSet<&'a Path>,
-    /// The images to train on.
-    trained: HashMap<&'a Path, Place>,
-}
-
-impl<'a> Images<'a> {
-    fn of(root: &'a Path, paths: &'a [PathBuf], categories: &[Category]) -> Self {
-        let mut by_stem = HashMap::<Key, Vec<&PathBuf>>::new();
-        for path in paths {
-            by_stem.entry(key(path)).or_default().push(path);
-        }
-        let around = paths.iter().flat_map(|path| path.ancestors().skip(1)).collect();
-        let positions = categories.iter().enumerate().flat_map(|(index, category)| {
-            let samples = category.samples.iter().enumerate();
-            samples.map(move |(sample_index, sample)| ((index, sample_index), sample))
-        });
-        let is_trained = |(_, (_, sample)): &(&PathBuf, (Place, &Sample))| {
-            sample.split == Split::Train && !sample.label.is_anomalous()
-        };
-        let trained = paths.iter().zip(positions).filter(is_trained);
-        let trained = trained.map(|(path, (place, _))| (path.as_path(), place)).collect();
-        Self { root, index: Index::new(paths), by_stem, around, trained }
-    }
-
-    /// Returns the nearest folder around a file that has images.
-    fn folder_of<'f>(&self, file: &'f Path) -> &'f Path {
-        let mut above = file.ancestors().skip(1).take_while(|folder| folder.starts_with(self.root));
-        above.find(|folder| self.around.contains(folder)).or(file.parent()).unwrap_or(file)
-    }
-
-    /// Returns the image to train on that alone has a name in a file.
-    fn named(&self, name: &str, file: &Path) -> Option<Place> {
-        let found = self.index.find(name, self.folder_of(file)).ok()?;
-        found.base.as_ref()?;
-        self.trained.get(found.path.as_path()).copied()
-    }
-
-    /// Returns the image to train on that a file of shapes belongs to: that of its name in the file, unless it lies in another folder, or
-    /// else that of the file's stem.
-    fn of_shapes(&self, file: &Path, name: Option<&str>) -> Option<Place> {
-        let name = name.map(|name| name.replace('\\', "/"));
-        let folder = name.as_ref().and_then(|name| Path::new(name).parent()?.file_name());
-        let found = name.as_ref().and_then(|name| self.index.find(name, self.folder_of(file)).ok());
-        match found.filter(|found| found.base.is_some()) {
-            Some(found) => {
-                let is_there = folder.is_none() || found.path.parent().and_then(Path::file_name) == folder;
-                self.trained.get(found.path.as_path()).copied().filter(|_| is_there)
-            }
-            None => self.of_stem(file),
-        }
-    }
-
-    /// Returns the image to train on that alone has the stem of a file.
-    fn of_stem(&self, file: &Path) -> Option<Place> {
-        let folder = self.folder_of(file);
-        let same = self.by_stem.get(&composed(stem(file)).into_bytes())?;
-        let mut near = same.iter().filter(|path| path.starts_with(folder));
-        let (Some(one), None) = (near.next(), near.next()) else { return None };
-        self.trained.get(one.as_path()).copied()
-    }
 }
 
 /// The images to train on that files mark, the file of each, and the labels.

@@ -7,11 +7,11 @@ use super::left_out::is_link_within;
 use super::listing::{Listing, file_name, list, stem};
 use super::mask_name::{Key, image_of, key};
 use super::names::{Part, Stated, holds_masks, is_normal, label_of};
+use super::own_files::OwnFiles;
 use super::{Layout, label_files};
 use crate::finding::{Finding, FindingKind};
-use crate::image_name::{has_ending, is_other_image_name};
+use crate::image_name::is_other_image_name;
 use crate::sample::Category;
-use crate::saturation;
 use crate::text::names_of;
 
 /// The depth to which a dataset is searched: that of the deepest layout.
@@ -19,7 +19,13 @@ const DEPTH: usize = 5;
 
 /// Reports the images of a dataset that are not read, one finding for each folder, and the other files beside its images. A layout
 /// whose files name the images (`names_images`) reports its images itself.
-pub(super) fn report(root: &Path, layout: Layout, categories: &[Category], findings: &mut Vec<Finding>) {
+pub(super) fn report(
+    root: &Path,
+    layout: Layout,
+    own: &OwnFiles,
+    categories: &[Category],
+    findings: &mut Vec<Finding>,
+) {
     let samples = || categories.iter().flat_map(|category| &category.samples);
     let of_images: BTreeSet<&Path> = samples().filter_map(|sample| sample.path.parent()).collect();
     let around: BTreeSet<&Path> = of_images.iter().flat_map(|folder| folder.ancestors()).collect();
@@ -28,7 +34,7 @@ pub(super) fn report(root: &Path, layout: Layout, categories: &[Category], findi
     let mut others = Vec::new();
     walk(root, root, DEPTH, &mut |folder, listing| {
         if folder == root || around.contains(folder) {
-            others.extend(listing.others.iter().filter(|file| !is_of_layout(file, layout)).cloned());
+            others.extend(listing.others.iter().filter(|file| !own.have(file)).cloned());
         }
         let mut packed = listing.packed.clone();
         let is_of_masks = || folder.strip_prefix(root).is_ok_and(|inner| inner.iter().any(holds_masks));
@@ -65,10 +71,11 @@ fn is_part(file: &Path, listing: &Listing) -> bool {
 
 /// Reports files beside images that are neither images nor known. Files that another finding tells are left out.
 pub(super) fn other_files(root: &Path, files: &[PathBuf], category: &str, findings: &mut Vec<Finding>) {
-    let mut reported = findings.iter().filter(|finding| finding.path.starts_with(root));
-    let is_told = reported.any(label_files::is_of_file);
-    let files: Vec<&PathBuf> =
-        files.iter().filter(|file| !(is_told && label_files::has_ending_of_labels(file))).collect();
+    let reported = || findings.iter().filter(|finding| finding.path.starts_with(root));
+    let are_told = reported().any(label_files::is_of_file);
+    let told: BTreeSet<&Path> = reported().map(|finding| finding.path.as_path()).collect();
+    let is_told = |file: &PathBuf| told.contains(file.as_path()) || are_told && label_files::has_ending_of_labels(file);
+    let files: Vec<&PathBuf> = files.iter().filter(|file| !is_told(file)).collect();
     if files.is_empty() {
         return;
     }
@@ -77,21 +84,12 @@ pub(super) fn other_files(root: &Path, files: &[PathBuf], category: &str, findin
         1 => ("1 file beside the images is".to_string(), "it holds"),
         count => (format!("{count} files beside the images are"), "they hold"),
     };
-    let what = format!("{count} not read: {}; this matters only if {they_hold} labels", names_of(&names));
+    let what = format!(
+        "{count} not read: {}; this matters only if {they_hold} labels: those are read from a table (csv) with the columns path and label \
+         that is opened, and from the folders of the images",
+        names_of(&names)
+    );
     findings.push(Finding::new(FindingKind::OtherFiles, category, root, what));
-}
-
-/// Returns whether a file is one that the reader of a layout reads, or that the published dataset has.
-fn is_of_layout(file: &Path, layout: Layout) -> bool {
-    let endings: &[&str] = match layout {
-        Layout::Visa => &["csv"],
-        Layout::Table => &["csv", "tsv", "jsonl", "ndjson"],
-        Layout::Coco | Layout::LabelMe | Layout::RealIad | Layout::Mvtec3d => &["json"],
-        Layout::Dagm => &["txt"],
-        Layout::Mvtec if file_name(file) == saturation::FILE => return true,
-        Layout::Mvtec | Layout::Folder | Layout::Kolektor | Layout::MvtecAd2 => return false,
-    };
-    has_ending(file, endings)
 }
 
 /// Describes the images in and below a folder that are not read, if there are any.

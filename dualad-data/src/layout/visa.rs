@@ -1,12 +1,14 @@
 //! VisA (Zou et al., ECCV 2022): a table lists the images with their use and label.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::files::bytes;
+use super::files::{bytes, images_below, parent};
 use super::left_out::LeftOut;
-use super::listing::list_if_there;
+use super::listing::{Folder, list, list_if_there};
 use super::masks::Masks;
+use super::names::holds_labels;
 use super::table_path::path_within;
 use super::tabular::csv_error;
 use crate::error::{Error, Result};
@@ -16,6 +18,9 @@ use crate::sample::{Category, Label, Sample, Split};
 
 /// The table of the one-class split: normal images for training, the others for testing.
 pub(crate) const TABLE: &str = "split_csv/1cls.csv";
+
+/// The advice for images that the table does not list.
+const NOT_LISTED: &str = "split_csv/1cls.csv does not list them; add lines for them, or move them away";
 
 /// The largest table in bytes. VisA's table has 800 KiB.
 const MAX_TABLE_BYTES: u64 = 64 << 20;
@@ -106,6 +111,11 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         }
         categories.entry(object.into()).or_default().push(sample);
     }
+    let used: BTreeSet<&OsStr> =
+        lines.keys().filter_map(|image| image.strip_prefix(root).ok()?.iter().next()).collect();
+    let is_other = |folder: &&Folder| !used.contains(folder.name.as_os_str());
+    let listing = list(root)?;
+    LeftOut { top: root, category: "", findings }.unlisted_folders(listing.folders.iter().filter(is_other), NOT_LISTED);
     let categories = categories.into_iter().map(|(name, mut samples)| {
         samples.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
         pair_masks(root, &name, &mut samples, findings)?;
@@ -127,25 +137,31 @@ fn pair_masks(root: &Path, name: &str, samples: &mut [Sample], findings: &mut Ve
             findings.push(Finding::new(FindingKind::AmbiguousMask, name, &sample.path, what));
         }
     }
-    let data = root.join(name).join("Data");
-    let mut rest = list_if_there(&data.join("Masks").join("Anomaly"))?;
+    let folder = root.join(name);
+    let mut rest = list_if_there(&folder.join("Data").join("Masks").join("Anomaly"))?;
     rest.images.retain(|mask| !named.contains(mask));
     let mut rest = Masks::new(rest);
     for sample in samples.iter_mut().filter(|sample| sample.label.is_anomalous() && sample.masks.is_empty()) {
         rest.pair(sample, findings)?;
     }
     rest.report_unpaired(name, TABLE, findings);
-    not_in_table(&data.join("Images"), name, samples, findings)
+    not_in_table(&folder, name, samples, findings)
 }
 
-/// Reports folders with images that the table does not list.
-fn not_in_table(images: &Path, name: &str, samples: &[Sample], findings: &mut Vec<Finding>) -> Result<()> {
+/// Reports images of a category that the table does not list.
+fn not_in_table(folder: &Path, name: &str, samples: &[Sample], findings: &mut Vec<Finding>) -> Result<()> {
     let named: BTreeSet<&Path> = samples.iter().map(|sample| sample.path.as_path()).collect();
-    for folder in list_if_there(images)?.folders {
-        let all = list_if_there(&folder.path)?.images;
-        let count = all.iter().filter(|image| !named.contains(image.as_path())).count();
-        let advice = format!("{TABLE} does not list them; add lines for them, or move them away");
-        LeftOut { top: images, category: name, findings }.loose(&folder.path, count, &advice);
+    let is_mask = |image: &Path| {
+        let inner = image.strip_prefix(folder).ok().and_then(Path::parent);
+        inner.is_some_and(|inner| inner.iter().any(holds_labels))
+    };
+    let all = images_below(folder)?;
+    let mut others = BTreeMap::<&Path, Vec<&PathBuf>>::new();
+    for image in all.iter().filter(|image| !named.contains(image.as_path()) && !is_mask(image)) {
+        others.entry(parent(image)).or_default().push(image);
+    }
+    for (place, images) in others {
+        LeftOut { top: folder, category: name, findings }.unlisted(place, &images, NOT_LISTED);
     }
     Ok(())
 }

@@ -1,0 +1,97 @@
+//! Lists of labels that no layout reads, such as `labels.yaml` and tables with other columns: the images to train on that they name.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+
+use super::label_files::{Advice, advice};
+use super::listing::stem;
+use super::names::{Stated, label_of, means_labels};
+use super::records::records;
+use super::training_images::{Images, Place};
+use crate::finding::{Finding, FindingKind};
+use crate::sample::{Category, Label};
+use crate::text::names_of;
+
+/// The images to train on that a file names.
+#[derive(Default)]
+pub(super) struct LabelList {
+    named: BTreeSet<Place>,
+    /// Those that the file says to have a defect, with the words for it.
+    defective: BTreeMap<Place, String>,
+    /// Those that the file says to be normal.
+    normal: BTreeSet<Place>,
+}
+
+impl LabelList {
+    /// Reads a file. If its own name is a word for defects, the images that it names have defects, unless it says otherwise, or has numbers
+    /// or booleans, which may.
+    pub(super) fn of(file: &Path, images: &Images<'_>) -> Self {
+        let is_image = |value: &str| images.have(value);
+        let (mut list, mut has_flags) = (Self::default(), false);
+        for record in records(file, &is_image) {
+            let label = record.label(&is_image);
+            has_flags |= record.has_flag(&is_image);
+            for place in record.images(&is_image).filter_map(|name| images.mentioned(name, file)) {
+                list.named.insert(place);
+                match &label {
+                    Some(Label::Anomalous(kind)) => _ = list.defective.insert(place, kind.clone()),
+                    Some(Label::Normal) => _ = list.normal.insert(place),
+                    None => {}
+                }
+            }
+        }
+        let name = stem(file).to_string_lossy();
+        if label_of(stem(file)) == Stated::Defective
+            && list.defective.is_empty()
+            && list.normal.is_empty()
+            && !has_flags
+        {
+            list.defective = list.named.iter().map(|place| (*place, name.to_string())).collect();
+        }
+        if list.says_one_word_of_most(images) {
+            list.defective.clear();
+            list.normal.clear();
+        }
+        list
+    }
+
+    /// Returns whether the same word stands beside most images to train on: it may be the name of the product.
+    fn says_one_word_of_most(&self, images: &Images<'_>) -> bool {
+        let words: HashSet<&String> = self.defective.values().collect();
+        let of: HashSet<usize> = self.named.iter().map(|(category, _)| *category).collect();
+        let trained = images.trained.values().filter(|(category, _)| of.contains(category)).count();
+        words.len() == 1 && 2 * self.defective.len() > trained
+    }
+
+    /// Returns the images that have a defect, with the words for it.
+    pub(super) fn defects(&self) -> impl Iterator<Item = (Place, &str)> {
+        self.defective.iter().map(|(place, label)| (*place, label.as_str()))
+    }
+
+    /// Reports a file whose name says that it has labels, if it does not say in words which images have defects.
+    pub(super) fn report(
+        &self,
+        file: &Path,
+        images: &Images<'_>,
+        categories: &[Category],
+        findings: &mut Vec<Finding>,
+    ) {
+        let is_open = self.named.len() > self.normal.len() && self.defective.is_empty();
+        let says_labels = means_labels(stem(file)) || label_of(stem(file)) == Stated::Defective;
+        let is_told = findings.iter().any(|finding| finding.path == file);
+        let Some((first, _)) = self.named.first().filter(|_| is_open && says_labels && !is_told) else { return };
+        let sample = |(category, sample): &Place| categories.get(*category)?.samples.get(*sample);
+        let names: Vec<String> =
+            self.named.iter().filter_map(sample).map(|sample| images.short(&sample.path)).collect();
+        let Advice { why, how } = advice(file);
+        let what = format!(
+            "it names {} of the {} images to train on ({}), and is not read, because {why}; if it says that some have defects, move these to \
+             test/<type of defect>; to have it read, {how}",
+            names.len(),
+            images.trained.len(),
+            names_of(&names)
+        );
+        let category = categories.get(*first).map_or("", |category| category.name.as_str());
+        findings.push(Finding::new(FindingKind::UnclearLabel, category, file, what));
+    }
+}

@@ -1,0 +1,86 @@
+//! A record of a file that may hold labels: the values that belong to an image.
+
+use std::path::Path;
+
+use super::names::{Stated, label_of};
+use super::tabular::says_no_label;
+use super::words::tokens;
+use crate::image_name::{IMAGE_ENDINGS, has_ending};
+use crate::sample::Label;
+
+/// A value, and the name of its column or its key, if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) key: String,
+    pub(super) value: String,
+}
+
+impl Cell {
+    pub(super) fn new(key: &str, value: &str) -> Self {
+        Self { key: key.trim().into(), value: value.trim().into() }
+    }
+
+    /// Returns the label that the value states: a word for it (`scratch`, `ok`), or a number or boolean under a name for defects
+    /// (`is_defect: 1`). Long texts and the names of files state none.
+    fn label(&self) -> Option<Label> {
+        let Self { key, value } = self;
+        let is_path = value.contains(['/', '\\']) || has_ending(Path::new(value), &IMAGE_ENDINGS);
+        if says_no_label(key) || is_path {
+            return None;
+        }
+        match (truth(value), word(key)) {
+            (Some(is_true), Some(label)) if label.is_anomalous() == is_true => Some(Label::Anomalous(key.clone())),
+            (Some(_), Some(_)) => Some(Label::Normal),
+            (Some(_), None) => None,
+            (None, _) => word(value),
+        }
+    }
+}
+
+/// Returns whether a value is a number other than 0, or a word for yes.
+fn truth(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" => Some(true),
+        "false" | "no" | "n" => Some(false),
+        number => number.parse().ok().map(|number: f64| number != 0.0),
+    }
+}
+
+/// Returns the label that a few words state.
+fn word(text: &str) -> Option<Label> {
+    /// The largest number of words and numbers. More are a remark.
+    const MOST: usize = 3;
+    if tokens(text).len() > MOST {
+        return None;
+    }
+    match label_of(text.as_ref()) {
+        Stated::Normal => Some(Label::Normal),
+        Stated::Defective | Stated::DefectType => Some(Label::Anomalous(text.into())),
+        Stated::Nothing => None,
+    }
+}
+
+/// The values that belong together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Record(pub(super) Vec<Cell>);
+
+impl Record {
+    /// Returns the values that name images.
+    pub(super) fn images<'r>(&'r self, is_image: &'r dyn Fn(&str) -> bool) -> impl Iterator<Item = &'r str> {
+        self.0.iter().map(|cell| cell.value.as_str()).filter(|value| is_image(value))
+    }
+
+    /// Returns the label that the other values state. A word for defects counts more than one for normal images.
+    pub(super) fn label(&self, is_image: &dyn Fn(&str) -> bool) -> Option<Label> {
+        let of_cell = |cell: &Cell| {
+            if is_image(&cell.value) { word(&cell.key).filter(Label::is_anomalous) } else { cell.label() }
+        };
+        let labels: Vec<Label> = self.0.iter().filter_map(of_cell).collect();
+        labels.iter().find(|label| label.is_anomalous()).or(labels.first()).cloned()
+    }
+
+    /// Returns whether another value is a number or a boolean, which may be a label.
+    pub(super) fn has_flag(&self, is_image: &dyn Fn(&str) -> bool) -> bool {
+        self.0.iter().any(|cell| truth(&cell.value).is_some() && !is_image(&cell.value))
+    }
+}

@@ -1,0 +1,198 @@
+//! The records of a file that may hold labels, whatever its form.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::files::bytes;
+use super::record::{Cell, Record};
+use super::tabular::delimiter;
+use super::yaml;
+use crate::image_name::has_ending;
+
+/// The largest files that are read, in bytes. JSON takes many times as much memory.
+const MAX_TEXT: u64 = 16 << 20;
+const MAX_JSON: u64 = 4 << 20;
+
+/// Returns the records of a file that name an image. Of a file that is not valid, the records up to the fault are returned, or none.
+pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
+    let is = |endings: &[&str]| has_ending(file, endings);
+    let limit = if is(&["json"]) { MAX_JSON } else { MAX_TEXT };
+    if !std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= limit) {
+        return Vec::new();
+    }
+    let Ok(text) = bytes(file) else { return Vec::new() };
+    let mut found = Vec::new();
+    if is(&["csv", "tsv"]) {
+        found = of_table(&text, is_image);
+    } else if is(&["json"]) {
+        if let Ok(value) = serde_json::from_slice(&text) {
+            of_json(&value, "", is_image, &mut found);
+        }
+    } else if is(&["jsonl", "ndjson"]) {
+        for line in text.split(|&byte| byte == b'\n') {
+            if let Ok(value) = serde_json::from_slice(line.trim_ascii()) {
+                of_json(&value, "", is_image, &mut found);
+            }
+        }
+    } else if is(&["yaml", "yml"]) {
+        found = yaml::records(&String::from_utf8_lossy(&text), is_image);
+    } else if is(&["lst", "txt"]) {
+        found = String::from_utf8_lossy(&text).lines().map(of_line).collect();
+    }
+    found.retain(|record| record.images(is_image).next().is_some());
+    found
+}
+
+/// Returns the records of a table. Its first line names the columns, unless it names an image.
+fn of_table(text: &[u8], is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
+    let mut reader = csv::ReaderBuilder::new();
+    reader.has_headers(false).flexible(true).trim(csv::Trim::All).delimiter(delimiter(text));
+    let (mut found, mut keys) = (Vec::new(), None::<Vec<String>>);
+    for row in reader.from_reader(text).byte_records().map_while(Result::ok) {
+        let values: Vec<String> = row.iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+        let is_heading = keys.is_none() && !values.iter().any(|value| is_image(value));
+        let names = keys.get_or_insert_with(|| if is_heading { values.clone() } else { Vec::new() });
+        if !is_heading {
+            let key = |column: usize| names.get(column).map_or("", String::as_str);
+            found.push(Record(values.iter().enumerate().map(|(index, value)| Cell::new(key(index), value)).collect()));
+        }
+    }
+    found
+}
+
+/// Returns the values of a line of a text.
+fn of_line(line: &str) -> Record {
+    const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
+    let values: Vec<&str> =
+        if line.contains(SEPARATORS) { line.split(SEPARATORS).collect() } else { line.split_whitespace().collect() };
+    Record(values.into_iter().map(|value| Cell::new("", value.trim_matches(['"', '\'']))).collect())
+}
+
+/// Adds the records of a JSON value. `heading` is the key that it lies under.
+fn of_json(value: &Value, heading: &str, is_image: &dyn Fn(&str) -> bool, found: &mut Vec<Record>) {
+    match value {
+        Value::Array(values) => {
+            let scalars: Vec<String> = values.iter().filter_map(scalar).collect();
+            let is_list = scalars.iter().filter(|value| is_image(value)).count() != 1;
+            if is_list {
+                found.extend(scalars.iter().map(|value| Record(vec![Cell::new(heading, value)])));
+            } else {
+                found.push(Record(scalars.iter().map(|value| Cell::new(heading, value)).collect()));
+            }
+            for inner in values.iter().filter(|value| scalar(value).is_none()) {
+                of_json(inner, heading, is_image, found);
+            }
+        }
+        Value::Object(entries) => {
+            let mut record = vec![Cell::new("", heading)];
+            for (key, value) in entries {
+                if is_image(key) {
+                    let mut of_image = vec![Cell::new(heading, key)];
+                    add_values(value, "", &mut of_image);
+                    found.push(Record(of_image));
+                } else if scalar(value).is_some() {
+                    add_values(value, key, &mut record);
+                }
+            }
+            let is_record = record.iter().any(|cell| is_image(&cell.value));
+            for (key, value) in entries.iter().filter(|(key, value)| !is_image(key) && scalar(value).is_none()) {
+                if is_record {
+                    add_values(value, key, &mut record);
+                } else {
+                    of_json(value, key, is_image, found);
+                }
+            }
+            found.push(Record(record));
+        }
+        _ => {}
+    }
+}
+
+/// Adds the values in a JSON value with their keys.
+fn add_values(value: &Value, key: &str, cells: &mut Vec<Cell>) {
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| add_values(value, key, cells)),
+        Value::Object(entries) => entries.iter().for_each(|(key, value)| add_values(value, key, cells)),
+        value => cells.extend(scalar(value).map(|value| Cell::new(key, &value))),
+    }
+}
+
+/// Returns a text, a number or a boolean as text.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Label;
+
+    /// Returns the images that a file names, each with its label: `-` for a normal one, and `?` without a label.
+    fn labels(name: &str, text: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let is_image = |value: &str| value.ends_with(".png");
+        let mut found = Vec::new();
+        for record in records(&file, &is_image) {
+            let label = match record.label(&is_image) {
+                Some(Label::Anomalous(kind)) => kind,
+                Some(Label::Normal) => "-".into(),
+                None => "?".into(),
+            };
+            found.extend(record.images(&is_image).map(|image| format!("{} {label}", image.trim_end_matches(".png"))));
+        }
+        found.join(", ")
+    }
+
+    #[test]
+    fn files_of_every_form_have_records() {
+        for (name, text) in [
+            ("a.csv", "img,fault\n1.png,scratch\n2.png,ok\n3.png,X7\n"),
+            ("a.tsv", "1.png\tscratch\n2.png\tgood\n3.png\t\n"),
+            ("a.csv", "\"Aufnahme\";\"Urteil\"\n\"1.png\";\"scratch\"\n2.png;iO\n3.png;?\n"),
+            ("a.txt", "1.png scratch\n2.png ok\n3.png 0\n"),
+            ("a.txt", "1.png, scratch\n2.png, ok\n3.png, 0\n"),
+            ("a.json", r#"{"1.png": "scratch", "2.png": "ok", "3.png": 4}"#),
+            ("a.json", r#"{"1.png": {"type": "scratch"}, "2.png": ["ok"], "3.png": []}"#),
+            (
+                "a.json",
+                r#"{"all": [{"f": "1.png", "l": "scratch"}, {"f": "2.png", "l": {"m": ["ok"]}}, {"f": "3.png"}]}"#,
+            ),
+            ("a.json", r#"[["1.png", "scratch"], ["2.png", "ok"], ["3.png", 0]]"#),
+            (
+                "a.jsonl",
+                "{\"f\": \"1.png\", \"l\": \"scratch\"}\n\n{\"f\": \"2.png\", \"l\": \"ok\"}\n{\"f\": \"3.png\"}",
+            ),
+            ("a.yaml", "1.png: scratch\n2.png: ok # seen\n3.png:\n"),
+            ("a.yml", "- image: 1.png\n  label: scratch\n- label: ok\n  image: 2.png\n- image: 3.png\n"),
+        ] {
+            assert_eq!(labels(name, text), "1 scratch, 2 -, 3 ?", "{text}");
+        }
+    }
+
+    #[test]
+    fn headings_of_lists_and_names_of_columns_state_labels() {
+        for (name, text, expected) in [
+            ("a.json", r#"{"scratch": ["1.png", "2.png"], "ok": ["3.png"]}"#, "3 ?, 1 scratch, 2 scratch"),
+            ("a.yaml", "scratch:\n- 1.png\n- 2.png\nother:\n- 3.png\n", "1 scratch, 2 scratch, 3 ?"),
+            ("a.csv", "img,is_defect\n1.png,1\n2.png,0\n3.png,17\n", "1 is_defect, 2 -, 3 is_defect"),
+            ("a.csv", "img,ok\n1.png,no\n2.png,yes\n", "1 ok, 2 -"),
+            // Remarks, masks, and columns of other meanings.
+            ("a.csv", "img,note\n1.png,the lamp was broken\n2.png,masks/defect/2.bmp\n", "1 ?, 2 ?"),
+            ("a.csv", "img,category,split\n1.png,crack_sensor,bad\n", "1 ?"),
+        ] {
+            assert_eq!(labels(name, text), expected, "{text}");
+        }
+        for bad in ["", "{", "[[[[", "\u{0}", "- - -", ":", "- {", "a: [", "\"", "- \"a\n\t: ,,,{}"] {
+            for name in ["a.csv", "a.json", "a.jsonl", "a.yaml", "a.txt"] {
+                assert_eq!(labels(name, bad), "", "{name} {bad}");
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The images of a dataset by the names that files around them use, to find those that are trained on.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::image_index::Index;
+use super::listing::stem;
+use super::mask_name::{Key, composed, key};
+use super::named::stem_of;
+use super::names::{Stated, label_of, means_labels};
+use crate::image_name::has_ending;
+use crate::sample::{Category, Sample, Split};
+use crate::text::shown;
+
+/// An image to train on: the positions of its category and in it.
+pub(super) type Place = (usize, usize);
+
+/// The images of a dataset by their names.
+pub(super) struct Images<'a> {
+    root: &'a Path,
+    index: Index<'a>,
+    by_stem: HashMap<Key, Vec<&'a PathBuf>>,
+    /// The folders that have images in them, or below.
+    around: HashSet<&'a Path>,
+    /// The images to train on.
+    pub(super) trained: HashMap<&'a Path, Place>,
+}
+
+impl<'a> Images<'a> {
+    pub(super) fn of(root: &'a Path, paths: &'a [PathBuf], categories: &[Category]) -> Self {
+        let mut by_stem = HashMap::<Key, Vec<&PathBuf>>::new();
+        for path in paths {
+            by_stem.entry(key(path)).or_default().push(path);
+        }
+        let around = paths.iter().flat_map(|path| path.ancestors().skip(1)).collect();
+        let positions = categories.iter().enumerate().flat_map(|(index, category)| {
+            let samples = category.samples.iter().enumerate();
+            samples.map(move |(sample_index, sample)| ((index, sample_index), sample))
+        });
+        let is_trained = |(_, (_, sample)): &(&PathBuf, (Place, &Sample))| {
+            sample.split == Split::Train && !sample.label.is_anomalous()
+        };
+        let trained = paths.iter().zip(positions).filter(is_trained);
+        let trained = trained.map(|(path, (place, _))| (path.as_path(), place)).collect();
+        Self { root, index: Index::new(paths), by_stem, around, trained }
+    }
+
+    /// Returns the nearest folder around a file that has images.
+    fn folder_of<'f>(&self, file: &'f Path) -> &'f Path {
+        let mut above = file.ancestors().skip(1).take_while(|folder| folder.starts_with(self.root));
+        above.find(|folder| self.around.contains(folder)).or(file.parent()).unwrap_or(file)
+    }
+
+    /// Returns the image to train on that alone has a name in a file.
+    pub(super) fn named(&self, name: &str, file: &Path) -> Option<Place> {
+        let found = self.index.find(name, self.folder_of(file)).ok()?;
+        found.base.as_ref()?;
+        self.trained.get(found.path.as_path()).copied()
+    }
+
+    /// Returns the image to train on that a file of shapes belongs to: that of its name in the file, unless it lies in another folder, or
+    /// else that of the file's stem.
+    pub(super) fn of_shapes(&self, file: &Path, name: Option<&str>) -> Option<Place> {
+        let name = name.map(|name| name.replace('\\', "/"));
+        let folder = name.as_ref().and_then(|name| Path::new(name).parent()?.file_name());
+        let found = name.as_ref().and_then(|name| self.index.find(name, self.folder_of(file)).ok());
+        match found.filter(|found| found.base.is_some()) {
+            Some(found) => {
+                let is_there = folder.is_none() || found.path.parent().and_then(Path::file_name) == folder;
+                self.trained.get(found.path.as_path()).copied().filter(|_| is_there)
+            }
+            None => self.of_stem(file),
+        }
+    }
+
+    /// Returns the image to train on that alone has the stem of a file.
+    pub(super) fn of_stem(&self, file: &Path) -> Option<Place> {
+        self.of_name(stem(file), file)
+    }
+
+    fn of_name(&self, stem: &OsStr, file: &Path) -> Option<Place> {
+        let folder = self.folder_of(file);
+        let same = self.by_stem.get(composed(stem).as_bytes())?;
+        let mut near = same.iter().filter(|path| path.starts_with(folder));
+        let (Some(one), None) = (near.next(), near.next()) else { return None };
+        self.trained.get(one.as_path()).copied()
+    }
+
+    /// Returns the path of an image in the dataset, for messages.
+    pub(super) fn short(&self, image: &Path) -> String {
+        shown(image.strip_prefix(self.root).unwrap_or(image))
+    }
+
+    /// Returns whether a value in a file is the name of an image, with or without its folder and its ending.
+    pub(super) fn have(&self, value: &str) -> bool {
+        stem_of(value).is_some_and(|stem| self.by_stem.contains_key(composed(stem.as_ref()).as_bytes()))
+    }
+
+    /// Returns the image to train on that a value in a file names, or whose stem it is.
+    pub(super) fn mentioned(&self, value: &str, file: &Path) -> Option<Place> {
+        // A whole name in another folder is another image.
+        let is_stem = |stem: &&str| *stem == value;
+        self.named(value, file).or_else(|| self.of_name(stem_of(value).filter(is_stem)?.as_ref(), file))
+    }
+
+    /// Returns whether a file may be a list of labels of images: it is no note, and not that of one image.
+    pub(super) fn may_be_list(&self, file: &Path) -> bool {
+        let is_text = has_ending(file, &["lst", "txt"]);
+        !has_ending(file, &["xml"])
+            && !self.by_stem.contains_key(&key(file))
+            && (!is_text || means_labels(stem(file)) || label_of(stem(file)) == Stated::Defective)
+    }
+}
