@@ -10,14 +10,14 @@ use super::tabular::delimiter;
 use super::yaml;
 use crate::image_name::has_ending;
 
-/// The largest files that are read, in bytes. JSON takes many times as much memory.
+/// The largest files that are read, in bytes. JSON and YAML take many times as much memory.
 const MAX_TEXT: u64 = 16 << 20;
-const MAX_JSON: u64 = 4 << 20;
+const MAX_TREE: u64 = 4 << 20;
 
 /// Returns the records of a file that name an image. Of a file that is not valid, the records up to the fault are returned, or none.
 pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
     let is = |endings: &[&str]| has_ending(file, endings);
-    let limit = if is(&["json"]) { MAX_JSON } else { MAX_TEXT };
+    let limit = if is(&["json", "yaml", "yml"]) { MAX_TREE } else { MAX_TEXT };
     if !std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= limit) {
         return Vec::new();
     }
@@ -36,7 +36,9 @@ pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Recor
             }
         }
     } else if is(&["yaml", "yml"]) {
-        found = yaml::records(&String::from_utf8_lossy(&text), is_image);
+        for value in yaml::values(&String::from_utf8_lossy(&text)) {
+            of_json(&value, "", is_image, &mut found);
+        }
     } else if is(&["lst", "txt"]) {
         found = String::from_utf8_lossy(&text).lines().map(of_line).collect();
     }
@@ -69,7 +71,7 @@ fn of_line(line: &str) -> Record {
     Record(values.into_iter().map(|value| Cell::new("", value.trim_matches(['"', '\'']))).collect())
 }
 
-/// Adds the records of a JSON value. `heading` is the key that it lies under.
+/// Adds the records of a value of JSON or YAML. `heading` is the key that it lies under.
 fn of_json(value: &Value, heading: &str, is_image: &dyn Fn(&str) -> bool, found: &mut Vec<Record>) {
     match value {
         Value::Array(values) => {
@@ -180,7 +182,7 @@ mod tests {
     fn headings_of_lists_and_names_of_columns_state_labels() {
         for (name, text, expected) in [
             ("a.json", r#"{"scratch": ["1.png", "2.png"], "ok": ["3.png"]}"#, "3 ?, 1 scratch, 2 scratch"),
-            ("a.yaml", "scratch:\n- 1.png\n- 2.png\nother:\n- 3.png\n", "1 scratch, 2 scratch, 3 ?"),
+            ("a.yaml", "scratch:\n- 1.png\n- 2.png\nother:\n- 3.png\n", "3 ?, 1 scratch, 2 scratch"),
             ("a.csv", "img,is_defect\n1.png,1\n2.png,0\n3.png,17\n", "1 is_defect, 2 -, 3 is_defect"),
             ("a.csv", "img,ok\n1.png,no\n2.png,yes\n", "1 ok, 2 -"),
             // Remarks, masks, and columns of other meanings.

@@ -1,121 +1,117 @@
-//! The records of YAML: lines that name images, with the lines that belong to them by their indentation. Other YAML is not understood.
+//! YAML as JSON values.
 
-use super::record::{Cell, Record};
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_json::{Map, Value};
 
-/// A line of YAML.
-struct Line {
-    /// The column, twice, and 1 more for an item of a list: it may be in the column of its heading.
-    place: usize,
-    is_item: bool,
-    cells: Vec<Cell>,
+/// The depth of values, as in JSON. The rest of a deeper text is not read.
+const DEPTH: usize = 128;
+
+/// A list or a map whose end is not read yet.
+enum Open {
+    List(Vec<Value>),
+    /// The entries, and the key of the next one.
+    Map(Map<String, Value>, Option<String>),
 }
 
-/// Returns the records that name an image: the line that names it, those around it in its item of a list, those below it, and the headings
-/// above it.
-pub(super) fn records(text: &str, is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
-    let mut found = Vec::new();
-    let (mut headings, mut item) = (Vec::<(usize, Vec<Cell>)>::new(), None::<usize>);
-    // A record, and the place up to which a line ends it.
-    let mut open = None::<(usize, Vec<Cell>)>;
-    for Line { place, is_item, cells } in text.lines().filter_map(|line| line_of(line, is_image)) {
-        if let Some((_, done)) = open.take_if(|(end, _)| place <= *end) {
-            found.push(Record(done));
-        }
-        item = item.filter(|item| place > *item);
-        if let Some((_, record)) = &mut open {
-            record.extend(cells);
-            continue;
-        }
-        // The lines before it in its item are no headings, and belong to it.
-        headings.retain(|(at, _)| *at < place || item.is_some_and(|item| *at > item));
-        if is_item {
-            item = Some(place);
-        }
-        if cells.iter().any(|cell| is_image(&cell.value)) {
-            let above = headings.iter().flat_map(|(_, cells)| cells).cloned();
-            open = Some((item.unwrap_or(place), above.chain(cells).collect()));
-        } else {
-            headings.push((place, cells));
+impl Open {
+    fn add(&mut self, value: Value) {
+        match self {
+            Self::List(values) => values.push(value),
+            Self::Map(entries, key) => match key.take() {
+                Some(key) => _ = entries.insert(key, value),
+                None => *key = Some(value.as_str().unwrap_or_default().to_owned()),
+            },
         }
     }
-    found.extend(open.map(|(_, record)| Record(record)));
-    found
-}
 
-/// Returns the parts of a line, unless it is empty or a comment.
-fn line_of(line: &str, is_image: &dyn Fn(&str) -> bool) -> Option<Line> {
-    let text = line.find(" #").and_then(|end| line.get(..end)).unwrap_or(line).trim_end();
-    let mut rest = text.trim_start();
-    if rest.is_empty() || rest.starts_with('#') || rest == "---" {
-        return None;
-    }
-    let column = text.len() - rest.len();
-    let mut is_item = false;
-    while let Some(value) = rest.strip_prefix('-').filter(|value| value.is_empty() || value.starts_with(' ')) {
-        rest = value.trim_start();
-        is_item = true;
-    }
-    let (key, value) = if rest.starts_with(['{', '[']) { ("", rest) } else { pair(rest) };
-    let mut cells = Vec::new();
-    match value.strip_prefix(['{', '[']) {
-        Some(inner) => {
-            for part in inner.trim_end_matches(['}', ']']).split(',') {
-                let (inner, value) = pair(part);
-                add(if inner.is_empty() { key } else { inner }, value, is_image, &mut cells);
+    fn close(self) -> Value {
+        match self {
+            Self::List(values) => Value::Array(values),
+            Self::Map(mut entries, key) => {
+                // The text ends before the value of this key.
+                entries.extend(key.map(|key| (key, Value::Null)));
+                Value::Object(entries)
             }
         }
-        None => add(key, value, is_image, &mut cells),
-    }
-    Some(Line { place: 2 * column + usize::from(is_item), is_item, cells })
-}
-
-/// Adds a value under a key. A key may name an image, or be a heading.
-fn add(key: &str, value: &str, is_image: &dyn Fn(&str) -> bool, cells: &mut Vec<Cell>) {
-    let [key, value] = [key, value].map(|text| text.trim().trim_matches(['"', '\'']));
-    if is_image(key) || value.is_empty() {
-        cells.push(Cell::new("", key));
-        cells.extend((!value.is_empty()).then(|| Cell::new("", value)));
-    } else {
-        cells.push(Cell::new(key, value));
     }
 }
 
-/// Divides `key: value`. A text without a key is a value.
-fn pair(text: &str) -> (&str, &str) {
-    match text.split_once(": ") {
-        Some((key, value)) => (key, value.trim()),
-        None => text.trim().strip_suffix(':').map_or(("", text.trim()), |key| (key, "")),
+/// Returns the values of the documents in a text. If the text has a fault, those before it are returned.
+///
+/// Numbers and booleans are texts as they are written, because `001` may name an image. Aliases have no value: a few of them may stand for
+/// more than the memory holds.
+pub(super) fn values(text: &str) -> Vec<Value> {
+    let (mut found, mut open) = (Vec::new(), Vec::<Open>::new());
+    let mut add = |value, open: &mut Vec<Open>| match open.last_mut() {
+        Some(open) => open.add(value),
+        None => found.push(value),
+    };
+    for (event, _) in Parser::new_from_str(text).map_while(Result::ok) {
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) if open.len() == DEPTH => break,
+            Event::SequenceStart(..) => open.push(Open::List(Vec::new())),
+            Event::MappingStart(..) => open.push(Open::Map(Map::new(), None)),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(done) = open.pop() {
+                    add(done.close(), &mut open);
+                }
+            }
+            Event::Scalar(text, style, ..) => {
+                let is_null = style == ScalarStyle::Plain && matches!(&*text, "" | "~" | "null");
+                add(if is_null { Value::Null } else { Value::String(text.into_owned()) }, &mut open);
+            }
+            Event::Alias(_) => add(Value::Null, &mut open),
+            _ => {}
+        }
     }
+    while let Some(done) = open.pop() {
+        add(done.close(), &mut open);
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn lines_belong_to_the_image_of_their_item() {
-        let found = |text: &str| {
-            let is_image = |value: &str| value.ends_with(".png");
-            let all = records(text, &is_image).into_iter().map(|Record(cells)| {
-                let values: Vec<String> = cells.into_iter().map(|cell| cell.value).collect();
-                values.join(" ")
-            });
-            all.collect::<Vec<_>>().join(", ")
-        };
+    fn texts_are_values_of_json() {
         for (text, expected) in [
-            ("a.png: x\nb.png: y\n", "a.png x, b.png y"),
-            ("\"a.png\": 'x'\n---\nb.png:\n  type: y\n  size: 2\n", "a.png x, b.png y 2"),
-            ("- file: a.png\n  label: x\n- id: 1\n  label: y\n  file: b.png\n  note: z\n", "a.png x, 1 y b.png z"),
-            ("items:\n  - label: x\n    file: a.png\n  - file: b.png\n", "items x a.png, items b.png"),
-            ("train:\n  x:\n  - a.png\n  - b.png\n  y:\n    - c.png\n", "train x a.png, train x b.png, train y c.png"),
-            ("version: 2\nx: [a.png, b.png]\ny: {c.png: z}\n", "a.png b.png, c.png z"),
-            ("- {file: a.png, label: x}\n- [b.png, y]\n", "a.png x, b.png y"),
-            ("a.png:\n  - x\n  - y\nrest: 3\n", "a.png x y"),
+            ("", json!([])),
+            (
+                "001.png: x # seen\n---\n002: [1, 'y', ~, no]\n",
+                json!([{"001.png": "x"}, {"002": ["1", "y", null, "no"]}]),
+            ),
+            (
+                "- file: a.png\n  label: x\n- {file: b.png, note: |\n  two\n  lines\n  }\n",
+                json!([[{"file": "a.png", "label": "x"}, {"file": "b.png", "note": "| two lines"}]]),
+            ),
+            ("x:\n- a.png\n- \"b.png\"\ny:\n", json!([{"x": ["a.png", "b.png"], "y": null}])),
+            ("a: &all [1]\nb: *all\n? [c]\n: d\n", json!([{"a": ["1"], "b": null, "": "d"}])),
+            // Up to the fault.
+            ("a.png: x\nb.png: \"y\n", json!([{"a.png": "x", "b.png": null}])),
+            ("a: [b, {c: d", json!([{"a": ["b", {"c": "d"}]}])),
         ] {
-            assert_eq!(found(text), expected, "{text}");
+            assert_eq!(Value::Array(values(text)), expected, "{text}");
         }
-        // Many headings and items take little time.
-        let deep: String = (0..2000).map(|depth| format!("{}k:\n", " ".repeat(depth))).collect();
-        assert_eq!(records(&format!("{deep}{}a.png\n", " ".repeat(2000)), &|value| value == "a.png").len(), 1);
+    }
+
+    #[test]
+    fn deep_texts_are_cut() {
+        for text in ["[".repeat(100_000), "- ".repeat(100_000), "? ".repeat(100_000), "{a: ".repeat(100_000)] {
+            let mut depth = 0;
+            let mut value = values(&text).pop();
+            while let Some(inner) = value.take() {
+                depth += 1;
+                value = match inner {
+                    Value::Array(values) => values.into_iter().next(),
+                    Value::Object(entries) => entries.into_iter().next().map(|(_, value)| value),
+                    _ => None,
+                };
+            }
+            assert!(depth <= DEPTH + 1, "{depth}");
+        }
     }
 }
