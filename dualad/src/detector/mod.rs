@@ -16,10 +16,12 @@ mod known;
 mod merge;
 mod original;
 mod outline;
+mod own_thresholds;
 mod owned;
 mod parts;
 mod regions;
 mod request;
+mod save;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -234,7 +236,7 @@ impl Detector {
     /// # Errors
     /// [`Error::Format`] for thresholds of another model, or of a category that this one was not trained on.
     pub fn check_calibration(&self, calibration: &Calibration) -> Result<()> {
-        builder::check_calibration(self.config(), calibration, Path::new("<model>"))
+        own_thresholds::check_calibration(self.config(), calibration, Path::new("<model>"))
     }
 
     /// Returns the detector with threads of its own, as [`DetectorBuilder::threads`] gives it. Nothing is loaded: the detectors share
@@ -350,7 +352,7 @@ impl Detector {
     /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while
     /// another process writes to the folder, [`Error::Format`] for thresholds that [`Self::check_calibration`] refuses.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
-        builder::save(self, folder.as_ref(), false, None)
+        save::save(self, folder.as_ref(), false, None)
     }
 
     /// Writes the folder as [`Self::save`] does, with this section on results in the model card, in Markdown. Other thresholds that
@@ -359,7 +361,7 @@ impl Detector {
     /// # Errors
     /// As [`Self::save`].
     pub fn save_with_results(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
-        builder::save(self, folder.as_ref(), false, Some(results))
+        save::save(self, folder.as_ref(), false, Some(results))
     }
 
     /// Writes the folder as [`Self::save`] does, with a copy of the backbone's weights, `backbone.safetensors`, so that another
@@ -369,6 +371,6 @@ impl Detector {
     /// As [`Self::save`]; [`Error::Format`] if the weights have changed since they were loaded; [`Error::Backbone`] if they are not
     /// a file or cannot be loaded.
     pub fn save_with_backbone(&self, folder: impl AsRef<Path>) -> Result<()> {
-        builder::save(self, folder.as_ref(), true, None)
+        save::save(self, folder.as_ref(), true, None)
     }
 }

@@ -1,6 +1,9 @@
-//! The loading and saving of a detector.
+//! The settings and the loading of a detector.
 
-use std::path::{Path, PathBuf};
+mod assemble;
+mod weights;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::{DType, Device};
@@ -9,22 +12,20 @@ use dualad_backbones::{
     HubFile,
     hub::{Hub, HubError},
 };
-use dualad_backbones::{Provenance, Weights, WeightsSource};
+use dualad_backbones::{Weights, WeightsSource};
 use dualad_data::image::Limits;
-use dualad_store::{self as store, Transaction};
+use dualad_store as store;
 use rayon::ThreadPool;
 
+use self::weights::missing_weights;
 use crate::calibration::Calibration;
 use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
 use crate::detector::threads::Threads;
 use crate::error::{Error, Result};
-use crate::features::size;
-use crate::file::sha256_of_file;
-use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, ModelConfig, Tiling, keep_thresholds};
+use crate::model::{BACKBONE, CALIBRATION, CONFIG, Model, Tiling};
 #[cfg(feature = "hub")]
 use crate::model::{PARAMETERS, TRAINING_IMAGES};
-use crate::scorer::Scorer;
 
 /// The files of a model in memory, such as from `include_bytes!`.
 #[derive(Debug, Clone, Copy)]
@@ -250,9 +251,9 @@ impl DetectorBuilder {
             Err(HubError::NotFound { .. } | HubError::Offline { .. }) => Ok(None),
             Err(error) => Err(hub_error(error)),
         };
-        let name = PathBuf::from(repository);
-        let model = Model::from_files(&name, &config.path, &parameters.path, &Device::Cpu)?;
-        let model = model.with_record(&name, optional(TRAINING_IMAGES)?.as_deref())?;
+        let name = Path::new(repository);
+        let model = Model::from_files(name, &config.path, &parameters.path, &Device::Cpu)?;
+        let model = model.with_record(name, optional(TRAINING_IMAGES)?.as_deref())?;
         let calibration = match self.calibration {
             Setting::Given(_) => None,
             Setting::Saved => optional(CALIBRATION)?.map(Calibration::load).transpose()?,
@@ -264,9 +265,9 @@ impl DetectorBuilder {
         let included = if elsewhere { None } else { optional(BACKBONE)?.map(Weights::file) };
         if !elsewhere && included.is_none() {
             // A path of another machine must not be opened on this one.
-            return Err(missing_weights(&model, &name));
+            return Err(missing_weights(&model, name));
         }
-        self.assemble(model, calibration, included, &name)
+        self.assemble(model, calibration, included, name)
     }
 
     /// Loads a model from memory.
@@ -296,212 +297,9 @@ impl DetectorBuilder {
     pub fn from_model(self, model: Model) -> Result<Detector> {
         self.assemble(model.with_sha256()?, None, None, Path::new("<model>"))
     }
-
-    fn assemble(
-        self,
-        model: Model,
-        calibration: Option<Calibration>,
-        included: Option<Weights>,
-        name: &Path,
-    ) -> Result<Detector> {
-        let calibration = self.calibration.or_saved(calibration);
-        let config = model.config();
-        calibration.as_ref().map_or(Ok(()), |calibration| check_calibration(config, calibration, name))?;
-        let recorded = &config.weights;
-        let weights = match self.weights.clone().or(included) {
-            _ if !config.backbone.has_weights() => Weights::default(),
-            Some(weights) => weights,
-            None => self.recorded_weights(&model, name)?,
-        };
-        let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());
-        let extractor = builder.device(&self.device).dtype(self.dtype).build()?;
-        let found = extractor.provenance();
-        if found.sha256 != recorded.sha256 {
-            let shown = |provenance: &Provenance| provenance.sha256.clone().unwrap_or_else(|| "none".into());
-            let (wanted, found) = (shown(recorded), shown(found));
-            let reason =
-                format!("the backbone's weights have SHA-256 {found}, and it was trained with {wanted}; give those");
-            return Err(Error::ModelWeights { model: name.into(), reason });
-        }
-        if extractor.token_channels() != config.network.channels() {
-            let reason = format!(
-                "its backbone gives {} channels, and its network takes {}; config.json was changed",
-                extractor.token_channels(),
-                config.network.channels()
-            );
-            return Err(Error::model(name, reason));
-        }
-        let (token_stride, found) = (config.network.token_stride, config.backbone.token_stride());
-        if token_stride != found {
-            let reason = format!(
-                "its backbone's tokens have {found} pixels a side, and its network's {token_stride}; config.json was changed"
-            );
-            return Err(Error::model(name, reason));
-        }
-        let [rows, columns] = config.network.grid;
-        let preprocess = config.input.preprocess()?;
-        if [preprocess.height() as usize, preprocess.width() as usize]
-            != [rows, columns].map(|tokens| tokens.saturating_mul(token_stride))
-        {
-            let reason = format!(
-                "its input is not {token_stride} times its network's grid of {rows}x{columns}; config.json was changed"
-            );
-            return Err(Error::model(name, reason));
-        }
-        let tiling = self.tiling.or_saved(config.input.tiling);
-        tiling.map_or(Ok(()), |tiling| tiling.validate())?;
-        let threads = self.threads.threads()?;
-        let network = if self.dtype == DType::F32 && self.device.is_cpu() {
-            model.network().reconstructor()?
-        } else {
-            model.network().frozen(self.dtype, &self.device)?.reconstructor()?
-        };
-        let size = size(&preprocess);
-        let scorer = Scorer::new(network, model.bank().cloned(), extractor.stages(), size)?;
-        Ok(Detector {
-            model: Arc::new(model),
-            scorer: Arc::new(scorer),
-            extractor: Arc::from(extractor),
-            weights,
-            preprocess,
-            tiling,
-            calibration: calibration.map(Arc::new),
-            regions: self.regions,
-            limits: self.limits,
-            threads,
-        })
-    }
-
-    /// Returns the source of the backbone's weights that a model's configuration names. `name` is the model's folder or name.
-    fn recorded_weights(&self, model: &Model, name: &Path) -> Result<Weights> {
-        let recorded = &model.config().weights;
-        Ok(match recorded.source {
-            WeightsSource::File => {
-                Weights::file(recorded_file(recorded, name).ok_or_else(|| missing_weights(model, name))?)
-            }
-            WeightsSource::Bytes => return Err(missing_weights(model, name)),
-            #[cfg(feature = "hub")]
-            WeightsSource::Hub => {
-                let file = recorded.location.splitn(3, '/').collect::<Vec<_>>();
-                let mut weights = match file.as_slice() {
-                    [owner, name, filename] => {
-                        let mut file = HubFile::new(format!("{owner}/{name}")).filename(*filename);
-                        if let Some(revision) = &recorded.revision {
-                            file = file.revision(revision);
-                        }
-                        Weights::hub_file(file)
-                    }
-                    _ => Weights::hub(),
-                };
-                if let Some(hub) = &self.hub {
-                    weights = weights.with_hub(hub.clone());
-                }
-                weights
-            }
-            WeightsSource::Synthetic => {
-                let seed = recorded.location.strip_prefix("seed ").and_then(|seed| seed.parse().ok());
-                seed.map_or_else(Weights::default, Weights::synthetic)
-            }
-            // The extractor reports missing weights.
-            _ => Weights::default(),
-        })
-    }
-}
-
-/// Returns the file that a configuration names, or, for a model that was moved with it, the one of its name and content in the
-/// model's folder.
-fn recorded_file(recorded: &Provenance, folder: &Path) -> Option<PathBuf> {
-    let file = PathBuf::from(&recorded.location);
-    if file.exists() {
-        return Some(file);
-    }
-    // The path may be of another operating system.
-    let beside = folder.join(recorded.location.rsplit(['/', '\\']).next()?);
-    // The model's own parameters may have the same name.
-    (beside.is_file() && sha256_of_file(&beside).ok() == recorded.sha256).then_some(beside)
-}
-
-/// Returns the error of a model whose backbone's weights are not at hand.
-fn missing_weights(model: &Model, name: &Path) -> Error {
-    let config = model.config();
-    let (backbone, recorded) = (config.backbone, &config.weights);
-    let place = match recorded.source {
-        WeightsSource::File => format!("they were in {}, which is not here", recorded.location),
-        _ => "its configuration names no file of them".into(),
-    };
-    let digest = recorded.sha256.as_ref().map_or_else(String::new, |sha256| format!(" (SHA-256 {sha256})"));
-    let reason = format!(
-        "it needs the weights of its backbone {backbone}, and {place}; give that file{digest}, or copy it into the model's folder as {BACKBONE}"
-    );
-    Error::ModelWeights { model: name.into(), reason }
-}
-
-/// Refuses thresholds of another model, whose scores differ, and of a category that the model was not trained on: with a misspelt
-/// name, the pooled thresholds would decide without a word.
-pub(super) fn check_calibration(config: &ModelConfig, calibration: &Calibration, name: &Path) -> Result<()> {
-    if calibration.model.as_ref().is_some_and(|chosen_on| *chosen_on != config.sha256) {
-        let reason = format!(
-            "its thresholds ({CALIBRATION}) were made for another model, whose scores differ; calibrate again, or delete the line \"model\" to use them anyway"
-        );
-        return Err(Error::model(name, reason));
-    }
-    let known = &config.categories;
-    let unknown = calibration.categories.keys().find(|category| !known.is_empty() && !known.contains(category));
-    unknown.map_or(Ok(()), |unknown| {
-        let reason = format!(
-            "the thresholds are for \"{unknown}\", and it was trained on {}; correct the name there, or remove it",
-            known.join(", ")
-        );
-        Err(Error::model(name, reason))
-    })
 }
 
 #[cfg(feature = "hub")]
 fn hub_error(error: HubError) -> Error {
     Error::Backbone(error.into())
-}
-
-/// Writes a detector's folder; see [`Detector::save`] and, for `results`, [`Detector::save_with_results`].
-pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool, results: Option<&str>) -> Result<()> {
-    // The folder could not be loaded.
-    detector.calibration().map_or(Ok(()), |found| check_calibration(detector.config(), found, folder))?;
-    let change = Transaction::begin(folder)?;
-    let recorded = &detector.config().weights;
-    let mut model = detector.model.as_ref().clone();
-    if with_backbone && detector.config().backbone.has_weights() {
-        let copy = change.path(BACKBONE)?;
-        let converted = detector.weights.save(detector.config().backbone, &copy)?;
-        let written = sha256_of_file(&copy)?;
-        let found = converted.as_ref().unwrap_or(&written);
-        if recorded.sha256.as_ref() != Some(found) {
-            let reason = format!("the backbone's weights have changed since they were loaded: SHA-256 {found}");
-            return Err(Error::model(folder, reason));
-        }
-        if converted.is_some() {
-            // The model is loaded with the copy, whose digest is another.
-            model = model.with_weights(recorded.clone().with_sha256(Some(written)));
-        }
-    } else {
-        model.remove_other_backbone(&change, folder)?;
-    }
-    match detector.calibration() {
-        Some(thresholds) => {
-            let text = thresholds.to_json()?;
-            if results.is_some() {
-                keep_thresholds(&change, folder, |old| old != text.as_bytes())?;
-            }
-            change.write(CALIBRATION, text.as_bytes())?;
-        }
-        None => change.remove(CALIBRATION)?,
-    }
-    // Without new results, the card of the same model is kept, with its section on results.
-    let is_kept = |saved: &Model| results.is_none() && saved.trained_on() == model.trained_on();
-    match Model::load_once(folder, &Device::Cpu) {
-        Ok(saved) if is_kept(&saved) && saved.config() == model.config() => {}
-        Ok(saved) if is_kept(&saved) && saved.config() == detector.config() => {
-            Model::write_config(model.config(), &change)?;
-        }
-        _ => drop(model.save_in(&change, results.unwrap_or_default(), detector.calibration())?),
-    }
-    Ok(change.commit()?)
 }

@@ -1,0 +1,94 @@
+//! The checks of a model's parts, and the detector that they make.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::DType;
+use dualad_backbones::{Provenance, Weights};
+
+use super::DetectorBuilder;
+use crate::calibration::Calibration;
+use crate::detector::Detector;
+use crate::detector::own_thresholds::check_calibration;
+use crate::error::{Error, Result};
+use crate::features::size;
+use crate::model::Model;
+use crate::scorer::Scorer;
+
+impl DetectorBuilder {
+    /// Makes a detector of a model. `included` are the weights that come with it; `name` is the model's folder or name.
+    pub(super) fn assemble(
+        self,
+        model: Model,
+        calibration: Option<Calibration>,
+        included: Option<Weights>,
+        name: &Path,
+    ) -> Result<Detector> {
+        let calibration = self.calibration.or_saved(calibration);
+        let config = model.config();
+        calibration.as_ref().map_or(Ok(()), |calibration| check_calibration(config, calibration, name))?;
+        let recorded = &config.weights;
+        let weights = match self.weights.clone().or(included) {
+            _ if !config.backbone.has_weights() => Weights::default(),
+            Some(weights) => weights,
+            None => self.recorded_weights(&model, name)?,
+        };
+        let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());
+        let extractor = builder.device(&self.device).dtype(self.dtype).build()?;
+        let found = extractor.provenance();
+        if found.sha256 != recorded.sha256 {
+            let shown = |provenance: &Provenance| provenance.sha256.clone().unwrap_or_else(|| "none".into());
+            let (wanted, found) = (shown(recorded), shown(found));
+            let reason =
+                format!("the backbone's weights have SHA-256 {found}, and it was trained with {wanted}; give those");
+            return Err(Error::ModelWeights { model: name.into(), reason });
+        }
+        if extractor.token_channels() != config.network.channels() {
+            let reason = format!(
+                "its backbone gives {} channels, and its network takes {}; config.json was changed",
+                extractor.token_channels(),
+                config.network.channels()
+            );
+            return Err(Error::model(name, reason));
+        }
+        let (token_stride, found) = (config.network.token_stride, config.backbone.token_stride());
+        if token_stride != found {
+            let reason = format!(
+                "its backbone's tokens have {found} pixels a side, and its network's {token_stride}; config.json was changed"
+            );
+            return Err(Error::model(name, reason));
+        }
+        let [rows, columns] = config.network.grid;
+        let preprocess = config.input.preprocess()?;
+        if [preprocess.height() as usize, preprocess.width() as usize]
+            != [rows, columns].map(|tokens| tokens.saturating_mul(token_stride))
+        {
+            let reason = format!(
+                "its input is not {token_stride} times its network's grid of {rows}x{columns}; config.json was changed"
+            );
+            return Err(Error::model(name, reason));
+        }
+        let tiling = self.tiling.or_saved(config.input.tiling);
+        tiling.map_or(Ok(()), |tiling| tiling.validate())?;
+        let threads = self.threads.threads()?;
+        let network = if self.dtype == DType::F32 && self.device.is_cpu() {
+            model.network().reconstructor()?
+        } else {
+            model.network().frozen(self.dtype, &self.device)?.reconstructor()?
+        };
+        let size = size(&preprocess);
+        let scorer = Scorer::new(network, model.bank().cloned(), extractor.stages(), size)?;
+        Ok(Detector {
+            model: Arc::new(model),
+            scorer: Arc::new(scorer),
+            extractor: Arc::from(extractor),
+            weights,
+            preprocess,
+            tiling,
+            calibration: calibration.map(Arc::new),
+            regions: self.regions,
+            limits: self.limits,
+            threads,
+        })
+    }
+}
