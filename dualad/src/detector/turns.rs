@@ -56,12 +56,13 @@ impl Drop for Turn<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
-    /// Runs callers that come one after the other, and returns the largest number at a time and the order in which they went on.
-    fn run(threads: usize, callers: usize) -> (usize, Vec<usize>) {
+    /// Runs callers that come one after the other, and returns the largest number at a time and the order in which they went on. The
+    /// first wait for each other until `at_a_time` have gone on, or for 10 s.
+    fn run(threads: usize, callers: usize, at_a_time: usize) -> (usize, Vec<usize>) {
         let (turns, now, most) = (Turns::new(), AtomicUsize::new(0), AtomicUsize::new(0));
         let order = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
@@ -72,6 +73,11 @@ mod tests {
                     let _turn = turns.wait(threads);
                     order.lock().unwrap().push(caller);
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let begun = Instant::now();
+                    while most.load(Ordering::SeqCst) < at_a_time && begun.elapsed() < Duration::from_secs(10) {
+                        std::thread::yield_now();
+                    }
+                    // One more would go on meanwhile.
                     std::thread::sleep(Duration::from_millis(20));
                     now.fetch_sub(1, Ordering::SeqCst);
                 });
@@ -86,7 +92,7 @@ mod tests {
     #[test]
     fn callers_go_on_in_the_order_in_which_they_came() {
         for (threads, at_a_time) in [(1, 1), (2, 1), (7, 1), (8, 2), (17, 4)] {
-            let (most, order) = run(threads, 9);
+            let (most, order) = run(threads, 9, at_a_time);
             assert_eq!(most, at_a_time, "{threads} threads");
             if at_a_time == 1 {
                 assert_eq!(order, (0..9).collect::<Vec<_>>(), "{threads} threads");
