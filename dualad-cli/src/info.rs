@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dualad::calibration::{Calibration, Rule, ThresholdMethod, Thresholds};
 use dualad::candle_core::Device;
-use dualad::{Detector, Model, ModelConfig, ModelFiles};
+use dualad::{Detector, ImageCounts, Model, ModelConfig, ModelFiles};
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
@@ -37,6 +37,8 @@ struct Outcome {
     calibration: Option<Calibration>,
     /// The promise of each category's thresholds, and of the pooled ones under the empty name.
     promises: BTreeMap<String, Vec<String>>,
+    /// The numbers of images that the network, the bank and the thresholds were made of.
+    images: ImageCounts,
     /// The number of training images that the model has a record of, by which `calibrate` refuses them; `null` without a record.
     known_training_images: Option<usize>,
     /// The reasons for which the model cannot be used as it is.
@@ -46,7 +48,7 @@ struct Outcome {
 /// Runs `dualad info`.
 pub(crate) fn run(args: &Args) -> Result<()> {
     args.json.check(&Guard::default().reads(ModelFiles::of(&args.model).all()))?;
-    let Loaded { config, calibration, training_images } = load(&args.model, args.weights.as_deref())?;
+    let Loaded { config, calibration, images, known_training_images } = load(&args.model, args.weights.as_deref())?;
     let mut promises = BTreeMap::new();
     for (name, thresholds) in calibration.iter().flat_map(all) {
         promises.insert(name.to_owned(), promise(thresholds));
@@ -64,10 +66,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     let parameters = config.network.parameter_count()?;
-    let known_training_images = training_images;
     let model = args.model.clone();
-    let outcome =
-        Outcome { format: 1, model, parameters, config, calibration, promises, known_training_images, problems };
+    let outcome = Outcome {
+        format: 1,
+        model,
+        parameters,
+        config,
+        calibration,
+        promises,
+        images,
+        known_training_images,
+        problems,
+    };
     args.json.write(&outcome)?;
     if args.json.to_stdout() { Ok(()) } else { print(&text(&outcome)) }
 }
@@ -76,7 +86,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 struct Loaded {
     config: ModelConfig,
     calibration: Option<Calibration>,
-    training_images: Option<usize>,
+    images: ImageCounts,
+    known_training_images: Option<usize>,
+}
+
+impl Loaded {
+    fn new(model: &Model, calibration: Option<Calibration>) -> Self {
+        let (images, known_training_images) = (model.image_counts(), model.known_training_images());
+        Self { config: model.config().clone(), calibration, images, known_training_images }
+    }
 }
 
 /// Loads the configuration and the thresholds. The parameters are read, too: a damaged model is an error.
@@ -87,14 +105,12 @@ fn load(name: &str, weights: Option<&str>) -> Result<Loaded> {
             None => Detector::builder(),
         };
         let detector = from_hub(builder, name)?;
-        let (config, calibration) = (detector.config().clone(), detector.calibration().cloned());
-        return Ok(Loaded { config, calibration, training_images: detector.model().known_training_images() });
+        return Ok(Loaded::new(detector.model(), detector.calibration().cloned()));
     };
     let model = Model::load(folder, &Device::Cpu)?;
     let thresholds = ModelFiles::of(folder).calibration;
     let calibration = if thresholds.exists() { Some(Calibration::load(&thresholds)?) } else { None };
-    let training_images = model.known_training_images();
-    Ok(Loaded { config: model.config().clone(), calibration, training_images })
+    Ok(Loaded::new(&model, calibration))
 }
 
 /// Returns every set of thresholds with its category; the pooled ones have the empty name.
@@ -144,7 +160,7 @@ fn sentence(verb: &str, threshold: f32, method: Option<&ThresholdMethod>) -> Str
 
 fn text(outcome: &Outcome) -> String {
     let Outcome { model, parameters, config, calibration, promises, problems, .. } = outcome;
-    let ModelConfig { backbone, network, input, categories, train_images, preset, .. } = config;
+    let ModelConfig { backbone, network, input, categories, preset, .. } = config;
     let mut rows = vec![
         ("model", model.clone()),
         ("written by", format!("dualad {}", config.dualad)),
@@ -153,7 +169,7 @@ fn text(outcome: &Outcome) -> String {
         ("network", format!("{}, {parameters} parameters", network.variant)),
         ("input", format!("{} x {} pixels (height x width){}", input.height, input.width, tiles(config))),
         ("categories", categories.join(", ")),
-        ("trained on", format!("{train_images} normal images")),
+        ("trained on", outcome.images.to_string()),
     ];
     let known = match outcome.known_training_images {
         Some(count) => format!("{count} images, which `dualad calibrate` refuses"),

@@ -95,6 +95,47 @@ fn training_sets_thresholds_by_images_that_it_keeps_back_and_checks_them() {
 }
 
 #[test]
+fn the_images_of_the_network_and_of_the_bank_are_told() {
+    let place = Place::new(10);
+    let told = |options: &[&str], counts: [u64; 3], phrase: &str, in_page: &str| {
+        succeed(&mut place.train(options));
+        let info = || {
+            let mut command = program("info");
+            command.arg("--model").arg(place.path("model"));
+            command
+        };
+        let card = fs::read_to_string(place.path("model/README.md")).unwrap();
+        assert!(card.contains(&format!("| trained on | {phrase}; epochs: ")), "{card}");
+        let text_of = text(&succeed(&mut info()).stdout);
+        assert!(text_of.contains(&format!("trained on   {phrase}\n")), "{text_of}");
+        let json: Value = serde_json::from_slice(&succeed(info().args(["--json", "-"])).stdout).unwrap();
+        let [network, bank, held_out] = counts;
+        assert_eq!(json["images"], serde_json::json!({"network": network, "bank": bank, "held_out": held_out}));
+        assert_eq!(place.json("model/report.json")["bank_images"], bank);
+        let page = fs::read_to_string(place.path("model/report.html")).unwrap().replace('\u{a0}', " ");
+        assert!(page.contains(in_page), "{in_page}");
+    };
+    told(
+        &["--preset", "fast", "--epochs", "2"],
+        [16, 20, 4],
+        "network: 16 normal images; bank: 20, with 4 that were held out for the thresholds",
+        "trained on 16 images without defects and with 20 in its bank",
+    );
+    told(
+        &["--preset", "fast", "--epochs", "0"],
+        [0, 20, 4],
+        "20 normal images in the bank",
+        ", with 20 images without defects in its bank",
+    );
+    told(
+        &["--preset", "paper", "--epochs", "2", "--hold-out", "0.2"],
+        [16, 0, 4],
+        "16 normal images, without 4 that were held out for the thresholds",
+        "trained on 16 images without defects;",
+    );
+}
+
+#[test]
 fn calibrate_tells_of_images_of_another_product_and_of_defects_that_it_accepts() {
     let place = Place::new(10);
     succeed(&mut place.train(&["--preset", "fast"]));

@@ -126,7 +126,7 @@ pub use error::{Error, ErrorKind, Format, FormatError, Result};
 pub use evaluate::{ImageScores, TestSet};
 #[cfg(feature = "train")]
 pub use loco::SaturatedPro;
-pub use model::{AspectRatio, Input, Model, ModelBank, ModelConfig, ModelFiles, Resampling};
+pub use model::{AspectRatio, ImageCounts, Input, Model, ModelBank, ModelConfig, ModelFiles, Resampling};
 pub use progress::Progress;
 pub use reconstructor::Reconstructor;
 pub use score::Scores;

@@ -5,10 +5,17 @@ use dualad_store::printable;
 
 use crate::calibration::Calibration;
 use crate::model::config::ModelConfig;
+use crate::model::images::ImageCounts;
 
-/// Returns the model card, in Markdown. `results` is its section on results, `thresholds` are those that the training has set.
-pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Calibration>) -> String {
-    let ModelConfig { backbone, weights, network, categories, train_images, input, .. } = config;
+/// Returns the model card, in Markdown. `images` are the numbers of images that the model was made of, `results` is the section on
+/// results, `thresholds` are those that the training has set.
+pub(super) fn card(
+    config: &ModelConfig,
+    images: ImageCounts,
+    results: &str,
+    thresholds: Option<&Calibration>,
+) -> String {
+    let ModelConfig { backbone, weights, network, categories, input, .. } = config;
     let origin = match (weights.source, &weights.revision) {
         (WeightsSource::None, _) => "needs no weights".to_owned(),
         (source, Some(revision)) => {
@@ -24,11 +31,10 @@ pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Cali
     let categories = printable(&categories.join(", "));
     let variant = network.variant;
     let trained = match &config.train {
-        Some(train) => format!(
-            "{train_images} normal images, epochs: {}, images a step: {}, seed: {}",
-            train.epochs, train.batch_size, train.seed
-        ),
-        None => format!("{train_images} normal images"),
+        Some(train) => {
+            format!("{images}; epochs: {}, images a step: {}, seed: {}", train.epochs, train.batch_size, train.seed)
+        }
+        None => images.to_string(),
     };
     let width = network.narrow_width;
     let network_row = match &config.bank {
@@ -59,7 +65,7 @@ pub(super) fn card(config: &ModelConfig, results: &str, thresholds: Option<&Cali
          {}| input | RGB, {} x {} pixels (height x width), {}, {} |\n| trained on | {trained} |\n| categories | {} |\n\n\
          ## Results\n\n{}\n\n{thresholds}## Files\n\n`config.json` says how to rebuild it, `model.safetensors` holds the reconstruction \
          network and the bank, if there is one, `calibration.json`, where there is one, the thresholds, and \
-         `training-images.json`, where there is one, digests of the images it was trained on.{}\n",
+         `training-images.json`, where there is one, digests of the images it was trained on or has in its bank.{}\n",
         categories,
         config.dualad,
         bank,

@@ -45,7 +45,8 @@ pub struct ModelConfig {
     pub sha256: String,
     /// The categories that the model was trained on.
     pub categories: Vec<String>,
-    /// The number of training images.
+    /// The number of images that the network was trained on or, where the bank alone scores, of the images that were not held out;
+    /// see [`ImageCounts`](crate::ImageCounts).
     pub train_images: usize,
     /// The images that the network was not trained on, and that the thresholds are chosen by: the first half of the SHA-256 of each,
     /// in hexadecimal. Training that continues leaves them out again. A bank has tokens of them: for the thresholds, each is scored

@@ -123,7 +123,7 @@ impl Model {
         self
     }
 
-    /// Sets the number of training images.
+    /// Sets [`ModelConfig::train_images`].
     #[must_use]
     pub fn with_train_images(mut self, images: usize) -> Self {
         self.config.train_images = images;
@@ -245,7 +245,7 @@ impl Model {
         let (config, parameters) = self.described_parameters()?;
         let sha256 = config.sha256.clone();
         transaction.write(PARAMETERS, &parameters)?;
-        transaction.write(CARD, card(&config, results, thresholds).as_bytes())?;
+        transaction.write(CARD, card(&config, self.image_counts(), results, thresholds).as_bytes())?;
         match self.trained_on() {
             Some(trained_on) => transaction.write(TRAINING_IMAGES, trained_on.to_json(&sha256)?.as_bytes())?,
             None => transaction.remove(TRAINING_IMAGES)?,

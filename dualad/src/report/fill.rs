@@ -6,12 +6,14 @@ use dualad_data::Sample;
 
 use crate::ImageScores;
 use crate::error::Result;
-use crate::model::ModelConfig;
+use crate::model::{ImageCounts, ModelConfig};
 use crate::report::ImageResult;
 use crate::report::Report;
 
 impl Report {
-    /// Sets the fields that describe the model: backbone and weights, network, recipe and number of training images.
+    /// Sets the fields that describe the model: backbone and weights, network, recipe and numbers of training images. For a model
+    /// whose training was continued, set [`Self::bank_images`] by [`Model::image_counts`](crate::Model::image_counts), which knows earlier
+    /// images.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for a configuration without a valid network.
@@ -25,6 +27,7 @@ impl Report {
         }
         self.parameters = config.network.parameter_count()?;
         self.train_images = config.train_images;
+        self.bank_images = ImageCounts::of(config, None).bank;
         self.weights = Some(config.weights.clone());
         Ok(self)
     }

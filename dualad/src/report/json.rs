@@ -70,6 +70,7 @@ pub(super) fn json(report: &Report) -> Result<String> {
             })
             .collect(),
         trained_test_images: report.trained_test_images,
+        bank_images: report.bank_images,
         version: env!("CARGO_PKG_VERSION"),
     };
     let text = serde_json::to_string(&document);
@@ -102,6 +103,7 @@ struct Document<'a> {
     weights: Vec<[&'a str; 2]>,
     images: Vec<Image<'a>>,
     trained_test_images: Option<usize>,
+    bank_images: usize,
     version: &'static str,
 }
 

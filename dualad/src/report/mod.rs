@@ -86,8 +86,10 @@ pub struct Report {
     pub epochs: usize,
     /// The number of trained parameters.
     pub parameters: usize,
-    /// The number of training images.
+    /// The number of images that the network was trained on; see [`ModelConfig::train_images`](crate::ModelConfig::train_images).
     pub train_images: usize,
+    /// The number of images whose tokens the bank was made of; 0 without a bank.
+    pub bank_images: usize,
     /// The number of test images; set by [`Report::new`].
     pub test_images: usize,
     /// The number of test images that the model was trained on, which makes the metrics too good. `None` if it is not known.
@@ -229,6 +231,7 @@ impl Report {
             epochs: 0,
             parameters: 0,
             train_images: 0,
+            bank_images: 0,
             test_images: evaluation.pooled.images,
             seconds: Seconds::default(),
             loss: Vec::new(),

@@ -74,9 +74,13 @@ fn header(report: &Report) -> String {
             format!("One {} DualAD model on {}", name(variant.name()), name(backbone.name()))
         }
     };
-    let trained = match report.train_images {
-        0 => String::new(),
-        images => format!(", trained on {} without defects", counted(images, "image", "images")),
+    let without = |images: usize| format!("{} without defects", counted(images, "image", "images"));
+    let trained = match (report.train_images, report.bank_images) {
+        (0, 0) => String::new(),
+        (images, 0) => format!(", trained on {}", without(images)),
+        (0, bank) => format!(", with {} in its bank", without(bank)),
+        (_, bank) if report.epochs == 0 => format!(", with {} in its bank", without(bank)),
+        (images, bank) => format!(", trained on {} and with {} in its bank", without(images), grouped(bank)),
     };
     let tested = counted(report.test_images, "image", "images");
     let anomalous = match evaluation.pooled.anomalous {
@@ -123,6 +127,7 @@ fn run(report: &Report) -> String {
     );
     fact("parameters learned", number(report.parameters));
     fact("training images", number(report.train_images));
+    fact("images in the bank", number(report.bank_images));
     fact("test images", number(report.test_images));
     let Seconds { features, training, evaluation } = report.seconds;
     for (part, seconds) in [("features", features), ("training", training), ("evaluation", evaluation)] {
