@@ -3,12 +3,13 @@
 //! An upload takes memory as its bytes arrive, so that one that is slow takes little. Where all of it is taken, the client is
 //! disconnected that is the latest with its upload.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::client::Client;
+use crate::clients::Clients;
 
 /// The unit of memory, in bytes.
 const UNIT: u64 = 64 << 10;
@@ -21,7 +22,7 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct BodyMemory {
     free: Arc<Semaphore>,
     /// The clients that are sending an upload, and others.
-    sending: Mutex<Vec<Weak<Client>>>,
+    sending: Clients,
 }
 
 /// Memory for one body.
@@ -33,14 +34,12 @@ impl BodyMemory {
     pub(crate) fn new(bodies: usize, bytes: u64) -> Self {
         let units = bytes.div_ceil(UNIT).saturating_mul(bodies as u64);
         let units = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(units)), sending: Mutex::default() }
+        Self { free: Arc::new(Semaphore::new(units)), sending: Clients::default() }
     }
 
     /// Notes that a client begins to send an upload.
     pub(crate) fn begin(&self, client: &Arc<Client>) {
-        let mut sending = self.sending();
-        sending.retain(|client| client.upgrade().is_some_and(|client| client.is_sending()));
-        sending.push(Arc::downgrade(client));
+        self.sending.add(client);
         client.begin_upload();
     }
 
@@ -73,17 +72,8 @@ impl BodyMemory {
 
     /// Returns the client that is the latest with its upload; `None` if none is late.
     fn latest(&self) -> Option<Arc<Client>> {
-        let sending = self.sending();
-        let clients = sending.iter().filter_map(Weak::upgrade).filter(|client| client.is_sending());
-        clients
-            .filter_map(|client| Some((client.late()?, client)))
-            .max_by_key(|(late, _)| *late)
-            .map(|(_, client)| client)
-    }
-
-    fn sending(&self) -> MutexGuard<'_, Vec<Weak<Client>>> {
-        // No code that holds the lock can panic halfway through an update.
-        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+        let late = self.sending.all().into_iter().filter_map(|client| Some((client.late_upload()?, client)));
+        late.max_by_key(|(late, _)| *late).map(|(_, client)| client)
     }
 }
 
@@ -94,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn a_share_grows_with_its_body_and_a_late_client_gives_way() {
         let memory = BodyMemory::new(2, 3 * UNIT - 1);
-        let [asks, slow] = [false; 2].map(Client::new).map(Arc::new);
+        let [asks, slow] = [Client::default(), Client::default()].map(Arc::new);
         let (mut first, mut second) = (BodyShare::default(), BodyShare::default());
         assert!(memory.grow(&slow, &mut first, 1).await && memory.grow(&slow, &mut first, 5 * UNIT).await);
         assert!(memory.grow(&asks, &mut second, UNIT).await && memory.grow(&asks, &mut second, 1).await);

@@ -25,6 +25,7 @@
 
 mod bodies;
 mod client;
+mod clients;
 mod connections;
 mod error;
 mod failure;
@@ -32,6 +33,7 @@ mod linger;
 mod memory;
 mod metrics;
 mod options;
+mod peer;
 mod query;
 mod rest;
 mod routes;

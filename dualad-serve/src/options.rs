@@ -9,6 +9,7 @@ use crate::memory::{largest_need, memory_for};
 use crate::thresholds::ThresholdsFile;
 
 const MAX_QUEUE: usize = 65536;
+const MAX_CONNECTIONS: usize = 65536;
 const MAX_BATCH: usize = 1024;
 const MIN_DECODING_MEMORY: u64 = 64 << 20;
 /// The longest time limit. The sum of a time and a limit is a time, too.
@@ -38,6 +39,9 @@ pub struct Options {
     /// As many answers with heat maps are held at a time, until they are received; further requests for heat maps wait for up to
     /// [`Self::io_timeout`].
     pub queue: usize,
+    /// The number of connections served at a time: 1 to 65536, 512 by default. If there are more, the server closes those that keep it
+    /// waiting. 32 further ones answer questions about its health only. The system may limit the number of open files; each is one.
+    pub connections: usize,
     /// The largest number of images that are taken from the queue together: 1 to 1024, 8 by default. The network computes at most
     /// 8 at a time.
     pub batch: usize,
@@ -63,6 +67,7 @@ impl Default for Options {
             max_pixels: Limits::default().pixels,
             decoding_memory: 1536 << 20,
             queue: 64,
+            connections: 512,
             batch: 8,
             batch_delay: Duration::from_millis(2),
             io_timeout: Duration::from_secs(10),
@@ -108,6 +113,12 @@ impl Options {
     /// Sets [`Self::queue`].
     pub fn with_queue(mut self, queue: usize) -> Self {
         self.queue = queue;
+        self
+    }
+
+    /// Sets [`Self::connections`].
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
         self
     }
 
@@ -164,6 +175,9 @@ impl Options {
         let memory = self.decoding_memory;
         check("decoding_memory", memory.to_string(), memory >= MIN_DECODING_MEMORY, "at least 64 MiB")?;
         check("queue", self.queue.to_string(), (1..=MAX_QUEUE).contains(&self.queue), "from 1 to 65536")?;
+        let connections = self.connections;
+        let holds = (1..=MAX_CONNECTIONS).contains(&connections);
+        check("connections", connections.to_string(), holds, "from 1 to 65536")?;
         check("batch", self.batch.to_string(), (1..=MAX_BATCH).contains(&self.batch), "from 1 to 1024")?;
         let (delay, timeout) = (self.batch_delay, self.io_timeout);
         check("batch_delay", format!("{delay:?}"), delay <= MAX_TIME, "at most one day")?;
@@ -196,6 +210,7 @@ mod tests {
         assert!(Options::default().check().is_ok());
         for (options, message) in [
             (Options::default().with_queue(0), "`queue` is 0; it must be from 1 to 65536"),
+            (Options::default().with_connections(0), "`connections` is 0; it must be from 1 to 65536"),
             (Options::default().with_batch(2000), "`batch` is 2000; it must be from 1 to 1024"),
             (Options::default().with_max_body_bytes(0), "`max_body_bytes` is 0; it must be at least 1"),
             (Options::default().with_max_pixels(0), "`max_pixels` is 0; it must be at least 1"),

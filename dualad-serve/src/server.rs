@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use dualad::Detector;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::connections::Connections;
 use crate::error::{Error, Result};
 use crate::metrics::Totals;
 use crate::options::Options;
@@ -17,6 +17,10 @@ use crate::state::MAX_ACCEPTED;
 /// The pause after a failed accept, such as one that finds no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The connections that the system keeps until they are accepted, if it allows as many: it drops further ones, whose clients try again
+/// after a second, and later and later.
+const BACKLOG: u32 = 4096;
+
 /// An HTTP server that listens on a TCP port.
 #[derive(Debug)]
 pub struct Server {
@@ -24,9 +28,9 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     stop_timeout: Duration,
-    connections: Connections,
+    connections: JoinSet<()>,
     /// A connection that was accepted and waits for room.
-    accepted: Option<TcpStream>,
+    accepted: Option<(TcpStream, SocketAddr)>,
     /// A change asks every connection to close after its current request.
     closing: watch::Sender<()>,
 }
@@ -42,13 +46,13 @@ impl Server {
     pub async fn bind(detector: Detector, options: &Options, address: SocketAddr) -> Result<Self> {
         let listen = |source| Error::Listen { address, source };
         let service = Service::new(detector, options)?;
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let listener = listen_at(address).map_err(listen)?;
         Ok(Self {
             service,
             address: listener.local_addr().map_err(listen)?,
             listener,
             stop_timeout: options.stop_timeout,
-            connections: Connections::default(),
+            connections: JoinSet::new(),
             accepted: None,
             closing: watch::channel(()).0,
         })
@@ -91,22 +95,23 @@ impl Server {
         }
         drop(self.listener);
         self.closing.send_replace(());
-        self.connections.join().await;
+        while self.connections.join_next().await.is_some() {}
     }
 
     /// Accepts connections and serves each in a task of its own. Never returns.
     async fn accept_all(&mut self, keep_alive: bool) {
         loop {
             // This future may be dropped at each `await`: what was accepted stays.
-            if self.accepted.is_none() {
+            let Some((_, address)) = self.accepted else {
                 match self.listener.accept().await {
-                    Ok((stream, _)) => self.accepted = Some(stream),
+                    Ok(accepted) => self.accepted = Some(accepted),
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
                 continue;
-            }
-            let client = self.connections.room().await;
-            let Some(stream) = self.accepted.take() else { continue };
+            };
+            let client = self.service.state.connections.room(address.into()).await;
+            let Some((stream, _)) = self.accepted.take() else { continue };
+            while self.connections.try_join_next().is_some() {}
             // Answers are small and waited for: they are sent at once.
             let _ = stream.set_nodelay(true);
             let (service, closing) = (self.service.clone(), self.closing.subscribe());
@@ -114,4 +119,13 @@ impl Server {
             self.connections.spawn(async move { service.serve_until(stream, client, closing, keep_alive).await });
         }
     }
+}
+
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As in `TcpListener::bind`: a server that is started again finds its port free. On Windows, it would take the port of another.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

@@ -9,6 +9,7 @@ use dualad::Detector;
 use tokio::sync::Semaphore;
 
 use crate::bodies::BodyMemory;
+use crate::connections::Connections;
 use crate::memory::DecodingMemory;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -27,6 +28,8 @@ pub(crate) struct AppState {
     pub(crate) slots: Arc<Semaphore>,
     /// The number of slots.
     pub(crate) queue: usize,
+    /// The connections that the server accepts.
+    pub(crate) connections: Connections,
     /// The memory for bodies.
     pub(crate) bodies: BodyMemory,
     /// One permit for each heat map that is drawn at a time.
@@ -53,11 +56,12 @@ const MAX_DRAWINGS: usize = 2;
 
 impl AppState {
     pub(crate) fn new(detector: Detector, jobs: SyncSender<Job>, options: &Options, metrics: Arc<Metrics>) -> Self {
-        let &Options { queue, max_body_bytes, max_pixels, decoding_memory, io_timeout, .. } = options;
+        let &Options { queue, connections, max_body_bytes, max_pixels, decoding_memory, io_timeout, .. } = options;
         Self {
             detector,
             jobs,
             accepted: Arc::new(Semaphore::new(MAX_ACCEPTED as usize)),
+            connections: Connections::new(connections),
             bodies: BodyMemory::new(queue, max_body_bytes),
             slots: Arc::new(Semaphore::new(queue)),
             queue,

@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Complete uploads held at a time, until their answer; further ones are answered with 503
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
     queue: u32,
+    /// Connections served at a time; of more, those are closed that keep the server waiting, such as by sending slowly
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    connections: u32,
     /// Largest number of images that are taken from the queue together; the network computes at most 8 at a time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     batch: u32,
@@ -66,6 +69,7 @@ impl Args {
         options
             .with_max_body_bytes(self.max_body_mib << 20)
             .with_queue(self.queue as usize)
+            .with_connections(self.connections as usize)
             .with_batch(self.batch as usize)
             .with_batch_delay(Duration::from_millis(self.linger_ms))
             .with_io_timeout(Duration::from_secs(self.read_timeout_s))

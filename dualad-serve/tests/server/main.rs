@@ -11,6 +11,7 @@ use dualad::data::image_crate::{self, ImageFormat, RgbImage};
 use dualad::detector::Request;
 use dualad_serve::{Error, Options, Server};
 
+mod flood;
 mod memory;
 mod refusals;
 mod slow;
