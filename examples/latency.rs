@@ -31,6 +31,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 const TIME: Duration = Duration::from_secs(3);
 /// The threads of a detector.
 const THREADS: usize = 2;
+/// The images of a calibration. Copies would count once.
+const CALIBRATION_IMAGES: u8 = 64;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -48,14 +50,15 @@ fn main() -> Result<()> {
     let shared = || inspect(&detector);
     // The calling threads are inside the pool: they take no turns.
     let inside = || pool.install(|| inspect(&without_turns));
+    let good = (0..CALIBRATION_IMAGES).map(|number| changed(&picture, number)).collect::<dualad::Result<Vec<_>>>()?;
     let own: [&Caller<'_>; 3] = [&|| inspect(&first), &|| inspect(&second), &|| inspect(&third)];
     let cases: [(&str, &Case<'_>); 6] = [
         ("one caller", &|| measure(&[&shared], None)),
         ("three callers, one detector", &|| measure(&[&shared as &Caller<'_>; 3], None)),
         ("three callers, one pool without turns", &|| measure(&[&inside as &Caller<'_>; 3], None)),
         ("three callers, each a detector of one thread", &|| measure(&own, None)),
-        ("one caller, calibration on the same threads", &|| measure(&[&shared], Some((&detector, &picture)))),
-        ("one caller, calibration on another thread", &|| measure(&[&shared], Some((&background, &picture)))),
+        ("one caller, calibration on the same threads", &|| measure(&[&shared], Some((&detector, &good)))),
+        ("one caller, calibration on another thread", &|| measure(&[&shared], Some((&background, &good)))),
     ];
     let mut found = vec![Vec::new(); cases.len()];
     for _ in 0..rounds {
@@ -77,8 +80,17 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs the callers at the same time, and a calibration beside them if there is one, and returns all times in ms in order.
-fn measure(callers: &[&Caller<'_>], calibrated: Option<(&Detector, &Picture)>) -> Result<Vec<f64>> {
+/// Returns a picture with another first pixel.
+fn changed(picture: &Picture, number: u8) -> dualad::Result<Picture> {
+    let mut pixels = picture.pixels().to_vec();
+    if let Some(value) = pixels.first_mut() {
+        *value = number;
+    }
+    Ok(Picture::new(picture.width(), picture.height(), pixels)?)
+}
+
+/// Runs the callers at the same time, and beside them, if there is one, a calibration again and again. Returns all times in ms in order.
+fn measure(callers: &[&Caller<'_>], calibrated: Option<(&Detector, &[Picture])>) -> Result<Vec<f64>> {
     let (ended, cancel) = (AtomicBool::new(false), Cancel::default());
     let call = |caller: &Caller<'_>| {
         let mut times = Vec::new();
@@ -89,11 +101,12 @@ fn measure(callers: &[&Caller<'_>], calibrated: Option<(&Detector, &Picture)>) -
         }
         Ok::<_, Error>(times)
     };
-    let calibrate = |(detector, picture): (&Detector, &Picture)| {
-        let images = (0..10_000).map(|_| (Request::from(picture), Label::Normal));
+    let calibrate = |(detector, good): (&Detector, &[Picture])| -> dualad::Result<()> {
         let rule = Rule::FalseAlarmRate { rate: 0.01, confidence: 0.95 };
-        // Without a search for training images, which would take all of the time: the image is one of 10,000.
-        detector.calibrate(&Calibrator::new(rule).training_images(true), images, &cancel, |_| {})
+        loop {
+            let images = good.iter().map(|picture| (Request::from(picture), Label::Normal));
+            detector.calibrate(&Calibrator::new(rule), images, &cancel, |_| {})?;
+        }
     };
     let mut times = Vec::new();
     std::thread::scope(|scope| {
@@ -108,7 +121,7 @@ fn measure(callers: &[&Caller<'_>], calibrated: Option<(&Detector, &Picture)>) -
         match background.map(std::thread::ScopedJoinHandle::join) {
             None | Some(Ok(Err(Error::Cancelled))) => Ok(()),
             Some(Ok(Err(error))) => Err(error.into()),
-            Some(_) => Err("the calibration ended before the measurement".into()),
+            Some(_) => Err("the calibration panicked".into()),
         }
     })
     .map_err(|error: Box<dyn std::error::Error>| error)?;
