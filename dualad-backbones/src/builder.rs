@@ -1,7 +1,7 @@
 //! The builder of feature extractors.
 
 use candle_core::{DType, Device, Tensor};
-use dualad_kernels::Isa;
+use dualad_kernels::{Isa, Precision};
 
 use crate::backbone::Backbone;
 use crate::engine::{Engine, PackedEngine, PlainEngine};
@@ -34,6 +34,7 @@ pub struct ExtractorBuilder {
     weights: Weights,
     device: Device,
     dtype: DType,
+    precision: Precision,
     plain: bool,
 }
 
@@ -46,6 +47,7 @@ impl Backbone {
             weights: Weights::default(),
             device: Device::Cpu,
             dtype: DType::F32,
+            precision: Precision::F32,
             plain: false,
         }
     }
@@ -80,6 +82,13 @@ impl ExtractorBuilder {
         self
     }
 
+    /// Sets the precision of the products. [`Precision::Int8`] needs the CPU, f32, and a network: the filter bank has no products.
+    #[must_use]
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
     /// Selects candle's own operations where faster ones exist (on the CPU in f32). Other devices and dtypes always use them. The
     /// faster ones are tested against them; results differ by rounding.
     #[must_use]
@@ -91,9 +100,9 @@ impl ExtractorBuilder {
     /// Loads and checks the weights, folds the batch norms, and returns the extractor.
     ///
     /// # Errors
-    /// [`Error::Stages`], [`Error::DType`], [`Error::Weights`], `Error::Hub` or [`Error::Candle`].
+    /// [`Error::Stages`], [`Error::DType`], [`Error::Precision`], [`Error::Weights`], `Error::Hub` or [`Error::Candle`].
     pub fn build(self) -> Result<Box<dyn FeatureExtractor>> {
-        let Self { backbone, stages, weights, device, dtype, plain } = self;
+        let Self { backbone, stages, weights, device, dtype, precision, plain } = self;
         if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
             return Err(Error::DType { dtype: format!("{dtype:?}") });
         }
@@ -104,18 +113,22 @@ impl ExtractorBuilder {
         let Some(whole) = backbone.network() else {
             let stages = choose_stages(&backbone.stages(), &wanted, backbone.name())?;
             let engine = Box::new(FilterBank::new(stages.clone(), device.clone(), dtype));
-            let provenance = Provenance::default();
-            return Ok(Box::new(Extractor { backbone, stages, engine, device, dtype, provenance }));
+            let (precision, provenance) = (Precision::F32, Provenance::default());
+            return Ok(Box::new(Extractor { backbone, stages, engine, device, dtype, precision, provenance }));
         };
         let used = whole.up_to(&wanted)?;
         let (folded, provenance) = weights.load(backbone, &whole, &used, dtype)?;
         let stages = used.stages();
-        let engine: Box<dyn Engine> = if device.is_cpu() && dtype == DType::F32 && !plain {
-            Box::new(PackedEngine::new(Isa::best(), used, folded)?)
+        let is_packed = device.is_cpu() && dtype == DType::F32 && !plain;
+        if precision != Precision::F32 && !is_packed {
+            return Err(Error::Precision { precision });
+        }
+        let engine: Box<dyn Engine> = if is_packed {
+            Box::new(PackedEngine::new(Isa::best(), precision, used, folded)?)
         } else {
             Box::new(PlainEngine::new(used, folded, &device, dtype)?)
         };
-        Ok(Box::new(Extractor { backbone, stages, engine, device, dtype, provenance }))
+        Ok(Box::new(Extractor { backbone, stages, engine, device, dtype, precision, provenance }))
     }
 }
 
@@ -127,6 +140,7 @@ struct Extractor {
     engine: Box<dyn Engine>,
     device: Device,
     dtype: DType,
+    precision: Precision,
     provenance: Provenance,
 }
 
@@ -145,6 +159,10 @@ impl FeatureExtractor for Extractor {
 
     fn dtype(&self) -> DType {
         self.dtype
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn provenance(&self) -> &Provenance {

@@ -66,6 +66,15 @@ pub enum Error {
         /// The requested dtype.
         dtype: String,
     },
+    /// Products cannot be computed in the precision: on another device than the CPU, in another dtype than f32, or with candle's own
+    /// operations.
+    #[error(
+        "products in {precision} need the CPU, the dtype f32 and the fast operations; use them, or the precision f32"
+    )]
+    Precision {
+        /// The requested precision.
+        precision: dualad_kernels::Precision,
+    },
     /// The weights cannot be loaded.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use candle_core::{DType, Device, Tensor};
+use dualad_kernels::Precision;
 
 use crate::aggregate::aggregate;
 use crate::backbone::Backbone;
@@ -44,6 +45,11 @@ pub trait FeatureExtractor: Debug + Send + Sync {
 
     /// Returns the dtype of the maps.
     fn dtype(&self) -> DType;
+
+    /// Returns the precision of the products.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
 
     /// Returns the record of where the weights come from.
     fn provenance(&self) -> &Provenance;

@@ -3,6 +3,7 @@
 use candle_core::{Device, Tensor};
 use dualad_backbones::weights::synthetic;
 use dualad_backbones::{Backbone, Weights};
+use dualad_kernels::Precision;
 
 fn images(batch: usize, [height, width]: [usize; 2], seed: u64) -> Tensor {
     let shape = [batch, 3, height, width];
@@ -72,4 +73,27 @@ fn vision_transformers_equal_candles_operations() {
     check(Backbone::DinoV3Small, &[(1, [224, 224]), (3, [48, 80]), (2, [16, 16]), (1, [80, 48])]);
     check(Backbone::DinoV2Base, &[(2, [56, 42])]);
     check(Backbone::DinoV3Base, &[(2, [64, 48])]);
+}
+
+/// In 8-bit integers, the error's root mean square is a few percent of the maps'.
+#[test]
+fn maps_in_int8_are_near_those_in_f32() {
+    for backbone in [Backbone::ResNet18, Backbone::ResNet50V1, Backbone::EfficientNetB4, Backbone::VitSmallDino] {
+        let builder = || backbone.extractor().weights(Weights::synthetic(3));
+        let exact = builder().build().unwrap();
+        let fast = builder().precision(Precision::Int8).build().unwrap();
+        assert_eq!((exact.precision(), fast.precision()), (Precision::F32, Precision::Int8));
+        let size = if backbone == Backbone::VitSmallDino { [224, 224] } else { [48, 80] };
+        let images = images(2, size, 7);
+        let maps = exact.extract(&images).unwrap().into_iter().zip(fast.extract(&images).unwrap());
+        for (stage, (expected, found)) in exact.stages().iter().zip(maps) {
+            let square = |values: Vec<f32>| values.into_iter().map(|x| f64::from(x).powi(2)).sum::<f64>();
+            let error = square(values(&(found - &expected).unwrap())).sqrt() / square(values(&expected)).sqrt();
+            assert!(error > 0.0 && error <= 0.1, "{backbone}, stage {}: {error}", stage.index);
+        }
+        // An image alone has the same bits.
+        let alone = fast.extract(&images.narrow(0, 1, 1).unwrap()).unwrap();
+        let both = fast.extract(&images).unwrap();
+        assert_eq!(values(&alone[0]), values(&both[0].narrow(0, 1, 1).unwrap()), "{backbone}");
+    }
 }

@@ -61,7 +61,7 @@ fn convolutions<const CASE: usize>(bencher: Bencher<'_, '_>, isa: &str) {
     let size = MapSize { batch: 1, rows: side, columns: side };
     let out = MapSize { batch: 1, rows: side / stride, columns: side / stride };
     let weight = values(outputs * inputs / groups * kernel * kernel);
-    let convolution = Convolution::new(named(isa), shape, &weight, &values(outputs), out);
+    let convolution = Convolution::new(named(isa), Precision::F32, shape, &weight, &values(outputs), out);
     let (x, mut y) = (values(size.cells() * inputs), vec![0.0; out.cells() * outputs]);
     let work = out.cells() * outputs * inputs / groups * kernel * kernel;
     bencher.counter(ItemsCount::new(work)).bench_local(|| {

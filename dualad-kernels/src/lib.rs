@@ -2,6 +2,7 @@
 //! processor at hand. They know no tensors, networks or files.
 //!
 //! - Matrix products: [`product()`] with weights that [`Packed`] lays out once, followed by an [`Epilogue`].
+//! - The same in 8-bit integers: a [`Matrix`] holds its weights in a [`Precision`].
 //! - Convolutions: [`Convolution`] on maps `[batch, rows, columns, channels]`, with bias, residual and activation. It chooses among
 //!   a matrix product (1x1), Winograd's method (3x3), a depthwise kernel and a general method.
 //! - Attention: [`attention()`] and [`attention_backward()`] for one head, [`MultiHead`] for all heads of a batch.
@@ -44,11 +45,14 @@ mod attention;
 mod conv;
 mod elementwise;
 mod gemm;
+mod int8;
 mod maps;
+mod matrix;
 mod memory;
 mod neighbors;
 mod norm;
 mod parallel;
+mod precision;
 mod principal;
 mod simd;
 #[cfg(test)]
@@ -67,9 +71,11 @@ pub use elementwise::{
 };
 pub use gemm::{Epilogue, Packed, Residual, Rows, product};
 pub use maps::{Pool, apply_gate, from_planes, max_pool, mean_of_cells, mean_pool_into, to_planes};
+pub use matrix::Matrix;
 pub use memory::{Buffer, Workspace, WorkspacePool};
 pub use neighbors::{NearestNeighbors, k_center, k_center_while, nearest_plain};
 pub use norm::{MIN_NORM, add_norm, add_norm_backward, hard_shrink, norm, norm_statistics, softmax};
 pub use parallel::in_pool;
+pub use precision::Precision;
 pub use principal::{principal_components, principal_start};
 pub use simd::isa::Isa;

@@ -41,6 +41,16 @@ pub(crate) fn run_tasks(count: usize, task: impl Fn(usize) + Send + Sync) {
     }
 }
 
+/// Runs tasks 0 to `count - 1` as [`run_tasks`] does and returns their results in order.
+pub(crate) fn map_tasks<R: Send>(count: usize, task: impl Fn(usize) -> R + Send + Sync) -> Vec<R> {
+    use rayon::prelude::*;
+    if count <= 1 || rayon::current_num_threads() == 1 {
+        (0..count).map(task).collect()
+    } else {
+        (0..count).into_par_iter().with_max_len(1).map(&task).collect()
+    }
+}
+
 /// Runs `work` on a thread of the current rayon pool and returns its result. Use it around work that starts many small parallel
 /// loops: started from outside the pool, each loop would have to wake the pool up.
 pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {

@@ -179,7 +179,7 @@ fn check_convolution(case: &ConvolutionCase) {
     for isa in Isa::available() {
         // Other sizes choose other methods.
         for usual in [size, MapSize { batch: 1, rows: 224, columns: 224 }, MapSize { batch: 1, rows: 2, columns: 2 }] {
-            let convolution = Convolution::new(isa, shape, &weight, &bias, usual);
+            let convolution = Convolution::new(isa, Precision::F32, shape, &weight, &bias, usual);
             let found = on_pools(|| {
                 let mut y = vec![f32::NAN; out.cells() * outputs];
                 let residual = residual.as_deref();

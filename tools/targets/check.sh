@@ -26,8 +26,8 @@ arm=(--target aarch64-unknown-linux-gnu)
 
 step "kernels on aarch64, under qemu"
 cargo test --release "${build[@]}" "${arm[@]}" -p dualad-kernels --lib
-step "the search on a processor without dot products of bytes"
-QEMU_CPU=cortex-a72 cargo test --release "${build[@]}" "${arm[@]}" -p dualad-kernels --lib -- neighbors
+step "the search and int8 on a processor without dot products of bytes"
+QEMU_CPU=cortex-a72 cargo test --release "${build[@]}" "${arm[@]}" -p dualad-kernels --lib -- neighbors int8
 
 if [ -d ../shared/goldens ]; then
   step "parity on aarch64, under qemu"

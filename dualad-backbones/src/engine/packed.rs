@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
     self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, ConvArgs, ConvShape, Convolution, Epilogue,
-    Isa, MapSize, MultiHead, Packed, Pool, Residual, Rows, Workspace, WorkspacePool, product,
+    Isa, MapSize, Matrix, MultiHead, Packed, Pool, Precision, Residual, Rows, Workspace, WorkspacePool,
 };
 use rayon::prelude::*;
 
@@ -42,10 +42,10 @@ pub(crate) struct PackedEngine {
 enum PackedOp {
     Conv { args: Conv, convolution: Convolution },
     MaxPool { kernel: usize, stride: usize, padding: usize },
-    SqueezeExcite { channels: usize, reduced: usize, reduce: Packed, expand: Packed },
+    SqueezeExcite { channels: usize, reduced: usize, reduce: Matrix, expand: Matrix },
     Embed { channels: usize, embedding: Embedding, positions: PerGrid<Option<Vec<f32>>> },
     LayerNorm { channels: usize, eps: f64, affine: Affine },
-    Linear { in_channels: usize, out_channels: usize, activation: Activation, weights: Packed },
+    Linear { in_channels: usize, out_channels: usize, activation: Activation, weights: Matrix },
     Rotary { channels: usize, heads: usize, temperature: f64, rotations: PerGrid<Rotations> },
     SelfAttention { channels: usize, heads: usize },
     TokensToMap { channels: usize },
@@ -53,19 +53,23 @@ enum PackedOp {
 
 impl PackedOp {
     /// Lays the weights out. `output` is the shape of the output for an image of [`TYPICAL_SIDE`].
-    fn new(isa: Isa, op: &Op, mut weights: LayerWeights, output: ValueShape) -> Self {
-        let packed = |Affine { weight, bias }: Affine, inputs| Packed::new(isa, &weight, inputs, Some(&bias));
+    fn new(isa: Isa, precision: Precision, op: &Op, mut weights: LayerWeights, output: ValueShape) -> Self {
+        let matrix = |precision, Affine { weight, bias }: Affine, inputs| {
+            Matrix::new(isa, precision, &weight, inputs, Some(&bias))
+        };
         match *op {
             Op::Conv(ref args) => {
                 let Conv { in_channels: inputs, out_channels: outputs, kernel, stride, groups, .. } = *args;
                 let shape = ConvShape { inputs, outputs, kernel, stride, groups };
                 let Affine { weight, bias } = weights.affine();
-                let convolution = Convolution::new(isa, shape, &weight, &bias, map_size(output, 1));
+                let convolution = Convolution::new(isa, precision, shape, &weight, &bias, map_size(output, 1));
                 Self::Conv { args: args.clone(), convolution }
             }
             Op::MaxPool { kernel, stride, padding } => Self::MaxPool { kernel, stride, padding },
             Op::SqueezeExcite { channels, reduced, .. } => {
-                let (reduce, expand) = (packed(weights.affine(), channels), packed(weights.affine(), reduced));
+                // One row of an image: nothing to gain from bytes.
+                let mut matrix = |inputs| matrix(Precision::F32, weights.affine(), inputs);
+                let (reduce, expand) = (matrix(channels), matrix(reduced));
                 Self::SqueezeExcite { channels, reduced, reduce, expand }
             }
             Op::Embed { channels, registers, position } => {
@@ -74,7 +78,7 @@ impl PackedOp {
             }
             Op::LayerNorm { channels, eps, .. } => Self::LayerNorm { channels, eps, affine: weights.affine() },
             Op::Linear { in_channels, out_channels, activation, .. } => {
-                let weights = packed(weights.affine(), in_channels);
+                let weights = matrix(precision, weights.affine(), in_channels);
                 Self::Linear { in_channels, out_channels, activation, weights }
             }
             Op::Rotary { channels, heads, temperature } => {
@@ -89,8 +93,8 @@ impl PackedOp {
     fn packed(&mut self) -> Vec<&mut Packed> {
         match self {
             Self::Conv { convolution, .. } => convolution.packed().iter_mut().collect(),
-            Self::Linear { weights, .. } => vec![weights],
-            Self::SqueezeExcite { reduce, expand, .. } => vec![reduce, expand],
+            Self::Linear { weights, .. } => weights.packed().into_iter().collect(),
+            Self::SqueezeExcite { reduce, expand, .. } => reduce.packed().into_iter().chain(expand.packed()).collect(),
             Self::MaxPool { .. }
             | Self::Embed { .. }
             | Self::LayerNorm { .. }
@@ -102,11 +106,11 @@ impl PackedOp {
 }
 
 impl PackedEngine {
-    pub(crate) fn new(isa: Isa, network: Network, weights: Vec<LayerWeights>) -> Result<Self> {
+    pub(crate) fn new(isa: Isa, precision: Precision, network: Network, weights: Vec<LayerWeights>) -> Result<Self> {
         let last_use = network.last_use();
         let shapes = network.shapes(TYPICAL_SIDE, TYPICAL_SIDE)?;
         let layers = network.layers().iter().zip(weights).zip(&shapes[1..]);
-        let ops = layers.map(|((layer, weights), &output)| PackedOp::new(isa, &layer.op, weights, output));
+        let ops = layers.map(|((layer, weights), &output)| PackedOp::new(isa, precision, &layer.op, weights, output));
         let mut ops: Vec<PackedOp> = ops.collect();
         Packed::gather(ops.iter_mut().flat_map(PackedOp::packed));
         Ok(Self { isa, ops, last_use, workspaces: WorkspacePool::default(), network })
@@ -191,9 +195,9 @@ impl Run {
                 let mut hidden = workspace.take(self.batch * reduced);
                 kernels::mean_of_cells(x, size, channels, &mut mean);
                 let silu = Epilogue { residual: None, activation: Activation::Silu };
-                product(&mean, Rows::Dense { stride: channels }, self.batch, reduce, &mut hidden, reduced, silu);
+                reduce.product(&mean, Rows::Dense { stride: channels }, self.batch, &mut hidden, reduced, silu);
                 let rows = Rows::Dense { stride: reduced };
-                product(&hidden, rows, self.batch, expand, &mut mean, channels, Epilogue::NONE);
+                expand.product(&hidden, rows, self.batch, &mut mean, channels, Epilogue::NONE);
                 kernels::apply_gate(self.isa, x, size, &mut mean, y);
                 workspace.release(mean);
                 workspace.release(hidden);
@@ -221,7 +225,7 @@ impl Run {
                 let residual =
                     residual.map(|values| Residual { values, stride: out_channels, period: rows, last: true });
                 let epilogue = Epilogue { residual, activation };
-                product(x, Rows::Dense { stride: in_channels }, rows, weights, y, out_channels, epilogue);
+                weights.product(x, Rows::Dense { stride: in_channels }, rows, y, out_channels, epilogue);
             }
             PackedOp::Rotary { channels, heads, temperature, ref rotations } => {
                 let grid = [size.rows, size.columns];

@@ -4,19 +4,22 @@ use crate::conv::depthwise::Depthwise;
 use crate::conv::patches::Patches;
 use crate::conv::shape::{ConvArgs, ConvShape, MapSize, Padding};
 use crate::conv::winograd::Winograd;
-use crate::gemm::{Epilogue, Packed, Residual, Rows, product};
+use crate::gemm::{Epilogue, Packed, Residual, Rows};
+use crate::int8::{PackedBytes, product_of_patches};
+use crate::matrix::Matrix;
 use crate::memory::with_scratch;
+use crate::precision::Precision;
 use crate::simd::isa::Isa;
 
 /// A convolution whose weights are laid out for the method that computes it.
 ///
 /// ```
-/// use dualad_kernels::{Activation, ConvArgs, ConvShape, Convolution, Isa, MapSize, Padding};
+/// use dualad_kernels::{Activation, ConvArgs, ConvShape, Convolution, Isa, MapSize, Padding, Precision};
 ///
 /// // The sum of each cell and its neighbors, with zeros around the map.
 /// let shape = ConvShape { inputs: 1, outputs: 1, kernel: 3, stride: 1, groups: 1 };
 /// let size = MapSize { batch: 1, rows: 3, columns: 3 };
-/// let sum = Convolution::new(Isa::best(), shape, &[1.0; 9], &[0.0], size);
+/// let sum = Convolution::new(Isa::best(), Precision::F32, shape, &[1.0; 9], &[0.0], size);
 /// let mut y = [0.0; 9];
 /// let args = ConvArgs {
 ///     x: &[1.0; 9],
@@ -39,11 +42,13 @@ pub struct Convolution {
 #[derive(Debug, Clone)]
 enum Method {
     /// 1x1: a matrix product.
-    Pointwise(Packed),
+    Pointwise(Matrix),
     /// 3x3 with stride 1.
     Winograd(Winograd),
     /// A matrix product whose left rows are read in place, one segment for each cell of the kernel.
     Direct(Packed),
+    /// The same in bytes.
+    DirectBytes(PackedBytes),
     /// The same method with one segment for each row of the kernel, for inputs of few channels.
     Rows(Packed),
     /// One kernel for each channel.
@@ -52,15 +57,18 @@ enum Method {
 
 /// The fewest input channels that make a good segment by themselves.
 const MIN_SEGMENT: usize = 8;
+/// The fewest input channels for which quantizing costs less than the products gain.
+const MIN_BYTES: usize = 32;
 
 impl Convolution {
-    /// Lays out the weights: `weight` is `[outputs, inputs / groups, kernel, kernel]`, and `bias` has one element for each output.
-    /// `size` is the usual size of the output: the fastest method depends on it, results only in their rounding.
+    /// Lays out the weights in a precision: `weight` is `[outputs, inputs / groups, kernel, kernel]`, and `bias` has one element for each output.
+    /// `size` is the usual size of the output: the fastest method depends on it, results only in their rounding. Depthwise
+    /// convolutions and those of fewer than 32 channels stay in f32.
     ///
     /// # Panics
     /// If the length of `weight` or `bias` does not fit the shape, if a side is 0, or if `groups` is neither 1 nor the number of
     /// channels.
-    pub fn new(isa: Isa, shape: ConvShape, weight: &[f32], bias: &[f32], size: MapSize) -> Self {
+    pub fn new(isa: Isa, precision: Precision, shape: ConvShape, weight: &[f32], bias: &[f32], size: MapSize) -> Self {
         let ConvShape { inputs, outputs, kernel, stride, groups } = shape;
         assert!(inputs > 0 && outputs > 0 && kernel > 0 && stride > 0, "the shape of a convolution");
         assert!(groups == 1 || (groups == inputs && groups == outputs), "the groups of a convolution");
@@ -68,10 +76,16 @@ impl Convolution {
         assert_eq!(bias.len(), outputs, "the bias of a convolution");
         let cells = kernel * kernel;
         let at = |output: usize, input: usize, cell: usize| weight[(output * inputs + input) * cells + cell];
+        let in_bytes = precision == Precision::Int8 && inputs >= MIN_BYTES && PackedBytes::fits(inputs * cells);
         let method = if groups > 1 {
             Method::Depthwise(Depthwise::new(isa, shape, weight, bias))
         } else if kernel == 1 {
-            Method::Pointwise(Packed::new(isa, weight, inputs, Some(bias)))
+            Method::Pointwise(Matrix::new(isa, precision, weight, inputs, Some(bias)))
+        } else if in_bytes {
+            // Winograd's method would need fewer products, but quantizing its transformed tiles takes as long as it saves.
+            Method::DirectBytes(PackedBytes::from_fn(isa, outputs, [cells, inputs], Some(bias), |output, k| {
+                at(output, k % inputs, k / inputs)
+            }))
         } else if kernel == 3 && stride == 1 && inputs >= MIN_SEGMENT {
             Method::Winograd(Winograd::new(isa, shape, weight, bias, size))
         } else {
@@ -87,9 +101,10 @@ impl Convolution {
     /// Returns the matrices of the convolution, for [`Packed::gather`].
     pub fn packed(&mut self) -> &mut [Packed] {
         match &mut self.method {
-            Method::Pointwise(packed) | Method::Direct(packed) | Method::Rows(packed) => std::slice::from_mut(packed),
+            Method::Pointwise(matrix) => matrix.packed().map(std::slice::from_mut).unwrap_or_default(),
+            Method::Direct(packed) | Method::Rows(packed) => std::slice::from_mut(packed),
             Method::Winograd(winograd) => winograd.packed(),
-            Method::Depthwise(_) => &mut [],
+            Method::DirectBytes(_) | Method::Depthwise(_) => &mut [],
         }
     }
 
@@ -119,13 +134,18 @@ impl Convolution {
                 assert!(fits, "the output of a 1x1 convolution");
                 let count = output.cells();
                 let residual = residual.map(|values| Residual { values, stride: outputs, period: count, last: false });
-                product(x, rows, count, weights, y, outputs, Epilogue { residual, activation });
+                weights.product(x, rows, count, y, outputs, Epilogue { residual, activation });
             }
             Method::Winograd(winograd) => winograd.run(args, y),
             Method::Direct(weights) => {
                 let kernel = self.shape.kernel;
                 Patches { kernel, stride, channels: inputs, segments: kernel.pow(2), length: inputs }
                     .product(args, weights, y);
+            }
+            Method::DirectBytes(weights) => {
+                let kernel = self.shape.kernel;
+                let patches = Patches { kernel, stride, channels: inputs, segments: kernel.pow(2), length: inputs };
+                product_of_patches(&patches, args, weights, y);
             }
             Method::Rows(weights) => {
                 let kernel = self.shape.kernel;

@@ -40,11 +40,11 @@ impl Patches {
             for (index, pointers) in pointers.chunks_exact_mut(segments * tile_rows).enumerate() {
                 let first = range.start + index * tile_rows;
                 for cell in first..range.end.min(first + tile_rows) {
-                    for segment in 0..segments {
-                        if let Some(offset) = self.offset(args, cell, segment) {
-                            pointers[segment * tile_rows + cell - first] = x[offset..][..length].as_ptr();
+                    self.input_cells(args, cell, |segment, from| {
+                        if let Some(from) = from {
+                            pointers[segment * tile_rows + cell - first] = x[from * self.channels..][..length].as_ptr();
                         }
-                    }
+                    });
                 }
             }
             let panels = weights.panels(1, 0);
@@ -89,16 +89,21 @@ impl Patches {
         });
     }
 
-    /// Returns the index in the input at which a segment of an output cell's patch begins, or `None` if it lies in the padding.
-    fn offset(&self, args: &ConvArgs<'_>, cell: usize, segment: usize) -> Option<usize> {
+    /// Calls `each` with every segment of an output cell's patch and the cell of the input at which it begins, or `None` if that lies in
+    /// the padding.
+    pub(crate) fn input_cells(&self, args: &ConvArgs<'_>, cell: usize, mut each: impl FnMut(usize, Option<usize>)) {
         let &ConvArgs { input, padding, output, .. } = args;
         let (column, row) = (cell % output.columns, cell / output.columns);
         let (image, row) = (row / output.rows, row % output.rows);
         // A segment is one row of the kernel, or one cell.
-        let (down, right) =
-            if self.segments == self.kernel { (segment, 0) } else { (segment / self.kernel, segment % self.kernel) };
-        let y = (row * self.stride + down).checked_sub(padding.top).filter(|&y| y < input.rows)?;
-        let x = (column * self.stride + right).checked_sub(padding.left).filter(|&x| x < input.columns)?;
-        Some(((image * input.rows + y) * input.columns + x) * self.channels)
+        let rights = self.segments / self.kernel;
+        for down in 0..self.kernel {
+            let y = (row * self.stride + down).checked_sub(padding.top).filter(|&y| y < input.rows);
+            for right in 0..rights {
+                let x = (column * self.stride + right).checked_sub(padding.left).filter(|&x| x < input.columns);
+                let from = y.zip(x).map(|(y, x)| (image * input.rows + y) * input.columns + x);
+                each(down * rights + right, from);
+            }
+        }
     }
 }

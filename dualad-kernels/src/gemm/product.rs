@@ -43,7 +43,7 @@ pub enum Rows {
 
 impl Rows {
     #[inline(always)]
-    fn offset(self, row: usize) -> usize {
+    pub(crate) fn offset(self, row: usize) -> usize {
         match self {
             Self::Dense { stride } => row * stride,
             Self::Subsampled { stride, map: [rows, columns], step } => {

@@ -184,7 +184,7 @@ unsafe fn multiply_panels_body<S: Simd>(product: &PanelProduct) {
 }
 
 /// The sums of `R` rows, each `V` vectors wide.
-type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::V; V]; R];
+pub(crate) type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::V; V]; R];
 
 #[inline(always)]
 unsafe fn rows_of<S: Simd, const R: usize, const V: usize>(
@@ -302,19 +302,28 @@ unsafe fn add_products<S: Simd, const R: usize, const V: usize>(
 /// There is a residual pointer for each row, valid for all columns.
 #[inline(always)]
 unsafe fn with_residual<S: Simd, const R: usize, const V: usize>(
-    sums: Sums<S, R, V>,
+    mut sums: Sums<S, R, V>,
     residuals: *const *const f32,
 ) -> Sums<S, R, V> {
-    // SAFETY: the caller's promise.
-    std::array::from_fn(|row| unsafe {
-        let residual = *residuals.add(row);
-        std::array::from_fn(|vector| S::add(sums[row][vector], S::load(residual.add(vector * S::LANES))))
-    })
+    // Not by closures: where the compiler does not inline them, each instruction is a call.
+    for row in 0..R {
+        for vector in 0..V {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let residual = (*residuals.add(row)).add(vector * S::LANES);
+                sums[row][vector] = S::add(sums[row][vector], S::load(residual));
+            }
+        }
+    }
+    sums
 }
 
 /// Applies each operation to all sums, which stay in registers, so that each branch is taken once for a tile.
 #[inline(always)]
-unsafe fn store_full<S: Simd, const R: usize, const V: usize>(mut sums: Sums<S, R, V>, epilogue: &TileEpilogue) {
+pub(crate) unsafe fn store_full<S: Simd, const R: usize, const V: usize>(
+    mut sums: Sums<S, R, V>,
+    epilogue: &TileEpilogue,
+) {
     // SAFETY: all pointers are valid for all columns, as the caller promises.
     unsafe {
         if epilogue.accumulate {
@@ -368,7 +377,10 @@ unsafe fn store_full<S: Simd, const R: usize, const V: usize>(mut sums: Sums<S, 
 
 /// Stores a panel with padding: vectors go through buffers.
 #[inline(never)]
-unsafe fn store_partial<S: Simd, const R: usize, const V: usize>(sums: Sums<S, R, V>, epilogue: &TileEpilogue) {
+pub(crate) unsafe fn store_partial<S: Simd, const R: usize, const V: usize>(
+    sums: Sums<S, R, V>,
+    epilogue: &TileEpilogue,
+) {
     let (mut before, mut residual, mut after) = ([0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL]);
     for (row, sums) in sums.into_iter().enumerate() {
         // SAFETY: `columns` elements of a row may be read and written, as the caller promises, and fit into the buffers, which are

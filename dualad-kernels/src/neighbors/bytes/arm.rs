@@ -1,8 +1,8 @@
 //! The dot products of Armv8.2: 16 tokens in four registers, half a panel at a time.
 
 use std::arch::aarch64::*;
-use std::arch::asm;
 
+use crate::int8::add_products;
 use crate::neighbors::bytes::{GROUP, PANEL};
 
 /// The rows of a tile: with four vectors each, the sums fit into the registers, beside four of tokens and one of a row.
@@ -73,21 +73,4 @@ unsafe fn rows_of<const R: usize>(
             }
         }
     }
-}
-
-/// Adds to each sum the products of a token's four bytes and the four bytes of a row. The intrinsic is not stable in Rust yet.
-#[inline]
-#[target_feature(enable = "neon,dotprod")]
-fn add_products(mut sums: int32x4_t, tokens: int8x16_t, four: f32) -> int32x4_t {
-    // SAFETY: the instruction reads and writes registers only; the processor has it, as whoever calls this function promises.
-    unsafe {
-        asm!(
-            "sdot {sums:v}.4s, {tokens:v}.16b, {four:v}.4b[0]",
-            sums = inout(vreg) sums,
-            tokens = in(vreg) tokens,
-            four = in(vreg) four,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sums
 }
