@@ -103,12 +103,12 @@ impl Scorer {
     /// Returns the scores of preprocessed images `[batch, 3, height, width]`.
     pub(crate) fn score(&self, extractor: &dyn FeatureExtractor, images: &Tensor) -> Result<BatchScores> {
         let (_, _, height, width) = images.dims4()?;
-        let (maps, stages) = (extractor.extract(images)?, extractor.stages());
-        let tokens = || aggregate(&maps, stages, [height, width], extractor.backbone().token_stride());
         let Some(bank) = &self.bank else {
-            let tokens = tokens()?.to_device(&self.network.device())?.to_dtype(self.network.dtype())?;
+            let tokens = extractor.tokens(images)?.to_device(&self.network.device())?.to_dtype(self.network.dtype())?;
             return Ok(BatchScores { scores: self.network.score(&tokens)?, parts: None });
         };
+        let (maps, stages) = (extractor.extract(images)?, extractor.stages());
+        let tokens = || aggregate(&maps, stages, [height, width], extractor.backbone().token_stride());
         let distances = bank.bank.distances(bank_stages(&maps))?;
         let errors = if bank.bank.is_alone() { None } else { Some(self.errors(&tokens()?)?) };
         bank.combine(errors.as_ref(), &distances.iter().collect::<Vec<_>>())
