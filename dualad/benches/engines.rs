@@ -1,9 +1,9 @@
 //! The part of `tools/bench/engines.py` that runs this library. The script alternates between this library and other engines; it
 //! sends commands to standard input, one for each line, and each is answered with one line of JSON.
 //!
-//! - `backbone NAME BATCH [plain]`, `network VARIANT CHANNELS,... BATCH [plain]`, `whole FOLDER BATCH IMAGE...`,
-//!   `step CHANNELS,... BATCH [plain]`: prepares a computation. Weights and inputs are synthetic; `plain` uses candle's own
-//!   operations.
+//! - `backbone NAME BATCH FORM`, `network VARIANT CHANNELS,... BATCH FORM`, `whole FOLDER BATCH FORM IMAGE...`,
+//!   `step CHANNELS,... BATCH [plain]`: prepares a computation. Weights and inputs are synthetic. The form is a precision, `f32` or
+//!   `int8`, or `plain` for candle's own operations.
 //! - `run COUNT`: runs it COUNT times and returns the milliseconds of each run.
 //! - `output FILE`: writes its results, as little-endian f32.
 
@@ -21,7 +21,7 @@ use dualad::backbones::{Backbone, Weights};
 use dualad::bench::{Form, Steps};
 use dualad::detector::Request;
 use dualad::recipe::AdamWConfig;
-use dualad::{Detector, DualAd, DualAdConfig, Random, Variant};
+use dualad::{Detector, DualAd, DualAdConfig, Precision, Random, Variant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -98,23 +98,34 @@ fn values(tensor: &Tensor) -> Result<Vec<f32>> {
 /// Prepares the computation of a command.
 fn make(words: &[&str]) -> Result<Subject> {
     match *words {
-        ["backbone", name, batch] => backbone(name, batch.parse()?, false),
-        ["backbone", name, batch, "plain"] => backbone(name, batch.parse()?, true),
-        ["network", variant, stages, batch] => network(variant, stages, batch.parse()?, false),
-        ["network", variant, stages, batch, "plain"] => network(variant, stages, batch.parse()?, true),
+        ["backbone", name, batch, form] => backbone(name, batch.parse()?, precision(form)?),
+        ["network", variant, stages, batch, form] => network(variant, stages, batch.parse()?, precision(form)?),
         ["step", stages, batch] => step(stages, batch.parse()?, false),
         ["step", stages, batch, "plain"] => step(stages, batch.parse()?, true),
-        ["whole", folder, batch, ref images @ ..] => whole(folder, batch.parse()?, images),
+        ["whole", folder, batch, form, ref images @ ..] => {
+            let precision = precision(form)?.ok_or("the whole has no plain form")?;
+            whole(folder, batch.parse()?, precision, images)
+        }
         _ => Err(format!("unknown command {words:?}").into()),
     }
 }
 
-/// The feature maps of images.
-fn backbone(name: &str, batch: usize, plain: bool) -> Result<Subject> {
-    let mut builder = name.parse::<Backbone>()?.extractor().weights(Weights::synthetic(SEED));
-    if plain {
-        builder = builder.plain();
+/// Returns the precision that a form names, or `None` for the plain form.
+fn precision(form: &str) -> Result<Option<Precision>> {
+    match Precision::from_name(form) {
+        None if form == "plain" => Ok(None),
+        None => Err(format!("unknown form {form}").into()),
+        precision => Ok(precision),
     }
+}
+
+/// The feature maps of images. Without a precision, candle's own operations compute them.
+fn backbone(name: &str, batch: usize, precision: Option<Precision>) -> Result<Subject> {
+    let builder = name.parse::<Backbone>()?.extractor().weights(Weights::synthetic(SEED));
+    let builder = match precision {
+        Some(precision) => builder.precision(precision),
+        None => builder.plain(),
+    };
     let (extractor, images) = (builder.build()?, synthetic_tensor("input", &[batch, 3, 224, 224], SEED)?);
     Ok(Box::new(move || Ok(extractor.extract(&images)?)))
 }
@@ -137,13 +148,13 @@ fn synthetic_network(config: &DualAdConfig) -> Result<DualAd> {
 }
 
 /// The anomaly maps and scores of tokens.
-fn network(variant: &str, stages: &str, batch: usize, plain: bool) -> Result<Subject> {
+fn network(variant: &str, stages: &str, batch: usize, precision: Option<Precision>) -> Result<Subject> {
     let config = config(variant, stages)?;
     let network = synthetic_network(&config)?;
     let tokens = synthetic_tensor("input", &[batch, config.tokens(), config.channels()], NETWORK_SEED)?;
-    let reconstructor = network.reconstructor()?;
+    let reconstructor = network.reconstructor_in(precision.unwrap_or_default())?;
     Ok(Box::new(move || {
-        let scores = if plain {
+        let scores = if precision.is_none() {
             network.score(&tokens, &network.reconstruct(&tokens)?)?
         } else {
             reconstructor.score(&tokens)?
@@ -164,13 +175,13 @@ fn step(stages: &str, batch: usize, plain: bool) -> Result<Subject> {
 }
 
 /// The scores of image files, from reading and decoding on. The model is saved in `folder`.
-fn whole(folder: &str, batch: usize, images: &[&str]) -> Result<Subject> {
+fn whole(folder: &str, batch: usize, precision: Precision, images: &[&str]) -> Result<Subject> {
     let (backbone, mut config) = (Backbone::WideResNet50x2, config("heterogeneous", "256,512,1024")?);
     config.dropout = 0.0;
     let extractor = backbone.extractor().weights(Weights::synthetic(SEED)).build()?;
     let model = dualad::Model::new(synthetic_network(&config)?, backbone, &[1, 2, 3], extractor.provenance().clone());
     model.save(folder, "")?;
-    let detector = Detector::load(folder)?;
+    let detector = Detector::builder().precision(precision).load(folder)?;
     let images: Vec<PathBuf> = images.iter().map(PathBuf::from).collect();
     Ok(Box::new(move || {
         let found = detector.inspect_batch(images.iter().cycle().take(batch).map(Request::from));

@@ -6,7 +6,8 @@
 
 Weights and inputs are synthetic (`dualad_backbones::weights::synthetic`); the other engines get them from PyTorch, or as an ONNX
 file that PyTorch exports. First, the output of every engine is compared with PyTorch's; an engine that differs is reported and
-left out. Then the engines run in turn, round after round, so that changes in the machine's speed affect all of them. Prints a
+left out. Engines in int8 (dualad-int8, onnxruntime-int8, openvino-int8) are compared, too, and only reported: they have the weights and
+inputs of the others, and onnxruntime's and OpenVINO's ranges come from the input that is measured. Then the engines run in turn, round after round, so that changes in the machine's speed affect all of them. Prints a
 Markdown table; `--json FILE` writes every single time.
 """
 
@@ -46,6 +47,7 @@ BACKBONES = {
 STAGES = [256, 512, 1024]
 PARTS = ["wide-resnet50-2", "resnet34", "efficientnet-b4", "vit-small-dino", "dinov2-small", "dinov2-reg-small", "dinov3-small",
          "heterogeneous", "homogeneous", "whole", "step"]
+INT8 = ["dualad-int8", "onnxruntime-int8", "openvino-int8"]
 ENGINES = ["dualad", "candle", "onnxruntime", "openvino", "torch", "torch-compiled", "rten", "tract"]
 # The largest allowed difference from PyTorch, relative to the largest value. The exported networks differ less from each other.
 TOLERANCE = 1e-3
@@ -207,14 +209,14 @@ def make(engine, part, batch, threads, folder, options):
             run = training_step.step(STAGES)
             return Local(lambda: [run()], threads)
         return None
-    if engine in ("dualad", "candle"):
-        plain = " plain" if engine == "candle" else ""
+    if engine in ("dualad", "dualad-int8", "candle"):
+        form = {"dualad": "f32", "dualad-int8": "int8", "candle": "plain"}[engine]
         if part == "whole":
             paths = " ".join(options.pictures)
-            return None if plain else Worker(binary, f"whole {folder}/model {batch} {paths}", environment)
+            return None if form == "plain" else Worker(binary, f"whole {folder}/{form} {batch} {form} {paths}", environment)
         if part in BACKBONES:
-            return Worker(binary, f"backbone {part} {batch}{plain}", environment)
-        return Worker(binary, f"network {part} {','.join(map(str, STAGES))} {batch}{plain}", environment)
+            return Worker(binary, f"backbone {part} {batch} {form}", environment)
+        return Worker(binary, f"network {part} {','.join(map(str, STAGES))} {batch} {form}", environment)
     module, inputs = options.modules[part]
     x = inputs(batch)
     if engine in ("torch", "torch-compiled"):
@@ -242,20 +244,27 @@ def make(engine, part, batch, threads, folder, options):
     numbers = x.numpy()
     fed = (lambda: decoded(options.pictures[:batch])) if part == "whole" else (lambda: numbers)
     first = (lambda result: result[:1]) if part == "whole" else (lambda result: result)
-    if engine == "onnxruntime":
+    if engine.startswith("onnxruntime"):
         import onnxruntime
 
+        if engine.endswith("int8"):
+            path = quantized_onnx(path, fed())
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         # Threads that spin after a run would slow down the next engine.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads == 1 else "1")
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
         return Local(lambda: first(session.run(None, {"x": fed()})))
-    if engine == "openvino":
+    if engine.startswith("openvino"):
         import openvino
 
+        model = openvino.Core().read_model(path)
+        if engine.endswith("int8"):
+            import nncf
+
+            model = nncf.quantize(model, nncf.Dataset([fed()]), subset_size=1)
         compiled = openvino.Core().compile_model(
-            path, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
+            model, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
                           "EXECUTION_MODE_HINT": "ACCURACY"})
         return Local(lambda: first([np.array(value) for value in compiled(fed()).values()]))
     if engine in ("rten", "tract"):
@@ -266,6 +275,27 @@ def make(engine, part, batch, threads, folder, options):
         shape = ",".join(map(str, numbers.shape))
         return Worker([options.peers, "--threads", str(threads)], f"{engine} {path} {source} {shape}", environment)
     return None
+
+
+def quantized_onnx(path, x):
+    """A graph whose weights have one scale for each output and whose activations have one for each tensor, from their values on x."""
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quantized = path.replace(".onnx", "-int8.onnx")
+    if not os.path.exists(quantized):
+        class Reader(quantization.CalibrationDataReader):
+            rows = iter([{"x": x}])
+
+            def get_next(self):
+                return next(self.rows, None)
+
+        prepared = path.replace(".onnx", "-prepared.onnx")
+        quant_pre_process(path, prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared, quantized, Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+            activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8)
+    return quantized
 
 
 def compare(part, batch, threads, folder, options):
@@ -286,7 +316,7 @@ def compare(part, batch, threads, folder, options):
             # For the part "whole", our worker returns only image scores; for other parts, the same outputs as PyTorch.
             error = np.abs(found - expected).max() / np.abs(expected).max() if found.shape == expected.shape else np.inf
             print(f"{part}, batch {batch}: {name} differs by {error:.1e}", file=sys.stderr)
-            if not error <= TOLERANCE:
+            if not error <= TOLERANCE and name not in INT8:
                 print(f"  LEFT OUT: its results differ, so its times are not comparable", file=sys.stderr)
                 engines.pop(name).close()
     times = {name: [] for name in engines}
