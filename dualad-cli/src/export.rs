@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use dualad::Detector;
 use dualad::data::image::Picture;
 use dualad::data::is_image_name;
 use dualad::store::write_atomically;
+use dualad::{Detector, Precision};
 use dualad_onnx::{Check, CheckImage, Export, OPSET};
 use serde::Serialize;
 
@@ -87,6 +87,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         model: args.source.clone().or_else(|| args.model.clone()).unwrap_or_default(),
         weights: args.weights.clone(),
         threads: args.threads,
+        // The graph computes in f32.
+        precision: Some(Precision::F32),
     };
     let images = args.images.as_deref().map(image_files).transpose()?;
     let guard = Guard::default().reads(source.files()).reads(images.iter().flatten());

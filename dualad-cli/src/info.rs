@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dualad::calibration::{Calibration, Rule, ThresholdMethod, Thresholds};
 use dualad::candle_core::Device;
-use dualad::{Detector, ImageCounts, Model, ModelConfig, ModelFiles};
+use dualad::{Detector, ImageCounts, Model, ModelConfig, ModelFiles, Precision};
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
@@ -188,8 +188,12 @@ fn text(outcome: &Outcome) -> String {
         let (epochs, batch) = (train.epochs, train.batch_size);
         rows.push(("recipe", format!("{preset}, {epochs} epochs, {batch} images a step, seed {}", train.seed)));
     }
-    if calibration.is_none() {
-        rows.push(("thresholds", "none: set them with `dualad calibrate`".into()));
+    match calibration {
+        None => rows.push(("thresholds", "none: set them with `dualad calibrate`".into())),
+        Some(Calibration { precision: Precision::F32, .. }) => {}
+        Some(Calibration { precision, .. }) => {
+            rows.push(("thresholds", format!("for scores in {precision}, which the model is computed in")));
+        }
     }
     let mut text: String = rows.iter().map(|(name, value)| format!("{name:<12} {}\n", printable(value))).collect();
     for (name, sentences) in promises {

@@ -10,7 +10,7 @@ use dualad::data::image::Limits;
 use dualad::data::render;
 use dualad::detector::{DetectorBuilder, Inspection};
 use dualad::store::write_atomically;
-use dualad::{Detector, ModelFiles};
+use dualad::{Detector, ModelFiles, Precision};
 #[cfg(feature = "hub")]
 use dualad::{Error, backbones};
 use serde::Serialize;
@@ -31,6 +31,16 @@ pub(crate) struct ModelSource {
     /// Number of threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub(crate) threads: Option<usize>,
+    /// Numbers to compute with: int8 is faster, f32 more exact. Thresholds are valid for one of them [default: that of the thresholds, f32 without any]
+    #[arg(long, value_name = "f32|int8", value_parser = precisions(), hide_possible_values = true)]
+    pub(crate) precision: Option<Precision>,
+}
+
+/// Returns the parser of a precision's name.
+fn precisions() -> impl TypedValueParser<Value = Precision> {
+    let unknown = "neither f32 nor int8";
+    PossibleValuesParser::new(Precision::ALL.map(Precision::name))
+        .try_map(move |name| Precision::from_name(&name).ok_or(unknown))
 }
 
 pub(crate) fn parse_threads(text: &str) -> std::result::Result<usize, String> {
@@ -42,6 +52,9 @@ impl ModelSource {
         let mut builder = Detector::builder().device(&common.device()?);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads);
+        }
+        if let Some(precision) = self.precision {
+            builder = builder.precision(precision);
         }
         if let Some(weights) = &self.weights {
             builder = builder.weights(weights_of(weights)?);

@@ -478,3 +478,42 @@ fn all_broken_images_are_listed_or_left_out() {
     assert_eq!(text(&output.stderr).matches("left out").count(), 3, "{}", text(&output.stderr));
     assert_eq!(place.json("model/report.json")["train_images"], 18);
 }
+
+#[test]
+fn thresholds_of_one_precision_decide_in_it_and_in_no_other() {
+    let place = Place::new(10);
+    succeed(&mut place.train(&["--preset", "fast"]));
+    let image = "data/gear/test/good/000.png";
+    let inspect = |options: &[&str]| {
+        let mut command = program("inspect");
+        command.arg("--model").arg(place.path("model")).args(["--json", "-"]).args(options).arg(place.path(image));
+        command.output().unwrap()
+    };
+    let score = |output: Output| {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["image_score"].as_f64().unwrap()
+    };
+    let exact = score(inspect(&[]));
+    let refused = inspect(&["--precision", "int8"]);
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("scores in f32") && told.contains("calibrate in int8"), "{told}");
+    assert_eq!(inspect(&["--precision", "int4"]).status.code(), Some(2));
+
+    let output = place.calibrate("data", &["--precision", "int8"]);
+    let notes = text(&output.stderr);
+    assert!(output.status.success() && notes.contains("were set in f32, and these are in int8"), "{notes}");
+    assert_eq!(place.json("model/calibration.json")["precision"], "int8");
+    let near = score(inspect(&[]));
+    assert!(near != exact && (near - exact).abs() < 0.05 * exact, "{near}, not {exact}");
+    assert_eq!(score(inspect(&["--precision", "int8"])), near);
+    let told = text(&inspect(&["--precision", "f32"]).stderr);
+    assert!(told.contains("scores in int8") && told.contains("calibrate in f32"), "{told}");
+    let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
+    assert!(info.contains("scores in int8"), "{info}");
+
+    // Without the flag, calibrating stays in the precision of the earlier thresholds.
+    let output = place.calibrate("data/gear", &["--category", "gear"]);
+    assert!(output.status.success() && !text(&output.stderr).contains("were set in"), "{}", text(&output.stderr));
+    assert_eq!(place.json("model/calibration.json")["precision"], "int8");
+}

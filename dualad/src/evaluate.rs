@@ -166,7 +166,8 @@ impl TestSet {
         let total = self.samples().len();
         let indices: Vec<usize> = (0..total).collect();
         let (device, stages) = (network.device(), self.features.stages());
-        let scorer = Scorer::new(network.reconstructor()?, bank.cloned(), stages, self.size())?;
+        let scorer =
+            Scorer::new(network.reconstructor_in(self.features.precision())?, bank.cloned(), stages, self.size())?;
         let distances = bank.map(|bank| self.distances(bank, cancel)).transpose()?;
         let mut scores = Vec::with_capacity(total);
         for indices in indices.chunks(BATCH) {

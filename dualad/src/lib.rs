@@ -120,6 +120,7 @@ pub use dualad_backbones as backbones;
 pub use dualad_data as data;
 use dualad_data::random;
 pub use dualad_data::{Random, Stream};
+pub use dualad_kernels::Precision;
 pub use dualad_store as store;
 pub use error::{Error, ErrorKind, Format, FormatError, Result};
 #[cfg(feature = "train")]

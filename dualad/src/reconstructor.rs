@@ -1,7 +1,7 @@
 //! The inference form of a network.
 
 use candle_core::{DType, Device, Tensor};
-use dualad_kernels::{Isa, are_finite, in_pool};
+use dualad_kernels::{Isa, Precision, are_finite, in_pool};
 
 use crate::engine::InferenceEngine;
 use crate::error::{Error, Result};
@@ -49,16 +49,26 @@ impl DualAd {
     /// # Errors
     /// [`crate::Error::Candle`] if the parameters cannot be read, or if the device has no memory for them.
     pub fn reconstructor(&self) -> Result<Reconstructor> {
-        Reconstructor::new(self, Some(Isa::best()))
+        self.reconstructor_in(Precision::F32)
+    }
+
+    /// Returns the inference form of this network whose linear layers multiply numbers of a precision. On a device other than the
+    /// CPU and in a dtype other than f32, it is the network itself.
+    ///
+    /// # Errors
+    /// As [`Self::reconstructor`].
+    pub fn reconstructor_in(&self, precision: Precision) -> Result<Reconstructor> {
+        Reconstructor::new(self, Some(Isa::best()), precision)
     }
 }
 
 impl Reconstructor {
     /// Lays out a network for an instruction set. Without one, or if the engine does not support the device or the dtype, the
     /// network itself is used.
-    pub(crate) fn new(network: &DualAd, isa: Option<Isa>) -> Result<Self> {
+    pub(crate) fn new(network: &DualAd, isa: Option<Isa>, precision: Precision) -> Result<Self> {
         let is_supported = network.device().is_cpu() && network.dtype() == DType::F32;
-        let engine = isa.filter(|_| is_supported).map(|isa| InferenceEngine::new(network, isa)).transpose()?;
+        let engine =
+            isa.filter(|_| is_supported).map(|isa| InferenceEngine::new(network, isa, precision)).transpose()?;
         let network = if network.variables().is_empty() {
             network.clone()
         } else {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dualad::calibration::{Calibration, Thresholds};
-use dualad::{Detector, Model, ModelFiles};
+use dualad::{Detector, Model, ModelFiles, Precision};
 
 use crate::common::{Result, note, printable};
 
@@ -27,6 +27,15 @@ impl Earlier {
         };
         if earlier.model.as_ref().is_some_and(|model| *model != detector.config().sha256) {
             note(&format!("note: the thresholds in {name} were set for another model, so none of them are kept"));
+            return None;
+        }
+        // Those that are written by hand for any model are of any precision, too.
+        let is_of_one = earlier.model.is_some() || earlier.precision != Precision::F32;
+        if is_of_one && earlier.precision != detector.precision() {
+            let (found, wanted) = (earlier.precision, detector.precision());
+            note(&format!(
+                "note: the thresholds in {name} were set in {found}, and these are in {wanted}, so none of them are kept"
+            ));
             return None;
         }
         let known = detector.categories();

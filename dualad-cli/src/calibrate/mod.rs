@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
-use dualad::calibration::{Calibrator, Rule};
+use dualad::calibration::{Calibration, Calibrator, Rule};
 use dualad::data::{Cancel, Dataset, Finding, FindingKind, Label, Sample, Split};
 use dualad::detector::Request;
-use dualad::{Detector, ModelFiles, Progress};
+use dualad::{Detector, ModelFiles, Precision, Progress};
 
 use crate::common::{CommonArgs, Result, note, print};
 use crate::guard::Guard;
@@ -123,7 +123,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     guard.check_thresholds(&out)?;
     args.common.check_json(&guard)?;
     // Without the thresholds it has: they may be another model's, or damaged.
-    let detector = source.load(source.builder(&args.common)?.calibration(None).limits(args.model.images.limits()))?;
+    let mut builder = source.builder(&args.common)?.calibration(None).limits(args.model.images.limits());
+    if let Some(precision) = precision(args, &out)? {
+        builder = builder.precision(precision);
+    }
+    let detector = source.load(builder)?;
     check_category(&detector, args.category.as_deref())?;
     let dataset = Dataset::open_products(&args.data)?;
     check_products(&dataset, detector.categories())?;
@@ -174,6 +178,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     print(&joined.table(&out))
 }
 
+/// Returns the precision that is asked for, or else that of the earlier thresholds.
+fn precision(args: &Args, out: &Path) -> Result<Option<Precision>> {
+    if args.model.source.precision.is_some() {
+        return Ok(args.model.source.precision);
+    }
+    let earlier = earlier_path(args, out)?.filter(|path| path.exists());
+    // Thresholds that cannot be read are told of later.
+    Ok(earlier.and_then(|path| Calibration::load(path).ok()).map(|earlier| earlier.precision))
+}
+
 /// Refuses folders that may be labels of one product, unless they are the products that the model was trained on.
 fn check_products(dataset: &Dataset, known: &[String]) -> Result<()> {
     let found: Vec<Finding> =
@@ -188,15 +202,19 @@ fn check_products(dataset: &Dataset, known: &[String]) -> Result<()> {
 /// Returns the thresholds that are kept where the images set none: those that --calibration names, or those that --out replaces, or
 /// else the model's own.
 fn earlier(args: &Args, out: &Path, detector: &Detector) -> Result<Option<Earlier>> {
+    if let Some(named) = args.model.calibration.as_ref().filter(|named| !named.exists()) {
+        return Err(format!("--calibration {}: there is no such file", named.display()).into());
+    }
+    Ok(earlier_path(args, out)?.and_then(|path| Earlier::read(&path, detector)))
+}
+
+/// Returns the file of the thresholds that are kept where the images set none.
+fn earlier_path(args: &Args, out: &Path) -> Result<Option<PathBuf>> {
     if let Some(named) = &args.model.calibration {
-        if !named.exists() {
-            return Err(format!("--calibration {}: there is no such file", named.display()).into());
-        }
-        return Ok(Earlier::read(named, detector));
+        return Ok(Some(named.clone()));
     }
     let own = args.model.source.folder()?.map(|folder| ModelFiles::of(folder).calibration);
-    let path = if out.exists() { Some(out.to_owned()) } else { own };
-    Ok(path.and_then(|path| Earlier::read(&path, detector)))
+    Ok(if out.exists() { Some(out.to_owned()) } else { own })
 }
 
 /// Returns the request for a sample, of another product if one is given.

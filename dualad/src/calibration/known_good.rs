@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, FORMAT, Rule, ThresholdMethod, Thresholds};
+use super::{Calibration, KNOWN_FORMAT, Rule, ThresholdMethod, Thresholds};
 
 /// The normal images that thresholds were checked against when they were set: those that they were chosen by, and others that are known
 /// to be good.
@@ -101,7 +101,7 @@ impl Calibration {
         if let Some(pooled) = self.pooled.as_mut().filter(|_| !all.is_empty()) {
             check(pooled, &mut all, own.values().map(|(_, count)| count).sum());
         }
-        self.format = FORMAT;
+        self.format = self.format.max(KNOWN_FORMAT);
     }
 
     /// Returns a line for each category's thresholds, and one for the pooled ones: the number of images that they were chosen by, and

@@ -16,6 +16,7 @@ mod known_good;
 mod lone;
 mod merge;
 mod other_products;
+mod precision;
 mod rule;
 mod tally;
 #[cfg(test)]
@@ -32,14 +33,24 @@ use serde::{Deserialize, Serialize};
 pub use tally::{DecisionCounts, Tally};
 pub use thresholds::{FalseAlarms, ThresholdMethod, Thresholds};
 
+use crate::Precision;
 use crate::error::Result;
 
 /// The newest version of the file's format. Raised when older versions of the library cannot read a file.
-const FORMAT: u64 = 3;
-/// The version of a file without known images.
+const FORMAT: u64 = 4;
+/// The version of a file with a precision.
+const PRECISION_FORMAT: u64 = 4;
+/// The version of a file with known images.
+const KNOWN_FORMAT: u64 = 3;
+/// The version of a file without either.
 const FIRST_FORMAT: u64 = 1;
 /// The beginning of the warning that there are too few images for a guarantee.
 const REJECT_TOO_FEW: &str = "reject: a false-alarm rate of at most ";
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_f32(precision: &Precision) -> bool {
+    *precision == Precision::F32
+}
 
 fn default_format() -> u64 {
     FIRST_FORMAT
@@ -73,6 +84,9 @@ pub struct Calibration {
     /// them. `None` for a file that is written by hand and for any model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The precision that the scores were computed in. A detector that computes in another one refuses the thresholds.
+    #[serde(default, with = "precision", skip_serializing_if = "is_f32")]
+    pub precision: Precision,
     /// The thresholds of each category.
     #[serde(default, deserialize_with = "file::distinct")]
     pub categories: BTreeMap<String, Thresholds>,
@@ -87,7 +101,20 @@ pub struct Calibration {
 impl Calibration {
     /// Makes a calibration of these thresholds.
     pub fn new(categories: BTreeMap<String, Thresholds>, pooled: Option<Thresholds>) -> Self {
-        Self { format: FIRST_FORMAT, model: None, categories, pooled, notices: Vec::new() }
+        Self { format: FIRST_FORMAT, model: None, precision: Precision::F32, categories, pooled, notices: Vec::new() }
+    }
+
+    /// Sets the precision that the scores were computed in.
+    pub(crate) fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
+        if precision != Precision::F32 {
+            self.format = self.format.max(PRECISION_FORMAT);
+        }
+    }
+
+    /// Returns `true` for thresholds of no precision: written by hand, and for any model.
+    pub(crate) fn is_of_any_precision(&self) -> bool {
+        self.model.is_none() && self.precision == Precision::F32
     }
 
     /// Returns the notices, and the warnings of each threshold with its category. The warning of too few images for a guarantee stands once

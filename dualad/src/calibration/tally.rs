@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Calibration, Decision, FORMAT, LabeledScore, Thresholds};
+use super::{Calibration, Decision, KNOWN_FORMAT, LabeledScore, Thresholds};
 use crate::error::Result;
 
 /// The share of known defective images above which a warning says that they are accepted.
@@ -111,7 +111,7 @@ impl Calibration {
         if let Some(pooled) = &mut self.pooled {
             pooled.record(scores.iter().map(|(_, score)| *score))?;
         }
-        self.format = FORMAT;
+        self.format = self.format.max(KNOWN_FORMAT);
         Ok(())
     }
 }

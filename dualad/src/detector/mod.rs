@@ -49,6 +49,7 @@ use dualad_data::Sample;
 use dualad_data::image::{Limits, Picture, Preprocess};
 use dualad_data::{Cancel, Label};
 
+use crate::Precision;
 use crate::calibration::{Calibration, Calibrator, LabeledScore};
 use crate::error::{Error, Result};
 #[cfg(feature = "train")]
@@ -105,6 +106,7 @@ pub struct Detector {
     /// The network on the detector's device and in its dtype, and the bank.
     pub(crate) scorer: Arc<Scorer>,
     pub(crate) extractor: Arc<dyn FeatureExtractor>,
+    pub(crate) precision: Precision,
     pub(crate) weights: dualad_backbones::Weights,
     pub(crate) preprocess: Preprocess,
     pub(crate) tiling: Option<Tiling>,
@@ -231,12 +233,18 @@ impl Detector {
         self
     }
 
-    /// Checks that thresholds are of this model, as [`DetectorBuilder::load`] does. Thresholds without [`Calibration::model`] are of any.
+    /// Checks that thresholds are of this model and of the detector's precision, as [`DetectorBuilder::load`] does. Thresholds without
+    /// [`Calibration::model`] and [`Calibration::precision`] are of any.
     ///
     /// # Errors
-    /// [`Error::Format`] for thresholds of another model, or of a category that this one was not trained on.
+    /// [`Error::Format`] for thresholds of another model or precision, or of a category that this model was not trained on.
     pub fn check_calibration(&self, calibration: &Calibration) -> Result<()> {
-        own_thresholds::check_calibration(self.config(), calibration, Path::new("<model>"))
+        own_thresholds::check_calibration(self.config(), self.precision, calibration, Path::new("<model>"))
+    }
+
+    /// Returns the precision that scores are computed in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Returns the detector with threads of its own, as [`DetectorBuilder::threads`] gives it. Nothing is loaded: the detectors share
@@ -281,8 +289,11 @@ impl Detector {
         let trained = if calibrator.takes_training_images() { TrainedImages::Use } else { TrainedImages::Refuse };
         let known = self.known_images(images, trained, false, cancel, |_| {})?;
         let new = self.calibrate_on(calibrator, &known, &[], cancel, progress)?;
-        let is_own = |earlier: &&Calibration| earlier.model.as_ref().is_none_or(|model| *model == self.config().sha256);
-        new.joined(self.calibration().filter(is_own), self.categories(), false)
+        new.joined(
+            self.calibration().filter(|earlier| self.check_calibration(earlier).is_ok()),
+            self.categories(),
+            false,
+        )
     }
 
     /// Returns the image score of each request, in order. Maps are not kept: a few images are in memory at a time.
@@ -326,6 +337,7 @@ impl Detector {
         let mut calibration = calibrator.calibrate(scored)?;
         calibration.categories.remove("");
         calibration.model = Some(self.config().sha256.clone());
+        calibration.set_precision(self.precision);
         Ok(calibration)
     }
 

@@ -2,16 +2,29 @@
 
 use std::path::Path;
 
+use crate::Precision;
 use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::model::{CALIBRATION, ModelConfig};
 
-/// Refuses thresholds of another model, whose scores differ, and of a category that the model was not trained on: with a misspelt
-/// name, the pooled thresholds would decide without a word.
-pub(super) fn check_calibration(config: &ModelConfig, calibration: &Calibration, name: &Path) -> Result<()> {
+/// Refuses thresholds of another model or precision, whose scores differ, and of a category that the model was not trained on: with a
+/// misspelt name, the pooled thresholds would decide without a word.
+pub(super) fn check_calibration(
+    config: &ModelConfig,
+    precision: Precision,
+    calibration: &Calibration,
+    name: &Path,
+) -> Result<()> {
     if calibration.model.as_ref().is_some_and(|chosen_on| *chosen_on != config.sha256) {
         let reason = format!(
             "its thresholds ({CALIBRATION}) were made for another model, whose scores differ; calibrate again, or delete the line \"model\" to use them anyway"
+        );
+        return Err(Error::model(name, reason));
+    }
+    if calibration.precision != precision && !calibration.is_of_any_precision() {
+        let found = calibration.precision;
+        let reason = format!(
+            "its thresholds ({CALIBRATION}) were made for scores in {found}, and those in {precision} differ a little; calibrate in {precision}, or compute in {found}"
         );
         return Err(Error::model(name, reason));
     }

@@ -14,7 +14,8 @@ use crate::model::{BACKBONE, CALIBRATION, Model, keep_thresholds};
 /// Writes a detector's folder; see [`Detector::save`] and, for `results`, [`Detector::save_with_results`].
 pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool, results: Option<&str>) -> Result<()> {
     // The folder could not be loaded.
-    detector.calibration().map_or(Ok(()), |found| check_calibration(detector.config(), found, folder))?;
+    let check = |found| check_calibration(detector.config(), detector.precision, found, folder);
+    detector.calibration().map_or(Ok(()), check)?;
     let change = Transaction::begin(folder)?;
     let recorded = &detector.config().weights;
     let mut model = detector.model.as_ref().clone();

@@ -1,6 +1,6 @@
 //! The inference engine: the steps of the plan on a whole batch, each distributed over the threads.
 
-use dualad_kernels::{self as kernels, Buffer, Isa, Packed, Workspace, WorkspacePool};
+use dualad_kernels::{self as kernels, Buffer, Isa, Packed, Precision, Workspace, WorkspacePool};
 use rayon::prelude::*;
 
 use crate::DualAd;
@@ -49,14 +49,14 @@ impl InferenceEngine {
     ///
     /// # Errors
     /// [`crate::Error::Parameter`] if a parameter is missing, [`crate::Error::Candle`] if one cannot be read.
-    pub(crate) fn new(network: &DualAd, isa: Isa) -> Result<Self> {
+    pub(crate) fn new(network: &DualAd, isa: Isa, precision: Precision) -> Result<Self> {
         let config = network.config().clone();
         let layout = ParameterLayout::new(&config)?;
         let plan = Plan::new(&config, &layout)?;
         let parameters = layout.flatten(network.parameters())?;
         let mut derived = Derived::new(&config, &plan);
         derived.update(&config, &plan, &parameters);
-        let step = |step| PackedStep::new(step, isa, &config, &parameters, &derived);
+        let step = |step| PackedStep::new(step, (isa, precision), &config, &parameters, &derived);
         let mut steps: Vec<PackedStep> = plan.steps.iter().map(step).collect();
         Packed::gather(steps.iter_mut().flat_map(PackedStep::packed));
         let standard = network.feature_statistics()?.map(|[mean, std]| Standard {
@@ -233,7 +233,7 @@ mod tests {
             for share in [1.0, 0.3, 0.0] {
                 let network = network.clone().with_memory_share(share);
                 for isa in Isa::available() {
-                    let fast = Reconstructor::new(&network, Some(isa)).unwrap();
+                    let fast = Reconstructor::new(&network, Some(isa), Precision::F32).unwrap();
                     assert!(fast.uses_engine());
                     // Batches of several sizes share the buffers.
                     for batch in [3, 1, 5] {

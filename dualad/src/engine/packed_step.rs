@@ -1,8 +1,8 @@
 //! The steps of the inference engine: each carries its weights, laid out for an instruction set, and runs on a whole batch.
 
 use dualad_kernels::{
-    self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, Epilogue, Isa, MIN_NORM, MultiHead,
-    NeighborMask, Packed, Residual, Rows, Workspace, product,
+    self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, Epilogue, Isa, MIN_NORM, Matrix, MultiHead,
+    NeighborMask, Packed, Precision, Residual, Rows, Workspace, product,
 };
 use rayon::prelude::*;
 
@@ -17,7 +17,7 @@ pub(crate) const ROWS: usize = 28;
 #[derive(Debug)]
 pub(crate) enum PackedStep {
     /// y = activation(x W^T + bias). The bias is one row inside `weights`, or `table` with one row for each token.
-    Linear { x: View, y: View, weights: Packed, table: Option<Vec<f32>>, activation: Activation },
+    Linear { x: View, y: View, weights: Matrix, table: Option<Vec<f32>>, activation: Activation },
     /// y = the softmax attention of q over k and v.
     Attention(Attention),
     /// y = LN(x + r). The buffer of r then holds the sum.
@@ -33,7 +33,13 @@ pub(crate) enum PackedStep {
 
 impl PackedStep {
     /// Lays out the weights of a step.
-    pub(crate) fn new(step: &Step, isa: Isa, config: &DualAdConfig, parameters: &[f32], derived: &Derived) -> Self {
+    pub(crate) fn new(
+        step: &Step,
+        (isa, precision): (Isa, Precision),
+        config: &DualAdConfig,
+        parameters: &[f32],
+        derived: &Derived,
+    ) -> Self {
         match step {
             Step::Linear(linear) => {
                 let (x, y) = (linear.x.view, linear.y);
@@ -47,7 +53,8 @@ impl PackedStep {
                     // Inference has no dropout.
                     LinearActivation::Relu | LinearActivation::ReluDropout(_) => Activation::Relu,
                 };
-                Self::Linear { x, y, weights: Packed::new(isa, weight, x.columns, bias), table, activation }
+                let weights = Matrix::new(isa, precision, weight, x.columns, bias);
+                Self::Linear { x, y, weights, table, activation }
             }
             Step::Attention(attention) => Self::Attention(*attention),
             Step::AddNorm(norm) => Self::AddNorm {
@@ -81,7 +88,7 @@ impl PackedStep {
     /// Returns the matrices of the step, for [`Packed::gather`].
     pub(crate) fn packed(&mut self) -> Vec<&mut Packed> {
         match self {
-            Self::Linear { weights, .. } => vec![weights],
+            Self::Linear { weights, .. } => weights.packed().into_iter().collect(),
             Self::Memory { address, mix, .. } => vec![address, mix],
             Self::Attention(_) | Self::AddNorm { .. } | Self::Sum { .. } | Self::Constant { .. } => Vec::new(),
         }
@@ -152,12 +159,12 @@ impl Pass<'_> {
         if value.is_empty() { self.workspace.take(self.rows * self.columns[view.value]) } else { value }
     }
 
-    fn linear(&mut self, x: &View, y: &View, weights: &Packed, table: Option<&[f32]>, activation: Activation) {
+    fn linear(&mut self, x: &View, y: &View, weights: &Matrix, table: Option<&[f32]>, activation: Activation) {
         let mut out = self.take(y);
         let residual = table.map(|values| Residual { values, stride: y.columns, period: self.tokens, last: false });
         let rows = Rows::Dense { stride: self.stride(x) };
         let epilogue = Epilogue { residual, activation };
-        product(self.part(x), rows, self.rows, weights, &mut out, y.columns, epilogue);
+        weights.product(self.part(x), rows, self.rows, &mut out, y.columns, epilogue);
         self.values[y.value] = out;
     }
 

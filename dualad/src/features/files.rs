@@ -11,6 +11,7 @@ use dualad_store::hex;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::Precision;
 use crate::error::{Error, Result};
 use crate::features::augment::{augment, check_augmentation};
 use crate::features::cache::{FeatureCache, Key};
@@ -106,6 +107,11 @@ impl Features {
     /// Returns the images, in order.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
+    }
+
+    /// Returns the precision that the features were computed in.
+    pub fn precision(&self) -> Precision {
+        self.extractor.precision()
     }
 
     /// Returns the number of tokens and of channels of an image.

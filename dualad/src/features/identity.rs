@@ -6,6 +6,7 @@ use dualad_store::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::Precision;
 use crate::features::cache::{FeatureCache, FeatureType};
 
 /// The version of the extractors' values: raised when they change within a version of the library.
@@ -39,12 +40,17 @@ pub(crate) fn extraction(
     let version = format!("{} ({VALUES_VERSION})", env!("CARGO_PKG_VERSION"));
     let device = format!("{:?}", extractor.device().location());
     let device = device.split(' ').next().unwrap_or_default().to_lowercase();
+    let computed_in = match extractor.precision() {
+        Precision::F32 => format!("{:?} on {device}", extractor.dtype()).to_lowercase(),
+        // The layout of what is multiplied in f32 is the same for all processors, and so are these values.
+        Precision::Int8 => format!("int8 on {device}"),
+    };
     let fields = [
         ("backbone", extractor.backbone().name().to_owned()),
         ("stages", stages.join(" ")),
         ("weights", weights),
         ("preprocessing", size),
-        ("computed in", format!("{:?} on {device}", extractor.dtype()).to_lowercase()),
+        ("computed in", computed_in),
         ("kept in", kept_as.to_owned()),
         ("dualad", version),
     ];

@@ -412,6 +412,7 @@ fn detector(fit: &Fit, model: Model, extractor: Arc<dyn FeatureExtractor>, prepr
     let model = model.on_device(&Device::Cpu)?;
     let scorer = Scorer::new(network, model.bank().cloned(), extractor.stages(), size(&preprocess))?.into();
     Ok(Detector {
+        precision: crate::Precision::F32,
         model: Arc::new(model),
         scorer,
         extractor,

@@ -7,6 +7,7 @@ use candle_core::DType;
 use dualad_backbones::{Provenance, Weights};
 
 use super::DetectorBuilder;
+use crate::Precision;
 use crate::calibration::Calibration;
 use crate::detector::Detector;
 use crate::detector::own_thresholds::check_calibration;
@@ -26,7 +27,14 @@ impl DetectorBuilder {
     ) -> Result<Detector> {
         let calibration = self.calibration.or_saved(calibration);
         let config = model.config();
-        calibration.as_ref().map_or(Ok(()), |calibration| check_calibration(config, calibration, name))?;
+        let of_thresholds = calibration.as_ref().map(|calibration| calibration.precision);
+        let precision = self.precision.or(of_thresholds).unwrap_or_default();
+        let is_on_cpu = self.device.is_cpu() && self.dtype == DType::F32;
+        if precision == Precision::Int8 && !is_on_cpu {
+            let reason = "needs the CPU and the dtype f32; compute there, or in f32 with thresholds of that precision";
+            return Err(Error::invalid_argument("precision", precision, reason));
+        }
+        calibration.as_ref().map_or(Ok(()), |calibration| check_calibration(config, precision, calibration, name))?;
         let recorded = &config.weights;
         let weights = match self.weights.clone().or(included) {
             _ if !config.backbone.has_weights() => Weights::default(),
@@ -34,7 +42,7 @@ impl DetectorBuilder {
             None => self.recorded_weights(&model, name)?,
         };
         let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());
-        let extractor = builder.device(&self.device).dtype(self.dtype).build()?;
+        let extractor = builder.device(&self.device).dtype(self.dtype).precision(precision).build()?;
         let found = extractor.provenance();
         if found.sha256 != recorded.sha256 {
             let shown = |provenance: &Provenance| provenance.sha256.clone().unwrap_or_else(|| "none".into());
@@ -71,8 +79,8 @@ impl DetectorBuilder {
         let tiling = self.tiling.or_saved(config.input.tiling);
         tiling.map_or(Ok(()), |tiling| tiling.validate())?;
         let threads = self.threads.threads()?;
-        let network = if self.dtype == DType::F32 && self.device.is_cpu() {
-            model.network().reconstructor()?
+        let network = if is_on_cpu {
+            model.network().reconstructor_in(precision)?
         } else {
             model.network().frozen(self.dtype, &self.device)?.reconstructor()?
         };
@@ -82,6 +90,7 @@ impl DetectorBuilder {
             model: Arc::new(model),
             scorer: Arc::new(scorer),
             extractor: Arc::from(extractor),
+            precision,
             weights,
             preprocess,
             tiling,

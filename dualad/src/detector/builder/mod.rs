@@ -18,6 +18,7 @@ use dualad_store as store;
 use rayon::ThreadPool;
 
 use self::weights::missing_weights;
+use crate::Precision;
 use crate::calibration::Calibration;
 use crate::detector::Detector;
 use crate::detector::regions::RegionOptions;
@@ -56,6 +57,7 @@ pub struct ModelBytes<'a> {
 pub struct DetectorBuilder {
     device: Device,
     dtype: DType,
+    precision: Option<Precision>,
     threads: ThreadSetting,
     weights: Option<Weights>,
     tiling: Setting<Option<Tiling>>,
@@ -113,6 +115,7 @@ impl Default for DetectorBuilder {
         Self {
             device: Device::Cpu,
             dtype: DType::F32,
+            precision: None,
             threads: ThreadSetting::Given(Threads::Callers),
             weights: None,
             tiling: Setting::Saved,
@@ -137,6 +140,29 @@ impl DetectorBuilder {
     /// Sets the dtype of the computation. Default: f32. Thresholds are valid for the dtype that they were chosen with.
     pub fn dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
+        self
+    }
+
+    /// Sets the precision of the products of matrices and convolutions. Default: that of the thresholds, or f32 without thresholds.
+    /// [`Precision::Int8`] takes a fraction of the time and of the memory on processors that multiply bytes; it needs the CPU and f32.
+    /// Scores move a little, so thresholds of another precision are refused: see docs/precision.md.
+    ///
+    /// ```no_run
+    /// use dualad::calibration::Calibrator;
+    /// use dualad::data::{Cancel, Dataset, Split};
+    /// use dualad::detector::Request;
+    /// use dualad::{Detector, Precision};
+    ///
+    /// let fast = Detector::builder().precision(Precision::Int8).calibration(None).load("model")?;
+    /// let images = Dataset::open("images")?;
+    /// let test = images.samples(Split::Test);
+    /// let labeled = test.map(|sample| (Request::from(&sample.path).category(&sample.category), sample.label.clone()));
+    /// let thresholds = fast.calibrate(&Calibrator::default(), labeled, &Cancel::default(), |_| {})?;
+    /// let fast = fast.with_calibration(Some(thresholds));
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = Some(precision);
         self
     }
 
