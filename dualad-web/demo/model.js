@@ -46,8 +46,8 @@ export async function saveModel({ config, parameters, calibration }) {
         link.href = URL.createObjectURL(new Blob([bytes], { type: "application/octet-stream" }));
         link.download = name;
         link.click();
+        // A browser takes downloads that begin together for one, and reads a file some time after the click.
+        await new Promise((resolve) => setTimeout(resolve, 500));
         URL.revokeObjectURL(link.href);
-        // A browser takes downloads that begin together for one.
-        await new Promise((resolve) => setTimeout(resolve, 300));
     }
 }
