@@ -39,7 +39,7 @@ async function open(files, origin) {
 
 function described(origin) {
     const { categories, backbone, hasThresholds } = detector.info;
-    const products = categories.length === 0 ? "no named products" : categories.join(", ");
+    const products = categories.length === 0 ? "No named products" : `Products: ${categories.join(", ")}`;
     return `${products}; backbone ${backbone}; ${origin}${hasThresholds ? "" : "; without thresholds nothing is decided"}`;
 }
 

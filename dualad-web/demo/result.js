@@ -86,7 +86,7 @@ export function show(found, category) {
         at("scale").style.setProperty("--from", share(verdict.review));
         at("scale").style.setProperty("--to", share(verdict.reject));
         at("mark").style.left = share(score);
-        const same = verdict.review === verdict.reject;
+        const same = number(verdict.review) === number(verdict.reject);
         at("limits").textContent = same
             ? `threshold ${number(verdict.reject)}`
             : `review ${number(verdict.review)}, reject ${number(verdict.reject)}`;

@@ -51,8 +51,8 @@ export class DetectorWorker {
 
     /** Inspects pixels. The result has the milliseconds that it took, too. */
     inspect(image, category) {
-        const { width, height, data } = image;
-        return this.#call("inspect", [{ width, height, data }, category]);
+        const pixels = image && { width: image.width, height: image.height, data: image.data };
+        return this.#call("inspect", [pixels, category]);
     }
 
     /** Inspects the content of an image file: png, jpeg, webp or bmp. */
@@ -84,7 +84,7 @@ export class DetectorWorker {
                 this.#worker.postMessage({ id, method, args });
             } catch (error) {
                 this.#pending.delete(id);
-                reject(error);
+                reject(fault("input", `an argument cannot be sent to the worker: ${error.message}`));
             }
         });
     }

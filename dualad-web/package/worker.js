@@ -15,7 +15,7 @@ function replace(made) {
 }
 
 function loaded() {
-    if (!detector) throw new Error("no model is loaded: call `load` or `fit` first");
+    if (!detector) throw Object.assign(new Error("no model is loaded: call `load` or `fit` first"), { kind: "input" });
     return detector;
 }
 

@@ -9,7 +9,8 @@ use crate::inspection::to_object;
 use crate::pixels::picture;
 use crate::types::{Inspection, ModelFiles, Pixels, bytes, kind_of, optional_bytes};
 
-/// A trained model that inspects images. `free()` gives its memory back.
+/// A trained model that inspects images. `free()` gives its memory back; later calls, a second `free()`
+/// among them, throw an `Error`.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Detector {

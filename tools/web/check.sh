@@ -74,6 +74,7 @@ cp docs/web.md "$folder/guide.md"
 # For the pages of the guide.
 cp "$folder/site/examples/gear-good.png" "$folder/site/part.png"
 node "$folder/in_node.mjs" "$folder" "$folder/guide.md"
+node "$folder/misuse.mjs" "$folder"
 "$folder/node_modules/.bin/tsc" --noEmit --strict --target es2022 --module nodenext --moduleResolution nodenext --lib es2022,esnext.disposable,dom \
   "$folder"/package/*.d.ts
 node "$folder/in_browser.mjs" "$folder" "$browser" "${1:-}"

@@ -18,6 +18,49 @@ const pages = new Map(guide.forPage.map(({ number, code }) => [
     <script type="importmap">{"imports": {"dualad-web": "/dualad/dualad_web.js", "dualad-web/": "/dualad/"}}</script>
     <script type="module">${code}\nwindow.done = true;</script>`,
 ]));
+pages.set("/misuse.html", `<!doctype html><link rel="icon" href="data:,"><script type="module">
+import { DetectorWorker } from "/dualad/client.js";
+const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
+const files = { config: await bytes("model/config.json"), parameters: await bytes("model/model.safetensors"), calibration: await bytes("model/calibration.json") };
+const picture = await bytes("part.png");
+const faults = [];
+/** Notes a promise that is not refused with an error of a kind. A call must not throw instead of returning a promise. */
+async function refused(what, kind, call) {
+    try {
+        const promise = call();
+        await promise.then(() => faults.push(what + ": no error"), (error) => {
+            if (error.name !== "DualadError" || error.kind !== kind) faults.push(what + ": " + error.kind + " " + error);
+        });
+    } catch (error) {
+        faults.push(what + ": thrown at once: " + error);
+    }
+}
+await refused("no files", "input", () => DetectorWorker.fromBytes());
+await refused("broken files", "model", () => DetectorWorker.fromBytes({ ...files, parameters: picture }));
+const empty = new DetectorWorker();
+await refused("no model", "input", () => empty.inspectFile(picture, "part.png"));
+await empty.load(files);
+const [one, two] = [empty, await DetectorWorker.fromBytes(files)];
+const found = await Promise.all([one, two, one, two].map((worker) => worker.inspectFile(picture, "part.png")));
+if (new Set(found.map(({ score }) => score)).size !== 1) faults.push("scores of two workers: " + found.map(({ score }) => score));
+await refused("a load of a broken model", "model", () => one.load({ ...files, config: picture }));
+if ((await one.inspectFile(picture, "part.png")).score !== found[0].score) faults.push("the earlier model is lost");
+for (const image of [undefined, null, 5, {}, { width: 0, height: 0, data: new Uint8ClampedArray() }]) await refused("the image " + image, "input", () => one.inspect(image));
+await refused("an image that cannot be sent", "input", () => one.inspect({ width: 1, height: 1, data: () => 1 }));
+await refused("no picture", "image", () => one.inspectFile(new Uint8Array(9), "part.png"));
+await refused("an unknown product", "input", () => one.inspectFile(picture, "part.png", "gears"));
+await refused("no inspection", "input", () => one.heatMap({}));
+await refused("no training images", "input", () => one.fit([]));
+if ((await one.inspectFile(picture, "part.png")).score !== found[0].score) faults.push("the score after errors");
+const late = one.inspectFile(picture, "part.png");
+one.close();
+one.close();
+await refused("a call without an answer", "cancelled", () => late);
+await refused("a call after the end", "cancelled", () => one.inspectFile(picture, "part.png"));
+if ((await two.inspectFile(picture, "part.png")).score !== found[0].score) faults.push("the other worker");
+two.close();
+window.outcome = faults;
+</script>`);
 const server = await serve(`${folder}/site`, pages);
 const browser = await chromium.launch({
     executablePath,
@@ -206,9 +249,21 @@ try {
         check(found.decision !== "none", `${name}: no decision`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         check(wide <= 0, `${name}: the page is ${wide} pixels wider than the screen`);
+        const high = await page.evaluate(() => {
+            const [picture, verdict] = ["drop", "verdict"].map((id) => document.getElementById(id).getBoundingClientRect());
+            return verdict.bottom - picture.top - innerHeight;
+        });
+        check(high <= 0, `${name}: the verdict lies ${high} pixels below the screen that begins with the picture`);
         await shot(page, name);
         await close();
     }
+
+    /* Workers under misuse, and two at a time. */
+    const misused = await open("misuse.html");
+    const outcome = await misused.page.waitForFunction(() => window.outcome, null, { timeout: 120_000 });
+    const faults = await outcome.jsonValue();
+    check(faults.length === 0, `workers: ${faults.join("; ")}`);
+    await misused.close();
 
     /* The guide. */
     for (const { number } of guide.forPage) {
