@@ -4,8 +4,7 @@
 #     dualad-web/build.sh [OUT]     OUT [dualad-web/pkg]: package.json, JavaScript, TypeScript types, the module
 #
 # It needs a compiler for wasm32-unknown-unknown: `rustup target add wasm32-unknown-unknown`, or `tools/targets/toolchain.sh DIR` and
-# `. DIR/env`. The generator wasm-bindgen is installed into the folder of artifacts. RELAXED=1 builds for processors and browsers with
-# relaxed SIMD (docs/web.md).
+# `. DIR/env`. The generator wasm-bindgen is installed into the folder of artifacts.
 set -euo pipefail
 web=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:-$web/pkg}"
@@ -29,9 +28,6 @@ build=(build --release --locked --target-dir "$target")
 # A compiler without the library of the target builds it.
 if [ ! -d "$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
   build+=(-Z build-std=std,panic_abort)
-fi
-if [ -n "${RELAXED:-}" ]; then
-  build+=(--config 'target.wasm32-unknown-unknown.rustflags=["-C", "target-feature=+relaxed-simd"]')
 fi
 cargo "${build[@]}"
 

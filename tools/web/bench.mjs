@@ -4,7 +4,7 @@
 //     node bench.mjs FOLDER BROWSER [ROUNDS]
 //
 // FOLDER has package/ (dualad-web/build.sh), model/ (with its backbone's weights), picture.png, node_modules/playwright-core, and for
-// the comparisons dualad (the program), model.onnx (`dualad export`), node_modules/onnxruntime-web, and relaxed/ (a package that was
+// the comparisons dualad (the program), model.onnx (`dualad export`), node_modules/onnxruntime-web, and other/ (a package that was
 // built in another way). A round measures each once, so that all see the same load of the machine. Medians are printed, and medians of
 // the rounds' ratios to the first. onnxruntime-web gets ready pixels: its time has no decoding and no resizing.
 
@@ -92,7 +92,7 @@ window.ready = true;
 </script>`;
 
 const pages = new Map([["Chromium", ours("package")]]);
-if (has("relaxed")) pages.set("Chromium, relaxed", ours("relaxed"));
+if (has("other")) pages.set("Chromium, other", ours("other"));
 if (has("model.onnx", "node_modules/onnxruntime-web")) pages.set("onnxruntime-web", theirs);
 const server = await serve(folder, new Map([...pages].map(([name, page]) => [`/${name}.html`, page])));
 ends.push(server.close);
@@ -111,7 +111,7 @@ try {
         contenders.set(name, () => page.evaluate(() => window.measure()));
     }
     await inNode("Node", "package");
-    if (has("relaxed")) await inNode("Node, relaxed", "relaxed");
+    if (has("other")) await inNode("Node, other", "other");
     if (has("dualad")) await native();
 
     const measured = new Map([...contenders.keys()].map((name) => [name, []]));
