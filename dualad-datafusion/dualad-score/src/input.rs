@@ -82,10 +82,19 @@ impl Input {
     }
 
     /// Checks that a column is there and of a type that fits.
-    pub(crate) fn check_column(&self, flag: &str, name: &str, fits: impl Fn(&DataType) -> bool) -> Result<()> {
+    pub(crate) fn check_column(
+        &self,
+        flag: &str,
+        name: &str,
+        needed: &str,
+        fits: impl Fn(&DataType) -> bool,
+    ) -> Result<()> {
         match self.schema.field_with_name(name) {
             Ok(field) if fits(field.data_type()) => Ok(()),
-            Ok(field) => Err(Error::message(format!("{flag} {name}: the column is of type {}", field.data_type()))),
+            Ok(field) => {
+                let found = field.data_type();
+                Err(Error::message(format!("{flag} {name}: the column is of type {found}, and must have {needed}")))
+            }
             Err(_) => {
                 let names: Vec<&str> =
                     self.schema.fields().iter().take(20).map(|field| field.name().as_str()).collect();

@@ -44,9 +44,14 @@ struct Columns {
 pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
     let output = args.output()?;
     let input = Input::open(&args.input)?;
-    input.check_column("--image", &args.image, is_image)?;
+    input.check_column(
+        "--image",
+        &args.image,
+        "the content of image files: Binary, LargeBinary or BinaryView",
+        is_image,
+    )?;
     if let Some(category) = &args.category {
-        input.check_column("--category", category, is_text)?;
+        input.check_column("--category", category, "text", is_text)?;
     }
     check_names(args, &input)?;
     input.check_output(&output)?;
@@ -171,23 +176,24 @@ fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<(PathBu
     if output.exists() && !args.overwrite {
         return Err(Error::file(output, "it is there; --overwrite replaces it"));
     }
-    let earlier = if folder.is_dir() { Manifest::read(&folder)? } else { None };
-    if earlier.is_none() && folder.exists() && (!folder.is_dir() || has_files(&folder)?) {
+    let earlier = if folder.is_dir() { Manifest::read(&folder) } else { Ok(None) };
+    if matches!(earlier, Ok(None)) && folder.exists() && (!folder.is_dir() || has_files(&folder)?) {
         return Err(Error::file(folder, "it is no folder of parts; name another --output"));
     }
     let lock = FolderLock::take(&folder).map_err(|error| match error {
         dualad::store::Error::Busy { folder } => Error::file(folder, "another run is writing there; wait for its end"),
         error => Error::file(&folder, error),
     })?;
-    match earlier.map(|earlier| manifest.difference(&earlier)) {
-        None if args.resume => note("there is no unfinished run to go on with: all images will be scored"),
-        None => {}
-        Some(_) if args.overwrite => {}
-        Some(None) if args.resume => return Ok((folder, lock)),
-        Some(None) => {
+    match earlier.map(|earlier| earlier.map(|earlier| manifest.difference(&earlier))) {
+        _ if args.overwrite => {}
+        Err(error) => return Err(error),
+        Ok(None) if args.resume => note("there is no unfinished run to go on with: all images will be scored"),
+        Ok(None) => {}
+        Ok(Some(None)) if args.resume => return Ok((folder, lock)),
+        Ok(Some(None)) => {
             return Err(Error::file(folder, "an unfinished run is there; --resume goes on, --overwrite begins anew"));
         }
-        Some(Some(what)) => {
+        Ok(Some(Some(what))) => {
             return Err(Error::file(
                 folder,
                 format!("an unfinished run is there, with {what}; --overwrite begins anew"),

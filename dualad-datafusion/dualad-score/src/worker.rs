@@ -5,6 +5,7 @@ use datafusion::execution::SessionState;
 use datafusion_distributed::{Worker, WorkerQueryContext};
 use dualad_datafusion::Models;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::args::WorkerArgs;
 use crate::cluster;
@@ -25,7 +26,9 @@ pub(crate) async fn serve(args: &WorkerArgs) -> Result<()> {
         async move { QueryResult::<SessionState>::Ok(builder.build()) }
     };
     let worker = Worker::from_session_builder(session).with_version(version.clone());
+    let failed = |error: &dyn std::fmt::Display| Error::message(format!("cannot listen on {}: {error}", args.listen));
+    let incoming = TcpIncoming::bind(args.listen).map_err(|error| failed(&error))?;
     note(&format!("{version} on {}", args.listen));
-    let served = Server::builder().add_service(worker.into_worker_server()).serve(args.listen).await;
-    served.map_err(|error| Error::message(format!("cannot listen on {}: {error}", args.listen)))
+    let served = Server::builder().add_service(worker.into_worker_server()).serve_with_incoming(incoming).await;
+    served.map_err(|error| failed(&error))
 }

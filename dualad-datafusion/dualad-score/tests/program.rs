@@ -202,7 +202,7 @@ fn wrong_arguments_are_told_before_anything_is_scored() -> Outcome {
     let set = Set::new(5)?;
     for (more, part) in [
         (&["--image", "picture"][..], "there are id, line, image"),
-        (&["--image", "id"], "type Int64"),
+        (&["--image", "id"], "type Int64, and must have the content"),
         (&["--category", "nothing"], "no such column"),
         (&["--workers", "127.0.0.1:1"], "does not answer"),
         (&["--sql", "SELECT nothing FROM images"], "nothing"),
@@ -253,6 +253,20 @@ fn a_run_is_alone_and_its_input_may_not_change() -> Outcome {
     assert!(!output.status.success() && text.contains("has changed"), "{text}");
     assert!(!set.path("scores.parquet").exists());
     Ok(())
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_replaced_on_request() -> Outcome {
+    let set = Set::new(20)?;
+    std::fs::create_dir(set.path("scores.parquet.parts"))?;
+    std::fs::write(set.path("scores.parquet.parts/run.json"), b"{")?;
+    for more in [&[][..], &["--resume"]] {
+        let (done, text) = set.run(more)?;
+        assert!(!done && text.contains("use --overwrite"), "{text}");
+    }
+    let (done, text) = set.run(&["--overwrite"])?;
+    assert!(done, "{text}");
+    set.check()
 }
 
 #[test]
@@ -320,6 +334,11 @@ fn a_worker_with_another_model_is_refused() -> Outcome {
     let worker = Worker::start(&other)?;
     let (done, text) = set.run(&["--workers", &worker.address])?;
     assert!(!done && text.contains("same program and model"), "{text}");
+    // Nothing says that a worker is ready whose port another program has.
+    let mut second = Command::new(env!("CARGO_BIN_EXE_dualad-score"));
+    let output = second.args(["worker", "--listen", &worker.address, "--model"]).arg(&other).output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.starts_with("error: cannot listen on 127.0.0.1"), "{text}");
     Ok(())
 }
 
