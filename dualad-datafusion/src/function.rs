@@ -108,24 +108,23 @@ impl<R: Rows + 'static> ScalarUDFImpl for Function<R> {
 pub(crate) fn evaluate<R: Rows>(inspector: &Inspector, args: &[ColumnarValue], rows: usize) -> Result<ColumnarValue> {
     let is_scalar = args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
     let rows = if is_scalar { 1 } else { rows };
+    if let Some(known) = inspector.recent().get(R::NAME, args) {
+        return Ok(ColumnarValue::Array(known));
+    }
     let arrays: Vec<ArrayRef> = args.iter().map(|arg| arg.to_array(rows)).collect::<Result<_>>()?;
     let [image, category @ ..] = &arrays[..] else {
         // The types were checked when the query was planned.
         return internal_err!("{} was called without an image", R::NAME);
     };
-    if let Some(known) = inspector.recent().get(R::NAME, &arrays) {
-        return Ok(ColumnarValue::Array(known));
-    }
     let images = Images::of(image)?;
     let names = category.first().map(Names::of).transpose()?;
     let name = |row| names.as_ref().and_then(|names| names.get(row));
     let mut found = R::with_capacity(rows);
     inspector.inspect(rows, |row| images.get(row), name, |result| found.push(result))?;
     let array = Arc::new(found.finish()?);
-    inspector.recent().keep(R::NAME, &arrays, &array);
-    Ok(if is_scalar {
-        ColumnarValue::Scalar(ScalarValue::try_from_array(array.as_ref(), 0)?)
-    } else {
-        ColumnarValue::Array(array)
-    })
+    if is_scalar {
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(array.as_ref(), 0)?));
+    }
+    inspector.recent().keep(R::NAME, args, &array);
+    Ok(ColumnarValue::Array(array))
 }

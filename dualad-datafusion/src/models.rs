@@ -99,10 +99,10 @@ impl Models {
             text.rsplit_once("#sha256:").ok_or_else(|| wrong("has no digest; add #sha256:DIGEST"))?;
         let inspector = Inspector::new(match place.strip_prefix("hub:") {
             Some(name) => self
-                .from_hub(name)
+                .load_from_hub(name)
                 .map_err(|error| error.unwrap_or_else(|| wrong("is on the hub, which this process does not allow")))?,
             None => self
-                .from_folder(Path::new(place))
+                .load_from_folder(Path::new(place))
                 .map_err(|error| error.unwrap_or_else(|| wrong("lies in no folder that this process allows")))?,
         })?;
         if inspector.digest() != expected {
@@ -113,7 +113,7 @@ impl Models {
     }
 
     /// Loads a model of a folder. The error is `None` for a folder that is not allowed.
-    fn from_folder(&self, folder: &Path) -> std::result::Result<Detector, Option<Error>> {
+    fn load_from_folder(&self, folder: &Path) -> std::result::Result<Detector, Option<Error>> {
         let real = |path: &Path| std::fs::canonicalize(path).ok();
         let within = |place: &Path| {
             self.folders.iter().filter_map(|allowed| real(allowed)).any(|allowed| place.starts_with(allowed))
@@ -125,7 +125,7 @@ impl Models {
     }
 
     #[cfg(feature = "hub")]
-    fn from_hub(&self, name: &str) -> std::result::Result<Detector, Option<Error>> {
+    fn load_from_hub(&self, name: &str) -> std::result::Result<Detector, Option<Error>> {
         if !self.hub {
             return Err(None);
         }
@@ -134,7 +134,7 @@ impl Models {
     }
 
     #[cfg(not(feature = "hub"))]
-    fn from_hub(&self, _name: &str) -> std::result::Result<Detector, Option<Error>> {
+    fn load_from_hub(&self, _name: &str) -> std::result::Result<Detector, Option<Error>> {
         Err(None)
     }
 }
