@@ -1,13 +1,14 @@
 //! The arguments of the program.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
 use dualad::Detector;
 use dualad::backbones::Weights;
 use dualad_datafusion::Inspector;
 
+use crate::address::Address;
 use crate::error::{Error, Result};
 
 /// Scores the images of Parquet files with a model of dualad
@@ -42,15 +43,15 @@ pub(crate) struct ModelArgs {
     /// Number of threads to inspect with; with workers, of each worker [default: one for each core]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub(crate) threads: Option<usize>,
-    /// Number of rows that a thread reads at a time. Their images are in memory
-    #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65536))]
-    pub(crate) batch: usize,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ScoreArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Number of rows that a thread reads at a time. Their images are in memory
+    #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65536))]
+    pub(crate) batch: usize,
     /// Parquet files, or folders of Parquet files. In SQL they are the table `images`
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     pub(crate) input: Vec<PathBuf>,
@@ -72,15 +73,18 @@ pub(crate) struct ScoreArgs {
     /// Write the result of a query instead, such as "SELECT line, inspect(image)['score'] FROM images". It is not resumable
     #[arg(long, value_name = "QUERY", conflicts_with_all = ["category", "keep_images", "prefix", "resume"])]
     pub(crate) sql: Option<String>,
-    /// Go on with an interrupted run
+    /// Go on with an interrupted run. With --overwrite, begin anew where there is none to go on with
     #[arg(long)]
     pub(crate) resume: bool,
     /// Replace the output, and the parts of an earlier run
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long)]
     pub(crate) overwrite: bool,
     /// Addresses of workers, such as 10.0.0.5:50051, with commas between. They read the input under the same path
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
-    pub(crate) workers: Vec<String>,
+    pub(crate) workers: Vec<Address>,
+    /// Seconds of silence after which the part of a worker is given to another. Set it to more than a batch takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = RangedU64ValueParser::<u64>::new().range(1..=86400))]
+    patience: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -89,7 +93,7 @@ pub(crate) struct WorkerArgs {
     pub(crate) model: ModelArgs,
     /// Address to listen on. Anyone who reaches it can read the files of this machine: keep it in a network of your own
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50051")]
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Address,
 }
 
 impl Args {
@@ -104,6 +108,10 @@ impl Args {
 }
 
 impl ScoreArgs {
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience)
+    }
+
     pub(crate) fn output(&self) -> Result<PathBuf> {
         let output = self.output.clone().ok_or_else(|| Error::message("--output is missing"))?;
         if output.is_dir() || output.file_name().is_none() {

@@ -1,15 +1,13 @@
 //! The workers of a run: their addresses and their models.
 
-use std::time::Duration;
-
 use datafusion::common::Result as QueryResult;
-use datafusion_distributed::{GetWorkerInfoRequest, WorkerResolver, grpc};
+use datafusion_distributed::{GetWorkerInfoRequest, WorkerResolver};
+use futures::future::join_all;
 use url::Url;
 
+use crate::address::Address;
+use crate::channels::{ANSWER, cause, connect};
 use crate::error::{Error, Result};
-
-/// The time that a worker has to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Workers that a query may use.
 #[derive(Debug, Clone)]
@@ -27,40 +25,31 @@ pub(crate) fn version(digest: &str) -> String {
 }
 
 /// Asks every worker for its version, and refuses a worker that does not answer, or has another model.
-pub(crate) async fn connect(addresses: &[String], digest: &str) -> Result<Workers> {
-    let mut urls = Vec::new();
-    for address in addresses {
-        let url = Url::parse(&format!("http://{address}"));
-        let url = url.map_err(|error| Error::message(format!("--workers {address}: {error}")))?;
-        if !answers(&url, digest).await? {
-            return Err(Error::message(format!(
-                "the worker {address} does not answer; start it, or leave it out of --workers"
-            )));
-        }
-        urls.push(url);
+pub(crate) async fn find(addresses: &[Address], digest: &str) -> Result<Workers> {
+    let urls: Vec<Url> = addresses.iter().map(Address::url).collect();
+    let answers = join_all(urls.iter().map(|url| check(url, digest))).await;
+    if let Some(reason) = answers.into_iter().find_map(std::result::Result::err) {
+        return Err(Error::message(format!(
+            "{reason}; start it with the same program and model, or leave it out of --workers"
+        )));
     }
     Ok(Workers(urls))
 }
 
-/// Returns whether a worker answers.
-///
-/// # Errors
-/// If it has another model or version.
-pub(crate) async fn answers(url: &Url, digest: &str) -> Result<bool> {
-    let expected = version(digest);
-    // A connection of its own: a kept one may be of a worker that has ended.
-    match tokio::time::timeout(PATIENCE, ask(url)).await {
-        Ok(Some(found)) if found == expected => Ok(true),
-        Ok(Some(found)) => Err(Error::message(format!(
-            "the worker {url} is \"{found}\", and this program is \"{expected}\"; start all with the same program and model"
-        ))),
-        Ok(None) | Err(_) => Ok(false),
+/// Checks that a worker answers, and has this model and version. The error is the reason why not.
+pub(crate) async fn check(url: &Url, digest: &str) -> std::result::Result<(), String> {
+    let (worker, expected) = (url.authority(), version(digest));
+    match tokio::time::timeout(ANSWER, ask(url)).await {
+        Ok(Ok(found)) if found == expected => Ok(()),
+        Ok(Ok(found)) => Err(format!("the worker {worker} is \"{found}\", and this program is \"{expected}\"")),
+        Ok(Err(reason)) => Err(format!("the worker {worker} does not answer ({reason})")),
+        Err(_) => Err(format!("the worker {worker} does not answer (nothing came in {} s)", ANSWER.as_secs())),
     }
 }
 
-/// Returns the version that a worker tells, or `None` if it does not answer.
-async fn ask(url: &Url) -> Option<String> {
-    let channel = grpc::DefaultChannelResolver::default().get_channel(url).await.ok()?;
-    let mut client = grpc::create_worker_client(channel);
-    Some(client.get_worker_info(GetWorkerInfoRequest {}).await.ok()?.version)
+/// Returns the version that a worker tells. The error is the reason why it tells none.
+async fn ask(url: &Url) -> std::result::Result<String, String> {
+    let mut client = connect(url).await.map_err(|error| cause(&error))?;
+    let answer = client.get_worker_info(GetWorkerInfoRequest {}).await;
+    Ok(answer.map_err(|error| cause(&error))?.version)
 }

@@ -13,7 +13,11 @@ pub(crate) enum Error {
     File { path: PathBuf, reason: String },
     #[error("interrupted; {}", if *is_query { "nothing was written" } else { "the same command with --resume goes on" })]
     Interrupted { is_query: bool },
-    #[error("{}", query(.0))]
+    /// An error of the query engine, in a part of the input.
+    #[error("{place}: {}", text(.error))]
+    Part { place: String, error: DataFusionError },
+    /// An error of the query engine.
+    #[error("{}", text(.0))]
     Query(#[from] DataFusionError),
     #[error(transparent)]
     Functions(#[from] dualad_datafusion::Error),
@@ -35,6 +39,11 @@ impl Error {
         Self::File { path: path.into(), reason: reason.to_string() }
     }
 
+    /// Returns whether the same part may succeed in another place, or later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Part { .. } | Self::Query(_))
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted { .. } => 130,
@@ -43,11 +52,22 @@ impl Error {
     }
 }
 
-/// Returns the text of an error of a query, with a way out where the engine names none.
-fn query(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    if text.contains("inspect_") && text.contains("not found") {
-        return format!("{text}; a worker has another model than this program: start all workers with the same one");
-    }
-    text
+/// Returns the text of an error of the query engine, without the names of its layers, and with a way out where it names none.
+fn text(error: &DataFusionError) -> String {
+    let text = match error.find_root() {
+        DataFusionError::SQL(error, _) => error.to_string(),
+        root => root.message().into_owned(),
+    };
+    let text = text.split(DataFusionError::BACK_TRACE_SEP).next().unwrap_or_default().trim_end();
+    // The error of a function for arguments of wrong types stands between sentences of the engine.
+    let text = text.rsplit("coercion failed with: Error during planning: ").next().unwrap_or_default();
+    let text = text.split(" No function matches the given").next().unwrap_or_default();
+    let more = if text.contains("inspect_") && text.contains("not found") {
+        "; a worker has another model than this program: start all workers with the same one"
+    } else if text.starts_with("table '") {
+        "; the input is the table images"
+    } else {
+        ""
+    };
+    format!("{text}{more}")
 }

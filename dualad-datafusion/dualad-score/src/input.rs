@@ -1,15 +1,18 @@
 //! The Parquet files of the input and their row groups.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::Metadata;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use serde::{Deserialize, Serialize};
 
+use crate::columns;
 use crate::error::{Error, Result};
+use crate::progress::note;
 
 /// A Parquet file and what tells that it has changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,15 +51,18 @@ impl Input {
             if !known.insert(canonical(&path)) {
                 return Err(Error::file(path, "the input names it twice; its images would be scored twice"));
             }
-            match &first {
-                Some((_, known)) if *known == schema => {}
-                Some((other, _)) => {
-                    let reason =
-                        format!("its columns differ from those of {}; score them one after the other", other.display());
-                    return Err(Error::file(path, reason));
-                }
-                None => first = Some((path, schema)),
-            }
+            first = Some(match first {
+                Some((other, known)) => match columns::joined(&known, &schema) {
+                    Some(schema) => (other, schema),
+                    None => {
+                        let other = other.display();
+                        let reason =
+                            format!("its columns differ from those of {other}; score them one after the other");
+                        return Err(Error::file(path, reason));
+                    }
+                },
+                None => (path, schema),
+            });
             files.push(file);
         }
         match first {
@@ -92,8 +98,9 @@ impl Input {
         match self.schema.field_with_name(name) {
             Ok(field) if fits(field.data_type()) => Ok(()),
             Ok(field) => {
-                let found = field.data_type();
-                Err(Error::message(format!("{flag} {name}: the column is of type {found}, and must have {needed}")))
+                let (found, more) = (field.data_type(), columns::advice(name, field.data_type()));
+                let text = format!("{flag} {name}: the column is of type {found}, and must have {needed}{more}");
+                Err(Error::message(text))
             }
             Err(_) => {
                 let names: Vec<&str> =
@@ -136,12 +143,25 @@ fn listed(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
         let entries = std::fs::read_dir(path).map_err(|error| Error::file(path, error))?;
         let entries = entries.collect::<std::io::Result<Vec<_>>>().map_err(|error| Error::file(path, error))?;
-        let is_parquet = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|ending| ending == "parquet");
-        let mut found: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(is_parquet).collect();
+        let found = entries.iter().filter(|entry| !is_hidden(&entry.file_name())).map(std::fs::DirEntry::path);
+        let (mut found, others): (Vec<PathBuf>, Vec<PathBuf>) = found.partition(|path| is_parquet(path));
+        if let Some(other) = others.iter().min() {
+            let (path, count, other) = (path.display(), others.len(), other.display());
+            note(&format!("{path}: only its Parquet files are read; {count} others are left out, such as {other}"));
+        }
         found.sort();
         files.extend(found);
     }
     Ok(files)
+}
+
+/// Returns whether a name is that of a file that other programs keep beside the data, such as `._a.parquet` and `_SUCCESS`.
+fn is_hidden(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with(['.', '_'])
+}
+
+fn is_parquet(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"))
 }
 
 fn open(path: &Path) -> Result<(InputFile, SchemaRef)> {
@@ -149,17 +169,25 @@ fn open(path: &Path) -> Result<(InputFile, SchemaRef)> {
     let file = dualad::store::open_file(path).map_err(|error| wrong(&error))?;
     let metadata = file.metadata().map_err(|error| wrong(&error))?;
     let reader = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(|error| wrong(&error))?;
-    let groups = reader.metadata().row_groups().iter().map(|group| {
+    // An empty group has the offset of the next one.
+    let groups = reader.metadata().row_groups().iter().filter(|group| group.num_rows() != 0).map(|group| {
         let first = group.columns().first().ok_or_else(|| wrong(&"it has no columns"))?;
         let offset = first.dictionary_page_offset().unwrap_or_else(|| first.data_page_offset());
         let rows = u64::try_from(group.num_rows()).map_err(|error| wrong(&error))?;
         Ok(RowGroup { rows, offset })
     });
+    // The engine takes no "..", and a folder above one that is a link is not found without the disk.
+    let is_back = path.components().any(|part| part == Component::ParentDir);
+    let place = if is_back { std::fs::canonicalize(path) } else { std::path::absolute(path) };
     let file = InputFile {
-        path: std::path::absolute(path).map_err(|error| wrong(&error))?,
+        path: place.map_err(|error| wrong(&error))?,
         size: metadata.len(),
         modified: modified(&metadata),
         groups: groups.collect::<Result<_>>()?,
     };
-    Ok((file, reader.schema().clone()))
+    let schema = columns::of(&reader);
+    if let Some(name) = columns::twice(&schema) {
+        return Err(Error::file(path, format!("it has two columns {name:?}; give one of them another name")));
+    }
+    Ok((file, schema))
 }

@@ -4,8 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod address;
 mod args;
+mod channels;
 mod cluster;
+mod columns;
 mod error;
 mod input;
 mod manifest;
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
             let done = runtime.block_on(async {
                 tokio::select! {
                     done = run(args) => done,
-                    _ = tokio::signal::ctrl_c() => Err(error::Error::Interrupted { is_query }),
+                    () = ended() => Err(error::Error::Interrupted { is_query }),
                 }
             });
             // A thread that is inspecting images is not waited for: what is finished is on disk.
@@ -53,5 +56,24 @@ async fn run(args: args::Args) -> error::Result<()> {
             Some(query) => sql::run(&args.score, query).await,
             None => score::run(&args.score).await,
         },
+    }
+}
+
+/// Waits for Ctrl-C, or for the signal that ends a program.
+#[cfg(unix)]
+async fn ended() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn ended() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

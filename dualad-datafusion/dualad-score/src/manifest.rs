@@ -36,6 +36,11 @@ impl Manifest {
         output.with_file_name(name)
     }
 
+    /// Returns whether a file has the name of the record.
+    pub(crate) fn is_record(path: &Path) -> bool {
+        path.file_name().is_some_and(|name| name == NAME)
+    }
+
     /// Reads the record of an unfinished run, if there is one.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
@@ -63,7 +68,10 @@ impl Manifest {
             (self.version != earlier.version, "another version of the program"),
             (self.model != earlier.model, "another model"),
             (self.files != earlier.files, "other or changed input files"),
-            (self.groups_per_part != earlier.groups_per_part, "parts of another size: with or without workers"),
+            (
+                self.groups_per_part != earlier.groups_per_part,
+                "parts of another size (--workers and --threads make it)",
+            ),
             (self != earlier, "other columns"),
         ];
         differs.into_iter().find_map(|(differs, what)| differs.then_some(what))

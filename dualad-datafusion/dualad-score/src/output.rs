@@ -20,8 +20,12 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
+        Self::new(path, AtomicFile::create(path), schema)
+    }
+
+    fn new(path: &Path, file: std::io::Result<AtomicFile>, schema: SchemaRef) -> Result<Self> {
         let wrong = |error: &dyn std::fmt::Display| Error::file(path, format!("cannot be written: {error}"));
-        let file = AtomicFile::create(path).map_err(|error| wrong(&error))?;
+        let file = file.map_err(|error| wrong(&error))?;
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let writer = ArrowWriter::try_new(file, schema, Some(properties)).map_err(|error| wrong(&error))?;
         Ok(Self { path: path.into(), writer })
@@ -65,11 +69,14 @@ pub(crate) fn finished(path: &Path, errors: &str) -> Option<(u64, u64)> {
     Some((rows, failed))
 }
 
-/// Joins parts to the output, a row group for each.
-pub(crate) fn join(output: &Path, schema: SchemaRef, parts: impl Iterator<Item = PathBuf>) -> Result<()> {
-    let mut joined = Output::create(output, schema)?;
-    for part in parts {
-        let wrong = |error: &dyn std::fmt::Display| Error::file(&part, format!("cannot be read: {error}"));
+/// Joins the parts of a folder to the output, a row group for each.
+pub(crate) fn join(output: &Path, schema: SchemaRef, folder: &Path, parts: usize) -> Result<()> {
+    // Unfinished, it lies among the parts: the next run removes it there.
+    let mut joined = Output::new(output, AtomicFile::create_in(folder, output), schema)?;
+    for part in (0..parts).map(|number| part(folder, number)) {
+        let wrong = |error: &dyn std::fmt::Display| {
+            Error::file(&part, format!("cannot be read: {error}; remove it, and go on with --resume"))
+        };
         let file = open_file(&part).map_err(|error| wrong(&error))?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(&error))?;
         for batch in reader.with_batch_size(1024).build().map_err(|error| wrong(&error))? {

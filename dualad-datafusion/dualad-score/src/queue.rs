@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use datafusion::prelude::SessionContext;
 use url::Url;
 
-use crate::cluster::answers;
+use crate::cluster::check;
 use crate::error::{Error, Result};
 use crate::progress::note;
 use crate::score::Run;
@@ -99,36 +99,51 @@ impl Queue {
                 continue;
             };
             let done = run.unit(place, job.number, &job.unit).await;
-            let is_fine = done.is_ok();
-            self.with(|state| {
+            let failed = self.with(|state| {
                 state.begun -= 1;
                 match done {
-                    Ok(()) => state.last_answer = Instant::now(),
-                    Err(_) if place.worker.is_some() && job.tries + 1 < TRIES => {
-                        state.jobs.push_front(Job { tries: job.tries + 1, ..job });
+                    Ok(()) => {
+                        state.last_answer = Instant::now();
+                        None
                     }
-                    Err(error) => state.error = Some(error),
+                    Err(error) if place.worker.is_some() && error.may_pass() && job.tries + 1 < TRIES => {
+                        state.jobs.push_front(Job { tries: job.tries + 1, ..job });
+                        Some(error)
+                    }
+                    Err(error) => {
+                        state.error = Some(error);
+                        None
+                    }
                 }
             });
-            if let (false, Some(worker)) = (is_fine, &place.worker) {
-                self.wait_for(worker, places).await;
+            if let (Some(error), Some(worker)) = (failed, &place.worker) {
+                self.wait_for(worker, places, &error).await;
             }
         }
     }
 
-    /// Waits until a worker answers, the run is over, or no worker has answered for a while.
-    async fn wait_for(&self, worker: &Url, places: usize) {
+    /// Waits until a worker answers whose part has failed, the run is over, or no worker has answered for a while.
+    async fn wait_for(&self, worker: &Url, places: usize, error: &Error) {
         let mut is_known = false;
         loop {
-            let reason = match answers(worker, &self.digest).await {
-                Ok(true) => break,
-                Ok(false) => format!("the worker {worker} does not answer"),
-                // It was started with another model meanwhile. The others go on.
-                Err(error) => error.to_string(),
+            // It may have been started with another model meanwhile. The others go on.
+            let Err(reason) = check(worker, &self.digest).await else {
+                if !is_known {
+                    note(&format!("{error}; it is tried again"));
+                    // Another worker may take the part meanwhile.
+                    tokio::time::sleep(SILENCE).await;
+                }
+                break;
             };
             if !std::mem::replace(&mut is_known, true) {
-                self.with(|state| state.silent += 1);
                 note(&format!("{reason}; its part is given to another"));
+                let are_all = self.with(|state| {
+                    state.silent += 1;
+                    state.silent == places
+                });
+                if are_all {
+                    note(&format!("no worker answers; the run ends in {} s unless one is back", PATIENCE.as_secs()));
+                }
             }
             let is_over = self.with(|state| {
                 if state.silent == places && state.last_answer.elapsed() > PATIENCE {

@@ -1,17 +1,22 @@
 //! A run over all rows of the input, in parts that survive an interruption.
 
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::exec_datafusion_err;
 use datafusion::functions::core::expr_ext::FieldAccessor;
 use datafusion::prelude::{DataFrame, SessionContext, ident};
-use dualad::store::FolderLock;
+use dualad::store::{FolderLock, is_unfinished};
 use futures::TryStreamExt;
 
 use crate::args::ScoreArgs;
+use crate::channels::Channels;
 use crate::cluster;
+use crate::columns::{is_image, is_text};
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::manifest::Manifest;
@@ -47,7 +52,7 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
     input.check_column(
         "--image",
         &args.image,
-        "the content of image files: Binary, LargeBinary or BinaryView",
+        "the content of image files: Binary, LargeBinary, BinaryView or FixedSizeBinary",
         is_image,
     )?;
     if let Some(category) = &args.category {
@@ -56,15 +61,16 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
     check_names(args, &input)?;
     input.check_output(&output)?;
     let inspector = args.model.inspector()?;
-    let (threads, batch) = (args.model.threads(), args.model.batch);
+    let (threads, batch) = (args.model.threads(), args.batch);
     let local = session::local(&inspector, 1, batch);
     let (groups_per_part, places) = if args.workers.is_empty() {
         (1, vec![Place { context: local.clone(), worker: None }; threads])
     } else {
-        let workers = cluster::connect(&args.workers, inspector.digest()).await?;
+        let workers = cluster::find(&args.workers, inspector.digest()).await?;
+        let channels = Channels::new(args.patience());
         let mut places = Vec::new();
         for url in workers.0 {
-            let context = session::on_worker(&inspector, &url, threads, batch)?;
+            let context = session::on_worker(&inspector, &url, channels.clone(), threads, batch)?;
             // Two at a time, so that its threads have work when one of them ends.
             places.extend(vec![Place { context, worker: Some(url) }; 2]);
         }
@@ -109,10 +115,15 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
     let schema = run.schema(&local).await?;
     Queue::new(left, inspector.digest()).run(&run, places).await?;
     run.progress.finish();
-    join(&output, schema, (0..units.len()).map(|number| part(&folder, number)))?;
+    join(&output, schema, &folder, units.len())?;
+    remove_parts(&folder)?;
     // Before the folder is removed: Windows removes no locked file.
     drop(lock);
-    std::fs::remove_dir_all(&folder).map_err(|error| Error::file(folder, error))
+    match std::fs::remove_dir_all(&folder) {
+        // The lock removes the folder that it has made.
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(folder, error)),
+        _ => Ok(()),
+    }
 }
 
 impl Run {
@@ -141,10 +152,18 @@ impl Run {
     pub(crate) async fn unit(&self, place: &Place, number: usize, unit: &Unit) -> Result<()> {
         let file = self.input.files.get(unit.file).ok_or_else(|| Error::message("a part of no file"))?;
         file.check_unchanged()?;
-        let mut rows = self.query(&place.context, unit)?.execute_stream().await?;
+        let failed_at = |error| {
+            let last = unit.groups.end.saturating_sub(1);
+            let mut place_name = format!("{}, row groups {} to {last}", file.path.display(), unit.groups.start);
+            if let Some(worker) = &place.worker {
+                place_name += &format!(", on the worker {}", worker.authority());
+            }
+            Error::Part { place: place_name, error }
+        };
+        let mut rows = self.query(&place.context, unit)?.execute_stream().await.map_err(failed_at)?;
         let mut output = Output::create(&part(&self.folder, number), rows.schema())?;
         let (mut written, mut shown, mut failed) = (0, 0, 0);
-        while let Some(batch) = rows.try_next().await? {
+        while let Some(batch) = rows.try_next().await.map_err(failed_at)? {
             output.write(&batch)?;
             let images = batch.num_rows() as u64;
             let errors = batch.columns().last().map_or(0, |errors| images - errors.null_count() as u64);
@@ -158,10 +177,9 @@ impl Run {
         }
         if written != unit.rows {
             let expected = unit.rows;
-            return Err(Error::file(
-                &file.path,
-                format!("it gave {written} rows where {expected} were expected; has it changed?"),
-            ));
+            return Err(failed_at(exec_datafusion_err!(
+                "it gave {written} rows where {expected} were expected; has the file changed?"
+            )));
         }
         file.check_unchanged()?;
         output.finish()?;
@@ -185,11 +203,11 @@ fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<(PathBu
         error => Error::file(&folder, error),
     })?;
     match earlier.map(|earlier| earlier.map(|earlier| manifest.difference(&earlier))) {
+        Ok(Some(None)) if args.resume => return Ok((folder, lock)),
         _ if args.overwrite => {}
         Err(error) => return Err(error),
         Ok(None) if args.resume => note("there is no unfinished run to go on with: all images will be scored"),
         Ok(None) => {}
-        Ok(Some(None)) if args.resume => return Ok((folder, lock)),
         Ok(Some(None)) => {
             return Err(Error::file(folder, "an unfinished run is there; --resume goes on, --overwrite begins anew"));
         }
@@ -200,18 +218,27 @@ fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<(PathBu
             ));
         }
     }
-    for file in files(&folder)? {
-        std::fs::remove_file(&file).map_err(|error| Error::file(file, error))?;
-    }
+    remove_parts(&folder)?;
     manifest.write(&folder)?;
     Ok((folder, lock))
 }
 
-/// Returns the files of a folder of parts, but for that of the lock.
+/// Removes the parts of a run, and its record at last: a folder with parts and without a record is not ours.
+fn remove_parts(folder: &Path) -> Result<()> {
+    let mut files = files(folder)?;
+    files.sort_by_key(|file| Manifest::is_record(file));
+    for file in files {
+        std::fs::remove_file(&file).map_err(|error| Error::file(file, error))?;
+    }
+    Ok(())
+}
+
+/// Returns the files of a folder of parts, but for that of the lock and unfinished ones, which the lock removes.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).and_then(|entries| entries.collect::<std::io::Result<Vec<_>>>());
     let entries = entries.map_err(|error| Error::file(folder, error))?;
-    Ok(entries.into_iter().filter(|entry| entry.file_name() != ".lock").map(|entry| entry.path()).collect())
+    let is_part = |name: &OsStr| name != ".lock" && !is_unfinished(name);
+    Ok(entries.into_iter().filter(|entry| is_part(&entry.file_name())).map(|entry| entry.path()).collect())
 }
 
 fn has_files(folder: &Path) -> Result<bool> {
@@ -228,15 +255,4 @@ fn check_names(args: &ScoreArgs, input: &Input) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn is_image(found: &DataType) -> bool {
-    matches!(found, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
-}
-
-fn is_text(found: &DataType) -> bool {
-    match found {
-        DataType::Dictionary(_, value) => is_text(value),
-        found => matches!(found, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View),
-    }
 }

@@ -20,6 +20,7 @@ use datafusion_distributed::{
 use dualad_datafusion::Inspector;
 use url::Url;
 
+use crate::channels::Channels;
 use crate::cluster::Workers;
 use crate::error::Result;
 
@@ -41,6 +42,7 @@ pub(crate) fn local(inspector: &Inspector, partitions: usize, batch: usize) -> S
 pub(crate) fn distributed(
     inspector: &Inspector,
     workers: Workers,
+    channels: Channels,
     partitions: usize,
     batch: usize,
 ) -> Result<SessionContext> {
@@ -49,9 +51,12 @@ pub(crate) fn distributed(
         // A plan of one partition has no place to be cut: it would run in this process.
         .with_config(config(partitions.max(2), batch))
         .with_distributed_worker_resolver(workers)
+        .with_distributed_channel_resolver(channels)
         .with_distributed_planner()
         // Images are large and slow: as many tasks as there are workers, also for few bytes.
         .with_distributed_file_scan_config_bytes_per_partition(1)?
+        // A worker has a configuration of its own, and takes this from the query.
+        .with_distributed_shuffle_batch_size(batch)?
         .build();
     let context = SessionContext::new_with_state(state);
     inspector.register(&context);
@@ -62,6 +67,7 @@ pub(crate) fn distributed(
 pub(crate) fn on_worker(
     inspector: &Inspector,
     worker: &Url,
+    channels: Channels,
     partitions: usize,
     batch: usize,
 ) -> Result<SessionContext> {
@@ -70,7 +76,10 @@ pub(crate) fn on_worker(
         .with_config(config(partitions, batch))
         // Named for each of the two tasks.
         .with_distributed_worker_resolver(Workers(vec![worker.clone(); TASKS]))
+        .with_distributed_channel_resolver(channels)
         .with_distributed_scale_up_leaf_node_handler(whole_unit)
+        // A worker has a configuration of its own, and takes this from the query.
+        .with_distributed_shuffle_batch_size(batch)?
         // The distributed planner calls this one first, and keeps its boundary.
         .with_query_planner(Arc::new(Remote))
         .with_distributed_planner()

@@ -1,16 +1,23 @@
 //! A query of the user's own.
 
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::execution::context::SQLOptions;
-use datafusion::prelude::ParquetReadOptions;
 use futures::TryStreamExt;
+use url::Url;
 
 use crate::args::ScoreArgs;
+use crate::channels::Channels;
 use crate::cluster;
 use crate::error::{Error, Result};
 use crate::input::Input;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::session;
+use crate::unit::options;
 
 /// Writes the result of a query over the table `images`.
 pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
@@ -23,18 +30,16 @@ pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
     let inspector = args.model.inspector()?;
     let threads = args.model.threads();
     let context = if args.workers.is_empty() {
-        session::local(&inspector, threads, args.model.batch)
+        session::local(&inspector, threads, args.batch)
     } else {
-        let mut workers = cluster::connect(&args.workers, inspector.digest()).await?;
+        let mut workers = cluster::find(&args.workers, inspector.digest()).await?;
         if let [worker] = &workers.0[..] {
             // The planner would leave the query of a single worker in this process.
             workers.0 = vec![worker.clone(); 2];
         }
-        session::distributed(&inspector, workers, threads, args.model.batch)?
+        session::distributed(&inspector, workers, Channels::new(args.patience()), threads, args.batch)?
     };
-    let paths: Vec<String> = input.files.iter().map(|file| file.path.to_string_lossy().into_owned()).collect();
-    let table = context.read_parquet(paths, ParquetReadOptions::default()).await?;
-    context.register_table("images", table.into_view())?;
+    context.register_table("images", table(&input)?)?;
     // Only queries: a statement such as COPY would write files.
     let queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let mut rows = context.sql_with_options(query, queries).await?.execute_stream().await?;
@@ -47,4 +52,17 @@ pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
     written.finish()?;
     progress.finish();
     Ok(())
+}
+
+/// Returns the table of all files. A name is a name: it may have any ending, and a star in it stands for itself.
+fn table(input: &Input) -> Result<Arc<dyn TableProvider>> {
+    let urls = input.files.iter().map(|file| {
+        let url = Url::from_file_path(&file.path).map_err(|()| Error::file(&file.path, "its path is no address"))?;
+        Ok(ListingTableUrl::try_new(url, None)?)
+    });
+    let options =
+        ListingOptions::new(Arc::new(ParquetFormat::default().with_options(options()))).with_file_extension("");
+    let config = ListingTableConfig::new_with_multi_paths(urls.collect::<Result<Vec<_>>>()?);
+    let config = config.with_listing_options(options).with_schema(input.schema.clone());
+    Ok(Arc::new(ListingTable::try_new(config)?))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::config::TableParquetOptions;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -50,11 +51,21 @@ impl UnitTable {
         let path = Path::from_absolute_path(&input.path).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let groups = input.groups.get(unit.groups.clone()).unwrap_or_default().iter().map(|group| {
             // The engine reads the row groups whose first page begins in the range: this one.
-            let file = PartitionedFile::new(path.to_string(), input.size).with_range(group.offset, group.offset + 1);
+            let mut file = PartitionedFile::new("", input.size).with_range(group.offset, group.offset + 1);
+            // As it is: `new` would encode the special characters of a name once more.
+            file.object_meta.location = path.clone();
             FileGroup::new(vec![file])
         });
         Ok(Self { schema, groups: groups.collect() })
     }
+}
+
+/// Returns the options to read files with the columns of [`crate::columns::of`].
+pub(crate) fn options() -> TableParquetOptions {
+    let mut options = TableParquetOptions::default();
+    options.global.coerce_int96 = Some("us".into());
+    options.global.schema_force_view_types = false;
+    options
 }
 
 #[async_trait::async_trait]
@@ -74,7 +85,7 @@ impl TableProvider for UnitTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let source = Arc::new(ParquetSource::new(self.schema.clone()));
+        let source = Arc::new(ParquetSource::new(self.schema.clone()).with_table_parquet_options(options()));
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), source)
             .with_file_groups(self.groups.clone())
             .with_projection_indices(projection.cloned())?
