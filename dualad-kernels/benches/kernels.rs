@@ -10,8 +10,8 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use dualad_kernels::{
     Activation, AttentionScratch, AttentionShape, AttentionStrides, ConvArgs, ConvShape, Convolution, Epilogue, Isa,
-    MapSize, NeighborMask, Packed, Padding, Pool, Rows, attention, attention_backward, max_pool, norm, product,
-    softmax, squared_distance,
+    MapSize, NeighborMask, Packed, Padding, Pool, Precision, Rows, attention, attention_backward, max_pool, norm,
+    product, softmax, squared_distance,
 };
 
 fn main() {
