@@ -113,6 +113,7 @@ macro_rules! dot_kernel {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         $vis unsafe fn $name(isa: $crate::int8::isa::DotIsa, $($arg: $type),*) {
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
             use $crate::int8::isa::DotKind;
             #[cfg(target_arch = "x86_64")]
             {
