@@ -380,7 +380,7 @@ fn what_is_no_calibration_is_named() {
         ("[1]", "it is a list"),
         ("3", "invalid type"),
         ("{}{}", "trailing"),
-        (r#"{"format": 4, "all": "new"}"#, "it has format 4, and this version knows up to 3; update dualad"),
+        (r#"{"format": 5, "all": "new"}"#, "it has format 5, and this version knows up to 4; update dualad"),
         (r#"{"format": 0}"#, "its format is 0; write 1"),
         (r#"{"format": "1"}"#, r#"its format is "1"; write 1"#),
         (r#"{"format": -1}"#, "its format is -1"),
