@@ -5,9 +5,6 @@ use crate::int8::{self, PackedBytes};
 use crate::precision::Precision;
 use crate::simd::isa::Isa;
 
-/// The fewest inputs for which quantizing a row costs less than its products gain.
-const MIN_INPUTS: usize = 32;
-
 /// A weight matrix `[outputs, inputs]` with an optional bias, laid out for an instruction set in a precision.
 ///
 /// ```
@@ -34,13 +31,12 @@ impl Matrix {
     /// # Panics
     /// As [`Packed::new`].
     pub fn new(isa: Isa, precision: Precision, weight: &[f32], inputs: usize, bias: Option<&[f32]>) -> Self {
-        let small = inputs < MIN_INPUTS || !PackedBytes::fits(inputs);
-        if precision == Precision::F32 || small || !weight.len().is_multiple_of(inputs) || weight.is_empty() {
+        if precision == Precision::F32 || !PackedBytes::suits([1, inputs]) {
             return Self(Form::F32(Packed::new(isa, weight, inputs, bias)));
         }
-        let outputs = weight.len() / inputs;
+        assert!(weight.len().is_multiple_of(inputs), "the sides of a packed matrix");
         let at = |output: usize, input: usize| weight[output * inputs + input];
-        Self(Form::Int8(PackedBytes::from_fn(isa, outputs, [1, inputs], bias, at)))
+        Self(Form::Int8(PackedBytes::from_fn(isa, weight.len() / inputs, [1, inputs], bias, at)))
     }
 
     /// Returns the matrix in f32, for [`Packed::gather`].

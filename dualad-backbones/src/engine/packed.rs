@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
     self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, ConvArgs, ConvShape, Convolution, Epilogue,
-    Isa, MapSize, Matrix, MultiHead, Packed, Pool, Precision, Residual, Rows, Workspace, WorkspacePool,
+    Isa, MapSize, Matrix, MultiHead, Packed, Pool, Precision, Residual, Rows, Workspace, WorkspacePool, product,
 };
 use rayon::prelude::*;
 
@@ -42,7 +42,7 @@ pub(crate) struct PackedEngine {
 enum PackedOp {
     Conv { args: Conv, convolution: Convolution },
     MaxPool { kernel: usize, stride: usize, padding: usize },
-    SqueezeExcite { channels: usize, reduced: usize, reduce: Matrix, expand: Matrix },
+    SqueezeExcite { channels: usize, reduced: usize, reduce: Packed, expand: Packed },
     Embed { channels: usize, embedding: Embedding, positions: PerGrid<Option<Vec<f32>>> },
     LayerNorm { channels: usize, eps: f64, affine: Affine },
     Linear { in_channels: usize, out_channels: usize, activation: Activation, weights: Matrix },
@@ -54,9 +54,8 @@ enum PackedOp {
 impl PackedOp {
     /// Lays the weights out. `output` is the shape of the output for an image of [`TYPICAL_SIDE`].
     fn new(isa: Isa, precision: Precision, op: &Op, mut weights: LayerWeights, output: ValueShape) -> Self {
-        let matrix = |precision, Affine { weight, bias }: Affine, inputs| {
-            Matrix::new(isa, precision, &weight, inputs, Some(&bias))
-        };
+        // For one row of each image: there is nothing to gain from int8.
+        let packed = |Affine { weight, bias }: Affine, inputs| Packed::new(isa, &weight, inputs, Some(&bias));
         match *op {
             Op::Conv(ref args) => {
                 let Conv { in_channels: inputs, out_channels: outputs, kernel, stride, groups, .. } = *args;
@@ -67,9 +66,7 @@ impl PackedOp {
             }
             Op::MaxPool { kernel, stride, padding } => Self::MaxPool { kernel, stride, padding },
             Op::SqueezeExcite { channels, reduced, .. } => {
-                // One row of an image: nothing to gain from bytes.
-                let mut matrix = |inputs| matrix(Precision::F32, weights.affine(), inputs);
-                let (reduce, expand) = (matrix(channels), matrix(reduced));
+                let (reduce, expand) = (packed(weights.affine(), channels), packed(weights.affine(), reduced));
                 Self::SqueezeExcite { channels, reduced, reduce, expand }
             }
             Op::Embed { channels, registers, position } => {
@@ -78,7 +75,8 @@ impl PackedOp {
             }
             Op::LayerNorm { channels, eps, .. } => Self::LayerNorm { channels, eps, affine: weights.affine() },
             Op::Linear { in_channels, out_channels, activation, .. } => {
-                let weights = matrix(precision, weights.affine(), in_channels);
+                let Affine { weight, bias } = weights.affine();
+                let weights = Matrix::new(isa, precision, &weight, in_channels, Some(&bias));
                 Self::Linear { in_channels, out_channels, activation, weights }
             }
             Op::Rotary { channels, heads, temperature } => {
@@ -94,7 +92,7 @@ impl PackedOp {
         match self {
             Self::Conv { convolution, .. } => convolution.packed().iter_mut().collect(),
             Self::Linear { weights, .. } => weights.packed().into_iter().collect(),
-            Self::SqueezeExcite { reduce, expand, .. } => reduce.packed().into_iter().chain(expand.packed()).collect(),
+            Self::SqueezeExcite { reduce, expand, .. } => vec![reduce, expand],
             Self::MaxPool { .. }
             | Self::Embed { .. }
             | Self::LayerNorm { .. }
@@ -195,9 +193,9 @@ impl Run {
                 let mut hidden = workspace.take(self.batch * reduced);
                 kernels::mean_of_cells(x, size, channels, &mut mean);
                 let silu = Epilogue { residual: None, activation: Activation::Silu };
-                reduce.product(&mean, Rows::Dense { stride: channels }, self.batch, &mut hidden, reduced, silu);
+                product(&mean, Rows::Dense { stride: channels }, self.batch, reduce, &mut hidden, reduced, silu);
                 let rows = Rows::Dense { stride: reduced };
-                expand.product(&hidden, rows, self.batch, &mut mean, channels, Epilogue::NONE);
+                product(&hidden, rows, self.batch, expand, &mut mean, channels, Epilogue::NONE);
                 kernels::apply_gate(self.isa, x, size, &mut mean, y);
                 workspace.release(mean);
                 workspace.release(hidden);

@@ -57,8 +57,6 @@ enum Method {
 
 /// The fewest input channels that make a good segment by themselves.
 const MIN_SEGMENT: usize = 8;
-/// The fewest input channels for which quantizing costs less than the products gain.
-const MIN_BYTES: usize = 32;
 
 impl Convolution {
     /// Lays out the weights in a precision: `weight` is `[outputs, inputs / groups, kernel, kernel]`, and `bias` has one element for each output.
@@ -76,7 +74,7 @@ impl Convolution {
         assert_eq!(bias.len(), outputs, "the bias of a convolution");
         let cells = kernel * kernel;
         let at = |output: usize, input: usize, cell: usize| weight[(output * inputs + input) * cells + cell];
-        let in_bytes = precision == Precision::Int8 && inputs >= MIN_BYTES && PackedBytes::fits(inputs * cells);
+        let in_bytes = precision == Precision::Int8 && PackedBytes::suits([cells, inputs]);
         let method = if groups > 1 {
             Method::Depthwise(Depthwise::new(isa, shape, weight, bias))
         } else if kernel == 1 {

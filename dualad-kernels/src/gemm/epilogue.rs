@@ -15,6 +15,20 @@ pub struct Residual<'a> {
     pub last: bool,
 }
 
+impl Residual<'_> {
+    /// Returns the pointer to row 0 from a column on, for the rows `first` to `first + rows - 1` of the product.
+    ///
+    /// # Panics
+    /// If the period is 0, or the matrix lacks one of these rows or columns.
+    pub(crate) fn pointer(&self, [first, rows]: [usize; 2], [column, columns]: [usize; 2]) -> *const f32 {
+        assert!(self.period > 0, "the residual of a product");
+        let reached = if first + rows > self.period { self.period } else { first + rows };
+        let from = &self.values[column..];
+        assert!((reached - 1) * self.stride + columns <= from.len(), "the residual of a product");
+        from.as_ptr()
+    }
+}
+
 /// The operations on a product before it is stored: `activation(product + residual)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Epilogue<'a> {

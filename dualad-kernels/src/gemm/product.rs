@@ -90,16 +90,8 @@ pub fn product(
         assert!(period > 0 && (period.min(count) - 1) * stride + outputs <= values.len(), "the residual of a product");
     }
     let tile_rows = weights.isa().rows();
-    let threads = rayon::current_num_threads();
-    // Every thread gets the same number of parts of the rows. If there are fewer parts than threads, the panels are divided too,
-    // but no further than needed, because each task packs its rows itself.
-    let heights = match count.div_ceil(TASK_ROWS) {
-        0 | 1 => 1,
-        heights => heights.next_multiple_of(threads),
-    };
-    let panels = outputs.div_ceil(weights.isa().panel());
-    let shared = if count * inputs * outputs < MIN_PARALLEL_PRODUCTS { 1 } else { threads.div_ceil(heights) };
-    let widths = shared.min(panels).max(1);
+    let is_small = count * inputs * outputs < MIN_PARALLEL_PRODUCTS;
+    let [heights, widths] = divide(count, outputs.div_ceil(weights.isa().panel()), is_small);
     let shared_out = SharedOut::new(y);
     run_tasks(heights * widths, |task| {
         let height = part(count, tile_rows, heights, task / widths);
@@ -110,6 +102,19 @@ pub fn product(
             _ => block.packed(),
         }
     });
+}
+
+/// Returns the numbers of parts into which the rows and the panels of a product are divided; a small one is not worth several threads.
+pub(crate) fn divide(count: usize, panels: usize, is_small: bool) -> [usize; 2] {
+    let threads = rayon::current_num_threads();
+    // Every thread gets the same number of parts of the rows. If there are fewer parts than threads, the panels are divided too,
+    // but no further than needed, because each task packs its rows itself.
+    let heights = match count.div_ceil(TASK_ROWS) {
+        0 | 1 => 1,
+        heights => heights.next_multiple_of(threads),
+    };
+    let shared = if is_small { 1 } else { threads.div_ceil(heights) };
+    [heights, shared.min(panels).max(1)]
 }
 
 /// Computes a small [`product`] on the calling thread: y = x W^T + bias. `x` has rows of `weights.inputs()` elements, and those of
@@ -219,10 +224,7 @@ impl Block<'_> {
         let (mut residual, mut period, mut residual_stride) = (std::ptr::null(), 1, 0);
         if let (Some(added), true) = (self.epilogue.residual, last) {
             (period, residual_stride) = (added.period, added.stride);
-            let reached = if first + rows > period { period } else { first + rows };
-            let from = &added.values[panel * width..];
-            assert!((reached - 1) * residual_stride + columns <= from.len(), "the residual of a product");
-            residual = from.as_ptr();
+            residual = added.pointer([first, rows], [panel * width, columns]);
         }
         let job = PanelProduct {
             rows,

@@ -13,6 +13,8 @@ use crate::simd::isa::Isa;
 const MAX: f32 = 127.0;
 /// The most inputs: the sums of their products fit into 32 bits.
 const MAX_INPUTS: usize = 1 << 16;
+/// The fewest inputs of a segment for which quantizing costs less than the products gain.
+const MIN_LENGTH: usize = 32;
 
 /// A weight matrix `[outputs, inputs]` with an optional bias as integers from -127 to 127, with one scale for each output. An input
 /// row is made of segments of equal length, each padded to a multiple of four.
@@ -56,7 +58,7 @@ impl PackedBytes {
         weight: impl Fn(usize, usize) -> f32,
     ) -> Self {
         assert!(outputs > 0 && segments > 0 && length > 0, "the sides of a packed matrix");
-        assert!(Self::fits(segments * length), "the inputs of a packed matrix");
+        assert!(segments * length <= MAX_INPUTS, "the inputs of a packed matrix");
         let (width, group, padded) = (isa.panel(), isa.group(), length.next_multiple_of(ALIGN));
         let columns = outputs.next_multiple_of(width);
         let mut panels = Buffer::zeros(columns * segments * padded / size_of::<f32>());
@@ -64,7 +66,9 @@ impl PackedBytes {
         for output in 0..outputs {
             let weights: Vec<f32> = (0..segments * length).map(|input| weight(output, input)).collect();
             let largest = weights.iter().fold(0.0, |largest: f32, weight| largest.max(weight.abs()));
-            let step = largest / MAX;
+            // NaN if a weight is not finite, so that results are NaN too: `max` drops NaN.
+            let finite: f32 = weights.iter().map(|weight| weight * 0.0).sum();
+            let step = largest / MAX + finite;
             let inverse = if step > 0.0 { MAX / largest } else { 0.0 };
             scales[output] = step;
             let first = output / width * width * segments * padded + output % width * group;
@@ -85,9 +89,9 @@ impl PackedBytes {
         Self { isa, outputs, segments, length, panels: panels.into(), scales: scales.into(), sums: sums.into(), bias }
     }
 
-    /// Returns `true` if the sums of this many products fit into 32 bits.
-    pub(crate) fn fits(inputs: usize) -> bool {
-        inputs <= MAX_INPUTS
+    /// Returns `true` if rows of these segments are worth it, and the sums of their products fit into 32 bits.
+    pub(crate) fn suits([segments, length]: [usize; 2]) -> bool {
+        length >= MIN_LENGTH && segments * length <= MAX_INPUTS
     }
 
     pub(crate) fn isa(&self) -> DotIsa {

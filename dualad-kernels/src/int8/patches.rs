@@ -1,11 +1,11 @@
 //! Convolutions as products of bytes. Each map is quantized once with one scale, and the rows of the product are pointers into it.
 
 use crate::conv::{ConvArgs, Patches};
-use crate::gemm::tile::TileEpilogue;
+use crate::gemm::{Epilogue, Residual};
 use crate::int8::isa::DotIsa;
 use crate::int8::packed::PackedBytes;
+use crate::int8::product::{BytePointers, rows_times_panels};
 use crate::int8::quantize::{Scale, Span, row_length, store_cells};
-use crate::int8::tile::{BytePanelProduct, multiply_bytes};
 use crate::memory::with_scratch;
 use crate::parallel::{SharedOut, map_tasks, part, run_tasks};
 
@@ -54,11 +54,13 @@ pub(crate) fn product_of_patches(patches: &Patches, args: &ConvArgs<'_>, weights
     let stride = row_length(isa, channels);
     let size = (cells + 1) * stride;
     with_scratch(input.batch * size, |buffer| {
-        let scales = quantize_maps(args, weights.isa(), channels, buffer);
+        let scales = quantize_maps(args, isa, channels, buffer);
         let buffer = &*buffer;
         let stored = |image: usize, cell: usize| buffer[image * size + cell * stride..][..stride].as_ptr().cast::<u8>();
         let shared = SharedOut::new(y);
         let (count, map) = (output.cells(), output.rows * output.columns);
+        let residual = residual.map(|values| Residual { values, stride: outputs, period: count, last: false });
+        let epilogue = Epilogue { residual, activation };
         // The same number for every thread.
         let heights = count.div_ceil(CELLS).next_multiple_of(rayon::current_num_threads());
         run_tasks(heights, |task| {
@@ -79,42 +81,9 @@ pub(crate) fn product_of_patches(patches: &Patches, args: &ConvArgs<'_>, weights
                 }
             }
             let scales: Vec<Scale> = range.clone().map(|cell| scales[cell / map]).collect();
-            let panels = weights.panels(1, 0);
-            for panel in panels.clone() {
-                let columns = weights.columns(panel);
-                let at = range.start * outputs + panel * isa.panel();
-                let span = (range.len() - 1) * outputs + columns;
-                let residual = residual.map_or(std::ptr::null(), |residual| residual[at..][..span].as_ptr());
-                let (steps, sums, bias) = weights.columns_of(panel);
-                let job = BytePanelProduct {
-                    rows: range.len(),
-                    pointers: pointers.as_ptr(),
-                    segments,
-                    length: weights.segment(),
-                    scales: scales.as_ptr(),
-                    panel: weights.panel(panel),
-                    next_panel: if panel + 1 < panels.end { weights.panel(panel + 1) } else { std::ptr::null() },
-                    steps,
-                    sums,
-                    epilogue: TileEpilogue {
-                        out: shared.at(at, span),
-                        stride: outputs,
-                        columns,
-                        accumulate: false,
-                        bias,
-                        activation,
-                        residuals: std::ptr::null(),
-                        residual_last: false,
-                    },
-                    residual,
-                    residual_stride: outputs,
-                    period: range.len(),
-                    first: 0,
-                };
-                // SAFETY: each pointer is valid for a cell of the buffer, as the slices above checked; the panels have a line for each
-                // group of the segments; `out` and the residual have the columns in each row; each task writes its own cells.
-                unsafe { multiply_bytes(isa, &job) };
-            }
+            let rows = BytePointers { pointers: &pointers, scales: &scales, first: range.start };
+            // SAFETY: each pointer is valid for a cell of the buffer, as the slices above checked; each task writes its own cells.
+            unsafe { rows_times_panels(&rows, weights, weights.panels(1, 0), shared, outputs, epilogue) };
         });
     });
 }

@@ -3,15 +3,13 @@
 use std::ops::Range;
 
 use crate::gemm::tile::TileEpilogue;
-use crate::gemm::{Epilogue, Residual, Rows};
+use crate::gemm::{Epilogue, Rows, divide};
 use crate::int8::packed::PackedBytes;
-use crate::int8::quantize::{Quantized, quantize_rows, row_length};
+use crate::int8::quantize::{Scale, quantize_rows, row_length};
 use crate::int8::tile::{BytePanelProduct, multiply_bytes};
 use crate::memory::with_scratch;
 use crate::parallel::{SharedOut, part, run_tasks};
 
-/// The rows that a task quantizes at a time.
-const TASK_ROWS: usize = 240;
 /// The fewest multiply-adds that take longer than waking up a thread.
 const MIN_PARALLEL_PRODUCTS: usize = 256 << 10;
 
@@ -33,73 +31,68 @@ pub(crate) fn product(
     }
     let (inputs, outputs, isa) = (weights.inputs(), weights.outputs(), weights.isa());
     assert!(stride >= outputs && (count - 1) * stride + outputs <= y.len(), "the result of a product");
-    let threads = rayon::current_num_threads();
-    // Every thread gets the same number of parts of the rows. If there are fewer parts than threads, the panels are divided too.
-    let heights = match count.div_ceil(TASK_ROWS) {
-        0 | 1 => 1,
-        heights => heights.next_multiple_of(threads),
-    };
-    let shared = if count * inputs * outputs < MIN_PARALLEL_PRODUCTS { 1 } else { threads.div_ceil(heights) };
-    let widths = shared.min(outputs.div_ceil(isa.panel())).max(1);
+    let is_small = count * inputs * outputs < MIN_PARALLEL_PRODUCTS;
+    let [heights, widths] = divide(count, outputs.div_ceil(isa.panel()), is_small);
     let out = SharedOut::new(y);
     run_tasks(heights * widths, |task| {
         let height = part(count, isa.rows(), heights, task / widths);
         if height.is_empty() {
             return;
         }
-        let panels = weights.panels(widths, task % widths);
-        with_scratch(height.len() * row_length(isa, inputs), |buffer| {
+        let row = row_length(isa, inputs);
+        with_scratch(height.len() * row, |buffer| {
             let scales = quantize_rows(isa, x, height.clone().map(|row| rows.offset(row)), inputs, buffer);
-            let quantized = Quantized::new(isa, buffer, inputs, &scales);
-            let to = Target { out, stride, row: height.start, column: panels.start * isa.panel() };
-            rows_times_panels(&quantized, weights, panels, to, epilogue);
+            // The rows of the last tile past the end are the last one.
+            let padded = (0..height.len().next_multiple_of(isa.rows())).map(|index| index.min(height.len() - 1));
+            let pointers: Vec<*const u8> = padded.map(|index| buffer[index * row..][..row].as_ptr().cast()).collect();
+            let rows = BytePointers { pointers: &pointers, scales: &scales, first: height.start };
+            let panels = weights.panels(widths, task % widths);
+            // SAFETY: each pointer is valid for a row of the buffer with its padding; each task writes its own rows and panels.
+            unsafe { rows_times_panels(&rows, weights, panels, out, stride, epilogue) };
         });
     });
 }
 
-/// The place of a product's results.
-#[derive(Debug, Clone, Copy)]
-struct Target {
-    out: SharedOut,
-    /// The distance between two rows, in elements.
-    stride: usize,
-    /// The row of the first left row.
-    row: usize,
-    /// The column of the first panel's first column.
-    column: usize,
+/// The left rows of a product: for each tile, the pointers to the segments of its rows, as in [`BytePanelProduct`].
+pub(super) struct BytePointers<'a> {
+    pub(super) pointers: &'a [*const u8],
+    /// The scale of each row.
+    pub(super) scales: &'a [Scale],
+    /// The row of the result that belongs to the first left row.
+    pub(super) first: usize,
 }
 
-/// Multiplies quantized rows by some panels. The rows and columns of a residual are those of the target.
-fn rows_times_panels(
-    rows: &Quantized<'_>,
+/// Multiplies left rows by some panels, into rows of `out` that begin `stride` elements apart.
+///
+/// # Safety
+/// Each pointer is valid for a segment with its padding, and no other thread uses these rows and columns of `out`.
+pub(super) unsafe fn rows_times_panels(
+    rows: &BytePointers<'_>,
     weights: &PackedBytes,
     panels: Range<usize>,
-    Target { out, stride, row: first, column }: Target,
+    out: SharedOut,
+    stride: usize,
     epilogue: Epilogue<'_>,
 ) {
-    let (height, count) = (weights.isa().rows(), rows.scales.len());
-    assert!(weights.segments() == 1 && count > 0, "the left rows of a product");
-    let pointers: Vec<*const u8> =
-        (0..count.next_multiple_of(height)).map(|row| rows.row(row.min(count - 1))).collect();
-    for (index, panel) in panels.clone().enumerate() {
+    let (isa, segments) = (weights.isa(), weights.segments());
+    let &BytePointers { pointers, scales, first } = rows;
+    let count = scales.len();
+    assert!(count > 0 && pointers.len() == count.next_multiple_of(isa.rows()) * segments, "the left rows of a product");
+    for panel in panels.clone() {
         let columns = weights.columns(panel);
-        let at = column + index * weights.isa().panel();
+        let at = panel * isa.panel();
         let (steps, sums, bias) = weights.columns_of(panel);
         let (mut residual, mut period, mut residual_stride) = (std::ptr::null(), 1, 0);
-        if let Some(Residual { values, stride, period: rows, .. }) = epilogue.residual {
-            (period, residual_stride) = (rows, stride);
-            assert!(period > 0, "the residual of a product");
-            let reached = if first + count > period { period } else { first + count };
-            let from = &values[at..];
-            assert!((reached - 1) * residual_stride + columns <= from.len(), "the residual of a product");
-            residual = from.as_ptr();
+        if let Some(added) = epilogue.residual {
+            (period, residual_stride) = (added.period, added.stride);
+            residual = added.pointer([first, count], [at, columns]);
         }
         let job = BytePanelProduct {
             rows: count,
             pointers: pointers.as_ptr(),
-            segments: 1,
+            segments,
             length: weights.segment(),
-            scales: rows.scales.as_ptr(),
+            scales: scales.as_ptr(),
             panel: weights.panel(panel),
             next_panel: if panel + 1 < panels.end { weights.panel(panel + 1) } else { std::ptr::null() },
             steps,
@@ -119,9 +112,9 @@ fn rows_times_panels(
             period,
             first: first % period,
         };
-        // SAFETY: there is a pointer for each row of a whole tile, each to a row of the buffer with its padding; the panel, the scales
-        // and the sums are those of the weights; `out` and the residual have the columns in each row, as checked above; each task
-        // writes its own rows and panels.
-        unsafe { multiply_bytes(weights.isa(), &job) };
+        // SAFETY: there is a pointer for each segment of each row of whole tiles, as asserted above, and each is valid, as the caller
+        // promises; the panel, the scales and the sums are those of the weights; `out` and the residual have the columns in each row,
+        // as `at` and `pointer` checked.
+        unsafe { multiply_bytes(isa, &job) };
     }
 }

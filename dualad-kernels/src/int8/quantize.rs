@@ -167,29 +167,6 @@ unsafe fn store_body<D: Dot>(x: *const f32, count: usize, scale: Scale, to: *mut
     }
 }
 
-/// Rows of stored numbers in a buffer, and the scale of each.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Quantized<'a> {
-    rows: &'a [f32],
-    /// The distance between two rows, in elements of the buffer.
-    stride: usize,
-    pub(crate) scales: &'a [Scale],
-}
-
-impl<'a> Quantized<'a> {
-    /// Takes one row of `length` numbers for each scale from a buffer that [`quantize_row`] has filled.
-    pub(crate) fn new(isa: DotIsa, rows: &'a [f32], length: usize, scales: &'a [Scale]) -> Self {
-        let stride = row_length(isa, length);
-        assert!(scales.len() * stride <= rows.len(), "the buffer of quantized rows");
-        Self { rows, stride, scales }
-    }
-
-    /// Returns a pointer to a row with its padding.
-    pub(crate) fn row(&self, row: usize) -> *const u8 {
-        self.rows[row * self.stride..][..self.stride].as_ptr().cast()
-    }
-}
-
 /// Returns the elements of f32 that a stored row of `length` numbers takes, with its padding.
 pub(crate) fn row_length(isa: DotIsa, length: usize) -> usize {
     length.next_multiple_of(ALIGN) * isa.element() / size_of::<f32>()

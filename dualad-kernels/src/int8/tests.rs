@@ -146,7 +146,7 @@ fn the_largest_sums_are_exact() {
 }
 
 #[test]
-fn numbers_that_are_not_finite_make_their_row_nan_and_small_ones_zero() {
+fn numbers_that_are_not_finite_make_their_results_nan_and_small_ones_zero() {
     let inputs = 37;
     for isa in DotIsa::available() {
         let packed = PackedBytes::for_dot(isa, 3, [1, inputs], None, |output, input| (output + input) as f32);
@@ -159,6 +159,11 @@ fn numbers_that_are_not_finite_make_their_row_nan_and_small_ones_zero() {
                 assert!(y[3..6].iter().all(|y| y.is_nan()), "{isa:?} {bad} {place} {y:?}");
                 assert!(y[..3].iter().chain(&y[6..]).all(|y| y.is_finite()), "{isa:?} {bad} {place} {y:?}");
             }
+            let bad_weight =
+                PackedBytes::for_dot(isa, 2, [1, inputs], None, |output, _| if output == 1 { bad } else { 1.0 });
+            let mut y = [0.0; 2];
+            product(&vec![1.0; inputs], Rows::Dense { stride: inputs }, 1, &bad_weight, &mut y, 2, Epilogue::NONE);
+            assert!(y[0].is_finite() && y[1].is_nan(), "{isa:?} {bad} {y:?}");
         }
         for small in [0.0, 1e-40, -1e-45] {
             let mut y = [1.0; 3];

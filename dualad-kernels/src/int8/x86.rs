@@ -63,39 +63,52 @@ impl Dot for Avx512Vnni {
     }
 }
 
+/// The types and methods that AVX-VNNI and AVX2 share: eight sums, and a group of 32 bits.
+macro_rules! eight_lanes {
+    () => {
+        type Floats = Avx2;
+        type Sums = __m256i;
+        type Group = __m256i;
+        type Line = __m256i;
+
+        #[inline(always)]
+        unsafe fn load_sums(from: *const i32) -> __m256i {
+            // SAFETY: above.
+            unsafe { _mm256_loadu_si256(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn scale_sums(a: __m256i, b: i32) -> __m256i {
+            // SAFETY: above.
+            unsafe { _mm256_mullo_epi32(a, _mm256_set1_epi32(b)) }
+        }
+        #[inline(always)]
+        unsafe fn to_floats(sums: __m256i) -> __m256 {
+            // SAFETY: above.
+            unsafe { _mm256_cvtepi32_ps(sums) }
+        }
+        #[inline(always)]
+        unsafe fn largest(x: __m256) -> f32 {
+            // SAFETY: above.
+            unsafe { largest_of_eight(x) }
+        }
+        #[inline(always)]
+        unsafe fn load_group(from: *const Self::Element) -> __m256i {
+            // SAFETY: above.
+            unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+        }
+    };
+}
+
 /// AVX-VNNI, on processors without AVX-512.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AvxVnni;
 
 impl Dot for AvxVnni {
-    type Floats = Avx2;
     type Element = u8;
-    type Sums = __m256i;
-    type Group = __m256i;
-    type Line = __m256i;
     const GROUP: usize = 4;
     const SHIFT: i32 = 0;
+    eight_lanes!();
 
-    #[inline(always)]
-    unsafe fn load_sums(from: *const i32) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn scale_sums(a: __m256i, b: i32) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_mullo_epi32(a, _mm256_set1_epi32(b)) }
-    }
-    #[inline(always)]
-    unsafe fn to_floats(sums: __m256i) -> __m256 {
-        // SAFETY: above.
-        unsafe { _mm256_cvtepi32_ps(sums) }
-    }
-    #[inline(always)]
-    unsafe fn load_group(from: *const u8) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
     #[inline(always)]
     unsafe fn load_line(from: *const i8) -> __m256i {
         // SAFETY: above.
@@ -105,11 +118,6 @@ impl Dot for AvxVnni {
     unsafe fn dot(sums: __m256i, group: __m256i, line: __m256i) -> __m256i {
         // SAFETY: above.
         unsafe { _mm256_dpbusd_avx_epi32(sums, group, line) }
-    }
-    #[inline(always)]
-    unsafe fn largest(x: __m256) -> f32 {
-        // SAFETY: above.
-        unsafe { largest_of_eight(x) }
     }
     #[inline(always)]
     unsafe fn store_elements(to: *mut u8, shifted: __m256) {
@@ -150,34 +158,11 @@ unsafe fn largest_of_eight(x: __m256) -> f32 {
 
 /// AVX2 without VNNI: its instruction for bytes saturates, so elements and weights are multiplied as 16-bit integers.
 impl Dot for Avx2 {
-    type Floats = Self;
     type Element = i16;
-    type Sums = __m256i;
-    type Group = __m256i;
-    type Line = __m256i;
     const GROUP: usize = 2;
     const SHIFT: i32 = 0;
+    eight_lanes!();
 
-    #[inline(always)]
-    unsafe fn load_sums(from: *const i32) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn scale_sums(a: __m256i, b: i32) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_mullo_epi32(a, _mm256_set1_epi32(b)) }
-    }
-    #[inline(always)]
-    unsafe fn to_floats(sums: __m256i) -> __m256 {
-        // SAFETY: above.
-        unsafe { _mm256_cvtepi32_ps(sums) }
-    }
-    #[inline(always)]
-    unsafe fn load_group(from: *const i16) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
     #[inline(always)]
     unsafe fn load_line(from: *const i8) -> __m256i {
         // SAFETY: above.
@@ -187,11 +172,6 @@ impl Dot for Avx2 {
     unsafe fn dot(sums: __m256i, group: __m256i, line: __m256i) -> __m256i {
         // SAFETY: above.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(group, line)) }
-    }
-    #[inline(always)]
-    unsafe fn largest(x: __m256) -> f32 {
-        // SAFETY: above.
-        unsafe { largest_of_eight(x) }
     }
     #[inline(always)]
     unsafe fn store_elements(to: *mut i16, shifted: __m256) {
