@@ -10,7 +10,7 @@ impl Calibration {
         categories.iter().map(String::as_str).filter(lacks).collect()
     }
 
-    /// Adds the thresholds of an earlier calibration of the same model for the categories that have none here, with the notices on
+    /// Adds the thresholds of an earlier calibration of the same model and precision for the categories that have none here, with the notices on
     /// them. With `replace_pooled`, the pooled thresholds stay; otherwise they are the earlier ones, also if there were none. Replace
     /// the pooled thresholds only if the new images are of every category: those of one product mean nothing for another.
     ///
@@ -64,10 +64,18 @@ impl Calibration {
     /// an earlier calibration, a warning says if the pooled thresholds will decide on categories that had no images.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] if the model has several categories, and the new thresholds are pooled ones only and would replace
+    /// [`Error::InvalidArgument`] for thresholds of two precisions, and if the model has several categories, and the new thresholds are pooled ones only and would replace
     /// others: their images may be of one category. With `replace_pooled` they replace them.
     pub fn joined(mut self, earlier: Option<&Self>, categories: &[String], replace_pooled: bool) -> Result<Self> {
         if let Some(earlier) = earlier {
+            if earlier.precision != self.precision && !earlier.is_of_any_precision() {
+                let reason = format!("must be {}, that of the new ones; leave them out", self.precision);
+                return Err(Error::invalid_argument(
+                    "the precision of the earlier thresholds",
+                    earlier.precision,
+                    reason,
+                ));
+            }
             if self.categories.is_empty() && categories.len() > 1 && earlier.pooled.is_some() && !replace_pooled {
                 let reason = "they would replace the pooled thresholds; name the category of each image";
                 return Err(Error::invalid_argument("the images", "without a category", reason));
@@ -94,6 +102,7 @@ pub(super) fn notice_of(category: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Precision;
     use crate::calibration::{Calibrator, LabeledScore, Rule};
 
     /// Returns the thresholds of categories with two good images each, and the highest score.
@@ -118,6 +127,19 @@ mod tests {
         // Thresholds without pooled ones do not gain those of one category.
         let bare = Calibration::new(earlier.categories.clone(), None);
         assert_eq!(new.merged_into(&bare, false).pooled, None);
+    }
+
+    #[test]
+    fn thresholds_of_two_precisions_are_not_joined() {
+        let [mut earlier, mut new] = [calibration(&[("gear", 2.0)]), calibration(&[("gear", 3.0)])];
+        new.set_precision(Precision::Int8);
+        // Those of no model are of any precision.
+        assert!(new.clone().joined(Some(&earlier), &[], false).is_ok());
+        earlier.model = Some("digest".into());
+        let error = new.clone().joined(Some(&earlier), &[], false).unwrap_err().to_string();
+        assert!(error.contains("f32") && error.contains("must be int8"), "{error}");
+        earlier.set_precision(Precision::Int8);
+        assert!(new.joined(Some(&earlier), &[], false).is_ok());
     }
 
     #[test]
