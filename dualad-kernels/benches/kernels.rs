@@ -66,7 +66,7 @@ fn convolutions<const CASE: usize>(bencher: Bencher<'_, '_>, isa: &str) {
     let work = out.cells() * outputs * inputs / groups * kernel * kernel;
     bencher.counter(ItemsCount::new(work)).bench_local(|| {
         let args = ConvArgs {
-            x: black_box(&x),
+            x: black_box(&x[..]),
             input: size,
             padding: Padding::both(kernel / 2),
             output: out,

@@ -4,7 +4,8 @@
 //! - Matrix products: [`product()`] with weights that [`Packed`] lays out once, followed by an [`Epilogue`].
 //! - The same in 8-bit integers: a [`Matrix`] holds its weights in a [`Precision`].
 //! - Convolutions: [`Convolution`] on maps `[batch, rows, columns, channels]`, with bias, residual and activation. It chooses among
-//!   a matrix product (1x1), Winograd's method (3x3), a depthwise kernel and a general method.
+//!   a matrix product (1x1), Winograd's method (3x3), a depthwise kernel and a general method. In 8-bit integers, [`ByteCells`] are
+//!   the maps between two of them.
 //! - Attention: [`attention()`] and [`attention_backward()`] for one head, [`MultiHead`] for all heads of a batch.
 //! - Norms: [`norm()`], [`add_norm()`] and their backward pass; [`softmax()`] and [`hard_shrink()`].
 //! - Elements and rows: [`relu()`], [`dropout()`], [`adamw()`], [`squared_distance()`], [`are_finite()`] and sums.
@@ -64,12 +65,13 @@ pub use attention::{
     AttentionScratch, AttentionShape, AttentionStrides, MultiHead, NeighborMask, attention, attention_backward,
     copy_head,
 };
-pub use conv::{ConvArgs, ConvShape, Convolution, MapSize, Padding};
+pub use conv::{Cells, ConvArgs, ConvShape, Convolution, MapSize, Padding};
 pub use elementwise::{
     AdamWStep, UniformBlocks, adamw, add_scaled_noise, add_to_columns, are_finite, dropout, relu, relu_backward,
     squared_distance, squared_errors, sum_squares,
 };
 pub use gemm::{Epilogue, Packed, Residual, Rows, product};
+pub use int8::ByteCells;
 pub use maps::{Pool, apply_gate, from_planes, max_pool, mean_of_cells, mean_pool_into, to_planes};
 pub use matrix::Matrix;
 pub use memory::{Buffer, Workspace, WorkspacePool};

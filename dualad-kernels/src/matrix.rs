@@ -47,6 +47,14 @@ impl Matrix {
         }
     }
 
+    /// Returns the matrix as bytes.
+    pub(crate) fn bytes(&self) -> Option<&PackedBytes> {
+        match &self.0 {
+            Form::F32(_) => None,
+            Form::Int8(packed) => Some(packed),
+        }
+    }
+
     /// The length of an input row.
     pub fn inputs(&self) -> usize {
         match &self.0 {

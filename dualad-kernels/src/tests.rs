@@ -183,7 +183,7 @@ fn check_convolution(case: &ConvolutionCase) {
             let found = on_pools(|| {
                 let mut y = vec![f32::NAN; out.cells() * outputs];
                 let residual = residual.as_deref();
-                let args = ConvArgs { x: &x, input: size, padding, output: out, residual, activation };
+                let args = ConvArgs { x: &x[..], input: size, padding, output: out, residual, activation };
                 convolution.run(&args, &mut y);
                 y
             });

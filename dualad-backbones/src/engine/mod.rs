@@ -4,6 +4,7 @@ mod interface;
 mod packed;
 mod plain;
 mod position;
+mod stored;
 
 pub(crate) use interface::Engine;
 pub(crate) use packed::PackedEngine;

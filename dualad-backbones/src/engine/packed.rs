@@ -6,13 +6,14 @@ use std::convert::Infallible;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result as CandleResult, Shape as TensorShape, Tensor};
 use dualad_kernels::{
-    self as kernels, Activation, AttentionShape, AttentionStrides, Buffer, ConvArgs, ConvShape, Convolution, Epilogue,
-    Isa, MapSize, Matrix, MultiHead, Packed, Pool, Precision, Residual, Rows, Workspace, WorkspacePool, product,
+    self as kernels, Activation, AttentionShape, AttentionStrides, ConvArgs, ConvShape, Convolution, Epilogue, Isa,
+    MapSize, Matrix, MultiHead, Packed, Pool, Precision, Residual, Rows, Workspace, WorkspacePool, product,
 };
 use rayon::prelude::*;
 
 use crate::engine::interface::Engine;
 use crate::engine::position::{Embedding, PerGrid, Rotations};
+use crate::engine::stored::{Form, Stored, forms};
 use crate::error::Result;
 use crate::input::prepare;
 use crate::network::{Conv, Network, Op, Value, ValueShape};
@@ -34,6 +35,8 @@ pub(crate) struct PackedEngine {
     ops: Vec<PackedOp>,
     /// For each value, the last layer that reads it (`usize::MAX` for outputs).
     last_use: Vec<usize>,
+    /// The form of each value.
+    forms: Vec<Form>,
     workspaces: WorkspacePool,
 }
 
@@ -87,6 +90,11 @@ impl PackedOp {
         }
     }
 
+    /// Returns `true` for a convolution that multiplies bytes.
+    fn is_in_bytes(&self) -> bool {
+        matches!(self, Self::Conv { convolution, .. } if convolution.is_in_bytes())
+    }
+
     /// Returns the packed matrices.
     fn packed(&mut self) -> Vec<&mut Packed> {
         match self {
@@ -111,7 +119,8 @@ impl PackedEngine {
         let ops = layers.map(|((layer, weights), &output)| PackedOp::new(isa, precision, &layer.op, weights, output));
         let mut ops: Vec<PackedOp> = ops.collect();
         Packed::gather(ops.iter_mut().flat_map(PackedOp::packed));
-        Ok(Self { isa, ops, last_use, workspaces: WorkspacePool::default(), network })
+        let forms = forms(&network, |layer| ops[layer].is_in_bytes());
+        Ok(Self { isa, ops, last_use, forms, workspaces: WorkspacePool::default(), network })
     }
 
     /// Runs the network and passes each output's number, map and shape to `read`.
@@ -129,29 +138,28 @@ impl PackedEngine {
         workspace: &mut Workspace,
         mut read: impl FnMut(usize, &[f32], ValueShape),
     ) {
-        let mut values: Vec<Option<Buffer>> = shapes.iter().map(|_| None).collect();
         let mut input = workspace.take(images.len());
         kernels::from_planes(images, size.batch, 3, &mut input);
-        values[0] = Some(input);
+        let mut values: Vec<Option<Stored>> = shapes.iter().map(|_| None).collect();
+        values[0] = Some(Stored::from(input));
         for (index, (layer, op)) in self.network.layers().iter().zip(&self.ops).enumerate() {
-            let mut output = workspace.take(elements(shapes[index + 1], size.batch));
-            let run =
-                Run { isa: self.isa, batch: size.batch, input: shapes[layer.input.index()], output: shapes[index + 1] };
-            let value = |value: Value| values[value.index()].as_deref().unwrap_or_default();
-            run.layer(op, value(layer.input), layer.residual.map(value), &mut output, workspace);
-            values[index + 1] = Some(output);
+            let (shape, form) = (shapes[index + 1], self.forms[index + 1]);
+            let run = Run { isa: self.isa, batch: size.batch, input: shapes[layer.input.index()], output: shape };
+            let value = |value: Value| values[value.index()].as_ref();
+            let (Some(x), residual) = (value(layer.input), layer.residual.and_then(value)) else { continue };
+            values[index + 1] = Some(run.stored_layer(op, x, residual, form, workspace));
             for value in std::iter::once(layer.input).chain(layer.residual) {
                 if self.last_use[value.index()] == index
-                    && let Some(buffer) = values[value.index()].take()
+                    && let Some(stored) = values[value.index()].take()
                 {
-                    workspace.release(buffer);
+                    stored.release(workspace);
                 }
             }
         }
         for (index, value) in self.network.outputs().enumerate() {
-            read(index, values[value.index()].as_deref().unwrap_or_default(), shapes[value.index()]);
+            read(index, values[value.index()].as_ref().map_or(&[], Stored::floats), shapes[value.index()]);
         }
-        values.into_iter().flatten().for_each(|buffer| workspace.release(buffer));
+        values.into_iter().flatten().for_each(|stored| stored.release(workspace));
     }
 }
 
@@ -176,14 +184,47 @@ struct Run {
 }
 
 impl Run {
+    /// Computes one layer's output in the given form.
+    fn stored_layer(
+        &self,
+        op: &PackedOp,
+        x: &Stored,
+        residual: Option<&Stored>,
+        form: Form,
+        workspace: &mut Workspace,
+    ) -> Stored {
+        let size = [self.batch * self.output.positions(), self.output.channels()];
+        match op {
+            PackedOp::Conv { args, convolution } if convolution.is_in_bytes() => {
+                let mut y = Stored::take(form, self.isa, size, workspace);
+                let x = if args.kernel == 1 { x.bytes_or_floats() } else { x.cells() };
+                let (floats, bytes) = y.places();
+                convolution.run_cells(&self.conv_args(args, x, residual.map(Stored::cells)), floats, bytes);
+                y
+            }
+            op => {
+                let mut y = Stored::take(Form { floats: true, ..form }, self.isa, size, workspace);
+                if let (Some(y), _) = y.places() {
+                    self.layer(op, x.floats(), residual.map(Stored::floats), y, workspace);
+                }
+                y.settle(form, workspace);
+                y
+            }
+        }
+    }
+
+    fn conv_args<M>(&self, conv: &Conv, x: M, residual: Option<M>) -> ConvArgs<M> {
+        let (input, output) = (map_size(self.input, self.batch), map_size(self.output, self.batch));
+        let before = |length: usize| conv.padding.amounts(length, conv.kernel, conv.stride).0;
+        let padding = kernels::Padding { top: before(input.rows), left: before(input.columns) };
+        ConvArgs { x, input, padding, output, residual, activation: conv.activation }
+    }
+
     fn layer(&self, op: &PackedOp, x: &[f32], residual: Option<&[f32]>, y: &mut [f32], workspace: &mut Workspace) {
         let (size, out) = (map_size(self.input, self.batch), map_size(self.output, self.batch));
         match *op {
             PackedOp::Conv { ref args, ref convolution } => {
-                let before = |length: usize| args.padding.amounts(length, args.kernel, args.stride).0;
-                let padding = kernels::Padding { top: before(size.rows), left: before(size.columns) };
-                let args = ConvArgs { x, input: size, padding, output: out, residual, activation: args.activation };
-                convolution.run(&args, y);
+                convolution.run(&self.conv_args(args, x, residual), y);
             }
             PackedOp::MaxPool { kernel, stride, padding } => {
                 kernels::max_pool(self.isa, Pool { kernel, stride, padding }, x, size, y, out);

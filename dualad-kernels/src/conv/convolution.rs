@@ -2,10 +2,10 @@
 
 use crate::conv::depthwise::Depthwise;
 use crate::conv::patches::Patches;
-use crate::conv::shape::{ConvArgs, ConvShape, MapSize, Padding};
+use crate::conv::shape::{Cells, ConvArgs, ConvShape, MapSize, Padding};
 use crate::conv::winograd::Winograd;
 use crate::gemm::{Epilogue, Packed, Residual, Rows};
-use crate::int8::{PackedBytes, product_of_patches};
+use crate::int8::{ByteCells, PackedBytes, convolve};
 use crate::matrix::Matrix;
 use crate::memory::with_scratch;
 use crate::precision::Precision;
@@ -22,7 +22,7 @@ use crate::simd::isa::Isa;
 /// let sum = Convolution::new(Isa::best(), Precision::F32, shape, &[1.0; 9], &[0.0], size);
 /// let mut y = [0.0; 9];
 /// let args = ConvArgs {
-///     x: &[1.0; 9],
+///     x: &[1.0; 9][..],
 ///     input: size,
 ///     padding: Padding::both(1),
 ///     output: size,
@@ -106,12 +106,55 @@ impl Convolution {
         }
     }
 
+    /// Returns the weights as bytes, or `None` if the convolution computes in f32.
+    fn bytes(&self) -> Option<&PackedBytes> {
+        match &self.method {
+            Method::Pointwise(matrix) => matrix.bytes(),
+            Method::DirectBytes(bytes) => Some(bytes),
+            Method::Winograd(_) | Method::Direct(_) | Method::Rows(_) | Method::Depthwise(_) => None,
+        }
+    }
+
+    /// Returns `true` if the convolution multiplies bytes, so that [`Self::run_cells`] can be called.
+    pub fn is_in_bytes(&self) -> bool {
+        self.bytes().is_some()
+    }
+
+    /// Returns the patches whose segments are the cells of the kernel.
+    fn patches(&self) -> Patches {
+        let ConvShape { inputs, kernel, stride, .. } = self.shape;
+        Patches { kernel, stride, channels: inputs, segments: kernel.pow(2), length: inputs }
+    }
+
+    /// Computes the output maps `[batch, rows, columns, outputs]` of a convolution that multiplies bytes, in f32, as bytes, or both.
+    /// With a kernel of one cell, the input may be bytes, and so may the residual of any. The result does not depend on the number of
+    /// threads.
+    ///
+    /// # Panics
+    /// If the convolution is one in f32, if maps do not fit their size, if a larger kernel has bytes as its input, or if bytes are laid
+    /// out for other instructions.
+    pub fn run_cells(&self, args: &ConvArgs<Cells<'_>>, floats: Option<&mut [f32]>, bytes: Option<&mut ByteCells>) {
+        let ConvShape { inputs, outputs, .. } = self.shape;
+        let &ConvArgs { x, input, output, residual, .. } = args;
+        let count = output.cells();
+        let is_output = |cells: Cells<'_>| cells.are(count, outputs);
+        assert!(x.are(input.cells(), inputs), "the input of a convolution");
+        assert!(residual.is_none_or(is_output) && input.batch == output.batch, "the residual of a convolution");
+        assert!(floats.as_deref().is_none_or(|y| is_output(Cells::F32(y))), "the output of a convolution");
+        assert!(bytes.as_deref().is_none_or(|y| is_output(Cells::Bytes(y))), "the output of a convolution");
+        let weights = self.bytes();
+        assert!(weights.is_some(), "the precision of a convolution");
+        if let Some(weights) = weights.filter(|_| count > 0) {
+            convolve(&self.patches(), args, weights, floats, bytes);
+        }
+    }
+
     /// Computes the output maps `y`, `[batch, rows, columns, outputs]`. Runs on the current thread pool; the result does not depend
     /// on the number of threads.
     ///
     /// # Panics
     /// If the length of a buffer does not fit its size.
-    pub fn run(&self, args: &ConvArgs<'_>, y: &mut [f32]) {
+    pub fn run(&self, args: &ConvArgs<&[f32]>, y: &mut [f32]) {
         let ConvShape { inputs, outputs, stride, .. } = self.shape;
         let ConvArgs { x, input, padding, output, residual, activation } = *args;
         assert_eq!(x.len(), input.cells() * inputs, "the input of a convolution");
@@ -136,14 +179,10 @@ impl Convolution {
             }
             Method::Winograd(winograd) => winograd.run(args, y),
             Method::Direct(weights) => {
-                let kernel = self.shape.kernel;
-                Patches { kernel, stride, channels: inputs, segments: kernel.pow(2), length: inputs }
-                    .product(args, weights, y);
+                self.patches().product(args, weights, y);
             }
             Method::DirectBytes(weights) => {
-                let kernel = self.shape.kernel;
-                let patches = Patches { kernel, stride, channels: inputs, segments: kernel.pow(2), length: inputs };
-                product_of_patches(&patches, args, weights, y);
+                convolve(&self.patches(), &args.map(Cells::F32), weights, Some(y), None);
             }
             Method::Rows(weights) => {
                 let kernel = self.shape.kernel;
@@ -155,7 +194,7 @@ impl Convolution {
                 };
                 with_scratch(padded.cells() * inputs, |scratch| {
                     pad(x, input, padding, scratch, padded, inputs);
-                    let args = ConvArgs { x: scratch, input: padded, padding: Padding::default(), ..*args };
+                    let args = ConvArgs { x: &*scratch, input: padded, padding: Padding::default(), ..*args };
                     Patches { kernel, stride, channels: inputs, segments: kernel, length: kernel * inputs }
                         .product(&args, weights, y);
                 });

@@ -40,7 +40,7 @@ impl Depthwise {
         Self { isa, channels, padded, kernel, stride, weights: weights.into(), bias: padded_bias.into() }
     }
 
-    pub(crate) fn run(&self, args: &ConvArgs<'_>, y: &mut [f32]) {
+    pub(crate) fn run(&self, args: &ConvArgs<&[f32]>, y: &mut [f32]) {
         let ConvArgs { x, input: size, padding, output: out, residual, activation } = *args;
         let line = out.columns * self.channels;
         let shared = SharedOut::new(y);

@@ -7,5 +7,5 @@ pub(crate) mod shape;
 mod winograd;
 
 pub use convolution::Convolution;
-pub(crate) use patches::Patches;
-pub use shape::{ConvArgs, ConvShape, MapSize, Padding};
+pub(crate) use patches::{Patches, positions};
+pub use shape::{Cells, ConvArgs, ConvShape, MapSize, Padding};

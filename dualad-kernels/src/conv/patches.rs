@@ -1,6 +1,6 @@
 //! Convolutions as matrix products whose left rows are pointers into the input: no matrix of patches is made.
 
-use crate::conv::shape::ConvArgs;
+use crate::conv::shape::{ConvArgs, MapSize};
 use crate::gemm::Packed;
 use crate::gemm::tile::{Lhs, PanelProduct, TileEpilogue, multiply_panels};
 use crate::parallel::{SharedOut, part, run_tasks};
@@ -22,7 +22,7 @@ const CELLS: usize = 96;
 
 impl Patches {
     /// Computes the output of the convolution.
-    pub(crate) fn product(&self, args: &ConvArgs<'_>, weights: &Packed, y: &mut [f32]) {
+    pub(crate) fn product(&self, args: &ConvArgs<&[f32]>, weights: &Packed, y: &mut [f32]) {
         let &ConvArgs { x, output, residual, activation, .. } = args;
         let &Self { segments, length, .. } = self;
         let cells = output.cells();
@@ -39,10 +39,11 @@ impl Patches {
             let mut pointers = vec![zeros.as_ptr(); range.len().div_ceil(tile_rows) * segments * tile_rows];
             for (index, pointers) in pointers.chunks_exact_mut(segments * tile_rows).enumerate() {
                 let first = range.start + index * tile_rows;
-                for cell in first..range.end.min(first + tile_rows) {
-                    self.input_cells(args, cell, |segment, from| {
+                let rows = tile_rows.min(range.end - first);
+                for (row, position) in positions(output, first).take(rows).enumerate() {
+                    self.input_cells(args, position, |segment, from| {
                         if let Some(from) = from {
-                            pointers[segment * tile_rows + cell - first] = x[from * self.channels..][..length].as_ptr();
+                            pointers[segment * tile_rows + row] = x[from * self.channels..][..length].as_ptr();
                         }
                     });
                 }
@@ -90,20 +91,39 @@ impl Patches {
     }
 
     /// Calls `each` with every segment of an output cell's patch and the cell of the input at which it begins, or `None` if that lies in
-    /// the padding.
-    pub(crate) fn input_cells(&self, args: &ConvArgs<'_>, cell: usize, mut each: impl FnMut(usize, Option<usize>)) {
-        let &ConvArgs { input, padding, output, .. } = args;
-        let (column, row) = (cell % output.columns, cell / output.columns);
-        let (image, row) = (row / output.rows, row % output.rows);
+    /// the padding. The position of the cell is that of [`positions`].
+    #[inline(always)]
+    pub(crate) fn input_cells<M>(
+        &self,
+        args: &ConvArgs<M>,
+        [image, row, column]: [usize; 3],
+        mut each: impl FnMut(usize, Option<usize>),
+    ) {
+        let &ConvArgs { input, padding, .. } = args;
         // A segment is one row of the kernel, or one cell.
         let rights = self.segments / self.kernel;
+        // Wraps around in the padding.
+        let first = [(row * self.stride).wrapping_sub(padding.top), (column * self.stride).wrapping_sub(padding.left)];
         for down in 0..self.kernel {
-            let y = (row * self.stride + down).checked_sub(padding.top).filter(|&y| y < input.rows);
+            let y = first[0].wrapping_add(down);
+            let line = (y < input.rows).then(|| (image * input.rows + y) * input.columns);
             for right in 0..rights {
-                let x = (column * self.stride + right).checked_sub(padding.left).filter(|&x| x < input.columns);
-                let from = y.zip(x).map(|(y, x)| (image * input.rows + y) * input.columns + x);
-                each(down * rights + right, from);
+                let x = first[1].wrapping_add(right);
+                each(down * rights + right, line.filter(|_| x < input.columns).map(|line| line + x));
             }
         }
     }
+}
+
+/// Returns the image, the row and the column of each cell from `first` on, without end.
+pub(crate) fn positions(size: MapSize, first: usize) -> impl Iterator<Item = [usize; 3]> {
+    let row = first / size.columns;
+    let next = move |&[image, row, column]: &[usize; 3]| {
+        Some(match () {
+            () if column + 1 < size.columns => [image, row, column + 1],
+            () if row + 1 < size.rows => [image, row + 1, 0],
+            () => [image + 1, 0, 0],
+        })
+    };
+    std::iter::successors(Some([row / size.rows, row % size.rows, first % size.columns]), next)
 }

@@ -1,6 +1,7 @@
 //! The sizes of convolutions and maps, and the arguments of a convolution.
 
 use crate::activation::Activation;
+use crate::int8::ByteCells;
 
 /// The shape of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +52,31 @@ impl Padding {
     }
 }
 
-/// The input of a convolution and the operations that follow it: `activation(conv(x) + bias + residual)`.
+/// The cells of maps, `[batch, rows, columns, channels]`.
 #[derive(Debug, Clone, Copy)]
-pub struct ConvArgs<'a> {
+pub enum Cells<'a> {
+    /// In f32.
+    F32(&'a [f32]),
+    /// As bytes.
+    Bytes(&'a ByteCells),
+}
+
+impl Cells<'_> {
+    /// Returns `true` if there are this many cells of this many channels.
+    pub(crate) fn are(self, count: usize, channels: usize) -> bool {
+        match self {
+            Self::F32(cells) => cells.len() == count * channels,
+            Self::Bytes(cells) => cells.len() == count && cells.channels() == channels,
+        }
+    }
+}
+
+/// The input of a convolution and the operations that follow it: `activation(conv(x) + bias + residual)`. Maps are of type `M`:
+/// `&[f32]` or [`Cells`](crate::Cells).
+#[derive(Debug, Clone, Copy)]
+pub struct ConvArgs<M> {
     /// The input maps, `[batch, rows, columns, inputs]`.
-    pub x: &'a [f32],
+    pub x: M,
     /// The size of the input.
     pub input: MapSize,
     /// The zeros around the input.
@@ -63,7 +84,15 @@ pub struct ConvArgs<'a> {
     /// The size of the output.
     pub output: MapSize,
     /// Maps of the output's shape that are added before the activation.
-    pub residual: Option<&'a [f32]>,
+    pub residual: Option<M>,
     /// The activation function.
     pub activation: Activation,
+}
+
+impl<M: Copy> ConvArgs<M> {
+    /// Returns the arguments with maps of another type.
+    pub(crate) fn map<N>(&self, maps: impl Fn(M) -> N) -> ConvArgs<N> {
+        let &Self { x, input, padding, output, residual, activation } = self;
+        ConvArgs { x: maps(x), input, padding, output, residual: residual.map(maps), activation }
+    }
 }

@@ -73,7 +73,7 @@ impl Winograd {
         &mut self.positions
     }
 
-    pub(crate) fn run(&self, args: &ConvArgs<'_>, y: &mut [f32]) {
+    pub(crate) fn run(&self, args: &ConvArgs<&[f32]>, y: &mut [f32]) {
         let out = args.output;
         let tiles = [out.rows.div_ceil(self.results), out.columns.div_ceil(self.results)];
         let count = out.batch * tiles[0] * tiles[1];
@@ -116,7 +116,7 @@ fn faster(isa: Isa, shape: ConvShape, size: MapSize) -> usize {
 /// The convolution of a batch of maps.
 struct Job<'a> {
     winograd: &'a Winograd,
-    args: &'a ConvArgs<'a>,
+    args: &'a ConvArgs<&'a [f32]>,
     out: SharedOut,
     /// The rows and columns of tiles in a map.
     tiles: [usize; 2],

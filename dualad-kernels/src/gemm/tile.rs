@@ -320,10 +320,7 @@ unsafe fn with_residual<S: Simd, const R: usize, const V: usize>(
 
 /// Applies each operation to all sums, which stay in registers, so that each branch is taken once for a tile.
 #[inline(always)]
-pub(crate) unsafe fn store_full<S: Simd, const R: usize, const V: usize>(
-    mut sums: Sums<S, R, V>,
-    epilogue: &TileEpilogue,
-) {
+unsafe fn store_full<S: Simd, const R: usize, const V: usize>(mut sums: Sums<S, R, V>, epilogue: &TileEpilogue) {
     // SAFETY: all pointers are valid for all columns, as the caller promises.
     unsafe {
         if epilogue.accumulate {
@@ -375,31 +372,39 @@ pub(crate) unsafe fn store_full<S: Simd, const R: usize, const V: usize>(
     }
 }
 
-/// Stores a panel with padding: vectors go through buffers.
+/// Stores a panel with padding.
 #[inline(never)]
-pub(crate) unsafe fn store_partial<S: Simd, const R: usize, const V: usize>(
-    sums: Sums<S, R, V>,
-    epilogue: &TileEpilogue,
-) {
-    let (mut before, mut residual, mut after) = ([0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL]);
+unsafe fn store_partial<S: Simd, const R: usize, const V: usize>(sums: Sums<S, R, V>, epilogue: &TileEpilogue) {
     for (row, sums) in sums.into_iter().enumerate() {
-        // SAFETY: `columns` elements of a row may be read and written, as the caller promises, and fit into the buffers, which are
-        // as wide as the widest panel.
-        unsafe {
-            let out = epilogue.out.add(row * epilogue.stride);
-            std::ptr::copy_nonoverlapping(
-                out,
-                before.as_mut_ptr(),
-                if epilogue.accumulate { epilogue.columns } else { 0 },
-            );
-            let mut residual_at = std::ptr::null();
-            if !epilogue.residuals.is_null() {
-                std::ptr::copy_nonoverlapping(*epilogue.residuals.add(row), residual.as_mut_ptr(), epilogue.columns);
-                residual_at = residual.as_ptr();
-            }
-            apply_to_row::<S, V>(sums, epilogue, before.as_ptr(), after.as_mut_ptr(), residual_at);
-            std::ptr::copy_nonoverlapping(after.as_ptr(), out, epilogue.columns);
+        // SAFETY: the caller's promise.
+        unsafe { store_row::<S, V>(sums, row, epilogue) };
+    }
+}
+
+/// Stores the sums of one row. In a panel with padding, they go through buffers.
+///
+/// # Safety
+/// `epilogue.columns` elements of the row may be read and written; there is a residual pointer for the row if there are any.
+#[inline(always)]
+pub(crate) unsafe fn store_row<S: Simd, const V: usize>(sums: [S::V; V], row: usize, epilogue: &TileEpilogue) {
+    // SAFETY: the caller's promise; the buffers are as wide as the widest panel.
+    unsafe {
+        let out = epilogue.out.add(row * epilogue.stride);
+        let residual = if epilogue.residuals.is_null() { std::ptr::null() } else { *epilogue.residuals.add(row) };
+        if epilogue.columns == V * S::LANES {
+            apply_to_row::<S, V>(sums, epilogue, out, out, residual);
+            return;
         }
+        let (mut before, mut added, mut after) = ([0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL]);
+        let columns = epilogue.columns;
+        std::ptr::copy_nonoverlapping(out, before.as_mut_ptr(), if epilogue.accumulate { columns } else { 0 });
+        let mut added_at = std::ptr::null();
+        if !residual.is_null() {
+            std::ptr::copy_nonoverlapping(residual, added.as_mut_ptr(), columns);
+            added_at = added.as_ptr();
+        }
+        apply_to_row::<S, V>(sums, epilogue, before.as_ptr(), after.as_mut_ptr(), added_at);
+        std::ptr::copy_nonoverlapping(after.as_ptr(), out, columns);
     }
 }
 

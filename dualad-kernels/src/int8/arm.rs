@@ -53,6 +53,16 @@ impl Dot for NeonDot {
         unsafe { int32x4x2_t(add_products(sums.0, line.0, group), add_products(sums.1, line.1, group)) }
     }
     #[inline(always)]
+    unsafe fn load_elements(from: *const i8) -> float32x4x2_t {
+        // The highest bit of q is the opposite of that of q - 128.
+        // SAFETY: above.
+        unsafe {
+            let words = vmovl_u8(veor_u8(vld1_u8(from.cast()), vdup_n_u8(128)));
+            let [low, high] = [vget_low_u16(words), vget_high_u16(words)].map(|half| vcvtq_f32_u32(vmovl_u16(half)));
+            float32x4x2_t(low, high)
+        }
+    }
+    #[inline(always)]
     unsafe fn largest(x: float32x4x2_t) -> f32 {
         // SAFETY: above.
         unsafe { vmaxvq_f32(vmaxq_f32(x.0, x.1)) }

@@ -35,6 +35,8 @@ pub(crate) trait Dot: Copy + 'static {
     unsafe fn load_line(from: *const i8) -> Self::Line;
     /// Adds the products of a group and a line: `sums + sum over the group of element * weight`.
     unsafe fn dot(sums: Self::Sums, group: Self::Group, line: Self::Line) -> Self::Sums;
+    /// Loads a stored element q, from 0 to 255, for each lane.
+    unsafe fn load_elements(from: *const Self::Element) -> <Self::Floats as Simd>::V;
     /// The largest of all lanes, which are not NaN.
     unsafe fn largest(x: <Self::Floats as Simd>::V) -> f32;
     /// Stores one element q for each lane, given 1.5 * 2^23 + q with an integer q from 0 to 255.
@@ -84,6 +86,11 @@ impl Dot for Portable {
             }
         }
         sums
+    }
+    #[inline(always)]
+    unsafe fn load_elements(from: *const u8) -> <Self as Simd>::V {
+        // SAFETY: above.
+        unsafe { from.cast::<[u8; LANES]>().read() }.map(f32::from)
     }
     #[inline(always)]
     unsafe fn largest(x: <Self as Simd>::V) -> f32 {

@@ -6,6 +6,7 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
+mod cells;
 mod dot;
 mod isa;
 mod packed;
@@ -20,6 +21,7 @@ mod x86;
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use arm::add_products;
+pub use cells::ByteCells;
 pub(crate) use packed::PackedBytes;
-pub(crate) use patches::product_of_patches;
+pub(crate) use patches::convolve;
 pub(crate) use product::product;

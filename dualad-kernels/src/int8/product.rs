@@ -47,8 +47,11 @@ pub(crate) fn product(
             let pointers: Vec<*const u8> = padded.map(|index| buffer[index * row..][..row].as_ptr().cast()).collect();
             let rows = BytePointers { pointers: &pointers, scales: &scales, first: height.start };
             let panels = weights.panels(widths, task % widths);
-            // SAFETY: each pointer is valid for a row of the buffer with its padding; each task writes its own rows and panels.
-            unsafe { rows_times_panels(&rows, weights, panels, out, stride, epilogue) };
+            let out = out.at(height.start * stride, (height.len() - 1) * stride + outputs);
+            let target = Target { out, stride, accumulate: false };
+            // SAFETY: each pointer is valid for a row of the buffer with its padding; `out` for these rows, as `at` checked; each task
+            // writes its own rows and panels.
+            unsafe { rows_times_panels(&rows, weights, panels, target, epilogue) };
         });
     });
 }
@@ -58,20 +61,30 @@ pub(super) struct BytePointers<'a> {
     pub(super) pointers: &'a [*const u8],
     /// The scale of each row.
     pub(super) scales: &'a [Scale],
-    /// The row of the result that belongs to the first left row.
+    /// The row of the residual that belongs to the first left row.
     pub(super) first: usize,
 }
 
-/// Multiplies left rows by some panels, into rows of `out` that begin `stride` elements apart.
+/// The memory that a product is written to.
+pub(super) struct Target {
+    /// The first element of the row that belongs to the first left row.
+    pub(super) out: *mut f32,
+    /// The distance between two rows, in elements.
+    pub(super) stride: usize,
+    /// True to add the product to what is there.
+    pub(super) accumulate: bool,
+}
+
+/// Multiplies left rows by some panels.
 ///
 /// # Safety
-/// Each pointer is valid for a segment with its padding, and no other thread uses these rows and columns of `out`.
+/// Each pointer is valid for a segment with its padding, and the target for all outputs in each row. No other thread uses the columns
+/// of these panels in these rows.
 pub(super) unsafe fn rows_times_panels(
     rows: &BytePointers<'_>,
     weights: &PackedBytes,
     panels: Range<usize>,
-    out: SharedOut,
-    stride: usize,
+    Target { out, stride, accumulate }: Target,
     epilogue: Epilogue<'_>,
 ) {
     let (isa, segments) = (weights.isa(), weights.segments());
@@ -98,10 +111,10 @@ pub(super) unsafe fn rows_times_panels(
             steps,
             sums,
             epilogue: TileEpilogue {
-                out: out.at(first * stride + at, (count - 1) * stride + columns),
+                out: out.wrapping_add(at),
                 stride,
                 columns,
-                accumulate: false,
+                accumulate,
                 bias,
                 activation: epilogue.activation,
                 residuals: std::ptr::null(),
@@ -113,8 +126,8 @@ pub(super) unsafe fn rows_times_panels(
             first: first % period,
         };
         // SAFETY: there is a pointer for each segment of each row of whole tiles, as asserted above, and each is valid, as the caller
-        // promises; the panel, the scales and the sums are those of the weights; `out` and the residual have the columns in each row,
-        // as `at` and `pointer` checked.
+        // promises; the panel, the scales and the sums are those of the weights; `out` has the columns in each row, as the
+        // caller promises, and so has the residual, as `pointer` checked.
         unsafe { multiply_bytes(isa, &job) };
     }
 }

@@ -102,21 +102,42 @@ unsafe fn find_span_body<D: Dot>(x: *const f32, count: usize, span: &mut Span) {
 }
 
 dot_kernel! {
-    /// Finds the scale of a row and stores the row.
+    /// Finds the scale of each row and stores the rows, which have `length` elements and follow each other. Stored rows begin `stride`
+    /// elements of f32 apart.
     ///
     /// # Safety
-    /// `x` is valid for `count` elements, `to` for as many stored ones.
-    unsafe fn find_scale_and_store(x: *const f32, count: usize, to: *mut u8, scale: &mut Scale) = find_and_store_body
+    /// `x` is valid for each row, `to` for as many stored elements in each, and `scales` for one scale for each.
+    unsafe fn find_scales_and_store(x: *const f32, rows: usize, length: usize, to: *mut f32, stride: usize, scales: *mut Scale)
+        = find_and_store_body
 }
 
+/// The rows whose scales are found before they are stored: each waits for its own scale only.
+const ROWS: usize = 8;
+
 #[inline(always)]
-unsafe fn find_and_store_body<D: Dot>(x: *const f32, count: usize, to: *mut u8, scale: &mut Scale) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut span = Span::default();
-        find_span_body::<D>(x, count, &mut span);
-        *scale = Scale::new(span);
-        store_body::<D>(x, count, *scale, to);
+unsafe fn find_and_store_body<D: Dot>(
+    x: *const f32,
+    rows: usize,
+    length: usize,
+    to: *mut f32,
+    stride: usize,
+    scales: *mut Scale,
+) {
+    let mut first = 0;
+    while first < rows {
+        let end = rows.min(first + ROWS);
+        // SAFETY: the caller's promise.
+        unsafe {
+            for row in first..end {
+                let mut span = Span::default();
+                find_span_body::<D>(x.add(row * length), length, &mut span);
+                scales.add(row).write(Scale::new(span));
+            }
+            for row in first..end {
+                store_body::<D>(x.add(row * length), length, *scales.add(row), to.add(row * stride).cast());
+            }
+        }
+        first = end;
     }
 }
 
@@ -154,15 +175,60 @@ unsafe fn store_body<D: Dot>(x: *const f32, count: usize, scale: Scale, to: *mut
             // Not fused: every instruction set rounds alike.
             let scaled = D::Floats::mul(load_part::<D>(x.add(at), count - at), inverse);
             // From 0 to 255: a span of 254, and half of one for the rounding of each end.
-            let shifted = D::Floats::add(scaled, zero);
-            if count - at >= lanes {
-                D::store_elements(to.add(at), shifted);
+            store_vector::<D>(D::Floats::add(scaled, zero), to.add(at), count - at);
+            at += lanes;
+        }
+    }
+}
+
+dot_kernel! {
+    /// Returns stored numbers to f32.
+    ///
+    /// # Safety
+    /// `from` is valid for `count` stored elements, `to` for as many elements.
+    unsafe fn restore(from: *const u8, count: usize, scale: Scale, to: *mut f32) = restore_body
+}
+
+#[inline(always)]
+unsafe fn restore_body<D: Dot>(from: *const u8, count: usize, scale: Scale, to: *mut f32) {
+    // SAFETY: the caller's promise; the last vector goes through a buffer where it would exceed the row.
+    unsafe {
+        let (lanes, from) = (D::Floats::LANES, from.cast::<D::Element>());
+        let (step, zero) = (D::Floats::splat(scale.step), D::Floats::splat(scale.zero as f32));
+        let mut at = 0;
+        while at < count {
+            let stored = if count - at >= lanes {
+                D::load_elements(from.add(at))
             } else {
-                let mut part = [std::mem::MaybeUninit::<D::Element>::uninit(); 16];
-                D::store_elements(part.as_mut_ptr().cast(), shifted);
-                std::ptr::copy_nonoverlapping(part.as_ptr().cast(), to.add(at), count - at);
+                // Every bit pattern is an element.
+                let mut part = [std::mem::MaybeUninit::<D::Element>::zeroed(); 16];
+                std::ptr::copy_nonoverlapping(from.add(at), part.as_mut_ptr().cast(), count - at);
+                D::load_elements(part.as_ptr().cast())
+            };
+            let x = D::Floats::mul(D::Floats::sub(stored, zero), step);
+            if count - at >= lanes {
+                D::Floats::store(to.add(at), x);
+            } else {
+                let mut part = [0.0f32; 16];
+                D::Floats::store(part.as_mut_ptr(), x);
+                std::ptr::copy_nonoverlapping(part.as_ptr(), to.add(at), count - at);
             }
             at += lanes;
+        }
+    }
+}
+
+/// Stores a vector of 1.5 * 2^23 + q, of which perhaps only `count` elements have a place.
+#[inline(always)]
+unsafe fn store_vector<D: Dot>(shifted: <D::Floats as Simd>::V, to: *mut D::Element, count: usize) {
+    // SAFETY: the caller's pointer is valid for `count` elements or a vector; the buffer holds the widest vector.
+    unsafe {
+        if count >= D::Floats::LANES {
+            D::store_elements(to, shifted);
+        } else {
+            let mut part = [std::mem::MaybeUninit::<D::Element>::uninit(); 16];
+            D::store_elements(part.as_mut_ptr().cast(), shifted);
+            std::ptr::copy_nonoverlapping(part.as_ptr().cast(), to, count);
         }
     }
 }
@@ -172,15 +238,26 @@ pub(crate) fn row_length(isa: DotIsa, length: usize) -> usize {
     length.next_multiple_of(ALIGN) * isa.element() / size_of::<f32>()
 }
 
-/// Stores a row with a scale of its own. What pads it is arbitrary, because its weights are 0.
+/// Stores rows of `length` elements, each with a scale of its own, and returns the scales. What pads a row is arbitrary, because its
+/// weights are 0.
 ///
 /// # Safety
-/// `to` is valid for [`row_length`] elements.
-pub(crate) unsafe fn quantize_row(isa: DotIsa, row: &[f32], to: *mut f32) -> Scale {
-    let mut scale = Scale::default();
-    // SAFETY: the row is a slice; `to` has a place for each number, as the caller promises.
-    unsafe { find_scale_and_store(isa, row.as_ptr(), row.len(), to.cast(), &mut scale) };
-    scale
+/// `to` is valid for [`row_length`] elements for each row.
+pub(crate) unsafe fn store_rows(isa: DotIsa, rows: &[f32], length: usize, to: *mut f32) -> Vec<Scale> {
+    let mut scales = vec![Scale::default(); rows.len() / length];
+    let stride = row_length(isa, length);
+    // SAFETY: the rows are a slice; `to` has a place for each, as the caller promises.
+    unsafe { find_scales_and_store(isa, rows.as_ptr(), scales.len(), length, to, stride, scales.as_mut_ptr()) };
+    scales
+}
+
+/// Returns a stored row to f32.
+///
+/// # Safety
+/// `from` is valid for as many stored elements as the row has.
+pub(crate) unsafe fn restore_row(isa: DotIsa, from: *const u8, scale: Scale, row: &mut [f32]) {
+    // SAFETY: the row is a slice; the rest is the caller's promise.
+    unsafe { restore(isa, from, row.len(), scale, row.as_mut_ptr()) };
 }
 
 /// Stores the rows of `x` whose elements begin at `starts`, one after the other, and returns their scales.
@@ -192,8 +269,13 @@ pub(crate) fn quantize_rows(
     buffer: &mut [f32],
 ) -> Vec<Scale> {
     let rows = buffer.chunks_exact_mut(row_length(isa, length)).zip(starts);
-    // SAFETY: each row has its chunk of the buffer.
-    rows.map(|(to, start)| unsafe { quantize_row(isa, &x[start..][..length], to.as_mut_ptr()) }).collect()
+    let store = |(to, start): (&mut [f32], usize)| {
+        let (row, mut scale) = (&x[start..][..length], Scale::default());
+        // SAFETY: the row is a slice, and has its chunk of the buffer.
+        unsafe { find_scales_and_store(isa, row.as_ptr(), 1, length, to.as_mut_ptr(), 0, &raw mut scale) };
+        scale
+    };
+    rows.map(store).collect()
 }
 
 /// Stores some cells of a map, `[cells, length]`, with the map's scale.

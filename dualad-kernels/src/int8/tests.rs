@@ -228,7 +228,7 @@ fn check_convolution(shape: ConvShape, size: MapSize, residual: bool, seed: u64)
         let convolution = Convolution::new(Isa::best(), Precision::Int8, shape, &weight, &bias, out);
         let mut y = vec![0.0; out.cells() * outputs];
         let activation = Activation::Identity;
-        let args = ConvArgs { x: &bad, input: size, padding, output: out, residual: None, activation };
+        let args = ConvArgs { x: &bad[..], input: size, padding, output: out, residual: None, activation };
         convolution.run(&args, &mut y);
         y
     });
@@ -255,5 +255,137 @@ fn convolutions_are_near_those_in_f32_and_have_the_same_bits_everywhere() {
         let size = MapSize { batch: 2, rows, columns: rows + 2 * shape.stride };
         check_convolution(shape, size, true, 3);
         check_convolution(shape, MapSize { batch: 1, rows: rows + 1, ..size }, false, 4);
+    }
+}
+
+/// Returns some cells as bytes.
+fn stored(isa: Isa, cells: &[f32], channels: usize) -> ByteCells {
+    let mut bytes = empty(isa, cells.len() / channels, channels);
+    bytes.quantize(cells);
+    bytes
+}
+
+/// Returns places for some cells.
+fn empty(isa: Isa, count: usize, channels: usize) -> ByteCells {
+    ByteCells::new(isa, count, channels, Buffer::zeros(ByteCells::length(isa, count, channels)))
+}
+
+/// Returns cells to f32.
+fn restored(bytes: &ByteCells) -> Vec<f32> {
+    let mut cells = vec![f32::NAN; bytes.len() * bytes.channels()];
+    bytes.restore(0, &mut cells);
+    cells
+}
+
+/// Returns the error of some numbers as a share of what is expected.
+fn error_of(found: &[f32], expected: &[f32]) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| f64::from(x).powi(2)).sum::<f64>();
+    let error = square(&mut found.iter().zip(expected).map(|(found, expected)| found - expected));
+    (error / square(&mut expected.iter().copied())).sqrt()
+}
+
+#[test]
+fn cells_are_stored_to_half_a_step() {
+    for (count, channels) in [(1, 1), (5, 3), (7, 16), (1030, 33), (40, 130)] {
+        let mut cells = TestValues::new(9).take(count * channels);
+        cells[..channels].fill(0.0);
+        for isa in Isa::available() {
+            let bytes = stored(isa, &cells, channels);
+            let found = restored(&bytes);
+            for (index, (found, cell)) in found.chunks(channels).zip(cells.chunks(channels)).enumerate() {
+                let step = bytes.scales()[index].step;
+                let (low, high) = cell.iter().fold((0.0f32, 0.0f32), |(low, high), &x| (low.min(x), high.max(x)));
+                assert!((step - (high - low) / 254.0).abs() <= 1e-6 * step, "{isa} cell {index}");
+                let worst = found.iter().zip(cell).map(|(found, x)| (found - x).abs()).fold(0.0, f32::max);
+                assert!(worst <= 0.501 * step, "{isa} cell {index}: {worst} of {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cell_that_is_not_finite_stays_so_and_no_other() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut cells = vec![1.0; 3 * 20];
+        cells[25] = bad;
+        for isa in Isa::available() {
+            let found = restored(&stored(isa, &cells, 20));
+            assert!(found[20..40].iter().all(|x| x.is_nan()), "{isa} {bad}");
+            assert!(found[..20].iter().chain(&found[40..]).all(|x| x.is_finite()), "{isa} {bad}");
+        }
+    }
+}
+
+/// Convolutions from bytes to bytes: the same bits everywhere, and near those in f32.
+fn check_cells(shape: ConvShape, size: MapSize, seed: u64) {
+    let ConvShape { inputs, outputs, kernel, stride, .. } = shape;
+    let padding = Padding::both(kernel / 2);
+    let side = |length: usize| (length + 2 * (kernel / 2) - kernel) / stride + 1;
+    let output = MapSize { batch: size.batch, rows: side(size.rows), columns: side(size.columns) };
+    let mut random = TestValues::new(seed);
+    let x: Vec<f32> = random.take(size.cells() * inputs).iter().map(|x| x.max(-0.1)).collect();
+    let (weight, bias) = (random.take(outputs * inputs * kernel * kernel), random.take(outputs));
+    let residual = random.take(output.cells() * outputs);
+    let activation = Activation::Relu;
+    let convolution = |isa, precision| Convolution::new(isa, precision, shape, &weight, &bias, output);
+    let mut exact = vec![0.0; output.cells() * outputs];
+    let args = ConvArgs { x: &x[..], input: size, padding, output, residual: Some(&residual[..]), activation };
+    convolution(Isa::PORTABLE, Precision::F32).run(&args, &mut exact);
+    let mut first = None;
+    for isa in Isa::available() {
+        let convolution = convolution(isa, Precision::Int8);
+        let (x_bytes, residual_bytes) = (stored(isa, &x, inputs), stored(isa, &residual, outputs));
+        for threads in [1, 3] {
+            let x = if kernel == 1 { Cells::Bytes(&x_bytes) } else { Cells::F32(&x) };
+            let added = Some(Cells::Bytes(&residual_bytes));
+            let run = |residual, floats: Option<&mut [f32]>, bytes: Option<&mut ByteCells>| {
+                let args = ConvArgs { x, input: size, padding, output, residual, activation };
+                on_threads(threads, || convolution.run_cells(&args, floats, bytes));
+            };
+            let mut both = (vec![f32::NAN; exact.len()], empty(isa, output.cells(), outputs));
+            run(added, Some(&mut both.0), Some(&mut both.1));
+            let name = format!("{isa}, {threads} threads, {shape:?} {size:?}");
+            let error = error_of(&both.0, &exact);
+            assert!(error < 0.02, "{name}: {error}");
+            let found = restored(&both.1);
+            // What is stored is what was computed.
+            assert!(found == restored(&stored(isa, &both.0, outputs)), "{name}");
+            let mut alone = empty(isa, output.cells(), outputs);
+            run(added, None, Some(&mut alone));
+            assert!(restored(&alone) == found, "{name}");
+            // A residual as bytes is what it is in f32, up to the order of additions.
+            let mut floats = vec![f32::NAN; exact.len()];
+            run(Some(Cells::F32(&restored(&residual_bytes))), Some(&mut floats), None);
+            assert!(error_of(&floats, &both.0) < 1e-6, "{name}");
+            let expected = first.get_or_insert_with(|| (both.0.clone(), found.clone()));
+            assert!(expected.0 == both.0 && expected.1 == found, "{name}");
+        }
+        // With a kernel of one cell, bytes are what f32 becomes on the way.
+        if kernel == 1 {
+            let mut found = [vec![0.0; exact.len()], vec![0.0; exact.len()]];
+            let args = ConvArgs { x: &x[..], input: size, padding, output, residual: None, activation };
+            convolution.run(&args, &mut found[0]);
+            convolution.run_cells(&args.map(|_| Cells::Bytes(&x_bytes)), Some(&mut found[1]), None);
+            assert!(found[0] == found[1], "{isa} {shape:?} {size:?}");
+        }
+    }
+}
+
+#[test]
+fn convolutions_from_bytes_to_bytes_have_the_same_bits_everywhere() {
+    let shape = |inputs, outputs, kernel, stride| ConvShape { inputs, outputs, kernel, stride, groups: 1 };
+    for (shape, rows) in [
+        (shape(64, 64, 3, 1), 28),
+        (shape(33, 70, 3, 1), 7),
+        (shape(64, 128, 3, 2), 28),
+        (shape(64, 128, 1, 2), 28),
+        (shape(35, 17, 1, 2), 9),
+        (shape(64, 200, 1, 1), 14),
+        (shape(50, 31, 5, 1), 9),
+        (shape(64, 1100, 1, 1), 5),
+    ] {
+        let size = MapSize { batch: 2, rows, columns: rows + 2 * shape.stride };
+        check_cells(shape, size, 3);
+        check_cells(shape, MapSize { batch: 1, rows: rows + 1, ..size }, 4);
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel of every product of bytes: a tile of rows times one panel of packed weights, with the sums in registers.
 
-use crate::gemm::tile::{MAX_ROWS, Sums, TileEpilogue, store_full, store_partial};
+use crate::gemm::tile::{MAX_ROWS, TileEpilogue, store_row};
 use crate::int8::dot::Dot;
 use crate::int8::isa::dot_kernel;
 use crate::int8::quantize::Scale;
@@ -141,18 +141,15 @@ unsafe fn rows_of<D: Dot, const R: usize, const V: usize>(
             }
         }
         let sums = sums_of::<D, R, V>(product, pointers, scales, next);
-        let mut floats: Sums<D::Floats, R, V> = [[D::Floats::splat(0.0); V]; R];
-        for vector in 0..V {
-            let step = D::Floats::load(product.steps.add(vector * lanes));
-            for row in 0..R {
-                let step = D::Floats::mul(step, D::Floats::splat((*scales.add(row)).step));
-                floats[row][vector] = D::Floats::mul(D::to_floats(sums[row][vector]), step);
+        // A row at a time: operations on all sums would not fit into the registers.
+        for row in 0..R {
+            let row_step = D::Floats::splat((*scales.add(row)).step);
+            let mut floats = [row_step; V];
+            for vector in 0..V {
+                let step = D::Floats::mul(D::Floats::load(product.steps.add(vector * lanes)), row_step);
+                floats[vector] = D::Floats::mul(D::to_floats(sums[row][vector]), step);
             }
-        }
-        if epilogue.columns == V * lanes {
-            store_full::<D::Floats, R, V>(floats, epilogue);
-        } else {
-            store_partial::<D::Floats, R, V>(floats, epilogue);
+            store_row::<D::Floats, V>(floats, row, epilogue);
         }
     }
 }

@@ -51,6 +51,11 @@ impl Dot for Avx512Vnni {
         unsafe { _mm512_dpbusd_epi32(sums, group, line) }
     }
     #[inline(always)]
+    unsafe fn load_elements(from: *const u8) -> __m512 {
+        // SAFETY: above.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
+    }
+    #[inline(always)]
     unsafe fn largest(x: __m512) -> f32 {
         // SAFETY: above.
         unsafe { _mm512_reduce_max_ps(x) }
@@ -120,6 +125,11 @@ impl Dot for AvxVnni {
         unsafe { _mm256_dpbusd_avx_epi32(sums, group, line) }
     }
     #[inline(always)]
+    unsafe fn load_elements(from: *const u8) -> __m256 {
+        // SAFETY: above.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
+    }
+    #[inline(always)]
     unsafe fn store_elements(to: *mut u8, shifted: __m256) {
         // SAFETY: above.
         unsafe {
@@ -172,6 +182,11 @@ impl Dot for Avx2 {
     unsafe fn dot(sums: __m256i, group: __m256i, line: __m256i) -> __m256i {
         // SAFETY: above.
         unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(group, line)) }
+    }
+    #[inline(always)]
+    unsafe fn load_elements(from: *const i16) -> __m256 {
+        // SAFETY: above.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(_mm_loadu_si128(from.cast()))) }
     }
     #[inline(always)]
     unsafe fn store_elements(to: *mut i16, shifted: __m256) {
