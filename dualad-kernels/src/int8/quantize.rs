@@ -166,17 +166,26 @@ dot_kernel! {
 #[inline(always)]
 unsafe fn store_body<D: Dot>(x: *const f32, count: usize, scale: Scale, to: *mut u8) {
     let (lanes, to) = (D::Floats::LANES, to.cast::<D::Element>());
-    // SAFETY: the caller's promise; the last vector goes through a buffer where it would exceed the row.
+    let whole = count / lanes * lanes;
+    // SAFETY: the caller's promise; the last elements go through buffers, which hold the widest vector. Outside the loop, so that the
+    // scale stays in registers.
     unsafe {
         let inverse = D::Floats::splat(scale.inverse);
         let zero = D::Floats::splat(ROUND + scale.zero as f32);
         let mut at = 0;
-        while at < count {
-            // Not fused: every instruction set rounds alike.
-            let scaled = D::Floats::mul(load_part::<D>(x.add(at), count - at), inverse);
-            // From 0 to 255: a span of 254, and half of one for the rounding of each end.
-            store_vector::<D>(D::Floats::add(scaled, zero), to.add(at), count - at);
+        while at < whole {
+            // From 0 to 255: a span of 254, and half of one for the rounding of each end. Not fused: every instruction set rounds
+            // alike.
+            let shifted = D::Floats::add(D::Floats::mul(D::Floats::load(x.add(at)), inverse), zero);
+            D::store_elements(to.add(at), shifted);
             at += lanes;
+        }
+        if whole < count {
+            let last = load_part::<D>(x.add(whole), count - whole);
+            let mut part = [std::mem::MaybeUninit::<D::Element>::uninit(); 16];
+            let shifted = D::Floats::add(D::Floats::mul(last, inverse), zero);
+            D::store_elements(part.as_mut_ptr().cast(), shifted);
+            std::ptr::copy_nonoverlapping(part.as_ptr().cast(), to.add(whole), count - whole);
         }
     }
 }
@@ -191,44 +200,24 @@ dot_kernel! {
 
 #[inline(always)]
 unsafe fn restore_body<D: Dot>(from: *const u8, count: usize, scale: Scale, to: *mut f32) {
-    // SAFETY: the caller's promise; the last vector goes through a buffer where it would exceed the row.
+    let (lanes, from) = (D::Floats::LANES, from.cast::<D::Element>());
+    let whole = count / lanes * lanes;
+    // SAFETY: as in `store_body`; every bit pattern is an element.
     unsafe {
-        let (lanes, from) = (D::Floats::LANES, from.cast::<D::Element>());
         let (step, zero) = (D::Floats::splat(scale.step), D::Floats::splat(scale.zero as f32));
         let mut at = 0;
-        while at < count {
-            let stored = if count - at >= lanes {
-                D::load_elements(from.add(at))
-            } else {
-                // Every bit pattern is an element.
-                let mut part = [std::mem::MaybeUninit::<D::Element>::zeroed(); 16];
-                std::ptr::copy_nonoverlapping(from.add(at), part.as_mut_ptr().cast(), count - at);
-                D::load_elements(part.as_ptr().cast())
-            };
-            let x = D::Floats::mul(D::Floats::sub(stored, zero), step);
-            if count - at >= lanes {
-                D::Floats::store(to.add(at), x);
-            } else {
-                let mut part = [0.0f32; 16];
-                D::Floats::store(part.as_mut_ptr(), x);
-                std::ptr::copy_nonoverlapping(part.as_ptr(), to.add(at), count - at);
-            }
+        while at < whole {
+            let x = D::Floats::sub(D::load_elements(from.add(at)), zero);
+            D::Floats::store(to.add(at), D::Floats::mul(x, step));
             at += lanes;
         }
-    }
-}
-
-/// Stores a vector of 1.5 * 2^23 + q, of which perhaps only `count` elements have a place.
-#[inline(always)]
-unsafe fn store_vector<D: Dot>(shifted: <D::Floats as Simd>::V, to: *mut D::Element, count: usize) {
-    // SAFETY: the caller's pointer is valid for `count` elements or a vector; the buffer holds the widest vector.
-    unsafe {
-        if count >= D::Floats::LANES {
-            D::store_elements(to, shifted);
-        } else {
-            let mut part = [std::mem::MaybeUninit::<D::Element>::uninit(); 16];
-            D::store_elements(part.as_mut_ptr().cast(), shifted);
-            std::ptr::copy_nonoverlapping(part.as_ptr().cast(), to, count);
+        if whole < count {
+            let mut stored = [std::mem::MaybeUninit::<D::Element>::zeroed(); 16];
+            std::ptr::copy_nonoverlapping(from.add(whole), stored.as_mut_ptr().cast(), count - whole);
+            let x = D::Floats::sub(D::load_elements(stored.as_ptr().cast()), zero);
+            let mut part = [0.0f32; 16];
+            D::Floats::store(part.as_mut_ptr(), D::Floats::mul(x, step));
+            std::ptr::copy_nonoverlapping(part.as_ptr(), to.add(whole), count - whole);
         }
     }
 }
