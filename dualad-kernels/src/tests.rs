@@ -63,6 +63,12 @@ pub(crate) fn random_cases(cases: u32) -> ProptestConfig {
     if cfg!(target_family = "wasm") { ProptestConfig { rng_seed: RngSeed::Fixed(0), ..config } } else { config }
 }
 
+/// True if a program stands for the processor: the environment variable DUALAD_EMULATED says so. Slow tests then leave out what they
+/// test on a real processor as well.
+pub(crate) fn is_emulated() -> bool {
+    std::env::var_os("DUALAD_EMULATED").is_some()
+}
+
 /// Runs `run` on a pool of this many threads, or on the caller's thread in WebAssembly, which has no other.
 pub(crate) fn on_threads<R: Send>(threads: usize, run: impl FnOnce() -> R + Send) -> R {
     if cfg!(target_family = "wasm") {
