@@ -11,6 +11,18 @@ mkdir -p "${1:-$web/pkg}"
 out=$(cd "${1:-$web/pkg}" && pwd)
 cd "$web"
 
+build=(build --release --locked)
+library=$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib
+if [ ! -d "$library/wasm32-unknown-unknown/lib" ]; then
+  # A compiler with the sources of the library builds it.
+  if [ ! -d "$library/src/rust/library" ]; then
+    echo "there is no library for wasm32-unknown-unknown: run \`rustup target add wasm32-unknown-unknown\`," \
+      "or \`tools/targets/toolchain.sh DIR\` and \`. DIR/env\`" >&2
+    exit 1
+  fi
+  build+=(-Z build-std=std,panic_abort)
+fi
+
 target=${CARGO_TARGET_DIR:-$web/target}
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
@@ -24,12 +36,7 @@ if [ "$("$generator" --version 2>/dev/null)" != "wasm-bindgen $version" ]; then
   rm -rf "$target/tools-build"
 fi
 
-build=(build --release --locked --target-dir "$target")
-# A compiler without the library of the target builds it.
-if [ ! -d "$("${RUSTC:-rustc}" --print sysroot)/lib/rustlib/wasm32-unknown-unknown/lib" ]; then
-  build+=(-Z build-std=std,panic_abort)
-fi
-cargo "${build[@]}"
+cargo "${build[@]}" --target-dir "$target"
 
 rm -f "$out"/*.js "$out"/*.d.ts "$out"/*.wasm
 "$generator" --target web --out-dir "$out" --remove-producers-section --remove-name-section "$target/wasm32-unknown-unknown/release/dualad_web.wasm"
