@@ -30,8 +30,7 @@ enum Left<'a> {
 }
 
 /// Computes a convolution whose patches have one segment for each cell or each row of the kernel. In the latter case, the input has no
-/// padding. The output is written to `floats`, as bytes to
-/// `bytes`, or to both.
+/// padding. The output is written to `floats`, as bytes to `bytes`, or to both.
 ///
 /// # Panics
 /// If the input of a kernel of several cells is in bytes, or if bytes are laid out for other instructions.
