@@ -51,21 +51,17 @@ enum Method {
     DirectBytes(PackedBytes),
     /// The same method with one segment for each row of the kernel, for inputs of few channels.
     Rows(Packed),
-    /// The same in bytes.
-    RowsBytes(PackedBytes),
     /// One kernel for each channel.
     Depthwise(Depthwise),
 }
 
 /// The fewest input channels that make a good segment by themselves.
 const MIN_SEGMENT: usize = 8;
-/// The fewest inputs in a row of the kernel for which products of bytes are worth it.
-const MIN_ROW: usize = 16;
 
 impl Convolution {
     /// Lays out the weights in a precision: `weight` is `[outputs, inputs / groups, kernel, kernel]`, and `bias` has one element for each output.
     /// `size` is the usual size of the output: the fastest method depends on it, results only in their rounding. Depthwise
-    /// convolutions and those of 8 to 31 channels stay in f32, and so do those whose kernel has fewer than 16 inputs in a row.
+    /// convolutions and those of fewer than 32 channels stay in f32.
     ///
     /// # Panics
     /// If the length of `weight` or `bias` does not fit the shape, if a side is 0, or if `groups` is neither 1 nor the number of
@@ -88,10 +84,6 @@ impl Convolution {
             Method::DirectBytes(PackedBytes::from_fn(isa, outputs, [cells, inputs], Some(bias), |output, k| {
                 at(output, k % inputs, k / inputs)
             }))
-        } else if precision == Precision::Int8 && inputs < MIN_SEGMENT && kernel * inputs >= MIN_ROW {
-            Method::RowsBytes(PackedBytes::from_fn(isa, outputs, [kernel, kernel * inputs], Some(bias), |output, k| {
-                at(output, k % inputs, k / inputs)
-            }))
         } else if kernel == 3 && stride == 1 && inputs >= MIN_SEGMENT {
             Method::Winograd(Winograd::new(isa, shape, weight, bias, size))
         } else {
@@ -110,7 +102,7 @@ impl Convolution {
             Method::Pointwise(matrix) => matrix.packed().map(std::slice::from_mut).unwrap_or_default(),
             Method::Direct(packed) | Method::Rows(packed) => std::slice::from_mut(packed),
             Method::Winograd(winograd) => winograd.packed(),
-            Method::DirectBytes(_) | Method::RowsBytes(_) | Method::Depthwise(_) => &mut [],
+            Method::DirectBytes(_) | Method::Depthwise(_) => &mut [],
         }
     }
 
@@ -118,7 +110,7 @@ impl Convolution {
     fn bytes(&self) -> Option<&PackedBytes> {
         match &self.method {
             Method::Pointwise(matrix) => matrix.bytes(),
-            Method::DirectBytes(bytes) | Method::RowsBytes(bytes) => Some(bytes),
+            Method::DirectBytes(bytes) => Some(bytes),
             Method::Winograd(_) | Method::Direct(_) | Method::Rows(_) | Method::Depthwise(_) => None,
         }
     }
@@ -152,37 +144,9 @@ impl Convolution {
         assert!(bytes.as_deref().is_none_or(|y| is_output(Cells::Bytes(y))), "the output of a convolution");
         let weights = self.bytes();
         assert!(weights.is_some(), "the precision of a convolution");
-        let Some(weights) = weights.filter(|_| count > 0) else { return };
-        match (&self.method, x) {
-            (Method::RowsBytes(_), Cells::F32(x)) => self.with_padding(&args.map(|_| x), |padded, patches| {
-                let args = ConvArgs {
-                    x: Cells::F32(padded.x),
-                    residual,
-                    input: padded.input,
-                    padding: padded.padding,
-                    ..*args
-                };
-                convolve(patches, &args, weights, floats, bytes);
-            }),
-            _ => convolve(&self.patches(), args, weights, floats, bytes),
+        if let Some(weights) = weights.filter(|_| count > 0) {
+            convolve(&self.patches(), args, weights, floats, bytes);
         }
-    }
-
-    /// Calls `f` with the input and its padding as one map, in which each row of the kernel is contiguous, and with the patches whose
-    /// segments are these rows.
-    fn with_padding<R>(&self, args: &ConvArgs<&[f32]>, f: impl FnOnce(&ConvArgs<&[f32]>, &Patches) -> R) -> R {
-        let ConvShape { inputs, kernel, stride, .. } = self.shape;
-        let ConvArgs { x, input, padding, output, .. } = *args;
-        let padded = MapSize {
-            batch: input.batch,
-            rows: ((output.rows - 1) * stride + kernel).max(input.rows + padding.top),
-            columns: ((output.columns - 1) * stride + kernel).max(input.columns + padding.left),
-        };
-        let patches = Patches { kernel, stride, channels: inputs, segments: kernel, length: kernel * inputs };
-        with_scratch(padded.cells() * inputs, |scratch| {
-            pad(x, input, padding, scratch, padded, inputs);
-            f(&ConvArgs { x: &*scratch, input: padded, padding: Padding::default(), ..*args }, &patches)
-        })
     }
 
     /// Computes the output maps `y`, `[batch, rows, columns, outputs]`. Runs on the current thread pool; the result does not depend
@@ -217,11 +181,23 @@ impl Convolution {
             Method::Direct(weights) => {
                 self.patches().product(args, weights, y);
             }
-            Method::DirectBytes(_) | Method::RowsBytes(_) => {
-                self.run_cells(&args.map(Cells::F32), Some(y), None);
+            Method::DirectBytes(weights) => {
+                convolve(&self.patches(), &args.map(Cells::F32), weights, Some(y), None);
             }
             Method::Rows(weights) => {
-                self.with_padding(args, |args, patches| patches.product(args, weights, y));
+                let kernel = self.shape.kernel;
+                // The input with its padding, so that every row of the kernel is contiguous.
+                let padded = MapSize {
+                    batch: input.batch,
+                    rows: ((output.rows - 1) * stride + kernel).max(input.rows + padding.top),
+                    columns: ((output.columns - 1) * stride + kernel).max(input.columns + padding.left),
+                };
+                with_scratch(padded.cells() * inputs, |scratch| {
+                    pad(x, input, padding, scratch, padded, inputs);
+                    let args = ConvArgs { x: &*scratch, input: padded, padding: Padding::default(), ..*args };
+                    Patches { kernel, stride, channels: inputs, segments: kernel, length: kernel * inputs }
+                        .product(&args, weights, y);
+                });
             }
             Method::Depthwise(depthwise) => depthwise.run(args, y),
         }

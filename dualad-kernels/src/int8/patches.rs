@@ -1,12 +1,11 @@
 //! Convolutions as products of bytes. The rows of the product are pointers into stored maps: with a kernel of one cell, each row has a
-//! scale of its own; with a larger one, rows share cells, and a map has one scale.
+//! scale of its own; with a larger one, several rows share a cell, and a map has one scale.
 
 use std::ops::Range;
 
-use crate::conv::{Cells, ConvArgs, MapSize, Patches, positions};
+use crate::conv::{Cells, ConvArgs, Patches, positions};
 use crate::gemm::{Epilogue, Residual};
 use crate::int8::cells::ByteCells;
-use crate::int8::dot::ALIGN;
 use crate::int8::isa::DotIsa;
 use crate::int8::packed::PackedBytes;
 use crate::int8::product::{BytePointers, Target, rows_times_panels};
@@ -25,12 +24,12 @@ const MIN_SHARED: usize = 64 << 10;
 enum Left<'a> {
     /// Cells with a scale for each.
     Cells(&'a ByteCells),
-    /// Maps with a scale for each.
-    Maps { stored: StoredMaps, elements: &'a [f32], scales: &'a [Scale] },
+    /// Maps of `cells` cells with a scale for each map, each followed by a cell of zeros.
+    Maps { elements: &'a [f32], scales: &'a [Scale], cells: usize },
 }
 
-/// Computes a convolution whose patches have one segment for each cell or each row of the kernel. In the latter case, the input has no
-/// padding. The output is written to `floats`, as bytes to `bytes`, or to both.
+/// Computes a convolution whose patches have one segment for each cell of the kernel. The output is written to `floats`, as bytes to
+/// `bytes`, or to both.
 ///
 /// # Panics
 /// If the input of a kernel of several cells is in bytes, or if bytes are laid out for other instructions.
@@ -58,82 +57,42 @@ pub(crate) fn convolve(
             outputs.compute(&Left::Cells(&cells));
         }
         Cells::F32(x) => {
-            let stored = StoredMaps::new(patches, input, isa);
-            with_scratch(input.batch * stored.map, |elements| {
-                let scales = stored.store(x, input.batch, isa, elements);
-                outputs.compute(&Left::Maps { stored, elements, scales: &scales });
+            let cells = input.rows * input.columns;
+            with_scratch(input.batch * (cells + 1) * row_length(isa, channels), |elements| {
+                let scales = store_maps(x, [input.batch, cells, channels], isa, elements);
+                outputs.compute(&Left::Maps { elements, scales: &scales, cells });
             });
         }
     }
 }
 
-/// Maps as bytes: their pieces, and zeros after each map.
-#[derive(Debug, Clone, Copy)]
-struct StoredMaps {
-    /// The cells of a map.
-    cells: usize,
-    /// The bytes from a cell to the next one.
-    cell: usize,
-    /// The pieces of a map, which are stored one after the other and padded each: its cells, or the whole map.
-    pieces: usize,
-    /// The numbers of a piece.
-    length: usize,
-    /// The zeros after a map, for cells in the padding and for what pads the last segment.
-    zeros: usize,
-    /// The elements of f32 from a map to the next one.
-    map: usize,
-}
-
-impl StoredMaps {
-    fn new(patches: &Patches, input: MapSize, isa: DotIsa) -> Self {
-        let (cells, channels) = (input.rows * input.columns, patches.channels);
-        // Segments of several cells are contiguous.
-        let is_whole = patches.length > channels;
-        let [pieces, length] = if is_whole { [1, cells * channels] } else { [cells, channels] };
-        let zeros = if is_whole { ALIGN } else { channels };
-        let cell = if is_whole { channels * isa.element() } else { row_length(isa, channels) * size_of::<f32>() };
-        let map = pieces * row_length(isa, length) + row_length(isa, zeros);
-        Self { cells, cell, pieces, length, zeros, map }
-    }
-
-    /// Stores maps with a scale for each, and returns the scales.
-    fn store(self, x: &[f32], batch: usize, isa: DotIsa, elements: &mut [f32]) -> Vec<Scale> {
-        let Self { pieces, length, zeros, map, .. } = self;
-        let stride = row_length(isa, length);
-        // Each thread gets the same number of parts of a map.
-        let threads = rayon::current_num_threads();
-        let parts = if batch < threads && pieces * length >= MIN_SHARED { threads.min(pieces) } else { 1 };
-        let pieces_of = |task: usize| {
-            let (image, range) = (task / parts, part(pieces, 1, parts, task % parts));
-            (image, range.start, &x[(image * pieces + range.start) * length..][..range.len() * length])
-        };
-        let spans = map_tasks(batch * parts, |task| Span::of(isa, pieces_of(task).2));
-        let scale = |spans: &[Span]| Scale::new(spans.iter().copied().fold(Span::default(), Span::join));
-        let scales: Vec<Scale> = spans.chunks_exact(parts).map(scale).collect();
-        let shared = SharedOut::new(elements);
-        let last = vec![0.0; zeros];
-        run_tasks(batch * parts, |task| {
-            let (image, first, values) = pieces_of(task);
-            let (at, count) = (image * map + first * stride, values.len() / length);
-            // SAFETY: `at` checks the places of the pieces; each task stores its own.
-            unsafe { store_cells(isa, values, length, scales[image], shared.at(at, count * stride)) };
-            if first + count == pieces && count > 0 {
-                let to = shared.at(at + count * stride, row_length(isa, zeros));
-                // SAFETY: as above, for the zeros after the last piece.
-                unsafe { store_cells(isa, &last, zeros, scales[image], to) };
-            }
-        });
-        scales
-    }
-
-    /// Returns the bytes from a cell on, or from the zeros after the map.
-    fn pointer(self, elements: &[f32], image: usize, cell: Option<usize>) -> *const u8 {
-        let map = elements[image * self.map..][..self.map].as_ptr().cast::<u8>();
-        match cell {
-            Some(cell) => map.wrapping_add((cell - image * self.cells) * self.cell),
-            None => map.wrapping_add(self.pieces * self.cell),
+/// Stores maps with a scale for each, each followed by a cell of zeros, and returns their scales.
+fn store_maps(x: &[f32], [batch, cells, channels]: [usize; 3], isa: DotIsa, elements: &mut [f32]) -> Vec<Scale> {
+    let stride = row_length(isa, channels);
+    // Each thread gets the same number of parts of a map.
+    let threads = rayon::current_num_threads();
+    let parts = if batch < threads && cells * channels >= MIN_SHARED { threads } else { 1 };
+    let cells_of = |task: usize| {
+        let (image, range) = (task / parts, part(cells, 1, parts, task % parts));
+        (image, range.start, &x[(image * cells + range.start) * channels..][..range.len() * channels])
+    };
+    let spans = map_tasks(batch * parts, |task| Span::of(isa, cells_of(task).2));
+    let scale = |spans: &[Span]| Scale::new(spans.iter().copied().fold(Span::default(), Span::join));
+    let scales: Vec<Scale> = spans.chunks_exact(parts).map(scale).collect();
+    let shared = SharedOut::new(elements);
+    let zeros = vec![0.0; channels];
+    run_tasks(batch * parts, |task| {
+        let (image, first, values) = cells_of(task);
+        let at = (image * (cells + 1) + first) * stride;
+        let count = values.len() / channels;
+        // SAFETY: `at` checks the places of the cells; each task stores its own.
+        unsafe { store_cells(isa, values, channels, scales[image], shared.at(at, count * stride)) };
+        if first + count == cells && count > 0 {
+            // SAFETY: as above, for the cell after the last one.
+            unsafe { store_cells(isa, &zeros, channels, scales[image], shared.at(at + count * stride, stride)) };
         }
-    }
+    });
+    scales
 }
 
 /// The output of a convolution.
@@ -202,6 +161,7 @@ fn left_rows(
     isa: DotIsa,
 ) -> (Vec<*const u8>, Vec<Scale>) {
     let (tile_rows, segments) = (isa.rows(), patches.segments);
+    let stride = row_length(isa, patches.channels);
     let mut pointers = vec![std::ptr::null(); range.len().next_multiple_of(tile_rows) * segments];
     let mut scales = Vec::with_capacity(range.len());
     for (index, position) in positions(args.output, range.start).take(range.len()).enumerate() {
@@ -215,7 +175,11 @@ fn left_rows(
                     let from = from.unwrap_or_default();
                     (x.cell(from), x.scales()[from])
                 }
-                Left::Maps { stored, elements, scales } => (stored.pointer(elements, image, from), scales[image]),
+                Left::Maps { elements, scales, cells } => {
+                    // The zeros lie after the map.
+                    let from = from.map_or((image + 1) * (cells + 1) - 1, |from| from + image);
+                    (elements[from * stride..][..stride].as_ptr().cast(), scales[image])
+                }
             };
             pointers[place + segment * tile_rows] = pointer;
             if segment == 0 {
