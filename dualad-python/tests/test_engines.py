@@ -21,6 +21,24 @@ def snippets() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
+def test_a_folder_becomes_a_parquet_file(tmp_path: Path) -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        pytest.skip("pyarrow is not installed")
+    import pyarrow.parquet as pq  # type: ignore[import-not-found, unused-ignore]
+
+    [code] = [code for code in snippets() if "ParquetWriter" in code]
+    contents = {f"photos/line4/{number:04}.png": b"content %d" % number for number in range(1100)}
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    file = pq.ParquetFile(tmp_path / "images.parquet")
+    assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [1000, 100]
+    assert {row["path"]: row["image"] for row in file.read().to_pylist()} == contents
+
+
 @pytest.mark.parametrize("engine", ["daft", "ray", "pyspark"])
 def test_an_engine_gives_the_scores_of_the_detector(engine: str, tmp_path: Path) -> None:
     for needed in (engine, "pyarrow", "PIL"):
@@ -30,7 +48,8 @@ def test_an_engine_gives_the_scores_of_the_detector(engine: str, tmp_path: Path)
     import pyarrow.parquet as pq  # type: ignore[import-not-found, unused-ignore]
     from PIL import Image
 
-    shared, *found = snippets()
+    found = snippets()
+    [shared] = [code for code in found if "def inspected(" in code]
     [code] = [code for code in found if code.startswith(f"# needs: {engine}\n")]
     detector = fit({"gear": [picture(seed) for seed in range(12)]})
     detector.save(tmp_path / "model")

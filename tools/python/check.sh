@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # The Python package, as a user installs it: built in a clean virtual environment, then its tests, its types, and the code of
-# docs/python.md.
+# docs/python.md and docs/scale.md.
 #
 #     tools/python/check.sh
 #
 # PYTHON names the interpreter [python3]. DUALAD_PROGRAM names the program whose scores the package must have; otherwise it is that of
-# the folder of artifacts, or the tests that compare with it are skipped.
+# the folder of artifacts, or the tests that compare with it are skipped. ENGINES names packages to install with it, such as
+# "daft ray[data] pyspark": the code of docs/scale.md runs with the engines that are there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -20,6 +21,11 @@ inside="$folder/venv/bin"
 "$inside/pip" install --quiet --disable-pip-version-check --only-binary :all: 'maturin>=1.9,<2' 'numpy>=1.23' 'pytest>=8' 'mypy>=1.11' 'pillow>=9.1' \
   2>"$folder/pip.log" || skip "the package registry cannot be reached: $(tail -n 1 "$folder/pip.log")"
 
+if [ -n "${ENGINES:-}" ]; then
+  read -ra engines <<<"$ENGINES"
+  "$inside/pip" install --quiet --disable-pip-version-check pyarrow "${engines[@]}"
+fi
+
 cargo fmt --manifest-path dualad-python/Cargo.toml --check
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 "$inside/pip" install --quiet --disable-pip-version-check ./dualad-python
@@ -28,7 +34,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 # In a folder of its own: the installed package is tested, not the sources.
 mkdir -p "$folder/clone/dualad-python" "$folder/clone/docs"
 cp -r dualad-python/pyproject.toml dualad-python/tests "$folder/clone/dualad-python/"
-cp docs/python.md docs/onnx.md "$folder/clone/docs/"
+cp docs/python.md docs/onnx.md docs/scale.md "$folder/clone/docs/"
 cd "$folder/clone/dualad-python"
 "$inside/mypy" --strict tests
 "$inside/python" -m mypy.stubtest --concise dualad._native

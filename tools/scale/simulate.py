@@ -20,12 +20,20 @@ import random
 import statistics
 
 
+def positive(text):
+    """Returns a number above 0, such as 1000 or 1e9."""
+    number = float(text)
+    if not 1 <= number <= 1e15:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return int(number)
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", help="a file with one measured time per line")
-    parser.add_argument("--workers", type=int, default=1000)
-    parser.add_argument("--images", type=float, default=1e9)
-    parser.add_argument("--part", type=int, default=10_000, help="images in a part")
+    parser.add_argument("--workers", type=positive, default=1000)
+    parser.add_argument("--images", type=positive, default=1_000_000_000)
+    parser.add_argument("--part", type=positive, default=10_000, help="images in a part")
     parser.add_argument("--slow", type=float, default=0.05, help="share of workers that run at half speed")
     parser.add_argument("--failures", type=float, default=0.01, help="failures per worker and hour")
     parser.add_argument("--seed", type=int, default=0)
@@ -94,7 +102,9 @@ def main():
     args = arguments()
     with open(args.seconds, encoding="utf-8") as file:
         seconds = [float(line) for line in file if line.strip()]
-    images = int(args.images)
+    if not seconds:
+        raise SystemExit(f"{args.seconds} has no times: write them with tools/scale/service_times.py")
+    images = args.images
     parts = [args.part] * (images // args.part)
     if images % args.part:
         parts.append(images % args.part)
