@@ -52,8 +52,8 @@ pub(crate) struct ScoreArgs {
     /// Number of rows that a thread reads at a time. Their images are in memory
     #[arg(long, value_name = "ROWS", default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65536))]
     pub(crate) batch: usize,
-    /// Parquet files, or folders of Parquet files. In SQL they are the table `images`
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    /// Parquet files, or folders of Parquet files. In SQL they are the table `images`, and a query of other tables needs none
+    #[arg(long, value_name = "FILE", required_unless_present = "sql", num_args = 1..)]
     pub(crate) input: Vec<PathBuf>,
     /// Parquet file to write
     #[arg(long, value_name = "FILE", required = true)]

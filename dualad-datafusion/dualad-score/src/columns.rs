@@ -50,7 +50,7 @@ pub(crate) fn is_text(found: &DataType) -> bool {
     }
 }
 
-/// Returns a way out for a column that has images in a field, as the data sets of Hugging Face have.
+/// Returns a way out for a column of text, and for one that has images in a field, as the data sets of Hugging Face have.
 pub(crate) fn advice(name: &str, found: &DataType) -> String {
     match found {
         DataType::Struct(fields) => match fields.iter().find(|field| is_image(field.data_type())) {
@@ -62,6 +62,10 @@ pub(crate) fn advice(name: &str, found: &DataType) -> String {
             }
             None => String::new(),
         },
+        found if is_text(found) => {
+            "; if these are paths, query their folder: --sql \"SELECT path, inspect(image) FROM images('FOLDER')\""
+                .into()
+        }
         _ => String::new(),
     }
 }

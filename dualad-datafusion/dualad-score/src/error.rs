@@ -11,8 +11,8 @@ pub(crate) enum Error {
     Message(String),
     #[error("{}: {reason}", path.display())]
     File { path: PathBuf, reason: String },
-    #[error("interrupted; {}", if *is_query { "nothing was written" } else { "the same command with --resume goes on" })]
-    Interrupted { is_query: bool },
+    #[error("interrupted; {left}")]
+    Interrupted { left: &'static str },
     /// An error of the query engine, in a part of the input.
     #[error("{place}: {}", text(.error))]
     Part { place: String, error: DataFusionError },
@@ -62,8 +62,12 @@ fn text(error: &DataFusionError) -> String {
     // The error of a function for arguments of wrong types stands between sentences of the engine.
     let text = text.rsplit("coercion failed with: Error during planning: ").next().unwrap_or_default();
     let text = text.split(" No function matches the given").next().unwrap_or_default();
-    let more = if text.contains("inspect_") && text.contains("not found") {
+    // The second is what an engine says that looks for the function in the plan of another machine.
+    let is_missing = text.contains("not found") || text.contains("is not provided for scalar function");
+    let more = if is_missing && (text.contains("inspect_") || text.contains("anomaly_map_")) {
         "; a worker has another model than this program: start all workers with the same one"
+    } else if text.contains("Object Store error") {
+        "; every machine reads the input under the same path"
     } else if text.starts_with("table '") {
         "; the input is the table images"
     } else {

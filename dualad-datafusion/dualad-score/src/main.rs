@@ -23,7 +23,11 @@ mod worker;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let is_query = args.score.sql.is_some();
+    let left = match (&args.command, &args.score.sql) {
+        (Some(args::Command::Worker(_)), _) => "the parts that it was at are given to other workers",
+        (None, Some(_)) => "nothing was written",
+        (None, None) => "the same command with --resume goes on",
+    };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(args.runtime_threads()).enable_all().build();
     let done = match runtime {
@@ -31,7 +35,7 @@ fn main() -> ExitCode {
             let done = runtime.block_on(async {
                 tokio::select! {
                     done = run(args) => done,
-                    () = ended() => Err(error::Error::Interrupted { is_query }),
+                    () = ended() => Err(error::Error::Interrupted { left }),
                 }
             });
             // A thread that is inspecting images is not waited for: what is finished is on disk.

@@ -97,7 +97,7 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
                 before += rows;
                 failed += with_errors;
             }
-            _ => left.push(Job { number, unit: unit.clone(), tries: 0 }),
+            _ => left.push(Job::new(number, unit.clone())),
         }
     }
     if before > 0 {
@@ -113,7 +113,7 @@ pub(crate) async fn run(args: &ScoreArgs) -> Result<()> {
     };
     let run = Arc::new(Run { columns, input, folder: folder.clone(), progress });
     let schema = run.schema(&local).await?;
-    Queue::new(left, inspector.digest()).run(&run, places).await?;
+    Queue::new(left, places, inspector.digest()).run(&run).await?;
     run.progress.finish();
     join(&output, schema, &folder, units.len())?;
     remove_parts(&folder)?;
@@ -154,7 +154,11 @@ impl Run {
         file.check_unchanged()?;
         let failed_at = |error| {
             let last = unit.groups.end.saturating_sub(1);
-            let mut place_name = format!("{}, row groups {} to {last}", file.path.display(), unit.groups.start);
+            let (path, first) = (file.path.display(), unit.groups.start);
+            let mut place_name = match unit.groups.len() {
+                1 => format!("{path}, row group {first}"),
+                _ => format!("{path}, row groups {first} to {last}"),
+            };
             if let Some(worker) = &place.worker {
                 place_name += &format!(", on the worker {}", worker.authority());
             }
@@ -214,7 +218,7 @@ fn begin(args: &ScoreArgs, output: &Path, manifest: &Manifest) -> Result<(PathBu
         Ok(Some(Some(what))) => {
             return Err(Error::file(
                 folder,
-                format!("an unfinished run is there, with {what}; --overwrite begins anew"),
+                format!("an unfinished run is there, with {what}; --overwrite begins anew, without its finished parts"),
             ));
         }
     }

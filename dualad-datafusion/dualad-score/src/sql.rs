@@ -25,8 +25,11 @@ pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
     if output.exists() && !args.overwrite {
         return Err(Error::file(output, "it is there; --overwrite replaces it"));
     }
-    let input = Input::open(&args.input)?;
-    input.check_output(&output)?;
+    // A query of a folder, `images('FOLDER')`, needs no other input.
+    let input = if args.input.is_empty() { None } else { Some(Input::open(&args.input)?) };
+    if let Some(input) = &input {
+        input.check_output(&output)?;
+    }
     let inspector = args.model.inspector()?;
     let threads = args.model.threads();
     let context = if args.workers.is_empty() {
@@ -39,7 +42,9 @@ pub(crate) async fn run(args: &ScoreArgs, query: &str) -> Result<()> {
         }
         session::distributed(&inspector, workers, Channels::new(args.patience()), threads, args.batch)?
     };
-    context.register_table("images", table(&input)?)?;
+    if let Some(input) = &input {
+        context.register_table("images", table(input)?)?;
+    }
     // Only queries: a statement such as COPY would write files.
     let queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let mut rows = context.sql_with_options(query, queries).await?.execute_stream().await?;

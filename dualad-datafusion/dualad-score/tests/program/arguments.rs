@@ -10,6 +10,7 @@ fn wrong_arguments_are_told_before_anything_is_scored() -> Outcome {
     for (more, part) in [
         (&["--image", "picture"][..], "there are id, line, image"),
         (&["--image", "id"], "type Int64, and must have the content"),
+        (&["--image", "line"], "if these are paths, query their folder"),
         (&["--category", "nothing"], "no such column"),
         (&["--workers", "127.0.0.1:1"], "127.0.0.1:1 does not answer (Connection refused"),
         (&["--workers", "127.0.0.1"], "name a machine and a port"),

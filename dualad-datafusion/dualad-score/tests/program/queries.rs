@@ -1,9 +1,9 @@
 //! Queries of the user's own.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use datafusion::arrow::array::AsArray;
+use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::Int64Type;
 
 use crate::set::{Outcome, Set, Worker, read, signal};
@@ -48,5 +48,18 @@ fn a_query_that_is_terminated_leaves_nothing() -> Outcome {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(130) && text.contains("nothing was written"), "{text}");
     assert!(unfinished()? == 0 && !set.path("scores.parquet").exists());
+    Ok(())
+}
+
+#[test]
+fn a_query_of_a_folder_needs_no_other_input() -> Outcome {
+    let set = Set::new(1)?;
+    let query = "SELECT path, inspect(image)['score'] AS score FROM images('parts/gear/test')";
+    let arguments = ["--model", "model", "--output", "scores.parquet", "--sql", query];
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_dualad-score")).current_dir(set.folder.path()).args(arguments).output()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = read(&set.path("scores.parquet"))?;
+    assert!(found.num_rows() > 0 && found.column(1).null_count() == 0);
     Ok(())
 }

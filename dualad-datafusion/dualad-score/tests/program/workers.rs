@@ -1,8 +1,16 @@
 //! Workers that end, hang and have another model.
 
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::set::{Outcome, Set, Worker};
+use datafusion_distributed::{Worker as Engine, WorkerQueryContext};
+use dualad_datafusion::Inspector;
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::set::{Outcome, Set, Worker, signal};
 
 #[test]
 fn two_workers_give_the_same_scores_and_one_that_ends_is_done_without() -> Outcome {
@@ -76,5 +84,64 @@ fn workers_have_names() -> Outcome {
     set.check()?;
     let (done, text) = set.run(&["--workers", "no.such.machine.invalid:50051", "--overwrite"])?;
     assert!(!done && text.contains("no.such.machine.invalid:50051 does not answer ("), "{text}");
+    Ok(())
+}
+
+/// Starts a worker that has the model, as it says, and fails at every part: it has no functions.
+async fn worker_that_fails(set: &Set) -> Result<String, Box<dyn std::error::Error>> {
+    let digest = Inspector::new(set.detector.clone())?.digest().to_owned();
+    let version = format!("dualad-score {} model {digest}", env!("CARGO_PKG_VERSION"));
+    let session = |context: WorkerQueryContext| async move { Ok(context.builder.build()) };
+    let engine = Engine::from_session_builder(session).with_version(version);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    let served = Server::builder().add_service(engine.into_worker_server());
+    tokio::spawn(served.serve_with_incoming(TcpIncoming::from(listener)));
+    Ok(address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_fails_at_every_part_is_done_without() -> Outcome {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let set = Set::new(400)?;
+    let worker = Worker::start(&set.path("model"))?;
+    let failing = worker_that_fails(&set).await?;
+    let addresses = format!("{},{failing}", worker.address);
+    let mut child = set.command(&["--workers", &addresses, "--threads", "1"]).stderr(Stdio::piped()).spawn()?;
+    set.wait_for_part(&mut child, 2)?;
+    // Longer than the other one takes to fail at a part as often as it may be tried.
+    worker.signal("STOP")?;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    worker.signal("CONT")?;
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("it is tried again"), "{text}");
+    set.check()?;
+    // By itself it ends the run.
+    let (done, text) = set.run(&["--workers", &failing, "--threads", "1", "--overwrite"])?;
+    assert!(!done && text.contains("a worker has another model"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_worker_that_is_interrupted_says_so() -> Outcome {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let set = Set::new(1)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dualad-score"));
+    let mut child = command
+        .args(["worker", "--listen", "127.0.0.1:0", "--model"])
+        .arg(set.path("model"))
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut messages = BufReader::new(child.stderr.take().ok_or("no messages")?);
+    let mut text = String::new();
+    messages.read_line(&mut text)?;
+    signal(&child, "TERM")?;
+    messages.read_to_string(&mut text)?;
+    assert!(!child.wait()?.success() && text.contains("interrupted") && !text.contains("--resume"), "{text}");
     Ok(())
 }
