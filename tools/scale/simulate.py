@@ -21,7 +21,7 @@ import statistics
 
 
 def positive(text):
-    """Returns a number above 0, such as 1000 or 1e9."""
+    """Returns a whole number of 1 or more, such as 1000 or 1e9."""
     number = float(text)
     if not 1 <= number <= 1e15:
         raise argparse.ArgumentTypeError("it must be 1 or more")

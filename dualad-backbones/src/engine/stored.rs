@@ -7,7 +7,9 @@ use crate::network::{Network, Op};
 /// The forms in which a value is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Form {
+    /// True if it is stored in f32.
     pub(crate) floats: bool,
+    /// True if it is stored as bytes.
     pub(crate) bytes: bool,
 }
 
@@ -47,11 +49,10 @@ pub(crate) struct Stored {
 impl Stored {
     /// Makes place for a value of `[positions, channels]` in the forms that it needs.
     pub(crate) fn take(form: Form, isa: Isa, [positions, channels]: [usize; 2], workspace: &mut Workspace) -> Self {
-        let mut bytes = || {
+        let bytes = form.bytes.then(|| {
             let buffer = workspace.take(ByteCells::length(isa, positions, channels));
             ByteCells::new(isa, positions, channels, buffer)
-        };
-        let bytes = form.bytes.then(&mut bytes);
+        });
         Self { floats: form.floats.then(|| workspace.take(positions * channels)), bytes }
     }
 

@@ -7,6 +7,23 @@ use crate::parallel::{SharedOut, map_tasks, part};
 use crate::simd::isa::Isa;
 
 /// The cells of maps `[batch, rows, columns, channels]` as bytes, with one scale for each cell.
+///
+/// ```
+/// use dualad_kernels::{
+///     Activation, Buffer, ByteCells, Cells, ConvArgs, ConvShape, Convolution, Isa, MapSize, Padding, Precision,
+/// };
+///
+/// // Two cells of 32 channels, and a convolution that adds up the channels of each.
+/// let (isa, size) = (Isa::best(), MapSize { batch: 1, rows: 1, columns: 2 });
+/// let mut bytes = ByteCells::new(isa, 2, 32, Buffer::zeros(ByteCells::length(isa, 2, 32)));
+/// bytes.quantize(&[[1.0; 32], [2.0; 32]].concat());
+/// let shape = ConvShape { inputs: 32, outputs: 1, kernel: 1, stride: 1, groups: 1 };
+/// let sum = Convolution::new(isa, Precision::Int8, shape, &[1.0; 32], &[0.0], size);
+/// let (x, padding, activation) = (Cells::Bytes(&bytes), Padding::default(), Activation::Identity);
+/// let mut y = [0.0; 2];
+/// sum.run_cells(&ConvArgs { x, input: size, padding, output: size, residual: None, activation }, Some(&mut y), None);
+/// assert!((y[0] - 32.0).abs() < 0.1 && (y[1] - 64.0).abs() < 0.1);
+/// ```
 #[derive(Debug)]
 pub struct ByteCells {
     isa: DotIsa,
