@@ -89,6 +89,8 @@ pub(crate) fn attention_on(
     let packed_values = scratch.values.resize(width.next_multiple_of(panel) * keys);
     pack_values(v, v_stride, [keys, width], panel, packed_values);
     let scores = scratch.scores.resize(tile_rows * padded);
+    // Whole vectors of keys.
+    let last_keys = (keys - (padded - panel)).next_multiple_of(isa.lanes());
     let no_epilogue = TileEpilogue {
         out: std::ptr::null_mut(),
         stride: 0,
@@ -120,7 +122,7 @@ pub(crate) fn attention_on(
         let rows = tile_rows.min(queries - first);
         let lhs = Lhs::Dense { start: q[first * q_stride..].as_ptr(), stride: q_stride };
         let epilogue = TileEpilogue { out: scores.as_mut_ptr(), stride: padded, ..no_epilogue };
-        let of_keys = product(lhs, width, packed_keys, [padded / panel, panel], rows, epilogue);
+        let of_keys = product(lhs, width, packed_keys, [padded / panel, last_keys], rows, epilogue);
         // SAFETY: the rows have `width` elements each, as asserted above; the panels have a line for each of them; `scores` has a
         // padded row for each row.
         unsafe { multiply_panels(isa, &of_keys) };
@@ -129,10 +131,11 @@ pub(crate) fn attention_on(
             let masked = &mut scratch.masked;
             masked.clear();
             masked.extend(mask.into_iter().flat_map(|mask| mask.masked(first + row)));
-            masked.push(keys..padded);
+            let scores = &mut scores[..keys.next_multiple_of(2 * isa.lanes())];
+            masked.push(keys..scores.len());
             let fill = |scores: &mut [f32], with: f32| masked.iter().for_each(|range| scores[range.clone()].fill(with));
             fill(scores, f32::NEG_INFINITY);
-            // SAFETY: a row is a multiple of a panel, that is, of two vectors.
+            // SAFETY: its length is a multiple of two vectors.
             unsafe { exponentials(isa, scores) };
             fill(scores, 0.0);
             let mut sum = 0.0;

@@ -1,5 +1,6 @@
 //! Convolutions as matrix products whose left rows are pointers into the input: no matrix of patches is made.
 
+use crate::activation::Activation;
 use crate::conv::shape::{ConvArgs, MapSize};
 use crate::gemm::Packed;
 use crate::gemm::tile::{Lhs, PanelProduct, TileEpilogue, multiply_panels};
@@ -19,6 +20,8 @@ pub(crate) struct Patches {
 
 /// The output cells for which a task makes pointers.
 const CELLS: usize = 96;
+/// The elements of a left row that are multiplied before the next panel's turn: a panel of this depth fits the second-level cache.
+const DEPTH: usize = 2048;
 
 impl Patches {
     /// Computes the output of the convolution.
@@ -30,6 +33,8 @@ impl Patches {
         // The same number for every thread.
         let heights = cells.div_ceil(CELLS).next_multiple_of(rayon::current_num_threads());
         let zeros = vec![0.0f32; length];
+        let offsets = self.offsets(args);
+        let reach = offsets.last().map_or(0, |last| last * self.channels + length);
         let shared = SharedOut::new(y);
         run_tasks(heights, |task| {
             let range = part(cells, tile_rows, heights, task);
@@ -41,43 +46,56 @@ impl Patches {
                 let first = range.start + index * tile_rows;
                 let rows = tile_rows.min(range.end - first);
                 for (row, position) in positions(output, first).take(rows).enumerate() {
-                    self.input_cells(args, position, |segment, from| {
+                    let pointers = pointers[row..].iter_mut().step_by(tile_rows);
+                    if let Some(from) = self.cell_inside(args, position) {
+                        let patch = x[from * self.channels..][..reach].as_ptr();
+                        pointers
+                            .zip(&offsets)
+                            .for_each(|(to, offset)| *to = patch.wrapping_add(offset * self.channels));
+                        continue;
+                    }
+                    for (to, from) in pointers.zip(self.input_cells(args, position)) {
                         if let Some(from) = from {
-                            pointers[segment * tile_rows + row] = x[from * self.channels..][..length].as_ptr();
+                            *to = x[from * self.channels..][..length].as_ptr();
                         }
-                    });
+                    }
                 }
             }
             let panels = weights.panels(1, 0);
-            for panel in panels.clone() {
+            // As many segments at a time as a panel's weights for them fit into the cache.
+            let taken = (DEPTH / length).clamp(1, segments);
+            let parts = (0..segments).step_by(taken).map(|first| first..segments.min(first + taken));
+            for (part, panel) in parts.flat_map(|part| panels.clone().map(move |panel| (part.clone(), panel))) {
+                let is_last = part.end == segments;
+                let lines = |panel: usize| weights.panel(panel)[part.start * length * weights.isa().panel()..].as_ptr();
                 let columns = weights.columns(panel);
                 let at = range.start * weights.outputs() + panel * weights.isa().panel();
                 let span = (range.len() - 1) * weights.outputs() + columns;
                 let residual = residual.map_or(std::ptr::null(), |residual| residual[at..][..span].as_ptr());
                 let job = PanelProduct {
                     rows: range.len(),
-                    lhs: Lhs::Pointers { pointers: pointers.as_ptr(), segments },
-                    depth: segments * length,
-                    panel: weights.panel(panel).as_ptr(),
+                    lhs: Lhs::Pointers {
+                        pointers: pointers[part.start * tile_rows..].as_ptr(),
+                        segments: part.len(),
+                        stride: segments,
+                    },
+                    depth: part.len() * length,
+                    panel: lines(panel),
                     panels: 1,
                     panel_stride: 0,
                     last_columns: columns,
-                    next_panel: if panel + 1 < panels.end {
-                        weights.panel(panel + 1).as_ptr()
-                    } else {
-                        std::ptr::null()
-                    },
+                    next_panel: if panel + 1 < panels.end { lines(panel + 1) } else { std::ptr::null() },
                     epilogue: TileEpilogue {
                         out: shared.at(at, span),
                         stride: weights.outputs(),
                         columns,
-                        accumulate: false,
-                        bias: weights.bias(panel),
-                        activation,
+                        accumulate: part.start > 0,
+                        bias: if part.start == 0 { weights.bias(panel) } else { std::ptr::null() },
+                        activation: if is_last { activation } else { Activation::Identity },
                         residuals: std::ptr::null(),
                         residual_last: false,
                     },
-                    residual,
+                    residual: if is_last { residual } else { std::ptr::null() },
                     residual_stride: weights.outputs(),
                     period: range.len(),
                     first: 0,
@@ -90,28 +108,44 @@ impl Patches {
         });
     }
 
-    /// Calls `each` with every segment of an output cell's patch and the cell of the input at which it begins, or `None` if that lies in
-    /// the padding. The position of the cell is that of [`positions`].
+    /// The segments in a row of the kernel: one, or one for each cell.
+    fn segments_of_row(&self) -> usize {
+        self.segments / self.kernel
+    }
+
+    /// Returns the distance of each segment from the first one, in cells of the input.
+    pub(crate) fn offsets<M>(&self, args: &ConvArgs<M>) -> Vec<usize> {
+        let rights = self.segments_of_row();
+        (0..self.segments).map(|segment| segment / rights * args.input.columns + segment % rights).collect()
+    }
+
+    /// Returns the input cell at which an output cell's patch begins, or `None` if a part of the patch lies in the padding. The
+    /// position of the cell is that of [`positions`].
+    #[inline(always)]
+    pub(crate) fn cell_inside<M>(&self, args: &ConvArgs<M>, [image, row, column]: [usize; 3]) -> Option<usize> {
+        let &ConvArgs { input, padding, .. } = args;
+        let y = (row * self.stride).checked_sub(padding.top)?;
+        let x = (column * self.stride).checked_sub(padding.left)?;
+        let is_inside = y + self.kernel <= input.rows && x + self.segments_of_row() <= input.columns;
+        is_inside.then(|| (image * input.rows + y) * input.columns + x)
+    }
+
+    /// Returns the input cell at which each segment of an output cell's patch begins, or `None` if that lies in the padding. The
+    /// position of the cell is that of [`positions`].
     #[inline(always)]
     pub(crate) fn input_cells<M>(
         &self,
         args: &ConvArgs<M>,
         [image, row, column]: [usize; 3],
-        mut each: impl FnMut(usize, Option<usize>),
-    ) {
+    ) -> impl Iterator<Item = Option<usize>> {
         let &ConvArgs { input, padding, .. } = args;
-        // A segment is one row of the kernel, or one cell.
-        let rights = self.segments / self.kernel;
+        let rights = self.segments_of_row();
         // Wraps around in the padding.
         let first = [(row * self.stride).wrapping_sub(padding.top), (column * self.stride).wrapping_sub(padding.left)];
-        for down in 0..self.kernel {
-            let y = first[0].wrapping_add(down);
-            let line = (y < input.rows).then(|| (image * input.rows + y) * input.columns);
-            for right in 0..rights {
-                let x = first[1].wrapping_add(right);
-                each(down * rights + right, line.filter(|_| x < input.columns).map(|line| line + x));
-            }
-        }
+        (0..self.segments).map(move |segment| {
+            let (y, x) = (first[0].wrapping_add(segment / rights), first[1].wrapping_add(segment % rights));
+            (y < input.rows && x < input.columns).then(|| (image * input.rows + y) * input.columns + x)
+        })
     }
 }
 

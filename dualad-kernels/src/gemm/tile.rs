@@ -3,12 +3,12 @@
 use crate::activation::Activation;
 use crate::simd::isa::kernel;
 use crate::simd::math::activate;
-use crate::simd::vector::{Simd, VECTORS};
+use crate::simd::vector::Simd;
 
 /// The most columns of a panel on any instruction set.
-const MAX_PANEL: usize = 32;
+const MAX_PANEL: usize = 64;
 /// The most rows of a tile on any instruction set.
-pub(crate) const MAX_ROWS: usize = 12;
+pub(crate) const MAX_ROWS: usize = 6;
 
 /// The left rows of one tile.
 #[derive(Debug, Clone, Copy)]
@@ -59,18 +59,20 @@ unsafe fn tile<S: Simd>(rows: usize, lhs: LhsTile, panel: *const f32, next: Pref
             match rows {
                 // SAFETY: the caller's promise.
                 $($count if $count <= S::ROWS => unsafe {
-                    // At most half a panel's columns: the other half's products are skipped.
-                    if epilogue.columns <= S::LANES {
-                        rows_of::<S, $count, 1>(lhs, panel, next, epilogue)
-                    } else {
-                        rows_of::<S, $count, VECTORS>(lhs, panel, next, epilogue)
+                    // The products of vectors that are padding are skipped.
+                    match epilogue.columns.div_ceil(S::LANES) {
+                        1 => rows_of::<S, $count, 1>(lhs, panel, next, epilogue),
+                        2 => rows_of::<S, $count, 2>(lhs, panel, next, epilogue),
+                        3 if S::VECTORS >= 3 => rows_of::<S, $count, 3>(lhs, panel, next, epilogue),
+                        4 if S::VECTORS >= 4 => rows_of::<S, $count, 4>(lhs, panel, next, epilogue),
+                        vectors => debug_assert!(false, "a tile of {vectors} vectors"),
                     }
                 },)*
                 _ => debug_assert!(false, "a tile of {rows} rows"),
             }
         };
     }
-    of!(1 2 3 4 5 6 7 8 9 10 11 12)
+    of!(1 2 3 4 5 6)
 }
 
 /// All left rows of a [`PanelProduct`].
@@ -80,8 +82,9 @@ pub(crate) enum Lhs {
     Packed(*const f32),
     /// Rows that begin `stride` elements apart.
     Dense { start: *const f32, stride: usize },
-    /// Pointers to the segments of the rows, as in [`LhsTile::Rows`], tile after tile.
-    Pointers { pointers: *const *const f32, segments: usize },
+    /// Pointers to the segments of the rows, as in [`LhsTile::Rows`], tile after tile. Each tile has pointers for `stride` segments, of
+    /// which the first `segments` are multiplied.
+    Pointers { pointers: *const *const f32, segments: usize, stride: usize },
 }
 
 /// The product of some left rows and one or a few panels. It goes from tile to tile, and within a tile from panel to panel, so that
@@ -126,7 +129,7 @@ const LINE: usize = 16;
 #[inline(always)]
 unsafe fn multiply_panels_body<S: Simd>(product: &PanelProduct) {
     let tiles = product.rows.div_ceil(S::ROWS);
-    let size = product.depth * VECTORS * S::LANES;
+    let size = product.depth * S::VECTORS * S::LANES;
     // Each tile prefetches its share of the next panel, one cache line for each of its blocks.
     let share = product.depth.div_ceil(BLOCK) * LINE;
     let mut residual_row = product.first;
@@ -157,8 +160,8 @@ unsafe fn multiply_panels_body<S: Simd>(product: &PanelProduct) {
                     }
                     LhsTile::Rows { pointers: dense.as_ptr(), segments: 1, length: product.depth }
                 }
-                Lhs::Pointers { pointers, segments } => LhsTile::Rows {
-                    pointers: pointers.add(index * segments * S::ROWS),
+                Lhs::Pointers { pointers, segments, stride } => LhsTile::Rows {
+                    pointers: pointers.add(index * stride * S::ROWS),
                     segments,
                     length: product.depth / segments,
                 },
@@ -171,12 +174,12 @@ unsafe fn multiply_panels_body<S: Simd>(product: &PanelProduct) {
                     epilogue.columns = product.last_columns;
                 }
                 tile::<S>(rows, lhs, product.panel.add(panel * product.panel_stride), next, &epilogue);
-                epilogue.out = epilogue.out.wrapping_add(VECTORS * S::LANES);
+                epilogue.out = epilogue.out.wrapping_add(S::VECTORS * S::LANES);
                 if !epilogue.bias.is_null() {
-                    epilogue.bias = epilogue.bias.wrapping_add(VECTORS * S::LANES);
+                    epilogue.bias = epilogue.bias.wrapping_add(S::VECTORS * S::LANES);
                 }
                 for pointer in residuals.iter_mut().take(rows) {
-                    *pointer = pointer.wrapping_add(VECTORS * S::LANES);
+                    *pointer = pointer.wrapping_add(S::VECTORS * S::LANES);
                 }
             }
         }
@@ -237,14 +240,14 @@ unsafe fn sums_of_rows<S: Simd, const R: usize, const V: usize>(
                 next = next.wrapping_add(step);
                 for index in 0..BLOCK {
                     let factors = std::array::from_fn(|row| rows[row].add(k + index));
-                    add_products::<S, R, V>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
+                    add_products::<S, R, V>(factors, panel.add(index * S::VECTORS * S::LANES), &mut sums);
                 }
-                panel = panel.add(BLOCK * VECTORS * S::LANES);
+                panel = panel.add(BLOCK * S::VECTORS * S::LANES);
                 k += BLOCK;
             }
             while k < length {
                 add_products::<S, R, V>(std::array::from_fn(|row| rows[row].add(k)), panel, &mut sums);
-                panel = panel.add(VECTORS * S::LANES);
+                panel = panel.add(S::VECTORS * S::LANES);
                 k += 1;
             }
         }
@@ -267,13 +270,13 @@ unsafe fn sums_of_packed<S: Simd, const R: usize, const V: usize>(
             next = next.wrapping_add(step);
             for index in 0..BLOCK {
                 let factors = std::array::from_fn(|row| start.add(index * S::ROWS + row));
-                add_products::<S, R, V>(factors, panel.add(index * VECTORS * S::LANES), &mut sums);
+                add_products::<S, R, V>(factors, panel.add(index * S::VECTORS * S::LANES), &mut sums);
             }
-            (start, panel) = (start.add(BLOCK * S::ROWS), panel.add(BLOCK * VECTORS * S::LANES));
+            (start, panel) = (start.add(BLOCK * S::ROWS), panel.add(BLOCK * S::VECTORS * S::LANES));
         }
         for _ in 0..length % BLOCK {
             add_products::<S, R, V>(std::array::from_fn(|row| start.add(row)), panel, &mut sums);
-            (start, panel) = (start.add(S::ROWS), panel.add(VECTORS * S::LANES));
+            (start, panel) = (start.add(S::ROWS), panel.add(S::VECTORS * S::LANES));
         }
         sums
     }

@@ -9,7 +9,7 @@ use crate::int8::x86::{Avx512Vnni, AvxVnni};
 use crate::simd::avx2::Avx2;
 use crate::simd::isa::{Isa, IsaKind};
 use crate::simd::portable::Portable;
-use crate::simd::vector::{Simd, VECTORS};
+use crate::simd::vector::Simd;
 
 /// The instructions of this processor that multiply bytes. Only [`Self::of`] makes one, after it has asked the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl DotIsa {
     /// The columns of a panel, the rows of a tile, and the bytes of a stored element.
     fn sizes(self) -> [usize; 4] {
         fn of<D: Dot>() -> [usize; 4] {
-            [VECTORS * D::Floats::LANES, D::Floats::ROWS, size_of::<D::Element>(), D::GROUP]
+            [D::Floats::VECTORS * D::Floats::LANES, D::Floats::ROWS, size_of::<D::Element>(), D::GROUP]
         }
         match self.0 {
             DotKind::Portable => of::<Portable>(),

@@ -162,30 +162,36 @@ fn left_rows(
 ) -> (Vec<*const u8>, Vec<Scale>) {
     let (tile_rows, segments) = (isa.rows(), patches.segments);
     let stride = row_length(isa, patches.channels);
+    let offsets: Vec<usize> = patches.offsets(args).iter().map(|cells| cells * stride).collect();
+    let reach = offsets.last().map_or(0, |last| last + stride);
     let mut pointers = vec![std::ptr::null(); range.len().next_multiple_of(tile_rows) * segments];
     let mut scales = Vec::with_capacity(range.len());
     for (index, position) in positions(args.output, range.start).take(range.len()).enumerate() {
         // Tile by tile, segment by segment, row by row.
         let place = index / tile_rows * segments * tile_rows + index % tile_rows;
-        let image = position[0];
-        patches.input_cells(args, position, |segment, from| {
-            let (pointer, scale) = match *left {
-                Left::Cells(x) => {
-                    // A kernel of one cell has no padding.
-                    let from = from.unwrap_or_default();
-                    (x.cell(from), x.scales()[from])
-                }
-                Left::Maps { elements, scales, cells } => {
-                    // The zeros lie after the map.
-                    let from = from.map_or((image + 1) * (cells + 1) - 1, |from| from + image);
-                    (elements[from * stride..][..stride].as_ptr().cast(), scales[image])
-                }
-            };
-            pointers[place + segment * tile_rows] = pointer;
-            if segment == 0 {
-                scales.push(scale);
+        let pointers = pointers[place..].iter_mut().step_by(tile_rows);
+        match *left {
+            Left::Cells(x) => {
+                // A kernel of one cell has no padding.
+                let from = patches.cell_inside(args, position).unwrap_or_default();
+                pointers.take(1).for_each(|to| *to = x.cell(from));
+                scales.push(x.scales()[from]);
             }
-        });
+            Left::Maps { elements, scales: of_maps, cells } => {
+                let image = position[0];
+                scales.push(of_maps[image]);
+                // A cell of zeros lies after each map.
+                if let Some(from) = patches.cell_inside(args, position) {
+                    let patch = elements[(from + image) * stride..][..reach].as_ptr();
+                    pointers.zip(&offsets).for_each(|(to, &offset)| *to = patch.wrapping_add(offset).cast());
+                    continue;
+                }
+                for (to, from) in pointers.zip(patches.input_cells(args, position)) {
+                    let from = from.map_or((image + 1) * (cells + 1) - 1, |from| from + image);
+                    *to = elements[from * stride..][..stride].as_ptr().cast();
+                }
+            }
+        }
     }
     // The rows of the last tile past the end are the last one.
     let last = range.len() - 1;

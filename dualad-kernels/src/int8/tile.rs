@@ -4,7 +4,7 @@ use crate::gemm::tile::{MAX_ROWS, TileEpilogue, store_row};
 use crate::int8::dot::Dot;
 use crate::int8::isa::dot_kernel;
 use crate::int8::quantize::Scale;
-use crate::simd::vector::{Simd, VECTORS};
+use crate::simd::vector::Simd;
 
 /// The product of some rows and one panel.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ dot_kernel! {
 #[inline(always)]
 unsafe fn multiply_body<D: Dot>(product: &BytePanelProduct) {
     let height = D::Floats::ROWS;
-    let size = product.segments * product.length * VECTORS * D::Floats::LANES;
+    let size = product.segments * product.length * D::Floats::VECTORS * D::Floats::LANES;
     // Each tile prefetches its share of the next panel, one cache line for each of its blocks.
     let share = product.segments * (product.length / (BLOCK * D::GROUP)) * LINE_BYTES;
     let mut residual_row = product.first;
@@ -106,18 +106,20 @@ unsafe fn tile<D: Dot>(
             match rows {
                 // SAFETY: the caller's promise.
                 $($count if $count <= D::Floats::ROWS => unsafe {
-                    // At most half a panel's columns: the other half's products are skipped.
-                    if epilogue.columns <= D::Floats::LANES {
-                        rows_of::<D, $count, 1>(product, pointers, scales, next, epilogue)
-                    } else {
-                        rows_of::<D, $count, VECTORS>(product, pointers, scales, next, epilogue)
+                    // The products of vectors that are padding are skipped.
+                    match epilogue.columns.div_ceil(D::Floats::LANES) {
+                        1 => rows_of::<D, $count, 1>(product, pointers, scales, next, epilogue),
+                        2 => rows_of::<D, $count, 2>(product, pointers, scales, next, epilogue),
+                        3 if D::Floats::VECTORS >= 3 => rows_of::<D, $count, 3>(product, pointers, scales, next, epilogue),
+                        4 if D::Floats::VECTORS >= 4 => rows_of::<D, $count, 4>(product, pointers, scales, next, epilogue),
+                        vectors => debug_assert!(false, "a tile of {vectors} vectors"),
                     }
                 },)*
                 _ => debug_assert!(false, "a tile of {rows} rows"),
             }
         };
     }
-    of!(1 2 3 4 5 6 7 8 9 10 11 12)
+    of!(1 2 3 4 5 6)
 }
 
 #[inline(always)]
@@ -192,13 +194,13 @@ unsafe fn sums_of<D: Dot, const R: usize, const V: usize>(
                 next = next.wrapping_add(step);
                 for _ in 0..BLOCK {
                     add_products::<D, R, V>(&rows, k, panel, &mut sums);
-                    panel = panel.add(VECTORS * lanes * D::GROUP);
+                    panel = panel.add(D::Floats::VECTORS * lanes * D::GROUP);
                     k += D::GROUP;
                 }
             }
             while k < length {
                 add_products::<D, R, V>(&rows, k, panel, &mut sums);
-                panel = panel.add(VECTORS * lanes * D::GROUP);
+                panel = panel.add(D::Floats::VECTORS * lanes * D::GROUP);
                 k += D::GROUP;
             }
         }

@@ -4,10 +4,12 @@ use rayon::prelude::*;
 
 use crate::memory::Buffer;
 use crate::simd::isa::{Isa, kernel};
-use crate::simd::vector::{Simd, VECTORS};
+use crate::simd::vector::Simd;
 
 /// The tokens of a block.
 const BLOCK: usize = 64;
+/// The vectors of tokens whose distances are computed at a time.
+const VECTORS: usize = 2;
 /// The selected tokens whose distances are computed at a time.
 const CENTERS: usize = 4;
 /// The multiply-adds from which on threads share the work of a step.

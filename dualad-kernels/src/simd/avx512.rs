@@ -12,7 +12,8 @@ pub(crate) struct Avx512;
 impl Simd for Avx512 {
     type V = __m512;
     const LANES: usize = 16;
-    const ROWS: usize = 12;
+    const VECTORS: usize = 4;
+    const ROWS: usize = 6;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> __m512 {

@@ -3,7 +3,7 @@
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
 use crate::simd::portable::Portable;
-use crate::simd::vector::{Simd, VECTORS};
+use crate::simd::vector::Simd;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use crate::simd::wasm::Simd128;
 #[cfg(target_arch = "x86_64")]
@@ -81,34 +81,38 @@ impl Isa {
         Self::PORTABLE
     }
 
+    /// The elements of a vector, the vectors in a row of a tile, and the rows of a tile.
+    fn sizes(self) -> [usize; 3] {
+        fn of<S: Simd>() -> [usize; 3] {
+            [S::LANES, S::VECTORS, S::ROWS]
+        }
+        match self.0 {
+            IsaKind::Portable => of::<Portable>(),
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx2 => of::<Avx2>(),
+            #[cfg(target_arch = "x86_64")]
+            IsaKind::Avx512 => of::<Avx512>(),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            IsaKind::Simd128 => of::<Simd128>(),
+            #[cfg(target_arch = "aarch64")]
+            IsaKind::Neon => of::<Neon>(),
+        }
+    }
+
+    /// The elements of a vector.
+    pub(crate) fn lanes(self) -> usize {
+        self.sizes()[0]
+    }
+
     /// The columns of a panel of packed weights.
     pub(crate) fn panel(self) -> usize {
-        match self.0 {
-            IsaKind::Portable => VECTORS * Portable::LANES,
-            #[cfg(target_arch = "x86_64")]
-            IsaKind::Avx2 => VECTORS * Avx2::LANES,
-            #[cfg(target_arch = "x86_64")]
-            IsaKind::Avx512 => VECTORS * Avx512::LANES,
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            IsaKind::Simd128 => VECTORS * Simd128::LANES,
-            #[cfg(target_arch = "aarch64")]
-            IsaKind::Neon => VECTORS * Neon::LANES,
-        }
+        let [lanes, vectors, _] = self.sizes();
+        lanes * vectors
     }
 
     /// The rows of a tile.
     pub(crate) fn rows(self) -> usize {
-        match self.0 {
-            IsaKind::Portable => Portable::ROWS,
-            #[cfg(target_arch = "x86_64")]
-            IsaKind::Avx2 => Avx2::ROWS,
-            #[cfg(target_arch = "x86_64")]
-            IsaKind::Avx512 => Avx512::ROWS,
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            IsaKind::Simd128 => Simd128::ROWS,
-            #[cfg(target_arch = "aarch64")]
-            IsaKind::Neon => Neon::ROWS,
-        }
+        self.sizes()[2]
     }
 }
 

@@ -1,8 +1,5 @@
 //! The trait of an instruction set's vectors.
 
-/// The vectors in a row of a tile: the width of a panel of packed weights.
-pub(crate) const VECTORS: usize = 2;
-
 /// 1.5 * 2^23. Adding it to a small value rounds that value to an integer, which is then in the low bits of the sum.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
@@ -16,7 +13,10 @@ pub(crate) trait Simd: Copy + 'static {
     type V: Copy;
     /// The elements of a vector.
     const LANES: usize;
-    /// The rows of a matrix product's tile. With [`VECTORS`] vectors in each row, the sums fit into the registers.
+    /// The vectors in a row of a matrix product's tile: a panel of packed weights is as wide.
+    const VECTORS: usize = 2;
+    /// The rows of a matrix product's tile. Its sums fit into the registers, and so do a line of the panel and, as far as there are
+    /// that many, the addresses of the rows.
     const ROWS: usize;
 
     unsafe fn splat(x: f32) -> Self::V;
