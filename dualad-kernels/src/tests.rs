@@ -242,6 +242,22 @@ fn large_products_equal_their_definition() {
 }
 
 #[test]
+fn products_have_the_same_bits_on_many_threads() {
+    let mut random = TestValues::new(11);
+    for (rows, inputs, outputs) in [(241, 300, 70), (7, 1200, 448), (1, 900, 100), (200, 70, 5)] {
+        let (x, weight) = (random.take(rows * inputs), random.take(outputs * inputs));
+        let weights = Packed::new(Isa::best(), &weight, inputs, None);
+        let run = || {
+            let mut y = vec![0.0; rows * outputs];
+            product(&x, Rows::Dense { stride: inputs }, rows, &weights, &mut y, outputs, Epilogue::NONE);
+            y
+        };
+        let expected = on_threads(1, run);
+        [2, 5, 40].into_iter().for_each(|threads| assert_eq!(on_threads(threads, run), expected, "{threads} threads"));
+    }
+}
+
+#[test]
 fn the_networks_convolutions_equal_their_definition() {
     let shape = |inputs, outputs, kernel, stride| ConvShape { inputs, outputs, kernel, stride, groups: 1 };
     for (shape, rows) in [
@@ -251,6 +267,7 @@ fn the_networks_convolutions_equal_their_definition() {
         (shape(64, 128, 3, 2), 28),
         (shape(64, 128, 1, 2), 28),
         (shape(3, 96, 16, 16), 48),
+        (shape(260, 40, 3, 2), 10),
     ] {
         let padding = if shape.kernel == 16 { 0 } else { shape.kernel / 2 };
         let size = MapSize { batch: 2, rows, columns: rows + 2 * shape.stride };
@@ -263,7 +280,7 @@ fn the_networks_convolutions_equal_their_definition() {
 #[test]
 fn pools_planes_and_gates_equal_their_definition() {
     let mut random = TestValues::new(5);
-    for channels in [1, 3, 8, 19, 64] {
+    for channels in [1, 3, 8, 16, 19, 37, 64] {
         let size = MapSize { batch: 2, rows: 12, columns: 8 };
         let x = random.take(size.cells() * channels);
         let at = |image: usize, row: usize, column: usize, channel: usize| {

@@ -91,7 +91,7 @@ pub fn product(
     }
     let tile_rows = weights.isa().rows();
     let is_small = count * inputs * outputs < MIN_PARALLEL_PRODUCTS;
-    let [heights, widths] = divide(count, outputs.div_ceil(weights.isa().panel()), is_small);
+    let [heights, widths] = divide(count, tile_rows, outputs.div_ceil(weights.isa().panel()), is_small);
     let shared_out = SharedOut::new(y);
     run_tasks(heights * widths, |task| {
         let height = part(count, tile_rows, heights, task / widths);
@@ -104,17 +104,22 @@ pub fn product(
     });
 }
 
-/// Returns the numbers of parts into which the rows and the panels of a product are divided; a small one is not worth several threads.
-pub(crate) fn divide(count: usize, panels: usize, is_small: bool) -> [usize; 2] {
+/// Returns the numbers of parts into which `count` rows, in tiles of `tile_rows`, and the panels of a product are divided, such that the
+/// threads finish together. A small product is not worth several threads.
+pub(crate) fn divide(count: usize, tile_rows: usize, panels: usize, is_small: bool) -> [usize; 2] {
     let threads = rayon::current_num_threads();
-    // Every thread gets the same number of parts of the rows. If there are fewer parts than threads, the panels are divided too,
-    // but no further than needed, because each task packs its rows itself.
-    let heights = match count.div_ceil(TASK_ROWS) {
-        0 | 1 => 1,
-        heights => heights.next_multiple_of(threads),
+    let (heights, tiles) = (count.div_ceil(TASK_ROWS).max(1), count.div_ceil(tile_rows));
+    if is_small {
+        return [heights, 1];
+    }
+    // Not more parts than tiles: none is empty.
+    let heights_for = |widths: usize| heights.next_multiple_of(threads.div_ceil(widths)).min(tiles);
+    let divisions = (1..=panels.min(threads)).map(|widths| [heights_for(widths), widths]);
+    // By the work of the thread that has the most, and then by the number of tasks: each packs its rows itself.
+    let work = |[heights, widths]: [usize; 2]| {
+        (heights * widths).div_ceil(threads) * tiles.div_ceil(heights) * panels.div_ceil(widths)
     };
-    let shared = if is_small { 1 } else { threads.div_ceil(heights) };
-    [heights, shared.min(panels).max(1)]
+    divisions.min_by_key(|&parts| (work(parts), parts[0] * parts[1])).unwrap_or([heights, 1])
 }
 
 /// Computes a small [`product`] on the calling thread: y = x W^T + bias. `x` has rows of `weights.inputs()` elements, and those of

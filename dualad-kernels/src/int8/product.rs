@@ -32,7 +32,7 @@ pub(crate) fn product(
     let (inputs, outputs, isa) = (weights.inputs(), weights.outputs(), weights.isa());
     assert!(stride >= outputs && (count - 1) * stride + outputs <= y.len(), "the result of a product");
     let is_small = count * inputs * outputs < MIN_PARALLEL_PRODUCTS;
-    let [heights, widths] = divide(count, outputs.div_ceil(isa.panel()), is_small);
+    let [heights, widths] = divide(count, isa.rows(), outputs.div_ceil(isa.panel()), is_small);
     let out = SharedOut::new(y);
     run_tasks(heights * widths, |task| {
         let height = part(count, isa.rows(), heights, task / widths);
