@@ -5,8 +5,8 @@ use crate::simd::isa::kernel;
 use crate::simd::math::activate;
 use crate::simd::vector::Simd;
 
-/// The most columns of a panel on any instruction set.
-const MAX_PANEL: usize = 64;
+/// The most elements of a vector on any instruction set.
+const MAX_LANES: usize = 16;
 /// The most rows of a tile on any instruction set.
 pub(crate) const MAX_ROWS: usize = 6;
 
@@ -215,7 +215,9 @@ unsafe fn rows_of<S: Simd, const R: usize, const V: usize>(
         if epilogue.columns == V * S::LANES {
             store_full::<S, R, V>(sums, epilogue);
         } else {
-            store_partial::<S, R, V>(sums, epilogue);
+            for row in 0..R {
+                store_row::<S, V>(sums[row], row, epilogue);
+            }
         }
     }
 }
@@ -375,69 +377,67 @@ unsafe fn store_full<S: Simd, const R: usize, const V: usize>(mut sums: Sums<S, 
     }
 }
 
-/// Stores a panel with padding.
-#[inline(never)]
-unsafe fn store_partial<S: Simd, const R: usize, const V: usize>(sums: Sums<S, R, V>, epilogue: &TileEpilogue) {
-    for (row, sums) in sums.into_iter().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe { store_row::<S, V>(sums, row, epilogue) };
-    }
-}
-
-/// Stores the sums of one row. In a panel with padding, they go through buffers.
+/// Stores the sums of one row.
 ///
 /// # Safety
 /// `epilogue.columns` elements of the row may be read and written; there is a residual pointer for the row if there are any.
 #[inline(always)]
 pub(crate) unsafe fn store_row<S: Simd, const V: usize>(sums: [S::V; V], row: usize, epilogue: &TileEpilogue) {
-    // SAFETY: the caller's promise; the buffers are as wide as the widest panel.
+    let offset = |pointer: *const f32, at: usize| if pointer.is_null() { pointer } else { pointer.wrapping_add(at) };
+    // SAFETY: the caller's promise; a vector with padding goes through buffers of the widest vector.
     unsafe {
         let out = epilogue.out.add(row * epilogue.stride);
         let residual = if epilogue.residuals.is_null() { std::ptr::null() } else { *epilogue.residuals.add(row) };
-        if epilogue.columns == V * S::LANES {
-            apply_to_row::<S, V>(sums, epilogue, out, out, residual);
-            return;
+        for vector in 0..V {
+            let at = vector * S::LANES;
+            let (out, bias, residual) = (out.add(at), offset(epilogue.bias, at), offset(residual, at));
+            let columns = epilogue.columns.saturating_sub(at);
+            if columns >= S::LANES {
+                let y = with_epilogue::<S>(sums[vector], epilogue, out, bias, residual);
+                S::store(out, y);
+                continue;
+            }
+            let (mut before, mut added, mut after) = ([0.0f32; MAX_LANES], [0.0f32; MAX_LANES], [0.0f32; MAX_LANES]);
+            if epilogue.accumulate {
+                std::ptr::copy_nonoverlapping(out, before.as_mut_ptr(), columns);
+            }
+            let mut added_at = residual;
+            if !residual.is_null() {
+                std::ptr::copy_nonoverlapping(residual, added.as_mut_ptr(), columns);
+                added_at = added.as_ptr();
+            }
+            let y = with_epilogue::<S>(sums[vector], epilogue, before.as_ptr(), bias, added_at);
+            S::store(after.as_mut_ptr(), y);
+            std::ptr::copy_nonoverlapping(after.as_ptr(), out, columns);
         }
-        let (mut before, mut added, mut after) = ([0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL], [0.0f32; MAX_PANEL]);
-        let columns = epilogue.columns;
-        std::ptr::copy_nonoverlapping(out, before.as_mut_ptr(), if epilogue.accumulate { columns } else { 0 });
-        let mut added_at = std::ptr::null();
-        if !residual.is_null() {
-            std::ptr::copy_nonoverlapping(residual, added.as_mut_ptr(), columns);
-            added_at = added.as_ptr();
-        }
-        apply_to_row::<S, V>(sums, epilogue, before.as_ptr(), after.as_mut_ptr(), added_at);
-        std::ptr::copy_nonoverlapping(after.as_ptr(), out, columns);
     }
 }
 
+/// Returns a vector of sums after the operations of an epilogue. The bias and the residual may be null.
 #[inline(always)]
-unsafe fn apply_to_row<S: Simd, const V: usize>(
-    sums: [S::V; V],
+unsafe fn with_epilogue<S: Simd>(
+    sums: S::V,
     epilogue: &TileEpilogue,
     before: *const f32,
-    out: *mut f32,
+    bias: *const f32,
     residual: *const f32,
-) {
-    for (vector, sum) in sums.into_iter().enumerate() {
-        let at = vector * S::LANES;
-        // SAFETY: the caller's pointers are valid for a panel's columns.
-        unsafe {
-            let mut y = sum;
-            if epilogue.accumulate {
-                y = S::add(y, S::load(before.add(at)));
-            }
-            if !epilogue.bias.is_null() {
-                y = S::add(y, S::load(epilogue.bias.add(at)));
-            }
-            if !residual.is_null() && !epilogue.residual_last {
-                y = S::add(y, S::load(residual.add(at)));
-            }
-            y = activate::<S>(y, epilogue.activation);
-            if !residual.is_null() && epilogue.residual_last {
-                y = S::add(y, S::load(residual.add(at)));
-            }
-            S::store(out.add(at), y);
+) -> S::V {
+    // SAFETY: the caller's pointers are null or valid for a vector.
+    unsafe {
+        let mut y = sums;
+        if epilogue.accumulate {
+            y = S::add(y, S::load(before));
         }
+        if !bias.is_null() {
+            y = S::add(y, S::load(bias));
+        }
+        if !residual.is_null() && !epilogue.residual_last {
+            y = S::add(y, S::load(residual));
+        }
+        y = activate::<S>(y, epilogue.activation);
+        if !residual.is_null() && epilogue.residual_last {
+            y = S::add(y, S::load(residual));
+        }
+        y
     }
 }
