@@ -89,7 +89,9 @@ fn maps_in_int8_are_near_those_in_f32() {
         for (stage, (expected, found)) in exact.stages().iter().zip(maps) {
             let square = |values: Vec<f32>| values.into_iter().map(|x| f64::from(x).powi(2)).sum::<f64>();
             let error = square(values(&(found - &expected).unwrap())).sqrt() / square(values(&expected)).sqrt();
-            assert!(error > 0.0 && error <= 0.1, "{backbone}, stage {}: {error}", stage.index);
+            // The first stage of ResNet-18 is computed in f32.
+            let is_exact = backbone == Backbone::ResNet18 && stage.index == 1;
+            assert!(error <= 0.1 && (error == 0.0) == is_exact, "{backbone}, stage {}: {error}", stage.index);
         }
         // An image alone has the same bits.
         let alone = fast.extract(&images.narrow(0, 1, 1).unwrap()).unwrap();

@@ -61,7 +61,7 @@ const MIN_SEGMENT: usize = 8;
 impl Convolution {
     /// Lays out the weights in a precision: `weight` is `[outputs, inputs / groups, kernel, kernel]`, and `bias` has one element for each output.
     /// `size` is the usual size of the output: the fastest method depends on it, results only in their rounding. Depthwise
-    /// convolutions and those of fewer than 32 channels stay in f32.
+    /// convolutions, 1x1 convolutions of fewer than 32 channels and larger ones of at most 64 stay in f32.
     ///
     /// # Panics
     /// If the length of `weight` or `bias` does not fit the shape, if a side is 0, or if `groups` is neither 1 nor the number of

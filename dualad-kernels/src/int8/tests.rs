@@ -240,15 +240,15 @@ fn check_convolution(shape: ConvShape, size: MapSize, residual: bool, seed: u64)
 fn convolutions_are_near_those_in_f32_and_have_the_same_bits_everywhere() {
     let shape = |inputs, outputs, kernel, stride| ConvShape { inputs, outputs, kernel, stride, groups: 1 };
     for (shape, rows) in [
-        (shape(64, 64, 3, 1), 28),
-        (shape(33, 70, 3, 1), 7),
+        (shape(96, 64, 3, 1), 28),
+        (shape(67, 70, 3, 1), 7),
         (shape(128, 96, 3, 1), 14),
         (shape(256, 256, 3, 1), 4),
-        (shape(64, 128, 3, 2), 28),
-        (shape(35, 17, 3, 2), 9),
+        (shape(72, 128, 3, 2), 28),
+        (shape(65, 17, 3, 2), 9),
         (shape(64, 128, 1, 2), 28),
         (shape(64, 200, 1, 1), 14),
-        (shape(50, 31, 5, 1), 9),
+        (shape(66, 31, 5, 1), 9),
     ] {
         let size = MapSize { batch: 2, rows, columns: rows + 2 * shape.stride };
         check_convolution(shape, size, true, 3);
@@ -382,17 +382,28 @@ fn check_cells(shape: ConvShape, size: MapSize, seed: u64) {
 fn convolutions_from_bytes_to_bytes_have_the_same_bits_everywhere() {
     let shape = |inputs, outputs, kernel, stride| ConvShape { inputs, outputs, kernel, stride, groups: 1 };
     for (shape, rows) in [
-        (shape(64, 64, 3, 1), 28),
-        (shape(33, 70, 3, 1), 7),
-        (shape(64, 128, 3, 2), 28),
+        (shape(96, 64, 3, 1), 28),
+        (shape(67, 70, 3, 1), 7),
+        (shape(72, 128, 3, 2), 28),
         (shape(64, 128, 1, 2), 28),
         (shape(35, 17, 1, 2), 9),
         (shape(64, 200, 1, 1), 14),
-        (shape(50, 31, 5, 1), 9),
+        (shape(66, 31, 5, 1), 9),
         (shape(64, 1100, 1, 1), 5),
     ] {
         let size = MapSize { batch: 2, rows, columns: rows + 2 * shape.stride };
         check_cells(shape, size, 3);
         check_cells(shape, MapSize { batch: 1, rows: rows + 1, ..size }, 4);
+    }
+}
+
+#[test]
+fn few_channels_of_a_map_with_one_scale_stay_in_f32() {
+    for (inputs, kernel, in_bytes) in [(31, 1, false), (32, 1, true), (64, 3, false), (65, 3, true)] {
+        let shape = ConvShape { inputs, outputs: 4, kernel, stride: 1, groups: 1 };
+        let weight = vec![1.0; 4 * inputs * kernel * kernel];
+        let size = MapSize { batch: 1, rows: 4, columns: 4 };
+        let convolution = Convolution::new(Isa::best(), Precision::Int8, shape, &weight, &[0.0; 4], size);
+        assert_eq!(convolution.is_in_bytes(), in_bytes, "{inputs} channels, a side of {kernel}");
     }
 }
