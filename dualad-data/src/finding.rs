@@ -64,7 +64,7 @@ pub enum FindingKind {
     FullMask,
     /// Warning: a training image and a normal test image, or one of another category, have the same pixels, or a table names an image twice.
     Duplicate,
-    /// Warning: a normal and an anomalous test image have the same pixels.
+    /// Warning: a normal and an anomalous test image have the same pixels, or a mask or a list says that a normal test image has a defect.
     Contradiction,
     /// Warning: the name of a defect type may stand for normal images, or the label in a table is not one of VisA's.
     UnclearLabel,

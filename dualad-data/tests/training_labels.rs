@@ -106,6 +106,64 @@ fn labels_of_other_images_mark_no_training_image() {
 }
 
 #[test]
+fn files_that_call_normal_test_images_defective_are_named() {
+    let of = |path: &str, label: &str| labelme(&SHAPE.replace("dent", label)).replace("x.png", path);
+    let boxed = |name: &str| coco(&[name], &[(0, r#""bbox": [0, 0, 2, 2], "category_id": 1"#)]);
+    for (file, content, is_marked) in [
+        ("nut/annotations/100.json", of("100.png", "dent"), true),
+        ("nut/test/good/100.json", of("100.png", "dent"), true),
+        ("nut/annotations.json", boxed("test/good/100.png"), true),
+        ("nut/labels.csv", "path,label\ntest/good/100.png,scratch\n".into(), true),
+        ("labels.csv", "path,label\nnut\\test\\good\\100.png,F12\nbolt/test/good/100.png,good\n".into(), true),
+        ("nut/list.csv", "file;state\n100.png;Kratzer\n001.png;ok\n".into(), true),
+        ("nut/labels.yaml", "test/good/100.png: scratch\n".into(), true),
+        ("nut/defects.txt", "test/good/100.png\n".into(), true),
+        ("nut/quality.csv", "filename,is_defect\ntest/good/100.png,1\ntrain/good/004.png,0\n".into(), true),
+        // Normal ones: the file is read, and nothing is to be told.
+        ("nut/annotations/100.json", of("100.png", "OK"), false),
+        ("nut/labels.csv", "path,label\ntest/good/100.png,good\ntrain/good/001.png,ok\n".into(), false),
+        ("nut/labels.yaml", "test/good/100.png: good\n".into(), false),
+    ] {
+        let tree = Tree::new();
+        categories(&tree);
+        let written = tree.write(file, content);
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let found: Vec<_> = dataset.findings.iter().map(|found| (found.kind, found.path.clone())).collect();
+        let expected = is_marked.then(|| (FindingKind::Contradiction, written));
+        assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{file}");
+        if let [finding] = &dataset.findings[..] {
+            assert!(finding.message.contains("1 (nut/test/good/100.png)"), "{finding}");
+        }
+        assert_eq!(dataset.marked_normal_images(&Limits::default()), [], "{file}");
+    }
+    // Outlines of the parts are no defects.
+    let tree = Tree::new();
+    categories(&tree);
+    for name in ["000", "001", "002", "003", "004", "100"] {
+        tree.write(&format!("nut/annotations/{name}.json"), of(&format!("{name}.png"), "nut"));
+    }
+    assert_eq!(found(&tree), (vec![], vec![FindingKind::UnclearLabel]));
+}
+
+#[test]
+fn a_list_whose_labels_are_read_is_not_said_to_be_unread() {
+    let tree = Tree::new();
+    categories(&tree);
+    tree.write("nut/labels.csv", "path,label\ntrain/good/003.png,scratch\ntrain/good/004.png,good\n");
+    tree.write("nut/other.csv", "time,celsius\n3,20\n");
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let [finding] = &dataset.findings[..] else { panic!("{:?}", dataset.findings) };
+    assert!(finding.kind == FindingKind::OtherFiles && finding.message.contains("nut/other.csv"), "{finding}");
+    assert!(!finding.message.contains("labels.csv"), "{finding}");
+    // Beside products.
+    let tree = Tree::new();
+    pictures(&tree, &["nut/good/0.png", "nut/good/1.png", "bolt/good/2.png", "bolt/good/3.png", "bolt/good/4.png"]);
+    tree.write("list.csv", "file,state\nbolt/good/3.png,scratch\n");
+    let dataset = Dataset::open_products(tree.root()).unwrap();
+    assert!(dataset.findings.iter().all(|finding| finding.kind != FindingKind::OtherFiles), "{:?}", dataset.findings);
+}
+
+#[test]
 fn annotations_that_are_not_read_are_named_once() {
     for (file, content, words) in [
         ("nut/train/labels/{}.txt", "0 .5 .5 .2 .2\n", "YOLO"),

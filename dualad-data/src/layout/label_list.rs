@@ -1,4 +1,4 @@
-//! Lists of labels that no layout reads, such as `labels.yaml` and tables with other columns: the images to train on that they name.
+//! Lists of labels that no layout reads, such as `labels.yaml` and tables with other columns: the normal images that they name.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::names::{Stated, label_of, means_labels};
 use super::records::records;
 use super::training_images::{Images, Place};
 use crate::finding::{Finding, FindingKind};
-use crate::sample::{Category, Label};
+use crate::sample::{Category, Label, Split};
 use crate::text::names_of;
 
-/// The images to train on that a file names.
+/// The normal images that a file names.
 #[derive(Default)]
 pub(super) struct LabelList {
     named: BTreeSet<Place>,
@@ -48,19 +48,27 @@ impl LabelList {
         {
             list.defective = list.named.iter().map(|place| (*place, name.to_string())).collect();
         }
-        if list.says_one_word_of_most(images) {
-            list.defective.clear();
+        if let Some(word) = list.one_word_of_most(images) {
+            list.defective.retain(|_, own| *own != word);
             list.normal.clear();
         }
         list
     }
 
-    /// Returns whether the same word stands beside most images to train on: it may be the name of the product.
-    fn says_one_word_of_most(&self, images: &Images<'_>) -> bool {
-        let words: HashSet<&String> = self.defective.values().collect();
-        let of: HashSet<usize> = self.named.iter().map(|(category, _)| *category).collect();
-        let trained = images.trained.values().filter(|(category, _)| of.contains(category)).count();
-        words.len() == 1 && 2 * self.defective.len() > trained
+    /// Returns the word that alone stands beside most images to train on: it may be the name of the product.
+    fn one_word_of_most(&self, images: &Images<'_>) -> Option<String> {
+        let is_trained = |place: &Place| images.split(*place) == Split::Train;
+        let defective = || self.defective.iter().filter(|(place, _)| is_trained(place));
+        let words: HashSet<&String> = defective().map(|(_, word)| word).collect();
+        let of: HashSet<usize> =
+            self.named.iter().filter(|place| is_trained(place)).map(|(category, _)| *category).collect();
+        let is_most = words.len() == 1 && 2 * defective().count() > images.trained_of(&of);
+        words.into_iter().next().filter(|_| is_most).cloned()
+    }
+
+    /// Returns whether the file says of an image whether it has a defect.
+    pub(super) fn has_labels(&self) -> bool {
+        !self.defective.is_empty() || !self.normal.is_empty()
     }
 
     /// Returns the images that have a defect, with the words for it.
@@ -68,7 +76,7 @@ impl LabelList {
         self.defective.iter().map(|(place, label)| (*place, label.as_str()))
     }
 
-    /// Reports a file whose name says that it has labels, if it does not say in words which images have defects.
+    /// Reports a file whose name says that it has labels, if it does not say in words which images to train on have defects.
     pub(super) fn report(
         &self,
         file: &Path,
@@ -76,19 +84,22 @@ impl LabelList {
         categories: &[Category],
         findings: &mut Vec<Finding>,
     ) {
-        let is_open = self.named.len() > self.normal.len() && self.defective.is_empty();
+        let trained = |places: &BTreeSet<Place>| -> Vec<Place> {
+            places.iter().copied().filter(|place| images.split(*place) == Split::Train).collect()
+        };
+        let named = trained(&self.named);
+        let is_open = named.len() > trained(&self.normal).len() && self.defective.is_empty();
         let says_labels = means_labels(stem(file)) || label_of(stem(file)) == Stated::Defective;
         let is_told = findings.iter().any(|finding| finding.path == file);
-        let Some((first, _)) = self.named.first().filter(|_| is_open && says_labels && !is_told) else { return };
+        let Some((first, _)) = named.first().filter(|_| is_open && says_labels && !is_told) else { return };
         let sample = |(category, sample): &Place| categories.get(*category)?.samples.get(*sample);
-        let names: Vec<String> =
-            self.named.iter().filter_map(sample).map(|sample| images.short(&sample.path)).collect();
+        let names: Vec<String> = named.iter().filter_map(sample).map(|sample| images.short(&sample.path)).collect();
         let Advice { why, how } = advice(file);
         let what = format!(
             "it names {} of the {} images to train on ({}), and is not read, because {why}; if it says that some have defects, move these to \
              test/<type of defect>; to have it read, {how}",
             names.len(),
-            images.trained.len(),
+            images.trained(),
             names_of(&names)
         );
         let category = categories.get(*first).map_or("", |category| category.name.as_str());

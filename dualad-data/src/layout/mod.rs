@@ -224,10 +224,16 @@ pub(crate) fn unknown(root: &Path) -> Error {
     }
 }
 
-/// Marks the images to train on of products in which files beside the products mark a defect.
+/// Marks the images to train on of products in which files beside the products mark a defect, and reports the other files there.
 pub(crate) fn mark_products(root: &Path, categories: &mut [Category], findings: &mut Vec<Finding>) {
     let known: HashSet<PathBuf> = categories.iter().map(|category| category.folder.clone()).collect();
-    training_labels::mark(root, &known, None, categories, findings);
+    let read = training_labels::mark(root, &known, None, categories, findings);
+    let others = listing::list(root).map_or(Vec::new(), |listing| listing.others);
+    let others: Vec<PathBuf> = others.into_iter().filter(|file| !read.contains(file)).collect();
+    // The readers of the products name the files in them.
+    let mut beside: Vec<Finding> = findings.extract_if(.., |finding| finding.category.is_empty()).collect();
+    unread::other_files(root, &others, "", &mut beside);
+    findings.append(&mut beside);
 }
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.
@@ -258,8 +264,8 @@ pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Fi
     }
     let own = own_files::OwnFiles::of(root, layout, &categories);
     let folder = if root.is_file() { files::parent(root) } else { root };
-    training_labels::mark(folder, &HashSet::new(), Some(&own), &mut categories, &mut findings);
-    unread::report(folder, layout, &own, &categories, &mut findings);
+    let read = training_labels::mark(folder, &HashSet::new(), Some(&own), &mut categories, &mut findings);
+    unread::report(folder, layout, &|file| own.have(file) || read.contains(file), &categories, &mut findings);
     findings.sort_by(|a: &Finding, b| a.path.cmp(&b.path));
     Ok((categories, findings))
 }

@@ -14,7 +14,7 @@ use super::names::{
 };
 use super::siblings::Siblings;
 use super::words::tokens;
-use super::{alike, crops, label_files, recognize, unread};
+use super::{alike, crops, label_files, recognize};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Sample, Split};
@@ -222,14 +222,10 @@ fn defective_side(products: &[&Folder]) -> Option<String> {
 pub(crate) fn report_files(root: &Path, categories: &[Category], findings: &mut Vec<Finding>) -> Result<()> {
     let trained = || categories.iter().flat_map(|category| &category.samples).filter(|s| s.split == Split::Train);
     let is_stated = |sample: &Sample| sample.path.parent().and_then(Path::file_name).is_some_and(is_normal);
-    let mut beside = Vec::new();
     if !trained().all(is_stated) {
         let images: Vec<PathBuf> = trained().map(|sample| sample.path.clone()).collect();
         let known: HashSet<&Path> = categories.iter().map(|category| category.folder.as_path()).collect();
-        label_files::report(root, &images, &known, "", &mut beside)?;
+        label_files::report(root, &images, &known, "", findings)?;
     }
-    let others = list(root).map_or(Vec::new(), |listing| listing.others);
-    unread::other_files(root, &others, "", &mut beside);
-    findings.append(&mut beside);
     Ok(())
 }

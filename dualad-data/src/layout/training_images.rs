@@ -1,4 +1,4 @@
-//! The images of a dataset by the names that files around them use, to find those that are trained on.
+//! The normal images of a dataset by the names that files around them use.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -10,10 +10,10 @@ use super::mask_name::{Key, composed, key};
 use super::named::stem_of;
 use super::names::{Stated, label_of, means_labels};
 use crate::image_name::has_ending;
-use crate::sample::{Category, Sample, Split};
+use crate::sample::{Category, Split};
 use crate::text::shown;
 
-/// An image to train on: the positions of its category and in it.
+/// A normal image: the positions of its category and in it.
 pub(super) type Place = (usize, usize);
 
 /// The images of a dataset by their names.
@@ -23,8 +23,10 @@ pub(super) struct Images<'a> {
     by_stem: HashMap<Key, Vec<&'a PathBuf>>,
     /// The folders that have images in them, or below.
     around: HashSet<&'a Path>,
-    /// The images to train on.
-    pub(super) trained: HashMap<&'a Path, Place>,
+    /// The normal images.
+    normal: HashMap<&'a Path, Place>,
+    /// Those to train on.
+    trained: HashSet<Place>,
 }
 
 impl<'a> Images<'a> {
@@ -38,12 +40,29 @@ impl<'a> Images<'a> {
             let samples = category.samples.iter().enumerate();
             samples.map(move |(sample_index, sample)| ((index, sample_index), sample))
         });
-        let is_trained = |(_, (_, sample)): &(&PathBuf, (Place, &Sample))| {
-            sample.split == Split::Train && !sample.label.is_anomalous()
-        };
-        let trained = paths.iter().zip(positions).filter(is_trained);
-        let trained = trained.map(|(path, (place, _))| (path.as_path(), place)).collect();
-        Self { root, index: Index::new(paths), by_stem, around, trained }
+        let (mut normal, mut trained) = (HashMap::new(), HashSet::new());
+        for (path, (place, sample)) in paths.iter().zip(positions).filter(|(_, (_, s))| !s.label.is_anomalous()) {
+            normal.insert(path.as_path(), place);
+            if sample.split == Split::Train {
+                trained.insert(place);
+            }
+        }
+        Self { root, index: Index::new(paths), by_stem, around, normal, trained }
+    }
+
+    /// Returns the part of the dataset that an image is used for.
+    pub(super) fn split(&self, place: Place) -> Split {
+        if self.trained.contains(&place) { Split::Train } else { Split::Test }
+    }
+
+    /// Returns the number of images to train on.
+    pub(super) fn trained(&self) -> usize {
+        self.trained.len()
+    }
+
+    /// Returns the number of images to train on of these categories.
+    pub(super) fn trained_of(&self, categories: &HashSet<usize>) -> usize {
+        self.trained.iter().filter(|(category, _)| categories.contains(category)).count()
     }
 
     /// Returns the nearest folder around a file that has images.
@@ -52,11 +71,11 @@ impl<'a> Images<'a> {
         above.find(|folder| self.around.contains(folder)).or(file.parent()).unwrap_or(file)
     }
 
-    /// Returns the image to train on that alone has a name in a file.
+    /// Returns the normal image that alone has a name in a file.
     pub(super) fn named(&self, name: &str, file: &Path) -> Option<Place> {
         let found = self.index.find(name, self.folder_of(file)).ok()?;
         found.base.as_ref()?;
-        self.trained.get(found.path.as_path()).copied()
+        self.normal.get(found.path.as_path()).copied()
     }
 
     /// Returns the image to train on that a file of shapes belongs to: that of its name in the file, unless it lies in another folder, or
@@ -68,13 +87,13 @@ impl<'a> Images<'a> {
         match found.filter(|found| found.base.is_some()) {
             Some(found) => {
                 let is_there = folder.is_none() || found.path.parent().and_then(Path::file_name) == folder;
-                self.trained.get(found.path.as_path()).copied().filter(|_| is_there)
+                self.normal.get(found.path.as_path()).copied().filter(|_| is_there)
             }
             None => self.of_stem(file),
         }
     }
 
-    /// Returns the image to train on that alone has the stem of a file.
+    /// Returns the normal image that alone has the stem of a file.
     pub(super) fn of_stem(&self, file: &Path) -> Option<Place> {
         self.of_name(stem(file), file)
     }
@@ -84,7 +103,7 @@ impl<'a> Images<'a> {
         let same = self.by_stem.get(composed(stem).as_bytes())?;
         let mut near = same.iter().filter(|path| path.starts_with(folder));
         let (Some(one), None) = (near.next(), near.next()) else { return None };
-        self.trained.get(one.as_path()).copied()
+        self.normal.get(one.as_path()).copied()
     }
 
     /// Returns the path of an image in the dataset, for messages.
@@ -97,7 +116,7 @@ impl<'a> Images<'a> {
         stem_of(value).is_some_and(|stem| self.by_stem.contains_key(composed(stem.as_ref()).as_bytes()))
     }
 
-    /// Returns the image to train on that a value in a file names, or whose stem it is.
+    /// Returns the normal image that a value in a file names, or whose stem it is.
     pub(super) fn mentioned(&self, value: &str, file: &Path) -> Option<Place> {
         // A whole name in another folder is another image.
         let is_stem = |stem: &&str| *stem == value;

@@ -1,4 +1,4 @@
-//! Files around the images to train on that say that some have defects: annotations and tables, which the layouts of folders do not read.
+//! Files around the normal images that say that some have defects: annotations and tables, which the layouts of folders do not read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Read;
@@ -20,7 +20,7 @@ use crate::finding::{Finding, FindingKind};
 use crate::image::Drawing;
 use crate::image_name::has_ending;
 use crate::sample::{Category, Label, Split};
-use crate::text::shown;
+use crate::text::{names_of, shown};
 
 /// The depth to which folders are searched.
 const DEPTH: usize = 5;
@@ -37,19 +37,21 @@ const TABLES: [&str; 4] = ["csv", "tsv", "jsonl", "ndjson"];
 const UNREAD: [&str; 2] = ["txt", "xml"];
 const LISTS: [&str; 3] = ["lst", "yaml", "yml"];
 
-/// Marks the images to train on in which a file in the folder, or below it, marks a defect. Folders in `known` are not searched, and the
-/// files of the reader itself (`own`) are not read again. Files that cannot be read and have the names of these images are reported.
+/// Marks the images to train on in which a file in the folder, or below it, marks a defect, and reports the normal test images in which one
+/// does. Folders in `known` are not searched, and the files of the reader itself (`own`) are not read again. Files that cannot be read and have
+/// the names of images to train on are reported. Returns the files that say of a normal image whether it has a defect.
 pub(super) fn mark(
     root: &Path,
     known: &HashSet<PathBuf>,
     own: Option<&OwnFiles>,
     categories: &mut [Category],
     findings: &mut Vec<Finding>,
-) {
+) -> HashSet<PathBuf> {
     let mut files = files(root, known);
     files.retain(|file| !own.is_some_and(|own| own.have(file)));
+    let mut read = HashSet::new();
     if files.is_empty() {
-        return;
+        return read;
     }
     let all = || categories.iter().flat_map(|category| &category.samples).map(|sample| sample.path.clone());
     let paths: Vec<PathBuf> = all().collect();
@@ -57,13 +59,18 @@ pub(super) fn mark(
     let (mut marks, mut lists) = (Marks::default(), Vec::new());
     for file in &files {
         if has_ending(file, &JSON) && is_coco(file) {
-            of_coco(file, &images, &mut marks);
+            if of_coco(file, &images, &mut marks) {
+                read.insert(file.clone());
+            }
         } else if let Some((name, labels)) = has_ending(file, &JSON).then(|| labelme::defects_of(file)).flatten() {
             if let Some(place) = images.of_shapes(file, name.as_deref()) {
                 labels.iter().for_each(|label| marks.add(place, file, label));
+                read.insert(file.clone());
             }
         } else if has_ending(file, &TABLES) && tabular::names_images(file) {
-            of_table(file, &images, &mut marks);
+            if of_table(file, &images, &mut marks) {
+                read.insert(file.clone());
+            }
         } else if images.may_be_list(file) {
             lists.push(file);
         }
@@ -72,12 +79,16 @@ pub(super) fn mark(
         let list = LabelList::of(file, &images);
         list.report(file, &images, categories, findings);
         list.defects().for_each(|(place, label)| marks.add(place, file, label));
+        if list.has_labels() {
+            read.insert(file.clone());
+        }
     }
     // The reader of a folder without a folder for normal images names these files.
     if !findings.iter().any(label_files::is_of_file) {
         report_unread(root, &files, &images, categories, findings);
     }
-    marks.apply(categories, findings);
+    marks.apply(&images, categories, findings);
+    read
 }
 
 /// Returns the files that may hold labels.
@@ -101,7 +112,7 @@ fn files(root: &Path, known: &HashSet<PathBuf>) -> Vec<PathBuf> {
     found
 }
 
-/// The images to train on that files mark, the file of each, and the labels.
+/// The normal images that files mark, the file of each, and the labels.
 #[derive(Default)]
 struct Marks(BTreeMap<Place, (PathBuf, BTreeSet<String>)>);
 
@@ -111,27 +122,26 @@ impl Marks {
         mark.1.insert(label.to_string());
     }
 
-    /// Gives the images drawings, which a check reports. Where most images of a category are marked, and no label is that of a defect, the
-    /// marks may be those of the part: that is a warning.
-    fn apply(self, categories: &mut [Category], findings: &mut Vec<Finding>) {
+    /// Gives images to train on drawings, which a check reports, and reports the normal test images. Where most images to train on of a
+    /// category are marked, and no label is that of a defect, the marks may be those of the part: that is a warning.
+    fn apply(self, images: &Images<'_>, categories: &mut [Category], findings: &mut Vec<Finding>) {
         for (index, category) in categories.iter_mut().enumerate() {
-            let marked: Vec<(&Place, &(PathBuf, BTreeSet<String>))> =
-                self.0.iter().filter(|((of, _), _)| *of == index).collect();
-            let Some((_, (first, _))) = marked.first() else { continue };
+            let own = self.0.iter().filter(|((of, _), _)| *of == index);
+            let (marked, tested): (Vec<Mark>, Vec<Mark>) =
+                own.partition(|(place, _)| images.split(**place) == Split::Train);
             let trained = category.samples.iter().filter(|sample| sample.split == Split::Train).count();
-            let is_defect = |label: &String| {
-                label.is_empty() || matches!(label_of(label.as_ref()), Stated::Defective | Stated::DefectType)
-            };
-            let has_word = marked.iter().any(|(_, (_, labels))| labels.iter().any(is_defect));
-            if !has_word && 2 * marked.len() > trained {
-                let labels: BTreeSet<&str> =
-                    marked.iter().flat_map(|(_, (_, labels))| labels).map(String::as_str).collect();
+            let may_be_part = !have_word(&marked) && 2 * marked.len() > trained;
+            if have_word(&tested) || !may_be_part {
+                report_tests(category, &tested, images, findings);
+            }
+            let Some((_, (first, _))) = marked.first() else { continue };
+            if may_be_part {
                 let what = format!(
                     "annotations that are not read mark {} of the {trained} images to train on in category \"{}\" (such as \"{}\" in this \
                      file); if these are defects, move the images to test/<type of defect>; if they mark the part, nothing is missing",
                     marked.len(),
                     category.name,
-                    labels.first().unwrap_or(&"")
+                    labels(&marked).first().unwrap_or(&"")
                 );
                 findings.push(Finding::new(FindingKind::UnclearLabel, &category.name, first, what));
                 continue;
@@ -147,9 +157,51 @@ impl Marks {
     }
 }
 
-/// Adds the images to train on that a file of COCO annotates.
-fn of_coco(file: &Path, images: &Images<'_>, marks: &mut Marks) {
-    let Ok(content) = json::<File>(file) else { return };
+/// An image with the file that marks it, and the labels.
+type Mark<'a> = (&'a Place, &'a (PathBuf, BTreeSet<String>));
+
+fn labels<'a>(marks: &[Mark<'a>]) -> BTreeSet<&'a str> {
+    marks.iter().flat_map(|(_, (_, labels))| labels).map(String::as_str).collect()
+}
+
+/// Returns whether a label is a word for a defect, or missing.
+fn have_word(marks: &[Mark<'_>]) -> bool {
+    labels(marks)
+        .into_iter()
+        .any(|label| label.is_empty() || matches!(label_of(label.as_ref()), Stated::Defective | Stated::DefectType))
+}
+
+/// Reports the normal test images of a category that files mark, once for each folder of files.
+fn report_tests(category: &Category, tested: &[Mark<'_>], images: &Images<'_>, findings: &mut Vec<Finding>) {
+    let mut by_folder = BTreeMap::<Option<&Path>, Vec<Mark<'_>>>::new();
+    for mark in tested {
+        by_folder.entry(mark.1.0.parent()).or_default().push(*mark);
+    }
+    for marked in by_folder.into_values() {
+        let files: BTreeSet<&PathBuf> = marked.iter().map(|(_, (file, _))| file).collect();
+        let Some(first) = files.first() else { continue };
+        let they_say = match files.len() {
+            1 => "it says".to_string(),
+            count => format!("it and others beside it ({count} files) say"),
+        };
+        let sample = |((_, sample), _): &Mark<'_>| category.samples.get(*sample);
+        let names: Vec<String> = marked.iter().filter_map(sample).map(|sample| images.short(&sample.path)).collect();
+        let labels: Vec<&str> = labels(&marked).into_iter().filter(|label| !label.is_empty()).collect();
+        let by = if labels.is_empty() { String::new() } else { format!(" ({})", names_of(&labels)) };
+        let what = format!(
+            "{they_say} that normal test images of category \"{}\" have defects{by}: {} ({}); they count as normal in every metric; move them to \
+             test/<type of defect>, or if they have none, correct what says so",
+            category.name,
+            names.len(),
+            names_of(&names)
+        );
+        findings.push(Finding::new(FindingKind::Contradiction, &category.name, first, what));
+    }
+}
+
+/// Adds the normal images that a file of COCO annotates. Returns whether it lists any.
+fn of_coco(file: &Path, images: &Images<'_>, marks: &mut Marks) -> bool {
+    let Ok(content) = json::<File>(file) else { return false };
     let kinds: HashMap<Id, String> = content.categories.0.into_iter().map(|kind| (kind.id, kind.name)).collect();
     let places =
         content.images.0.into_iter().filter_map(|image| Some((image.id, images.named(&image.file_name, file)?)));
@@ -161,20 +213,28 @@ fn of_coco(file: &Path, images: &Images<'_>, marks: &mut Marks) {
             marks.add(*place, file, kind);
         }
     }
+    !places.is_empty()
 }
 
-/// Adds the images to train on that a table labels as defective: by a word for defects, or where it labels others as normal.
-fn of_table(file: &Path, images: &Images<'_>, marks: &mut Marks) {
+/// Adds the normal images that a table labels as defective: by a word for defects, or where it labels others of the same split as normal.
+/// Returns whether it labels any.
+fn of_table(file: &Path, images: &Images<'_>, marks: &mut Marks) -> bool {
     let rows = tabular::labels(file).into_iter().filter(|row| !row.is_bare);
     let placed: Vec<(Place, Label)> =
         rows.filter_map(|row| Some((images.named(&row.path, file)?, row.label))).collect();
-    let has_normal = placed.iter().any(|(_, label)| !label.is_anomalous());
+    let is_normal_in =
+        |split| placed.iter().any(|(place, label)| !label.is_anomalous() && images.split(*place) == split);
+    let has_normal = [Split::Train, Split::Test].map(|split| (split, is_normal_in(split)));
+    let is_any = !placed.is_empty();
     for (place, label) in placed {
         let Label::Anomalous(kind) = label else { continue };
-        if has_normal || matches!(label_of(kind.as_ref()), Stated::Defective | Stated::DefectType) {
+        if has_normal.contains(&(images.split(place), true))
+            || matches!(label_of(kind.as_ref()), Stated::Defective | Stated::DefectType)
+        {
             marks.add(place, file, &kind);
         }
     }
+    is_any
 }
 
 /// Reports annotations of images to train on that are not read, once for each ending.
@@ -189,6 +249,8 @@ fn report_unread(
         let is_label = |file: &&PathBuf| has_ending(file, &[ending]) && holds_objects(file);
         let found: Vec<(&PathBuf, Place)> =
             files.iter().filter(is_label).filter_map(|file| Some((file, images.of_stem(file)?))).collect();
+        let found: Vec<(&PathBuf, Place)> =
+            found.into_iter().filter(|(_, place)| images.split(*place) == Split::Train).collect();
         let Some((first, (category, _))) = found.first() else { continue };
         let folder = first.parent().unwrap_or(root);
         let what = format!(

@@ -7,7 +7,6 @@ use super::left_out::is_link_within;
 use super::listing::{Listing, file_name, list, stem};
 use super::mask_name::{Key, image_of, key};
 use super::names::{Part, Stated, holds_masks, is_normal, label_of};
-use super::own_files::OwnFiles;
 use super::{Layout, label_files};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::is_other_image_name;
@@ -18,11 +17,11 @@ use crate::text::names_of;
 const DEPTH: usize = 5;
 
 /// Reports the images of a dataset that are not read, one finding for each folder, and the other files beside its images. A layout
-/// whose files name the images (`names_images`) reports its images itself.
+/// whose files name the images (`names_images`) reports its images itself. `is_read` tells the files whose content was read.
 pub(super) fn report(
     root: &Path,
     layout: Layout,
-    own: &OwnFiles,
+    is_read: &dyn Fn(&Path) -> bool,
     categories: &[Category],
     findings: &mut Vec<Finding>,
 ) {
@@ -34,7 +33,7 @@ pub(super) fn report(
     let mut others = Vec::new();
     walk(root, root, DEPTH, &mut |folder, listing| {
         if folder == root || around.contains(folder) {
-            others.extend(listing.others.iter().filter(|file| !own.have(file)).cloned());
+            others.extend(listing.others.iter().filter(|file| !is_read(file)).cloned());
         }
         let mut packed = listing.packed.clone();
         let is_of_masks = || folder.strip_prefix(root).is_ok_and(|inner| inner.iter().any(holds_masks));
