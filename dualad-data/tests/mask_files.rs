@@ -192,3 +192,39 @@ fn two_photographs_of_a_part_are_told_from_an_image_and_its_mask() {
     let message = &dataset.findings[0].message;
     assert!(message.contains("1_back.png") && message.contains("photograph"), "{message}");
 }
+
+#[test]
+fn masks_with_a_number_after_the_stem_of_their_image_are_united() {
+    for (image, masks) in [
+        ("000", vec!["000_0", "000_1"]),
+        ("part_3", vec!["part_3_0", "part_3_1"]),
+        ("000", vec!["000-1"]),
+        ("000", vec!["000 (1)", "000 (2)"]),
+        // The whole name of the image.
+        ("000", vec!["000.png"]),
+        ("000", vec!["000.jpg_mask"]),
+    ] {
+        let tree = Tree::new();
+        let image = format!("test/dent/{image}.jpg");
+        let masks: Vec<String> = masks.iter().map(|mask| format!("ground_truth/dent/{mask}.png")).collect();
+        touch(&tree, &["train/good/0.png", &image, "test/dent/other.jpg", "ground_truth/dent/other_0.png"]);
+        touch(&tree, &masks.iter().map(String::as_str).collect::<Vec<_>>());
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let expected = format!("{image} dent {}", masks.join(" "));
+        assert!(read(&dataset).contains(&expected), "{expected}: {:?}", read(&dataset));
+        assert_eq!(dataset.findings, [], "{masks:?}");
+    }
+    // Images that differ in such a number, too: the masks may be of either.
+    let tree = Tree::new();
+    touch(&tree, &["train/good/0.png", "test/dent/a.png", "test/dent/a_0.png"]);
+    touch(&tree, &["ground_truth/dent/a_0.png", "ground_truth/dent/a_1.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(read(&dataset)[1..], ["test/dent/a.png dent", "test/dent/a_0.png dent ground_truth/dent/a_0.png"]);
+    assert_eq!(kinds(&dataset), [(FindingKind::UnpairedMask, "ground_truth/dent/a_1.png".into())]);
+    // A mask of the image's own name counts more.
+    let tree = Tree::new();
+    touch(&tree, &["train/good/0.png", "test/dent/a.png", "ground_truth/dent/a.png", "ground_truth/dent/a_1.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(read(&dataset)[1], "test/dent/a.png dent ground_truth/dent/a.png");
+    assert_eq!(kinds(&dataset), [(FindingKind::AmbiguousMask, "test/dent/a.png".into())]);
+}

@@ -137,6 +137,7 @@ impl<'a> Defects<'a> {
                 listing.folders.extend(folders);
             }
             let mut masks = Masks::new(listing);
+            masks.expect(&kind.beside.images);
             masks.add(kind.beside.by_content.masks);
             for path in kind.beside.images {
                 let mut sample = Sample::new(path, self.category, Split::Test, Label::Anomalous(kind.label.clone()));

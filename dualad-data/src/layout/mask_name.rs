@@ -6,6 +6,7 @@ use std::path::Path;
 use unicode_normalization::UnicodeNormalization;
 
 use super::listing::stem;
+use crate::image_name::IMAGE_ENDINGS;
 
 /// The words at the end or the beginning of a mask's name, in lower case. One of `_`, `-`, `.` and a space separates them from the
 /// name of the image.
@@ -75,6 +76,20 @@ fn without_number(name: &[u8]) -> Option<&[u8]> {
         rest = shorter;
     }
     Some(rest)
+}
+
+/// Returns a name without the number at its end, if something separates the two: `000` for `000_1`.
+pub(super) fn part_of_number(name: &[u8]) -> Option<&[u8]> {
+    let rest = without_number(name)?;
+    let is_separated = name.get(rest.len()).is_some_and(|byte| !byte.is_ascii_digit());
+    (is_separated && !rest.is_empty()).then_some(rest)
+}
+
+/// Returns a stem without the ending of an image that it has, as tools write that put their own behind it: `000` for `000.png`.
+pub(super) fn without_image_ending(stem: &[u8]) -> Option<&[u8]> {
+    let dot = stem.iter().rposition(|byte| *byte == b'.')?;
+    let (rest, ending) = (stem.get(..dot)?, stem.get(dot + 1..)?);
+    IMAGE_ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known.as_bytes())).then_some(rest)
 }
 
 fn of_word(mask: &[u8]) -> Option<&[u8]> {

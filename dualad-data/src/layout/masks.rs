@@ -1,10 +1,10 @@
 //! The assignment of masks to images by their stems. Positions in listings do not correspond.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list, stem};
-use super::mask_name::{Key, composed, image_of, is_numbered, key};
+use super::mask_name::{Key, composed, image_of, is_numbered, key, part_of_number, without_image_ending};
 use super::views::part_and_view;
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
@@ -12,8 +12,8 @@ use crate::image::MaskRule;
 use crate::sample::Sample;
 
 /// The names of masks that are read, for messages.
-const EXPECTED: &str =
-    "masks are named <stem of the image>_mask.png (or _gt, _label, _seg), or <stem>.png, or are all in a folder <stem>";
+const EXPECTED: &str = "masks are named <stem of the image>_mask.png (or _gt, _label, _seg), or <stem>.png, or several of them \
+                        <stem>_0.png, <stem>_1.png, or are all in a folder <stem>";
 
 /// The masks of one defect type.
 pub(crate) struct Masks {
@@ -35,6 +35,8 @@ enum Rank {
     Numbered,
     /// `<stem>`
     Same,
+    /// A number alone, such as `<stem>_0`: all of them are masks of the image.
+    Number,
 }
 
 /// A mask file and the image that uses it.
@@ -78,8 +80,33 @@ impl Masks {
         }
     }
 
+    /// Tells the images that are to be paired. A mask whose name belongs to none may have the whole name of an image (`000.png.png`), or a
+    /// number after its stem (`000_0`, `000_1`), unless images differ in such a number, too.
+    pub(crate) fn expect<'p>(&mut self, images: impl IntoIterator<Item = &'p PathBuf>) {
+        let images: BTreeSet<Key> = images.into_iter().map(|image| key(image)).collect();
+        let numbered: BTreeSet<Key> =
+            images.iter().filter_map(|image| part_of_number(image)).map(<[u8]>::to_vec).collect();
+        for (index, mask) in self.files.iter().enumerate() {
+            let key = key(&mask.path);
+            if images.contains(&key) || image_of(&key).is_some_and(|image| images.contains(image)) {
+                continue;
+            }
+            let whole = image_of(&key).unwrap_or(&key);
+            let of_whole = without_image_ending(whole).filter(|stem| images.contains(*stem));
+            let of_number = || part_of_number(&key).filter(|stem| images.contains(*stem) && !numbered.contains(*stem));
+            let found =
+                of_whole.map(|stem| (Rank::Same, stem)).or_else(|| of_number().map(|stem| (Rank::Number, stem)));
+            if let Some((rank, stem)) = found {
+                let masks = self.by_image.entry(stem.to_vec()).or_default();
+                masks.push((rank, index));
+                masks.sort();
+            }
+        }
+    }
+
     /// Assigns the mask `<stem>_mask.*` to an image without masks, or else `<stem>` with another ending of masks, or else all masks with
-    /// such an ending and a number, or else `<stem>.*`, or else all masks of the folder `<stem>`. If several files match otherwise,
+    /// such an ending and a number, or else `<stem>.*`, or else all masks `<stem>_<number>.*` ([`Self::expect`]), or else all masks of the
+    /// folder `<stem>`. If several files match otherwise,
     /// the first is used, and a finding reports the others.
     pub(crate) fn pair(&mut self, sample: &mut Sample, findings: &mut Vec<Finding>) -> Result<()> {
         let Some(masks) = self.by_image.get(&key(&sample.path)) else { return self.pair_folder(sample) };
@@ -97,16 +124,17 @@ impl Masks {
         }
         let equal: Vec<usize> = masks.iter().filter(|(rank, _)| *rank == best).map(|&(_, index)| index).collect();
         let [used, others @ ..] = &equal[..] else { return Ok(()) };
+        let is_united = matches!(best, Rank::Numbered | Rank::Number);
         for index in others {
             let Some(mask) = self.files.get_mut(*index) else { continue };
             // Those that are not used are reported here, and not as unpaired.
             mask.image.get_or_insert_with(|| sample.path.clone());
-            if best == Rank::Numbered {
+            if is_united {
                 sample.masks.push(mask.path.clone());
             }
         }
         let Some(mask) = self.files.get_mut(*used) else { return Ok(()) };
-        if best != Rank::Numbered && !others.is_empty() {
+        if !is_united && !others.is_empty() {
             ambiguous(format!("several masks have its stem; {} is used", mask.path.display()));
         }
         match &mask.image {
