@@ -32,8 +32,9 @@ pub struct Dataset {
     pub layout: Layout,
     /// The categories, sorted by name.
     pub categories: Vec<Category>,
-    /// Faults that were noticed while the folders were listed, such as a mask without an image. [`Dataset::check`] includes
-    /// them.
+    /// Faults that were noticed while the folders were listed, such as a mask without an image: one for each file or folder at
+    /// fault, without a bound on their number, so that each can be looked up. [`Dataset::check`] includes them, and lists the first of
+    /// each kind.
     pub findings: Vec<Finding>,
 }
 

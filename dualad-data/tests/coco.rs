@@ -277,3 +277,26 @@ fn what_files_leave_in_doubt_is_told() {
     let [finding] = found[..] else { panic!("{:?}", dataset.findings) };
     assert!(finding.message.contains("splits: 2 (such as images/a.png, in train.json and in val.json)"), "{finding}");
 }
+
+#[test]
+fn a_file_of_which_each_image_has_a_defect_says_by_which_words() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    let of = |category: u32| format!(r#""bbox": [0, 0, 2, 2], "category_id": {category}"#);
+    tree.write("labels.json", coco(&["a.png", "b.png"], &[(0, &of(1)), (0, &of(2)), (1, &of(2))]));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let report = dataset.check().run().unwrap();
+    let fatal = report.findings.iter().find(|finding| finding.kind == FindingKind::NoNormalImages).unwrap();
+    assert!(fatal.message.contains("none counts as normal"), "{fatal}");
+    assert!(fatal.message.contains(" in 2"), "{fatal}");
+}
+
+#[test]
+fn images_that_are_listed_and_not_there_are_named_as_the_file_does() {
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png"]);
+    tree.write("annotations/x.json", coco(&["a.png", "b.png", "gone/c.png"], &[]));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let found = dataset.findings.iter().find(|finding| finding.path.ends_with("x.json")).unwrap();
+    assert!(found.message.contains("are not in") && found.message.contains("1 (gone/c.png)"), "{found}");
+}

@@ -309,6 +309,27 @@ fn a_label_that_asks_is_not_normal() {
 }
 
 #[test]
+fn images_that_are_not_there_hide_nothing() {
+    let tree = Tree::new();
+    pictures(&tree, &["photos/000.png"]);
+    let rows: String = (0..40).map(|index| format!("pics/{index:03}.png,ok\n")).collect();
+    let table = tree.write("t.csv", format!("path,label\n{rows}"));
+    let dataset = Dataset::open(&table).unwrap();
+    let messages = |listed: usize| -> Vec<String> {
+        let report = dataset.check().listed(listed).run().unwrap();
+        let found = report.findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable);
+        found.map(ToString::to_string).collect()
+    };
+    let [files, of_table] = &messages(20)[..] else { panic!("{:?}", messages(20)) };
+    assert!(files.contains("cannot read 40 files in") && files.contains("that folder is not there"), "{files}");
+    assert!(files.contains("000.png, 001.png") && files.ends_with("and 20 more"), "{files}");
+    assert!(of_table.contains("t.csv names images that are not there: 40 (such as line 2"), "{of_table}");
+    assert!(of_table.contains("found at photos/000.png"), "{of_table}");
+    // Each by itself.
+    assert_eq!(messages(0).len(), 41);
+}
+
+#[test]
 fn an_image_without_its_folder_is_told_where_it_lies() {
     let tree = Tree::new();
     pictures(&tree, &["images/a.png", "images/b.png"]);
@@ -316,4 +337,34 @@ fn an_image_without_its_folder_is_told_where_it_lies() {
     let dataset = Dataset::open(table).unwrap();
     let found = dataset.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap();
     assert!(found.message.contains("(such as line 2: \"a.png\", found at images/a.png)"), "{found}");
+    for name in ["images/A.PNG", "a", "IMAGES\\a.png"] {
+        let table = tree.write("t.csv", format!("path,label\n{name},ok\nimages/b.png,dent\n"));
+        let dataset = Dataset::open(table).unwrap();
+        let found = dataset.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap();
+        assert!(found.message.contains("found at images/a.png"), "{found}");
+    }
+}
+
+#[test]
+fn tables_of_spreadsheets_are_read_as_they_are_written() {
+    let rows = ["path;label", "images/a.png;ok", "images/b.png;ok", "images/c.png;dent"];
+    for (name, text) in [
+        ("old lines of the Macintosh", rows.join("\r")),
+        ("the hint for Excel", format!("sep=;\r\n{}", rows.join("\r\n"))),
+        ("emptied rows", format!("{}\n;\n;;\n", rows.join("\n"))),
+    ] {
+        let tree = Tree::new();
+        pictures(&tree, &["images/a.png", "images/b.png", "images/c.png"]);
+        tree.write("t.csv", text);
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!((dataset.layout, dataset.categories[0].samples.len()), (Layout::Table, 3), "{name}");
+        let labels: Vec<bool> = dataset.categories[0].samples.iter().map(|s| s.label.is_anomalous()).collect();
+        assert_eq!(labels.iter().filter(|is| **is).count(), 1, "{name}");
+    }
+    let tree = Tree::new();
+    let error = |text: &str| Dataset::open(tree.write("t.csv", text)).unwrap_err().to_string();
+    let found = error("sep=;\npath;label\na.png;ok\nb.png\n");
+    assert!(found.contains("line 4: 1 fields, but the first line names 2"), "{found}");
+    let found = error("path,label\n");
+    assert!(found.contains("no lines below the names of its columns"), "{found}");
 }

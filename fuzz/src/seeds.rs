@@ -92,6 +92,12 @@ pub fn seeds() -> Vec<Seed> {
     seed("layout", "btad", b"01/Train/ok/0.bmp\n01/test/ko/1.jfif\n01/ground_truth/ko/1.png\n01/test/OK/2\n");
     seed("layout", "products", b"gear/0.png\ngear/0_label.bmp\nplate/ng_1.png\nplate/2.heic\n");
     seed("layout", "visa", b"split_csv/1cls.csv=object,split,label,image,mask|nut,train,normal,nut/Data/Images/Normal/0.JPG,\nnut/Data/Images/Normal/0.JPG\n");
+    seed(
+        "layout",
+        "lists",
+        b"nut/train/good/000.png\nnut/test/good/001.png\nnut/t.csv=path,label|test/good/001.png,dent|train/good/000.png,ok\nnut/list.yaml=001.png: scratch\n",
+    );
+    seed("layout", "numbered", b"nut/train/good/0.png\nnut/test/dent/a.jpg\nnut/ground_truth/dent/a_0.png\nnut/ground_truth/dent/a.jpg.png\nnut/validation/good/1.png\n");
     let coco = r#"{"images": [{"id": 1, "file_name": "a.bmp", "width": 8, "height": 4}, {"id": 2, "file_name": "x/b.bmp"}],
         "categories": [{"id": 0, "name": "dent"}, {"id": 1, "name": "ok"}], "annotations": [
         {"image_id": 1, "category_id": 0, "segmentation": [[1, 1, 5.5, 1, 5, 3]], "bbox": [1, 1, 4, 2]},
@@ -109,6 +115,8 @@ pub fn seeds() -> Vec<Seed> {
     let csv = "path,category,label,label_index,split,mask\na.bmp,nut,good,0,train,\nb.bmp,nut,dent,1,test,a.bmp\n";
     seed("table", "csv", csv.as_bytes());
     seed("table", "semicolons", csv.replace(',', ";").as_bytes());
+    seed("table", "hint", format!("sep=,\r\n{},,,,,\r\n", csv.replace('\n', "\r\n")).as_bytes());
+    seed("table", "carriage-returns", csv.replace('\n', "\r").as_bytes());
     let lines = r#"{"image_path": "a.bmp", "label": "normal", "label_index": 0, "mask_path": null}
 {"image_path": "b.bmp", "label": "abnormal", "label_index": 1, "mask_path": "a.bmp"}"#;
     seed("table", "lines", lines.as_bytes());

@@ -14,7 +14,7 @@ use crate::error::{Error, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Label, Sample, Split};
 use crate::saturation::{self, Saturations};
-use crate::text::shown;
+use crate::text::{names_of, shown};
 
 /// The number of image sizes that a finding lists.
 const MAX_SIZES: usize = 5;
@@ -302,6 +302,41 @@ pub(super) fn similar_names(dataset: &Dataset, findings: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Joins the findings of files that are not there: one for each folder. Lists may name many, and what they say of it would be hidden behind
+/// these.
+pub(super) fn join_missing_files(findings: &mut Vec<Finding>) {
+    let mut folders = BTreeMap::<(String, PathBuf), Vec<Finding>>::new();
+    for mut finding in
+        findings.extract_if(.., |finding| finding.kind == FindingKind::Unreadable && is_missing(&finding.path))
+    {
+        if let Ok(target) = std::fs::read_link(&finding.path) {
+            finding.message += &format!("; it is a link to {}, which is not there", shown(&target));
+        }
+        let folder = finding.path.parent().unwrap_or(&finding.path).into();
+        folders.entry((finding.category.clone(), folder)).or_default().push(finding);
+    }
+    for ((category, folder), mut found) in folders {
+        if found.len() > 1 {
+            found.sort_by(|a, b| a.path.cmp(&b.path));
+            let name = |finding: &Finding| finding.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let names: Vec<String> = found.iter().map(name).collect();
+            let what = format!(
+                "cannot read {} files in {}, because {}: {}",
+                names.len(),
+                shown(&folder),
+                if is_missing(&folder) { "that folder is not there" } else { "they are not there" },
+                names_of(&names)
+            );
+            found = vec![Finding::new(FindingKind::Unreadable, &category, &folder, what)];
+        }
+        findings.append(&mut found);
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Joins the findings of images without a mask: one for each folder.

@@ -86,7 +86,7 @@ impl<'a> Check<'a> {
     }
 
     /// Sets the number of findings of each kind that the report lists. One more finding of the kind counts the others
-    /// ([`Finding::count`]). Default: 20. 0 lists all.
+    /// ([`Finding::count`]). Files of one folder that are not there are one finding. Default: 20. 0 lists all, and each file by itself.
     pub fn listed(mut self, listed: usize) -> Self {
         self.listed = listed;
         self
@@ -151,6 +151,9 @@ impl<'a> Check<'a> {
         dataset::similar_names(self.dataset, &mut findings);
         findings.extend(inspected.into_iter().flat_map(|inspected| inspected.findings));
         dataset::join_missing_masks(&mut findings);
+        if self.listed > 0 {
+            dataset::join_missing_files(&mut findings);
+        }
         findings.sort_by(|a, b| b.severity().cmp(&a.severity()).then_with(|| a.path.cmp(&b.path)));
         if self.listed > 0 {
             bounded::bound(&self.dataset.root, self.listed, &mut findings);

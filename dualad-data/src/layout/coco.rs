@@ -153,6 +153,9 @@ fn category(
     }
     let annotated = found.values().filter(|image| !image.kinds.is_empty()).count();
     doubts.report(&name, root, [annotated, found.len()], findings);
+    if annotated == found.len() && annotated > 0 {
+        findings.push(without_normal(&name, root, found.values()));
+    }
     let unlisted: Vec<&PathBuf> = images.iter().filter(|path| !found.contains_key(*path)).collect();
     if !unlisted.is_empty() {
         let names: Vec<String> = unlisted.iter().map(|path| shown(path.strip_prefix(root).unwrap_or(path))).collect();
@@ -179,6 +182,21 @@ fn category(
     }
     stated.report(&name, findings);
     Ok(divide(&name, root, samples, findings))
+}
+
+/// Reports a category in which each image has an annotation of a defect: some may be of the part.
+fn without_normal<'f>(category: &str, root: &Path, images: impl Iterator<Item = &'f Annotated>) -> Finding {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for kind in images.flat_map(|image| &image.kinds) {
+        *counts.entry(kind).or_default() += 1;
+    }
+    let names: Vec<String> = counts.iter().map(|(kind, count)| format!("\"{kind}\" in {count}")).collect();
+    let what = format!(
+        "each image that it lists has an annotation of a defect, so none counts as normal: {}; if one of these marks the part and no defect, \
+         remove its annotations or name it ok; normal images are listed without annotations",
+        names_of(&names)
+    );
+    Finding::new(FindingKind::UnclearLabel, category, root, what)
 }
 
 /// Returns the label of an image with defects of these names.
@@ -265,6 +283,16 @@ fn read_file(
             shown(root),
             first.name
         )));
+    }
+    let missing: Vec<&str> = all.iter().filter(|image| image.base.is_none()).map(|image| image.name.as_str()).collect();
+    if !missing.is_empty() {
+        let what = format!(
+            "images that it lists are not in {}: {} ({}); add them, or remove their entries",
+            shown(root),
+            missing.len(),
+            names_of(&missing)
+        );
+        places.findings.push(Finding::new(FindingKind::Choice, places.category, path, what));
     }
     places.report(&all, folder, root);
     let mut boxes = 0;

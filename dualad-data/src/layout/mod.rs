@@ -46,6 +46,7 @@ mod record;
 mod records;
 mod root_masks;
 mod run_lengths;
+mod separated;
 mod siblings;
 mod sides;
 mod stated;

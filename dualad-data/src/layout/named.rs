@@ -10,6 +10,7 @@ use super::mask_name::composed;
 use super::names::{Stated, label_of, means_labels};
 use super::record::Record;
 use super::records::records;
+use super::separated::has_separator;
 use crate::image_name::{IMAGE_ENDINGS, OTHER_IMAGE_ENDINGS, has_ending};
 
 /// The fewest images that a list has.
@@ -82,10 +83,12 @@ fn count(file: &Path, names: &Names) -> Option<(HashSet<String>, usize)> {
         return None;
     }
     let text = bytes(file).ok()?;
+    let is_spaced =
+        has_ending(file, &["txt", "lst", "yaml", "yml"]) || !has_separator(&text) && has_ending(file, &["csv", "tsv"]);
     let text = String::from_utf8_lossy(&text);
     let is_end = |c: char| {
         matches!(c, ',' | ';' | '\t' | '|' | '"' | '\n' | '\r')
-            || c == ' ' && has_ending(file, &["txt", "lst", "yaml", "yml"])
+            || c == ' ' && is_spaced
             || c == ':' && has_ending(file, &["yaml", "yml"])
     };
     let (mut named, mut others) = (HashSet::new(), 0);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::files::bytes;
 use super::record::{Cell, Record};
-use super::tabular::delimiter;
+use super::separated::{delimiter, has_separator};
 use super::yaml;
 use crate::image_name::has_ending;
 
@@ -23,7 +23,8 @@ pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Recor
     }
     let Ok(text) = bytes(file) else { return Vec::new() };
     let mut found = Vec::new();
-    if is(&["csv", "tsv"]) {
+    let is_table = is(&["csv", "tsv"]);
+    if is_table && has_separator(&text) {
         found = of_table(&text, is_image);
     } else if is(&["json"]) {
         if let Ok(value) = serde_json::from_slice(&text) {
@@ -39,7 +40,7 @@ pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Recor
         for value in yaml::values(&String::from_utf8_lossy(&text)) {
             of_json(&value, "", is_image, &mut found);
         }
-    } else if is(&["lst", "txt"]) {
+    } else if is_table || is(&["lst", "txt"]) {
         found = String::from_utf8_lossy(&text).lines().map(of_line).collect();
     }
     found.retain(|record| record.images(is_image).next().is_some());

@@ -4,8 +4,8 @@ use std::path::{Component, Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Returns the path of a table entry: relative to the root, inside the root, with `/` or `\` between its parts. The error says
-/// what is wrong with the entry.
+/// Returns the path of a table entry: relative to the root, inside the root, with `/` or `\` between its parts. If there is no such file,
+/// the path may be relative to the folder above, and begin with the name of the root. The error says what is wrong with the entry.
 pub(super) fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
     if value.is_empty() {
         return Err("is empty; fill it in".into());
@@ -23,6 +23,17 @@ pub(super) fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
     if !path.is_ascii() && !found.exists() {
         let spelled: [String; 2] = [path.nfc().collect(), path.nfd().collect()];
         return Ok(spelled.iter().map(|path| join(path)).find(|path| path.exists()).unwrap_or(found));
+    }
+    // A path from the folder above begins with the name of this one.
+    let inner = || {
+        let (first, rest) = path.trim_start_matches("./").split_once('/')?;
+        let real = root.canonicalize().ok()?;
+        (real.file_name() == Some(first.as_ref())).then(|| join(rest)).filter(|inner| inner.exists())
+    };
+    if !found.exists()
+        && let Some(inner) = inner()
+    {
+        return Ok(inner);
     }
     Ok(found)
 }

@@ -15,6 +15,7 @@ use super::files::{bytes, files_with, images_below, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
+use super::separated::{delimiter, is_hint, lines, without_hint};
 use super::table_labels::{Cells, Tally, is_unclear};
 use super::table_path::path_within;
 use crate::error::{Error, Result};
@@ -89,7 +90,8 @@ fn head(path: &Path) -> Option<String> {
     let file = path.is_file().then(|| std::fs::File::open(path).ok()).flatten()?;
     file.take(HEAD).read_to_end(&mut head).ok()?;
     let head = utf8(head);
-    String::from_utf8_lossy(&head).lines().find(|line| !line.trim().is_empty()).map(String::from)
+    let head = String::from_utf8_lossy(&head);
+    lines(&head).find(|line| !line.trim().is_empty() && !is_hint(line)).map(String::from)
 }
 
 /// Returns the beginning of the first line of a table, for messages.
@@ -109,23 +111,19 @@ pub(super) fn says_no_label(name: &str) -> bool {
     [CATEGORY, SPLIT, MASK].iter().any(|column| is(*column, name))
 }
 
-/// Returns the separator of a line: the most frequent one.
-pub(super) fn delimiter(text: &[u8]) -> u8 {
-    let line = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let count = |separator: u8| line.iter().filter(|&&byte| byte == separator).count();
-    // Of equal counts, the last counts.
-    [b'\t', b';', b','].into_iter().max_by_key(|&separator| count(separator)).unwrap_or(b',')
-}
-
 /// Reads the categories of a table, or of the only table in a folder.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = table_of(root)?;
     let folder = parent(&table);
     let Rows { names, rows } = if has_ending(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
     let names = named_columns(names);
+    if rows.is_empty() {
+        let reason = "it has no lines below the names of its columns; write one for each image".into();
+        return Err(Error::Table { path: table, line: 1, reason });
+    }
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
-    let (mut lines, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
+    let (mut seen, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
     let (mut named, mut unclear) = (BTreeSet::new(), BTreeSet::new());
     let (mut missing, mut missing_masks) = (Vec::new(), Vec::new());
@@ -170,7 +168,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             ),
         };
         let mut sample = Sample::new(path, &category, Split::Train, label);
-        if let Some((first, label)) = lines.get(&sample.path) {
+        if let Some((first, label)) = seen.get(&sample.path) {
             if label.is_anomalous() != sample.label.is_anomalous() {
                 return Err(at(
                     line,
@@ -181,7 +179,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             findings.push(Finding::new(FindingKind::Duplicate, &category, &sample.path, what));
             continue;
         }
-        lines.insert(sample.path.clone(), (line, sample.label.clone()));
+        seen.insert(sample.path.clone(), (line, sample.label.clone()));
         tally.add(&category, &cells, &sample.label, use_of);
         if !sample.path.exists() {
             missing.push((line, values[PATH].clone()));
@@ -202,15 +200,19 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     if let Some((line, value)) = missing.first() {
         let below = images_below(folder).unwrap_or_default();
-        let name = value.rsplit(['/', '\\']).next();
-        let mut same = below.iter().filter(|image| image.file_name().and_then(OsStr::to_str) == name);
+        // Windows takes the names of files in any case, and some programs write them without an ending.
+        let name = value.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
+        let is_same =
+            |part: Option<&OsStr>| part.and_then(OsStr::to_str).is_some_and(|part| part.to_lowercase() == name);
+        let mut same = below.iter().filter(|image| is_same(image.file_name()) || is_same(image.file_stem()));
         let found = match (same.next(), same.next()) {
             (Some(one), None) => format!(", found at {}", shown(one.strip_prefix(folder).unwrap_or(one))),
             _ => String::new(),
         };
         let what = format!(
-            "images that it names are not there: {} (such as line {line}: \"{value}\"{found}); paths are relative to {}: correct the column \
+            "{} names images that are not there: {} (such as line {line}: \"{value}\"{found}); paths are relative to {}: correct the column \
              {}, or move the table or the images",
+            shown(&table),
             missing.len(),
             folder.display(),
             names[PATH]
@@ -308,9 +310,11 @@ fn only(folder: &Path) -> Result<PathBuf> {
 /// Reads a table with separators.
 fn csv(table: &Path) -> Result<Rows> {
     let text = bytes(table)?;
-    let mut reader =
-        csv::ReaderBuilder::new().trim(csv::Trim::All).delimiter(delimiter(&text)).from_reader(text.as_slice());
-    let headers = reader.headers().map_err(|error| csv_error(table, error))?.clone();
+    let (text, before) = without_hint(&text);
+    let mut reader = csv::ReaderBuilder::new();
+    let mut reader = reader.flexible(true).trim(csv::Trim::All).delimiter(delimiter(text)).from_reader(text);
+    let fault = |error| after(before, csv_error(table, error));
+    let headers = reader.headers().map_err(fault)?.clone();
     let named = |column| headers.iter().enumerate().filter(move |(_, header)| is(column, header));
     for column in 0..COLUMNS.len() {
         let mut found = named(column);
@@ -330,9 +334,16 @@ fn csv(table: &Path) -> Result<Rows> {
     }
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|error| csv_error(table, error))?;
+        let record = record.map_err(fault)?;
+        // Spreadsheets write such lines for rows that were emptied.
+        if record.iter().all(str::is_empty) {
+            continue;
+        }
         let value = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default();
-        let line = record.position().map_or(1, csv::Position::line);
+        let line = before + record.position().map_or(1, csv::Position::line);
+        if record.len() != headers.len() {
+            return Err(Error::Table { path: table.into(), line, reason: unequal(record.len(), headers.len()) });
+        }
         rows.push(Row { line, values: columns.map(|column| value(column).to_string()) });
     }
     Ok(Rows { names, rows })
@@ -348,15 +359,26 @@ fn twice(column: usize, one: &str, other: &str) -> String {
     }
 }
 
+/// Describes a row that has not as many values as there are columns.
+fn unequal(values: usize, columns: usize) -> String {
+    format!("{values} fields, but the first line names {columns}; write one value per column")
+}
+
+/// Returns a fault of the lines after others.
+fn after(before: u64, error: Error) -> Error {
+    match error {
+        Error::Table { path, line, reason } => Error::Table { path, line: line + before, reason },
+        error => error,
+    }
+}
+
 /// Describes a fault of a table with separators.
 pub(super) fn csv_error(table: &Path, error: csv::Error) -> Error {
     let line = error.position().map_or(1, csv::Position::line);
     let reason = match error.into_kind() {
         csv::ErrorKind::Io(error) => return Error::Io { action: "read", path: table.into(), error },
         csv::ErrorKind::Utf8 { .. } => "it is not UTF-8; save the table as UTF-8".into(),
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("{len} fields, but the first line names {expected_len}; write one value per column")
-        }
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => unequal(len as usize, expected_len as usize),
         _ => "it is not a table of comma-separated values".into(),
     };
     Error::Table { path: table.into(), line, reason }
