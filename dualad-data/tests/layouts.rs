@@ -218,7 +218,7 @@ fn an_ambiguous_layout_is_an_error() {
 fn images_outside_the_layout_of_a_category_are_findings() {
     let tree = Tree::new();
     touch(&tree, &["c/0.png", "c/train/1.png", "c/train/good/2.png", "c/train/good/more/3.png", "c/test/4.png"]);
-    touch(&tree, &["c/test/cut/5.png", "c/test/cut/more/6.png", "c/validation/good/7.png", "c/train/bad/deep/8.png"]);
+    touch(&tree, &["c/test/cut/5.png", "c/test/cut/more/6.png", "c/validation/other/7.png", "c/train/bad/deep/8.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
     let places = ["", "/test", "/test/cut/more", "/train", "/train/bad", "/train/good/more", "/validation"];
     assert_eq!(kinds(&dataset), places.map(|place| (FindingKind::LeftOut, format!("c{place}"))));

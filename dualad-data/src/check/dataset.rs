@@ -275,8 +275,8 @@ pub(super) fn several_pages(
             .collect();
         let Some((first, pages)) = found.first() else { continue };
         let what = format!(
-            "images of several pages, of which the first alone is read: {} (such as {}, with {pages}); if each page is an image, save it as a \
-             file of its own",
+            "images of several pages or frames, of which the first alone is read: {} (such as {}, with {pages}); if each is an image, save it as \
+             a file of its own",
             found.len(),
             example(category, first)
         );

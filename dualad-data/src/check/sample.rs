@@ -8,6 +8,7 @@ use super::trained::is_trained;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::decode::{orientation_of as orientation, size};
+use crate::image::frames::frames;
 use crate::image::levels::MaskValues;
 use crate::image::tiff_pages::pages;
 use crate::image::{Limits, Mask, MaskRule, Picture};
@@ -26,7 +27,7 @@ pub(super) struct Inspected {
     pub(super) look: Option<Look>,
     /// The fault of a mask whose value the category's saturations do not have.
     pub(super) without_saturation: Option<Error>,
-    /// The number of pages of a TIFF file.
+    /// The number of pages of a TIFF file, or of frames of an animated one.
     pub(super) pages: Option<usize>,
     pub(super) findings: Vec<Finding>,
 }
@@ -42,7 +43,7 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
             let narrow = deep.filter(|deep| deep.largest < NARROW);
             inspected.digest = Some(narrow.map_or_else(|| picture.digest(), |deep| deep.digest));
             inspected.size = Some((picture.width(), picture.height()));
-            inspected.pages = pages(&sample.path);
+            inspected.pages = pages(&sample.path).or_else(|| frames(&sample.path));
             inspected.largest = deep.map(|deep| deep.largest);
         }
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),

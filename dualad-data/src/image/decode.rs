@@ -156,7 +156,8 @@ fn open(path: &Path, limits: &Limits) -> Result<File> {
     let io = |error| Error::Io { action: "read", path: path.into(), error };
     let metadata = std::fs::metadata(path).map_err(io)?;
     if !metadata.is_file() {
-        return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a file")));
+        let reason = if metadata.is_dir() { "it is a folder; name the images in it" } else { "not a file" };
+        return Err(io(std::io::Error::new(std::io::ErrorKind::InvalidInput, reason)));
     }
     // Files of the kernel have this length, and reading one may never end.
     if metadata.len() == 0 {

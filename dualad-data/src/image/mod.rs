@@ -21,6 +21,7 @@ pub(crate) mod decode;
 mod drawing;
 mod format;
 mod frame;
+pub(crate) mod frames;
 #[cfg(feature = "jpeg")]
 mod jpeg;
 #[cfg(feature = "jpeg")]

@@ -11,7 +11,7 @@ use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_d
 use super::parts::{part, part_of};
 use super::{label_files, mvtec, recognize, stated};
 use crate::error::{Error, Result};
-use crate::finding::Finding;
+use crate::finding::{Finding, FindingKind};
 use crate::sample::Category;
 use crate::text::names_of;
 
@@ -30,6 +30,9 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         );
         return Err(Error::Layout { path: root.into(), reason });
     }
+    if normal != root {
+        note_tests(root, &name, findings);
+    }
     let images = list(&normal)?.images;
     if normal == root {
         refuse_type(root, &name)?;
@@ -46,7 +49,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
     let advice = format!(
-        "the normal images are those in {}; move these there, or if they have defects, to test/<type of defect>",
+        "the normal images to train on are those in {}; move these there, or to test on them, to test/{GOOD}, or if they have defects, to \
+         test/<type of defect>",
         normal.display()
     );
     let truth = mvtec::truth_of(root, &listing)?;
@@ -74,21 +78,38 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     Ok(vec![Category { name, folder: root.into(), samples }])
 }
 
+/// Reports a folder of the test images of a category that is opened by itself: its normal images are trained on.
+fn note_tests(root: &Path, name: &str, findings: &mut Vec<Finding>) {
+    let Some(category) = root.canonicalize().ok().and_then(|real| real.parent().map(Path::to_path_buf)) else { return };
+    if Part::of(name.as_ref()) == Some(Part::Test) && has_training(&category) {
+        let what = format!(
+            "it has the test images of the category {}, and its normal ones count as images to train on; open {} instead",
+            display_name(&category),
+            category.display()
+        );
+        findings.push(Finding::new(FindingKind::UnclearLabel, name, root, what));
+    }
+}
+
+/// Returns whether a folder has normal images in one of its folders.
+fn has_normal(folder: &Path) -> bool {
+    let is = |inner: &Folder| is_normal(&inner.name) && list(&inner.path).is_ok_and(|inner| !inner.images.is_empty());
+    list(folder).is_ok_and(|listing| listing.folders.iter().any(is))
+}
+
+/// Returns whether a folder is a category with normal images to train on.
+fn has_training(folder: &Path) -> bool {
+    list(folder).is_ok_and(|listing| has_normal(&part(folder, &listing, Part::Train)))
+}
+
 /// Returns an error if a folder is one of test images or of masks in a category, which is meant: `test/scratch`, or `scratch` beside `good`.
 fn refuse_type(root: &Path, name: &str) -> Result<()> {
     // A relative path may not have the name of the folder above.
     let Ok(real) = root.canonicalize() else { return Ok(()) };
     let Some(above) = real.parent() else { return Ok(()) };
-    let has_normal = |folder: &Path| {
-        let is =
-            |inner: &Folder| is_normal(&inner.name) && list(&inner.path).is_ok_and(|inner| !inner.images.is_empty());
-        list(folder).is_ok_and(|listing| listing.folders.iter().any(is))
-    };
-    let of_training =
-        |folder: &Path| list(folder).is_ok_and(|listing| has_normal(&part(folder, &listing, Part::Train)));
     let kind = above.file_name().and_then(Part::of);
     let category = above.parent().filter(|_| matches!(kind, Some(Part::Test | Part::Truth)));
-    let (category, what) = match category.filter(|category| of_training(category)) {
+    let (category, what) = match category.filter(|category| has_training(category)) {
         Some(_) if is_normal(name.as_ref()) => return Ok(()),
         Some(category) if kind == Some(Part::Truth) => (category, "masks"),
         Some(category) => (category, "test images with defects"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::apart::{VALIDATION, note_apart};
 use super::beside::{report_beside, report_pairs, report_unclear, separate};
 use super::defects::{Defects, masks_of};
 use super::left_out::LeftOut;
@@ -38,7 +39,10 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let others = listing.folders.iter().filter(|folder| !is_category(folder));
     let advice =
         format!("it is not a category, because it has no images in {TRAIN}/{GOOD}; move it away, or open it by itself");
-    left_out.folders(others, &advice);
+    let of_masks = "they are masks by the name of the folder; masks belong in CATEGORY/ground_truth/<type of defect>";
+    for folder in others {
+        left_out.folders([folder], if holds_masks(&folder.name) { of_masks } else { &advice });
+    }
     let categories = listing.folders.iter().filter(is_category);
     let mut found = categories.map(|folder| read_category(&folder.path, findings)).collect::<Result<Vec<_>>>()?;
     sides::report(root, &found, findings);
@@ -87,9 +91,26 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
     let inside: Vec<&Folder> = inside.iter().map(|(folder, _)| folder).collect();
     let told = masks_of_training(&mut samples, &tests, folder, &listing, [&beside, &inside], &name, findings)?;
     others.retain(|(other, _)| !told.contains(&other.path));
+    for (other, count) in validation(&others) {
+        note_apart(&name, &other, count, VALIDATION, findings);
+        others.retain(|(folder, _)| !other.starts_with(&folder.path));
+    }
     report_folders(others, folder, &name, findings);
     samples.extend(tests);
     Ok(Category { name, folder: folder.into(), samples })
+}
+
+/// Returns the folders of normal images for choosing thresholds, as MVTec LOCO has them, and their numbers of images. A folder for
+/// validation with other images, too, is none.
+fn validation(others: &[(Folder, String)]) -> Vec<(PathBuf, usize)> {
+    let good = |(folder, _): &(Folder, String)| {
+        let is_named = ["validation", "valid", "val"].iter().any(|name| folder.name.eq_ignore_ascii_case(name));
+        let inner = list(&folder.path).ok().filter(|inner| is_named && inner.images.is_empty())?;
+        let [good] = &inner.folders[..] else { return None };
+        let found = list(&good.path).ok().filter(|found| is_normal(&good.name) && found.folders.is_empty())?;
+        Some((good.path.clone(), found.images.len()))
+    };
+    others.iter().filter_map(good).collect()
 }
 
 /// Reports folders that are not read, each with this advice, or another one if they hold masks.

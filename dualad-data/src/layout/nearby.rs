@@ -16,7 +16,10 @@ const MAX_FOLDERS: usize = 500;
 /// Describes a folder that has no known layout.
 pub(super) fn describe(root: &Path, listing: &Listing) -> String {
     if listing.folders.iter().any(|folder| folder.path.join("Data/Images").is_dir()) {
-        return format!("it looks like VisA without its {}; VisA's archive has that file", visa::TABLE);
+        return format!(
+            "it looks like VisA without its {}; VisA's archive has that file, and the image_anno.csv of each category can be opened by its path",
+            visa::TABLE
+        );
     }
     if listing.folders.iter().any(|folder| folder.name.to_string_lossy().starts_with(real_iad::SPLITS)) {
         return format!(

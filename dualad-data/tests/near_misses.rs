@@ -1,0 +1,156 @@
+//! Near misses of layouts: each is read, or named with the way out.
+
+mod support;
+
+use dualad_data::image::{Limits, Picture};
+use dualad_data::{Dataset, FindingKind, Layout};
+use support::annotated::pictures;
+use support::{Tree, kinds, read, touch};
+
+#[test]
+fn paths_that_begin_with_the_name_of_the_folder_of_their_table_are_read() {
+    let tree = Tree::new();
+    let names = ["Data/Images/Normal/0.JPG", "Data/Images/Normal/1.JPG", "Data/Images/Anomaly/2.JPG"];
+    pictures(&tree, &names.map(|name| format!("candle/{name}")).each_ref().map(String::as_str));
+    tree.mask("candle/Data/Masks/Anomaly/2.png", 8, 4, 1);
+    // The table of a category of VisA.
+    let rows = "candle/Data/Images/Normal/0.JPG,normal,\ncandle\\Data\\Images\\Normal\\1.JPG,normal,\n\
+                candle/Data/Images/Anomaly/2.JPG,\"bent, dent\",candle/Data/Masks/Anomaly/2.png\n";
+    tree.write("candle/image_anno.csv", format!("image,label,mask\n{rows}"));
+    let dataset = Dataset::open(tree.root().join("candle")).unwrap();
+    let mut found = read(&dataset);
+    found.sort();
+    assert_eq!(found[0], "Data/Images/Anomaly/2.JPG bent, dent Data/Masks/Anomaly/2.png");
+    assert!(dataset.findings.iter().all(|finding| finding.kind == FindingKind::Choice), "{:?}", dataset.findings);
+    assert!(!dataset.check().run().unwrap().is_fatal());
+    // Above it, the table of the whole dataset is missed.
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("image_anno.csv"), "{error}");
+}
+
+#[test]
+fn normal_images_for_validation_are_noted() {
+    let tree = Tree::new();
+    touch(&tree, &["box/train/good/0.png", "box/validation/good/1.png", "box/test/logical_anomalies/2.png"]);
+    touch(&tree, &["nut/train/good/0.png", "nut/validation/good/1.png", "nut/validation/dent/2.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    // Other images for validation are left out.
+    let expected =
+        [(FindingKind::Choice, "box/validation/good".into()), (FindingKind::LeftOut, "nut/validation".into())];
+    assert_eq!(kinds(&dataset), expected);
+    assert!(dataset.findings[0].message.contains("calibrate on this folder"), "{}", dataset.findings[0]);
+}
+
+#[test]
+fn the_test_images_of_a_category_are_named_as_such() {
+    let tree = Tree::new();
+    touch(&tree, &["nut/train/good/0.png", "nut/test/good/1.png", "nut/test/dent/2.png"]);
+    let dataset = Dataset::open(tree.root().join("nut/test")).unwrap();
+    assert_eq!(dataset.findings[0].kind, FindingKind::UnclearLabel);
+    assert!(dataset.findings[0].message.contains("test images of the category nut"), "{}", dataset.findings[0]);
+    // A product of this name.
+    let tree = Tree::new();
+    touch(&tree, &["test/good/1.png", "test/bad/2.png"]);
+    assert_eq!(kinds(&Dataset::open(tree.root().join("test")).unwrap()), []);
+}
+
+#[test]
+fn masks_beside_the_categories_are_told_where_they_belong() {
+    let tree = Tree::new();
+    touch(&tree, &["nut/train/good/0.png", "nut/test/dent/2.png", "ground_truth/nut/dent/2.png"]);
+    touch(&tree, &["bolt/train/good/0.png", "other/2.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset).len(), 2);
+    assert!(dataset.findings[0].message.contains("CATEGORY/ground_truth/<type of defect>"), "{:?}", dataset.findings);
+    assert!(dataset.findings[1].message.contains("it is not a category"), "{:?}", dataset.findings);
+}
+
+#[test]
+fn folders_beside_the_normal_ones_may_be_normal_ones_to_test_on() {
+    let tree = Tree::new();
+    touch(&tree, &["normal/0.png", "normal_test/1.png", "abnormal/2.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset), [(FindingKind::LeftOut, "normal_test".into())]);
+    assert!(dataset.findings[0].message.contains("to test on them, to test/good"), "{}", dataset.findings[0]);
+}
+
+#[test]
+fn folders_beside_each_other_in_the_words_of_standards_are_no_products() {
+    for (good, bad) in [("conforming", "nonconforming"), ("Conform", "Non-conform"), ("acceptable", "unacceptable")] {
+        let tree = Tree::new();
+        touch(&tree, &[&format!("{good}/0.png"), &format!("{good}/1.png"), &format!("{bad}/2.png")]);
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let found = read(&dataset);
+        assert_eq!(dataset.layout, Layout::Folder);
+        assert!(found.contains(&format!("{good}/0.png train")), "{found:?}");
+        assert!(found.contains(&format!("{bad}/2.png {bad}")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_given_as_an_image_is_called_one() {
+    let tree = Tree::new();
+    pictures(&tree, &["dent/0.png"]);
+    let error = Picture::read(tree.root().join("dent"), &Limits::default()).unwrap_err().to_string();
+    assert!(error.contains("it is a folder; name the images in it"), "{error}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_that_is_gone_is_called_one() {
+    let tree = Tree::new();
+    pictures(&tree, &["nut/train/good/0.png", "nut/train/good/1.png"]);
+    std::os::unix::fs::symlink("gone.png", tree.path("nut/train/good/2.png")).unwrap();
+    let report = Dataset::open(tree.root()).unwrap().check().run().unwrap();
+    let found = report.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap();
+    assert!(found.message.contains("it is a link to gone.png"), "{found}");
+}
+
+#[test]
+fn animations_of_which_one_frame_is_read_are_counted() {
+    let frame = |seed: u8| -> Vec<u8> { (0..16 * 16 * 4).map(|at: usize| (at * 7) as u8 ^ (seed * 60)).collect() };
+    let tree = Tree::new();
+    pictures(&tree, &["c/train/good/0.png", "c/train/good/1.gif", "c/train/good/2.webp"]);
+    let file = std::fs::File::create(tree.path("c/train/good/a.gif")).unwrap();
+    let mut gif = image::codecs::gif::GifEncoder::new(file);
+    for seed in 0..3 {
+        let pixels = image::RgbaImage::from_raw(16, 16, frame(seed)).unwrap();
+        gif.encode_frame(image::Frame::new(pixels)).unwrap();
+    }
+    drop(gif);
+    let file = std::fs::File::create(tree.path("c/train/good/b.png")).unwrap();
+    let mut encoder = png::Encoder::new(file, 16, 16);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_animated(2, 0).unwrap();
+    let mut writer = encoder.write_header().unwrap();
+    (3..5).for_each(|seed| writer.write_image_data(&frame(seed)).unwrap());
+    writer.finish().unwrap();
+    // A file of one picture in the form of an animation.
+    let mut webp = std::fs::read(tree.path("c/train/good/2.webp")).unwrap();
+    let picture = webp.split_off(12);
+    let of_frame = |body: &[u8]| [&b"ANMF"[..], &(body.len() as u32).to_le_bytes(), body].concat();
+    let head = [&[0; 6][..], &[7, 0, 0, 3, 0, 0], &[9, 0, 0, 0]].concat();
+    let of_frame = of_frame(&[&head[..], &picture].concat());
+    let control = b"VP8X\x0a\0\0\0\x02\0\0\0\x07\0\0\x03\0\0ANIM\x06\0\0\0\0\0\0\0\0\0";
+    let mut whole = [&webp[..], control, &of_frame, &of_frame].concat();
+    let length = (whole.len() as u32 - 8).to_le_bytes();
+    whole[4..8].copy_from_slice(&length);
+    tree.write("c/train/good/c.webp", whole);
+    let report = Dataset::open(tree.root()).unwrap().check().run().unwrap();
+    let found: Vec<_> = report.findings.iter().filter(|finding| finding.kind == FindingKind::Choice).collect();
+    let [finding] = &found[..] else { panic!("{:?}", report.findings) };
+    assert!(finding.message.contains("the first alone is read: 3 (such as train/good/a.gif, with 3)"), "{finding}");
+}
+
+#[test]
+fn a_table_with_other_separators_is_refused_among_images_without_labels() {
+    for separator in [" ", "|", " | "] {
+        let tree = Tree::new();
+        let names = ["000", "001", "002", "003"].map(|name| format!("images/{name}.png"));
+        pictures(&tree, &names.each_ref().map(String::as_str));
+        let rows: Vec<String> = names.iter().map(|name| format!("{name}{separator}normal")).collect();
+        tree.write("t.csv", format!("path{separator}label\n{}\n", rows.join("\n")));
+        let error = Dataset::open_products(tree.root()).unwrap_err().to_string();
+        assert!(error.contains("t.csv names 4 of its 4 images and is not read"), "{error}");
+    }
+}
