@@ -7,8 +7,13 @@
 # `. DIR/env`. The generator wasm-bindgen is installed into the folder of artifacts.
 set -euo pipefail
 web=$(cd "$(dirname "$0")" && pwd)
-mkdir -p "${1:-$web/pkg}"
-out=$(cd "${1:-$web/pkg}" && pwd)
+out=${1:-$web/pkg}
+if [ -e "$out" ] && [ ! -d "$out" ]; then
+  echo "$out is no folder: name another one for the package" >&2
+  exit 1
+fi
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
 cd "$web"
 
 build=(build --release --locked)

@@ -13,9 +13,18 @@ if [ ! -f "$model/config.json" ] || [ ! -f "$model/model.safetensors" ]; then
   echo "$model holds no model: train one first, for example with \`cargo run --release --example mvtec\`" >&2
   exit 1
 fi
+package=${DUALAD_WEB_PACKAGE:-}
+if [ -n "$package" ] && [ ! -f "$package/dualad_web_bg.wasm" ]; then
+  echo "$package (DUALAD_WEB_PACKAGE) holds no package: name a folder that dualad-web/build.sh wrote, or leave DUALAD_WEB_PACKAGE out" >&2
+  exit 1
+fi
+if [ -e "$out" ] && [ ! -d "$out" ]; then
+  echo "$out is no folder: name another one for the page" >&2
+  exit 1
+fi
 mkdir -p "$out/dualad" "$out/model" "$out/examples"
-if [ -n "${DUALAD_WEB_PACKAGE:-}" ]; then
-  cp "$DUALAD_WEB_PACKAGE"/* "$out/dualad/"
+if [ -n "$package" ]; then
+  cp "$package"/* "$out/dualad/"
 else
   "$web/build.sh" "$out/dualad"
 fi
@@ -50,4 +59,4 @@ for folder in "$model"/data/*/test; do
   done
 done
 (IFS=,; printf '[%s]\n' "${examples[*]:-}") >"$out/examples/index.json"
-echo "$out: serve it, for example with \`python3 -m http.server --directory $out\`, and open http://localhost:8000"
+printf '%s: serve it, for example with `python3 -m http.server --directory %q`, and open http://localhost:8000\n' "$out" "$out"

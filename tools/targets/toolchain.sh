@@ -10,8 +10,17 @@
 # For machines on which rustup cannot fetch another target. The toolchain of rustup stays as it is. The standard library is
 # built with the project, in half a minute. Needs root and apt, on Debian 12.
 set -euo pipefail
-mkdir -p "${1:?a folder}"
-dir=$(cd "$1" && pwd)
+dir=${1:-}
+if [ -z "$dir" ]; then
+  echo "name the folder to unpack into: tools/targets/toolchain.sh DIR" >&2
+  exit 1
+fi
+if [ -e "$dir" ] && [ ! -d "$dir" ]; then
+  echo "$dir is no folder: name another one" >&2
+  exit 1
+fi
+mkdir -p "$dir"
+dir=$(cd "$dir" && pwd)
 [ -e "$dir/env" ] && exec "$dir/rustc" --version
 
 version=1.96.0+dfsg1-1~deb12u2
