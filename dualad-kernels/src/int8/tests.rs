@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::int8::isa::DotIsa;
 use crate::int8::packed::PackedBytes;
 use crate::int8::product;
-use crate::tests::{TestValues, on_threads, random_cases};
+use crate::tests::{TestValues, is_emulated, on_threads, random_cases};
 use crate::*;
 
 /// Returns a row as integers from 0 to 255, with its step and zero.
@@ -26,6 +26,16 @@ fn quantized_weights(weights: &[f32]) -> (Vec<i64>, f32) {
     let largest = weights.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
     (weights.iter().map(|weight| (weight * inverse).round() as i64).collect(), largest / 127.0)
+}
+
+/// Returns the forms to compare with the definition. Under emulation only the fastest: the portable form is tested where it is that.
+fn forms() -> Vec<DotIsa> {
+    if is_emulated() { vec![DotIsa::of(Isa::best())] } else { DotIsa::available() }
+}
+
+/// Returns the numbers of threads to test.
+fn thread_counts() -> &'static [usize] {
+    if is_emulated() { &[3] } else { &[1, 3] }
 }
 
 #[derive(Debug, Clone)]
@@ -73,10 +83,10 @@ fn check(case: &Case) {
             });
         }
     }
-    for isa in DotIsa::available() {
+    for isa in forms() {
         let at = |output: usize, input: usize| weight[output * inputs + input];
         let packed = PackedBytes::for_dot(isa, outputs, [1, inputs], bias.as_deref(), at);
-        for threads in [1, 3] {
+        for &threads in thread_counts() {
             let out_stride = outputs + gap;
             let found = on_threads(threads, || {
                 let mut y = vec![0.5f32; rows * out_stride];
@@ -211,8 +221,8 @@ fn check_convolution(shape: ConvShape, size: MapSize, residual: bool, seed: u64)
         let error = error_of(found, expected);
         assert!(error <= 0.02, "{shape:?} {size:?} image {index}: {error}");
     }
-    for isa in Isa::available() {
-        for threads in [1, 3] {
+    for isa in if is_emulated() { vec![Isa::best()] } else { Isa::available() } {
+        for &threads in thread_counts() {
             assert!(
                 run(isa, Precision::Int8, threads, size.batch) == first,
                 "{isa}, {threads} threads, {shape:?} {size:?}"
@@ -333,7 +343,7 @@ fn check_cells(shape: ConvShape, size: MapSize, seed: u64) {
     for isa in Isa::available() {
         let convolution = convolution(isa, Precision::Int8);
         let (x_bytes, residual_bytes) = (stored(isa, &x, inputs), stored(isa, &residual, outputs));
-        for threads in [1, 3] {
+        for &threads in thread_counts() {
             let x_floats = &x;
             let x = if kernel == 1 { Cells::Bytes(&x_bytes) } else { Cells::F32(x_floats) };
             let added = Some(Cells::Bytes(&residual_bytes));
