@@ -172,12 +172,16 @@ at("camera").addEventListener("click", async () => {
         return;
     }
     showError(null);
+    // A second click would start it twice.
+    at("camera").disabled = true;
     try {
         camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
     } catch (error) {
         const reason = navigator.mediaDevices ? error.message : "browsers allow it on https:// and localhost only";
         showError(new Error(`the camera cannot be used: ${reason}`));
         return;
+    } finally {
+        at("camera").disabled = false;
     }
     const stream = camera;
     const video = at("video");

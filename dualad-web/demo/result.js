@@ -8,21 +8,26 @@ export class View {
     #found = null;
     #regions = true;
 
-    setPicture(bitmap, keepsResult = false) {
+    /** Shows a picture. That of a camera keeps the result of the one before it until its own is there. */
+    setPicture(bitmap, isLive = false) {
         const canvas = at("picture");
         if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
             canvas.width = bitmap.width;
             canvas.height = bitmap.height;
         }
         canvas.getContext("2d").drawImage(bitmap, 0, 0);
-        at("stage").hidden = false;
+        const stage = at("stage");
+        stage.style.setProperty("--ratio", bitmap.width / bitmap.height);
+        stage.classList.toggle("live", isLive);
+        stage.hidden = false;
         at("hint").hidden = true;
         at("drop").classList.add("filled");
-        if (!keepsResult) this.setResult(null, null);
+        if (!isLive) this.setResult(null, null);
     }
 
     setResult(found, heat) {
         this.#found = found;
+        at("badge").hidden = !found?.verdict;
         const canvas = at("heat");
         canvas.hidden = !heat;
         at("view").disabled = !heat;
@@ -69,6 +74,8 @@ export function show(found, category) {
     const status = at("verdict");
     status.dataset.decision = verdict?.decision ?? "none";
     status.textContent = verdict ? DECISIONS[verdict.decision] : "Not decided: the model has no thresholds";
+    at("badge").dataset.decision = status.dataset.decision;
+    at("badge").textContent = status.textContent;
     at("picture").setAttribute("aria-label", `The picture: ${status.textContent}`);
     at("score").textContent = number(score);
     at("score").dataset.value = score;
@@ -104,6 +111,7 @@ export function showNothing() {
 export function showError(error) {
     at("error").hidden = !error;
     at("error").textContent = error ? error.message : "";
+    if (error) at("error").scrollIntoView({ block: "nearest" });
 }
 
 function number(value) {

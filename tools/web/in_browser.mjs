@@ -231,6 +231,15 @@ try {
     /* The camera. */
     const seen = await result(page, () => page.click("#camera"));
     check(seen.score > 0, "the camera's picture has no score");
+    const shades = await page.evaluate(async () => {
+        const shades = new Set();
+        for (let frame = 0; frame < 60; frame++) {
+            shades.add(getComputedStyle(document.getElementById("stage")).opacity);
+            await new Promise(requestAnimationFrame);
+        }
+        return [...shades];
+    });
+    check(shades.join() === "1", `the camera's picture flickers: its opacities are ${shades}`);
     await page.click("#snap");
     await page.waitForFunction(() => document.getElementById("good-count").textContent.startsWith("11"));
     await page.click("#camera");
@@ -254,7 +263,29 @@ try {
             return verdict.bottom - picture.top - innerHeight;
         });
         check(high <= 0, `${name}: the verdict lies ${high} pixels below the screen that begins with the picture`);
+        const badge = await page.evaluate(() => {
+            const [badge, picture] = ["badge", "picture"].map((id) => document.getElementById(id).getBoundingClientRect());
+            const above = badge.bottom <= picture.top && badge.right <= innerWidth;
+            return badge.width === 0 ? "none" : above && document.getElementById("badge").textContent;
+        });
+        const verdict = await page.textContent("#verdict");
+        check(badge === (options.isMobile ? verdict : "none"), `${name}: above the picture is ${badge}, and the result ${verdict}`);
         await shot(page, name);
+
+        /* A tall picture fits on the screen. */
+        const tall = await page.evaluateHandle(async () => {
+            const canvas = new OffscreenCanvas(300, 900);
+            canvas.getContext("2d").fillRect(50, 50, 200, 800);
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([await canvas.convertToBlob()], "tall.png", { type: "image/png" }));
+            return transfer;
+        });
+        await result(page, () => page.dispatchEvent("#drop", "drop", { dataTransfer: tall }));
+        const shape = await page.evaluate(() => {
+            const { width, height } = document.getElementById("picture").getBoundingClientRect();
+            return { share: height / innerHeight, ratio: height / width };
+        });
+        check(shape.share < 0.8 && Math.abs(shape.ratio - 3) < 0.02, `${name}: a tall picture is ${JSON.stringify(shape)}`);
         await close();
     }
 
