@@ -10,6 +10,8 @@ use crate::simd::avx2::Avx2;
 use crate::simd::isa::{Isa, IsaKind};
 use crate::simd::portable::Portable;
 use crate::simd::vector::Simd;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use crate::simd::wasm::Simd128;
 
 /// The instructions of this processor that multiply bytes. Only [`Self::of`] makes one, after it has asked the processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) enum DotKind {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
     #[cfg(target_arch = "aarch64")]
     NeonDot,
 }
@@ -40,7 +44,7 @@ impl DotIsa {
             #[cfg(target_arch = "x86_64")]
             IsaKind::Avx512 | IsaKind::Avx2 => DotKind::Avx2,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            IsaKind::Simd128 => DotKind::Portable,
+            IsaKind::Simd128 => DotKind::Simd128,
             #[cfg(target_arch = "aarch64")]
             IsaKind::Neon if std::arch::is_aarch64_feature_detected!("dotprod") => DotKind::NeonDot,
             #[cfg(target_arch = "aarch64")]
@@ -81,6 +85,8 @@ impl DotIsa {
             DotKind::AvxVnni => of::<AvxVnni>(),
             #[cfg(target_arch = "x86_64")]
             DotKind::Avx512Vnni => of::<Avx512Vnni>(),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            DotKind::Simd128 => of::<Simd128>(),
             #[cfg(target_arch = "aarch64")]
             DotKind::NeonDot => of::<NeonDot>(),
         }
@@ -157,6 +163,11 @@ macro_rules! dot_kernel {
                     // SAFETY: a `DotIsa` exists only for what the processor has; the rest is the caller's promise.
                     return unsafe { neon($($arg),*) };
                 }
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            if isa.0 == $crate::int8::isa::DotKind::Simd128 {
+                // SAFETY: the module is compiled for the instruction set; the rest is the caller's promise.
+                return unsafe { $body::<$crate::simd::wasm::Simd128>($($arg),*) };
             }
             let _ = isa;
             // SAFETY: the portable form needs no special instructions; the rest is the caller's promise.

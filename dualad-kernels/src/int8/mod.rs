@@ -16,6 +16,8 @@ mod quantize;
 #[cfg(test)]
 mod tests;
 mod tile;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
