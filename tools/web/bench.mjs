@@ -4,9 +4,10 @@
 //     node bench.mjs FOLDER BROWSER [ROUNDS]
 //
 // FOLDER has package/ (dualad-web/build.sh), model/ (with its backbone's weights), picture.png, node_modules/playwright-core, and for
-// the comparisons dualad (the program), model.onnx (`dualad export`), node_modules/onnxruntime-web, and other/ (a package that was
-// built in another way). A round measures each once, so that all see the same load of the machine. Medians are printed, and medians of
-// the rounds' ratios to the first. onnxruntime-web gets ready pixels: its time has no decoding and no resizing.
+// the comparisons dualad (the program), model.onnx (`dualad export`), node_modules/onnxruntime-web, int8/ (the model with thresholds
+// for int8), and other/ (a package that was built in another way). A round measures each once, so that all see the same load of the
+// machine. Medians are printed, and medians of the rounds' ratios to the first. onnxruntime-web gets ready pixels: its time has no
+// decoding and no resizing.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -26,14 +27,14 @@ const picture = await bytes("picture.png");
 const contenders = new Map();
 const ends = [];
 
-async function inNode(name, package_) {
+async function inNode(name, package_, model) {
     const { default: init, Detector } = await import(`${folder}/${package_}/dualad_web.js`);
     await init({ module_or_path: await readFile(`${folder}/${package_}/dualad_web_bg.wasm`) });
     const detector = Detector.fromBytes({
-        config: await bytes("model/config.json"),
-        parameters: await bytes("model/model.safetensors"),
-        backbone: await bytes("model/backbone.safetensors"),
-        calibration: await bytes("model/calibration.json"),
+        config: await bytes(`${model}/config.json`),
+        parameters: await bytes(`${model}/model.safetensors`),
+        backbone: await bytes(`${model}/backbone.safetensors`),
+        calibration: await bytes(`${model}/calibration.json`),
     });
     contenders.set(name, () => {
         const begun = performance.now();
@@ -60,13 +61,13 @@ async function native() {
     });
 }
 
-const ours = (package_) => `<!doctype html><link rel="icon" href="data:,"><script type="module">
+const ours = (package_, model) => `<!doctype html><link rel="icon" href="data:,"><script type="module">
 import { DetectorWorker } from "/${package_}/client.js";
 const bytes = async (url) => { const found = await fetch(url); return found.ok ? new Uint8Array(await found.arrayBuffer()) : undefined; };
 const detector = await DetectorWorker.fromBytes({
-    config: await bytes("/model/config.json"), parameters: await bytes("/model/model.safetensors"),
-    backbone: ${has("model/backbone.safetensors")} ? await bytes("/model/backbone.safetensors") : undefined,
-    calibration: await bytes("/model/calibration.json"),
+    config: await bytes("/${model}/config.json"), parameters: await bytes("/${model}/model.safetensors"),
+    backbone: ${has(`${model}/backbone.safetensors`)} ? await bytes("/${model}/backbone.safetensors") : undefined,
+    calibration: await bytes("/${model}/calibration.json"),
 });
 const picture = await bytes("/picture.png");
 window.measure = async () => { const found = await detector.inspectFile(picture, "picture.png"); return [found.milliseconds, "score " + found.score]; };
@@ -91,8 +92,9 @@ window.measure = async () => {
 window.ready = true;
 </script>`;
 
-const pages = new Map([["Chromium", ours("package")]]);
-if (has("other")) pages.set("Chromium, other", ours("other"));
+const pages = new Map([["Chromium", ours("package", "model")]]);
+if (has("int8")) pages.set("Chromium, int8", ours("package", "int8"));
+if (has("other")) pages.set("Chromium, other", ours("other", "model"));
 if (has("model.onnx", "node_modules/onnxruntime-web")) pages.set("onnxruntime-web", theirs);
 const server = await serve(folder, new Map([...pages].map(([name, page]) => [`/${name}.html`, page])));
 ends.push(server.close);
@@ -110,8 +112,9 @@ try {
         await page.waitForFunction(() => window.ready, null, { timeout: 120_000 });
         contenders.set(name, () => page.evaluate(() => window.measure()));
     }
-    await inNode("Node", "package");
-    if (has("other")) await inNode("Node, other", "other");
+    await inNode("Node", "package", "model");
+    if (has("int8")) await inNode("Node, int8", "package", "int8");
+    if (has("other")) await inNode("Node, other", "other", "model");
     if (has("dualad")) await native();
 
     const measured = new Map([...contenders.keys()].map((name) => [name, []]));

@@ -61,10 +61,33 @@ fi
 # A bank alone: it needs no epochs.
 "$program" train --epochs 0 --heatmaps 0 --progress none --out "$folder/model" >"$folder/train.log" 2>&1 ||
   { cat "$folder/train.log"; exit 1; }
+# A network in int8, for one product.
+{
+  "$program" train --data "$folder/model/data" --categories plate --backbone filter-bank --preset fast --epochs 1 --heatmaps 0 \
+    --progress none --out "$folder/int8" &&
+    "$program" calibrate --model "$folder/int8" --data "$folder/model/data" --precision int8
+} >"$folder/train.log" 2>&1 || { cat "$folder/train.log"; exit 1; }
+# Wrong folders are named, and nothing is written.
+refuses() { # refuses WORDS COMMAND...
+  local words=$1
+  shift
+  if "$@" >"$folder/answer" 2>&1 || ! grep -qF "$words" "$folder/answer"; then
+    echo "$*: must say \"$words\", and says: $(cat "$folder/answer")" >&2
+    exit 1
+  fi
+}
+touch "$folder/file"
+refuses "name the folder to unpack into" tools/targets/toolchain.sh
+refuses "$folder/file is no folder" tools/targets/toolchain.sh "$folder/file"
+refuses "$folder/file is no folder" dualad-web/build.sh "$folder/file"
+refuses "$folder/file is no folder" dualad-web/demo.sh "$folder/model" "$folder/file"
+refuses "$folder/none (DUALAD_WEB_PACKAGE) holds no package" env DUALAD_WEB_PACKAGE="$folder/none" dualad-web/demo.sh "$folder/model" "$folder/site"
+[ ! -e "$folder/site" ]
 DUALAD_WEB_PACKAGE="$folder/package" dualad-web/demo.sh "$folder/model" "$folder/site" >/dev/null
+program=$(realpath "$program")
 cd "$folder/site/examples"
-"$root/$program" inspect --model "$folder/model" --json "$folder/expected.jsonl" ./*.png >/dev/null 2>&1 ||
-  "$program" inspect --model "$folder/model" --json "$folder/expected.jsonl" ./*.png >/dev/null
+"$program" inspect --model "$folder/model" --json "$folder/expected.jsonl" ./*.png >/dev/null
+"$program" inspect --model "$folder/int8" --json "$folder/expected-int8.jsonl" ./plate-*.png >/dev/null
 cd "$root"
 echo "built: $(wc -c <"$folder/package/dualad_web_bg.wasm") bytes of WebAssembly"
 

@@ -1,6 +1,6 @@
 // The package in Node: scores of every example beside those of `dualad inspect`, errors, a training, and the code of the guide.
 //
-//     node in_node.mjs FOLDER GUIDE     FOLDER has package/, model/, site/, expected.jsonl
+//     node in_node.mjs FOLDER GUIDE     FOLDER has package/, model/, site/, expected.jsonl, and int8/, expected-int8.jsonl
 
 import { execFile } from "node:child_process";
 import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises";
@@ -42,6 +42,27 @@ console.log(`${expected.size} pictures in Node: scores within ${largest.toExpone
 const gray = { width: 40, height: 30, data: new Uint8ClampedArray(40 * 30 * 4).fill(128) };
 check(detector.inspect(gray).verdict.thresholdsOf === null, "the pooled thresholds");
 check(detector.inspect(gray, "gear").verdict.thresholdsOf === "gear", "the thresholds of gears");
+
+/* A model with thresholds for int8 computes in int8. */
+const int8 = {
+    config: await bytes(`${folder}/int8/config.json`),
+    parameters: await bytes(`${folder}/int8/model.safetensors`),
+    calibration: await bytes(`${folder}/int8/calibration.json`),
+};
+const inBytes = Detector.fromBytes(int8);
+const inFloats = Detector.fromBytes({ ...int8, calibration: undefined });
+const expectedInt8 = await expectedScores(`${folder}/expected-int8.jsonl`);
+check(expectedInt8.size >= 2, `only ${expectedInt8.size} pictures were inspected in int8`);
+let [differs, apart] = [0, 0];
+for (const [name, line] of expectedInt8) {
+    const picture = await bytes(`${folder}/site/examples/${name}`);
+    const found = inBytes.inspectFile(picture, name);
+    differs = Math.max(differs, checkScore(`${name} in int8`, found.score, line.image_score));
+    check(found.verdict.decision === line.verdict.decision, `${name} in int8: ${found.verdict.decision}`);
+    apart = Math.max(apart, Math.abs(inFloats.inspectFile(picture, name).score / found.score - 1));
+}
+check(apart > 1e-5, `int8 has the scores of f32: ${apart}`);
+console.log(`in int8: scores within ${differs.toExponential(1)} of dualad inspect, and ${apart.toExponential(1)} from those in f32`);
 
 /* Errors are exceptions that name what is wrong. */
 const wrong = [
