@@ -3,7 +3,8 @@
 use crate::activation::Activation;
 use crate::conv::shape::{ConvArgs, MapSize};
 use crate::gemm::Packed;
-use crate::gemm::tile::{Lhs, PanelProduct, TileEpilogue, multiply_panels};
+use crate::gemm::store::TileEpilogue;
+use crate::gemm::tile::{Lhs, PanelProduct, multiply_panels};
 use crate::parallel::{SharedOut, part, run_tasks};
 
 /// The left rows of a convolution, described by their position in its input.

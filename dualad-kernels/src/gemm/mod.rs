@@ -3,6 +3,7 @@
 mod epilogue;
 mod packed;
 mod product;
+pub(crate) mod store;
 pub(crate) mod tile;
 
 pub use epilogue::{Epilogue, Residual};

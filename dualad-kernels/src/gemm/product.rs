@@ -5,7 +5,8 @@ use std::ops::Range;
 use crate::activation::Activation;
 use crate::gemm::epilogue::{Epilogue, Residual};
 use crate::gemm::packed::Packed;
-use crate::gemm::tile::{Lhs, MAX_ROWS, PanelProduct, TileEpilogue, multiply_panels};
+use crate::gemm::store::TileEpilogue;
+use crate::gemm::tile::{Lhs, MAX_ROWS, PanelProduct, multiply_panels};
 use crate::memory::with_scratch;
 use crate::parallel::{SharedOut, part, run_tasks};
 

@@ -1,12 +1,9 @@
 //! The kernel of every matrix product: a tile of left rows times one panel of packed weights, with the sums in registers.
 
-use crate::activation::Activation;
+use crate::gemm::store::{StoredSums, TileEpilogue, store_plain};
 use crate::simd::isa::kernel;
-use crate::simd::math::activate;
 use crate::simd::vector::Simd;
 
-/// The most elements of a vector on any instruction set.
-const MAX_LANES: usize = 16;
 /// The most rows of a tile on any instruction set.
 pub(crate) const MAX_ROWS: usize = 6;
 
@@ -18,26 +15,6 @@ enum LhsTile {
     Rows { pointers: *const *const f32, segments: usize, length: usize },
     /// The first element of every row, then the second of every row, and so on: always [`Simd::ROWS`] rows, padding included.
     Packed { start: *const f32, length: usize },
-}
-
-/// The operations on the sums of a tile, and the place where the results are stored.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TileEpilogue {
-    /// The first element of the first row.
-    pub(crate) out: *mut f32,
-    /// The distance between two rows, in elements.
-    pub(crate) stride: usize,
-    /// The columns of the panel that are not padding.
-    pub(crate) columns: usize,
-    /// True to add the results to the previous content, false to overwrite it.
-    pub(crate) accumulate: bool,
-    /// The bias, as wide as a panel, or null.
-    pub(crate) bias: *const f32,
-    pub(crate) activation: Activation,
-    /// The residual, one pointer for each row, or null.
-    pub(crate) residuals: *const *const f32,
-    /// True to add the residual after the activation, false to add it before.
-    pub(crate) residual_last: bool,
 }
 
 /// Memory that is prefetched during a tile: one cache line for each [`BLOCK`] of products, `step` elements after the previous one.
@@ -187,7 +164,7 @@ unsafe fn multiply_panels_body<S: Simd>(product: &PanelProduct) {
 }
 
 /// The sums of `R` rows, each `V` vectors wide.
-pub(crate) type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::V; V]; R];
+type Sums<S, const R: usize, const V: usize> = [[<S as Simd>::V; V]; R];
 
 #[inline(always)]
 unsafe fn rows_of<S: Simd, const R: usize, const V: usize>(
@@ -212,12 +189,14 @@ unsafe fn rows_of<S: Simd, const R: usize, const V: usize>(
             }
             LhsTile::Packed { start, length } => sums_of_packed::<S, R, V>(start, length, panel, next),
         };
-        if epilogue.columns == V * S::LANES {
-            store_full::<S, R, V>(sums, epilogue);
+        if epilogue.is_plain(V * S::LANES) {
+            store_plain::<S, R, V>(sums, epilogue);
         } else {
+            let mut stored = StoredSums::<R>::new();
             for row in 0..R {
-                store_row::<S, V>(sums[row], row, epilogue);
+                stored.set::<S, V>(row, sums[row]);
             }
+            stored.store::<S>(epilogue);
         }
     }
 }
@@ -300,144 +279,5 @@ unsafe fn add_products<S: Simd, const R: usize, const V: usize>(
                 sums[row][vector] = S::mul_add(x, rhs[vector], sums[row][vector]);
             }
         }
-    }
-}
-
-/// # Safety
-/// There is a residual pointer for each row, valid for all columns.
-#[inline(always)]
-unsafe fn with_residual<S: Simd, const R: usize, const V: usize>(
-    mut sums: Sums<S, R, V>,
-    residuals: *const *const f32,
-) -> Sums<S, R, V> {
-    // Not by closures: where the compiler does not inline them, each instruction is a call.
-    for row in 0..R {
-        for vector in 0..V {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let residual = (*residuals.add(row)).add(vector * S::LANES);
-                sums[row][vector] = S::add(sums[row][vector], S::load(residual));
-            }
-        }
-    }
-    sums
-}
-
-/// Applies each operation to all sums, which stay in registers, so that each branch is taken once for a tile.
-#[inline(always)]
-unsafe fn store_full<S: Simd, const R: usize, const V: usize>(mut sums: Sums<S, R, V>, epilogue: &TileEpilogue) {
-    // SAFETY: all pointers are valid for all columns, as the caller promises.
-    unsafe {
-        if epilogue.accumulate {
-            for row in 0..R {
-                for vector in 0..V {
-                    let before = S::load(epilogue.out.add(row * epilogue.stride + vector * S::LANES));
-                    sums[row][vector] = S::add(sums[row][vector], before);
-                }
-            }
-        }
-        if !epilogue.bias.is_null() {
-            for vector in 0..V {
-                let bias = S::load(epilogue.bias.add(vector * S::LANES));
-                for row in 0..R {
-                    sums[row][vector] = S::add(sums[row][vector], bias);
-                }
-            }
-        }
-        if !epilogue.residuals.is_null() && !epilogue.residual_last {
-            sums = with_residual::<S, R, V>(sums, epilogue.residuals);
-        }
-        match epilogue.activation {
-            Activation::Identity => {}
-            Activation::Relu => {
-                let zero = S::splat(0.0);
-                for row in 0..R {
-                    for vector in 0..V {
-                        // The sum is the second operand, so NaN stays NaN.
-                        sums[row][vector] = S::max(zero, sums[row][vector]);
-                    }
-                }
-            }
-            other => {
-                for row in 0..R {
-                    for vector in 0..V {
-                        sums[row][vector] = activate::<S>(sums[row][vector], other);
-                    }
-                }
-            }
-        }
-        if !epilogue.residuals.is_null() && epilogue.residual_last {
-            sums = with_residual::<S, R, V>(sums, epilogue.residuals);
-        }
-        for row in 0..R {
-            for vector in 0..V {
-                S::store(epilogue.out.add(row * epilogue.stride + vector * S::LANES), sums[row][vector]);
-            }
-        }
-    }
-}
-
-/// Stores the sums of one row.
-///
-/// # Safety
-/// `epilogue.columns` elements of the row may be read and written; there is a residual pointer for the row if there are any.
-#[inline(always)]
-pub(crate) unsafe fn store_row<S: Simd, const V: usize>(sums: [S::V; V], row: usize, epilogue: &TileEpilogue) {
-    let offset = |pointer: *const f32, at: usize| if pointer.is_null() { pointer } else { pointer.wrapping_add(at) };
-    // SAFETY: the caller's promise; a vector with padding goes through buffers of the widest vector.
-    unsafe {
-        let out = epilogue.out.add(row * epilogue.stride);
-        let residual = if epilogue.residuals.is_null() { std::ptr::null() } else { *epilogue.residuals.add(row) };
-        for vector in 0..V {
-            let at = vector * S::LANES;
-            let (out, bias, residual) = (out.add(at), offset(epilogue.bias, at), offset(residual, at));
-            let columns = epilogue.columns.saturating_sub(at);
-            if columns >= S::LANES {
-                let y = with_epilogue::<S>(sums[vector], epilogue, out, bias, residual);
-                S::store(out, y);
-                continue;
-            }
-            let (mut before, mut added, mut after) = ([0.0f32; MAX_LANES], [0.0f32; MAX_LANES], [0.0f32; MAX_LANES]);
-            if epilogue.accumulate {
-                std::ptr::copy_nonoverlapping(out, before.as_mut_ptr(), columns);
-            }
-            let mut added_at = residual;
-            if !residual.is_null() {
-                std::ptr::copy_nonoverlapping(residual, added.as_mut_ptr(), columns);
-                added_at = added.as_ptr();
-            }
-            let y = with_epilogue::<S>(sums[vector], epilogue, before.as_ptr(), bias, added_at);
-            S::store(after.as_mut_ptr(), y);
-            std::ptr::copy_nonoverlapping(after.as_ptr(), out, columns);
-        }
-    }
-}
-
-/// Returns a vector of sums after the operations of an epilogue. The bias and the residual may be null.
-#[inline(always)]
-unsafe fn with_epilogue<S: Simd>(
-    sums: S::V,
-    epilogue: &TileEpilogue,
-    before: *const f32,
-    bias: *const f32,
-    residual: *const f32,
-) -> S::V {
-    // SAFETY: the caller's pointers are null or valid for a vector.
-    unsafe {
-        let mut y = sums;
-        if epilogue.accumulate {
-            y = S::add(y, S::load(before));
-        }
-        if !bias.is_null() {
-            y = S::add(y, S::load(bias));
-        }
-        if !residual.is_null() && !epilogue.residual_last {
-            y = S::add(y, S::load(residual));
-        }
-        y = activate::<S>(y, epilogue.activation);
-        if !residual.is_null() && epilogue.residual_last {
-            y = S::add(y, S::load(residual));
-        }
-        y
     }
 }

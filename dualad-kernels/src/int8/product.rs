@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::gemm::tile::TileEpilogue;
+use crate::gemm::store::TileEpilogue;
 use crate::gemm::{Epilogue, Rows, divide};
 use crate::int8::packed::PackedBytes;
 use crate::int8::quantize::{Scale, quantize_rows, row_length};

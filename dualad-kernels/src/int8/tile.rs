@@ -1,6 +1,7 @@
 //! The kernel of every product of bytes: a tile of rows times one panel of packed weights, with the sums in registers.
 
-use crate::gemm::tile::{MAX_ROWS, TileEpilogue, store_row};
+use crate::gemm::store::{StoredSums, TileEpilogue, store_plain};
+use crate::gemm::tile::MAX_ROWS;
 use crate::int8::dot::Dot;
 use crate::int8::isa::dot_kernel;
 use crate::int8::quantize::Scale;
@@ -144,15 +145,41 @@ unsafe fn rows_of<D: Dot, const R: usize, const V: usize>(
         }
         let sums = sums_of::<D, R, V>(product, pointers, scales, next);
         // A row at a time: operations on all sums would not fit into the registers.
-        for row in 0..R {
-            let row_step = D::Floats::splat((*scales.add(row)).step);
-            let mut floats = [row_step; V];
-            for vector in 0..V {
-                let step = D::Floats::mul(D::Floats::load(product.steps.add(vector * lanes)), row_step);
-                floats[vector] = D::Floats::mul(D::to_floats(sums[row][vector]), step);
+        if epilogue.is_plain(V * lanes) {
+            for row in 0..R {
+                let mut of_row = *epilogue;
+                of_row.out = epilogue.out.wrapping_add(row * epilogue.stride);
+                if !epilogue.residuals.is_null() {
+                    of_row.residuals = epilogue.residuals.add(row);
+                }
+                store_plain::<D::Floats, 1, V>([floats_of::<D, V>(sums[row], product, scales.add(row))], &of_row);
             }
-            store_row::<D::Floats, V>(floats, row, epilogue);
+        } else {
+            let mut stored = StoredSums::<R>::new();
+            for row in 0..R {
+                stored.set::<D::Floats, V>(row, floats_of::<D, V>(sums[row], product, scales.add(row)));
+            }
+            stored.store::<D::Floats>(epilogue);
         }
+    }
+}
+
+/// Returns the sums of a row in f32.
+#[inline(always)]
+unsafe fn floats_of<D: Dot, const V: usize>(
+    sums: [D::Sums; V],
+    product: &BytePanelProduct,
+    scale: *const Scale,
+) -> [<D::Floats as Simd>::V; V] {
+    // SAFETY: the caller's promise about the pointers.
+    unsafe {
+        let row_step = D::Floats::splat((*scale).step);
+        let mut floats = [row_step; V];
+        for vector in 0..V {
+            let step = D::Floats::mul(D::Floats::load(product.steps.add(vector * D::Floats::LANES)), row_step);
+            floats[vector] = D::Floats::mul(D::to_floats(sums[vector]), step);
+        }
+        floats
     }
 }
 

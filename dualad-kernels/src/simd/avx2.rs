@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::simd::isa::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +10,7 @@ pub(crate) struct Avx2;
 
 // SAFETY (of the blocks): the trait's contract makes the instructions available and the pointers valid for eight elements.
 impl Simd for Avx2 {
+    const KIND: IsaKind = IsaKind::Avx2;
     type V = __m256;
     const LANES: usize = 8;
     const ROWS: usize = 6;

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use crate::simd::isa::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]
@@ -10,6 +11,7 @@ pub(crate) struct Avx512;
 // SAFETY (of the blocks): the trait's contract makes the instructions available and the pointers valid for sixteen
 // elements.
 impl Simd for Avx512 {
+    const KIND: IsaKind = IsaKind::Avx512;
     type V = __m512;
     const LANES: usize = 16;
     const VECTORS: usize = 4;

@@ -5,6 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
+use crate::simd::isa::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +13,7 @@ pub(crate) struct Neon;
 
 // SAFETY (of the blocks): the trait's contract makes the instructions available and the pointers valid for eight elements.
 impl Simd for Neon {
+    const KIND: IsaKind = IsaKind::Neon;
     type V = float32x4x2_t;
     const LANES: usize = 8;
     /// The sums take 20 registers, a line of the panel four, and the compiler reads four elements of each row at once, five more. With

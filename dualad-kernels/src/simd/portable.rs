@@ -1,5 +1,6 @@
 //! Arrays of eight elements for any architecture; the compiler turns them into vectors.
 
+use crate::simd::isa::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 const LANES: usize = 8;
@@ -18,6 +19,7 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
 
 // SAFETY (of the blocks): the trait's contract makes the pointers valid for eight elements.
 impl Simd for Portable {
+    const KIND: IsaKind = IsaKind::Portable;
     type V = [f32; LANES];
     const LANES: usize = LANES;
     /// aarch64 has 32 registers of four elements, x86-64 has 16.

@@ -1,5 +1,7 @@
 //! The trait of an instruction set's vectors.
 
+use crate::simd::isa::IsaKind;
+
 /// 1.5 * 2^23. Adding it to a small value rounds that value to an integer, which is then in the low bits of the sum.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
@@ -9,6 +11,8 @@ pub(crate) const ROUND: f32 = 12_582_912.0;
 /// Every method may use the instruction set: the calling function must be compiled for it, and the processor must have it.
 /// Pointers must be valid for [`Self::LANES`] elements, with any alignment.
 pub(crate) trait Simd: Copy + 'static {
+    /// The name of the instruction set.
+    const KIND: IsaKind;
     /// A vector.
     type V: Copy;
     /// The elements of a vector.

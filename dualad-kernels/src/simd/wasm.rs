@@ -2,6 +2,7 @@
 
 use std::arch::wasm32::*;
 
+use crate::simd::isa::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]
@@ -9,6 +10,7 @@ pub(crate) struct Simd128;
 
 // SAFETY (of the blocks): the trait's contract makes the pointers valid for four elements.
 impl Simd for Simd128 {
+    const KIND: IsaKind = IsaKind::Simd128;
     type V = v128;
     const LANES: usize = 4;
     /// Twelve sums, the two vectors of a panel's line and a factor: browsers compile them to the sixteen registers of x86-64.
