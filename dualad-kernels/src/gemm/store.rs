@@ -1,4 +1,4 @@
-//! What follows the products of a tile: operations on its sums, and their storage.
+//! The operations that follow the products of a tile, and the storage of its sums.
 
 use crate::activation::Activation;
 use crate::simd::isa::{Isa, kernel};
