@@ -68,7 +68,10 @@ fn scores_are_near_those_in_f32_and_the_same_alone_and_on_any_threads() {
     assert_eq!(detector.precision(), Precision::Int8);
     let found = scores(&detector, images);
     for (found, exact) in found.iter().zip(&exact) {
-        assert!((found - exact).abs() <= 0.05 * exact, "{found}, not {exact}");
+        // One image is ten times as far from the normal ones as the others: a channel that hardly varies on those has an error of its map's
+        // scale, which is that of the strongest channel.
+        let limit = if *exact > 10.0 { 0.1 } else { 0.01 };
+        assert!((found - exact).abs() <= limit * exact, "{found}, not {exact}");
     }
     assert_ne!(found, exact);
     for (image, found) in images.iter().zip(&found) {
