@@ -1,5 +1,6 @@
 //! The instruction sets of the processor at hand, and the macro that compiles a kernel for each of them.
 
+pub(crate) use crate::simd::kind::IsaKind;
 #[cfg(target_arch = "aarch64")]
 use crate::simd::neon::Neon;
 use crate::simd::portable::Portable;
@@ -20,21 +21,6 @@ use crate::simd::{avx2::Avx2, avx512::Avx512};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(pub(crate) IsaKind);
-
-/// The instruction sets that there are kernels for. Only [`Isa::available`] and [`Isa::best`] make an [`Isa`] of one, after they
-/// have asked the processor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum IsaKind {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    Simd128,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-}
 
 impl Isa {
     /// The form without special instructions, for every processor.

@@ -5,7 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use crate::simd::isa::IsaKind;
+use crate::simd::kind::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Arrays of eight elements for any architecture; the compiler turns them into vectors.
 
-use crate::simd::isa::IsaKind;
+use crate::simd::kind::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 const LANES: usize = 8;

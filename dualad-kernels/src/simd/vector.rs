@@ -1,6 +1,6 @@
 //! The trait of an instruction set's vectors.
 
-use crate::simd::isa::IsaKind;
+use crate::simd::kind::IsaKind;
 
 /// 1.5 * 2^23. Adding it to a small value rounds that value to an integer, which is then in the low bits of the sum.
 pub(crate) const ROUND: f32 = 12_582_912.0;

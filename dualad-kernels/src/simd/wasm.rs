@@ -2,7 +2,7 @@
 
 use std::arch::wasm32::*;
 
-use crate::simd::isa::IsaKind;
+use crate::simd::kind::IsaKind;
 use crate::simd::vector::{ROUND, Simd};
 
 #[derive(Debug, Clone, Copy)]

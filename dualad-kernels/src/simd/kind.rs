@@ -1,0 +1,16 @@
+//! The names of the instruction sets.
+
+/// The instruction sets that there are kernels for. Only `Isa::available` and `Isa::best` make an [`Isa`](crate::Isa) of one, after they
+/// have asked the processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IsaKind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Simd128,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+}
