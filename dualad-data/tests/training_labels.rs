@@ -129,7 +129,7 @@ fn files_that_call_normal_test_images_defective_are_named() {
         let written = tree.write(file, content);
         let dataset = Dataset::open_products(tree.root()).unwrap();
         let found: Vec<_> = dataset.findings.iter().map(|found| (found.kind, found.path.clone())).collect();
-        let expected = is_marked.then(|| (FindingKind::Contradiction, written));
+        let expected = is_marked.then_some((FindingKind::Contradiction, written));
         assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{file}");
         if let [finding] = &dataset.findings[..] {
             assert!(finding.message.contains("1 (nut/test/good/100.png)"), "{finding}");
