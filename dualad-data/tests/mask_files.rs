@@ -221,6 +221,17 @@ fn masks_with_a_number_after_the_stem_of_their_image_are_united() {
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(read(&dataset)[1..], ["test/dent/a.png dent", "test/dent/a_0.png dent ground_truth/dent/a_0.png"]);
     assert_eq!(kinds(&dataset), [(FindingKind::UnpairedMask, "ground_truth/dent/a_1.png".into())]);
+    // Two images of one stem: a mask with the name of one is not given to both.
+    let tree = Tree::new();
+    touch(&tree, &["train/good/0.png", "test/dent/a.png", "test/dent/a.jpg", "ground_truth/dent/a.jpg.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(read(&dataset)[1..], ["test/dent/a.jpg dent", "test/dent/a.png dent"]);
+    // A date is no number of a mask.
+    let tree = Tree::new();
+    touch(&tree, &["train/good/0.png", "test/dent/cam.png", "ground_truth/dent/cam_20260102.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(read(&dataset)[1..], ["test/dent/cam.png dent"]);
+    assert_eq!(kinds(&dataset), [(FindingKind::UnpairedMask, "ground_truth/dent/cam_20260102.png".into())]);
     // A mask of the image's own name counts more.
     let tree = Tree::new();
     touch(&tree, &["train/good/0.png", "test/dent/a.png", "ground_truth/dent/a.png", "ground_truth/dent/a_1.png"]);

@@ -78,11 +78,15 @@ fn without_number(name: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// Returns a name without the number at its end, if something separates the two: `000` for `000_1`.
+/// The most digits of a mask's number. Longer ones are dates and times, which belong to another image.
+const MAX_DIGITS: usize = 3;
+
+/// Returns a name without the short number at its end, if something separates the two: `000` for `000_1`.
 pub(super) fn part_of_number(name: &[u8]) -> Option<&[u8]> {
     let rest = without_number(name)?;
     let is_separated = name.get(rest.len()).is_some_and(|byte| !byte.is_ascii_digit());
-    (is_separated && !rest.is_empty()).then_some(rest)
+    let digits = name.get(rest.len()..)?.iter().filter(|byte| byte.is_ascii_digit()).count();
+    (is_separated && digits <= MAX_DIGITS && !rest.is_empty()).then_some(rest)
 }
 
 /// Returns a stem without the ending of an image that it has, as tools write that put their own behind it: `000` for `000.png`.
