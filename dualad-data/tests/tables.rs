@@ -287,6 +287,10 @@ fn messages_name_the_columns_of_the_file() {
         ("Datei,Klasse\na.png,\n", "column Klasse is empty"),
         ("Datei,Klasse\n../a.png,ok\n", "column Datei is \"../a.png\""),
         ("path,Klasse,is_defect\na.png,ok,1\n", "column Klasse is \"ok\", but column is_defect is 1"),
+        // Lines are counted, whatever ends them.
+        ("path,label\na.png,ok\nb.png\n", "line 3: "),
+        ("path,label\ra.png,ok\rb.png\r", "line 3: "),
+        ("sep=,\r\npath,label\r\na.png,ok\r\nb.png\r\n", "line 4: "),
     ] {
         let message = error(content);
         assert!(message.contains(expected), "{message}");

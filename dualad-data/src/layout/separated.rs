@@ -5,6 +5,18 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.split(['\n', '\r'])
 }
 
+/// Returns a text with the line ends of Unix, which alone the reader of tables counts right.
+pub(super) fn with_line_feeds(mut text: Vec<u8>) -> Vec<u8> {
+    if text.contains(&b'\n') {
+        let bytes = text.clone();
+        let mut next = bytes.iter().skip(1);
+        text.retain(|byte| !(next.next() == Some(&b'\n') && *byte == b'\r'));
+    } else {
+        text.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
+    }
+    text
+}
+
 /// Returns the separator of the first line: the most frequent one.
 pub(super) fn delimiter(text: &[u8]) -> u8 {
     let line = text.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
@@ -41,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hint_for_spreadsheets_is_no_row() {
+    fn hints_and_line_ends_are_recognized() {
         for (text, rest, count) in [
             ("sep=;\r\na;b\r\n", "a;b\r\n", 1),
             ("SEP=,\na,b", "a,b", 1),
@@ -52,6 +64,9 @@ mod tests {
             ("", "", 0),
         ] {
             assert_eq!(without_hint(text.as_bytes()), (rest.as_bytes(), count), "{text}");
+        }
+        for (text, found) in [("a\r\nb\rc\r\n", "a\nb\rc\n"), ("a\rb\r", "a\nb\n"), ("a\n\r", "a\n\r"), ("", "")] {
+            assert_eq!(with_line_feeds(text.into()), found.as_bytes(), "{text:?}");
         }
         assert_eq!((delimiter(b"a;b,c;d\rx,y,z,z,z"), delimiter(b"a")), (b';', b','));
     }

@@ -15,7 +15,7 @@ use super::files::{bytes, files_with, images_below, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
-use super::separated::{delimiter, is_hint, lines, without_hint};
+use super::separated::{delimiter, is_hint, lines, with_line_feeds, without_hint};
 use super::table_labels::{Cells, Tally, is_unclear};
 use super::table_path::path_within;
 use crate::error::{Error, Result};
@@ -309,7 +309,7 @@ fn only(folder: &Path) -> Result<PathBuf> {
 
 /// Reads a table with separators.
 fn csv(table: &Path) -> Result<Rows> {
-    let text = bytes(table)?;
+    let text = with_line_feeds(bytes(table)?);
     let (text, before) = without_hint(&text);
     let mut reader = csv::ReaderBuilder::new();
     let mut reader = reader.flexible(true).trim(csv::Trim::All).delimiter(delimiter(text)).from_reader(text);
