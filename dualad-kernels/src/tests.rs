@@ -244,7 +244,7 @@ fn large_products_equal_their_definition() {
 #[test]
 fn products_have_the_same_bits_on_many_threads() {
     let mut random = TestValues::new(11);
-    for (rows, inputs, outputs) in [(241, 300, 70), (7, 1200, 448), (1, 900, 100), (200, 70, 5)] {
+    for (rows, inputs, outputs) in [(241, 300, 70), (241, 8, 800), (7, 1200, 448), (1, 900, 100), (200, 70, 5)] {
         let (x, weight) = (random.take(rows * inputs), random.take(outputs * inputs));
         let weights = Packed::new(Isa::best(), &weight, inputs, None);
         let run = || {
@@ -253,7 +253,7 @@ fn products_have_the_same_bits_on_many_threads() {
             y
         };
         let expected = on_threads(1, run);
-        [2, 5, 40].into_iter().for_each(|threads| assert_eq!(on_threads(threads, run), expected, "{threads} threads"));
+        [2, 5, 64].into_iter().for_each(|threads| assert_eq!(on_threads(threads, run), expected, "{threads} threads"));
     }
 }
 

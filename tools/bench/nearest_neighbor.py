@@ -18,9 +18,9 @@ import scipy.ndimage
 import torch
 import torch.nn.functional as F
 import torchvision
+from mvtec import metrics
 from PIL import Image
 from safetensors.torch import load_file
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406])[:, None, None], torch.tensor([0.229, 0.224, 0.225])[:, None, None]
 
@@ -76,21 +76,16 @@ def main():
         rows = patches(net, sorted((args.root / name / "train/good").iterdir()), size).flatten(0, 2)
         bank.append(rows[torch.randperm(len(rows))[: args.patches]].float())
     bank, table = torch.cat(bank), []
+
+    def inspect(path):
+        grid = patches(net, [path], size)
+        found = distances(grid.flatten(0, 2).float(), bank).view(1, 1, *grid.shape[1:3])
+        found = F.interpolate(found, size=(size, size), mode="bilinear")[0, 0].numpy()
+        found = scipy.ndimage.gaussian_filter(found, size * 4 / 224)
+        return found.max(), found
+
     for name in names:
-        labels, scores, masks, maps = [], [], [], []
-        for path in sorted((args.root / name / "test").glob("*/*")):
-            grid = patches(net, [path], size)
-            found = distances(grid.flatten(0, 2).float(), bank).view(1, 1, *grid.shape[1:3])
-            found = F.interpolate(found, size=(size, size), mode="bilinear")[0, 0].numpy()
-            found = scipy.ndimage.gaussian_filter(found, size * 4 / 224)
-            mask = args.root / name / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
-            labels.append(path.parent.name != "good")
-            scores.append(found.max())
-            maps.append(found.ravel())
-            marked = Image.open(mask).convert("L").resize((size, size), Image.NEAREST) if labels[-1] else np.zeros((size, size))
-            masks.append(np.array(marked).ravel() > 127)
-        masks, maps = np.concatenate(masks), np.concatenate(maps)
-        table.append([roc_auc_score(labels, scores), roc_auc_score(masks, maps), average_precision_score(masks, maps)])
+        table.append(metrics(args.root, name, size, inspect))
         print(name, " / ".join(f"{100 * value:.1f}" for value in table[-1]), flush=True)
     print("mean", " / ".join(f"{100 * value:.1f}" for value in np.mean(table, 0)))
 

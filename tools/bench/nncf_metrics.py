@@ -15,8 +15,8 @@ import pathlib
 import nncf
 import numpy as np
 import openvino
+from mvtec import metrics
 from PIL import Image
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 def pixels(path, size):
@@ -24,18 +24,12 @@ def pixels(path, size):
     return np.array(picture, np.float32).transpose(2, 0, 1)[None]
 
 
-def metrics(model, root, name, size):
-    labels, scores, masks, maps = [], [], [], []
-    for path in sorted((root / name / "test").glob("*/*")):
+def inspector(model, size):
+    def inspect(path):
         found = model(pixels(path, size))
-        mask = root / name / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
-        labels.append(path.parent.name != "good")
-        scores.append(found["score"][0])
-        maps.append(found["anomaly_map"].ravel())
-        marked = Image.open(mask).convert("L").resize((size, size), Image.NEAREST) if labels[-1] else np.zeros((size, size))
-        masks.append(np.array(marked).ravel() > 127)
-    masks, maps = np.concatenate(masks), np.concatenate(maps)
-    return [roc_auc_score(labels, scores), roc_auc_score(masks, maps), average_precision_score(masks, maps)]
+        return found["score"][0], found["anomaly_map"]
+
+    return inspect
 
 
 def main():
@@ -57,7 +51,7 @@ def main():
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         table = []
         for name in names:
-            table.append(metrics(compiled, args.root, name, size))
+            table.append(metrics(args.root, name, size, inspector(compiled, size)))
             print(label, name, " / ".join(f"{100 * value:.2f}" for value in table[-1]), flush=True)
         print(label, "mean", " / ".join(f"{100 * value:.2f}" for value in np.mean(table, 0)), flush=True)
 

@@ -83,24 +83,19 @@ impl Masks {
     /// Tells the images that are to be paired. A mask whose name belongs to none may have the whole name of an image (`000.png.png`), unless others have its stem, or a
     /// number after its stem (`000_0`, `000_1`), unless images differ in such a number, too.
     pub(crate) fn expect<'p>(&mut self, images: impl IntoIterator<Item = &'p PathBuf>) {
-        let (mut unique, mut shared) = (BTreeSet::<Key>::new(), BTreeSet::<Key>::new());
-        for image in images {
-            let key = key(image);
-            if !unique.insert(key.clone()) {
-                shared.insert(key);
-            }
-        }
-        let images = unique;
+        let mut counts = BTreeMap::<Key, usize>::new();
+        images.into_iter().for_each(|image| *counts.entry(key(image)).or_default() += 1);
+        let is_image = |stem: &[u8]| counts.contains_key(stem);
         let numbered: BTreeSet<Key> =
-            images.iter().filter_map(|image| part_of_number(image)).map(<[u8]>::to_vec).collect();
+            counts.keys().filter_map(|image| part_of_number(image)).map(<[u8]>::to_vec).collect();
         for (index, mask) in self.files.iter().enumerate() {
             let key = key(&mask.path);
-            if images.contains(&key) || image_of(&key).is_some_and(|image| images.contains(image)) {
+            if is_image(&key) || image_of(&key).is_some_and(is_image) {
                 continue;
             }
             let whole = image_of(&key).unwrap_or(&key);
-            let of_whole = without_image_ending(whole).filter(|stem| images.contains(*stem) && !shared.contains(*stem));
-            let of_number = || part_of_number(&key).filter(|stem| images.contains(*stem) && !numbered.contains(*stem));
+            let of_whole = without_image_ending(whole).filter(|stem| counts.get(*stem) == Some(&1));
+            let of_number = || part_of_number(&key).filter(|stem| is_image(stem) && !numbered.contains(*stem));
             let found =
                 of_whole.map(|stem| (Rank::Same, stem)).or_else(|| of_number().map(|stem| (Rank::Number, stem)));
             if let Some((rank, stem)) = found {

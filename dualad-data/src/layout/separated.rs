@@ -7,6 +7,9 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// Returns a text with the line ends of Unix, which alone the reader of tables counts right.
 pub(super) fn with_line_feeds(mut text: Vec<u8>) -> Vec<u8> {
+    if !text.contains(&b'\r') {
+        return text;
+    }
     if text.contains(&b'\n') {
         let bytes = text.clone();
         let mut next = bytes.iter().skip(1);

@@ -131,17 +131,18 @@ impl Convolution {
     /// threads.
     ///
     /// # Panics
-    /// If the convolution is one in f32, if maps do not fit their size, if a larger kernel has bytes as its input, or if bytes are laid
-    /// out for other instructions.
+    /// If the convolution is one in f32, if maps do not fit their size, if a kernel of one cell has padding, if a larger one has bytes as its
+    /// input, or if bytes are laid out for other instructions.
     pub fn run_cells(&self, args: &ConvArgs<Cells<'_>>, floats: Option<&mut [f32]>, bytes: Option<&mut ByteCells>) {
-        let ConvShape { inputs, outputs, .. } = self.shape;
-        let &ConvArgs { x, input, output, residual, .. } = args;
+        let ConvShape { inputs, outputs, kernel, .. } = self.shape;
+        let &ConvArgs { x, input, padding, output, residual, .. } = args;
         let count = output.cells();
         let is_output = |cells: Cells<'_>| cells.are(count, outputs);
         assert!(x.are(input.cells(), inputs), "the input of a convolution");
         assert!(residual.is_none_or(is_output) && input.batch == output.batch, "the residual of a convolution");
         assert!(floats.as_deref().is_none_or(|y| is_output(Cells::F32(y))), "the output of a convolution");
         assert!(bytes.as_deref().is_none_or(|y| is_output(Cells::Bytes(y))), "the output of a convolution");
+        assert!(kernel > 1 || padding == Padding::default(), "the padding of a 1x1 convolution");
         let weights = self.bytes();
         assert!(weights.is_some(), "the precision of a convolution");
         if let Some(weights) = weights.filter(|_| count > 0) {

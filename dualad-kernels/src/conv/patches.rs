@@ -2,9 +2,9 @@
 
 use crate::activation::Activation;
 use crate::conv::shape::{ConvArgs, MapSize};
-use crate::gemm::Packed;
 use crate::gemm::store::TileEpilogue;
 use crate::gemm::tile::{Lhs, PanelProduct, multiply_panels};
+use crate::gemm::{DEPTH, Packed};
 use crate::parallel::{SharedOut, part, run_tasks};
 
 /// The left rows of a convolution, described by their position in its input.
@@ -21,8 +21,6 @@ pub(crate) struct Patches {
 
 /// The output cells for which a task makes pointers.
 const CELLS: usize = 96;
-/// The elements of a left row that are multiplied before the next panel's turn: a panel of this depth fits the second-level cache.
-const DEPTH: usize = 2048;
 
 impl Patches {
     /// Computes the output of the convolution.
@@ -63,7 +61,7 @@ impl Patches {
                 }
             }
             let panels = weights.panels(1, 0);
-            // As many segments at a time as a panel's weights for them fit into the cache.
+            // As many segments at a time as are no deeper than that.
             let taken = (DEPTH / length).clamp(1, segments);
             let parts = (0..segments).step_by(taken).map(|first| first..segments.min(first + taken));
             for (part, panel) in parts.flat_map(|part| panels.clone().map(move |panel| (part.clone(), panel))) {

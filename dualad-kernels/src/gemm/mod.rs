@@ -8,5 +8,5 @@ pub(crate) mod tile;
 
 pub use epilogue::{Epilogue, Residual};
 pub use packed::Packed;
+pub(crate) use product::{DEPTH, divide, product_here};
 pub use product::{Rows, product};
-pub(crate) use product::{divide, product_here};

@@ -13,7 +13,7 @@ use crate::parallel::{SharedOut, part, run_tasks};
 /// The elements of the left rows that are multiplied before the next panel's turn. The sums of a tile stay in registers meanwhile,
 /// and both operands are read in long contiguous runs, which the processor prefetches. Smaller blocks, which the first-level cache
 /// would hold, are slower by a tenth. A panel of this depth still fits the second-level cache.
-const DEPTH: usize = 2048;
+pub(crate) const DEPTH: usize = 2048;
 /// The left rows that a task packs at a time.
 const TASK_ROWS: usize = 240;
 /// The weights that a tile of rows is multiplied by before the next tile's turn, where rows are read in place.

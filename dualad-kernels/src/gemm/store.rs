@@ -66,8 +66,8 @@ impl<const R: usize> StoredSums<R> {
     /// As for [`store`].
     #[inline(always)]
     pub(crate) unsafe fn store<S: Simd>(&self, epilogue: &TileEpilogue) {
-        // SAFETY: the caller's promise; this code runs on a processor with the instruction set.
-        unsafe { store(Isa(S::KIND), self.0.as_ptr().cast(), R, epilogue) };
+        // SAFETY: the caller's promise.
+        unsafe { store(Isa::running::<S>(), self.0.as_ptr().cast(), R, epilogue) };
     }
 }
 

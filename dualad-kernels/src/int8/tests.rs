@@ -417,3 +417,17 @@ fn few_channels_of_a_map_with_one_scale_stay_in_f32() {
         assert_eq!(convolution.is_in_bytes(), in_bytes, "{inputs} channels, a side of {kernel}");
     }
 }
+
+#[test]
+#[should_panic(expected = "the padding of a 1x1 convolution")]
+fn a_kernel_of_one_cell_has_no_padding() {
+    let shape = ConvShape { inputs: 32, outputs: 1, kernel: 1, stride: 1, groups: 1 };
+    let (input, output) = (MapSize { batch: 1, rows: 1, columns: 1 }, MapSize { batch: 1, rows: 3, columns: 3 });
+    let convolution = Convolution::new(Isa::best(), Precision::Int8, shape, &[1.0; 32], &[0.0], output);
+    let (x, padding, activation) = (Cells::F32(&[1.0; 32]), Padding::both(1), Activation::Identity);
+    convolution.run_cells(
+        &ConvArgs { x, input, padding, output, residual: None, activation },
+        Some(&mut [0.0; 9]),
+        None,
+    );
+}

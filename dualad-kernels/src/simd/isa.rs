@@ -26,6 +26,14 @@ impl Isa {
     /// The form without special instructions, for every processor.
     pub const PORTABLE: Self = Self(IsaKind::Portable);
 
+    /// Returns the instruction set that the calling code is compiled for.
+    ///
+    /// # Safety
+    /// The processor has it, as for every method of [`Simd`].
+    pub(crate) unsafe fn running<S: Simd>() -> Self {
+        Self(S::KIND)
+    }
+
     /// Returns every instruction set of this processor that there are kernels for, the slowest first.
     pub fn available() -> Vec<Self> {
         let mut available = vec![Self::PORTABLE];

@@ -1,7 +1,6 @@
 //! The names of the instruction sets.
 
-/// The instruction sets that there are kernels for. Only `Isa::available` and `Isa::best` make an [`Isa`](crate::Isa) of one, after they
-/// have asked the processor.
+/// The instruction sets that there are kernels for. Only an [`Isa`](crate::Isa) says that the processor has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IsaKind {
     Portable,
