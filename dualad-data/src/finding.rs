@@ -54,7 +54,7 @@ pub enum FindingKind {
     MissingMask,
     /// Warning: a mask has no image.
     UnpairedMask,
-    /// Warning: an image has several possible masks, or a mask several possible images.
+    /// Warning: an image has several possible masks, or a mask several possible images, or several pages.
     AmbiguousMask,
     /// Warning: the mask of an anomalous image marks no pixel.
     EmptyMask,

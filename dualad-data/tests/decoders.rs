@@ -230,3 +230,116 @@ fn a_gif_with_a_large_frame_keeps_to_the_limit() {
     let error = error(&bytes);
     assert!(matches!(error, Error::TooLarge { .. } | Error::Decode { .. }), "{error}");
 }
+
+#[test]
+fn an_app14_segment_of_another_program_does_not_change_the_colors() {
+    for whole in jpegs() {
+        let text = b"http://ns.adobe.com/xap/1.0/\0";
+        let mut other = whole[..2].to_vec();
+        other.extend([0xff, 0xee, 0, 2 + text.len() as u8]);
+        other.extend(text);
+        other.extend(&whole[2..]);
+        assert_eq!(decode(&other), decode(&whole));
+    }
+}
+
+#[test]
+fn quantization_tables_of_a_jpeg_may_have_16_bits() {
+    for whole in jpegs() {
+        let mut deep = whole.clone();
+        for (at, length) in segments(&whole, 0xdb).into_iter().rev() {
+            let tables = whole[at + 4..at + length].chunks(65).flat_map(|table| {
+                std::iter::once(0x10 | table[0]).chain(table[1..].iter().flat_map(|&value| [0, value]))
+            });
+            let tables: Vec<u8> = tables.collect();
+            let mut segment = vec![0xff, 0xdb];
+            segment.extend((2 + tables.len() as u16).to_be_bytes());
+            segment.extend(tables);
+            deep.splice(at..at + length, segment);
+        }
+        assert!(deep.len() >= whole.len() + 64);
+        assert_eq!(decode(&deep), decode(&whole));
+    }
+}
+
+#[test]
+fn the_first_of_two_images_in_a_jpeg_is_read() {
+    let [color, gray] = jpegs();
+    assert_eq!(decode(&[&color[..], &gray].concat()), decode(&color));
+}
+
+/// A png in gray whose rows are in blocks that are not compressed.
+fn stored_png(width: u32, height: u32, data: &[u8], checksum: &[u8]) -> Vec<u8> {
+    let mut stream = vec![0x78, 0x01, 1];
+    stream.extend((data.len() as u16).to_le_bytes());
+    stream.extend((!(data.len() as u16)).to_le_bytes());
+    stream.extend(data);
+    stream.extend(checksum);
+    let mut bytes = Vec::new();
+    let mut writer = png::Encoder::new(&mut bytes, width, height).write_header().unwrap();
+    writer.write_chunk(png::chunk::IDAT, &stream).unwrap();
+    drop(writer);
+    bytes
+}
+
+#[test]
+fn a_png_may_have_more_data_than_pixels_and_a_wrong_checksum() {
+    let (width, height) = (9, 7);
+    let levels: Vec<u8> = (0..width * height).map(|at| (at * 4) as u8).collect();
+    // The filter of a row is before it.
+    let rows: Vec<u8> = levels.chunks(9).flat_map(|row| std::iter::once(0).chain(row.iter().copied())).collect();
+    let adler = |data: &[u8]| {
+        let (one, other) = data.iter().fold((1_u32, 0_u32), |(one, other), &byte| {
+            let one = (one + u32::from(byte)) % 65521;
+            (one, (other + one) % 65521)
+        });
+        (other << 16 | one).to_be_bytes()
+    };
+    let more = [&rows[..], &[0; 400]].concat();
+    for (name, data, checksum) in [
+        ("as it should be", &rows, &adler(&rows)[..]),
+        ("more data", &more, &adler(&more)),
+        ("a wrong checksum", &rows, &[1, 2, 3, 4]),
+        ("no checksum", &rows, &[]),
+    ] {
+        assert_eq!(decode(&stored_png(width, height, data, checksum)).pixels(), gray(&levels), "{name}");
+    }
+    // Less data than pixels is damage.
+    let less = &rows[..rows.len() - 20];
+    assert!(matches!(error(&stored_png(width, height, less, &adler(less))), Error::Decode { .. }));
+}
+
+#[test]
+fn a_bmp_from_the_top_down_or_without_opacity_or_with_a_long_header_is_read() {
+    let (width, height) = (5_u32, 3_u32);
+    let pixel = |x: u32, y: u32| [(x * 40) as u8, (y * 70) as u8, (x * y * 20) as u8];
+    let upright: Vec<u8> = (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect();
+    // Blue is first. A row of 24 bits is filled to 16 bytes.
+    let row = |y: u32, alpha: Option<u8>| {
+        let of_pixel = move |x: u32| {
+            let [red, green, blue] = pixel(x, y);
+            [blue, green, red].into_iter().chain(alpha)
+        };
+        (0..width).flat_map(of_pixel).chain(alpha.is_none().then_some(0)).collect::<Vec<u8>>()
+    };
+    let from_top: Vec<u8> = (0..height).flat_map(|y| row(y, None)).collect();
+    let mut top_down = bmp(width, 24, &[], 0, 54, &from_top);
+    top_down[22..26].copy_from_slice(&(-(height as i32)).to_le_bytes());
+    assert_eq!(decode(&top_down).pixels(), upright);
+
+    let from_bottom = |alpha| (0..height).rev().flat_map(|y| row(y, Some(alpha))).collect::<Vec<u8>>();
+    assert_eq!(decode(&bmp(width, 32, &[], 0, 54, &from_bottom(0))).pixels(), upright);
+
+    // A header of version 5 has masks of the colors, and a color space.
+    let short = bmp(width, 32, &[], 0, 138, &from_bottom(255));
+    let mut long = short[..54].to_vec();
+    long[14..18].copy_from_slice(&124_u32.to_le_bytes());
+    long[30..34].copy_from_slice(&3_u32.to_le_bytes());
+    for mask in [0xff_0000_u32, 0xff00, 0xff, 0xff00_0000] {
+        long.extend(mask.to_le_bytes());
+    }
+    long.extend(b"BGRs");
+    long.resize(138, 0);
+    long.extend(&short[54..]);
+    assert_eq!(decode(&long).pixels(), upright);
+}

@@ -172,8 +172,8 @@ fn near_misses_are_named() {
             Err(error) => error.to_string(),
         }
     };
-    let message = fatal(&["c/train/pass/0.png", "c/test/good/1.png"]);
-    assert!(message.contains("train/pass") && message.contains("1 image in or below it is left out"), "{message}");
+    let message = fatal(&["c/train/nominal/0.png", "c/test/good/1.png"]);
+    assert!(message.contains("train/nominal") && message.contains("1 image in or below it is left out"), "{message}");
     // As MVTec AD, these have no normal images; as products, they have (`tests/labels.rs`).
     for (file, words) in [("c/train/0.png", "belong there"), ("c/0.png", "1 image in it is left out")] {
         let tree = Tree::new();

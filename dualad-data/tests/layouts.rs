@@ -360,12 +360,13 @@ fn loops_of_links_and_names_that_are_not_utf8_are_read() {
     std::fs::write(c.join("ground_truth").join(foreign).join(OsStr::from_bytes(b"\xfb_mask.png")), "x").unwrap();
 
     let dataset = Dataset::open(tree.root()).unwrap();
-    // Links into the dataset are not findings. A broken link is listed, so that the check reports it.
+    // Links into the dataset are not findings. A broken link with the name of an image is listed, so that the check reports it.
     assert_eq!(dataset.samples(Split::Train).count(), 2);
     let odd = dataset.samples(Split::Test).find(|sample| sample.label.is_anomalous()).unwrap();
     assert_eq!(odd.masks.len(), 1);
-    assert_eq!(dataset.findings.len(), 1);
-    assert_eq!(dataset.findings[0].kind, FindingKind::UnpairedMask);
+    let [link, unpaired] = &dataset.findings[..] else { panic!("{:?}", dataset.findings) };
+    assert_eq!((unpaired.kind, link.kind), (FindingKind::UnpairedMask, FindingKind::LeftOut));
+    assert!(link.message.starts_with("self is a link to "), "{link}");
     let report = dataset.check().run().unwrap();
     assert!(report.into_result().unwrap_err().to_string().contains("absent.png"));
 }

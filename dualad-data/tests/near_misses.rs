@@ -48,6 +48,8 @@ fn the_test_images_of_a_category_are_named_as_such() {
     let dataset = Dataset::open(tree.root().join("nut/test")).unwrap();
     assert_eq!(dataset.findings[0].kind, FindingKind::UnclearLabel);
     assert!(dataset.findings[0].message.contains("test images of the category nut"), "{}", dataset.findings[0]);
+    // Nothing contradicts it.
+    assert!(dataset.findings.iter().all(|finding| !finding.message.contains("ove ")), "{:?}", dataset.findings);
     // A product of this name.
     let tree = Tree::new();
     touch(&tree, &["test/good/1.png", "test/bad/2.png"]);
@@ -58,11 +60,16 @@ fn the_test_images_of_a_category_are_named_as_such() {
 fn masks_beside_the_categories_are_told_where_they_belong() {
     let tree = Tree::new();
     touch(&tree, &["nut/train/good/0.png", "nut/test/dent/2.png", "ground_truth/nut/dent/2.png"]);
-    touch(&tree, &["bolt/train/good/0.png", "other/2.png"]);
+    touch(&tree, &["bolt/train/good/0.png", "other/2.png", "nut_masks/2.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
-    assert_eq!(kinds(&dataset).len(), 2);
-    assert!(dataset.findings[0].message.contains("CATEGORY/ground_truth/<type of defect>"), "{:?}", dataset.findings);
-    assert!(dataset.findings[1].message.contains("it is not a category"), "{:?}", dataset.findings);
+    assert_eq!(kinds(&dataset).len(), 3);
+    for (finding, told) in dataset.findings.iter().zip([
+        "CATEGORY/ground_truth/<type of defect>",
+        "CATEGORY/ground_truth/<type of defect>",
+        "it is not a category",
+    ]) {
+        assert!(finding.message.contains(told), "{finding}");
+    }
 }
 
 #[test]
@@ -71,12 +78,23 @@ fn folders_beside_the_normal_ones_may_be_normal_ones_to_test_on() {
     touch(&tree, &["normal/0.png", "normal_test/1.png", "abnormal/2.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(kinds(&dataset), [(FindingKind::LeftOut, "normal_test".into())]);
-    assert!(dataset.findings[0].message.contains("to test on them, to test/good"), "{}", dataset.findings[0]);
+    assert!(dataset.findings[0].message.contains("or to test/good to test on them"), "{}", dataset.findings[0]);
 }
 
 #[test]
 fn folders_beside_each_other_in_the_words_of_standards_are_no_products() {
-    for (good, bad) in [("conforming", "nonconforming"), ("Conform", "Non-conform"), ("acceptable", "unacceptable")] {
+    for (good, bad) in [
+        ("conforming", "nonconforming"),
+        ("Conform", "Non-conform"),
+        ("acceptable", "unacceptable"),
+        ("accept", "decline"),
+        ("accepted", "declined"),
+        ("approved", "rejected"),
+        ("undamaged", "damaged"),
+        ("intact", "damaged"),
+        ("passed", "failed"),
+        ("PASS", "FAIL"),
+    ] {
         let tree = Tree::new();
         touch(&tree, &[&format!("{good}/0.png"), &format!("{good}/1.png"), &format!("{bad}/2.png")]);
         let dataset = Dataset::open_products(tree.root()).unwrap();
@@ -103,7 +121,37 @@ fn a_link_to_a_file_that_is_gone_is_called_one() {
     std::os::unix::fs::symlink("gone.png", tree.path("nut/train/good/2.png")).unwrap();
     let report = Dataset::open(tree.root()).unwrap().check().run().unwrap();
     let found = report.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap();
-    assert!(found.message.contains("it is a link to gone.png"), "{found}");
+    assert!(found.message.contains("it is a link to gone.png, which is not there"), "{found}");
+    // One that leads to itself, alone and beside others.
+    let message = || -> String {
+        let report = Dataset::open(tree.root()).unwrap().check().run().unwrap();
+        let found: Vec<_> = report.findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable).collect();
+        let [finding] = &found[..] else { panic!("{found:?}") };
+        finding.to_string()
+    };
+    std::fs::remove_file(tree.path("nut/train/good/2.png")).unwrap();
+    std::os::unix::fs::symlink("3.png", tree.path("nut/train/good/3.png")).unwrap();
+    assert!(message().contains("it is a link to 3.png, which cannot be followed"), "{}", message());
+    std::os::unix::fs::symlink("gone.png", tree.path("nut/train/good/2.png")).unwrap();
+    let expected = "cannot read 2 files in";
+    assert!(message().contains(expected) && message().contains("such as 2.png, a link to gone.png"), "{}", message());
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_that_are_gone_are_reported() {
+    let tree = Tree::new();
+    pictures(&tree, &["nut/train/good/0.png", "nut/train/good/1.png", "nut/test/good/2.png"]);
+    std::os::unix::fs::symlink("../../gone/dent", tree.path("nut/test/dent")).unwrap();
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(kinds(&dataset), [(FindingKind::LeftOut, "nut/test".into())]);
+    let message = &dataset.findings[0].message;
+    assert!(message.contains("dent is a link to ../../gone/dent, which is not there"), "{message}");
+    // Nothing else is in the folder.
+    let tree = Tree::new();
+    std::os::unix::fs::symlink("gone", tree.path("nut/train/good")).unwrap();
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("good is a link to gone"), "{error}");
 }
 
 #[test]
@@ -140,6 +188,27 @@ fn animations_of_which_one_frame_is_read_are_counted() {
     let found: Vec<_> = report.findings.iter().filter(|finding| finding.kind == FindingKind::Choice).collect();
     let [finding] = &found[..] else { panic!("{:?}", report.findings) };
     assert!(finding.message.contains("the first alone is read: 3 (such as train/good/a.gif, with 3)"), "{finding}");
+}
+
+#[test]
+fn masks_of_which_one_page_is_read_are_counted() {
+    let tree = Tree::new();
+    pictures(&tree, &["c/train/good/0.png", "c/train/good/1.png"]);
+    for index in 0..2 {
+        tree.picture(&format!("c/test/cut/{index}.png"), 16, 16, 9 + index);
+        let file = std::fs::File::create(tree.path(&format!("c/ground_truth/cut/{index}.gif"))).unwrap();
+        let mut gif = image::codecs::gif::GifEncoder::new(file);
+        for page in 0..2 {
+            let marked = |x: u32| if x < 4 + page { [255; 4] } else { [0, 0, 0, 255] };
+            let pixels = image::RgbaImage::from_fn(16, 16, |x, _| image::Rgba(marked(x)));
+            gif.encode_frame(image::Frame::new(pixels)).unwrap();
+        }
+    }
+    let report = Dataset::open(tree.root()).unwrap().check().run().unwrap();
+    let is = |kind| report.findings.iter().filter(move |finding| finding.kind == kind).collect::<Vec<_>>();
+    let [finding] = is(FindingKind::AmbiguousMask)[..] else { panic!("{:?}", report.findings) };
+    let expected = "masks of several pages or frames, of which the first alone is read: 2 (such as ground_truth/cut/0.gif, with 2)";
+    assert!(finding.message.contains(expected), "{finding}");
 }
 
 #[test]

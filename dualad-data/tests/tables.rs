@@ -2,7 +2,7 @@
 
 mod support;
 
-use dualad_data::{Dataset, Error, FindingKind, Layout, Split};
+use dualad_data::{Dataset, Error, FindingKind, Layout, Severity, Split};
 use support::Tree;
 use support::annotated::{images, kinds, marked, paths, pictures};
 
@@ -324,13 +324,28 @@ fn images_that_are_not_there_hide_nothing() {
         let found = report.findings.iter().filter(|finding| finding.kind == FindingKind::Unreadable);
         found.map(ToString::to_string).collect()
     };
-    let [files, of_table] = &messages(20)[..] else { panic!("{:?}", messages(20)) };
+    let [of_table, files] = &messages(20)[..] else { panic!("{:?}", messages(20)) };
     assert!(files.contains("cannot read 40 files in") && files.contains("that folder is not there"), "{files}");
     assert!(files.contains("000.png, 001.png") && files.ends_with("and 20 more"), "{files}");
     assert!(of_table.contains("t.csv names images that are not there: 40 (such as line 2"), "{of_table}");
     assert!(of_table.contains("found at photos/000.png"), "{of_table}");
     // Each by itself.
     assert_eq!(messages(0).len(), 41);
+}
+
+#[test]
+fn missing_images_in_many_folders_are_one_finding_after_that_of_the_table() {
+    let tree = Tree::new();
+    pictures(&tree, &["photos/000.png"]);
+    let rows: String = (0..90).map(|index| format!("pics/{:02}/{index:03}.png,ok\n", index / 3)).collect();
+    let table = tree.write("t.csv", format!("path,label\n{rows}"));
+    let report = Dataset::open(&table).unwrap().check().run().unwrap();
+    let fatal: Vec<_> = report.findings.iter().filter(|finding| finding.severity() == Severity::Fatal).collect();
+    let [of_table, files, ..] = &fatal[..] else { panic!("{fatal:?}") };
+    assert!(of_table.message.contains("names images that are not there: 90"), "{of_table}");
+    assert!(files.message.contains("cannot read 90 files in 30 folders of"), "{files}");
+    assert!(files.message.contains(": pics/00 (3), pics/01 (3), "), "{files}");
+    assert_eq!(fatal.iter().filter(|finding| finding.kind == FindingKind::Unreadable).count(), 2, "{fatal:?}");
 }
 
 #[test]
@@ -341,6 +356,10 @@ fn an_image_without_its_folder_is_told_where_it_lies() {
     let dataset = Dataset::open(table).unwrap();
     let found = dataset.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap();
     assert!(found.message.contains("(such as line 2: \"a.png\", found at images/a.png)"), "{found}");
+    let table = tree.write("t.csv", "path,label\nimages/a.jpg,ok\nimages/b.png,dent\n");
+    let dataset = Dataset::open(table).unwrap();
+    let found = dataset.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap();
+    assert!(found.message.contains("\"images/a.jpg\"; images/a.png has this name with another ending)"), "{found}");
     for name in ["images/A.PNG", "a", "IMAGES\\a.png"] {
         let table = tree.write("t.csv", format!("path,label\n{name},ok\nimages/b.png,dent\n"));
         let dataset = Dataset::open(table).unwrap();

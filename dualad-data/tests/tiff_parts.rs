@@ -192,3 +192,19 @@ fn limits_hold_for_copies() {
     let error = Picture::decode(&bytes, "a.tif", &Limits::default()).unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error}");
 }
+
+#[test]
+fn cmyk_becomes_rgb() {
+    let (width, height) = (13, 6);
+    let inks = samples(4 * width * height, 4 * width);
+    let tiff = Parts::new(width, height, 5, 4, 8).strip(&inks);
+    let light = |ink: u8| f32::from(255 - ink) / 255.0;
+    let expected = inks.as_chunks::<4>().0.iter().flat_map(|&[cyan, magenta, yellow, black]| {
+        [cyan, magenta, yellow].map(|ink| 255.0 * light(ink) * light(black))
+    });
+    for tiff in [tiff.clone(), tiff.lzw()] {
+        for (found, expected) in decode(&tiff).pixels().iter().zip(expected.clone()) {
+            assert!((f32::from(*found) - expected).abs() <= 1.0, "{found}, not {expected}");
+        }
+    }
+}

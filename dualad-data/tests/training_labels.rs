@@ -187,3 +187,19 @@ fn annotations_that_are_not_read_are_named_once() {
     tree.write("nut/labels/003.txt", "lens 5, lamp 2\n");
     assert_eq!(found(&tree), (vec![], vec![]));
 }
+
+#[test]
+fn annotations_of_the_product_itself_mark_no_defect() {
+    for (image, label, told) in [
+        ("test/good/100.png", "nut", None),
+        ("test/good/100.png", "Nut ", None),
+        ("train/good/003.png", "NUT", Some(FindingKind::UnclearLabel)),
+        ("test/good/100.png", "bolt", Some(FindingKind::Contradiction)),
+    ] {
+        let tree = Tree::new();
+        categories(&tree);
+        let content = coco(&[image], &[(0, r#""bbox": [0, 0, 2, 2], "category_id": 1"#)]);
+        tree.write("nut/annotations.json", content.replace("\"dent\"", &format!("\"{label}\"")));
+        assert_eq!(found(&tree), (vec![], told.into_iter().collect()), "{image} {label}");
+    }
+}

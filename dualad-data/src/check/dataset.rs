@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -14,7 +14,7 @@ use crate::error::{Error, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Label, Sample, Split};
 use crate::saturation::{self, Saturations};
-use crate::text::{names_of, shown};
+use crate::text::shown;
 
 /// The number of image sizes that a finding lists.
 const MAX_SIZES: usize = 5;
@@ -261,7 +261,7 @@ pub(super) fn shared_between_categories(samples: &[Sample], inspected: &[Inspect
     }
 }
 
-/// Reports images of which several pages or frames are not read, once for each category.
+/// Reports images and masks of which several pages or frames are not read, once for each category.
 pub(super) fn several_pages(
     dataset: &Dataset,
     samples: &[Sample],
@@ -269,18 +269,27 @@ pub(super) fn several_pages(
     findings: &mut Vec<Finding>,
 ) {
     for category in &dataset.categories {
-        let of_category = samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
-        let found: Vec<(&Sample, usize)> = of_category
-            .filter_map(|(sample, inspected)| Some((sample, inspected.pages.filter(|pages| *pages > 1)?)))
+        let of_category = || samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
+        let images: Vec<(&Path, usize)> = of_category()
+            .filter_map(|(sample, found)| Some((&*sample.path, found.pages?)))
+            .filter(|of| of.1 > 1)
             .collect();
-        let Some((first, pages)) = found.first() else { continue };
-        let what = format!(
-            "images of several pages or frames, of which the first alone is read: {} (such as {}, with {pages}); if each is an image, save it as \
-             a file of its own",
-            found.len(),
-            example(category, first)
-        );
-        findings.push(Finding::new(FindingKind::Choice, &category.name, &category.folder, what));
+        let masks: Vec<(&Path, usize)> = of_category()
+            .filter_map(|(_, found)| found.mask_pages.as_ref())
+            .map(|(path, pages)| (&**path, *pages))
+            .collect();
+        for (found, kind, what, advice) in [
+            (images, FindingKind::Choice, "images", "if each is an image, save it as a file of its own"),
+            (masks, FindingKind::AmbiguousMask, "masks", "save the marks of all of them in one page"),
+        ] {
+            let Some((first, pages)) = found.first() else { continue };
+            let what = format!(
+                "{what} of several pages or frames, of which the first alone is read: {} (such as {}, with {pages}); {advice}",
+                found.len(),
+                shown(first.strip_prefix(&category.folder).unwrap_or(first))
+            );
+            findings.push(Finding::new(kind, &category.name, &category.folder, what));
+        }
     }
 }
 
@@ -301,64 +310,5 @@ pub(super) fn similar_names(dataset: &Dataset, findings: &mut Vec<Finding>) {
                 findings.push(Finding::new(FindingKind::SimilarCategories, &category.name, &category.folder, what));
             }
         }
-    }
-}
-
-/// Joins the findings of files that are not there: one for each folder. Lists may name many, and what they say of it would be hidden behind
-/// these.
-pub(super) fn join_missing_files(findings: &mut Vec<Finding>) {
-    let mut folders = BTreeMap::<(String, PathBuf), Vec<Finding>>::new();
-    for mut finding in
-        findings.extract_if(.., |finding| finding.kind == FindingKind::Unreadable && is_missing(&finding.path))
-    {
-        if let Ok(target) = std::fs::read_link(&finding.path) {
-            finding.message += &format!("; it is a link to {}, which is not there", shown(&target));
-        }
-        let folder = finding.path.parent().unwrap_or(&finding.path).into();
-        folders.entry((finding.category.clone(), folder)).or_default().push(finding);
-    }
-    for ((category, folder), mut found) in folders {
-        if found.len() > 1 {
-            found.sort_by(|a, b| a.path.cmp(&b.path));
-            let name = |finding: &Finding| finding.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let names: Vec<String> = found.iter().map(name).collect();
-            let what = format!(
-                "cannot read {} files in {}, because {}: {}",
-                names.len(),
-                shown(&folder),
-                if is_missing(&folder) { "that folder is not there" } else { "they are not there" },
-                names_of(&names)
-            );
-            found = vec![Finding::new(FindingKind::Unreadable, &category, &folder, what)];
-        }
-        findings.append(&mut found);
-    }
-}
-
-fn is_missing(path: &Path) -> bool {
-    std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-}
-
-/// Joins the findings of images without a mask: one for each folder.
-pub(super) fn join_missing_masks(findings: &mut Vec<Finding>) {
-    let mut folders = BTreeMap::<(String, PathBuf), Vec<Finding>>::new();
-    findings.retain(|finding| {
-        let is_missing = finding.kind == FindingKind::MissingMask;
-        if is_missing {
-            let folder = finding.path.parent().unwrap_or(&finding.path).into();
-            folders.entry((finding.category.clone(), folder)).or_default().push(finding.clone());
-        }
-        !is_missing
-    });
-    for ((category, folder), mut found) in folders {
-        if let [first, _, ..] = &found[..] {
-            let what = format!(
-                "{} anomalous images in it have no mask (such as {}): their category's and the pooled pixel metrics are undefined",
-                found.len(),
-                first.path.file_name().unwrap_or_default().to_string_lossy()
-            );
-            found = vec![Finding::new(FindingKind::MissingMask, &category, &folder, what)];
-        }
-        findings.append(&mut found);
     }
 }

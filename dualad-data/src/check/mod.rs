@@ -3,10 +3,12 @@
 mod bare_masks;
 mod bounded;
 mod dataset;
+mod joined;
 mod report;
 mod sample;
 mod trained;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -86,7 +88,7 @@ impl<'a> Check<'a> {
     }
 
     /// Sets the number of findings of each kind that the report lists. One more finding of the kind counts the others
-    /// ([`Finding::count`]). Files of one folder that are not there are one finding. Default: 20. 0 lists all, and each file by itself.
+    /// ([`Finding::count`]). Files that are not there are one finding for each folder, or one for all of more than five folders. Default: 20. 0 lists all, and each file by itself.
     pub fn listed(mut self, listed: usize) -> Self {
         self.listed = listed;
         self
@@ -150,11 +152,17 @@ impl<'a> Check<'a> {
         }
         dataset::similar_names(self.dataset, &mut findings);
         findings.extend(inspected.into_iter().flat_map(|inspected| inspected.findings));
-        dataset::join_missing_masks(&mut findings);
+        joined::missing_masks(&mut findings);
+        let mut missing: Vec<Finding> =
+            findings.extract_if(.., |finding| joined::is_of_missing_file(finding)).collect();
         if self.listed > 0 {
-            dataset::join_missing_files(&mut findings);
+            missing = joined::missing_files(&self.dataset.root, missing);
         }
-        findings.sort_by(|a, b| b.severity().cmp(&a.severity()).then_with(|| a.path.cmp(&b.path)));
+        findings.sort_by(|a, b| a.path.cmp(&b.path));
+        // The finding of a list that names files that are not there tells more than those of the files.
+        missing.sort_by(|a, b| a.path.cmp(&b.path));
+        findings.append(&mut missing);
+        findings.sort_by_key(|finding| Reverse(finding.severity()));
         if self.listed > 0 {
             bounded::bound(&self.dataset.root, self.listed, &mut findings);
         }

@@ -25,7 +25,7 @@ use crate::finding::{Finding, Severity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The findings, the most severe first, then by path. [`Check::listed`](crate::Check::listed) bounds them: the first 20 of each
+    /// The findings, the most severe first, then by path, those of files that are not there after others. [`Check::listed`](crate::Check::listed) bounds them: the first 20 of each
     /// kind, and one with the number of the others.
     pub findings: Vec<Finding>,
     /// The number of images checked.

@@ -1,6 +1,6 @@
 //! The checks of one image and its masks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::metadata::Orientation;
 
@@ -29,6 +29,8 @@ pub(super) struct Inspected {
     pub(super) without_saturation: Option<Error>,
     /// The number of pages of a TIFF file, or of frames of an animated one.
     pub(super) pages: Option<usize>,
+    /// The first mask of several pages or frames, and the number of them.
+    pub(super) mask_pages: Option<(PathBuf, usize)>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -43,7 +45,7 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
             let narrow = deep.filter(|deep| deep.largest < NARROW);
             inspected.digest = Some(narrow.map_or_else(|| picture.digest(), |deep| deep.digest));
             inspected.size = Some((picture.width(), picture.height()));
-            inspected.pages = pages(&sample.path).or_else(|| frames(&sample.path));
+            inspected.pages = pages_or_frames(&sample.path);
             inspected.largest = deep.map(|deep| deep.largest);
         }
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
@@ -59,6 +61,10 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
             Err(error) => inspected.findings.push(mask_finding(sample, path, &error, limits)),
         }
     }
+    inspected.mask_pages = masks.iter().find_map(|(path, ..)| {
+        let pages = pages_or_frames(path).filter(|pages| *pages > 1)?;
+        Some((path.to_path_buf(), pages))
+    });
     if let Some(saturations) = saturations {
         let fault = |(path, mask, values): &(&Path, Mask, MaskValues)| saturations.share(path, mask, values).err();
         inspected.without_saturation = masks.iter().find_map(fault);
@@ -94,6 +100,11 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
         inspected.findings.extend(found.map(|(kind, what)| Finding::new(kind, &sample.category, path, what)));
     }
     inspected
+}
+
+/// Returns the number of pages of a TIFF file, or of frames of an animation.
+fn pages_or_frames(path: &Path) -> Option<usize> {
+    pages(path).or_else(|| frames(path))
 }
 
 /// The share of marked pixels above which a mask is reported.

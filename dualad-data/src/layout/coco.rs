@@ -192,7 +192,7 @@ fn without_normal<'f>(category: &str, root: &Path, images: impl Iterator<Item = 
     }
     let names: Vec<String> = counts.iter().map(|(kind, count)| format!("\"{kind}\" in {count}")).collect();
     let what = format!(
-        "each image that it lists has an annotation of a defect, so none counts as normal: {}; if one of these marks the part and no defect, \
+        "each image that its annotations list has an annotation of a defect, so none counts as normal: {}; if one of these marks the part and no defect, \
          remove its annotations or name it ok; normal images are listed without annotations",
         names_of(&names)
     );

@@ -38,7 +38,7 @@ impl Doubts {
             && images > 0
         {
             let what = format!(
-                "none of the images that it lists has an annotation of a defect, so all count as normal: {images}; if some are defective, \
+                "none of the images that its annotations list has an annotation of a defect, so all count as normal: {images}; if some are defective, \
                  annotate them"
             );
             add(FindingKind::Choice, root, what);

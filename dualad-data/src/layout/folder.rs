@@ -30,9 +30,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         );
         return Err(Error::Layout { path: root.into(), reason });
     }
-    if normal != root {
-        note_tests(root, &name, findings);
-    }
+    let is_of_tests = normal != root && note_tests(root, &name, findings);
     let images = list(&normal)?.images;
     if normal == root {
         refuse_type(root, &name)?;
@@ -48,11 +46,15 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     // Beside a folder of normal images, as in anomalib's folders.
     let defects = if normal == root { Vec::new() } else { defects(root, &listing)? };
-    let advice = format!(
-        "the normal images to train on are those in {}; move these there, or to test on them, to test/{GOOD}, or if they have defects, to \
-         test/<type of defect>",
-        normal.display()
-    );
+    let advice = if is_of_tests {
+        "they are test images of the category above".into()
+    } else {
+        format!(
+            "the normal images to train on are those in {0}. Move normal ones to {0} to train on them, or to test/{GOOD} to test on them, and \
+             defective ones to test/<type of defect>",
+            normal.display()
+        )
+    };
     let truth = mvtec::truth_of(root, &listing)?;
     let is_read = |inner: &&Folder| {
         normal.starts_with(&inner.path)
@@ -78,10 +80,13 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     Ok(vec![Category { name, folder: root.into(), samples }])
 }
 
-/// Reports a folder of the test images of a category that is opened by itself: its normal images are trained on.
-fn note_tests(root: &Path, name: &str, findings: &mut Vec<Finding>) {
-    let Some(category) = root.canonicalize().ok().and_then(|real| real.parent().map(Path::to_path_buf)) else { return };
-    if Part::of(name.as_ref()) == Some(Part::Test) && has_training(&category) {
+/// Reports a folder of the test images of a category that is opened by itself: its normal images are trained on. Returns whether it is one.
+fn note_tests(root: &Path, name: &str, findings: &mut Vec<Finding>) -> bool {
+    let Some(category) = root.canonicalize().ok().and_then(|real| real.parent().map(Path::to_path_buf)) else {
+        return false;
+    };
+    let is_of_tests = Part::of(name.as_ref()) == Some(Part::Test) && has_training(&category);
+    if is_of_tests {
         let what = format!(
             "it has the test images of the category {}, and its normal ones count as images to train on; open {} instead",
             display_name(&category),
@@ -89,6 +94,7 @@ fn note_tests(root: &Path, name: &str, findings: &mut Vec<Finding>) {
         );
         findings.push(Finding::new(FindingKind::UnclearLabel, name, root, what));
     }
+    is_of_tests
 }
 
 /// Returns whether a folder has normal images in one of its folders.

@@ -25,9 +25,11 @@ pub(crate) struct Listing {
     pub(crate) packed: Vec<PathBuf>,
     /// Files that are none of these, apart from those of systems and those about the data (`Thumbs.db`, `LICENSE`).
     pub(crate) others: Vec<PathBuf>,
+    /// Links that lead to no file and no folder, apart from those with the name of an image.
+    pub(crate) broken_links: Vec<PathBuf>,
 }
 
-/// Lists folders and image files, each sorted by name. A broken link counts as a file, so that a check reports it. Files and
+/// Lists folders and image files, each sorted by name. A broken link with the name of an image is an image, so that a check reports it. Files and
 /// folders that belong to a system and not to a dataset are left out.
 pub(crate) fn list(folder: &Path) -> Result<Listing> {
     let io = |error| Error::Io { action: "list", path: folder.into(), error };
@@ -49,14 +51,14 @@ pub(crate) fn list(folder: &Path) -> Result<Listing> {
             Content::Image => listing.images.push(path),
             Content::UnreadImage => listing.unread.push(path),
             Content::Packed => listing.packed.push(path),
-            // A broken link is no file.
-            Content::Other if kind.is_symlink() && !path.exists() => {}
+            Content::Other if kind.is_symlink() && !path.exists() => listing.broken_links.push(path),
             Content::Other => listing.others.push(path),
             Content::Clutter => {}
         }
     }
     listing.folders.sort_by(|a, b| a.name.as_encoded_bytes().cmp(b.name.as_encoded_bytes()));
-    for files in [&mut listing.images, &mut listing.unread, &mut listing.packed, &mut listing.others] {
+    let Listing { images, unread, packed, others, broken_links, .. } = &mut listing;
+    for files in [images, unread, packed, others, broken_links] {
         files.sort_by(|a, b| file_name(a).as_encoded_bytes().cmp(file_name(b).as_encoded_bytes()));
     }
     Ok(listing)

@@ -10,6 +10,7 @@ use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
 use crate::sample::Sample;
+use crate::text::names_of;
 
 /// The names of masks that are read, for messages.
 const EXPECTED: &str = "masks are named <stem of the image>_mask.png (or _gt, _label, _seg), or <stem>.png, or several of them \
@@ -120,7 +121,10 @@ impl Masks {
             // It matches no other image by this name. It is reported here, and not as unpaired.
             let is_named = matches!(rank, Rank::Ending | Rank::Numbered);
             if mask.image.is_none() && (is_named || image_of(&key(&mask.path)).is_none()) {
-                ambiguous(format!("{} matches it too, and is not used", mask.path.display()));
+                ambiguous(format!(
+                    "{} may be a mask of this image, too, and is not read, because another name is preferred; {EXPECTED}",
+                    mask.path.display()
+                ));
                 mask.image = Some(sample.path.clone());
             }
         }
@@ -137,13 +141,17 @@ impl Masks {
         }
         let Some(mask) = self.files.get_mut(*used) else { return Ok(()) };
         if !is_united && !others.is_empty() {
-            ambiguous(format!("several masks have its stem; {} is used", mask.path.display()));
+            ambiguous(format!(
+                "{} masks have the name of this image, and {} alone is read; remove or rename the others",
+                equal.len(),
+                mask.path.display()
+            ));
         }
         match &mask.image {
             Some(other) => ambiguous(format!(
-                "it shares its stem, and so the mask {}, with {}",
-                mask.path.display(),
-                other.display()
+                "this image has the same name as {}, apart from the ending, so {} is the mask of both; rename one of the images and its mask",
+                other.display(),
+                mask.path.display()
             )),
             None => mask.image = Some(sample.path.clone()),
         }
@@ -169,12 +177,35 @@ impl Masks {
     /// Reports masks without an image. `images` is the place where the images should be.
     pub(crate) fn report_unpaired(self, category: &str, images: &str, findings: &mut Vec<Finding>) {
         let mut add = |path: &Path, what| findings.push(Finding::new(FindingKind::UnpairedMask, category, path, what));
+        let mut unpaired = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
         for mask in self.files.into_iter().filter(|mask| mask.image.is_none()) {
-            let key = key(&mask.path);
-            let name = String::from_utf8_lossy(image_of(&key).unwrap_or(&key)).into_owned();
-            let what =
-                format!("this mask is not used: {images} has no image \"{name}\" that it could belong to; {EXPECTED}");
-            add(&mask.path, what);
+            unpaired.entry(mask.path.parent().unwrap_or(&mask.path).into()).or_default().push(mask.path);
+        }
+        let names = |path: &Path| {
+            let key = key(path);
+            format!("\"{}\"", String::from_utf8_lossy(image_of(&key).unwrap_or(&key)))
+        };
+        for (folder, masks) in unpaired {
+            match &masks[..] {
+                [mask] => {
+                    let name = names(mask);
+                    add(
+                        mask,
+                        format!(
+                            "this mask is not used: {images} has no image {name} that it could belong to; {EXPECTED}"
+                        ),
+                    );
+                }
+                masks => {
+                    let names: Vec<String> = masks.iter().map(|mask| names(mask)).collect();
+                    let what = format!(
+                        "{} masks in it are not used: {images} has no images {} that they could belong to; {EXPECTED}",
+                        masks.len(),
+                        names_of(&names)
+                    );
+                    add(&folder, what);
+                }
+            }
         }
         for (folder, _) in self.folders.iter().filter(|(_, used)| !used) {
             let name = folder.name.to_string_lossy();

@@ -40,8 +40,11 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let advice =
         format!("it is not a category, because it has no images in {TRAIN}/{GOOD}; move it away, or open it by itself");
     let of_masks = "they are masks by the name of the folder; masks belong in CATEGORY/ground_truth/<type of defect>";
+    let is_of_masks = |folder: &Folder| {
+        holds_masks(&folder.name) || names.iter().any(|category| are_labels_of(&folder.name, category))
+    };
     for folder in others {
-        left_out.folders([folder], if holds_masks(&folder.name) { of_masks } else { &advice });
+        left_out.folders([folder], if is_of_masks(folder) { of_masks } else { &advice });
     }
     let categories = listing.folders.iter().filter(is_category);
     let mut found = categories.map(|folder| read_category(&folder.path, findings)).collect::<Result<Vec<_>>>()?;

@@ -60,7 +60,7 @@ fn whole(name: &OsStr) -> Option<Stated> {
 
 /// Returns whether a name other than those of [`is_normal`] may stand for normal images.
 pub(super) fn may_be_normal(name: &OsStr) -> bool {
-    const NAMES: [&str; 7] = ["nominal", "pass", "passed", "fine", "clean", "healthy", "intact"];
+    const NAMES: [&str; 4] = ["nominal", "fine", "clean", "healthy"];
     NAMES.contains(&letters(&name.to_string_lossy()).as_str())
 }
 
@@ -378,9 +378,9 @@ mod tests {
     fn names_of_folders_are_known_in_any_case() {
         let is = |test: fn(&OsStr) -> bool, names: &[&str]| names.iter().all(|name| test(OsStr::new(name)));
         let is_not = |test: fn(&OsStr) -> bool, names: &[&str]| !names.iter().any(|name| test(OsStr::new(name)));
-        assert!(is(is_normal, &["good", "Good", "OK", "ok", "Normal", "no_defect", "defect-free"]));
-        assert!(is_not(is_normal, &["goodyear", "okra", "pass", "NG", "abnormal"]));
-        assert!(is(is_defective, &["NG", "ko", "bad", "Not_Good", "Anomaly", "abnormal", "DEFECT", "n.g."]));
+        assert!(is(is_normal, &["good", "Good", "OK", "ok", "Normal", "no_defect", "defect-free", "Pass", "intact"]));
+        assert!(is_not(is_normal, &["goodyear", "okra", "pass_filter", "NG", "abnormal"]));
+        assert!(is(is_defective, &["NG", "ko", "bad", "Not_Good", "Anomaly", "abnormal", "DEFECT", "n.g.", "damaged"]));
         assert!(is_not(is_defective, &["good", "spring", "badge", "scratch"]));
         assert!(is(is_defect_type, &["scratch", "Scratches", "broken_large", "bent_wire", "dented", "surface_crack"]));
         assert!(is_not(is_defect_type, &["gear", "stainless", "dental", "crackers", "chips", "bracket"]));

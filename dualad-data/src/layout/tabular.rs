@@ -200,14 +200,22 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     if let Some((line, value)) = missing.first() {
         let below = images_below(folder).unwrap_or_default();
-        // Windows takes the names of files in any case, and some programs write them without an ending.
+        // Windows takes the names of files in any case. Some programs write them without an ending, or with another one.
         let name = value.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
-        let is_same =
-            |part: Option<&OsStr>| part.and_then(OsStr::to_str).is_some_and(|part| part.to_lowercase() == name);
-        let mut same = below.iter().filter(|image| is_same(image.file_name()) || is_same(image.file_stem()));
-        let found = match (same.next(), same.next()) {
-            (Some(one), None) => format!(", found at {}", shown(one.strip_prefix(folder).unwrap_or(one))),
-            _ => String::new(),
+        let stem = Path::new(&name).file_stem().and_then(OsStr::to_str).unwrap_or_default();
+        let is = |part: Option<&OsStr>, wanted: &str| {
+            part.and_then(OsStr::to_str).is_some_and(|part| part.to_lowercase() == wanted)
+        };
+        let only = |is: &dyn Fn(&Path) -> bool| {
+            let mut same = below.iter().filter(|image| is(image));
+            same.next().filter(|_| same.next().is_none()).map(|one| shown(one.strip_prefix(folder).unwrap_or(one)))
+        };
+        let found = if let Some(one) = only(&|image| is(image.file_name(), &name) || is(image.file_stem(), &name)) {
+            format!(", found at {one}")
+        } else if let Some(one) = only(&|image| is(image.file_stem(), stem)) {
+            format!("; {one} has this name with another ending")
+        } else {
+            String::new()
         };
         let what = format!(
             "{} names images that are not there: {} (such as line {line}: \"{value}\"{found}); paths are relative to {}: correct the column \

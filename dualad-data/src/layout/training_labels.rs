@@ -15,6 +15,7 @@ use super::listing::list;
 use super::names::{Stated, label_of};
 use super::own_files::OwnFiles;
 use super::training_images::{Images, Place};
+use super::words::letters;
 use super::{label_files, labelme, tabular};
 use crate::finding::{Finding, FindingKind};
 use crate::image::Drawing;
@@ -123,14 +124,19 @@ impl Marks {
     }
 
     /// Gives images to train on drawings, which a check reports, and reports the normal test images. Where most images to train on of a
-    /// category are marked, and no label is that of a defect, the marks may be those of the part: that is a warning.
+    /// category are marked, or the labels are its name, and no label is that of a defect, the marks may be those of the part: that is a
+    /// warning.
     fn apply(self, images: &Images<'_>, categories: &mut [Category], findings: &mut Vec<Finding>) {
         for (index, category) in categories.iter_mut().enumerate() {
             let own = self.0.iter().filter(|((of, _), _)| *of == index);
             let (marked, tested): (Vec<Mark>, Vec<Mark>) =
                 own.partition(|(place, _)| images.split(**place) == Split::Train);
             let trained = category.samples.iter().filter(|sample| sample.split == Split::Train).count();
-            let may_be_part = !have_word(&marked) && 2 * marked.len() > trained;
+            // The name of the product labels the part.
+            let name = letters(&category.name);
+            let is_part =
+                [&marked, &tested].into_iter().flat_map(|marks| labels(marks)).all(|label| letters(label) == name);
+            let may_be_part = !have_word(&marked) && (is_part || 2 * marked.len() > trained);
             if have_word(&tested) || !may_be_part {
                 report_tests(category, &tested, images, findings);
             }

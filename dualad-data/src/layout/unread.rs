@@ -11,7 +11,7 @@ use super::{Layout, label_files};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::is_other_image_name;
 use crate::sample::Category;
-use crate::text::names_of;
+use crate::text::{names_of, shown};
 
 /// The depth to which a dataset is searched: that of the deepest layout.
 const DEPTH: usize = 5;
@@ -41,14 +41,16 @@ pub(super) fn report(
             // Elsewhere, an archive may be a copy of the dataset.
             packed.retain(|file| is_named_like(file, &names) || is_part(file, listing));
         }
-        if names_images || listing.unread.is_empty() && packed.is_empty() {
-            return;
+        let unread = if names_images { &[] } else { &listing.unread[..] };
+        if names_images {
+            packed.clear();
         }
+        let Some(what) = describe(unread, &packed, &listing.broken_links) else { return };
         // The innermost category that holds the folder.
         let holds = |category: &&Category| folder.starts_with(&category.folder);
         let category = categories.iter().filter(holds).max_by_key(|category| category.folder.as_os_str().len());
         let name = category.map_or("", |category| category.name.as_str());
-        findings.push(Finding::new(FindingKind::LeftOut, name, folder, describe(&listing.unread, &packed)));
+        findings.push(Finding::new(FindingKind::LeftOut, name, folder, what));
     });
     let category = if let [one] = categories { one.name.as_str() } else { "" };
     other_files(root, &others, category, findings);
@@ -93,12 +95,13 @@ pub(super) fn other_files(root: &Path, files: &[PathBuf], category: &str, findin
 
 /// Describes the images in and below a folder that are not read, if there are any.
 pub(super) fn below(root: &Path) -> Option<String> {
-    let (mut all, mut packed) = (Vec::new(), Vec::new());
+    let (mut all, mut packed, mut broken) = (Vec::new(), Vec::new(), Vec::new());
     walk(root, root, DEPTH, &mut |_, listing| {
         all.extend_from_slice(&listing.unread);
         packed.extend_from_slice(&listing.packed);
+        broken.extend_from_slice(&listing.broken_links);
     });
-    (!all.is_empty() || !packed.is_empty()).then(|| describe(&all, &packed))
+    describe(&all, &packed, &broken)
 }
 
 fn walk(folder: &Path, top: &Path, depth: usize, found: &mut impl FnMut(&Path, &Listing)) {
@@ -112,8 +115,8 @@ fn walk(folder: &Path, top: &Path, depth: usize, found: &mut impl FnMut(&Path, &
     }
 }
 
-/// Describes images that are not read.
-fn describe(files: &[PathBuf], packed: &[PathBuf]) -> String {
+/// Describes images that are not read, files that may hold images, and links that lead nowhere, if there are any.
+fn describe(files: &[PathBuf], packed: &[PathBuf], broken_links: &[PathBuf]) -> Option<String> {
     let (formats, names): (Vec<&PathBuf>, Vec<&PathBuf>) = files.iter().partition(|path| is_other_image_name(path));
     let mut parts = Vec::new();
     for (files, advice) in [
@@ -135,7 +138,20 @@ fn describe(files: &[PathBuf], packed: &[PathBuf]) -> String {
             if packed.len() == 1 { "it" } else { "them" }
         ));
     }
-    parts.join("; ")
+    if let Some(first) = broken_links.first() {
+        let target = std::fs::read_link(first).unwrap_or_default();
+        let (name, target) = (file_name(first).to_string_lossy(), shown(&target));
+        let what = match broken_links.len() {
+            1 => format!(
+                "{name} is a link to {target}, which is not there or cannot be followed: restore it, or remove the link"
+            ),
+            count => format!(
+                "{count} links lead to nothing (such as {name}, to {target}): restore what they led to, or remove them"
+            ),
+        };
+        parts.push(what);
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The number of endings that a message lists.

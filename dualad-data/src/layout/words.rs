@@ -18,21 +18,21 @@ pub(super) enum Word {
 
 /// The words for normal images, sorted, in the form of [`plain`] and in lower case. Words that are also names of parts, or that mean
 /// something else in another language, are not in these lists.
-const NORMAL: &str = "accept acceptable accepted bon bonne bonnes bons bueno buenos buoni buono compliant conform \
-    conforme conformes conforming correcto defectfree dobre dobry einwandfrei fehlerfrei flawless goed good goods gut gute gutteil gutteile hyva i.o. iyi nodefect \
-    nondefective normal normale normales normals ok okay saglam undamaged годен годные годный исправен норма хорошие \
-    хороший 合格 合格品 好 无异常 无瑕疵 无缺陷 欠陥なし 正品 正常 正常品 無欠陥 無異常 無缺陷 異常なし 良 良品 \
-    良好 결함없음 무결함 양품 이상없음 정상 정상품 합격";
+const NORMAL: &str = "accept acceptable accepted approved bon bonne bonnes bons bueno buenos buoni buono compliant conform conforme \
+    conformes conforming correcto defectfree dobre dobry einwandfrei fehlerfrei flawless goed good goods gut gute gutteil \
+    gutteile hyva i.o. intact iyi nodefect nondefective normal normale normales normals ok okay passed saglam undamaged \
+    годен годные годный исправен норма хорошие хороший 合格 合格品 好 无异常 无瑕疵 无缺陷 欠陥なし 正品 正常 正常品 無欠陥 無異常 無缺陷 異常なし 良 良品 良好 결함없음 \
+    무결함 양품 이상없음 정상 정상품 합격";
 
 /// The words for images with any defect.
-const DEFECTIVE: &str = "abnormal abnormals afgekeurd anomalies anomalous anomaly ausschuss bad bads bozuk def \
-    defaut defauts defect defected defective defecto defectos defects defectueuse defectueux defectuoso defeito \
-    defeitos defekt defekte difetti difetto difettosi difettoso fail failed failure failures fault faults faulty \
-    fehler fehlerhaft fejl fout fouten hatali ko kotu kusurlu malo malos mangelhaft mauvais mauvaise ng nio \
-    nogood nok noncompliant nonconform nonconforming nonconformity notgood notok rebut rebuts rechazado rechazo reject rejected rejects ruim scarti scarto schlecht \
-    schlechte schlechtteil schlechtteile schrott scrap spatne unacceptable vadne vadny viallinen virhe wada wadliwe wadliwy wady zle zly zmetek zmetky брак \
-    дефект дефектный дефекты негоден негодные неисправен плохие плохой 不合格 不合格品 不正常 不良 不良品 坏 \
-    坏品 废品 廢品 异常 未合格 欠陥 欠陥品 次品 瑕疵 瑕疵品 異常 異常品 缺陷 缺陷品 非正常 非良品 결함 불량 \
+const DEFECTIVE: &str = "abnormal abnormals afgekeurd anomalies anomalous anomaly ausschuss bad bads bozuk damaged decline declined def defaut \
+    defauts defect defected defective defecto defectos defects defectueuse defectueux defectuoso defeito defeitos defekt \
+    defekte difetti difetto difettosi difettoso disapproved fail failed failure failures fault faults faulty fehler \
+    fehlerhaft fejl fout fouten hatali ko kotu kusurlu malo malos mangelhaft mauvais mauvaise ng nio nogood nok \
+    noncompliant nonconform nonconforming nonconformity notgood notok rebut rebuts rechazado rechazo reject rejected \
+    rejects ruim scarti scarto schlecht schlechte schlechtteil schlechtteile schrott scrap spatne unacceptable unapproved \
+    vadne vadny viallinen virhe wada wadliwe wadliwy wady zle zly zmetek zmetky брак дефект дефектный дефекты негоден \
+    негодные неисправен плохие плохой 不合格 不合格品 不正常 不良 不良品 坏 坏品 废品 廢品 异常 未合格 欠陥 欠陥品 次品 瑕疵 瑕疵品 異常 異常品 缺陷 缺陷品 非正常 非良品 결함 불량 \
     불량품 불합격 비정상";
 
 /// The words that turn the next one into its opposite.
@@ -50,8 +50,9 @@ const DEFECT_TYPES: &str = "bent blowhole broken contamination corrosion crack d
 /// The grammatical endings of a word.
 const ENDINGS: [&str; 9] = ["", "s", "es", "ed", "d", "ing", "ation", "age", "y"];
 
-/// The whole name of a folder of normal images in German, `i.O.` without its dots. As a word, `io` may be a part: `io_board`.
-const IN_ORDER: &str = "io";
+/// The whole names of folders of normal images whose words may be parts of other names: `i.O.` without its dots, as in `io_board`, and
+/// `pass`, as in `pass_filter`.
+const WHOLE_NAMES: [&str; 2] = ["io", "pass"];
 
 static WORDS: LazyLock<HashMap<&str, Word>> = LazyLock::new(|| {
     let lists = [(NORMAL, Word::Normal), (DEFECTIVE, Word::Defective), (DENIALS, Word::Denial), (FREE, Word::Free)];
@@ -74,14 +75,14 @@ pub(super) fn meaning(token: &str) -> Option<Word> {
 
 /// Returns the meaning of all letters of a name.
 pub(super) fn meaning_of_letters(letters: &str) -> Option<Word> {
-    if letters == IN_ORDER { Some(Word::Normal) } else { meaning(letters) }
+    if WHOLE_NAMES.contains(&letters) { Some(Word::Normal) } else { meaning(letters) }
 }
 
 /// Returns the words for normal and for defective images, without dots.
 pub(super) fn labels() -> impl Iterator<Item = (&'static str, bool)> {
     let of = |list: &'static str, is_normal| list.split_whitespace().map(move |word| (word, is_normal));
     let all = of(NORMAL, true).chain(of(DEFECTIVE, false)).filter(|(word, _)| !word.contains('.'));
-    all.chain([(IN_ORDER, true)])
+    all.chain(WHOLE_NAMES.map(|name| (name, true)))
 }
 
 /// Returns whether a word is the usual one of a type of defect: scratch, scratches, scratched.
