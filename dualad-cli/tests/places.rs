@@ -46,3 +46,38 @@ fn the_card_of_a_model_is_readable_whatever_the_names_of_products() {
     assert!(card.contains(r"| categories | ge\u{1b}[31ma\n# r\|x, plate |"), "{card}");
     assert!(card.chars().all(|letter| letter == '\n' || !letter.is_control()), "{card}");
 }
+
+#[cfg(unix)]
+#[test]
+fn names_in_any_writing_are_read_reported_and_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("Größen und Muster"), folder.path().join("Ergebnis 結果"));
+    write_parts(&data, 3);
+    let products = ["Schraube M8 größe", "螺丝"];
+    for (old, new) in ["gear", "plate"].iter().zip(products) {
+        fs::rename(data.join(old), data.join(new)).unwrap();
+    }
+    let mut command = program("train");
+    command.args(["--backbone", "filter-bank", "--preset", "fast", "--epochs", "0", "--heatmaps", "2", "--no-cache"]);
+    run(command.arg("--data").arg(&data).arg("--out").arg(&out), 0);
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
+    for product in products {
+        assert!(page.contains(product) && report.to_string().contains(product), "{product}");
+        assert_eq!(fs::read_dir(out.join("heatmaps").join(product)).unwrap().count(), 2);
+        let image = data.join(product).join("test/good/000.png");
+        let maps = folder.path().join("Karten 图");
+        let mut command = program("inspect");
+        command
+            .arg("--model")
+            .arg(&out)
+            .args(["--category", product, "--json", "-", "--heatmaps"])
+            .arg(&maps)
+            .arg(&image);
+        let (line, _) = run(&mut command, 0);
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["image"], image.display().to_string());
+        assert!(std::path::Path::new(line["heatmap"].as_str().unwrap()).is_file(), "{line}");
+        fs::remove_dir_all(maps).unwrap();
+    }
+}

@@ -392,6 +392,39 @@ fn watch_inspects_new_images_and_waits_for_half_written_ones() {
     assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
 }
 
+/// The processor time of a process in seconds.
+#[cfg(target_os = "linux")]
+fn processor_time(child: &Child) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    // Fields 14 and 15 in hundredths of a second; the second field, in parentheses, may have spaces.
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn watch_on_a_hundred_thousand_files_needs_little_when_nothing_happens() {
+    let place = Watched::new();
+    let incoming = place.path("incoming");
+    let one = incoming.join("0.png");
+    fs::copy(&place.images[0], &one).unwrap();
+    for index in 1..100_000 {
+        // A file has at most 65,000 names on ext4.
+        let source = if index < 50_000 { &one } else { &incoming.join("50000.png") };
+        let name = incoming.join(format!("{index}.png"));
+        if index == 50_000 { fs::copy(&one, name).map(|_| ()).unwrap() } else { fs::hard_link(source, name).unwrap() }
+    }
+    let watch = Watch::start(&place, &[]);
+    // The folder is listed again until the time of its last change is old enough.
+    std::thread::sleep(Duration::from_secs(6));
+    let (before, started) = (processor_time(&watch.child), std::time::Instant::now());
+    std::thread::sleep(Duration::from_secs(5));
+    let share = (processor_time(&watch.child) - before) / started.elapsed().as_secs_f64();
+    assert!(share < 0.02, "{share} of a core");
+    fs::copy(&place.images[1], incoming.join("new.png")).unwrap();
+    assert_eq!(watch.line()["image"], incoming.join("new.png").display().to_string());
+}
+
 /// An image of a long name and an empty one are reported, and later images are inspected.
 #[test]
 fn watch_continues_after_failed_images() {
