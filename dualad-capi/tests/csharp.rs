@@ -48,14 +48,14 @@ fn csharp() -> String {
 
 /// Returns the declarations of the library's functions in C# code, without modifiers.
 fn imported(code: &str) -> String {
-    let declarations = code.split("internal static partial ").skip(1).filter_map(|text| text.split(';').next());
+    let declarations = code.split("internal static extern ").skip(1).filter_map(|text| text.split(';').next());
     declarations.map(|declaration| format!("{declaration};\n")).collect()
 }
 
 /// Returns the types of C# that stand for a type of C.
 fn counterparts(c: &str) -> &'static [&'static str] {
     match c {
-        "constchar*" => &["string", "IntPtr"],
+        "constchar*" => &["[MarshalAs(Utf8)]string", "IntPtr"],
         "constuint8_t*" => &["byte[]", "IntPtr"],
         "uint32_t" => &["uint"],
         "int32_t" | "DualadStatus" | "DualadVerdict" => &["int"],

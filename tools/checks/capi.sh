@@ -159,14 +159,56 @@ awk -v folder="$work" '
 if command -v mcs >/dev/null && command -v mono >/dev/null; then
   (
     cd "$work"
-    # Mono has DllImport, which the compiler of .NET makes of LibraryImport.
-    text='s/([(,] *)string ([a-z]+)(,|\))/\1[MarshalAs((UnmanagedType)48)] string \2\3/g'
-    sed -E "s/^    \[LibraryImport\(Library.*/    [DllImport(Library)]/; s/static partial ([a-zA-Z]+) dualad/static extern \1 dualad/; $text; $text" \
-      snippet*.csharp | awk '/^using \(var detector/ { print "static class Program { static void Main() {"; main = 1 } { print } END { if (main) print "} }" }' >program.cs
+    # Declarations, and a program that uses them.
+    declarations=$(grep -l 'class Native' snippet*.csharp) guide=$(grep -L 'class Native' snippet*.csharp)
+    {
+      cat "$declarations"
+      echo 'static class Guide { public static void Run() {'
+      cat "$guide"
+      cat <<'CSHARP'
+} }
+
+static class Program
+{
+    static readonly string[] Verdicts = { "none", "accept", "review", "reject" };
+
+    static void Main(string[] arguments)
+    {
+        Guide.Run();
+        try { new Detector("模型"); } catch (InvalidOperationException error) { Console.WriteLine(error.Message); }
+        using (var detector = new Detector("model"))
+        {
+            // The frame of first.c.
+            var frame = new byte[480 * 672];
+            for (int index = 0; index < frame.Length; index++) frame[index] = 128;
+            using (var found = detector.Inspect(frame, 640, 480, 672))
+                Console.WriteLine($"score {found.Score:G6}, verdict {found.Verdict}");
+            // The lines of inspect.c.
+            foreach (string file in arguments)
+                using (var found = detector.Inspect(file))
+                {
+                    var regions = found.Regions();
+                    string worst = regions.Length == 0 ? "" :
+                        $", {regions[0].Width}x{regions[0].Height} at {regions[0].X},{regions[0].Y}";
+                    Console.WriteLine($"{found.Score:R} {Verdicts[found.Verdict]}{worst}");
+                }
+        }
+    }
+}
+CSHARP
+    } >program.cs
     mcs -out:program.exe program.cs
-    LD_LIBRARY_PATH="$built" mono program.exe >output
-    grep -qE '^[0-9.E-]+, verdict [123], [0-9]+ regions$' output || fail "the C# of docs/c.md printed: $(cat output)"
-    echo "C#: $(cat output)"
+    compile shared "$(grep -l 'static uint8_t frame' snippet*.c)" first
+    ./first >first.txt
+    compile shared "$root/dualad-capi/examples/inspect.c" inspect -pthread
+    ./inspect model "${images[@]}" | sed -E 's/.*: ([^:]*)$/\1/' >lines
+    LD_LIBRARY_PATH="$built" mono program.exe "${images[@]}" >output
+    sed -n 1p output | grep -qE '^[0-9.E-]+, verdict [123], [0-9]+ regions$' || fail "the C# of docs/c.md printed: $(sed -n 1p output)"
+    sed -n 2p output | grep -q '模型' || fail "the error in C#: $(sed -n 2p output)"
+    [ "$(sed -n 3p output)" = "$(head -n 1 first.txt)" ] || fail "a buffer in C#: $(sed -n 3p output), not $(head -n 1 first.txt)"
+    tail -n +4 output >found
+    equal=$(./same lines found) || fail "C#: other scores, verdicts or regions than in C"
+    echo "C#: $equal"
   )
 else
   echo "skipped: the C# of docs/c.md (there is no mono); a test compares it with the header"
