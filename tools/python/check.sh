@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The Python package, as a user installs it: built in a clean virtual environment, then its tests, its types, and the code of
-# docs/python.md and docs/scale.md.
+# docs/python.md and docs/scale.md. The archive of its sources, too, without a build.
 #
 #     tools/python/check.sh
 #
@@ -28,6 +28,18 @@ fi
 
 cargo fmt --manifest-path dualad-python/Cargo.toml --check
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+
+# The archive of the sources has every crate that it needs, their locked versions, and the licenses.
+"$inside/maturin" sdist --manifest-path dualad-python/Cargo.toml --out "$folder/sdist"
+tar -xzf "$folder"/sdist/dualad-*.tar.gz -C "$folder/sdist"
+(
+  cd "$folder"/sdist/dualad-*/
+  cargo metadata --locked --format-version 1 --manifest-path dualad-python/Cargo.toml >"$folder/metadata.json"
+  for file in README.md LICENSE-MIT LICENSE-APACHE pyproject.toml; do
+    [ -f "$file" ] || { echo "error: the archive of the sources has no $file" >&2; exit 1; }
+  done
+)
+
 "$inside/pip" install --quiet --disable-pip-version-check ./dualad-python
 "$inside/python" -c 'import dualad; print("built: dualad", dualad.__version__)'
 
