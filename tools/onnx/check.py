@@ -1,10 +1,10 @@
-"""Compares exported models with `dualad inspect`: onnx's checker, onnxruntime and OpenVINO.
+"""Compares exported models with `dualad inspect`: onnx's checker, onnxruntime, OpenVINO and TensorRT's parser.
 
     python tools/onnx/check.py PROGRAM MODELS      # MODELS is the folder that the example onnx_models wrote
 
 Exports each model in MODELS, which itself compares scores and maps with onnxruntime. Then, for each file: the checker of the
 package onnx with shape inference; the scores of onnxruntime and OpenVINO for batches of 1 and 3 images, against those of `dualad inspect`.
-The function of docs/onnx.md resizes the images; with its pixels, `dualad inspect` must give the very scores of the images. Prints a line for each model. Ends with status 1 after a difference.
+TensorRT for RTX parses the file and builds its engine, which needs no GPU; running it would. The function of docs/onnx.md resizes the images; with its pixels, `dualad inspect` must give the very scores of the images. Prints a line for each model. Ends with status 1 after a difference.
 """
 
 import glob
@@ -26,6 +26,11 @@ try:
 except ImportError:
     openvino = None
     print("skipped: the runs in OpenVINO (the package openvino is not there)")
+try:
+    import tensorrt_rtx_bindings as tensorrt
+except ImportError:
+    tensorrt = None
+    print("skipped: the engines of TensorRT for RTX (its package, of Linux and Windows on x86-64, is not there)")
 
 TOLERANCE = 1e-4
 GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "onnx.md"
@@ -81,6 +86,24 @@ def difference(wanted, found):
     return float(np.max(np.abs(wanted - found) / np.abs(wanted)))
 
 
+def engine(file, size):
+    """Returns the bytes of TensorRT's engine for a file, for batches of 1 to 3 images."""
+    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+    builder = tensorrt.Builder(logger)
+    network = builder.create_network()
+    parser = tensorrt.OnnxParser(network, logger)
+    parsed = parser.parse_from_file(file)
+    assert parsed, [parser.get_error(index).desc() for index in range(parser.num_errors)]
+    width, height = size
+    profile = builder.create_optimization_profile()
+    profile.set_shape("image", *((batch, 3, height, width) for batch in (1, 1, 3)))
+    config = builder.create_builder_config()
+    config.add_optimization_profile(profile)
+    built = builder.build_serialized_network(network, config)
+    assert built is not None, "TensorRT builds no engine"
+    return built.nbytes
+
+
 def check(program, model, images, folder):
     file = os.path.join(folder, "model.onnx")
     command = [program, "export", model, "--out", file, "--onnxruntime", library(), "--json", "-"]
@@ -106,7 +129,7 @@ def check(program, model, images, folder):
     for name, run in runs.items():
         alone = [run(batch[index : index + 1])[0] for index in range(len(paths))]
         found[name] = max(difference(wanted, alone), difference(wanted[:3], run(batch[:3])))
-    return exported, found
+    return exported, found, None if tensorrt is None else engine(file, size)
 
 
 def main():
@@ -117,7 +140,7 @@ def main():
     assert folders and len(images) >= 3
     for model in folders:
         with tempfile.TemporaryDirectory() as folder:
-            exported, found = check(program, str(model), images, folder)
+            exported, found, built = check(program, str(model), images, folder)
         ok = all(value <= TOLERANCE for value in found.values())
         wrong += not ok
         own = exported["check"]
@@ -125,6 +148,7 @@ def main():
             f"{model.name}: {exported['nodes']} nodes, {exported['bytes']} bytes; "
             f"export: scores {own['score_difference']:.1e}, maps {own['map_difference']:.1e}; "
             + ", ".join(f"{name} {value:.1e}" for name, value in found.items())
+            + ("" if built is None else f"; TensorRT's engine {built} bytes")
             + ("" if ok else f"  more than {TOLERANCE:.0e}")
         )
     if wrong:

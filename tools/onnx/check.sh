@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Exported ONNX files against `dualad inspect`: both variants of three backbones, with a bank and without, in onnxruntime and OpenVINO.
+# TensorRT for RTX builds engines of them, without a GPU.
 #
 #     tools/onnx/check.sh [BACKBONE...]
 #
