@@ -73,7 +73,13 @@ pub(crate) fn load_leniently(
 ) -> Result<Detector> {
     load(builder.clone()).or_else(|error| {
         let detector = load(builder.calibration(None))?;
-        note(&format!("note: there are no decisions in the report: {error}"));
+        note(&match error.downcast_ref() {
+            Some(Error::OtherPrecision { model, found, wanted }) => format!(
+                "note: there are no decisions in the report, because the thresholds are for scores in {found}; `dualad calibrate --model {} --data FOLDER --precision {wanted}` sets those for {wanted}",
+                model.display()
+            ),
+            _ => format!("note: there are no decisions in the report: {error}"),
+        });
         Ok(detector)
     })
 }

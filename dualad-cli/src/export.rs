@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use dualad::calibration::Calibration;
 use dualad::data::image::Picture;
 use dualad::data::is_image_name;
 use dualad::store::write_atomically;
-use dualad::{Detector, Precision};
+use dualad::{Detector, ModelFiles, Precision};
 use dualad_onnx::{Check, CheckImage, Export, OPSET};
 use serde::Serialize;
 
@@ -62,6 +63,8 @@ pub(crate) struct Args {
     common: CommonArgs,
 }
 
+/// The precision that the graph computes in.
+const PRECISION: Precision = Precision::F32;
 /// The most images of a folder that a file is checked with.
 const MAX_IMAGES: usize = 64;
 /// The number of images that are made without a folder.
@@ -87,9 +90,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         model: args.source.clone().or_else(|| args.model.clone()).unwrap_or_default(),
         weights: args.weights.clone(),
         threads: args.threads,
-        // The graph computes in f32.
-        precision: Some(Precision::F32),
+        precision: Some(PRECISION),
     };
+    check_precision(&source)?;
     let images = args.images.as_deref().map(image_files).transpose()?;
     let guard = Guard::default().reads(source.files()).reads(images.iter().flatten());
     args.common.check_json(&guard)?;
@@ -124,6 +127,30 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let outcome = Outcome { format: 1, out, bytes: bytes.len(), opset: OPSET, nodes: export.nodes(), check };
     args.common.write_json(&outcome)?;
     if args.common.json_to_stdout() { Ok(()) } else { print(&text(&outcome)) }
+}
+
+/// Refuses thresholds of another precision than that of the graph, and names the way out.
+fn check_precision(source: &ModelSource) -> Result<()> {
+    // On the hub, the detector refuses them.
+    let Some(files) = source.folder()?.map(ModelFiles::of) else { return Ok(()) };
+    // Thresholds that cannot be read are the detector's error, too.
+    let Ok(thresholds) = Calibration::load(&files.calibration) else { return Ok(()) };
+    if thresholds.precision == PRECISION {
+        return Ok(());
+    }
+    let is_restorable = |path: &PathBuf| {
+        let is_same = |found: Calibration| found.precision == PRECISION && found.model == thresholds.model;
+        Calibration::load(path).is_ok_and(is_same)
+    };
+    let (path, found, model) = (files.calibration.display(), thresholds.precision, &source.model);
+    let restored = match files.earlier_calibrations().into_iter().find(is_restorable) {
+        Some(earlier) => format!("copy {} there, which has those in {PRECISION}, or ", earlier.display()),
+        None => String::new(),
+    };
+    Err(format!(
+        "the graph computes in {PRECISION}, and the thresholds in {path} are for scores in {found}; {restored}set new ones with `dualad calibrate --model {model} --data FOLDER --precision {PRECISION}`"
+    )
+    .into())
 }
 
 /// Returns the library of onnxruntime, or `None` for a file without a check.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use dualad::calibration::{Calibration, Rule, ThresholdMethod, Thresholds};
 use dualad::candle_core::Device;
-use dualad::{Detector, ImageCounts, Model, ModelConfig, ModelFiles, Precision};
+use dualad::{Detector, ImageCounts, Model, ModelConfig, ModelFiles};
 use serde::Serialize;
 
 use crate::common::{JsonArgs, Result, print, printable};
@@ -33,6 +33,8 @@ struct Outcome {
     parameters: usize,
     /// The content of `config.json`.
     config: ModelConfig,
+    /// The precision that scores are computed in, unless another one is chosen.
+    precision: &'static str,
     /// The content of `calibration.json`; `null` without thresholds.
     calibration: Option<Calibration>,
     /// The promise of each category's thresholds, and of the pooled ones under the empty name.
@@ -67,11 +69,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let parameters = config.network.parameter_count()?;
     let model = args.model.clone();
+    let precision = calibration.as_ref().map(|calibration| calibration.precision).unwrap_or_default().name();
     let outcome = Outcome {
         format: 1,
         model,
         parameters,
         config,
+        precision,
         calibration,
         promises,
         images,
@@ -159,7 +163,7 @@ fn sentence(verb: &str, threshold: f32, method: Option<&ThresholdMethod>) -> Str
 }
 
 fn text(outcome: &Outcome) -> String {
-    let Outcome { model, parameters, config, calibration, promises, problems, .. } = outcome;
+    let Outcome { model, parameters, config, precision, calibration, promises, problems, .. } = outcome;
     let ModelConfig { backbone, network, input, categories, preset, .. } = config;
     let mut rows = vec![
         ("model", model.clone()),
@@ -190,11 +194,12 @@ fn text(outcome: &Outcome) -> String {
     }
     match calibration {
         None => rows.push(("thresholds", "none: set them with `dualad calibrate`".into())),
-        Some(Calibration { precision: Precision::F32, .. }) => {}
-        Some(Calibration { precision, .. }) => {
-            rows.push(("thresholds", format!("for scores in {precision}, which the model is computed in")));
+        Some(calibration) if calibration.is_of_any_precision() => {
+            rows.push(("thresholds", "for scores in any precision".into()));
         }
+        Some(Calibration { precision, .. }) => rows.push(("thresholds", format!("for scores in {precision}"))),
     }
+    rows.push(("precision", format!("{precision}, unless --precision names another")));
     let mut text: String = rows.iter().map(|(name, value)| format!("{name:<12} {}\n", printable(value))).collect();
     for (name, sentences) in promises {
         let name = if name.is_empty() { "pooled" } else { name };

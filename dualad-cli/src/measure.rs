@@ -80,6 +80,7 @@ impl<'a> Measurement<'a> {
         if let Some(thresholds) = thresholds {
             report = report.with_decisions(thresholds)?;
         }
+        report.precision = Some(test_set.precision());
         report.bank_images = model.image_counts().bank;
         report.seconds.features = training.features;
         report.trained_test_images = training.trained_test_images;

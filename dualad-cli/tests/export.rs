@@ -11,29 +11,18 @@ mod support {
     pub(crate) mod parts;
     pub(crate) mod program;
     pub(crate) mod recipe;
+    pub(crate) mod resnet;
     pub(crate) mod run;
 }
 
-use dualad::backbones::{Backbone, Weights};
-use dualad::{Detector, Variant};
+use dualad::Detector;
 use serde_json::Value;
 use support::parts::write_parts;
 use support::program::program;
+use support::resnet::train;
 use support::run::run;
 
 const LIBRARY: &str = "ORT_DYLIB_PATH";
-
-/// Trains a small model of ResNet-18 with synthetic weights and a bank.
-fn train(folder: &Path) {
-    write_parts(&folder.join("data"), 8);
-    let mut recipe = dualad::recipe::Recipe::fast(Variant::Heterogeneous, Backbone::ResNet18)
-        .with_json("CONFIG", support::config::CONFIG)
-        .unwrap();
-    recipe.train.epochs = 1;
-    recipe.bank = recipe.bank.map(|bank| bank.with_tokens(40).with_dims(16));
-    let fit = Detector::fit(folder.join("data")).backbone(Backbone::ResNet18, Weights::synthetic(1)).recipe(recipe);
-    fit.run().unwrap().detector.save(folder.join("model")).unwrap();
-}
 
 /// Returns the command, without a library of onnxruntime.
 fn export(folder: &Path, arguments: &[&str]) -> Command {
@@ -87,6 +76,27 @@ fn a_file_is_written_after_a_check_or_on_demand_only() {
     fs::create_dir(folder.join("empty")).unwrap();
     let (_, stderr) = run(&mut export(folder, &["model", "--unchecked", "--images", "empty"]), 1);
     assert!(stderr.contains("empty") && stderr.contains("no images"), "{stderr}");
+}
+
+#[test]
+fn thresholds_of_another_precision_are_refused_with_the_way_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    train(folder);
+    let mut calibrate = program("calibrate");
+    calibrate.current_dir(folder).args(["--model", "model", "--data", "data", "--precision", "int8"]);
+    run(&mut calibrate, 0);
+    // Before the library of onnxruntime is missed.
+    let anew = "set new ones with `dualad calibrate --model model --data FOLDER --precision f32`";
+    let refused = || run(&mut export(folder, &["model"]), 1).1;
+    let stderr = refused();
+    assert!(stderr.contains("model/calibration.json are for scores in int8") && stderr.contains(anew), "{stderr}");
+    assert!(stderr.contains("copy model/calibration.previous.json there"), "{stderr}");
+    fs::rename(folder.join("model/calibration.previous.json"), folder.join("earlier.json")).unwrap();
+    let stderr = refused();
+    assert!(stderr.contains(anew) && !stderr.contains("copy "), "{stderr}");
+    fs::rename(folder.join("earlier.json"), folder.join("model/calibration.json")).unwrap();
+    run(&mut export(folder, &["model", "--unchecked"]), 0);
 }
 
 /// Needs a library of onnxruntime, which ORT_DYLIB_PATH names.

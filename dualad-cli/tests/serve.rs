@@ -211,7 +211,7 @@ fn a_change_of_the_thresholds_is_warned_about_once() {
     stderr.read_line(&mut line).unwrap();
     let model = dualad::store::sha256_of_file(&FIXTURE.model().join("model.safetensors")).unwrap();
     let expected = format!(
-        "model {} (SHA-256 of its parameters), 3 sets of thresholds from {} (SHA-256 {})\n",
+        "model {} (SHA-256 of its parameters), scores in f32, 3 sets of thresholds from {} (SHA-256 {})\n",
         &model[..16],
         path.display(),
         &dualad::store::sha256(&text)[..16]

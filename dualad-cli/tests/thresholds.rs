@@ -3,11 +3,12 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
 mod support {
+    pub(crate) mod calibrated;
     pub(crate) mod config;
     pub(crate) mod output;
     pub(crate) mod parts;
@@ -18,24 +19,6 @@ mod support {
 use support::output::{succeed, text};
 use support::place::Place;
 use support::program::program;
-
-impl Place {
-    fn train(&self, options: &[&str]) -> Command {
-        let mut command = self.training("model");
-        command.args(["--no-cache", "--heatmaps", "0"]).args(options);
-        command
-    }
-
-    fn calibrate(&self, data: &str, options: &[&str]) -> Output {
-        let mut command = program("calibrate");
-        command.arg("--model").arg(self.path("model")).arg("--data").arg(self.path(data)).args(options);
-        command.output().unwrap()
-    }
-
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.path(name)).unwrap()).unwrap()
-    }
-}
 
 #[test]
 fn training_sets_thresholds_by_images_that_it_keeps_back_and_checks_them() {
@@ -67,6 +50,7 @@ fn training_sets_thresholds_by_images_that_it_keeps_back_and_checks_them() {
     let card = fs::read_to_string(place.path("model/README.md")).unwrap();
     assert!(card.contains("Decisions by the model's thresholds"), "{card}");
     assert!(card.contains("## First thresholds") && card.contains("known good images"), "{card}");
+    assert!(card.contains("set them, for scores in f32;") && card.contains("Scores are computed in f32."), "{card}");
     assert!(card.contains("AUROC") && card.lines().any(|line| line.starts_with("gear  ")), "{card}");
     let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
     assert!(info.contains("known good images") && info.contains("20 images, which"), "{info}");
@@ -477,43 +461,4 @@ fn all_broken_images_are_listed_or_left_out() {
     let output = succeed(&mut place.train(&["--preset", "fast", "--epochs", "2", "--skip-broken", "--hold-out", "0"]));
     assert_eq!(text(&output.stderr).matches("left out").count(), 3, "{}", text(&output.stderr));
     assert_eq!(place.json("model/report.json")["train_images"], 18);
-}
-
-#[test]
-fn thresholds_of_one_precision_decide_in_it_and_in_no_other() {
-    let place = Place::new(10);
-    succeed(&mut place.train(&["--preset", "fast"]));
-    let image = "data/gear/test/good/000.png";
-    let inspect = |options: &[&str]| {
-        let mut command = program("inspect");
-        command.arg("--model").arg(place.path("model")).args(["--json", "-"]).args(options).arg(place.path(image));
-        command.output().unwrap()
-    };
-    let score = |output: Output| {
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["image_score"].as_f64().unwrap()
-    };
-    let exact = score(inspect(&[]));
-    let refused = inspect(&["--precision", "int8"]);
-    let told = text(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(1), "{told}");
-    assert!(told.contains("scores in f32") && told.contains("calibrate in int8"), "{told}");
-    assert_eq!(inspect(&["--precision", "int4"]).status.code(), Some(2));
-
-    let output = place.calibrate("data", &["--precision", "int8"]);
-    let notes = text(&output.stderr);
-    assert!(output.status.success() && notes.contains("were set in f32, and these are in int8"), "{notes}");
-    assert_eq!(place.json("model/calibration.json")["precision"], "int8");
-    let near = score(inspect(&[]));
-    assert!(near != exact && (near - exact).abs() < 0.05 * exact, "{near}, not {exact}");
-    assert_eq!(score(inspect(&["--precision", "int8"])), near);
-    let told = text(&inspect(&["--precision", "f32"]).stderr);
-    assert!(told.contains("scores in int8") && told.contains("calibrate in f32"), "{told}");
-    let info = text(&succeed(program("info").arg("--model").arg(place.path("model"))).stdout);
-    assert!(info.contains("scores in int8"), "{info}");
-
-    // Without the flag, calibrating stays in the precision of the earlier thresholds.
-    let output = place.calibrate("data/gear", &["--category", "gear"]);
-    assert!(output.status.success() && !text(&output.stderr).contains("were set in"), "{}", text(&output.stderr));
-    assert_eq!(place.json("model/calibration.json")["precision"], "int8");
 }

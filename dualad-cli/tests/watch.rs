@@ -72,6 +72,7 @@ fn detect_answers_in_order_and_goes_on_after_a_bad_image() {
     for index in [0, 2] {
         assert!(found[index]["image_score"].as_f64().unwrap() > 0.0);
         assert_eq!(found[index]["verdict"]["source"]["kind"], "pooled");
+        assert_eq!(found[index]["precision"], "f32");
         assert!(found[index].get("error").is_none());
     }
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -132,6 +132,8 @@ struct Health<'a> {
     /// The SHA-256 of the model's parameters.
     model: &'a str,
     categories: &'a [String],
+    /// The precision that scores are computed in.
+    precision: &'static str,
     /// True if no answer has a decision.
     scores_only: bool,
     /// The categories with thresholds of their own.
@@ -169,6 +171,7 @@ async fn health(State(state): State<Arc<AppState>>) -> Response {
         backbone: state.detector.config().backbone.to_string(),
         model: &state.detector.config().sha256,
         categories: state.detector.categories(),
+        precision: state.detector.precision().name(),
         scores_only: calibration.is_none(),
         thresholds: own.unwrap_or_default(),
         pooled_thresholds: calibration.is_some_and(|calibration| calibration.pooled.is_some()),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use dualad_backbones::WeightsError;
 use dualad_store::printable;
 
+use crate::Precision;
+
 /// A result whose error is [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -134,6 +136,19 @@ pub enum Error {
         /// The fault, and what to do.
         reason: String,
     },
+    /// Thresholds were set for scores of another precision than those that are computed.
+    #[error(
+        "cannot use the model in {}: its thresholds (calibration.json) were made for scores in {found}, and those in {wanted} differ a little; calibrate in {wanted}, or compute in {found}",
+        model.display()
+    )]
+    OtherPrecision {
+        /// The model's folder or name.
+        model: PathBuf,
+        /// The precision of the thresholds.
+        found: Precision,
+        /// The precision that scores are computed in.
+        wanted: Precision,
+    },
     /// Several images cannot be read. Holds the errors of all of them.
     #[error("{} images cannot be read; repair or remove them, or have them left out: {}", errors.len(), listed(errors))]
     Images {
@@ -195,9 +210,11 @@ impl Error {
             | Self::NoImages { .. }
             | Self::TrainedOn { .. }
             | Self::Metrics(_) => ErrorKind::InvalidInput,
-            Self::Format(_) | Self::CheckpointMismatch { .. } | Self::Parameter { .. } | Self::ModelWeights { .. } => {
-                ErrorKind::File
-            }
+            Self::Format(_)
+            | Self::CheckpointMismatch { .. }
+            | Self::Parameter { .. }
+            | Self::ModelWeights { .. }
+            | Self::OtherPrecision { .. } => ErrorKind::File,
             Self::Weights(error) => weights_kind(error),
             Self::Data(error) => data_kind(error),
             Self::Features { .. } | Self::Images { .. } => ErrorKind::Data,

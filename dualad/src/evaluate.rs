@@ -31,7 +31,7 @@ use crate::features::{Features, TokenSource};
 use crate::metrics::{self, Evaluation, ScoredImage};
 use crate::progress::Progress;
 use crate::scorer::{Scorer, bank_stages};
-use crate::{DualAd, Model};
+use crate::{DualAd, Model, Precision};
 
 /// The number of images in a forward pass.
 const BATCH: usize = 8;
@@ -129,6 +129,11 @@ impl TestSet {
         self.masks.get(index)?.as_deref()
     }
 
+    /// Returns the precision that scores are computed in: that of the features.
+    pub fn precision(&self) -> Precision {
+        self.features.precision()
+    }
+
     /// Returns the rows and columns of maps and masks.
     pub fn size(&self) -> [usize; 2] {
         [self.height, self.width]
@@ -166,8 +171,7 @@ impl TestSet {
         let total = self.samples().len();
         let indices: Vec<usize> = (0..total).collect();
         let (device, stages) = (network.device(), self.features.stages());
-        let scorer =
-            Scorer::new(network.reconstructor_in(self.features.precision())?, bank.cloned(), stages, self.size())?;
+        let scorer = Scorer::new(network.reconstructor_in(self.precision())?, bank.cloned(), stages, self.size())?;
         let distances = bank.map(|bank| self.distances(bank, cancel)).transpose()?;
         let mut scores = Vec::with_capacity(total);
         for indices in indices.chunks(BATCH) {

@@ -1,9 +1,10 @@
 //! The new thresholds joined with the earlier ones, which are kept where the images say nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dualad::calibration::{Calibration, Thresholds};
-use dualad::{Detector, Model, ModelFiles, Precision};
+use dualad::{Detector, Model, ModelFiles};
 
 use crate::common::{Result, note, printable};
 
@@ -11,9 +12,9 @@ use crate::common::{Result, note, printable};
 pub(super) struct Earlier(pub(super) Calibration);
 
 impl Earlier {
-    /// Reads the thresholds of the model that a file has, if it has any. Those of another model, and of categories that the model does
-    /// not have, are not kept.
-    pub(super) fn read(path: &Path, detector: &Detector) -> Option<Self> {
+    /// Reads the thresholds of the model that a file has, if it has any. Those of another model or precision, and of categories that the
+    /// model does not have, are not kept. Says so, and which categories will have none: the images set those of `products` alone.
+    pub(super) fn read(path: &Path, detector: &Detector, products: &BTreeSet<&str>) -> Option<Self> {
         if !path.exists() {
             return None;
         }
@@ -21,20 +22,21 @@ impl Earlier {
         let mut earlier = match Calibration::load(path) {
             Ok(earlier) => earlier,
             Err(error) => {
-                note(&format!("note: of the earlier thresholds none are kept: {error}"));
+                note(&format!("note: of the earlier thresholds none will be kept: {error}"));
                 return None;
             }
         };
         if earlier.model.as_ref().is_some_and(|model| *model != detector.config().sha256) {
-            note(&format!("note: the thresholds in {name} were set for another model, so none of them are kept"));
+            let lost = lost(&earlier, products);
+            note(&format!(
+                "note: the thresholds in {name} were set for another model, so none of them will be kept{lost}"
+            ));
             return None;
         }
-        // Those that are written by hand for any model are of any precision, too.
-        let is_of_one = earlier.model.is_some() || earlier.precision != Precision::F32;
-        if is_of_one && earlier.precision != detector.precision() {
-            let (found, wanted) = (earlier.precision, detector.precision());
+        if earlier.precision != detector.precision() && !earlier.is_of_any_precision() {
+            let (found, wanted, lost) = (earlier.precision, detector.precision(), lost(&earlier, products));
             note(&format!(
-                "note: the thresholds in {name} were set in {found}, and these are in {wanted}, so none of them are kept"
+                "note: the thresholds in {name} were set in {found}, and the new ones will be in {wanted}, so none of them will be kept{lost}"
             ));
             return None;
         }
@@ -44,10 +46,20 @@ impl Earlier {
             earlier.categories.retain(|name, _| known.contains(name));
             let unknown = unknown.join(", ");
             note(&format!(
-                "note: {name} has thresholds for {unknown}, which the model was not trained on; they are not kept"
+                "note: {name} has thresholds for {unknown}, which the model was not trained on; they will not be kept"
             ));
         }
         Some(Self(earlier))
+    }
+}
+
+/// Returns a sentence on the categories that have earlier thresholds, and no images to set new ones; empty without any.
+fn lost(earlier: &Calibration, products: &BTreeSet<&str>) -> String {
+    let lost = earlier.categories.keys().map(String::as_str).filter(|name| !products.contains(name));
+    let lost = lost.collect::<Vec<_>>().join(", ");
+    match lost.is_empty() {
+        true => String::new(),
+        false => format!("; without good images, these will have no thresholds of their own: {lost}"),
     }
 }
 

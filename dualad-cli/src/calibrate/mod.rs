@@ -123,11 +123,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     guard.check_thresholds(&out)?;
     args.common.check_json(&guard)?;
     // Without the thresholds it has: they may be another model's, or damaged.
-    let mut builder = source.builder(&args.common)?.calibration(None).limits(args.model.images.limits());
-    if let Some(precision) = precision(args, &out)? {
-        builder = builder.precision(precision);
-    }
-    let detector = source.load(builder)?;
+    let builder = source.builder(&args.common)?.calibration(None).limits(args.model.images.limits());
+    let (precision, reason) = precision(args, &out)?;
+    let detector = source.load(builder.precision(precision))?;
     check_category(&detector, args.category.as_deref())?;
     let dataset = Dataset::open_products(&args.data)?;
     check_products(&dataset, detector.categories())?;
@@ -143,8 +141,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         )
         .into());
     }
-    let earlier = earlier(args, &out, &detector)?;
     let (samples, as_category) = select(samples, args.category.as_deref(), detector.categories())?;
+    let normal = samples.iter().filter(|sample| !sample.label.is_anomalous());
+    let products = normal.filter_map(|sample| as_category.unwrap_or(Some(sample.category.as_str()))).collect();
+    let earlier = earlier(args, &out, &detector, &products)?;
     let images: Vec<(Request<'_>, Label)> =
         samples.iter().map(|sample| (request(sample, as_category), sample.label.clone())).collect();
     let known = images::choose(&detector, &images, args.trained, args.skip_broken)?;
@@ -160,6 +160,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         true => known.left_out.clone(),
         false => train.iter().map(|sample| request(sample, as_category)).collect(),
     };
+    note(&format!("note: scores are computed in {precision}{reason}"));
     let bar = Bar::new("scoring images");
     let progress = |progress: Progress| bar.set(progress.done, progress.total);
     let good = images::spread(&good, &known);
@@ -178,14 +179,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     print(&joined.table(&out))
 }
 
-/// Returns the precision that is asked for, or else that of the earlier thresholds.
-fn precision(args: &Args, out: &Path) -> Result<Option<Precision>> {
-    if args.model.source.precision.is_some() {
-        return Ok(args.model.source.precision);
+/// Returns the precision that is asked for, or else that of the earlier thresholds, and the reason as it follows its name.
+fn precision(args: &Args, out: &Path) -> Result<(Precision, String)> {
+    if let Some(asked) = args.model.source.precision {
+        return Ok((asked, ", as --precision says".into()));
     }
-    let earlier = earlier_path(args, out)?.filter(|path| path.exists());
-    // Thresholds that cannot be read are told of later.
-    Ok(earlier.and_then(|path| Calibration::load(path).ok()).map(|earlier| earlier.precision))
+    if let Some(path) = earlier_path(args, out)?.filter(|path| path.exists()) {
+        // Thresholds that cannot be read are told of later.
+        let earlier = Calibration::load(&path).ok().filter(|earlier| !earlier.is_of_any_precision());
+        if let Some(earlier) = earlier {
+            return Ok((earlier.precision, format!(", the precision of the thresholds in {}", path.display())));
+        }
+    }
+    Ok((Precision::default(), ", the default".into()))
 }
 
 /// Refuses folders that may be labels of one product, unless they are the products that the model was trained on.
@@ -200,12 +206,12 @@ fn check_products(dataset: &Dataset, known: &[String]) -> Result<()> {
 }
 
 /// Returns the thresholds that are kept where the images set none: those that --calibration names, or those that --out replaces, or
-/// else the model's own.
-fn earlier(args: &Args, out: &Path, detector: &Detector) -> Result<Option<Earlier>> {
+/// else the model's own. `products` are those that the images set thresholds of.
+fn earlier(args: &Args, out: &Path, detector: &Detector, products: &BTreeSet<&str>) -> Result<Option<Earlier>> {
     if let Some(named) = args.model.calibration.as_ref().filter(|named| !named.exists()) {
         return Err(format!("--calibration {}: there is no such file", named.display()).into());
     }
-    Ok(earlier_path(args, out)?.and_then(|path| Earlier::read(&path, detector)))
+    Ok(earlier_path(args, out)?.and_then(|path| Earlier::read(&path, detector, products)))
 }
 
 /// Returns the file of the thresholds that are kept where the images set none.

@@ -67,7 +67,8 @@ async fn serve(args: &Args, options: &Options, detector: Detector) -> Result<Tot
 /// Returns a line on the model and the thresholds that are served.
 fn identity(options: &Options, detector: &Detector) -> String {
     let short = |sha256: &str| sha256.get(..16).unwrap_or(sha256).to_owned();
-    let model = format!("model {} (SHA-256 of its parameters)", short(&detector.config().sha256));
+    let (sha256, precision) = (short(&detector.config().sha256), detector.precision());
+    let model = format!("model {sha256} (SHA-256 of its parameters), scores in {precision}");
     if options.scores_only {
         return model;
     }

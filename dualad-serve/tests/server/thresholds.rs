@@ -56,6 +56,7 @@ fn the_health_names_the_thresholds_and_tells_if_their_file_has_changed() {
     let server = TestServer::start_with(detector.clone(), options.clone());
     let health = || server.ask("GET", "/healthz", &[], b"").json();
     let found = health();
+    assert_eq!(found["precision"], "f32");
     assert_eq!((&found["model"], &found["thresholds_file"]), (&json!(model), &json!(path)));
     assert_eq!(found["thresholds_sha256"], sha256(text.as_bytes())[..16]);
     assert_eq!((&found["thresholds_count"], &found["thresholds_changed"]), (&json!(3), &json!(false)));

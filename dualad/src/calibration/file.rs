@@ -5,25 +5,36 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::{Calibration, FIRST_FORMAT, FORMAT, Thresholds};
+use super::{Calibration, FIRST_FORMAT, FORMAT, PRECISION_FORMAT, Thresholds};
 use crate::error::{Error, Result};
 use crate::file::write_atomically;
 
 /// The maximum size of a file, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// The version of the format, which is read first: other versions may have other fields.
+/// The version of the format, which is read first: other versions may have other fields. Files written by hand may leave it out.
 #[derive(Deserialize)]
 struct Version {
-    #[serde(default = "first")]
-    format: serde_json::Value,
+    format: Option<serde_json::Value>,
+    model: Option<IgnoredAny>,
+    precision: Option<IgnoredAny>,
 }
 
-/// The default for files written by hand, which may leave the version out.
-fn first() -> serde_json::Value {
-    1.into()
+impl Version {
+    /// Returns the contradiction of the format and the other fields, if there is one: thresholds of one precision would be used in another.
+    fn contradiction(&self, format: u64) -> Option<String> {
+        match self.precision {
+            Some(_) if format < PRECISION_FORMAT => Some(format!(
+                "format is {format}, and \"precision\" needs {PRECISION_FORMAT}; write {PRECISION_FORMAT}"
+            )),
+            None if format == PRECISION_FORMAT && self.model.is_some() => Some(format!(
+                "precision is missing, and a file of format {format} for one model has it; write the one of its scores, or delete the line \"model\" too to use the thresholds in any"
+            )),
+            _ => None,
+        }
+    }
 }
 
 impl Calibration {
@@ -63,7 +74,8 @@ impl Calibration {
     ///
     /// # Errors
     /// [`Error::Format`] for text that is not a valid calibration; the message names the field or the position. Unknown fields,
-    /// categories listed twice, values out of range, newer formats and texts of more than 16 MiB are refused.
+    /// categories listed twice, values out of range, newer formats, a format that contradicts `precision` and texts of more than 16 MiB
+    /// are refused.
     pub fn from_json(source_name: &str, text: &str) -> Result<Self> {
         let wrong = |reason: String| wrong(source_name, &reason);
         if text.len() as u64 > MAX_FILE_BYTES {
@@ -80,17 +92,21 @@ impl Calibration {
             return Err(wrong(r#"it is a list and not a JSON object, such as {"pooled": {"reject": 0.7}}"#.into()));
         }
         let version: Version = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        match version.format.as_u64() {
-            Some(FIRST_FORMAT..=FORMAT) => {}
-            Some(format) if format > FORMAT => {
-                return Err(wrong(format!(
-                    "it has format {format}, and this version knows up to {FORMAT}; update dualad"
-                )));
+        if let Some(format) = &version.format {
+            match format.as_u64() {
+                Some(format @ FIRST_FORMAT..=FORMAT) => {
+                    version.contradiction(format).map_or(Ok(()), |text| Err(wrong(text)))?
+                }
+                Some(format) if format > FORMAT => {
+                    return Err(wrong(format!(
+                        "it has format {format}, and this version knows up to {FORMAT}; update dualad"
+                    )));
+                }
+                _ => return Err(wrong(format!("its format is {format}; write {FIRST_FORMAT}"))),
             }
-            _ => return Err(wrong(format!("its format is {}; write {FIRST_FORMAT}", version.format))),
         }
         let mut json = serde_json::Deserializer::from_str(text);
-        let calibration =
+        let mut calibration: Self =
             serde_path_to_error::deserialize(&mut json).map_err(|error: serde_path_to_error::Error<_>| {
                 // An error at the top level has the path `.`.
                 match error.path().to_string() {
@@ -99,6 +115,7 @@ impl Calibration {
                 }
             })?;
         json.end().map_err(|error| wrong(error.to_string()))?;
+        calibration.set_precision(calibration.precision);
         Ok(calibration)
     }
 
@@ -108,7 +125,10 @@ impl Calibration {
     /// [`Error::InvalidArgument`] for values out of range, such as a threshold below 0 or a `review` above `reject`.
     pub fn to_json(&self) -> Result<String> {
         self.categories.values().chain(&self.pooled).try_for_each(Thresholds::check)?;
-        let text = serde_json::to_string_pretty(self);
+        let mut written = self.clone();
+        // The fields are public, and the format follows from them.
+        written.set_precision(self.precision);
+        let text = serde_json::to_string_pretty(&written);
         let unsaid = |error: serde_json::Error| Error::calibration("the calibration", error.to_string());
         text.map(|text| text + "\n").map_err(unsaid)
     }

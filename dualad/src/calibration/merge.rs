@@ -47,6 +47,7 @@ impl Calibration {
             self.pooled = earlier.pooled.clone();
         }
         self.format = self.format.max(earlier.format);
+        self.set_precision(self.precision);
         self
     }
 

@@ -16,7 +16,7 @@ mod known_good;
 mod lone;
 mod merge;
 mod other_products;
-mod precision;
+pub(crate) mod precision;
 mod rule;
 mod tally;
 #[cfg(test)]
@@ -104,16 +104,17 @@ impl Calibration {
         Self { format: FIRST_FORMAT, model: None, precision: Precision::F32, categories, pooled, notices: Vec::new() }
     }
 
-    /// Sets the precision that the scores were computed in.
+    /// Sets the precision that the scores were computed in, and the format that has it.
     pub(crate) fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
-        if precision != Precision::F32 {
-            self.format = self.format.max(PRECISION_FORMAT);
-        }
+        self.format = match precision {
+            Precision::F32 => self.format.min(KNOWN_FORMAT),
+            Precision::Int8 => PRECISION_FORMAT,
+        };
     }
 
     /// Returns `true` for thresholds of no precision: written by hand, and for any model.
-    pub(crate) fn is_of_any_precision(&self) -> bool {
+    pub fn is_of_any_precision(&self) -> bool {
         self.model.is_none() && self.precision == Precision::F32
     }
 

@@ -336,6 +336,22 @@ fn a_file_by_hand_needs_one_number() {
     );
     assert_eq!(all.decide(None, 0.0).unwrap().unwrap().decision, Decision::Reject);
     assert_eq!(read("{}"), Calibration::new(BTreeMap::new(), None));
+    // For any model, and for one precision or any. What is read can be written and read again.
+    for (text, precision) in [(r#"{"precision": "int8"}"#, Precision::Int8), (r#"{"format": 4}"#, Precision::F32)] {
+        let calibration = read(text);
+        assert_eq!(
+            (calibration.precision, calibration.is_of_any_precision()),
+            (precision, precision == Precision::F32)
+        );
+        assert_eq!(read(&calibration.to_json().unwrap()), calibration);
+    }
+    let mut of_one = read(r#"{"model": "digest", "pooled": {"reject": 1}}"#);
+    of_one.precision = Precision::Int8;
+    let of_one = read(&of_one.to_json().unwrap());
+    assert_eq!(of_one.precision, Precision::Int8);
+    // Thresholds in f32 that are joined with others have no format that asks for a precision.
+    let f32 = Calibration { model: Some("digest".into()), ..Calibration::new(BTreeMap::new(), None) };
+    assert_eq!(read(&f32.merged_into(&of_one, false).to_json().unwrap()).precision, Precision::F32);
     assert_eq!(read(r#"{"categories": {}, "pooled": null}"#), read("{}"));
 }
 
@@ -384,6 +400,8 @@ fn what_is_no_calibration_is_named() {
         (r#"{"format": 0}"#, "its format is 0; write 1"),
         (r#"{"format": "1"}"#, r#"its format is "1"; write 1"#),
         (r#"{"format": -1}"#, "its format is -1"),
+        (r#"{"format": 3, "precision": "int8"}"#, r#"format is 3, and "precision" needs 4; write 4"#),
+        (r#"{"format": 4, "model": "digest"}"#, "precision is missing, and a file of format 4 for one model has it"),
         (r#"{"pooled": {}}"#, "pooled: reject is missing"),
         (r#"{"pooled": {"reject": "NaN"}}"#, "pooled"),
         (r#"{"pooled": {"reject": NaN}}"#, "line 1"),

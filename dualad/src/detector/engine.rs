@@ -102,6 +102,7 @@ fn inspection(
         verdict,
         regions,
         regions_left_out,
+        precision: detector.precision,
         anomaly_map: map,
     })
 }

@@ -8,12 +8,12 @@ use dualad_data::image_crate::RgbImage;
 use dualad_data::render::{ColorMap, Scale, heat_map};
 use serde::Serialize;
 
-use crate::bilinear;
-use crate::calibration::Verdict;
+use crate::calibration::{Verdict, precision};
 use crate::detector::original::{OriginalRegion, Stretch};
 use crate::detector::regions::{RegionOptions, regions};
 use crate::error::{Error, Result};
 use crate::scorer::ScoreParts;
+use crate::{Precision, bilinear};
 
 /// The anomaly score of each pixel, from 0 to 1e18. Larger is more anomalous; it is not a probability.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,6 +138,9 @@ pub struct Inspection {
     pub regions: Vec<OriginalRegion>,
     /// The number of less severe regions that are not listed.
     pub regions_left_out: usize,
+    /// The precision that the score was computed in.
+    #[serde(serialize_with = "precision::serialize")]
+    pub precision: Precision,
     /// The map at the size of the network's input; with tiling, at the scale of the tiles.
     #[serde(skip)]
     pub anomaly_map: AnomalyMap,

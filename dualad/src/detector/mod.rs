@@ -237,7 +237,7 @@ impl Detector {
     /// [`Calibration::model`] and [`Calibration::precision`] are of any.
     ///
     /// # Errors
-    /// [`Error::Format`] for thresholds of another model or precision, or of a category that this model was not trained on.
+    /// [`Error::Format`] for thresholds of another model, or of a category that this model was not trained on; [`Error::OtherPrecision`].
     pub fn check_calibration(&self, calibration: &Calibration) -> Result<()> {
         own_thresholds::check_calibration(self.config(), self.precision, calibration, Path::new("<model>"))
     }
@@ -362,7 +362,7 @@ impl Detector {
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while
-    /// another process writes to the folder, [`Error::Format`] for thresholds that [`Self::check_calibration`] refuses.
+    /// another process writes to the folder, and those of [`Self::check_calibration`].
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         save::save(self, folder.as_ref(), false, None)
     }

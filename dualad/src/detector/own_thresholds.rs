@@ -22,11 +22,7 @@ pub(super) fn check_calibration(
         return Err(Error::model(name, reason));
     }
     if calibration.precision != precision && !calibration.is_of_any_precision() {
-        let found = calibration.precision;
-        let reason = format!(
-            "its thresholds ({CALIBRATION}) were made for scores in {found}, and those in {precision} differ a little; calibrate in {precision}, or compute in {found}"
-        );
-        return Err(Error::model(name, reason));
+        return Err(Error::OtherPrecision { model: name.into(), found: calibration.precision, wanted: precision });
     }
     let known = &config.categories;
     let unknown = calibration.categories.keys().find(|category| !known.is_empty() && !known.contains(category));

@@ -50,7 +50,8 @@ pub(super) fn card(
             let lines = thresholds.summary().into_iter().map(|line| format!("- {}\n", printable(&line)));
             let lines: String = lines.collect();
             format!(
-                "## First thresholds\n\nAs training has set them; `calibration.json` has those in use.\n\n{lines}\n"
+                "## First thresholds\n\nAs training has set them, for scores in {}; `calibration.json` has those in use.\n\n{lines}\n",
+                thresholds.precision
             )
         }
         None => String::new(),

@@ -27,7 +27,8 @@ pub struct ModelFiles {
     pub parameters: PathBuf,
     /// `calibration.json`: the thresholds, if there are any.
     pub calibration: PathBuf,
-    /// `calibration.previous.json`: the thresholds that were in the folder before, if there were any.
+    /// `calibration.previous.json`: the thresholds that were in the folder before, if there were any. [`Self::earlier_calibrations`] has
+    /// the older ones.
     pub previous_calibration: PathBuf,
     /// `training-images.json`: digests of the images that the model was trained on. Models of earlier versions have none.
     pub training_images: PathBuf,

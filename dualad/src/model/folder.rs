@@ -14,8 +14,9 @@ use crate::calibration::Calibration;
 use crate::cdbn::DualAd;
 use crate::error::{Error, Result};
 use crate::model::card::card;
-use crate::model::config::{self, FORMAT, FORMAT_WITHOUT_BANK, MAX_CONFIG, ModelBank, ModelConfig};
-use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, PREVIOUS_CALIBRATION, TRAINING_IMAGES};
+use crate::model::config::{self, FORMAT, FORMAT_WITHOUT_BANK, ModelBank, ModelConfig};
+use crate::model::earlier::keep_thresholds;
+use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, TRAINING_IMAGES};
 use crate::model::input::Input;
 use crate::model::trained_on::TrainedOn;
 use crate::recipe::{Preset, TrainConfig};
@@ -348,31 +349,13 @@ fn config_text(config: &ModelConfig) -> Result<String> {
     Ok(serde_json::to_string_pretty(config).map_err(no_json)? + "\n")
 }
 
-/// Keeps the thresholds that a folder has under another name, if their content is to be kept. Returns true if it is.
-pub(crate) fn keep_thresholds(
-    transaction: &Transaction,
-    folder: &Path,
-    is_kept: impl Fn(&[u8]) -> bool,
-) -> Result<bool> {
-    let thresholds = folder.join(CALIBRATION);
-    if !std::fs::metadata(&thresholds).is_ok_and(|found| found.is_file() && found.len() <= MAX_CONFIG) {
-        return Ok(false);
-    }
-    let text = std::fs::read(&thresholds);
-    let text = text.map_err(|error| Error::Io { action: "read", path: thresholds.clone(), error })?;
-    if !is_kept(&text) {
-        return Ok(false);
-    }
-    transaction.write(PREVIOUS_CALIBRATION, &text)?;
-    Ok(true)
-}
-
 #[cfg(test)]
 mod tests {
     use dualad_backbones::{Backbone, Provenance};
 
     use super::*;
     use crate::Random;
+    use crate::model::files::PREVIOUS_CALIBRATION;
     use crate::testing::{bits, small};
 
     fn model() -> Model {

@@ -2,6 +2,7 @@
 
 mod card;
 mod config;
+mod earlier;
 mod files;
 mod folder;
 mod images;
@@ -11,12 +12,12 @@ mod tiling;
 mod trained_on;
 
 pub use config::{ModelBank, ModelConfig};
+pub(crate) use earlier::keep_thresholds;
 pub use files::ModelFiles;
 pub(crate) use files::{BACKBONE, CALIBRATION, CONFIG};
 #[cfg(feature = "hub")]
 pub(crate) use files::{PARAMETERS, TRAINING_IMAGES};
 pub use folder::Model;
-pub(crate) use folder::keep_thresholds;
 pub use images::ImageCounts;
 pub use input::{AspectRatio, Input, Resampling};
 pub(crate) use tiling::Tile;

@@ -6,12 +6,15 @@ use dualad_store::Transaction;
 
 use crate::calibration::Calibration;
 use crate::error::Result;
+use crate::model::earlier::keep_thresholds;
 use crate::model::files::CALIBRATION;
-use crate::model::folder::{Model, keep_thresholds};
+use crate::model::folder::Model;
 
 impl Model {
     /// Writes the thresholds of the model in a folder, its `calibration.json`. Other thresholds that they replace are kept as
-    /// `calibration.previous.json`; returns true if there were some. Both files change together.
+    /// `calibration.previous.json`, and those of the same model in that file get a number, `calibration.previous.1.json` and so on: see
+    /// [`ModelFiles::earlier_calibrations`](crate::ModelFiles::earlier_calibrations). Returns true if there were some. All files change
+    /// together.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for thresholds out of range;
@@ -49,5 +52,43 @@ mod tests {
         std::fs::write(&files.calibration, "{").unwrap();
         assert!(save(3.0));
         assert_eq!(std::fs::read(&files.previous_calibration).unwrap(), b"{");
+    }
+
+    #[test]
+    fn no_thresholds_of_a_model_are_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ModelFiles::of(folder.path());
+        let save = |model: &str, precision: &str, reject: u32| {
+            let format = if precision == "int8" { 4 } else { 3 };
+            let precision = if format == 4 { r#""precision": "int8", "# } else { "" };
+            let text =
+                format!(r#"{{"format": {format}, "model": "{model}", {precision}"pooled": {{"reject": {reject}}}}}"#);
+            Model::save_thresholds(folder.path(), &Calibration::from_json("test", &text).unwrap()).unwrap()
+        };
+        let kept = || {
+            let kept = files.earlier_calibrations().into_iter();
+            kept.map(|path| Calibration::load(path).unwrap().pooled.unwrap().reject).collect::<Vec<_>>()
+        };
+        save("a", "f32", 1);
+        assert!(kept().is_empty());
+        // A change of precision, a second calibration in it, and the way back.
+        save("a", "int8", 2);
+        save("a", "int8", 3);
+        assert_eq!(kept(), [2.0, 1.0]);
+        save("a", "f32", 4);
+        assert_eq!(kept(), [3.0, 2.0, 1.0]);
+        let oldest = Calibration::load(folder.path().join("calibration.previous.1.json")).unwrap();
+        assert_eq!((oldest.precision, oldest.pooled.unwrap().reject), (crate::Precision::F32, 1.0));
+        // Thresholds that are kept already are not kept twice.
+        std::fs::copy(folder.path().join("calibration.previous.1.json"), &files.calibration).unwrap();
+        save("a", "f32", 5);
+        save("a", "f32", 6);
+        assert_eq!(kept(), [5.0, 3.0, 2.0, 1.0]);
+        // Those of another model are gone with it, the previous ones at the second change and the older ones when their name is needed.
+        save("b", "f32", 7);
+        save("b", "f32", 8);
+        assert_eq!(kept(), [7.0, 5.0, 3.0, 2.0, 1.0]);
+        save("b", "f32", 9);
+        assert_eq!(kept(), [8.0, 5.0, 3.0, 2.0, 7.0]);
     }
 }

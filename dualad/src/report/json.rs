@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dualad_store::printable;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::Precision;
 use crate::calibration::Tally;
 use crate::config::Variant;
 use crate::error::{Error, Result};
@@ -71,6 +72,7 @@ pub(super) fn json(report: &Report) -> Result<String> {
             .collect(),
         trained_test_images: report.trained_test_images,
         bank_images: report.bank_images,
+        precision: report.precision.map(Precision::name),
         version: env!("CARGO_PKG_VERSION"),
     };
     let text = serde_json::to_string(&document);
@@ -104,6 +106,7 @@ struct Document<'a> {
     images: Vec<Image<'a>>,
     trained_test_images: Option<usize>,
     bank_images: usize,
+    precision: Option<&'static str>,
     version: &'static str,
 }
 

@@ -42,6 +42,7 @@ use std::path::Path;
 use dualad_backbones::{Backbone, Provenance};
 use dualad_data::Label;
 
+use crate::Precision;
 use crate::calibration::{Calibration, LabeledScore, Tally};
 use crate::config::Variant;
 use crate::error::{Error, Result};
@@ -76,6 +77,8 @@ use crate::recipe::Preset;
 pub struct Report {
     /// The backbone.
     pub backbone: Option<Backbone>,
+    /// The precision that the scores were computed in.
+    pub precision: Option<Precision>,
     /// The network's variant.
     pub variant: Option<Variant>,
     /// The preset that the training's recipe started from.
@@ -225,6 +228,7 @@ impl Report {
     pub fn new(evaluation: Evaluation) -> Self {
         Self {
             backbone: None,
+            precision: None,
             variant: None,
             preset: None,
             seed: 0,
@@ -268,7 +272,8 @@ impl Report {
     }
 
     /// Returns the metrics as a table of plain text, in percent with one decimal: a row for each category, their mean, and all
-    /// pooled. An undefined metric is `-`, with the reason below the table. Ends with a line break.
+    /// pooled. An undefined metric is `-`, with the reason below the table. Below are the decisions and the precision, if they are known.
+    /// Ends with a line break.
     ///
     /// The table is ASCII unless a category name is not; control characters in names are escaped.
     pub fn table(&self) -> String {

@@ -58,6 +58,9 @@ pub(super) fn table(report: &Report) -> String {
         text += &line(&row.name, std::array::from_fn(|column| row.cells[column].as_str()));
     }
     text += &decisions(report, name_width);
+    if let Some(precision) = report.precision {
+        text += &format!("\nScores are computed in {precision}.\n");
+    }
     let footnotes: Vec<String> = rows.iter().flat_map(|row| row.footnotes()).collect();
     if !footnotes.is_empty() {
         text += "\nIn percent; \"-\" is undefined, and left out of the mean:\n";

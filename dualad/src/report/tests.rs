@@ -115,6 +115,7 @@ fn json_has_the_documented_keys_in_their_order() {
         assert_eq!(keys, expected);
         assert!(metrics.as_object().unwrap().values().all(|value| (0.0..=1.0).contains(&value.as_f64().unwrap())));
     }
+    assert!(value["precision"].is_null());
     assert_eq!(value["loss"].as_array().unwrap().len(), 120);
     assert_eq!(value["images"].as_array().unwrap().len(), 376);
     assert_eq!(value["reported_epoch"], serde_json::json!({"epoch": 120, "chosen": "last"}));
@@ -359,4 +360,14 @@ fn every_form_has_the_decisions_by_the_thresholds_of_the_model() {
     check_page(&page);
     let cells: String = good.iter().map(|count| format!("<td>{count}</td>")).collect();
     assert!(page.replace(" class=\"first\"", "").contains(&cells), "{cells}");
+}
+
+#[test]
+fn every_form_names_the_precision() {
+    let mut report = report(&categories());
+    assert!(!report.table().contains("computed in") && !report.to_html().contains("<dt>precision</dt>"));
+    report.precision = Some(Precision::Int8);
+    assert_eq!(value(&report)["precision"], "int8");
+    assert!(report.table().ends_with("\nScores are computed in int8.\n"), "{}", report.table());
+    assert!(report.to_html().contains("<dt>precision</dt><dd><bdi>int8</bdi></dd>"));
 }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use self::escape::{escape, name};
 use self::number::{counted, duration, grouped, percent};
+use crate::Precision;
 use crate::config::Variant;
 use crate::metrics::{Measured, Metric};
 use crate::recipe::Preset;
@@ -114,6 +115,7 @@ fn run(report: &Report) -> String {
     let given = |text: &str| if text.is_empty() { String::new() } else { name(text) };
     let number = |number: usize| if number == 0 { String::new() } else { grouped(number) };
     fact("backbone", given(report.backbone.map_or("", |backbone| backbone.name())));
+    fact("precision", given(report.precision.map_or("", Precision::name)));
     fact("variant", given(report.variant.map_or("", Variant::name)));
     fact("preset", given(report.preset.map_or("", Preset::name)));
     fact("seed", report.seed.to_string());
