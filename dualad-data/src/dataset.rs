@@ -63,7 +63,7 @@ impl Dataset {
         let mut all = Self { root: root.into(), layout: Layout::Folder, categories: Vec::new(), findings: Vec::new() };
         for product in layout::products(root, &mut all.findings)? {
             // An error of one folder is more precise than the error of the whole.
-            let Self { categories, findings, .. } = Self::open_as(Layout::Folder, product)?;
+            let (categories, findings) = layout::read(Layout::Folder, &product)?;
             all.categories.extend(categories);
             all.findings.extend(findings);
         }
@@ -84,6 +84,9 @@ impl Dataset {
     pub fn open_as(layout: Layout, root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
         let (categories, findings) = layout::read(layout, root)?;
+        if layout == Layout::Folder {
+            layout::refuse_labels_around(root, &categories)?;
+        }
         Ok(Self { root: root.into(), layout, categories, findings })
     }
 

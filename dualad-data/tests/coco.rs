@@ -300,3 +300,13 @@ fn images_that_are_listed_and_not_there_are_named_as_the_file_does() {
     let found = dataset.findings.iter().find(|finding| finding.path.ends_with("x.json")).unwrap();
     assert!(found.message.contains("are not in") && found.message.contains("1 (gone/c.png)"), "{found}");
 }
+
+#[test]
+fn two_categories_with_one_id_are_an_error() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    let text = coco(&["a.png", "b.png"], &[(0, r#""bbox": [0, 0, 2, 2], "category_id": 1"#)]);
+    tree.write("a.json", text.replace(r#"{"id": 3, "name": "OK"}"#, r#"{"id": 1, "name": "OK"}"#));
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains(r#"the categories "dent" and "OK" both have the id 1"#), "{error}");
+}

@@ -171,6 +171,8 @@ fn the_pixels_of_a_bmp_begin_after_its_header_and_palette() {
     // A shorter palette than the header says is not an error: the offset is right.
     let short = bmp(8, 8, &grays[..240], 0, 54 + 4 * 240, &rows);
     assert_eq!(decode(&short).pixels(), upright);
+    // A longer palette than the header says.
+    assert_eq!(decode(&bmp(8, 8, &grays, 10, 54 + 1024, &rows)).pixels(), upright);
     // Color without a palette.
     let color: Vec<u8> = (0..24 * 5).collect();
     let expected = decode(&bmp(8, 24, &[], 0, 54, &color));

@@ -174,3 +174,25 @@ fn annotations_may_lie_in_a_folder_beside_the_images() {
     let message = dataset.findings[0].to_string();
     assert!(message.contains("a file of LabelMe that belongs to no image beside it"), "{message}");
 }
+
+#[test]
+fn labels_of_null_flags_of_normal_images_and_shares_are_understood() {
+    for (content, is_defect) in [
+        (labelme(r#"{"label": null, "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#), true),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"good": false}"#), true),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"good": true}"#), false),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"good": false, "dent": false}"#), false),
+    ] {
+        let tree = Tree::new();
+        pictures(&tree, &["x.png", "y.png", "z.png"]);
+        tree.write("x.json", &content);
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let found = dataset.samples(Split::Test).any(|sample| sample.label.is_anomalous());
+        assert_eq!(found, is_defect, "{content}");
+    }
+    let tree = Tree::new();
+    pictures(&tree, &["x.png", "y.png"]);
+    tree.write("x.json", labelme(r#"{"label": "dent", "points": [[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]}"#));
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("values from 0 to 1"), "{error}");
+}

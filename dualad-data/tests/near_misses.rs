@@ -223,3 +223,80 @@ fn a_table_with_other_separators_is_refused_among_images_without_labels() {
         assert!(error.contains("t.csv names 4 of its 4 images and is not read"), "{error}");
     }
 }
+
+#[test]
+fn parts_of_a_dataset_may_have_other_names() {
+    for (train, test) in [
+        ("train_set", "test_set"),
+        ("Train Images", "Test Images"),
+        ("Trainingsdaten", "Testdaten"),
+        ("训练集", "测试集"),
+        ("entrenamiento", "prueba"),
+        ("学習", "評価"),
+    ] {
+        let tree = Tree::new();
+        let names = [
+            format!("{train}/OK/0.png"),
+            format!("{train}/OK/1.png"),
+            format!("{test}/OK/2.png"),
+            format!("{test}/NG/3.png"),
+        ];
+        pictures(&tree, &names.each_ref().map(String::as_str));
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let mut found = read(&dataset);
+        found.sort();
+        let mut expected = vec![
+            format!("{train}/OK/0.png train"),
+            format!("{train}/OK/1.png train"),
+            format!("{test}/OK/2.png normal"),
+            format!("{test}/NG/3.png NG"),
+        ];
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn categories_in_train_and_test_are_told_where_they_belong() {
+    let tree = Tree::new();
+    for category in ["bottle", "screw"] {
+        touch(&tree, &[&format!("train/{category}/good/0.png"), &format!("test/{category}/good/1.png")]);
+        touch(&tree, &[&format!("test/{category}/bad/2.png")]);
+    }
+    let error = Dataset::open_products(tree.root()).unwrap_err().to_string();
+    assert!(error.contains("bottle/train/good") && !error.contains("open "), "{error}");
+}
+
+#[test]
+fn masks_in_the_folder_of_a_type_are_read() {
+    for (image, mask) in [
+        ("c/test/cut/0.png", "c/test/cut/mask/0.png"),
+        ("c/test/bad/0.png", "c/test/bad/masks/0.png"),
+        ("c/test/defects/images/0.png", "c/test/defects/masks/0.png"),
+        ("c/test/cut/0.png", "c/masks/test/cut/0.png"),
+    ] {
+        let tree = Tree::new();
+        pictures(&tree, &["c/train/good/0.png", "c/train/good/1.png", image]);
+        tree.mask(mask, 8, 4, 255);
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let found: Vec<String> = read(&dataset).into_iter().filter(|line| line.contains("test")).collect();
+        let label = image.split('/').nth(2).unwrap();
+        assert_eq!(found, [format!("{image} {label} {mask}")]);
+        assert_eq!(kinds(&dataset), []);
+    }
+}
+
+#[test]
+fn a_folder_named_images_is_no_type_of_defect() {
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/test/images/1.png", "c/test/images/2.png", "c/train/scratch/3.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(read(&dataset).len(), 1);
+    let message = |name: &str| {
+        let found = dataset.findings.iter().find(|finding| finding.path.ends_with(name)).unwrap();
+        assert_eq!(found.kind, FindingKind::LeftOut);
+        found.message.clone()
+    };
+    assert!(message("images").contains("their labels are unknown"), "{}", message("images"));
+    assert!(message("scratch").contains("by its name, it holds defective images"), "{}", message("scratch"));
+}

@@ -391,3 +391,14 @@ fn tables_of_spreadsheets_are_read_as_they_are_written() {
     let found = error("path,label\n");
     assert!(found.contains("no lines below the names of its columns"), "{found}");
 }
+
+#[test]
+fn a_path_that_is_too_long_and_an_empty_number_are_described() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png"]);
+    let error = |text: String| Dataset::open(tree.write("t.csv", text)).unwrap_err().to_string();
+    let long = error(format!("path,label\n{}.png,ok\n", "a".repeat(1_000_000)));
+    assert!(long.contains("has 1000004 bytes; a path has at most 4096") && long.len() < 1000, "{long}");
+    let empty = error("path,is_defect\na.png,\n".into());
+    assert!(empty.contains("column is_defect is empty; write 0 for normal, 1 for anomalous"), "{empty}");
+}

@@ -23,10 +23,12 @@ const MAX_SIZES: usize = 5;
 pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Finding>) {
     for category in &dataset.categories {
         if !category.samples.iter().any(|sample| sample.split == Split::Train && !sample.label.is_anomalous()) {
+            let places = left_out(dataset, &category.name);
+            // They are told here, and not a second time.
+            findings.retain(|finding| !places.told.contains(&finding));
             let what = format!(
                 "category \"{}\" has no normal images to train on; add some or leave it out{}",
-                category.name,
-                left_out(dataset, &category.name)
+                category.name, places.text
             );
             findings.push(Finding::new(FindingKind::NoNormalImages, &category.name, &category.folder, what));
         }
@@ -44,8 +46,15 @@ pub(super) fn without_normal_images(dataset: &Dataset, findings: &mut Vec<Findin
 /// The number of places that [`left_out`] lists.
 const MAX_PLACES: usize = 3;
 
+/// Places of a category whose images are left out.
+struct Places<'a> {
+    text: String,
+    /// The findings in the text.
+    told: Vec<&'a Finding>,
+}
+
 /// Lists the places of a category whose images are left out, and labels that are not clear: they may be the normal images.
-fn left_out(dataset: &Dataset, category: &str) -> String {
+fn left_out<'a>(dataset: &'a Dataset, category: &str) -> Places<'a> {
     let is_left_out = |finding: &&Finding| match finding.kind {
         FindingKind::LeftOut => finding.category == category,
         FindingKind::UnclearLabel => finding.category == category || finding.category.is_empty(),
@@ -54,7 +63,8 @@ fn left_out(dataset: &Dataset, category: &str) -> String {
     let found: Vec<&Finding> = dataset.findings.iter().filter(is_left_out).collect();
     let listed = found.iter().take(MAX_PLACES).map(|found| format!("; {}: {}", shown(&found.path), found.message));
     let rest = found.len().checked_sub(MAX_PLACES).filter(|rest| *rest > 0);
-    listed.chain(rest.map(|rest| format!("; and {rest} more places"))).collect()
+    let text = listed.chain(rest.map(|rest| format!("; and {rest} more places"))).collect();
+    Places { text, told: found.into_iter().take(MAX_PLACES).collect() }
 }
 
 /// Reports categories whose images of 16 bits use a small part of their range.

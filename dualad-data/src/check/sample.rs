@@ -121,7 +121,7 @@ pub(crate) fn marked_normal(sample: &Sample, limits: &Limits) -> Option<Finding>
     if let Some(drawing) = sample.drawing.as_ref().filter(|_| !sample.label.is_anomalous()) {
         let what = format!(
             "this image is one of the normal ones to train on, and by {} it has a defect; move it to test/<type of defect>, or if it has none, \
-             correct that file: remove its shapes, or label them as ok",
+             correct what that file says of it",
             drawing.file().display()
         );
         return Some(Finding::new(FindingKind::MarkedNormal, &sample.category, &sample.path, what));

@@ -17,6 +17,8 @@ struct Places {
     header: usize,
     /// The end of the palette.
     palette: usize,
+    /// The end of a palette of all colors; `palette` for an image without one.
+    full: usize,
     /// The bytes of a color of the palette.
     color: usize,
     /// The position of the pixels that the header gives.
@@ -46,11 +48,12 @@ impl Places {
             _ => 0,
         };
         let palette = header.checked_add(colors * color)?;
+        let full = if colors > 0 { header.checked_add((1 << bits) * color)? } else { palette };
         let row = u64::from(width) * u64::from(bits);
         let (used, stride) = (row.div_ceil(8), row.div_ceil(32) * 4);
         let all = usize::try_from(stride.checked_mul(height.into())?).ok()?;
         let rows = matches!(compression, 0 | 3).then_some((all, (stride - used) as usize));
-        Some(Self { header, palette, color, offset, rows })
+        Some(Self { header, palette, full, color, offset, rows })
     }
 
     /// Returns whether pixels at this position fill the file. Few bytes may follow them, and the padding of the last row may be
@@ -65,6 +68,11 @@ impl Places {
     /// Returns whether the palette is shorter than its header says. Where this is ambiguous, the length of the file decides.
     fn is_palette_short(&self, length: usize) -> bool {
         self.offset > self.header && self.offset < self.palette && !self.fits(self.palette, length)
+    }
+
+    /// Returns whether the palette has all colors, although its header says that it has fewer.
+    fn is_palette_full(&self, length: usize) -> bool {
+        self.palette < self.full && self.offset == self.full && self.fits(self.offset, length)
     }
 
     /// Returns where the pixels start.
@@ -92,7 +100,8 @@ fn repair(bytes: &[u8]) -> Option<Repair> {
         if missing <= padding { missing } else { 0 }
     });
     // The oldest header has no number of colors.
-    let colors = (places.is_palette_short(bytes.len()) && places.color == 4).then(|| (start - places.header) / 4);
+    let is_other = places.is_palette_short(bytes.len()) || places.is_palette_full(bytes.len());
+    let colors = (is_other && places.color == 4).then(|| (start - places.header) / 4);
     if start == places.offset && missing == 0 && colors.is_none() {
         return None;
     }

@@ -237,8 +237,16 @@ fn read_file(
                 .into(),
         ));
     }
-    let kinds: HashMap<Id, String> =
-        categories.into_iter().map(|kind| (kind.id, kind.name.trim().to_string())).collect();
+    let mut kinds = HashMap::<Id, String>::new();
+    for kind in categories {
+        let name = kind.name.trim().to_string();
+        if let Some(other) = kinds.insert(kind.id.clone(), name.clone()).filter(|other| *other != name) {
+            return Err(fault(format!(
+                "the categories \"{other}\" and \"{name}\" both have the id {}; give each its own",
+                kind.id
+            )));
+        }
+    }
     let folder = path.parent().unwrap_or(root);
     let split = split_of(root, path);
     let (mut by_id, mut names, mut all) = (HashMap::new(), HashMap::new(), Vec::with_capacity(images.len()));

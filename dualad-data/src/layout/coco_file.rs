@@ -138,7 +138,9 @@ impl<'de> Deserialize<'de> for Counts {
 /// Returns whether a file has a list of images and one of annotations as COCO has. It is read up to the second of them, and nothing
 /// of it is kept. A file that is too large to be read is one if it has the first of them: reading it then says that it is too large.
 pub(super) fn is_coco(path: &Path) -> bool {
-    let Ok(mut file) = fs::File::open(path).map(BufReader::new) else { return false };
+    // Opening a pipe may never end.
+    let file = path.is_file().then(|| fs::File::open(path).ok()).flatten();
+    let Some(mut file) = file.map(BufReader::new) else { return false };
     let is_large = file.get_ref().metadata().is_ok_and(|metadata| metadata.len() > MAX_BYTES);
     let (encoding, mark) = file.fill_buf().map_or((Encoding::Utf8, 0), Encoding::of);
     let found = Cell::new([false; 2]);

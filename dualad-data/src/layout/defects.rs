@@ -10,7 +10,8 @@ use super::mask_name::composed;
 use super::mask_pairs::separate_pairs;
 use super::masks::Masks;
 use super::names::{
-    GOOD, Part, Stated, is_defective, is_normal, label_of, may_be_negative, may_be_normal, may_hold_labels,
+    GOOD, Part, Stated, holds_images, holds_masks, is_defective, is_normal, label_of, may_be_negative, may_be_normal,
+    may_hold_labels,
 };
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
@@ -61,14 +62,31 @@ impl<'a> Defects<'a> {
         if is_defective(&folder.name) {
             for kind in &listing.folders {
                 match list(&kind.path) {
-                    Ok(found) if !found.images.is_empty() && Part::of(&kind.name).is_none() => {
+                    Ok(found)
+                        if !found.images.is_empty() && (Part::of(&kind.name).is_none() || holds_masks(&kind.name)) =>
+                    {
                         inner.push((kind, found))
                     }
                     _ => {}
                 }
             }
         }
-        let is_inner = |kind: &&Folder| !inner.iter().any(|(known, _)| known.path == kind.path);
+        // Masks lie beside their images: `bad/masks`, or `cut/mask` in the folder of the images.
+        let (of_masks, inner): (Vec<_>, Vec<_>) = inner.into_iter().partition(|(kind, _)| holds_masks(&kind.name));
+        let mut masks: Vec<&Folder> = of_masks.into_iter().map(|(kind, _)| kind).collect();
+        masks.extend(listing.folders.iter().filter(|kind| !is_defective(&folder.name) && holds_masks(&kind.name)));
+        let [own, kinds] = [usize::from(!listing.images.is_empty()), inner.len()];
+        if let [masks] = masks[..]
+            && own + kinds == 1
+        {
+            let name = inner.first().map_or(&folder.name, |(kind, _)| &kind.name);
+            self.beside.push((name.clone(), masks.path.clone()));
+        } else if !masks.is_empty() {
+            let advice = format!("they are masks by the name of the folder; masks belong in {TRUTH}/<type>");
+            LeftOut { top: self.top, category: self.category, findings }.folders(masks.iter().copied(), &advice);
+        }
+        let is_masks = |kind: &Folder| masks.iter().any(|masks| masks.path == kind.path);
+        let is_inner = |kind: &&Folder| !inner.iter().any(|(known, _)| known.path == kind.path) && !is_masks(kind);
         let mut left_out = LeftOut { top: self.top, category: self.category, findings };
         let advice = format!("images of {TEST}/<type> belong directly in that folder");
         left_out.folders(listing.folders.iter().filter(is_inner), &advice);
@@ -89,7 +107,8 @@ impl<'a> Defects<'a> {
         findings: &mut Vec<Finding>,
     ) {
         let Some(name) = names.first() else { return };
-        let label = name.to_string_lossy().into_owned();
+        // `bad/images` has defects of any type.
+        let label = names.iter().find(|name| !holds_images(name)).unwrap_or(name).to_string_lossy().into_owned();
         let may_be_good =
             is_normal(name) || may_be_normal(name) || may_be_negative(name) || label_of(name) == Stated::Normal;
         if may_hold_labels(name) && !files.is_empty() {

@@ -67,10 +67,12 @@ pub(super) fn divide(
         for &index in order.iter().take(tests) {
             normal[index].split = Split::Test;
         }
-        choice(format!(
-            "its files do not tell which images to test on: {tests} of its {count} normal images, chosen by the seed {SEED}, \
+        if count > 0 {
+            choice(format!(
+                "its files do not tell which images to test on: {tests} of its {count} normal images, chosen by the seed {SEED}, \
              and all anomalous ones are test images; divide the images into train and test to choose others"
-        ));
+            ));
+        }
     }
     samples.sort_by(|a, b| (a.split, &a.path).cmp(&(b.split, &b.path)));
     Category { name: name.into(), folder: folder.into(), samples }

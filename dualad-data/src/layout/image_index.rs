@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use super::mask_name::composed;
+use super::table_path::MAX_PATH;
 use crate::text::shown;
 
 /// The images of a dataset by the parts of their paths.
@@ -61,6 +62,9 @@ impl<'a> Index<'a> {
     /// Returns the image that a name in a file of annotations in `folder` stands for. Tools write paths of their own, so the
     /// image is the one that shares the most parts at the end of its path. An image that is not there is expected in the folder.
     fn find_named(&self, name: &str, folder: &Path) -> Result<FoundAt, String> {
+        if name.len() > MAX_PATH {
+            return Err(format!("a file_name has {} bytes; a path has at most {MAX_PATH}", name.len()));
+        }
         let name = name.replace('\\', "/");
         let parts: Vec<String> = Path::new(&name)
             .components()
@@ -89,7 +93,7 @@ impl<'a> Index<'a> {
 }
 
 /// Returns the name that a file had before it was uploaded to Label Studio, which puts eight hexadecimal digits and a hyphen before it.
-fn own_name(name: &str) -> Option<&str> {
+pub(super) fn own_name(name: &str) -> Option<&str> {
     let (digits, own) = name.split_once('-')?;
     let is_prefix = digits.len() == 8 && digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     (is_prefix && !own.is_empty()).then_some(own)

@@ -11,6 +11,7 @@ use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, list, stem};
 use super::named::{Mentions, Names};
 use super::names::{Part, is_normal, means_labels};
+use super::records::verdict;
 use super::{coco_file, labelme, tabular};
 use crate::error::{Error, Result, without_path};
 use crate::finding::{Finding, FindingKind};
@@ -20,7 +21,7 @@ use crate::text::names_of;
 /// The endings of tables and annotations.
 const ENDINGS: [&str; 11] = ["csv", "json", "jsonl", "ndjson", "ods", "parquet", "tsv", "xls", "xlsm", "xlsx", "xml"];
 /// The endings of texts. Most are notes.
-const TEXTS: [&str; 2] = ["txt", "lst"];
+const TEXTS: [&str; 3] = ["txt", "lst", "log"];
 
 /// The endings of settings, which may be labels.
 const YAML: [&str; 2] = ["yaml", "yml"];
@@ -39,8 +40,8 @@ pub(super) fn report(
     category: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    let (names, stems) = (Names::of(images), images.iter().map(|image| stem(image)).collect());
-    let mut found = Vec::<(PathBuf, Option<Mentions>)>::new();
+    let (names, stems) = (Names::of(images), images.iter().map(|image| stem(image)).collect::<BTreeSet<&OsStr>>());
+    let (mut found, mut verdicts) = (Vec::<(PathBuf, Option<Mentions>)>::new(), Vec::<(PathBuf, String)>::new());
     let mut level = vec![root.to_path_buf()];
     let mut budget = MAX_FOLDERS;
     for depth in 0..=DEPTH {
@@ -48,10 +49,16 @@ pub(super) fn report(
         for folder in level.iter().take(budget) {
             // The readers report folders that cannot be listed.
             let Ok(Listing { folders, others, .. }) = list(folder) else { continue };
-            let files = others.into_iter().filter(|file| may_label(file, &stems) || has_ending(file, &YAML));
+            verdicts.extend(others.iter().filter_map(|file| {
+                let label = verdict(file).filter(|_| stems.contains(stem(file)))?;
+                Some((file.clone(), label))
+            }));
+            let files = others
+                .into_iter()
+                .filter(|file| may_label(file, &stems) || has_ending(file, &YAML) || has_ending(file, &TEXTS));
             let files = files.map(|file| (Mentions::of(&file, &names), file));
-            // Most files of settings name no images.
-            let files = files.filter(|(mentions, file)| mentions.is_some() || !has_ending(file, &YAML));
+            // Most settings and notes name no images.
+            let files = files.filter(|(mentions, file)| mentions.is_some() || may_label(file, &stems));
             found.extend(files.map(|(mentions, file)| (file, mentions)));
             let is_searched = |folder: &PathBuf| !known.contains(folder.as_path()) && !is_link_within(folder, root);
             // The folders there say which images are normal.
@@ -65,6 +72,9 @@ pub(super) fn report(
             break;
         }
         level = next;
+    }
+    if let Some((path, error)) = found.iter().find_map(|(file, _)| Some((file, unreadable(file)?))) {
+        return Err(Error::Io { action: "read", path: path.clone(), error });
     }
     // Those that name images come first.
     found.sort_by_key(|(_, mentions)| mentions.is_none());
@@ -88,6 +98,16 @@ pub(super) fn report(
         );
         return Err(Error::Layout { path: root.into(), reason });
     }
+    if let Some((file, label)) = verdicts.first() {
+        let reason = format!(
+            "files with the names of images say that these have defects, and are not read: {} (such as {}: \"{label}\"); move the normal \
+             images to train/good and the others to test/<type of defect>, or write a table (csv) with the columns path and label above the \
+             images",
+            verdicts.len(),
+            short(file)
+        );
+        return Err(Error::Layout { path: root.into(), reason });
+    }
     let Some(((first, mentions), others)) = found.split_first() else { return Ok(()) };
     let Advice { why, how } = advice(first);
     let mut what = format!(
@@ -101,10 +121,18 @@ pub(super) fn report(
     }
     if !others.is_empty() {
         let names: Vec<String> = others.iter().map(|(file, _)| short(file)).collect();
-        what += &format!(". Nor are {} other files that may hold labels read: {}", others.len(), names_of(&names));
+        what += &match others.len() {
+            1 => format!(". Nor is another file that may hold labels: {}", names_of(&names)),
+            count => format!(". Nor are {count} other files that may hold labels: {}", names_of(&names)),
+        };
     }
     findings.push(Finding::new(FindingKind::LeftOut, category, first, what));
     Ok(())
+}
+
+/// Returns the error of opening a file. A pipe is not opened.
+fn unreadable(file: &Path) -> Option<std::io::Error> {
+    file.is_file().then(|| std::fs::File::open(file).err()).flatten()
 }
 
 /// Returns whether a file may hold labels. YOLO has a text for each image.

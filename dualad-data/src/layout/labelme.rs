@@ -35,8 +35,7 @@ struct File {
 
 #[derive(Deserialize)]
 struct Drawn {
-    #[serde(default)]
-    label: String,
+    label: Option<String>,
     #[serde(default)]
     points: List<[f32; 2]>,
     shape_type: Option<String>,
@@ -44,7 +43,31 @@ struct Drawn {
 
 impl Entry for Drawn {
     fn values(&self) -> usize {
-        20 + self.label.len() / 4 + self.points.values()
+        20 + self.label.as_ref().map_or(0, String::len) / 4 + self.points.values()
+    }
+}
+
+impl Drawn {
+    /// Returns the label without spaces around it; empty if there is none.
+    fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or_default().trim()
+    }
+}
+
+impl File {
+    /// Returns the flags that stand for a defect: those that are set, and one for normal images that alone is there and is not set.
+    fn defect_flags(&self) -> impl Iterator<Item = String> {
+        let flags = || self.flags.iter().flatten();
+        let set = flags().filter(|(name, flag)| flag.0 && !is_normal(name)).map(|(name, _)| name.clone());
+        let only = flags().next().filter(|(name, flag)| !flag.0 && is_normal(name) && flags().count() == 1);
+        set.chain(only.map(|(name, _)| format!("not {name}"))).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Returns whether the shapes are given as shares of the size of the image: all values are from 0 to 1, and some lie between.
+    fn has_shares(&self) -> bool {
+        let mut values = self.shapes.0.iter().flat_map(|drawn| drawn.points.0.as_flattened());
+        let is_share = |value: &&f32| (0.0..=1.0).contains(*value);
+        values.clone().any(|value| value.fract() != 0.0) && values.all(|value| is_share(&value))
     }
 }
 
@@ -104,16 +127,14 @@ pub(super) fn mark(folder: &Path, samples: &mut [Sample]) {
 
 /// Returns whether a shape or a flag stands for a defect.
 fn has_defects(content: &File) -> bool {
-    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label.trim()))
-        || content.flags.iter().flatten().any(|(name, flag)| flag.0 && !is_normal(name))
+    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label())) || content.defect_flags().next().is_some()
 }
 
 /// Returns the name of the image that a file has, and the labels of the defects that it marks. Nothing if it marks none.
 pub(super) fn defects_of(file: &Path) -> Option<(Option<String>, Vec<String>)> {
     let content = json::<File>(file).ok().filter(has_defects)?;
-    let flags = content.flags.iter().flatten().filter(|(_, flag)| flag.0).map(|(name, _)| name.clone());
-    let labels = content.shapes.0.iter().map(|drawn| drawn.label.trim().to_string());
-    let labels = labels.chain(flags).filter(|label| !is_normal(label)).collect();
+    let labels = content.shapes.0.iter().map(|drawn| drawn.label().to_string());
+    let labels = labels.chain(content.defect_flags()).filter(|label| !is_normal(label)).collect();
     Some((content.image_path, labels))
 }
 
@@ -297,8 +318,13 @@ fn is_read(root: &Path, folder: &Path) -> bool {
 fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
     let fault = |reason: String| Error::Annotations { path: file.into(), reason };
     let (mut shapes, mut kinds) = (Vec::new(), BTreeSet::new());
+    if content.has_shares() {
+        let reason = "its shapes have values from 0 to 1, but those of LabelMe are in pixels; multiply x by the width of the image, and y by \
+                      its height";
+        return Err(fault(reason.into()));
+    }
     for drawn in &content.shapes.0 {
-        let kind = drawn.label.trim();
+        let kind = drawn.label();
         if is_normal(kind) {
             continue;
         }
@@ -306,8 +332,7 @@ fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
         shapes.push(shape(drawn).map_err(fault)?);
     }
     // A flag labels the image as a whole.
-    let flags = content.flags.iter().flatten().filter(|(name, flag)| flag.0 && !is_normal(name));
-    kinds.extend(flags.map(|(name, _)| name.clone()));
+    kinds.extend(content.defect_flags());
     sample.label = label(&kinds);
     if !shapes.is_empty() {
         let size = size(content.image_width, content.image_height);

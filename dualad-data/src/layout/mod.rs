@@ -3,6 +3,7 @@
 
 mod alike;
 mod apart;
+mod around;
 mod beside;
 mod bounded;
 mod coco;
@@ -235,6 +236,13 @@ pub(crate) fn mark_products(root: &Path, categories: &mut [Category], findings: 
     let mut beside: Vec<Finding> = findings.extract_if(.., |finding| finding.category.is_empty()).collect();
     unread::other_files(root, &others, "", &mut beside);
     findings.append(&mut beside);
+}
+
+/// Returns an error if masks or labels of images directly in a folder lie around the folder.
+pub(crate) fn refuse_labels_around(root: &Path, categories: &[Category]) -> Result<()> {
+    let samples = categories.iter().flat_map(|category| &category.samples);
+    let own = samples.filter(|sample| sample.path.parent() == Some(root));
+    around::refuse(root, &own.map(|sample| sample.path.clone()).collect::<Vec<_>>())
 }
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use super::apart::{VALIDATION, note_apart};
 use super::beside::{report_beside, report_pairs, report_unclear, separate};
 use super::defects::{Defects, masks_of};
+use super::files::images_below;
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, display_name, list, list_if_there};
 use super::mask_content::may_be_masks;
 use super::mask_name::{Key, key};
 use super::mask_pairs::{Images, images_of, separate_pairs};
 use super::masks::Masks;
-use super::names::{GOOD, Part, are_labels_of, holds_labels, holds_masks, is_defect_type, is_defective, is_normal};
+use super::names::{
+    GOOD, Part, are_labels_of, holds_images, holds_labels, holds_masks, is_defect_type, is_defective, is_normal,
+};
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
 use super::train_masks::{self, Place};
@@ -85,7 +88,8 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
             stated::report(&inner.images, &kind.path, &name, findings);
             samples.extend(normal_samples(inner.images, Vec::new(), &kind.path, &name, None, findings)?);
         } else {
-            others.push((kind.clone(), advice.clone()));
+            let is_defects = is_defective(&kind.name) || is_defect_type(&kind.name);
+            others.push((kind.clone(), if is_defects { OF_DEFECTS.into() } else { advice.clone() }));
         }
     }
     let tests = test_samples(folder, &listing, &[], &paths_of(&samples), &name, findings)?;
@@ -120,10 +124,10 @@ fn validation(others: &[(Folder, String)]) -> Vec<(PathBuf, usize)> {
 pub(super) fn report_folders(folders: Vec<(Folder, String)>, top: &Path, category: &str, findings: &mut Vec<Finding>) {
     let mut left_out = LeftOut { top, category, findings };
     for (folder, advice) in folders {
-        let found = list(&folder.path).map_or(Vec::new(), |inner| inner.images);
+        let found = images_below(&folder.path).unwrap_or_default();
         let is_of_masks = holds_masks(&folder.name) || may_be_masks(&found);
-        let of_masks = "they are masks by the name of the folder or by their content, and no image to train on has their names; masks \
-                        belong in ground_truth/<type of defect>, under the names of the images";
+        let of_masks = "they are masks by the name of the folder or by their content, and are not read; masks belong in \
+                        ground_truth/<type of defect>, under the names of the images";
         left_out.folders([&folder], if is_of_masks { of_masks } else { &advice });
     }
 }
@@ -158,10 +162,13 @@ pub(super) fn masks_of_training(
     Ok(train_masks::assign(samples, &places, category, findings))
 }
 
+/// The advice for a folder of defective images in the folder for training.
+const OF_DEFECTS: &str = "by its name, it holds defective images; move them to test/<type of defect>";
+
 /// Returns the advice for a folder in the folder of normal images.
 fn advice_inside(folder: &Folder, good: &str) -> String {
     if is_defective(&folder.name) || is_defect_type(&folder.name) {
-        format!("by its name, it holds defective images; move them to {TEST}/<type of defect>")
+        OF_DEFECTS.into()
     } else if holds_labels(&folder.name) {
         format!("by its name, it holds masks or labels; move it out of {good}")
     } else {
@@ -217,7 +224,13 @@ pub(super) fn normal_samples(
 pub(super) fn truth_of(folder: &Path, listing: &Listing) -> Result<PathBuf> {
     let truth = part(folder, listing, Part::Truth);
     if truth.is_dir() {
-        return Ok(truth);
+        // Masks may be divided as the images are: `masks/test/<type>`.
+        let inner = list(&truth)?;
+        let of_tests = inner.folders.iter().find(|inner| Part::of(&inner.name) == Some(Part::Test));
+        return Ok(match of_tests.filter(|_| inner.images.is_empty() && inner.folders.len() == 1) {
+            Some(masks) => masks.path.clone(),
+            None => truth,
+        });
     }
     let test = list_if_there(&part(folder, listing, Part::Test))?;
     let inside: Vec<&Folder> = test.folders.iter().filter(|kind| holds_masks(&kind.name)).collect();
@@ -287,6 +300,11 @@ pub(super) fn test_samples(
                 None => Vec::new(),
             };
             samples.extend(normal_samples(found.images, masks, &kind.path, category, Some(trained), findings)?);
+        } else if holds_images(&kind.name) {
+            let advice = format!(
+                "its name is none of a type of defect, so their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<type of defect>"
+            );
+            LeftOut { top: folder, category, findings }.folders([kind], &advice);
         } else {
             defects.add(kind, findings)?;
         }

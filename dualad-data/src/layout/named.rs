@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::files::bytes;
+use super::image_index::own_name;
 use super::listing::stem;
 use super::mask_name::composed;
 use super::names::{Stated, label_of, means_labels};
@@ -17,7 +18,7 @@ use crate::image_name::{IMAGE_ENDINGS, OTHER_IMAGE_ENDINGS, has_ending};
 const LIST: usize = 2;
 
 /// The endings of files whose values are compared with the names of images.
-const TEXTS: [&str; 9] = ["csv", "json", "jsonl", "lst", "ndjson", "tsv", "txt", "yaml", "yml"];
+const TEXTS: [&str; 11] = ["csv", "json", "jsonl", "log", "lst", "ndjson", "tsv", "txt", "xml", "yaml", "yml"];
 
 /// The names of images, to find them in files.
 pub(super) struct Names(HashSet<String>);
@@ -29,7 +30,9 @@ impl Names {
 
     /// Returns the name of the image that a value of a file stands for.
     fn find(&self, value: &str) -> Option<String> {
-        stem_of(value).map(|stem| name_of(stem.as_ref())).filter(|name| self.0.contains(name))
+        let stem = stem_of(value)?;
+        let known = |stem: &str| Some(name_of(stem.as_ref())).filter(|name| self.0.contains(name));
+        known(stem).or_else(|| own_name(stem).and_then(known))
     }
 }
 
@@ -71,7 +74,9 @@ impl Mentions {
     /// of names alone has no labels; its first line may be a heading.
     pub(super) fn are_labels(&self, file: &Path, names: &Names) -> bool {
         let is_list = self.named.len() >= LIST && self.others > 1;
-        is_list && (2 * self.named.len() >= names.0.len() || means_labels(stem(file)))
+        // The log of a camera names all images.
+        let is_log = has_ending(file, &["log"]);
+        is_list && !is_log && (2 * self.named.len() >= names.0.len() || means_labels(stem(file)))
             || self.has_defective
             || label_of(stem(file)) == Stated::Defective
     }
@@ -83,13 +88,14 @@ fn count(file: &Path, names: &Names) -> Option<(HashSet<String>, usize)> {
         return None;
     }
     let text = bytes(file).ok()?;
-    let is_spaced =
-        has_ending(file, &["txt", "lst", "yaml", "yml"]) || !has_separator(&text) && has_ending(file, &["csv", "tsv"]);
+    let is_spaced = has_ending(file, &["txt", "log", "lst", "yaml", "yml"])
+        || !has_separator(&text) && has_ending(file, &["csv", "tsv"]);
     let text = String::from_utf8_lossy(&text);
     let is_end = |c: char| {
         matches!(c, ',' | ';' | '\t' | '|' | '"' | '\n' | '\r')
             || c == ' ' && is_spaced
             || c == ':' && has_ending(file, &["yaml", "yml"])
+            || matches!(c, '<' | '>') && has_ending(file, &["xml"])
     };
     let (mut named, mut others) = (HashSet::new(), 0);
     for cell in text.split(is_end).map(|cell| cell.trim_matches(is_around)).filter(|cell| !cell.is_empty()) {
@@ -138,6 +144,7 @@ mod tests {
             ("a.csv", "id,ng\n001,1\nPART B,0\n"),
             ("a.json", "{\"001.png\": \"ok\", \"3.png\": \"ng\"}"),
             ("labels.txt", "001.png 1\n3.png 0\n"),
+            ("a.xml", "<a><image name=\"001.png\"><box label=\"ng\"/></image><image name=\"3.png\"/></a>"),
         ] {
             assert_eq!(found(name, text), Some(2), "{text}");
         }
@@ -147,6 +154,9 @@ mod tests {
             ("a.json", "{\"001.png\": \"ng\"}"),
             ("a.csv", "img,fault\n001.png,dent\n"),
             ("a.txt", "001 NG\n"),
+            ("a.log", "001.png NG\n"),
+            ("a.txt", "001.png: scratch\n"),
+            ("a.csv", "image,choice\n/data/upload/1/ab12cd34-001.png,Scratch\n"),
             ("defects.csv", "001.png,F12\n"),
         ] {
             assert_eq!(found(name, text), Some(1), "{name} {text}");
@@ -156,6 +166,7 @@ mod tests {
             ("a.csv", "name,class\n001.png,ok\n"),
             ("a.csv", "name\n001.png\n3.png\n4.png\n"),
             ("a.xlsx", "001.png,ok\n3.png,ng\n"),
+            ("a.log", "001.png 12:30:01\n3.png 12:30:02\n4.png 12:30:03\n"),
         ] {
             assert_eq!(found(name, text), None, "{text}");
         }

@@ -29,13 +29,29 @@ impl Part {
 
     /// Returns the part that a folder of this name is, in upper or lower case.
     pub(super) fn of(name: &OsStr) -> Option<Self> {
-        match letters(&name.to_string_lossy()).as_str() {
-            "train" | "training" => Some(Self::Train),
-            "test" | "testing" => Some(Self::Test),
-            "groundtruth" | "gt" | "mask" | "masks" => Some(Self::Truth),
-            _ => None,
+        let name = letters(&name.to_string_lossy());
+        let is = |names: &str| names.split_whitespace().any(|known| known == name);
+        match () {
+            () if is(TRAIN) => Some(Self::Train),
+            () if is(TEST) => Some(Self::Test),
+            () if is(TRUTH) => Some(Self::Truth),
+            () => None,
         }
     }
+}
+
+/// The names of the folders of a category, in lower case, without accents and other characters than letters and digits.
+const TRAIN: &str = "train training traindata trainimages trainingdata trainingimages trainingset trainset trainings trainingsbilder \
+    trainingsdaten addestramento entrainement entrenamiento treinamento treino обучение 学習 学習用 訓練 训练 训练集 训练数据 훈련 학습";
+const TEST: &str = "test testing testdata testimages testingset testset testbilder testdaten prueba pruebas teste тест 評価 評価用 テスト \
+    测试 测试集 测试数据 測試 테스트 평가";
+const TRUTH: &str = "groundtruth gt mask masks";
+
+/// Returns whether a folder of this name holds images of any kind.
+pub(super) fn holds_images(name: &OsStr) -> bool {
+    const NAMES: &str = "bild bilder data foto fotos image images img imgs jpegimages photo photos pic pics picture pictures rgb 图像 图片 画像";
+    let name = letters(&name.to_string_lossy());
+    NAMES.split_whitespace().any(|known| known == name)
 }
 
 /// Returns whether a folder of this name holds normal images: `good` or another word for it, in upper or lower case.

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::listing::{Folder, Listing, list};
-use super::names::{GOOD, is_foreign, is_normal};
+use super::names::{GOOD, Part, is_foreign, is_normal};
 use super::recognize::{self, FolderKind};
 use super::{label_files, readers, real_iad, unread, visa};
+use crate::error::Error;
 use crate::text::names_of;
 
 /// The depth to which datasets are searched.
@@ -31,7 +32,23 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
     let mut reason = String::from(
         "it has no <category>/train/good (MVTec AD), no split_csv/1cls.csv (VisA), and no images of its own",
     );
+    if let Some(error) = unlisted(listing) {
+        return format!("{error}; allow to read it, or open a folder that can be read");
+    }
     let found = datasets(listing);
+    let is_part = |folder: &&Folder| Part::of(&folder.name) == Some(Part::Train);
+    if let Some(train) =
+        listing.folders.iter().find(is_part).filter(|train| found.iter().all(|f| f.starts_with(&train.path)))
+        && let Some(first) = found.first()
+    {
+        let name = first.strip_prefix(&train.path).unwrap_or(first).display();
+        reason.push_str(&format!(
+            "; the categories lie in {}: give each one its own folders, such as {name}/train/{GOOD}, {name}/test/{GOOD} and \
+             {name}/test/<type of defect>",
+            train.name.to_string_lossy()
+        ));
+        return reason;
+    }
     if !found.is_empty() {
         let noun = if found.len() == 1 { "a dataset lies" } else { "datasets lie" };
         let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
@@ -53,12 +70,6 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
             names_of(&folders)
         ));
     }
-    for folder in &listing.folders {
-        if let Err(error) = list(&folder.path) {
-            reason.push_str(&format!("; {error}"));
-            break;
-        }
-    }
     if let Some(advice) = label_files::yolo(listing) {
         reason.push_str(&advice);
     }
@@ -66,6 +77,23 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
         reason.push_str(&format!("; in and below it, {unread}"));
     }
     reason
+}
+
+/// Returns the error of the first folder below a folder that cannot be listed.
+fn unlisted(listing: &Listing) -> Option<Error> {
+    let (mut level, mut budget) = (listing.folders.clone(), MAX_FOLDERS);
+    for _ in 0..DEPTH {
+        let mut next = Vec::new();
+        for folder in level.into_iter().take(budget) {
+            budget -= 1;
+            match list(&folder.path) {
+                Ok(inner) => next.extend(inner.folders),
+                Err(error) => return Some(error),
+            }
+        }
+        level = next;
+    }
+    None
 }
 
 /// Returns the nearest folders below a folder that have images.
@@ -97,7 +125,11 @@ fn datasets(listing: &Listing) -> Vec<PathBuf> {
     for _ in 0..DEPTH {
         let (mut found, mut next) = (Vec::new(), Vec::new());
         for folder in level {
-            if budget == 0 || is_foreign(&folder.name) {
+            // A part of a dataset is none.
+            if budget == 0
+                || is_foreign(&folder.name)
+                || matches!(Part::of(&folder.name), Some(Part::Test | Part::Truth))
+            {
                 continue;
             }
             budget -= 1;

@@ -204,7 +204,9 @@ fn defective_side(products: &[&Folder]) -> Option<String> {
     let (product, label) = match sides.iter().find(is_side) {
         Some((_, Some(side))) => {
             let product = crops::without_crops(&side.product).unwrap_or(&side.product);
-            (product.join("_"), side.label.as_str())
+            let product = product.join("_");
+            // The name of a part of a dataset is none of a product: `test_bad`.
+            (if Part::of(product.as_ref()).is_some() { "PRODUCT".into() } else { product }, side.label.as_str())
         }
         _ => ("PRODUCT".into(), "<type of defect>"),
     };

@@ -5,10 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::files::bytes;
+use super::labelme;
 use super::record::{Cell, Record};
 use super::separated::{delimiter, has_separator};
 use super::yaml;
 use crate::image_name::has_ending;
+use crate::sample::Label;
 
 /// The largest files that are read, in bytes. JSON and YAML take many times as much memory.
 const MAX_TEXT: u64 = 16 << 20;
@@ -22,12 +24,36 @@ pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Recor
         return Vec::new();
     }
     let Ok(text) = bytes(file) else { return Vec::new() };
+    let mut found = all(file, &text, is_image);
+    found.retain(|record| record.images(is_image).next().is_some());
+    found
+}
+
+/// Returns the word by which a small file with the name of an image says that it has a defect: `NG`, `{"verdict": "NG"}`.
+pub(super) fn verdict(file: &Path) -> Option<String> {
+    const MOST: u64 = 1 << 16;
+    let is_small = || std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MOST);
+    if !has_ending(file, &["json", "txt"]) || !is_small() || labelme::is_labelme(file) {
+        return None;
+    }
+    let is_image = |_: &str| false;
+    let records = all(file, &bytes(file).ok()?, &is_image);
+    let labels = records.iter().filter_map(|record| record.label(&is_image));
+    labels.into_iter().find_map(|label| match label {
+        Label::Anomalous(kind) => Some(kind),
+        Label::Normal => None,
+    })
+}
+
+/// Returns the records of the content of a file, whatever they name.
+fn all(file: &Path, text: &[u8], is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
+    let is = |endings: &[&str]| has_ending(file, endings);
     let mut found = Vec::new();
     let is_table = is(&["csv", "tsv"]);
-    if is_table && has_separator(&text) {
-        found = of_table(&text, is_image);
+    if is_table && has_separator(text) {
+        found = of_table(text, is_image);
     } else if is(&["json"]) {
-        if let Ok(value) = serde_json::from_slice(&text) {
+        if let Ok(value) = serde_json::from_slice(text) {
             of_json(&value, "", is_image, &mut found);
         }
     } else if is(&["jsonl", "ndjson"]) {
@@ -37,13 +63,12 @@ pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Recor
             }
         }
     } else if is(&["yaml", "yml"]) {
-        for value in yaml::values(&String::from_utf8_lossy(&text)) {
+        for value in yaml::values(&String::from_utf8_lossy(text)) {
             of_json(&value, "", is_image, &mut found);
         }
-    } else if is_table || is(&["lst", "txt"]) {
-        found = String::from_utf8_lossy(&text).lines().map(of_line).collect();
+    } else if is_table || is(&["log", "lst", "txt"]) {
+        found = String::from_utf8_lossy(text).lines().map(of_line).collect();
     }
-    found.retain(|record| record.images(is_image).next().is_some());
     found
 }
 
@@ -69,7 +94,7 @@ fn of_line(line: &str) -> Record {
     const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
     let values: Vec<&str> =
         if line.contains(SEPARATORS) { line.split(SEPARATORS).collect() } else { line.split_whitespace().collect() };
-    Record(values.into_iter().map(|value| Cell::new("", value.trim_matches(['"', '\'']))).collect())
+    Record(values.into_iter().map(|value| Cell::new("", value.trim_matches(['"', '\'', ':']))).collect())
 }
 
 /// Adds the records of a value of JSON or YAML. `heading` is the key that it lies under.
@@ -133,7 +158,6 @@ fn scalar(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Label;
 
     /// Returns the images that a file names, each with its label: `-` for a normal one, and `?` without a label.
     fn labels(name: &str, text: &str) -> String {

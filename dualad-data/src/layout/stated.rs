@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::listing::{file_name, stem};
+use super::mask_name::{Key, image_of, key};
 use super::names::{GOOD, Stated, is_defective, label_of, side_of};
 use super::views::part_and_view;
 use crate::error::{Error, Result};
@@ -84,8 +85,11 @@ impl<'a> Folders<'a> {
 
 /// Returns the number of images that are defective by their names, and the first of them.
 fn defective(images: &[PathBuf]) -> Option<(usize, String)> {
+    // Masks are named so, too: `000_anomaly.png` beside `000.png`.
+    let keys: BTreeSet<Key> = images.iter().map(|path| key(path)).collect();
+    let is_mask = |path: &&PathBuf| image_of(&key(path)).is_some_and(|image| keys.contains(image));
     let has_normal = images.iter().any(|path| label_of(stem(path)) == Stated::Normal);
-    let mut found = images.iter().filter(|path| match label_of(stem(path)) {
+    let mut found = images.iter().filter(|path| !is_mask(path)).filter(|path| match label_of(stem(path)) {
         Stated::Defective => true,
         // A product may have such a name, but then all images have it.
         Stated::DefectType => has_normal,

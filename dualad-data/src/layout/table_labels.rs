@@ -47,6 +47,9 @@ impl Cells<'_> {
             }
             (Some(label), _) => Ok(label),
             (None, Some(index)) => Ok(if index { Label::Anomalous(ANOMALOUS.into()) } else { Label::Normal }),
+            (None, None) if self.label.is_empty() && index_name == label_name => {
+                Err(format!("column {label_name} is empty; write 0 for normal, 1 for anomalous"))
+            }
             (None, None) => Err(format!("column {label_name} is empty; write normal or the type of the defect")),
         }
     }

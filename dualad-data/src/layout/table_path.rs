@@ -4,11 +4,17 @@ use std::path::{Component, Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
+/// The longest path in bytes: more than any file system has.
+pub(super) const MAX_PATH: usize = 1 << 12;
+
 /// Returns the path of a table entry: relative to the root, inside the root, with `/` or `\` between its parts. If there is no such file,
 /// the path may be relative to the folder above, and begin with the name of the root. The error says what is wrong with the entry.
 pub(super) fn path_within(root: &Path, value: &str) -> Result<PathBuf, String> {
     if value.is_empty() {
         return Err("is empty; fill it in".into());
+    }
+    if value.len() > MAX_PATH {
+        return Err(format!("has {} bytes; a path has at most {MAX_PATH}", value.len()));
     }
     // Tables written on Windows.
     let path = value.replace('\\', "/");

@@ -210,8 +210,10 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             let mut same = below.iter().filter(|image| is(image));
             same.next().filter(|_| same.next().is_none()).map(|one| shown(one.strip_prefix(folder).unwrap_or(one)))
         };
-        let found = if let Some(one) = only(&|image| is(image.file_name(), &name) || is(image.file_stem(), &name)) {
+        let found = if let Some(one) = only(&|image| is(image.file_name(), &name)) {
             format!(", found at {one}")
+        } else if let Some(one) = only(&|image| is(image.file_stem(), &name)) {
+            format!(", found at {one}: write its ending, too")
         } else if let Some(one) = only(&|image| is(image.file_stem(), stem)) {
             format!("; {one} has this name with another ending")
         } else {
@@ -237,7 +239,10 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         findings.push(Finding::new(FindingKind::UnclearLabel, "", &table, what));
     }
     tally.report(&table, findings);
-    not_named(&table, &named, findings)?;
+    // Images that the table names by other paths are no others.
+    if missing.is_empty() {
+        not_named(&table, &named, findings)?;
+    }
     Ok(categories.into_iter().map(|(name, images)| divide(&name, folder, images, findings)).collect())
 }
 

@@ -8,7 +8,6 @@ use super::image_index::Index;
 use super::listing::stem;
 use super::mask_name::{Key, composed, key};
 use super::named::stem_of;
-use super::names::{Stated, label_of, means_labels};
 use crate::image_name::has_ending;
 use crate::sample::{Category, Split};
 use crate::text::shown;
@@ -123,11 +122,8 @@ impl<'a> Images<'a> {
         self.named(value, file).or_else(|| self.of_name(stem_of(value).filter(is_stem)?.as_ref(), file))
     }
 
-    /// Returns whether a file may be a list of labels of images: it is no note, and not that of one image.
+    /// Returns whether a file may be a list of labels of images: it is not that of one image.
     pub(super) fn may_be_list(&self, file: &Path) -> bool {
-        let is_text = has_ending(file, &["lst", "txt"]);
-        !has_ending(file, &["xml"])
-            && !self.by_stem.contains_key(&key(file))
-            && (!is_text || means_labels(stem(file)) || label_of(stem(file)) == Stated::Defective)
+        !has_ending(file, &["xml"]) && !self.by_stem.contains_key(&key(file))
     }
 }

@@ -14,6 +14,7 @@ use super::left_out::is_link_within;
 use super::listing::list;
 use super::names::{Stated, label_of};
 use super::own_files::OwnFiles;
+use super::records::verdict;
 use super::training_images::{Images, Place};
 use super::words::letters;
 use super::{label_files, labelme, tabular};
@@ -36,7 +37,7 @@ const MAX_LISTS: usize = 200;
 const JSON: [&str; 1] = ["json"];
 const TABLES: [&str; 4] = ["csv", "tsv", "jsonl", "ndjson"];
 const UNREAD: [&str; 2] = ["txt", "xml"];
-const LISTS: [&str; 3] = ["lst", "yaml", "yml"];
+const LISTS: [&str; 4] = ["log", "lst", "yaml", "yml"];
 
 /// Marks the images to train on in which a file in the folder, or below it, marks a defect, and reports the normal test images in which one
 /// does. Folders in `known` are not searched, and the files of the reader itself (`own`) are not read again. Files that cannot be read and have
@@ -74,6 +75,9 @@ pub(super) fn mark(
             }
         } else if images.may_be_list(file) {
             lists.push(file);
+        } else if let Some((place, label)) = images.of_stem(file).and_then(|place| Some((place, verdict(file)?))) {
+            marks.add(place, file, &label);
+            read.insert(file.clone());
         }
     }
     for file in lists.into_iter().take(MAX_LISTS) {
@@ -273,6 +277,9 @@ fn report_unread(
 /// Returns whether a text has lines of a class and four or more numbers, as those of YOLO, or XML has an object. An empty file marks nothing.
 fn holds_objects(file: &Path) -> bool {
     const HEAD: u64 = 1 << 16;
+    if !file.is_file() {
+        return false;
+    }
     let mut head = Vec::new();
     let read = std::fs::File::open(file).and_then(|file| file.take(HEAD).read_to_end(&mut head));
     let text = String::from_utf8_lossy(&head);

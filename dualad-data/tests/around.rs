@@ -1,0 +1,145 @@
+//! Labels and masks around a folder of images that is opened by itself, and in texts beside the images.
+
+mod support;
+
+use dualad_data::image::Limits;
+use dualad_data::{Dataset, FindingKind};
+use support::annotated::{coco, pictures};
+use support::{Tree, kinds, relative};
+
+/// Writes 8 images into a folder.
+fn images(tree: &Tree, folder: &str) {
+    let names: Vec<String> = (0..8).map(|index| format!("{folder}/part{index:03}.png")).collect();
+    pictures(tree, &names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+fn error(tree: &Tree, folder: &str) -> String {
+    Dataset::open_products(tree.root().join(folder)).unwrap_err().to_string()
+}
+
+#[test]
+fn masks_and_labels_beside_a_folder_of_images_are_seen() {
+    for (folder, label) in [
+        ("images", "masks/part003.png"),
+        ("images", "masks/part003_mask.png"),
+        ("images", "labels/part003.txt"),
+        ("JPEGImages", "Annotations/part003.xml"),
+        ("images/train", "labels/train/part003.txt"),
+        ("train/images", "train/labels/part003.txt"),
+    ] {
+        let tree = Tree::new();
+        images(&tree, folder);
+        if label.ends_with("png") {
+            tree.mask(label, 8, 4, 255);
+        } else {
+            tree.write(label, "0 0.5 0.5 0.1 0.1\n");
+        }
+        let error = error(&tree, folder);
+        assert!(error.contains("masks or labels of 1 of its 8 images lie in"), "{label}: {error}");
+    }
+    // The images of a folder for normal ones, and those beside test images, have no labels there.
+    for (folder, other) in [("good", "masks/part003.png"), ("train", "ground_truth/cut/part003.png")] {
+        let tree = Tree::new();
+        images(&tree, folder);
+        tree.mask(other, 8, 4, 255);
+        if folder == "train" {
+            tree.picture("test/cut/part003.png", 8, 4, 9);
+        }
+        assert_eq!(kinds(&Dataset::open(tree.root().join(folder)).unwrap()), [], "{other}");
+    }
+    // Labels of other images.
+    let tree = Tree::new();
+    images(&tree, "images");
+    tree.write("labels/other.txt", "0 0.5 0.5 0.1 0.1\n");
+    assert_eq!(kinds(&Dataset::open(tree.root().join("images")).unwrap()), []);
+}
+
+#[test]
+fn files_above_a_folder_of_images_are_read_for_their_labels() {
+    let boxed = coco(&["part003.png", "part004.png"], &[(0, r#""bbox": [0, 0, 2, 2], "category_id": 1"#)]);
+    for (file, content) in [
+        ("results.csv", "file,result\npart003.png,NG\n".to_string()),
+        ("../labels.csv", "file;state\nparts/images/part003.png;1\nparts/images/part004.png;0\n".into()),
+        ("annotations.json", boxed),
+        (
+            "annotations.xml",
+            "<annotations><image name=\"part003.png\"><box label=\"dent\"/></image><image name=\"part004.png\"/></annotations>"
+                .into(),
+        ),
+    ] {
+        let tree = Tree::new();
+        images(&tree, "parts/images");
+        tree.write(&format!("parts/{file}").replace("parts/../", ""), content);
+        let error = error(&tree, "parts/images");
+        assert!(error.contains("may say that some have defects"), "{file}: {error}");
+    }
+    // A file about other things.
+    let tree = Tree::new();
+    images(&tree, "parts/images");
+    tree.write("parts/settings.csv", "key,value\nexposure,20\n");
+    assert_eq!(kinds(&Dataset::open(tree.root().join("parts/images")).unwrap()), []);
+}
+
+#[test]
+fn texts_of_any_name_that_label_images_are_refused() {
+    for (file, content) in [
+        ("list.txt", "part003.png NG\n"),
+        ("notes.txt", "part003.png: scratch\n"),
+        ("list.txt", "part000.png 0\npart001.png 0\npart002.png 0\npart003.png 1\n"),
+        ("shift.log", "part003.png\tNG\n"),
+        ("upload.csv", "image,id,choice\n/data/upload/1/ab12cd34-part003.png,3,Scratch\n"),
+        ("part003.txt", "NG\n"),
+        ("part003.json", "{\"camera\": 2, \"verdict\": \"NG\"}"),
+    ] {
+        let tree = Tree::new();
+        images(&tree, "");
+        tree.write(file, content);
+        let error = error(&tree, "");
+        assert!(error.contains(file) && error.contains("not read"), "{file}: {error}");
+    }
+    for (file, content) in [
+        ("notes.txt", "Taken on Monday, all are fine.\n"),
+        ("list.txt", "part000.png\npart001.png\npart002.png\npart003.png\npart004.png\n"),
+        ("camera.log", "part000.png 12:00:01\npart001.png 12:00:02\npart002.png 12:00:03\npart003.png 12:00:04\n"),
+        ("part003.json", "{\"exposure\": 20, \"verdict\": \"OK\"}"),
+    ] {
+        let tree = Tree::new();
+        images(&tree, "");
+        tree.write(file, content);
+        assert_eq!(Dataset::open_products(tree.root()).unwrap().categories[0].samples.len(), 8, "{file}");
+    }
+}
+
+#[test]
+fn texts_beside_a_folder_of_normal_images_mark_them() {
+    for (file, content) in [
+        ("good/notes.txt", "part003.png: scratch\n"),
+        ("list.txt", "part003.png NG\n"),
+        ("good/part003.txt", "NG\n"),
+        ("good/part003.json", "{\"verdict\": \"NG\"}"),
+    ] {
+        let tree = Tree::new();
+        images(&tree, "good");
+        tree.write(file, content);
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let marked = dataset.marked_normal_images(&Limits::default());
+        let [finding] = &marked[..] else { panic!("{file}: {marked:?}") };
+        assert_eq!(finding.kind, FindingKind::MarkedNormal);
+        assert_eq!(relative(tree.root(), &finding.path), "good/part003.png", "{file}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_with_the_names_of_annotations_are_not_opened() {
+    for name in
+        ["c/anno.json", "c/train/good/labels.txt", "c/train/good/part003.json", "c/train/good/part003.xml", "t.csv"]
+    {
+        let tree = Tree::new();
+        images(&tree, "c/train/good");
+        let status = std::process::Command::new("mkfifo").arg(tree.path(name)).status().unwrap();
+        assert!(status.success());
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert!(dataset.check().headers_only(true).run().unwrap().images == 8, "{name}");
+    }
+}
