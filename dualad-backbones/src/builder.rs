@@ -82,7 +82,8 @@ impl ExtractorBuilder {
         self
     }
 
-    /// Sets the precision of the products. [`Precision::Int8`] needs the CPU, f32, and a network: the filter bank has no products.
+    /// Sets the precision of the products. [`Precision::Int8`] needs the CPU and f32. The filter bank has no products: its maps are the
+    /// same in either precision.
     #[must_use]
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
@@ -110,17 +111,20 @@ impl ExtractorBuilder {
             Some(stages) => stages,
             None => backbone.default_stages().iter().map(|stage| stage.index).collect(),
         };
+        if precision != Precision::F32 && !(device.is_cpu() && dtype == DType::F32) {
+            return Err(Error::Precision { precision });
+        }
         let Some(whole) = backbone.network() else {
             let stages = choose_stages(&backbone.stages(), &wanted, backbone.name())?;
             let engine = Box::new(FilterBank::new(stages.clone(), device.clone(), dtype));
-            let (precision, provenance) = (Precision::F32, Provenance::default());
+            let provenance = Provenance::default();
             return Ok(Box::new(Extractor { backbone, stages, engine, device, dtype, precision, provenance }));
         };
         let used = whole.up_to(&wanted)?;
         let (folded, provenance) = weights.load(backbone, &whole, &used, dtype)?;
         let stages = used.stages();
         let is_packed = device.is_cpu() && dtype == DType::F32 && !plain;
-        if precision != Precision::F32 && !is_packed {
+        if precision != Precision::F32 && plain {
             return Err(Error::Precision { precision });
         }
         let engine: Box<dyn Engine> = if is_packed {

@@ -128,3 +128,18 @@ fn an_evaluation_names_its_precision_and_has_no_decisions_by_thresholds_of_anoth
     let report: Value = serde_json::from_slice(&evaluate(&["--json", "-"]).stdout).unwrap();
     assert_eq!(report["precision"], "f32");
 }
+
+#[test]
+fn a_model_on_the_filter_bank_is_evaluated_in_the_precision_that_is_asked_for() {
+    let place = Place::new(10);
+    succeed(&mut place.train(&["--preset", "fast"]));
+    let report = |precision: &str| -> Value {
+        let mut command = program("evaluate");
+        command.arg("--model").arg(place.path("model")).arg("--data").arg(place.path("data"));
+        command.arg("--out").arg(place.path("evaluation")).args(["--no-cache", "--heatmaps", "0", "--json", "-"]);
+        serde_json::from_slice(&succeed(command.args(["--precision", precision])).stdout).unwrap()
+    };
+    let [f32, int8] = ["f32", "int8"].map(report);
+    assert_eq!((&f32["precision"], &int8["precision"]), (&"f32".into(), &"int8".into()));
+    assert_ne!(f32["images"], int8["images"]);
+}

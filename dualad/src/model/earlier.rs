@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dualad_store::{self as store, Transaction};
 
+use crate::Precision;
 use crate::calibration::Calibration;
 use crate::error::{Error, Result};
 use crate::model::config::MAX_CONFIG;
@@ -28,8 +29,8 @@ fn older(number: u64) -> String {
     format!("calibration.previous.{number}.json")
 }
 
-/// Keeps the thresholds that a folder has as `calibration.previous.json`, if their content is to be kept. Returns true if it is. Those of
-/// the same model that this file held get the first free number, so that none are lost.
+/// Keeps the thresholds that a folder has as `calibration.previous.json`, if their content is to be kept. Returns true if it is. The first
+/// ones of each precision that this file held, such as those of the training, get a number and stay.
 pub(crate) fn keep_thresholds(
     transaction: &Transaction,
     folder: &Path,
@@ -40,27 +41,46 @@ pub(crate) fn keep_thresholds(
         && previous != text
         && !are_of_two_models(&previous, &text)
     {
-        transaction.write(&free(folder, &previous)?, &previous)?;
+        if let Some(name) = free(folder, &previous)? {
+            transaction.write(&name, &previous)?;
+        }
     }
     transaction.write(PREVIOUS_CALIBRATION, &text)?;
     Ok(true)
 }
 
-/// Returns the first name that no other thresholds of the same model have.
-fn free(folder: &Path, text: &[u8]) -> Result<String> {
-    let mut number = 1;
-    loop {
-        let (name, path) = (older(number), folder.join(older(number)));
-        if !store::exists(&path) || read(&path)?.is_some_and(|found| found == text || are_of_two_models(&found, text)) {
-            return Ok(name);
+/// Returns the first name that no other thresholds of the same model have; `None` if there are some of the same precision.
+fn free(folder: &Path, text: &[u8]) -> Result<Option<String>> {
+    for name in (1..).map(older) {
+        let Some(found) = read(&folder.join(&name))? else {
+            // A file that is no file of thresholds keeps its name.
+            if store::exists(&folder.join(&name)) {
+                continue;
+            }
+            return Ok(Some(name));
+        };
+        if are_of_two_models(&found, text) {
+            return Ok(Some(name));
         }
-        number += 1;
+        if found == text || precision(&found).is_some_and(|found| precision(text) == Some(found)) {
+            return Ok(None);
+        }
     }
+    Ok(None)
+}
+
+/// Returns the precision of thresholds, if they can be read.
+fn precision(text: &[u8]) -> Option<Precision> {
+    Some(calibration(text)?.precision)
+}
+
+fn calibration(text: &[u8]) -> Option<Calibration> {
+    Calibration::from_json(CALIBRATION, std::str::from_utf8(text).ok()?).ok()
 }
 
 /// Returns true if both thresholds name a model, and not the same: the earlier model is gone, and its thresholds are of no use.
 fn are_of_two_models(one: &[u8], other: &[u8]) -> bool {
-    let model = |text: &[u8]| Calibration::from_json(CALIBRATION, std::str::from_utf8(text).ok()?).ok()?.model;
+    let model = |text: &[u8]| calibration(text)?.model;
     matches!((model(one), model(other)), (Some(one), Some(other)) if one != other)
 }
 

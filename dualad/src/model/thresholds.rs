@@ -12,8 +12,8 @@ use crate::model::folder::Model;
 
 impl Model {
     /// Writes the thresholds of the model in a folder, its `calibration.json`. Other thresholds that they replace are kept as
-    /// `calibration.previous.json`, and those of the same model in that file get a number, `calibration.previous.1.json` and so on: see
-    /// [`ModelFiles::earlier_calibrations`](crate::ModelFiles::earlier_calibrations). Returns true if there were some. All files change
+    /// `calibration.previous.json`. The first ones of each precision that this file held stay as `calibration.previous.1.json` and
+    /// `calibration.previous.2.json`: see [`ModelFiles::earlier_calibrations`](crate::ModelFiles::earlier_calibrations). Returns true if there were some. All files change
     /// together.
     ///
     /// # Errors
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn no_thresholds_of_a_model_are_lost() {
+    fn the_first_thresholds_of_each_precision_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let files = ModelFiles::of(folder.path());
         let save = |model: &str, precision: &str, reject: u32| {
@@ -83,12 +83,12 @@ mod tests {
         std::fs::copy(folder.path().join("calibration.previous.1.json"), &files.calibration).unwrap();
         save("a", "f32", 5);
         save("a", "f32", 6);
-        assert_eq!(kept(), [5.0, 3.0, 2.0, 1.0]);
+        assert_eq!(kept(), [5.0, 2.0, 1.0]);
         // Those of another model are gone with it, the previous ones at the second change and the older ones when their name is needed.
         save("b", "f32", 7);
         save("b", "f32", 8);
-        assert_eq!(kept(), [7.0, 5.0, 3.0, 2.0, 1.0]);
+        assert_eq!(kept(), [7.0, 2.0, 1.0]);
         save("b", "f32", 9);
-        assert_eq!(kept(), [8.0, 5.0, 3.0, 2.0, 7.0]);
+        assert_eq!(kept(), [8.0, 2.0, 7.0]);
     }
 }
