@@ -47,11 +47,16 @@ const TEST: &str = "test testing testdata testimages testingset testset testbild
     测试 测试集 测试数据 測試 테스트 평가";
 const TRUTH: &str = "groundtruth gt mask masks";
 
+/// The words for images of any kind.
+const IMAGES: &str = "bild bilder data foto fotos image images img imgs jpegimages photo photos pic pics picture pictures rgb 图像 图片 画像";
+
+fn is_image_word(word: &str) -> bool {
+    IMAGES.split_whitespace().any(|known| known == word)
+}
+
 /// Returns whether a folder of this name holds images of any kind.
 pub(super) fn holds_images(name: &OsStr) -> bool {
-    const NAMES: &str = "bild bilder data foto fotos image images img imgs jpegimages photo photos pic pics picture pictures rgb 图像 图片 画像";
-    let name = letters(&name.to_string_lossy());
-    NAMES.split_whitespace().any(|known| known == name)
+    is_image_word(&letters(&name.to_string_lossy()))
 }
 
 /// Returns whether a folder of this name holds normal images: `good` or another word for it, in upper or lower case.
@@ -231,8 +236,7 @@ pub(super) fn product_of_images(name: &OsStr) -> Option<String> {
 }
 
 fn product_of(words: Vec<String>) -> String {
-    const IMAGES: [&str; 7] = ["image", "images", "img", "imgs", "picture", "pictures", "rgb"];
-    let own: String = words.iter().filter(|word| !IMAGES.contains(&word.as_str())).map(String::as_str).collect();
+    let own: String = words.iter().filter(|word| !is_image_word(word)).map(String::as_str).collect();
     if own.is_empty() { words.concat() } else { own }
 }
 
