@@ -202,8 +202,8 @@ pub enum WeightsError {
     },
     /// The file holds the network more than once, with different values.
     #[error(
-        "{source_name} holds {network} more than once, such as under \"{}\" and \"{}\"; keep the one to use, such as torch.load(FILE)[\"{}\"], in a file of its own",
-        shown(&prefixes[0]), shown(&prefixes[1]), shown(prefixes[1].split('.').next().unwrap_or_default())
+        "{source_name} holds {network} more than once, such as under \"{}\" and \"{}\"; save the tensors under the one to use in a file of its own",
+        shown(&prefixes[0]), shown(&prefixes[1])
     )]
     SeveralNetworks {
         /// The weights.

@@ -173,6 +173,10 @@ fn the_pixels_of_a_bmp_begin_after_its_header_and_palette() {
     assert_eq!(decode(&short).pixels(), upright);
     // A longer palette than the header says.
     assert_eq!(decode(&bmp(8, 8, &grays, 10, 54 + 1024, &rows)).pixels(), upright);
+    // Without a plane.
+    let mut none = bmp(8, 8, &grays, 0, 54 + 1024, &rows);
+    none[26] = 0;
+    assert_eq!(decode(&none).pixels(), upright);
     // Color without a palette.
     let color: Vec<u8> = (0..24 * 5).collect();
     let expected = decode(&bmp(8, 24, &[], 0, 54, &color));

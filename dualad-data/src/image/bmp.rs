@@ -21,6 +21,8 @@ struct Places {
     full: usize,
     /// The bytes of a color of the palette.
     color: usize,
+    /// The number of planes. Some programs write 0 for 1.
+    planes: u16,
     /// The position of the pixels that the header gives.
     offset: usize,
     /// The bytes of all rows, and the padding of the last; nothing if the rows are compressed.
@@ -33,6 +35,7 @@ impl Places {
         let long = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let offset = long(10)? as usize;
         let size = long(FILE_HEADER)? as usize;
+        let planes = short(if size == CORE_HEADER { 22 } else { 26 })?;
         let (width, height, bits, compression, used, color) = if size == CORE_HEADER {
             (short(18)?.into(), short(20)?.into(), short(24)?, 0, 0, 3)
         } else {
@@ -53,7 +56,7 @@ impl Places {
         let (used, stride) = (row.div_ceil(8), row.div_ceil(32) * 4);
         let all = usize::try_from(stride.checked_mul(height.into())?).ok()?;
         let rows = matches!(compression, 0 | 3).then_some((all, (stride - used) as usize));
-        Some(Self { header, palette, full, color, offset, rows })
+        Some(Self { header, palette, full, color, planes, offset, rows })
     }
 
     /// Returns whether pixels at this position fill the file. Few bytes may follow them, and the padding of the last row may be
@@ -84,11 +87,13 @@ impl Places {
     }
 }
 
-/// The changes of a file: the start of its pixels, the number of bytes that the last row lacks, and the number of colors.
+/// The changes of a file: the start of its pixels, the number of bytes that the last row lacks, the number of colors, and that of planes.
 struct Repair {
     start: u32,
     missing: usize,
     colors: Option<u32>,
+    /// True for a header whose planes are at their usual place, and 0.
+    has_no_plane: bool,
 }
 
 /// Returns the changes that the decoder needs, if the file differs in this.
@@ -102,11 +107,12 @@ fn repair(bytes: &[u8]) -> Option<Repair> {
     // The oldest header has no number of colors.
     let is_other = places.is_palette_short(bytes.len()) || places.is_palette_full(bytes.len());
     let colors = (is_other && places.color == 4).then(|| (start - places.header) / 4);
-    if start == places.offset && missing == 0 && colors.is_none() {
+    let has_no_plane = places.planes == 0 && places.color == 4;
+    if start == places.offset && missing == 0 && colors.is_none() && !has_no_plane {
         return None;
     }
     let colors = colors.filter(|&colors| colors > 0).map(u32::try_from).transpose().ok()?;
-    Some(Repair { start: u32::try_from(start).ok()?, missing, colors })
+    Some(Repair { start: u32::try_from(start).ok()?, missing, colors, has_no_plane })
 }
 
 /// Returns a copy whose header points to the pixels and whose last row is complete, if the file differs in this.
@@ -117,7 +123,7 @@ fn repair(bytes: &[u8]) -> Option<Repair> {
 /// [`Error::TooLarge`]: crate::Error::TooLarge
 /// [`Error::Io`]: crate::Error::Io
 pub(super) fn repaired(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Option<Vec<u8>>> {
-    let Some(Repair { start, missing, colors }) = repair(bytes) else { return Ok(None) };
+    let Some(Repair { start, missing, colors, has_no_plane }) = repair(bytes) else { return Ok(None) };
     let length = bytes.len().saturating_add(missing);
     limits.check_memory(path, length as u64)?;
     let mut copy = buffer(path, length as u64, 0)?;
@@ -127,6 +133,9 @@ pub(super) fn repaired(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Opt
         if let (Some(field), Some(value)) = (copy.get_mut(place..place + 4), value) {
             field.copy_from_slice(&value.to_le_bytes());
         }
+    }
+    if let Some(planes) = copy.get_mut(26..28).filter(|_| has_no_plane) {
+        planes.copy_from_slice(&1_u16.to_le_bytes());
     }
     Ok(Some(copy))
 }

@@ -133,7 +133,8 @@ fn describe(files: &[PathBuf], packed: &[PathBuf], broken_links: &[PathBuf]) -> 
         let count = if packed.len() == 1 { "1 file".into() } else { format!("{} files", packed.len()) };
         let (endings, first) = (endings(&packed.iter().collect::<Vec<_>>()), file_name(first).to_string_lossy());
         parts.push(format!(
-            "{count} that may hold images {} not read ({endings}; the first is {first}): save the images as png, or move {} away",
+            "{count} that may hold images {} not read ({endings}; the first is {first}): unpack archives, save the images of other files as png, or \
+             move {} away",
             if packed.len() == 1 { "is" } else { "are" },
             if packed.len() == 1 { "it" } else { "them" }
         ));
