@@ -143,10 +143,11 @@ fn every_link_leads_to_a_file() {
 fn the_tests_that_reliability_names_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut sources = String::new();
-    let mut folders: Vec<PathBuf> = ["dualad", "dualad-backbones", "dualad-cli", "dualad-serve", "dualad-store"]
-        .iter()
-        .flat_map(|name| ["src", "tests"].map(|part| root.join(name).join(part)))
-        .collect();
+    let mut folders: Vec<PathBuf> =
+        ["dualad", "dualad-backbones", "dualad-cli", "dualad-data", "dualad-serve", "dualad-store"]
+            .iter()
+            .flat_map(|name| ["src", "tests"].map(|part| root.join(name).join(part)))
+            .collect();
     while let Some(folder) = folders.pop() {
         // Not every crate has tests of its own.
         for entry in std::fs::read_dir(folder).into_iter().flatten() {

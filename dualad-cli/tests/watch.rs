@@ -288,9 +288,14 @@ struct Watch {
 
 impl Watch {
     fn start(place: &Watched, options: &[&str]) -> Self {
+        Self::start_every(50, place, options)
+    }
+
+    /// Starts a process that looks at the folder every so many milliseconds.
+    fn start_every(interval: u32, place: &Watched, options: &[&str]) -> Self {
         let mut command = program("watch");
         command.arg("--model").arg(place.path("model")).arg("--out").arg(place.path("out"));
-        command.args(["--interval-ms", "50"]).args(options).arg(place.path("incoming"));
+        command.args(["--interval-ms", &interval.to_string()]).args(options).arg(place.path("incoming"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -415,7 +420,8 @@ fn watch_on_a_hundred_thousand_files_needs_little_when_nothing_happens() {
         let name = incoming.join(format!("{index}.png"));
         if index == 50_000 { fs::copy(&one, name).map(|_| ()).unwrap() } else { fs::hard_link(source, name).unwrap() }
     }
-    let watch = Watch::start(&place, &[]);
+    // As often as by default.
+    let watch = Watch::start_every(250, &place, &[]);
     // The folder is listed again until the time of its last change is old enough.
     std::thread::sleep(Duration::from_secs(6));
     let (before, started) = (processor_time(&watch.child), std::time::Instant::now());

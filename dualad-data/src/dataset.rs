@@ -85,7 +85,7 @@ impl Dataset {
         let root = root.as_ref();
         let (categories, findings) = layout::read(layout, root)?;
         if layout == Layout::Folder {
-            layout::refuse_labels_around(root, &categories)?;
+            layout::refuse_labels_around(&categories)?;
         }
         Ok(Self { root: root.into(), layout, categories, findings })
     }

@@ -37,6 +37,12 @@ fn masks_and_labels_beside_a_folder_of_images_are_seen() {
         let error = error(&tree, folder);
         assert!(error.contains("masks or labels of 1 of its 8 images lie in"), "{label}: {error}");
     }
+    // The folder above the images may be opened, too.
+    let tree = Tree::new();
+    images(&tree, "images/train");
+    images(&tree, "images/val");
+    tree.write("labels/train/part003.txt", "0 0.5 0.5 0.1 0.1\n");
+    assert!(error(&tree, "images").contains("masks or labels of 1 of its 8 images lie in"));
     // The images of a folder for normal ones, and those beside test images, have no labels there.
     for (folder, other) in [("good", "masks/part003.png"), ("train", "ground_truth/cut/part003.png")] {
         let tree = Tree::new();

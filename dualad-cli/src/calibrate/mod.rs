@@ -160,7 +160,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         true => known.left_out.clone(),
         false => train.iter().map(|sample| request(sample, as_category)).collect(),
     };
-    note(&format!("note: scores are computed in {precision}{reason}"));
     let bar = Bar::new("scoring images");
     let progress = |progress: Progress| bar.set(progress.done, progress.total);
     let good = images::spread(&good, &known);
@@ -168,6 +167,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     drop(bar);
     let joined = join::join(calibration, earlier, detector.categories(), args.pooled)?;
     joined.save(&out)?;
+    note(&format!("note: scores are computed in {precision}{reason}"));
     for warning in joined.calibration.warnings() {
         note(&warning);
     }

@@ -68,7 +68,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::sample::Category;
+use crate::sample::{Category, Split};
 pub(crate) use mask_content::{Look, look};
 pub(crate) use mask_name::is_by_content;
 #[cfg(all(feature = "render", feature = "tiff"))]
@@ -238,11 +238,12 @@ pub(crate) fn mark_products(root: &Path, categories: &mut [Category], findings: 
     findings.append(&mut beside);
 }
 
-/// Returns an error if masks or labels of images directly in a folder lie around the folder.
-pub(crate) fn refuse_labels_around(root: &Path, categories: &[Category]) -> Result<()> {
-    let samples = categories.iter().flat_map(|category| &category.samples);
-    let own = samples.filter(|sample| sample.path.parent() == Some(root));
-    around::refuse(root, &own.map(|sample| sample.path.clone()).collect::<Vec<_>>())
+/// Returns an error if masks or labels of the images to train on lie around their folder.
+pub(crate) fn refuse_labels_around(categories: &[Category]) -> Result<()> {
+    let trained = || categories.iter().flat_map(|category| &category.samples).filter(|s| s.split == Split::Train);
+    let Some(folder) = trained().next().and_then(|sample| sample.path.parent()) else { return Ok(()) };
+    let images: Vec<PathBuf> = trained().map(|s| s.path.clone()).filter(|path| path.parent() == Some(folder)).collect();
+    around::refuse(folder, &images)
 }
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.

@@ -382,7 +382,8 @@ class Detector:
 
         :param good: images of good parts: a list, or lists by product.
         :param defective: images of defective parts, in the same form.
-        :param category: the product of images in plain lists; by default they count in the pooled thresholds alone.
+        :param category: the product of images in plain lists. Without it, they count in the pooled thresholds alone, and a model of several
+            products that has such thresholds refuses them: ``with_calibration(None)`` removes those first.
         :param reject: the rule for rejection; by default ``FalseAlarmRate(0.01, 0.95)``.
         :param review: the rule for review; by default ``Quantile(0.95)``, or no review band if ``reject`` is given.
         :param training_images: with True, images that the model was trained on are taken, although their scores are too low.
