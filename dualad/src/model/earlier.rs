@@ -40,10 +40,9 @@ pub(crate) fn keep_thresholds(
     if let Some(previous) = read(&folder.join(PREVIOUS_CALIBRATION))?
         && previous != text
         && !are_of_two_models(&previous, &text)
+        && let Some(name) = free(folder, &previous)?
     {
-        if let Some(name) = free(folder, &previous)? {
-            transaction.write(&name, &previous)?;
-        }
+        transaction.write(&name, &previous)?;
     }
     transaction.write(PREVIOUS_CALIBRATION, &text)?;
     Ok(true)
