@@ -1,5 +1,6 @@
 //! A run with its features: the trainer, the model and the detector.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Device;
@@ -70,6 +71,7 @@ impl PreparedFit {
             return Err(Error::invalid_argument("hold_out", fit.held_out, "must be at least 0 and below 1"));
         }
         fit.tiling.map_or(Ok(()), |tiling| tiling.validate())?;
+        [&fit.checkpoint, &fit.log].into_iter().flatten().try_for_each(|file| check_folder(file))?;
         let random = Random::new(recipe.train.seed);
         let source = std::mem::replace(&mut fit.images, TrainingImages::Pictures(Vec::new()));
         let base = fit.base.clone();
@@ -284,6 +286,17 @@ fn identity(
 
 fn tile_name(name: &str, number: usize) -> String {
     format!("{name}, tile {number}")
+}
+
+/// Returns an error if the folder of a file to write is not there: hours may pass before it is written.
+fn check_folder(file: &Path) -> Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let error = match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => return Ok(()),
+        Ok(_) => std::io::ErrorKind::NotADirectory.into(),
+        Err(error) => error,
+    };
+    Err(Error::Io { action: "write", path: file.into(), error })
 }
 
 /// Compares the run with its checkpoint, if it would continue from one. Returns a notice if the earlier run was another one and

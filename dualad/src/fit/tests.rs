@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dualad_data::image::Picture;
@@ -65,6 +66,19 @@ fn the_steps_of_a_prepared_fit_give_the_model_of_run() {
 }
 
 #[test]
+fn a_checkpoint_or_log_without_its_folder_is_refused_before_images_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("missing/x");
+    for fit in [fit().checkpoint(&file), fit().log(&file)] {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let error = fit.progress(move |_| _ = counted.fetch_add(1, Ordering::Relaxed)).run().unwrap_err();
+        assert!(error.to_string().contains("missing/x"), "{error}");
+        assert_eq!(read.load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
 fn a_run_that_begins_anew_sets_the_earlier_one_aside() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = RunFolder::take(temporary.path().join("run")).unwrap();
@@ -111,7 +125,7 @@ fn the_results_of_an_earlier_model_are_removed_and_other_files_stay() {
 
 /// Returns the notices of a run, and the number of images whose features it computed.
 fn outcome(fit: Fit) -> (crate::error::Result<Vec<String>>, usize) {
-    let computed = std::sync::Arc::new(AtomicUsize::new(0));
+    let computed = Arc::new(AtomicUsize::new(0));
     let counter = computed.clone();
     let fit = fit.progress(move |progress| {
         if let FitProgress::Features(progress) = progress {
