@@ -111,7 +111,8 @@ impl ExtractorBuilder {
             Some(stages) => stages,
             None => backbone.default_stages().iter().map(|stage| stage.index).collect(),
         };
-        if precision != Precision::F32 && !(device.is_cpu() && dtype == DType::F32) {
+        let is_packed = device.is_cpu() && dtype == DType::F32 && !plain;
+        if precision != Precision::F32 && !is_packed {
             return Err(Error::Precision { precision });
         }
         let Some(whole) = backbone.network() else {
@@ -123,10 +124,6 @@ impl ExtractorBuilder {
         let used = whole.up_to(&wanted)?;
         let (folded, provenance) = weights.load(backbone, &whole, &used, dtype)?;
         let stages = used.stages();
-        let is_packed = device.is_cpu() && dtype == DType::F32 && !plain;
-        if precision != Precision::F32 && plain {
-            return Err(Error::Precision { precision });
-        }
         let engine: Box<dyn Engine> = if is_packed {
             Box::new(PackedEngine::new(Isa::best(), precision, used, folded)?)
         } else {

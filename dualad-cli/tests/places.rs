@@ -2,6 +2,8 @@
 
 #[cfg(unix)]
 use std::fs;
+#[cfg(unix)]
+use std::path::Path;
 
 mod support {
     pub(crate) mod parts;
@@ -12,6 +14,14 @@ mod support {
 use support::parts::write_parts;
 use support::program::program;
 use support::run::run;
+
+/// Makes a model without training, with so many heat maps of each product.
+#[cfg(unix)]
+fn make_model(data: &Path, out: &Path, heat_maps: &str) {
+    let mut command = program("train");
+    command.args(["--backbone", "filter-bank", "--preset", "fast", "--epochs", "0", "--no-cache"]);
+    run(command.args(["--heatmaps", heat_maps]).arg("--data").arg(data).arg("--out").arg(out), 0);
+}
 
 #[test]
 fn results_are_not_written_into_the_data() {
@@ -38,9 +48,7 @@ fn the_card_of_a_model_is_readable_whatever_the_names_of_products() {
     let (data, out) = (folder.path().join("data"), folder.path().join("out"));
     write_parts(&data, 3);
     fs::rename(data.join("gear"), data.join("ge\u{1b}[31ma\n# r|x")).unwrap();
-    let mut command = program("train");
-    command.args(["--backbone", "filter-bank", "--preset", "fast", "--epochs", "0", "--heatmaps", "0", "--no-cache"]);
-    run(command.arg("--data").arg(&data).arg("--out").arg(&out), 0);
+    make_model(&data, &out, "0");
     let card = fs::read_to_string(out.join("README.md")).unwrap();
     assert!(card.contains(r"# Anomaly detection: ge\u{1b}[31ma\n# r|x, plate"), "{card}");
     assert!(card.contains(r"| categories | ge\u{1b}[31ma\n# r\|x, plate |"), "{card}");
@@ -57,9 +65,7 @@ fn names_in_any_writing_are_read_reported_and_written() {
     for (old, new) in ["gear", "plate"].iter().zip(products) {
         fs::rename(data.join(old), data.join(new)).unwrap();
     }
-    let mut command = program("train");
-    command.args(["--backbone", "filter-bank", "--preset", "fast", "--epochs", "0", "--heatmaps", "2", "--no-cache"]);
-    run(command.arg("--data").arg(&data).arg("--out").arg(&out), 0);
+    make_model(&data, &out, "2");
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     let report: serde_json::Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
     let folders: Vec<_> = fs::read_dir(out.join("heatmaps")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -79,7 +85,7 @@ fn names_in_any_writing_are_read_reported_and_written() {
         let (line, _) = run(&mut command, 0);
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["image"], image.display().to_string());
-        assert!(std::path::Path::new(line["heatmap"].as_str().unwrap()).is_file(), "{line}");
+        assert!(Path::new(line["heatmap"].as_str().unwrap()).is_file(), "{line}");
         fs::remove_dir_all(maps).unwrap();
     }
 }

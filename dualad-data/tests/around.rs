@@ -13,6 +13,14 @@ fn images(tree: &Tree, folder: &str) {
     pictures(tree, &names.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
+/// Returns a folder of images, and a file with this content.
+fn with(folder: &str, file: &str, content: &str) -> Tree {
+    let tree = Tree::new();
+    images(&tree, folder);
+    tree.write(file, content);
+    tree
+}
+
 fn error(tree: &Tree, folder: &str) -> String {
     Dataset::open_products(tree.root().join(folder)).unwrap_err().to_string()
 }
@@ -54,9 +62,7 @@ fn masks_and_labels_beside_a_folder_of_images_are_seen() {
         assert_eq!(kinds(&Dataset::open(tree.root().join(folder)).unwrap()), [], "{other}");
     }
     // Labels of other images.
-    let tree = Tree::new();
-    images(&tree, "images");
-    tree.write("labels/other.txt", "0 0.5 0.5 0.1 0.1\n");
+    let tree = with("images", "labels/other.txt", "0 0.5 0.5 0.1 0.1\n");
     assert_eq!(kinds(&Dataset::open(tree.root().join("images")).unwrap()), []);
 }
 
@@ -73,16 +79,12 @@ fn files_above_a_folder_of_images_are_read_for_their_labels() {
                 .into(),
         ),
     ] {
-        let tree = Tree::new();
-        images(&tree, "parts/images");
-        tree.write(&format!("parts/{file}").replace("parts/../", ""), content);
+        let tree = with("parts/images", &format!("parts/{file}").replace("parts/../", ""), &content);
         let error = error(&tree, "parts/images");
         assert!(error.contains("may say that some have defects"), "{file}: {error}");
     }
     // A file about other things.
-    let tree = Tree::new();
-    images(&tree, "parts/images");
-    tree.write("parts/settings.csv", "key,value\nexposure,20\n");
+    let tree = with("parts/images", "parts/settings.csv", "key,value\nexposure,20\n");
     assert_eq!(kinds(&Dataset::open(tree.root().join("parts/images")).unwrap()), []);
 }
 
@@ -97,10 +99,7 @@ fn texts_of_any_name_that_label_images_are_refused() {
         ("part003.txt", "NG\n"),
         ("part003.json", "{\"camera\": 2, \"verdict\": \"NG\"}"),
     ] {
-        let tree = Tree::new();
-        images(&tree, "");
-        tree.write(file, content);
-        let error = error(&tree, "");
+        let error = error(&with("", file, content), "");
         assert!(error.contains(file) && error.contains("not read"), "{file}: {error}");
     }
     for (file, content) in [
@@ -109,9 +108,7 @@ fn texts_of_any_name_that_label_images_are_refused() {
         ("camera.log", "part000.png 12:00:01\npart001.png 12:00:02\npart002.png 12:00:03\npart003.png 12:00:04\n"),
         ("part003.json", "{\"exposure\": 20, \"verdict\": \"OK\"}"),
     ] {
-        let tree = Tree::new();
-        images(&tree, "");
-        tree.write(file, content);
+        let tree = with("", file, content);
         assert_eq!(Dataset::open_products(tree.root()).unwrap().categories[0].samples.len(), 8, "{file}");
     }
 }
@@ -124,9 +121,7 @@ fn texts_beside_a_folder_of_normal_images_mark_them() {
         ("good/part003.txt", "NG\n"),
         ("good/part003.json", "{\"verdict\": \"NG\"}"),
     ] {
-        let tree = Tree::new();
-        images(&tree, "good");
-        tree.write(file, content);
+        let tree = with("good", file, content);
         let dataset = Dataset::open_products(tree.root()).unwrap();
         let marked = dataset.marked_normal_images(&Limits::default());
         let [finding] = &marked[..] else { panic!("{file}: {marked:?}") };

@@ -280,14 +280,10 @@ pub(super) fn several_pages(
 ) {
     for category in &dataset.categories {
         let of_category = || samples.iter().zip(inspected).filter(|(sample, _)| sample.category == category.name);
-        let images: Vec<(&Path, usize)> = of_category()
-            .filter_map(|(sample, found)| Some((&*sample.path, found.pages?)))
-            .filter(|of| of.1 > 1)
-            .collect();
-        let masks: Vec<(&Path, usize)> = of_category()
-            .filter_map(|(_, found)| found.mask_pages.as_ref())
-            .map(|(path, pages)| (&**path, *pages))
-            .collect();
+        let images: Vec<(&Path, usize)> =
+            of_category().filter_map(|(sample, found)| Some((sample.path.as_path(), found.pages?))).collect();
+        let masks = of_category().filter_map(|(_, found)| found.mask_pages.as_ref());
+        let masks: Vec<(&Path, usize)> = masks.map(|(path, pages)| (path.as_path(), *pages)).collect();
         for (found, kind, what, advice) in [
             (images, FindingKind::Choice, "images", "if each is an image, save it as a file of its own"),
             (masks, FindingKind::AmbiguousMask, "masks", "save the marks of all of them in one page"),

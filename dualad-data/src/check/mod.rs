@@ -88,7 +88,8 @@ impl<'a> Check<'a> {
     }
 
     /// Sets the number of findings of each kind that the report lists. One more finding of the kind counts the others
-    /// ([`Finding::count`]). Files that are not there are one finding for each folder, or one for all of more than five folders. Default: 20. 0 lists all, and each file by itself.
+    /// ([`Finding::count`]). Files that are not there are one finding for each folder, or one for all of more than five folders. Default: 20.
+    /// 0 lists all, and each file by itself.
     pub fn listed(mut self, listed: usize) -> Self {
         self.listed = listed;
         self

@@ -27,7 +27,7 @@ pub(super) struct Inspected {
     pub(super) look: Option<Look>,
     /// The fault of a mask whose value the category's saturations do not have.
     pub(super) without_saturation: Option<Error>,
-    /// The number of pages of a TIFF file, or of frames of an animated one.
+    /// The number of pages of a TIFF file, or of frames of an animated one, if there are several.
     pub(super) pages: Option<usize>,
     /// The first mask of several pages or frames, and the number of them.
     pub(super) mask_pages: Option<(PathBuf, usize)>,
@@ -45,7 +45,7 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
             let narrow = deep.filter(|deep| deep.largest < NARROW);
             inspected.digest = Some(narrow.map_or_else(|| picture.digest(), |deep| deep.digest));
             inspected.size = Some((picture.width(), picture.height()));
-            inspected.pages = pages_or_frames(&sample.path);
+            inspected.pages = several_pages(&sample.path);
             inspected.largest = deep.map(|deep| deep.largest);
         }
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
@@ -61,10 +61,7 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
             Err(error) => inspected.findings.push(mask_finding(sample, path, &error, limits)),
         }
     }
-    inspected.mask_pages = masks.iter().find_map(|(path, ..)| {
-        let pages = pages_or_frames(path).filter(|pages| *pages > 1)?;
-        Some((path.to_path_buf(), pages))
-    });
+    inspected.mask_pages = masks.iter().find_map(|(path, ..)| Some((path.to_path_buf(), several_pages(path)?)));
     if let Some(saturations) = saturations {
         let fault = |(path, mask, values): &(&Path, Mask, MaskValues)| saturations.share(path, mask, values).err();
         inspected.without_saturation = masks.iter().find_map(fault);
@@ -102,9 +99,9 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
     inspected
 }
 
-/// Returns the number of pages of a TIFF file, or of frames of an animation.
-fn pages_or_frames(path: &Path) -> Option<usize> {
-    pages(path).or_else(|| frames(path))
+/// Returns the number of pages of a TIFF file, or of frames of an animation, if there are several.
+fn several_pages(path: &Path) -> Option<usize> {
+    pages(path).or_else(|| frames(path)).filter(|count| *count > 1)
 }
 
 /// The share of marked pixels above which a mask is reported.

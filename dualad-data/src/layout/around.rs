@@ -16,7 +16,7 @@ use crate::text::shown;
 const ABOVE: usize = 2;
 /// The depth to which a folder of masks or labels is searched.
 const DEPTH: usize = 2;
-/// The number of entries from which on a folder above is no dataset's.
+/// The most entries of a folder above that may be a dataset's.
 const MAX_ENTRIES: usize = 64;
 /// The size of the largest file above that is read, in bytes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -67,8 +67,8 @@ pub(super) fn refuse(root: &Path, images: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-/// Returns the folders and the files in a folder, sorted by name. Nothing is opened. A folder that cannot be listed, or has many entries, has
-/// none.
+/// Returns the folders and the files in a folder, sorted by name, without opening them. Returns `None` for a folder that cannot be listed, or
+/// has too many entries.
 fn entries(folder: &Path) -> Option<[Vec<PathBuf>; 2]> {
     let found: Vec<PathBuf> =
         std::fs::read_dir(folder).ok()?.take(MAX_ENTRIES + 1).map_while(|entry| Some(entry.ok()?.path())).collect();

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounded::{Id, List};
-use super::coco_doubts::{Doubts, are_shares};
+use super::coco_doubts::{Doubts, have_shares, in_shares};
 use super::coco_file::{Annotation, Counts, File, Runs, Segmentation, is_coco};
 use super::coco_places::Places;
 use super::divide::{divide, is_normal, split};
@@ -192,7 +192,7 @@ fn without_normal<'f>(category: &str, root: &Path, images: impl Iterator<Item = 
     }
     let names: Vec<String> = counts.iter().map(|(kind, count)| format!("\"{kind}\" in {count}")).collect();
     let what = format!(
-        "each image that its annotations list has an annotation of a defect, so none counts as normal: {}; if one of these marks the part and no defect, \
+        "each image in its annotations has a defect, so none counts as normal: {}; if one of these marks the part and no defect, \
          remove its annotations or name it ok; normal images are listed without annotations",
         names_of(&names)
     );
@@ -230,12 +230,8 @@ fn read_file(
     let fault = |reason: String| Error::Annotations { path: path.into(), reason };
     let File { images: List(images), annotations, categories: List(categories) } = content;
     let List(annotations) = annotations.unwrap_or_default();
-    if are_shares(&annotations) {
-        return Err(fault(
-            "its shapes have values from 0 to 1, but those of COCO are in pixels; multiply x and width by the width of the image, and y \
-             and height by its height"
-                .into(),
-        ));
+    if have_shares(&annotations) {
+        return Err(fault(in_shares("COCO")));
     }
     let mut kinds = HashMap::<Id, String>::new();
     for kind in categories {

@@ -38,8 +38,7 @@ impl Doubts {
             && images > 0
         {
             let what = format!(
-                "none of the images that its annotations list has an annotation of a defect, so all count as normal: {images}; if some are defective, \
-                 annotate them"
+                "no image in its annotations has a defect, so all count as normal: {images}; if some are defective, annotate them"
             );
             add(FindingKind::Choice, root, what);
         }
@@ -62,21 +61,34 @@ impl Doubts {
     }
 }
 
-/// Returns whether the shapes of a file are given as shares of the size of the image: all values are from 0 to 1, and some lie between.
-pub(super) fn are_shares(annotations: &[Annotation]) -> bool {
+/// Returns whether the coordinates of shapes are shares of the size of the image: all are from 0 to 1, and some lie between.
+pub(super) fn are_shares<'a>(mut coordinates: impl Iterator<Item = &'a f32>) -> bool {
     let mut has_share = false;
-    let mut is_share = |value: &f32| {
+    let is_share = |value: &f32| {
         has_share |= value.fract() != 0.0;
         (0.0..=1.0).contains(value)
     };
-    let mut are_shares = |annotation: &Annotation| {
+    coordinates.all(is_share) && has_share
+}
+
+/// Describes shapes whose coordinates are shares, in a file of this format.
+pub(super) fn in_shares(format: &str) -> String {
+    format!(
+        "its shapes have values from 0 to 1, but those of {format} are in pixels; multiply x and width by the width of the image, and y and \
+         height by its height"
+    )
+}
+
+/// Returns whether the shapes of a file of COCO are given as shares of the size of the image.
+pub(super) fn have_shares(annotations: &[Annotation]) -> bool {
+    let has_runs = |annotation: &Annotation| matches!(annotation.segmentation, Some(Segmentation::Runs(_)));
+    let coordinates = annotations.iter().flat_map(|annotation| {
         let polygons = match &annotation.segmentation {
             Some(Segmentation::Polygons(List(polygons))) => &polygons[..],
-            Some(Segmentation::Runs(_)) => return false,
-            None => &[],
+            _ => &[],
         };
         let bbox = annotation.bbox.iter().flat_map(|bbox| &bbox.0);
-        bbox.chain(polygons.iter().flat_map(|polygon| &polygon.0)).all(&mut is_share)
-    };
-    !annotations.is_empty() && annotations.iter().all(&mut are_shares) && has_share
+        bbox.chain(polygons.iter().flat_map(|polygon| &polygon.0))
+    });
+    !annotations.iter().any(has_runs) && are_shares(coordinates)
 }

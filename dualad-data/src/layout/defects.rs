@@ -58,38 +58,34 @@ impl<'a> Defects<'a> {
     /// Adds the images of a folder. A folder for defects of any kind (`bad`) may have one folder for each type.
     pub(super) fn add(&mut self, folder: &Folder, findings: &mut Vec<Finding>) -> Result<()> {
         let listing = list(&folder.path)?;
+        // Masks lie beside their images: `bad/masks`, or `cut/mask` in the folder of the images.
+        let (masks, folders): (Vec<&Folder>, Vec<&Folder>) =
+            listing.folders.iter().partition(|kind| holds_masks(&kind.name));
         let mut inner = Vec::new();
         if is_defective(&folder.name) {
-            for kind in &listing.folders {
+            for kind in &folders {
                 match list(&kind.path) {
-                    Ok(found)
-                        if !found.images.is_empty() && (Part::of(&kind.name).is_none() || holds_masks(&kind.name)) =>
-                    {
-                        inner.push((kind, found))
+                    Ok(found) if !found.images.is_empty() && Part::of(&kind.name).is_none() => {
+                        inner.push((*kind, found))
                     }
                     _ => {}
                 }
             }
         }
-        // Masks lie beside their images: `bad/masks`, or `cut/mask` in the folder of the images.
-        let (of_masks, inner): (Vec<_>, Vec<_>) = inner.into_iter().partition(|(kind, _)| holds_masks(&kind.name));
-        let mut masks: Vec<&Folder> = of_masks.into_iter().map(|(kind, _)| kind).collect();
-        masks.extend(listing.folders.iter().filter(|kind| !is_defective(&folder.name) && holds_masks(&kind.name)));
-        let [own, kinds] = [usize::from(!listing.images.is_empty()), inner.len()];
-        if let [masks] = masks[..]
-            && own + kinds == 1
-        {
-            let name = inner.first().map_or(&folder.name, |(kind, _)| &kind.name);
-            self.beside.push((name.clone(), masks.path.clone()));
-        } else if !masks.is_empty() {
-            let advice = format!("they are masks by the name of the folder; masks belong in {TRUTH}/<type>");
-            LeftOut { top: self.top, category: self.category, findings }.folders(masks.iter().copied(), &advice);
+        match (&masks[..], usize::from(!listing.images.is_empty()) + inner.len()) {
+            ([masks], 1) => {
+                let name = inner.first().map_or(&folder.name, |(kind, _)| &kind.name);
+                self.beside.push((name.clone(), masks.path.clone()));
+            }
+            (masks, _) => {
+                let advice = format!("they are masks by the name of the folder; masks belong in {TRUTH}/<type>");
+                LeftOut { top: self.top, category: self.category, findings }.folders(masks.iter().copied(), &advice);
+            }
         }
-        let is_masks = |kind: &Folder| masks.iter().any(|masks| masks.path == kind.path);
-        let is_inner = |kind: &&Folder| !inner.iter().any(|(known, _)| known.path == kind.path) && !is_masks(kind);
+        let is_inner = |kind: &&Folder| !inner.iter().any(|(known, _)| known.path == kind.path);
         let mut left_out = LeftOut { top: self.top, category: self.category, findings };
         let advice = format!("images of {TEST}/<type> belong directly in that folder");
-        left_out.folders(listing.folders.iter().filter(is_inner), &advice);
+        left_out.folders(folders.into_iter().filter(is_inner), &advice);
         for (kind, found) in inner {
             left_out.folders(&found.folders, &advice);
             let names = vec![kind.name.clone(), folder.name.clone()];

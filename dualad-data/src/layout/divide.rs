@@ -70,7 +70,7 @@ pub(super) fn divide(
         if count > 0 {
             choice(format!(
                 "its files do not tell which images to test on: {tests} of its {count} normal images, chosen by the seed {SEED}, \
-             and all anomalous ones are test images; divide the images into train and test to choose others"
+                 and all anomalous ones are test images; divide the images into train and test to choose others"
             ));
         }
     }

@@ -49,10 +49,8 @@ pub(super) fn report(
         for folder in level.iter().take(budget) {
             // The readers report folders that cannot be listed.
             let Ok(Listing { folders, others, .. }) = list(folder) else { continue };
-            verdicts.extend(others.iter().filter_map(|file| {
-                let label = verdict(file).filter(|_| stems.contains(stem(file)))?;
-                Some((file.clone(), label))
-            }));
+            let of_images = others.iter().filter(|file| stems.contains(stem(file)));
+            verdicts.extend(of_images.filter_map(|file| Some((file.clone(), verdict(file)?))));
             let files = others
                 .into_iter()
                 .filter(|file| may_label(file, &stems) || has_ending(file, &YAML) || has_ending(file, &TEXTS));
@@ -73,7 +71,9 @@ pub(super) fn report(
         }
         level = next;
     }
-    if let Some((path, error)) = found.iter().find_map(|(file, _)| Some((file, unreadable(file)?))) {
+    if let Some((path, error)) =
+        found.iter().filter(|(_, mentions)| mentions.is_none()).find_map(|(file, _)| Some((file, unreadable(file)?)))
+    {
         return Err(Error::Io { action: "read", path: path.clone(), error });
     }
     // Those that name images come first.

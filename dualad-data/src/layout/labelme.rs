@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::beside::{report_beside, report_unclear, separate};
 use super::bounded::{Entry, Flag, List};
 use super::coco::{by_path, label, size};
+use super::coco_doubts::{are_shares, in_shares};
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json};
 use super::left_out::LeftOut;
@@ -56,18 +57,16 @@ impl Drawn {
 
 impl File {
     /// Returns the flags that stand for a defect: those that are set, and one for normal images that alone is there and is not set.
-    fn defect_flags(&self) -> impl Iterator<Item = String> {
-        let flags = || self.flags.iter().flatten();
-        let set = flags().filter(|(name, flag)| flag.0 && !is_normal(name)).map(|(name, _)| name.clone());
-        let only = flags().next().filter(|(name, flag)| !flag.0 && is_normal(name) && flags().count() == 1);
-        set.chain(only.map(|(name, _)| format!("not {name}"))).collect::<Vec<_>>().into_iter()
-    }
-
-    /// Returns whether the shapes are given as shares of the size of the image: all values are from 0 to 1, and some lie between.
-    fn has_shares(&self) -> bool {
-        let mut values = self.shapes.0.iter().flat_map(|drawn| drawn.points.0.as_flattened());
-        let is_share = |value: &&f32| (0.0..=1.0).contains(*value);
-        values.clone().any(|value| value.fract() != 0.0) && values.all(|value| is_share(&value))
+    fn defect_flags(&self) -> Vec<String> {
+        let flags: Vec<(&String, bool)> = self.flags.iter().flatten().map(|(name, flag)| (name, flag.0)).collect();
+        match flags[..] {
+            [(name, false)] if is_normal(name) => vec![format!("not {name}")],
+            _ => flags
+                .into_iter()
+                .filter(|(name, is_set)| *is_set && !is_normal(name))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        }
     }
 }
 
@@ -127,7 +126,7 @@ pub(super) fn mark(folder: &Path, samples: &mut [Sample]) {
 
 /// Returns whether a shape or a flag stands for a defect.
 fn has_defects(content: &File) -> bool {
-    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label())) || content.defect_flags().next().is_some()
+    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label())) || !content.defect_flags().is_empty()
 }
 
 /// Returns the name of the image that a file has, and the labels of the defects that it marks. Nothing if it marks none.
@@ -318,10 +317,8 @@ fn is_read(root: &Path, folder: &Path) -> bool {
 fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
     let fault = |reason: String| Error::Annotations { path: file.into(), reason };
     let (mut shapes, mut kinds) = (Vec::new(), BTreeSet::new());
-    if content.has_shares() {
-        let reason = "its shapes have values from 0 to 1, but those of LabelMe are in pixels; multiply x by the width of the image, and y by \
-                      its height";
-        return Err(fault(reason.into()));
+    if are_shares(content.shapes.0.iter().flat_map(|drawn| drawn.points.0.as_flattened())) {
+        return Err(fault(in_shares("LabelMe")));
     }
     for drawn in &content.shapes.0 {
         let kind = drawn.label();

@@ -29,8 +29,8 @@ pub(crate) struct Listing {
     pub(crate) broken_links: Vec<PathBuf>,
 }
 
-/// Lists folders and image files, each sorted by name. A broken link with the name of an image is an image, so that a check reports it. Files and
-/// folders that belong to a system and not to a dataset are left out.
+/// Lists folders and image files, each sorted by name. A broken link with the name of an image is an image, so that a check reports it.
+/// Files and folders that belong to a system and not to a dataset are left out.
 pub(crate) fn list(folder: &Path) -> Result<Listing> {
     let io = |error| Error::Io { action: "list", path: folder.into(), error };
     let mut listing = Listing::default();

@@ -122,7 +122,7 @@ impl Masks {
             let is_named = matches!(rank, Rank::Ending | Rank::Numbered);
             if mask.image.is_none() && (is_named || image_of(&key(&mask.path)).is_none()) {
                 ambiguous(format!(
-                    "{} may be a mask of this image, too, and is not read, because another name is preferred; {EXPECTED}",
+                    "{} may be a mask of this image, too, and is not read, because another mask has a clearer name; remove or rename one",
                     mask.path.display()
                 ));
                 mask.image = Some(sample.path.clone());

@@ -88,8 +88,8 @@ fn read_category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category>
             stated::report(&inner.images, &kind.path, &name, findings);
             samples.extend(normal_samples(inner.images, Vec::new(), &kind.path, &name, None, findings)?);
         } else {
-            let is_defects = is_defective(&kind.name) || is_defect_type(&kind.name);
-            others.push((kind.clone(), if is_defects { OF_DEFECTS.into() } else { advice.clone() }));
+            let advice = if is_of_defects(kind) { OF_DEFECTS } else { &advice };
+            others.push((kind.clone(), advice.into()));
         }
     }
     let tests = test_samples(folder, &listing, &[], &paths_of(&samples), &name, findings)?;
@@ -165,9 +165,13 @@ pub(super) fn masks_of_training(
 /// The advice for a folder of defective images in the folder for training.
 const OF_DEFECTS: &str = "by its name, it holds defective images; move them to test/<type of defect>";
 
+fn is_of_defects(folder: &Folder) -> bool {
+    is_defective(&folder.name) || is_defect_type(&folder.name)
+}
+
 /// Returns the advice for a folder in the folder of normal images.
 fn advice_inside(folder: &Folder, good: &str) -> String {
-    if is_defective(&folder.name) || is_defect_type(&folder.name) {
+    if is_of_defects(folder) {
         OF_DEFECTS.into()
     } else if holds_labels(&folder.name) {
         format!("by its name, it holds masks or labels; move it out of {good}")
@@ -302,7 +306,7 @@ pub(super) fn test_samples(
             samples.extend(normal_samples(found.images, masks, &kind.path, category, Some(trained), findings)?);
         } else if holds_images(&kind.name) {
             let advice = format!(
-                "its name is none of a type of defect, so their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<type of defect>"
+                "its name is not that of a type of defect, so their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<type of defect>"
             );
             LeftOut { top: folder, category, findings }.folders([kind], &advice);
         } else {

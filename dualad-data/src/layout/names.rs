@@ -30,13 +30,9 @@ impl Part {
     /// Returns the part that a folder of this name is, in upper or lower case.
     pub(super) fn of(name: &OsStr) -> Option<Self> {
         let name = letters(&name.to_string_lossy());
-        let is = |names: &str| names.split_whitespace().any(|known| known == name);
-        match () {
-            () if is(TRAIN) => Some(Self::Train),
-            () if is(TEST) => Some(Self::Test),
-            () if is(TRUTH) => Some(Self::Truth),
-            () => None,
-        }
+        let parts = [(Self::Train, TRAIN), (Self::Test, TEST), (Self::Truth, TRUTH)];
+        let found = parts.into_iter().find(|(_, names)| names.split_whitespace().any(|known| known == name));
+        found.map(|(part, _)| part)
     }
 }
 

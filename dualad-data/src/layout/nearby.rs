@@ -33,7 +33,7 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
         "it has no <category>/train/good (MVTec AD), no split_csv/1cls.csv (VisA), and no images of its own",
     );
     if let Some(error) = unlisted(listing) {
-        return format!("{error}; allow to read it, or open a folder that can be read");
+        return format!("{error}; give the permission to read it, or open another folder");
     }
     let found = datasets(listing);
     let is_part = |folder: &&Folder| Part::of(&folder.name) == Some(Part::Train);

@@ -33,13 +33,14 @@ pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Recor
 pub(super) fn verdict(file: &Path) -> Option<String> {
     const MOST: u64 = 1 << 16;
     let is_small = || std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= MOST);
-    if !has_ending(file, &["json", "txt"]) || !is_small() || labelme::is_labelme(file) {
+    let is_json = has_ending(file, &["json"]);
+    if !(is_json || has_ending(file, &["txt"])) || !is_small() || is_json && labelme::is_labelme(file) {
         return None;
     }
     let is_image = |_: &str| false;
     let records = all(file, &bytes(file).ok()?, &is_image);
-    let labels = records.iter().filter_map(|record| record.label(&is_image));
-    labels.into_iter().find_map(|label| match label {
+    let mut labels = records.iter().filter_map(|record| record.label(&is_image));
+    labels.find_map(|label| match label {
         Label::Anomalous(kind) => Some(kind),
         Label::Normal => None,
     })

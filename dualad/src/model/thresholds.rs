@@ -13,8 +13,8 @@ use crate::model::folder::Model;
 impl Model {
     /// Writes the thresholds of the model in a folder, its `calibration.json`. Other thresholds that they replace are kept as
     /// `calibration.previous.json`. The first ones of each precision that this file held stay as `calibration.previous.1.json` and
-    /// `calibration.previous.2.json`: see [`ModelFiles::earlier_calibrations`](crate::ModelFiles::earlier_calibrations). Returns true if there were some. All files change
-    /// together.
+    /// `calibration.previous.2.json`: see [`ModelFiles::earlier_calibrations`](crate::ModelFiles::earlier_calibrations). Returns true if
+    /// there were some. All files change together.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`](crate::Error::InvalidArgument) for thresholds out of range;
