@@ -136,7 +136,7 @@ impl Joined {
         self.notes.iter().for_each(|text| note(text));
         if has_replaced {
             let kept: PathBuf = files.previous_calibration;
-            note(&format!("note: the earlier thresholds are kept as {}", kept.display()));
+            note(&format!("note: the earlier file of thresholds is now {}", kept.display()));
         }
         Ok(())
     }
