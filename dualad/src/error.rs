@@ -112,6 +112,15 @@ pub enum Error {
         /// The folder.
         folder: PathBuf,
     },
+    /// A model's folder has a file of something else, which saving a model would replace.
+    #[error(
+        "cannot save a model beside {}: it is no file of a model, and would be replaced; name another folder, or move it away",
+        file.display()
+    )]
+    Occupied {
+        /// The file.
+        file: PathBuf,
+    },
     /// A file cannot be read or written.
     #[error("cannot {action} {}: {error}", path.display())]
     Io {
@@ -219,7 +228,7 @@ impl Error {
             Self::Data(error) => data_kind(error),
             Self::Features { .. } | Self::Images { .. } => ErrorKind::Data,
             Self::NotFinite { .. } | Self::Training { .. } => ErrorKind::Numeric,
-            Self::Cache { .. } | Self::Busy { .. } | Self::Io { .. } => ErrorKind::System,
+            Self::Cache { .. } | Self::Busy { .. } | Self::Occupied { .. } | Self::Io { .. } => ErrorKind::System,
             Self::Backbone(error) => backbone_kind(error),
             Self::Candle(_) => ErrorKind::Device,
             Self::Cancelled => ErrorKind::Cancelled,

@@ -362,7 +362,8 @@ impl Detector {
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while
-    /// another process writes to the folder, and those of [`Self::check_calibration`].
+    /// another process writes to the folder, [`Error::Occupied`] if a file of something else would be replaced, and those of
+    /// [`Self::check_calibration`].
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         save::save(self, folder.as_ref(), false, None)
     }

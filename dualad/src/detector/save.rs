@@ -9,13 +9,14 @@ use crate::detector::Detector;
 use crate::detector::own_thresholds::check_calibration;
 use crate::error::{Error, Result};
 use crate::file::sha256_of_file;
-use crate::model::{BACKBONE, CALIBRATION, Model, keep_thresholds};
+use crate::model::{BACKBONE, CALIBRATION, Model, check_occupied, keep_thresholds};
 
 /// Writes a detector's folder; see [`Detector::save`] and, for `results`, [`Detector::save_with_results`].
 pub(super) fn save(detector: &Detector, folder: &Path, with_backbone: bool, results: Option<&str>) -> Result<()> {
     // The folder could not be loaded.
     let check = |found| check_calibration(detector.config(), detector.precision, found, folder);
     detector.calibration().map_or(Ok(()), check)?;
+    check_occupied(folder)?;
     let change = Transaction::begin(folder)?;
     let recorded = &detector.config().weights;
     let mut model = detector.model.as_ref().clone();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use dualad_store::{FolderLock, is_unfinished, rename};
 
 use crate::error::{Error, Result};
-use crate::model::ModelFiles;
+use crate::model::{ModelFiles, check_occupied};
 
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const LOG: &str = "train.jsonl";
@@ -39,9 +39,12 @@ impl RunFolder {
     /// Takes the folder for this process, creates it if it does not exist, and completes or removes what a killed process left.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another process has it, [`Error::Io`] if it cannot be created or written to.
+    /// [`Error::Busy`] if another process has it, [`Error::Occupied`] if a file of something else would be replaced, [`Error::Io`] if
+    /// it cannot be created or written to.
     pub fn take(folder: impl Into<PathBuf>) -> Result<Self> {
         let path = folder.into();
+        // Before hours of training, and before the folder is touched.
+        check_occupied(&path)?;
         let lock = FolderLock::take(&path)?;
         Ok(Self { path, _lock: lock })
     }

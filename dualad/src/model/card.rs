@@ -5,6 +5,7 @@ use dualad_store::printable;
 
 use crate::calibration::Calibration;
 use crate::model::config::ModelConfig;
+use crate::model::foreign::CARD_MARK;
 use crate::model::images::ImageCounts;
 
 /// Returns the model card, in Markdown. `images` are the numbers of images that the model was made of, `results` is the section on
@@ -57,7 +58,7 @@ pub(super) fn card(
         None => String::new(),
     };
     format!(
-        "---\nlibrary_name: dualad\ntags:\n- anomaly-detection\n---\n\n\
+        "---\n{CARD_MARK}\ntags:\n- anomaly-detection\n---\n\n\
          # Anomaly detection: {}\n\n\
          A DualAD model (S. He et al., Electronics 2025, 14(3), 594), trained by dualad {}. It scores how far an image, and each of \
          its pixels, departs from the normal images it was trained on; it has seen no defects, and its scores are no \

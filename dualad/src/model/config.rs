@@ -107,7 +107,9 @@ pub(super) fn read(path: &Path, name: &Path) -> Result<String> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(wrong(format!("it has no {CONFIG}; name the folder of a trained model")));
+            let missing = path.parent().is_some_and(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+            let what = if missing { "there is no such folder".to_owned() } else { format!("it has no {CONFIG}") };
+            return Err(wrong(format!("{what}; name the folder of a trained model")));
         }
         Err(error) => return Err(io(error)),
     };

@@ -17,6 +17,7 @@ use crate::model::card::card;
 use crate::model::config::{self, FORMAT, FORMAT_WITHOUT_BANK, ModelBank, ModelConfig};
 use crate::model::earlier::keep_thresholds;
 use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG, PARAMETERS, TRAINING_IMAGES};
+use crate::model::foreign::check_occupied;
 use crate::model::input::Input;
 use crate::model::trained_on::TrainedOn;
 use crate::recipe::{Preset, TrainConfig};
@@ -192,9 +193,10 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Io`] if a file cannot be written, [`Error::Parameter`] if a parameter is not finite, [`Error::Busy`] while another
-    /// process writes there.
+    /// process writes there, [`Error::Occupied`] if a file of something else would be replaced.
     pub fn save(&self, folder: impl AsRef<Path>, results: &str) -> Result<()> {
         let folder = folder.as_ref();
+        check_occupied(folder)?;
         let transaction = Transaction::begin(folder)?;
         let sha256 = self.save_in(&transaction, results, None)?;
         let thresholds = folder.join(CALIBRATION);

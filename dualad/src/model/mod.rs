@@ -5,6 +5,7 @@ mod config;
 mod earlier;
 mod files;
 mod folder;
+mod foreign;
 mod images;
 mod input;
 mod thresholds;
@@ -18,6 +19,7 @@ pub(crate) use files::{BACKBONE, CALIBRATION, CONFIG};
 #[cfg(feature = "hub")]
 pub(crate) use files::{PARAMETERS, TRAINING_IMAGES};
 pub use folder::Model;
+pub(crate) use foreign::check_occupied;
 pub use images::ImageCounts;
 pub use input::{AspectRatio, Input, Resampling};
 pub(crate) use tiling::Tile;
