@@ -287,8 +287,20 @@ pub(super) fn list(source: TrainingImages, limits: &Limits) -> Result<ByCategory
     match source {
         TrainingImages::Folder(folder) => of_dataset(Dataset::open_products(folder)?, limits),
         TrainingImages::Dataset(dataset) => of_dataset(*dataset, limits),
-        TrainingImages::Files(files) => Ok(of_files(files)),
-        TrainingImages::Pictures(pictures) => Ok(of_pictures(pictures)),
+        TrainingImages::Files(files) => named(of_files(files)),
+        TrainingImages::Pictures(pictures) => named(of_pictures(pictures)),
+    }
+}
+
+/// Returns the images if a reader of a report could tell the names of their categories.
+fn named(images: ByCategory) -> Result<ByCategory> {
+    let unreadable = |name: &&String| name.trim().is_empty() || name.contains(char::is_control);
+    match images.iter().map(|(name, _)| name).find(unreadable) {
+        Some(name) => {
+            let reason = "give each category a name that can be read: not empty, and without control characters";
+            Err(Error::invalid_argument("the name of a category", name.escape_debug(), reason))
+        }
+        None => Ok(images),
     }
 }
 
@@ -390,6 +402,22 @@ mod tests {
         let expected = [("cup", vec!["2.png".into()]), ("lid", vec!["cup/1.png".into(), "bad/3.png".into()])];
         assert_eq!(names.collect::<Vec<_>>(), expected);
         assert!(read.iter().flat_map(|(_, images)| images).all(|image| image.file().is_some()));
+    }
+
+    #[test]
+    fn categories_have_names_that_can_be_read() {
+        for name in ["", " ", "lid\n", "\u{1b}[2J"] {
+            for source in [TrainingImages::files([(name, "1.png")]), pictures(&[("cup", 1), (name, 1)])] {
+                let error = list(source, &Limits::default()).unwrap_err().to_string();
+                assert!(
+                    error.contains(&name.escape_debug().to_string()) && !error.contains(['\n', '\u{1b}']),
+                    "{error}"
+                );
+            }
+        }
+        for name in ["Flansch, groß", "部品/左", ".."] {
+            assert_eq!(list(pictures(&[(name, 1)]), &Limits::default()).unwrap()[0].0, name);
+        }
     }
 
     #[test]
