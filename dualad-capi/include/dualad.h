@@ -320,14 +320,15 @@ DualadStatus dualad_options_set_threads(DualadOptions *options,
 
 /*
  Sets the file of the backbone's weights, a safetensors or PyTorch file. NULL, the default: the file in the model's folder, or else
- the file that its configuration names. They must be the weights that the model was trained with; their digest is compared.
+ the file that its configuration names. They must be the weights that the model was trained with; their digest is compared. A model
+ whose backbone has no weights is not loaded with such settings.
  */
 DualadStatus dualad_options_set_weights(DualadOptions *options,
                                         const char *weights);
 
 /*
  Sets the largest image in pixels, width times height. Default: 100 million. Above the default, the limits of a file's size and of
- the memory for decoding grow with it. A larger image is refused with DUALAD_STATUS_IMAGE before memory is taken.
+ the memory for decoding grow with it. A larger image is refused with DUALAD_STATUS_IMAGE before memory is taken. 0 is refused.
  */
 DualadStatus dualad_options_set_max_pixels(DualadOptions *options,
                                            uint64_t pixels);

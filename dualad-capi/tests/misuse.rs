@@ -189,7 +189,7 @@ fn folders_that_are_no_model_are_errors() {
     let file = folder.path().join("file");
     std::fs::write(&file, "text").unwrap();
     fails(load(&file), DualadStatus::Model, "file");
-    fails(load(&folder.path().join("absent")), DualadStatus::Model, "absent: it has no config.json");
+    fails(load(&folder.path().join("absent")), DualadStatus::Model, "absent: there is no such folder");
     fails(load(folder.path()), DualadStatus::Model, "config.json");
     std::fs::write(folder.path().join("config.json"), "{\"format\": \"\0\"}").unwrap();
     std::fs::write(folder.path().join("model.safetensors"), "").unwrap();

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
+use dualad::Detector;
 use dualad::detector::{DetectorBuilder, ModelBytes};
 
 use crate::border::{call, value};
@@ -12,16 +13,18 @@ use crate::pointers::{bytes, free, give, object, optional_bytes, optional_text, 
 use crate::status::DualadStatus;
 use crate::thresholds::{DualadThresholds, given};
 
-/// Returns the builder with the caller's settings, or with the default ones for NULL.
+/// Loads a detector with the caller's settings, or with the default ones for NULL.
 ///
 /// # Safety
 /// The pointer is NULL or valid, and no other thread changes the settings.
-unsafe fn builder(options: *const DualadOptions) -> Result<DetectorBuilder, Failure> {
-    if options.is_null() {
-        return Ok(DualadOptions::default().builder());
-    }
+unsafe fn load(
+    options: *const DualadOptions,
+    load: impl FnOnce(DetectorBuilder) -> Result<Detector, dualad::Error>,
+) -> Result<*mut DualadDetector, Failure> {
+    let default = DualadOptions::default();
     // SAFETY: The caller answers for it.
-    Ok(unsafe { object(options, "options") }?.builder())
+    let options = if options.is_null() { &default } else { unsafe { object(options, "options") }? };
+    Ok(give(DualadDetector::new(options.used(load(options.builder())?)?)))
 }
 
 /// Loads the folder of a trained model. `folder` is its path; `options` may be NULL for the default settings. Free the detector with
@@ -39,8 +42,10 @@ pub unsafe extern "C" fn dualad_detector_load(
         // SAFETY: The caller's pointers are NULL or valid (header, rules).
         let detector = unsafe { result(detector, "detector") }?.write(std::ptr::null_mut());
         // SAFETY: As before.
-        let (folder, builder) = unsafe { (path(folder, "folder")?, builder(options)?) };
-        *detector = give(DualadDetector::new(builder.load(folder)?));
+        unsafe {
+            let folder = path(folder, "folder")?;
+            *detector = load(options, |builder| builder.load(folder))?;
+        }
         Ok(())
     })
 }
@@ -68,16 +73,15 @@ pub unsafe extern "C" fn dualad_detector_load_memory(
         // SAFETY: The caller's pointers are NULL or valid (header, rules).
         let detector = unsafe { result(detector, "detector") }?.write(std::ptr::null_mut());
         // SAFETY: As before, each for its length.
-        let (files, builder) = unsafe {
+        unsafe {
             let files = ModelBytes {
                 config: bytes(config, config_length, "config")?,
                 parameters: bytes(parameters, parameters_length, "parameters")?,
                 backbone: optional_bytes(backbone, backbone_length, "backbone")?,
                 calibration: optional_bytes(calibration, calibration_length, "calibration")?,
             };
-            (files, builder(options)?)
-        };
-        *detector = give(DualadDetector::new(builder.from_bytes(&files)?));
+            *detector = load(options, |builder| builder.from_bytes(&files))?;
+        }
         Ok(())
     })
 }

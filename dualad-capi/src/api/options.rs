@@ -4,6 +4,7 @@ use std::ffi::c_char;
 use std::path::Path;
 
 use crate::border::{call, value};
+use crate::failure::Failure;
 use crate::options::DualadOptions;
 use crate::pointers::{free, give, object_mut, optional_text, path};
 use crate::status::DualadStatus;
@@ -38,7 +39,8 @@ pub unsafe extern "C" fn dualad_options_set_threads(options: *mut DualadOptions,
 }
 
 /// Sets the file of the backbone's weights, a safetensors or PyTorch file. NULL, the default: the file in the model's folder, or else
-/// the file that its configuration names. They must be the weights that the model was trained with; their digest is compared.
+/// the file that its configuration names. They must be the weights that the model was trained with; their digest is compared. A model
+/// whose backbone has no weights is not loaded with such settings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dualad_options_set_weights(
     options: *mut DualadOptions,
@@ -57,12 +59,16 @@ pub unsafe extern "C" fn dualad_options_set_weights(
 }
 
 /// Sets the largest image in pixels, width times height. Default: 100 million. Above the default, the limits of a file's size and of
-/// the memory for decoding grow with it. A larger image is refused with DUALAD_STATUS_IMAGE before memory is taken.
+/// the memory for decoding grow with it. A larger image is refused with DUALAD_STATUS_IMAGE before memory is taken. 0 is refused.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dualad_options_set_max_pixels(options: *mut DualadOptions, pixels: u64) -> DualadStatus {
     call(|| {
         // SAFETY: The caller's pointer is NULL or valid, and no other thread uses the settings (header, rules).
-        unsafe { object_mut(options, "options") }?.pixels = Some(pixels);
+        let options = unsafe { object_mut(options, "options") }?;
+        if pixels == 0 {
+            return Err(Failure::argument("pixels", "is 0, which no image has; give at least 1"));
+        }
+        options.pixels = Some(pixels);
         Ok(())
     })
 }
