@@ -40,6 +40,27 @@ def test_all_sources_of_images_give_the_same_model(tmp_path: Path, pictures: lis
         assert made.categories == ("part",)
 
 
+def test_a_notice_that_is_an_error_keeps_the_training(pictures: list[Array]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", dualad.DualadWarning)
+        with pytest.raises(dualad.DualadWarning) as raised:
+            dualad.Detector.fit({"part": pictures, "lid": pictures[:3]}, recipe=TINY, epochs=1)
+    made = raised.value.detector
+    assert made is not None and made.training is not None and made.categories == ("lid", "part")
+    assert str(raised.value) == made.training.notices[0]
+
+
+def test_products_have_names_and_models_have_folders_of_their_own(pictures: list[Array], tmp_path: Path) -> None:
+    for name in ["", " ", "part\n"]:
+        with pytest.raises(dualad.InvalidInputError, match="the name of a category"):
+            fit({name: pictures})
+    card = tmp_path / "README.md"
+    card.write_text("# My notes\n")
+    with pytest.raises(dualad.FileError, match="name another folder, or move it away"):
+        fit({"part": pictures}).save(tmp_path)
+    assert card.read_text() == "# My notes\n" and list(tmp_path.iterdir()) == [card]
+
+
 def test_a_training_run_reports(pictures: list[Array]) -> None:
     steps: list[dualad.Progress] = []
     with warnings.catch_warnings(record=True) as warned:

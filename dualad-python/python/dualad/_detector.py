@@ -168,7 +168,8 @@ class Detector:
         :param skip_broken: with True, images that cannot be read are left out, and a warning lists them.
         :param progress: a function that is called as the run progresses.
 
-        Notices are given as :class:`DualadWarning`; :attr:`training` has them too.
+        Notices are given as :class:`DualadWarning`; :attr:`training` has them too. Where warnings are errors, the first one is raised when
+        the training is done, and its ``detector`` is the result.
 
         :raises InvalidInputError: for a value out of its range, an unknown field of the recipe, and a setting without effect: weights of
             the filter bank, ``tile_overlap`` without ``tile``, or a rule with ``hold_out=0``.
@@ -227,9 +228,15 @@ class Detector:
     @classmethod
     def _fitted(cls, found: _native.Detector, report: str, max_pixels: int | None) -> Detector:
         told = training(report)
+        fitted = cls._of(found, max_pixels, told)
         for notice in told.notices:
-            warnings.warn(notice, DualadWarning, stacklevel=3)
-        return cls._of(found, max_pixels, told)
+            try:
+                warnings.warn(notice, DualadWarning, stacklevel=3)
+            except DualadWarning as raised:
+                # Warnings are errors here, and the training is done.
+                raised.detector = fitted
+                raise
+        return fitted
 
     # Keeping a detector
 
@@ -383,7 +390,8 @@ class Detector:
         :param good: images of good parts: a list, or lists by product.
         :param defective: images of defective parts, in the same form.
         :param category: the product of images in plain lists. Without it, they count in the pooled thresholds alone, and a model of several
-            products that has such thresholds refuses them: ``with_calibration(None)`` removes those first.
+            products that has such thresholds refuses them. To replace those alone:
+            ``detector.with_calibration(None).calibrate(good).merged_into(detector.calibration, replace_pooled=True)``.
         :param reject: the rule for rejection; by default ``FalseAlarmRate(0.01, 0.95)``.
         :param review: the rule for review; by default ``Quantile(0.95)``, or no review band if ``reject`` is given.
         :param training_images: with True, images that the model was trained on are taken, although their scores are too low.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualad._detector import Detector
 
 
 class DualadError(Exception):
@@ -67,3 +70,6 @@ class InternalError(DualadError, RuntimeError):
 
 class DualadWarning(UserWarning):
     """A notice on a model, such as of a category with few images."""
+
+    #: The finished model, if a run of :meth:`Detector.fit` or :meth:`Detector.extend` raised this.
+    detector: Detector | None = None
