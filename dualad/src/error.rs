@@ -50,7 +50,7 @@ pub enum Error {
     Format(FormatError),
     /// A checkpoint belongs to another run.
     #[error(
-        "cannot resume from {}: {field} is {wanted} now, and was {found} there; ask for the same, or start anew in another folder",
+        "cannot resume from {}: {field} is {wanted} now, and was {found} there; ask for the same, or start anew: without resuming, or in another folder",
         path.display()
     )]
     CheckpointMismatch {

@@ -65,8 +65,8 @@ impl Calibration {
     /// an earlier calibration, a warning says if the pooled thresholds will decide on categories that had no images.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for thresholds of two precisions, and if the model has several categories, and the new thresholds are pooled ones only and would replace
-    /// others: their images may be of one category. With `replace_pooled` they replace them.
+    /// [`Error::InvalidArgument`] for thresholds of two precisions, and if the model has several categories, and the new thresholds
+    /// are pooled ones only and would replace others: their images may be of one category. With `replace_pooled` they replace them.
     pub fn joined(mut self, earlier: Option<&Self>, categories: &[String], replace_pooled: bool) -> Result<Self> {
         if let Some(earlier) = earlier {
             if earlier.precision != self.precision && !earlier.is_of_any_precision() {
@@ -79,7 +79,7 @@ impl Calibration {
             }
             if self.categories.is_empty() && categories.len() > 1 && earlier.pooled.is_some() && !replace_pooled {
                 let reason = "they would replace the pooled thresholds; name the category of each image";
-                return Err(Error::invalid_argument("the images", "without a category", reason));
+                return Err(Error::invalid_argument("the category of the images", "not given", reason));
             }
             let replaces = replace_pooled || self.replaces_pooled(Some(earlier), categories);
             return Ok(self.merged_into(earlier, replaces));

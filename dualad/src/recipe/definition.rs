@@ -57,7 +57,7 @@ impl Recipe {
             DualAdConfig::rename_old_fields(network);
         }
         merge(&mut whole, named);
-        serde_path_to_error::deserialize(whole).map_err(|error| wrong(error.to_string()))
+        serde_path_to_error::deserialize(whole).map_err(|error| wrong(without_types(&error.to_string())))
     }
 
     /// Checks that every field is in its range.
@@ -102,6 +102,16 @@ fn merge(old: &mut Value, new: Value) {
     }
 }
 
+/// Returns an error's text with the kinds of numbers in words: who writes JSON need not know Rust's types.
+fn without_types(text: &str) -> String {
+    let number =
+        |found: &str, kind: &str, words: &str| found.replace(&format!("expected {kind}"), &format!("expected {words}"));
+    let whole = ["usize", "u64", "u32", "u8"]
+        .iter()
+        .fold(text.to_owned(), |text, kind| number(&text, kind, "a whole number from 0"));
+    ["f64", "f32"].iter().fold(whole, |text, kind| number(&text, kind, "a number"))
+}
+
 #[cfg(test)]
 mod tests {
     use dualad_backbones::Backbone;
@@ -112,6 +122,18 @@ mod tests {
 
     fn paper() -> Recipe {
         Recipe::paper(Variant::Heterogeneous, Backbone::ResNet18)
+    }
+
+    #[test]
+    fn a_number_of_another_kind_is_told_in_words() {
+        let error = |text: &str| paper().with_json("mine.json", text).unwrap_err().to_string();
+        let heads = error(r#"{"network": {"heads": -1}}"#);
+        assert!(
+            heads.contains("network.heads: invalid value: integer `-1`, expected a whole number from 0"),
+            "{heads}"
+        );
+        let rate = error(r#"{"train": {"optimizer": {"learning_rate": "fast"}}}"#);
+        assert!(rate.contains("train.optimizer.learning_rate") && rate.contains("expected a number"), "{rate}");
     }
 
     #[test]
