@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use dualad::Error;
 use dualad::calibration::Calibration;
 use dualad::data::image::Limits;
 use dualad::detector::DetectorBuilder;
+use dualad::{Error, Precision};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::calibration::{Rules, calibrate};
+use crate::errors::invalid;
 use crate::images::Image;
 use crate::source::{self, Source};
 use crate::{errors, evaluation, fit, inspection, work};
@@ -24,6 +25,9 @@ pub(crate) struct Settings {
     threads: Option<usize>,
     #[pyo3(item)]
     max_pixels: Option<u64>,
+    #[pyo3(item)]
+    precision: Option<String>,
+    /// The JSON of thresholds instead of the model's own; empty for none at all.
     #[pyo3(item)]
     calibration: Option<String>,
     #[pyo3(item)]
@@ -51,8 +55,14 @@ impl Settings {
         if let Some(pixels) = self.max_pixels {
             builder = builder.limits(Limits::for_pixels(pixels));
         }
+        if let Some(name) = &self.precision {
+            let names = || format!("must be one of {}", Precision::ALL.map(Precision::name).join(", "));
+            let known = Precision::from_name(name).ok_or_else(|| invalid("precision", name, names()))?;
+            builder = builder.precision(known);
+        }
         if let Some(text) = &self.calibration {
-            builder = builder.calibration(Some(Calibration::from_json("the calibration", text)?));
+            let read = |text: &str| Calibration::from_json("the calibration", text);
+            builder = builder.calibration(Some(text.as_str()).filter(|text| !text.is_empty()).map(read).transpose()?);
         }
         if let Some(revision) = &self.revision {
             builder = builder.revision(revision);
@@ -221,5 +231,9 @@ impl Detector {
 
     fn threads(&self) -> Option<usize> {
         self.threads
+    }
+
+    fn precision(&self) -> &'static str {
+        self.detector.precision().name()
     }
 }

@@ -72,6 +72,25 @@ def test_thresholds_of_another_model_are_refused(detector: dualad.Detector, mode
     assert detector.with_calibration(dualad.Calibration('{"pooled": {"reject": 2}}')).inspect(picture(1)).threshold == 2
 
 
+def test_thresholds_and_scores_have_one_precision(detector: dualad.Detector, model: Path) -> None:
+    assert detector.precision == "f32" and detector.calibration is not None and detector.calibration.precision == "f32"
+    refuse(lambda: dualad.Detector.load(model, precision="int8"), dualad.ModelError, "int8")
+    refuse(lambda: dualad.Detector.load(model, precision="bf16"), dualad.InvalidInputError, "bf16", "f32, int8")  # type: ignore[arg-type]
+    fast = dualad.Detector.load(model, precision="int8", calibration=False)
+    assert fast.precision == "int8" and fast.calibration is None
+    image = picture(1)
+    score = fast.inspect(image).score
+    assert 0 < abs(score / detector.inspect(image).score - 1) < 0.05
+    again = pickle.loads(pickle.dumps(fast))
+    assert again.precision == "int8" and again.inspect(image).score == score
+    refuse(lambda: fast.with_calibration(detector.calibration), dualad.ModelError, "int8")
+    chosen = fast.calibrate({"part": [picture(seed) for seed in range(60, 72)]})
+    assert chosen.precision == "int8"
+    fast.with_calibration(chosen).save(model.parent / "fast")
+    saved = dualad.Detector.load(model.parent / "fast")
+    assert saved.precision == "int8" and saved.inspect(image).score == score
+
+
 def test_the_default_rules_are_those_of_the_library(detector: dualad.Detector, pictures: list[Array]) -> None:
     good = [picture(seed) for seed in range(200, 240)]
     scores = sorted(found.score for found in detector.inspect_batch(good))

@@ -126,6 +126,11 @@ class Calibration:
         return None if value is None else _thresholds(value)
 
     @property
+    def precision(self) -> str:
+        """The precision of the scores that the thresholds are for: ``f32`` or ``int8``."""
+        return str(self._value.get("precision", "f32"))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Notices, and the warnings of each category's thresholds."""
         found = list(self._value.get("notices", []))

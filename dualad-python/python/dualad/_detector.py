@@ -70,14 +70,17 @@ class Detector:
         folder: str | os.PathLike[str],
         *,
         weights: WeightsLike | None = None,
-        calibration: Calibration | None = None,
+        calibration: Calibration | Literal[False] | None = None,
+        precision: Literal["f32", "int8"] | None = None,
         threads: int | None = None,
         max_pixels: int | None = None,
     ) -> Detector:
         """Load a model's folder.
 
         :param weights: the backbone's weights; by default those in the folder, or those that the model's configuration names.
-        :param calibration: thresholds instead of the model's own.
+        :param calibration: thresholds instead of the model's own, or False for none.
+        :param precision: ``f32``, or ``int8`` for less time and memory; by default that of the thresholds. Thresholds of another precision are
+            refused: load with ``calibration=False``, and choose new ones by :meth:`calibrate`.
         :param threads: a number of threads of its own, from 1 to 1024; by default all detectors share one thread for each core.
         :param max_pixels: the largest image, width times height; by default 100 million.
         :raises FileMissingError: without such a folder or file.
@@ -85,7 +88,7 @@ class Detector:
         :raises InvalidInputError: for weights of a model whose backbone, the filter bank, has none.
         """
         place = _check.path(folder, "folder")
-        settings = _settings(weights, calibration, threads, max_pixels)
+        settings = _settings(weights, calibration, precision, threads, max_pixels)
         if not os.path.exists(place):
             missing = FileMissingError(f"there is no folder {place}; name the folder of a trained model")
             missing.errno, missing.filename = errno.ENOENT, place
@@ -100,7 +103,8 @@ class Detector:
         *,
         revision: str | None = None,
         weights: WeightsLike | None = None,
-        calibration: Calibration | None = None,
+        calibration: Calibration | Literal[False] | None = None,
+        precision: Literal["f32", "int8"] | None = None,
         threads: int | None = None,
         max_pixels: int | None = None,
     ) -> Detector:
@@ -108,12 +112,19 @@ class Detector:
 
         :param revision: a branch, tag or commit; by default ``main``.
         """
-        settings = _settings(weights, calibration, threads, max_pixels, revision)
+        settings = _settings(weights, calibration, precision, threads, max_pixels, revision)
         name = _check.text(repository, "repository")
         return cls._of(_native.Detector.from_pretrained(name, settings), settings["max_pixels"])
 
     @classmethod
-    def from_bytes(cls, data: bytes, *, threads: int | None = None, max_pixels: int | None = None) -> Detector:
+    def from_bytes(
+        cls,
+        data: bytes,
+        *,
+        precision: Literal["f32", "int8"] | None = None,
+        threads: int | None = None,
+        max_pixels: int | None = None,
+    ) -> Detector:
         """Load a model from bytes that :meth:`to_bytes` returned."""
         files = _unpack(data)
         backbone = files.pop("backbone.safetensors", None)
@@ -121,7 +132,7 @@ class Detector:
             for name, content in files.items():
                 Path(folder, name).write_bytes(content)
             try:
-                return cls.load(folder, weights=backbone, threads=threads, max_pixels=max_pixels)
+                return cls.load(folder, weights=backbone, precision=precision, threads=threads, max_pixels=max_pixels)
             except ModelError as error:
                 raise ModelError(str(error).replace(folder, "<bytes>")) from None
 
@@ -261,7 +272,7 @@ class Detector:
         return packed.getvalue()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_restore, (self.to_bytes(), self.threads, self._max_pixels, self._training))
+        return (_restore, (self.to_bytes(), self.threads, self._max_pixels, self._training, self.precision))
 
     def __copy__(self) -> Detector:
         return self
@@ -454,6 +465,12 @@ class Detector:
         return self._inner.threads()
 
     @property
+    def precision(self) -> Literal["f32", "int8"]:
+        """The precision that scores are computed in."""
+        found: Literal["f32", "int8"] = "int8" if self._inner.precision() == "int8" else "f32"
+        return found
+
+    @property
     def training(self) -> Training | None:
         """The report of the training run that made this detector; None for a detector that was loaded."""
         return self._training
@@ -462,9 +479,15 @@ class Detector:
         return f"Detector(backbone={self.config['backbone']!r}, categories={list(self.categories)!r})"
 
 
-def _restore(data: bytes, threads: int | None, max_pixels: int | None, report: Training | None) -> Detector:
+def _restore(
+    data: bytes,
+    threads: int | None,
+    max_pixels: int | None,
+    report: Training | None,
+    precision: Literal["f32", "int8"] | None = None,
+) -> Detector:
     """Return a pickled detector."""
-    found = Detector.from_bytes(data, threads=threads, max_pixels=max_pixels)
+    found = Detector.from_bytes(data, precision=precision, threads=threads, max_pixels=max_pixels)
     return Detector._of(found._inner, max_pixels, report)
 
 
@@ -495,16 +518,21 @@ def _named(images: Mapping[str, Sequence[ImageLike]]) -> list[tuple[str, Prepare
 
 def _settings(
     weights: WeightsLike | None,
-    calibration: Calibration | None,
+    calibration: Calibration | Literal[False] | None,
+    precision: str | None,
     threads: int | None,
     max_pixels: int | None,
     revision: str | None = None,
 ) -> Settings:
+    thresholds = None
+    if calibration is not None:
+        thresholds = "" if calibration is False else calibration_json(calibration, "calibration")
     return {
         "weights": _weights(weights),
         "threads": _check.whole_or_none(threads, "threads", 1, _THREADS),
         "max_pixels": _check.whole_or_none(max_pixels, "max_pixels", 1, _check.U64),
-        "calibration": None if calibration is None else calibration_json(calibration, "calibration"),
+        "precision": _check.text_or_none(precision, "precision"),
+        "calibration": thresholds,
         "revision": _check.text_or_none(revision, "revision"),
     }
 

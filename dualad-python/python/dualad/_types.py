@@ -31,6 +31,7 @@ class Settings(TypedDict):
     weights: Source | None
     threads: int | None
     max_pixels: int | None
+    precision: str | None
     calibration: str | None
     revision: str | None
 
