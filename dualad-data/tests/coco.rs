@@ -310,3 +310,38 @@ fn two_categories_with_one_id_are_an_error() {
     let error = Dataset::open(tree.root()).unwrap_err().to_string();
     assert!(error.contains(r#"the categories "dent" and "OK" both have the id 1"#), "{error}");
 }
+
+#[test]
+fn missing_images_are_expected_where_the_others_lie() {
+    let tree = Tree::new();
+    pictures(&tree, &["images/a.png", "images/b.png"]);
+    for (names, expected) in [
+        (["a.png", "b.png", "c.png"], "images/c.png"),
+        (["images/a.png", "images/b.png", "images/sub/c.png"], "images/sub/c.png"),
+        (["/data/1/a.png", "/data/1/b.png", "/data/1/c.png"], "images/c.png"),
+    ] {
+        tree.write("annotations/x.json", coco(&names, &[]));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let mut samples = dataset.categories[0].samples.iter();
+        assert!(samples.any(|sample| sample.path == tree.root().join(expected)), "{names:?}");
+        let note =
+            dataset.findings.iter().find(|finding| finding.message.contains("that it lists are not in")).unwrap();
+        assert!(note.message.contains("nor in the folders in it: 1"), "{note}");
+    }
+}
+
+#[test]
+fn a_file_that_lists_images_alone_is_named() {
+    let text = coco(&["a.png", "b.png"], &[]).replace("\"annotations\": []", "\"x\": []");
+    for file in ["annotations/x.json", "x.json", "train/x.json"] {
+        let tree = Tree::new();
+        pictures(&tree, &["images/a.png", "images/b.png"]);
+        let path = tree.write(file, &text);
+        for opened in [tree.root(), path.parent().unwrap(), &path] {
+            let error = Dataset::open(opened).unwrap_err().to_string();
+            assert!(error.contains("x.json") && error.contains("no list \"annotations\""), "{file}: {error}");
+        }
+        let products = Dataset::open_products(tree.root()).unwrap_err().to_string();
+        assert!(products.contains("x.json") && products.contains("no list \"annotations\""), "{file}: {products}");
+    }
+}

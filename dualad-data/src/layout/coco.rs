@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::bounded::{Id, List};
 use super::coco_doubts::{Doubts, have_shares, in_shares};
-use super::coco_file::{Annotation, Counts, File, Runs, Segmentation, is_coco};
-use super::coco_places::Places;
+use super::coco_file::{Annotation, Counts, File, Image, Runs, Segmentation, is_coco};
+use super::coco_places::{Places, expect_missing};
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json, parent};
-use super::image_index::Index;
+use super::image_index::{FoundAt, Index};
 use super::left_out::LeftOut;
 use super::listing::{display_name, list};
 use super::names::may_hold_annotations;
@@ -77,6 +77,24 @@ fn read_files(root: &Path) -> Result<Vec<(PathBuf, File)>> {
     Ok(found)
 }
 
+/// Returns the error of a file that would be COCO's in a dataset, and lists images without any annotations.
+pub(super) fn incomplete(root: &Path) -> Option<Error> {
+    let files = if root.is_file() { vec![root.to_path_buf()] } else { candidates(root).ok()? };
+    let path = files.into_iter().find(|path| lists_images_alone(path))?;
+    Some(Error::Annotations { path, reason: format!("{IMAGES_ALONE}; {ADD_ANNOTATIONS}") })
+}
+
+/// The fault of a file that lists images alone.
+pub(super) const IMAGES_ALONE: &str = "it lists images as COCO does, but has no list \"annotations\"";
+/// The remedy for such a file.
+pub(super) const ADD_ANNOTATIONS: &str =
+    "export it with its annotations; if no image has a defect, add \"annotations\": []";
+
+/// Returns whether a file has COCO's list of images, and none of annotations.
+pub(super) fn lists_images_alone(path: &Path) -> bool {
+    json::<File>(path).is_ok_and(|file| file.annotations.is_none() && !file.images.0.is_empty())
+}
+
 /// Reads a dataset as one category, or each of its folders that is one. The root may also be a file of annotations.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     if has_ending(root, &["json"]) && root.is_file() {
@@ -92,6 +110,9 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         // A folder of annotations alone: its images lie above it.
         let folder = if images_below(root)?.is_empty() { folder_of_images(root, &own) } else { root.to_path_buf() };
         return Ok(vec![category(&folder, own, false, findings)?]);
+    }
+    if let Some(error) = incomplete(root) {
+        return Err(error);
     }
     let (mut categories, mut others, listing) = (Vec::new(), Vec::new(), list(root)?);
     for folder in &listing.folders {
@@ -228,7 +249,7 @@ fn read_file(
 ) -> Result<usize> {
     let path = places.file;
     let fault = |reason: String| Error::Annotations { path: path.into(), reason };
-    let File { images: List(images), annotations, categories: List(categories) } = content;
+    let File { images, annotations, categories: List(categories) } = content;
     let List(annotations) = annotations.unwrap_or_default();
     if have_shares(&annotations) {
         return Err(fault(in_shares("COCO")));
@@ -245,9 +266,11 @@ fn read_file(
     }
     let folder = path.parent().unwrap_or(root);
     let split = split_of(root, path);
-    let (mut by_id, mut names, mut all) = (HashMap::new(), HashMap::new(), Vec::with_capacity(images.len()));
-    for image in images {
-        let found_at = index.find(&image.file_name, folder).map_err(&fault)?;
+    let (mut by_id, mut names) = (HashMap::new(), HashMap::new());
+    let find = |image: &Image| index.find(&image.file_name, folder).map_err(&fault);
+    let mut all: Vec<FoundAt> = images.0.iter().map(find).collect::<Result<_>>()?;
+    expect_missing(&mut all);
+    for (image, found_at) in images.0.iter().zip(&all) {
         let place = found_at.path.clone();
         // One of the two images is missing.
         let named = names.entry(place.clone()).or_insert_with(|| found_at.name.clone());
@@ -258,7 +281,6 @@ fn read_file(
                 shown(&place)
             )));
         }
-        all.push(found_at);
         let of_image = by_path(root, &place).or(split);
         let known = found.entry(place.clone()).or_insert_with(|| Annotated {
             split: of_image,
@@ -291,7 +313,7 @@ fn read_file(
     let missing: Vec<&str> = all.iter().filter(|image| image.base.is_none()).map(|image| image.name.as_str()).collect();
     if !missing.is_empty() {
         let what = format!(
-            "images that it lists are not in {}: {} ({}); add them, or remove their entries",
+            "images that it lists are not in {}, nor in the folders in it: {} ({}); add them, or remove their entries",
             shown(root),
             missing.len(),
             names_of(&missing)

@@ -12,7 +12,7 @@ use super::listing::{Folder, Listing, list, stem};
 use super::named::{Mentions, Names};
 use super::names::{Part, is_normal, means_labels};
 use super::records::verdict;
-use super::{coco_file, labelme, tabular};
+use super::{coco, coco_file, labelme, tabular};
 use crate::error::{Error, Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::image_name::has_ending;
@@ -178,6 +178,7 @@ pub(super) fn advice(file: &Path) -> Advice {
                 "it is a file of LabelMe that belongs to no image beside it".into(),
                 "put it beside its image, under the image's name",
             ),
+            Ok(_) if coco::lists_images_alone(file) => (coco::IMAGES_ALONE.into(), coco::ADD_ANNOTATIONS),
             Ok(_) => ("it has neither the lists of COCO nor the shapes of LabelMe".into(), how),
             Err(Error::Table { reason, .. }) => (reason, "write it anew"),
             Err(error) => (without_path(&error, file), how),

@@ -220,6 +220,9 @@ pub(crate) fn detect(root: &Path) -> Result<Option<Layout>> {
 
 /// Returns the error for a folder without a known layout. It names the near misses.
 pub(crate) fn unknown(root: &Path) -> Error {
+    if let Some(error) = coco::incomplete(root) {
+        return error;
+    }
     match listing::list(root) {
         Ok(entries) => Error::Layout { path: root.into(), reason: nearby::describe(root, &entries) },
         Err(error) => error,

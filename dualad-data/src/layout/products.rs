@@ -14,7 +14,7 @@ use super::names::{
 };
 use super::siblings::Siblings;
 use super::words::tokens;
-use super::{alike, crops, label_files, recognize};
+use super::{alike, coco, crops, label_files, recognize};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Sample, Split};
@@ -43,6 +43,9 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
     };
     let labels: Vec<&Folder> = listing.folders.iter().filter(|folder| holds_labels(&folder.name)).collect();
     if !labels.is_empty() {
+        if let Some(error) = coco::incomplete(root) {
+            return Err(error);
+        }
         return refuse(&labels, "it holds masks or labels by name", "");
     }
     if Part::of(display_name(root).as_ref()) == Some(Part::Truth) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::listing::Listing;
 use super::{Layout, coco, coco_file, dagm, kolektor, labelme, mvtec_3d, mvtec_ad2, real_iad, recognize, tabular};
 use crate::error::{Error, Result};
+use crate::image_name::has_ending;
 
 /// Returns the layout of a file: a table, or annotations.
 pub(super) fn of_file(path: &Path) -> Result<Layout> {
@@ -13,6 +14,9 @@ pub(super) fn of_file(path: &Path) -> Result<Layout> {
     }
     if coco_file::is_coco(path) {
         return Ok(Layout::Coco);
+    }
+    if let Some(error) = coco::incomplete(path).filter(|_| has_ending(path, &["json"])) {
+        return Err(error);
     }
     let reason =
         "it is a file, but no table (csv, tsv, jsonl, ndjson) and no COCO annotations (json); name the folder of the \
