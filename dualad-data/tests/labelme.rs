@@ -182,6 +182,12 @@ fn labels_of_null_flags_of_normal_images_and_shares_are_understood() {
         (labelme("").replace(r#""flags": {}"#, r#""flags": {"good": false}"#), true),
         (labelme("").replace(r#""flags": {}"#, r#""flags": {"good": true}"#), false),
         (labelme("").replace(r#""flags": {}"#, r#""flags": {"good": false, "dent": false}"#), false),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"class": "bad"}"#), true),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"class": "ok"}"#), false),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"label": "porosity"}"#), true),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"ok": "no"}"#), true),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"defect": 1}"#), true),
+        (labelme("").replace(r#""flags": {}"#, r#""flags": {"defect": "", "dent": null, "split": "train"}"#), false),
     ] {
         let tree = Tree::new();
         pictures(&tree, &["x.png", "y.png", "z.png"]);
@@ -189,6 +195,14 @@ fn labels_of_null_flags_of_normal_images_and_shares_are_understood() {
         let dataset = Dataset::open(tree.root()).unwrap();
         let found = dataset.samples(Split::Test).any(|sample| sample.label.is_anomalous());
         assert_eq!(found, is_defect, "{content}");
+    }
+    // A text that states nothing is no normal image.
+    for flag in [r#"{"class": "X7"}"#, r#"{"class": ["bad"]}"#, r#"{"class": "ok?"}"#] {
+        let tree = Tree::new();
+        pictures(&tree, &["x.png", "y.png"]);
+        tree.write("x.json", labelme("").replace(r#""flags": {}"#, &format!("\"flags\": {flag}")));
+        let error = Dataset::open(tree.root()).unwrap_err().to_string();
+        assert!(error.contains("its flag \"class\" is") && error.contains("x.json"), "{error}");
     }
     let tree = Tree::new();
     pictures(&tree, &["x.png", "y.png"]);

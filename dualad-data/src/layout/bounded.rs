@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::record::truth;
+
 /// The largest number of values in a list, each with the values in it.
 const MAX_VALUES: usize = 1 << 26;
 
@@ -127,9 +129,12 @@ impl Visitor<'_> for IdVisitor {
     }
 }
 
-/// A flag: `true`, or any other value, which is false.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Flag(pub(super) bool);
+/// A flag: set or not, or a text that may be a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Flag {
+    Set(bool),
+    Text(String),
+}
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -147,36 +152,45 @@ impl<'de> Visitor<'de> for FlagVisitor {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Flag, E> {
-        Ok(Flag(value))
+        Ok(Flag::Set(value))
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Flag, E> {
-        Ok(Flag(false))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Flag, E> {
+        Ok(Flag::Set(value != 0))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Flag, E> {
-        Ok(Flag(false))
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Flag, E> {
+        Ok(Flag::Set(value != 0))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Flag, E> {
-        Ok(Flag(false))
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Flag, E> {
+        Ok(Flag::Set(value != 0.0))
     }
 
-    fn visit_str<E: Error>(self, _: &str) -> Result<Flag, E> {
-        Ok(Flag(false))
+    fn visit_str<E: Error>(self, value: &str) -> Result<Flag, E> {
+        Ok(match value.trim() {
+            "" => Flag::Set(false),
+            text => truth(text).map_or_else(|| Flag::Text(text.into()), Flag::Set),
+        })
     }
 
     fn visit_unit<E: Error>(self) -> Result<Flag, E> {
-        Ok(Flag(false))
+        Ok(Flag::Set(false))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Flag, A::Error> {
-        while entries.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Flag(false))
+        let mut is_empty = true;
+        while entries.next_element::<IgnoredAny>()?.is_some() {
+            is_empty = false;
+        }
+        Ok(if is_empty { Flag::Set(false) } else { Flag::Text("[..]".into()) })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Flag, A::Error> {
-        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Flag(false))
+        let mut is_empty = true;
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            is_empty = false;
+        }
+        Ok(if is_empty { Flag::Set(false) } else { Flag::Text("{..}".into()) })
     }
 }

@@ -16,8 +16,9 @@ use super::files::{files_with, images_below, json};
 use super::left_out::LeftOut;
 use super::listing::{display_name, file_name, list};
 use super::mask_name::{Key, composed, key};
-use super::names::{self, Part, may_hold_annotations};
+use super::names::{self, Part, Stated, may_hold_annotations};
 use super::stated;
+use super::tabular::{says_label, says_no_label};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::{Drawing, Shape};
@@ -56,18 +57,41 @@ impl Drawn {
 }
 
 impl File {
-    /// Returns the flags that stand for a defect: those that are set, and one for normal images that alone is there and is not set.
-    fn defect_flags(&self) -> Vec<String> {
-        let flags: Vec<(&String, bool)> = self.flags.iter().flatten().map(|(name, flag)| (name, flag.0)).collect();
-        match flags[..] {
-            [(name, false)] if is_normal(name) => vec![format!("not {name}")],
-            _ => flags
-                .into_iter()
-                .filter(|(name, is_set)| *is_set && !is_normal(name))
-                .map(|(name, _)| name.clone())
-                .collect(),
+    /// Returns the flags that stand for a defect: those that are set, one for normal images that alone is there and is not set, and texts
+    /// that are no words for normal images. A text that may be no label is an error.
+    fn defect_flags(&self) -> Result<Vec<String>, String> {
+        let flags: Vec<(&String, &Flag)> = self.flags.iter().flatten().collect();
+        if let [(name, Flag::Set(false))] = flags[..]
+            && is_normal(name)
+        {
+            return Ok(vec![format!("not {name}")]);
         }
+        let mut found = Vec::new();
+        for (name, flag) in flags {
+            match flag {
+                Flag::Set(true) if !is_normal(name) => found.push(name.clone()),
+                Flag::Set(_) => {}
+                Flag::Text(text) if is_normal(text) || says_no_label(name) => {}
+                Flag::Text(text) if says_label(name) || states_defect(text) => found.push(text.clone()),
+                Flag::Text(text) => {
+                    return Err(format!(
+                        "its flag \"{name}\" is \"{text}\", which may be a defect or not; write ok or bad, or true or false, or remove the flag"
+                    ));
+                }
+            }
+        }
+        Ok(found)
     }
+
+    /// Returns the flags that stand for a defect, or none if that is unclear.
+    fn flags_of_defects(&self) -> impl Iterator<Item = String> {
+        self.defect_flags().unwrap_or_default().into_iter()
+    }
+}
+
+/// Returns whether a text is a word for defects.
+fn states_defect(text: &str) -> bool {
+    matches!(names::label_of(text.as_ref()), Stated::Defective | Stated::DefectType)
 }
 
 /// The name of a folder of images.
@@ -126,14 +150,14 @@ pub(super) fn mark(folder: &Path, samples: &mut [Sample]) {
 
 /// Returns whether a shape or a flag stands for a defect.
 fn has_defects(content: &File) -> bool {
-    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label())) || !content.defect_flags().is_empty()
+    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label())) || content.flags_of_defects().next().is_some()
 }
 
 /// Returns the name of the image that a file has, and the labels of the defects that it marks. Nothing if it marks none.
 pub(super) fn defects_of(file: &Path) -> Option<(Option<String>, Vec<String>)> {
     let content = json::<File>(file).ok().filter(has_defects)?;
     let labels = content.shapes.0.iter().map(|drawn| drawn.label().to_string());
-    let labels = labels.chain(content.defect_flags()).filter(|label| !is_normal(label)).collect();
+    let labels = labels.chain(content.flags_of_defects()).filter(|label| !is_normal(label)).collect();
     Some((content.image_path, labels))
 }
 
@@ -329,7 +353,7 @@ fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
         shapes.push(shape(drawn).map_err(fault)?);
     }
     // A flag labels the image as a whole.
-    kinds.extend(content.defect_flags());
+    kinds.extend(content.defect_flags().map_err(fault)?);
     sample.label = label(&kinds);
     if !shapes.is_empty() {
         let size = size(content.image_width, content.image_height);

@@ -38,7 +38,7 @@ impl Cell {
 }
 
 /// Returns whether a value is a number other than 0, or a word for yes.
-fn truth(value: &str) -> Option<bool> {
+pub(super) fn truth(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "yes" | "y" => Some(true),
         "false" | "no" | "n" => Some(false),

@@ -111,6 +111,11 @@ pub(super) fn says_no_label(name: &str) -> bool {
     [CATEGORY, SPLIT, MASK].iter().any(|column| is(*column, name))
 }
 
+/// Returns whether a column of this name has labels.
+pub(super) fn says_label(name: &str) -> bool {
+    is(LABEL, name)
+}
+
 /// Reads the categories of a table, or of the only table in a folder.
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = table_of(root)?;
