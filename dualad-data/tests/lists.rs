@@ -18,7 +18,7 @@ fn of_kind(dataset: &Dataset, kind: FindingKind) -> Vec<&Finding> {
 }
 
 /// Files that say of two images that they have defects.
-const DEFECTIVE: [(&str, &str); 10] = [
+const DEFECTIVE: [(&str, &str); 12] = [
     ("labels.yaml", "003.png: scratch\n007.png: dent\n"),
     ("any.yml", "- file: img/003.png\n  label: ng\n- label: ng\n  file: img/007.png\n"),
     ("report.yaml", "scratch:\n  - 003.png\n  - 007.png\n"),
@@ -31,6 +31,8 @@ const DEFECTIVE: [(&str, &str); 10] = [
     ("list.csv", "Aufnahme;Urteil\n003.png;niO\n007.png;Kratzer\n"),
     ("defects.csv", "image_id,code\n003.png,F12\n007.png,F12\n"),
     ("ng_list.txt", "003.png\n007.png\n"),
+    ("notes.txt", "line 4, night shift\nbad parts: 003, 007\n"),
+    ("notes.txt", "bad: 003.png, 007.png\n"),
     ("list.tsv", "003.png\tng\n007.png\tng\n"),
 ];
 

@@ -93,9 +93,18 @@ fn of_table(text: &[u8], is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
 /// Returns the values of a line of a text.
 fn of_line(line: &str) -> Record {
     const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
+    // A heading of the names in the same line: `bad parts: a, b`.
+    let (heading, line) = line.split_once(": ").unwrap_or(("", line));
     let values: Vec<&str> =
         if line.contains(SEPARATORS) { line.split(SEPARATORS).collect() } else { line.split_whitespace().collect() };
-    Record(values.into_iter().map(|value| Cell::new("", value.trim_matches(['"', '\'', ':']))).collect())
+    let values = std::iter::once(heading).chain(values).filter(|value| !value.is_empty());
+    Record(
+        values
+            .map(|value| {
+                Cell::new("", value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ':')))
+            })
+            .collect(),
+    )
 }
 
 /// Adds the records of a value of JSON or YAML. `heading` is the key that it lies under.
