@@ -239,3 +239,18 @@ fn masks_with_a_number_after_the_stem_of_their_image_are_united() {
     assert_eq!(read(&dataset)[1], "test/dent/a.png dent ground_truth/dent/a.png");
     assert_eq!(kinds(&dataset), [(FindingKind::AmbiguousMask, "test/dent/a.png".into())]);
 }
+
+#[test]
+fn thumbnails_overlays_and_heat_maps_beside_images_are_passed_over() {
+    let tree = Tree::new();
+    let good = ["a.png", "a_thumb.png", "a-Overlay.png", "b.png", "b_heatmap.png", "lone_thumb.png"];
+    touch(&tree, &good.map(|name| format!("c/train/good/{name}")).each_ref().map(String::as_str));
+    touch(&tree, &["c/test/dent/0.png", "c/test/dent/0_heatmap.png", "c/ground_truth/dent/0_mask.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let expected = ["a.png", "b.png", "lone_thumb.png"].map(|name| format!("c/train/good/{name} train"));
+    assert_eq!(read(&dataset)[..3], expected);
+    assert_eq!(read(&dataset)[3..], ["c/test/dent/0.png dent c/ground_truth/dent/0_mask.png"]);
+    let found = ["c/test/dent", "c/train/good"].map(|folder| (FindingKind::LeftOut, folder.into()));
+    assert_eq!(kinds(&dataset), found);
+    assert!(dataset.findings[1].message.contains("in it: 3 (such as a-Overlay.png)"), "{:?}", dataset.findings);
+}

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::beside::{Beside, note_by_content, report_pairs, report_unclear, separate};
+use super::beside::{Beside, note_by_content, report_derived, report_pairs, report_unclear, separate};
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, list, list_if_there};
 use super::mask_name::composed;
@@ -120,6 +120,7 @@ impl<'a> Defects<'a> {
         }
         let mut beside = separate(files);
         separate_pairs(&mut beside, self.trained);
+        report_derived(&beside, folder, self.category, findings);
         report_pairs(&beside.images, folder, self.category, findings);
         report_unclear(&beside, folder, self.category, findings);
         note_by_content(&beside, folder, self.category, findings);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::beside::{report_beside, report_unclear, separate};
+use super::beside::{report_beside, report_derived, report_unclear, separate};
 use super::bounded::{Entry, Flag, List};
 use super::coco::{by_path, label, size};
 use super::coco_doubts::{are_shares, in_shares};
@@ -264,6 +264,7 @@ fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Resul
             continue;
         }
         let beside = separate(images);
+        report_derived(&beside, &folder, &name, findings);
         report_beside(&beside, &folder, &name, findings);
         report_unclear(&beside, &folder, &name, findings);
         let mut annotations = annotations(&folder, folder != root, &beside.images, &name, findings)?;

@@ -110,6 +110,16 @@ fn of_word(mask: &[u8]) -> Option<&[u8]> {
     })
 }
 
+/// Returns the key of the image of which a picture is a thumbnail, an overlay or a heat map by its ending.
+pub(super) fn derived_from(name: &[u8]) -> Option<&[u8]> {
+    const ENDINGS: [&str; 5] = ["thumb", "thumbnail", "overlay", "heatmap", "heat_map"];
+    ENDINGS.iter().find_map(|ending| {
+        let (rest, end) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
+        let (&byte, image) = rest.split_last()?;
+        (separates(byte) && end.eq_ignore_ascii_case(ending.as_bytes()) && !image.is_empty()).then_some(image)
+    })
+}
+
 /// Returns whether the end of a name may tell a mask from its image. Numbers count images, and views of a part.
 pub(super) fn may_be_ending(ending: &[u8]) -> bool {
     ending.iter().any(u8::is_ascii_alphabetic) && !ending.first().is_none_or(u8::is_ascii_digit)

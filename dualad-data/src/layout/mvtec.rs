@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::apart::{VALIDATION, note_apart};
-use super::beside::{report_beside, report_pairs, report_unclear, separate};
+use super::beside::{report_beside, report_derived, report_pairs, report_unclear, separate};
 use super::defects::{Defects, masks_of};
 use super::files::images_below;
 use super::left_out::LeftOut;
@@ -204,6 +204,7 @@ pub(super) fn normal_samples(
     if let Some(trained) = trained {
         separate_pairs(&mut beside, trained);
     }
+    report_derived(&beside, folder, category, findings);
     report_pairs(&beside.images, folder, category, findings);
     report_beside(&beside, folder, category, findings);
     report_unclear(&beside, folder, category, findings);
