@@ -119,6 +119,7 @@ fn faults_of_coco_are_errors_and_findings() {
     let report = dataset.check().run().unwrap();
     let finding = report.findings.iter().find(|finding| finding.kind == FindingKind::EmptyMask).unwrap();
     assert!(finding.path.ends_with("a.png") && finding.message.contains("annotations mark no pixel"), "{finding}");
+    assert!(finding.message.contains("(50, 50) to (52, 52), and the image has 8x4 pixels"), "{finding}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::image::decode::{orientation_of as orientation, size};
 use crate::image::frames::frames;
 use crate::image::levels::MaskValues;
 use crate::image::tiff_pages::pages;
-use crate::image::{Limits, Mask, MaskRule, Picture};
+use crate::image::{Drawing, Limits, Mask, MaskRule, Picture};
 use crate::layout::{Look, is_by_content, look};
 use crate::sample::{Sample, Split};
 use crate::saturation::Saturations;
@@ -91,9 +91,11 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
     }
     // One of several masks may be empty if another is not.
     let expected = sample.defect_masks().len() + usize::from(sample.defect_drawing().is_some());
+    let size = inspected.size;
     let empty = masks.len() == expected && masks.iter().all(|(_, mask, _)| mask.is_empty());
     for (index, (path, _, values)) in masks.iter().enumerate() {
-        let found = if empty { (index == 0).then(|| empty_mask(sample, values)) } else { gray_mask(sample, values) };
+        let found =
+            if empty { (index == 0).then(|| empty_mask(sample, values, size)) } else { gray_mask(sample, values) };
         inspected.findings.extend(found.map(|(kind, what)| Finding::new(kind, &sample.category, path, what)));
     }
     inspected
@@ -261,9 +263,16 @@ fn fits(sample: &Sample, mask: &Path, mask_size: (u32, u32), image_size: Option<
 }
 
 /// Describes a mask that marks nothing.
-fn empty_mask(sample: &Sample, values: &MaskValues) -> (FindingKind, String) {
+fn empty_mask(sample: &Sample, values: &MaskValues, size: Option<(u32, u32)>) -> (FindingKind, String) {
     let what = if *values == MaskValues::DRAWN {
-        "its annotations mark no pixel of this anomalous image; draw the defect inside the image".to_string()
+        let range = sample.defect_drawing().and_then(Drawing::range).zip(size).map(|([left, top, right, bottom], (width, height))| {
+            format!(
+                ": they reach from ({left}, {top}) to ({right}, {bottom}), and the image has {width}x{height} pixels (width x height); if it was \
+                 resized or cropped after it was annotated, export the annotations for this size, or restore the image"
+            )
+        });
+        let advice = range.unwrap_or_else(|| "; draw the defect inside the image".into());
+        format!("its annotations mark no pixel of this anomalous image{advice}")
     } else if let Some(hint) = alpha_hint(sample, values) {
         format!("this mask of an anomalous image marks nothing by its colors; {hint}")
     } else if sample.mask_rule == MaskRule::Alpha && values.alpha.is_none() {

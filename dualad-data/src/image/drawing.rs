@@ -137,6 +137,17 @@ impl Drawing {
         &self.shapes
     }
 
+    /// Returns the smallest x and y and the largest x and y of the shapes, apart from runs.
+    pub(crate) fn range(&self) -> Option<[f32; 4]> {
+        let of_shape = |shape: &Shape| match shape {
+            Shape::Polygon(points) | Shape::Line(points) => points.clone(),
+            Shape::Disc { center: [x, y], radius } => vec![[x - radius, y - radius], [x + radius, y + radius]],
+            Shape::Runs { .. } => Vec::new(),
+        };
+        let points = self.shapes.iter().flat_map(of_shape);
+        points.map(|[x, y]| [x, y, x, y]).reduce(|[a, b, c, d], [x, y, ..]| [a.min(x), b.min(y), c.max(x), d.max(y)])
+    }
+
     /// Draws the shapes as a mask of this width and height. The result is the same on every machine.
     ///
     /// # Errors
