@@ -384,6 +384,19 @@ fn masks_that_mark_nearly_all_pixels_are_a_warning() {
         .unwrap();
     let line = only(&tree, FindingKind::FullMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
     assert!(line.contains("96 %"), "{line}");
+    // Half of it and all of its edge: black may mark the defect.
+    let mask = |marks: fn(u32, u32) -> bool| {
+        image::GrayImage::from_fn(20, 10, |x, y| image::Luma([if marks(x, y) { 255 } else { 0 }]))
+            .save(tree.path("c/ground_truth/cut/000_mask.png"))
+            .unwrap();
+    };
+    mask(|x, y| !(6..12).contains(&x) || !(3..7).contains(&y));
+    let line = only(&tree, FindingKind::FullMask, Severity::Warning, "c/ground_truth/cut/000_mask.png");
+    assert!(line.contains("88 %") && line.contains("may be inverted"), "{line}");
+    for marks in [(|x, _| x < 16) as fn(u32, u32) -> bool, |x, y| !(2..18).contains(&x) || !(1..9).contains(&y)] {
+        mask(marks);
+        assert_eq!(check(&tree).findings, []);
+    }
 }
 
 #[test]

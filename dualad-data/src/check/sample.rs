@@ -87,6 +87,13 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
                 None => format!("this mask marks {share:.0} % of its image; white marks the defect, black the rest"),
             };
             inspected.findings.push(Finding::new(FindingKind::FullMask, &sample.category, path, what));
+        } else if 2 * marked > all.pixels().len() && marks_edge(&all) {
+            let share = 100.0 * marked as f64 / all.pixels().len() as f64;
+            let what = format!(
+                "this mask marks {share:.0} % of its image, and all of the image's edge: it may be inverted; if black marks the defect in it, \
+                 save it with white for the defect and black for the rest"
+            );
+            inspected.findings.push(Finding::new(FindingKind::FullMask, &sample.category, path, what));
         }
     }
     // One of several masks may be empty if another is not.
@@ -104,6 +111,15 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
 /// Returns the number of pages of a TIFF file, or of frames of an animation, if there are several.
 fn several_pages(path: &Path) -> Option<usize> {
     pages(path).or_else(|| frames(path)).filter(|count| *count > 1)
+}
+
+/// Returns whether a mask marks all pixels at the edge of its image.
+fn marks_edge(mask: &Mask) -> bool {
+    let width = mask.width() as usize;
+    let mut rows = mask.pixels().chunks_exact(width);
+    let is_marked = |row: &[u8]| row.iter().all(|&pixel| pixel != 0);
+    let ends = rows.next().is_some_and(is_marked) && rows.next_back().is_none_or(is_marked);
+    ends && rows.all(|row| row.first().zip(row.last()).is_some_and(|(first, last)| *first != 0 && *last != 0))
 }
 
 /// The share of marked pixels above which a mask is reported.
