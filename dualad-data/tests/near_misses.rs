@@ -300,3 +300,12 @@ fn a_folder_named_images_is_no_type_of_defect() {
     assert!(message("images").contains("their labels are unknown"), "{}", message("images"));
     assert!(message("scratch").contains("by its name, it holds defective images"), "{}", message("scratch"));
 }
+
+#[test]
+fn datasets_far_below_are_named() {
+    let tree = Tree::new();
+    touch(&tree, &["1/2/3/4/5/gear/train/good/0.png"]);
+    let error = Dataset::open(tree.root()).unwrap_err().to_string();
+    let expected = format!("a dataset lies in {}", tree.path("1/2/3/4/5").display());
+    assert!(error.contains(&expected), "{error}");
+}

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::text::names_of;
 
 /// The depth to which datasets are searched.
-const DEPTH: usize = 3;
+const DEPTH: usize = 6;
 /// The number of folders that are searched.
 const MAX_FOLDERS: usize = 500;
 
