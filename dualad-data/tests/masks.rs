@@ -175,3 +175,35 @@ fn hot_pixels_and_frames_of_other_bits_do_not_hide_frames_of_12_bits() {
     frame(&tree, "c/train/good/1.png", 6, false);
     assert!(narrow(&tree).is_empty());
 }
+
+#[test]
+fn frames_of_12_bits_with_a_white_bar_or_an_offset_are_told_apart() {
+    let write = |tree: &Tree, offset: u16, bar: u32| {
+        for (index, name) in ["train/good/000", "train/good/001", "test/good/000", "test/cut/000"].iter().enumerate() {
+            // In 8 bits, all are the same.
+            let image = ImageBuffer::from_fn(20, 10, |x, y| match y < bar {
+                true => Luma([u16::MAX]),
+                false => Luma([offset + 2056 + 3 * index as u16 + (x % 2) as u16]),
+            });
+            image.save(tree.path(&format!("c/{name}.png"))).unwrap();
+        }
+        tree.mask(MASK, 20, 10, 255);
+    };
+    let tree = Tree::new();
+    write(&tree, 0, 2);
+    let found = findings(&tree, None);
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(finding.kind, FindingKind::NarrowRange);
+    for words in ["largest value is 2066 of 65535", "multiply their values by 16, and keep white (65535)"] {
+        assert!(finding.message.contains(words), "{words}: {finding}");
+    }
+    write(&tree, 30_000, 0);
+    assert_eq!(findings(&tree, None), []);
+    write(&tree, 30_000, 2);
+    assert_eq!(findings(&tree, None), []);
+    // A copy of 8 bits is still found.
+    let image = image::open(tree.path("c/train/good/000.png")).unwrap();
+    image.into_luma8().save(tree.path("c/test/good/000.png")).unwrap();
+    let kinds: Vec<FindingKind> = findings(&tree, None).iter().map(|finding| finding.kind).collect();
+    assert!(kinds.contains(&FindingKind::Duplicate), "{kinds:?}");
+}

@@ -75,15 +75,22 @@ pub(super) fn narrow_range(
     findings: &mut Vec<Finding>,
 ) {
     let mut by_category = HashMap::<&str, Vec<(&Sample, u16)>>::new();
+    let mut without_white = HashSet::<&str>::new();
     for (sample, inspected) in samples.iter().zip(inspected) {
         if let Some(largest) = inspected.largest {
             by_category.entry(&sample.category).or_default().push((sample, largest));
+        }
+        if inspected.without_white {
+            without_white.insert(&sample.category);
         }
     }
     for category in &dataset.categories {
         let Some(deep) = by_category.remove(category.name.as_str()) else { continue };
         let what = all_narrow(category, &deep).or_else(|| some_narrow(category, deep));
-        let Some(what) = what else { continue };
+        let Some(mut what) = what else { continue };
+        if without_white.contains(category.name.as_str()) {
+            what += ", and keep white (65535), such as that of a caption, which is not counted here";
+        }
         findings.push(Finding::new(FindingKind::NarrowRange, &category.name, &category.folder, what));
     }
 }
@@ -207,6 +214,20 @@ pub(super) fn mixed_sizes(dataset: &Dataset, samples: &[Sample], inspected: &[In
             listed.join(", ")
         );
         findings.push(Finding::new(FindingKind::MixedSizes, name, folder, what));
+    }
+}
+
+/// Compares images of 16 bits in 8 bits if some of 8 bits have the same pixels then: one is a copy of the other.
+pub(super) fn round_copies(inspected: &mut [Inspected]) {
+    let shallow: HashSet<[u8; 32]> = inspected
+        .iter()
+        .filter(|inspected| inspected.largest.is_none())
+        .filter_map(|inspected| inspected.digest)
+        .collect();
+    for inspected in inspected {
+        if let Some(rounded) = inspected.rounded.filter(|rounded| shallow.contains(rounded)) {
+            inspected.digest = Some(rounded);
+        }
     }
 }
 

@@ -145,6 +145,7 @@ impl<'a> Check<'a> {
         dataset::narrow_range(self.dataset, &samples, &inspected, &mut findings);
         bare_masks::report(self.dataset, &samples, &inspected, &mut findings);
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);
+        dataset::round_copies(&mut inspected);
         dataset::duplicates(&samples, &inspected, &mut findings);
         dataset::shared_between_categories(&samples, &inspected, &mut findings);
         dataset::several_pages(self.dataset, &samples, &inspected, &mut findings);

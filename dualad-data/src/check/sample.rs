@@ -20,9 +20,14 @@ use crate::saturation::Saturations;
 #[derive(Default)]
 pub(super) struct Inspected {
     pub(super) size: Option<(u32, u32)>,
+    /// The digest of all levels. Frames that differ by less than a level of 8 bits are not the same.
     pub(super) digest: Option<[u8; 32]>,
-    /// The largest level of an image of 16 bits.
+    /// The digest of an image of 16 bits after rounding to 8 bits, unless that leaves next to nothing of it.
+    pub(super) rounded: Option<[u8; 32]>,
+    /// The largest level of an image of 16 bits. White does not count if all others are those of a frame of at most 14 bits.
     pub(super) largest: Option<u16>,
+    /// True if white does not count.
+    pub(super) without_white: bool,
     /// The kind of an image to train on.
     pub(super) look: Option<Look>,
     /// The fault of a mask whose value the category's saturations do not have.
@@ -41,12 +46,16 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
         Ok(leveled) => {
             inspected.look = is_trained(sample).then(|| look(&leveled));
             let (picture, deep) = leveled;
-            // In 8 bits, frames of 12 bits that differ may have the same pixels.
-            let narrow = deep.filter(|deep| deep.largest < NARROW);
-            inspected.digest = Some(narrow.map_or_else(|| picture.digest(), |deep| deep.digest));
+            let rounded = picture.digest();
+            inspected.digest = Some(deep.map_or(rounded, |deep| deep.digest));
             inspected.size = Some((picture.width(), picture.height()));
             inspected.pages = several_pages(&sample.path);
-            inspected.largest = deep.map(|deep| deep.largest);
+            if let Some(deep) = deep {
+                inspected.without_white = deep.largest == u16::MAX && (1..NARROW).contains(&deep.below_white);
+                let largest = if inspected.without_white { deep.below_white } else { deep.largest };
+                inspected.largest = Some(largest);
+                inspected.rounded = (largest >= NARROW).then_some(rounded);
+            }
         }
         Err(error) => inspected.findings.push(error_finding(&sample.category, &sample.path, &error)),
     }

@@ -42,6 +42,8 @@ pub(crate) struct MaskValues {
 pub(crate) struct DeepLevels {
     /// The largest level of a color, apart from a few pixels: a sensor may have some that are always white.
     pub(crate) largest: u16,
+    /// The largest level below white, apart from a few pixels: a caption or a bar may be white.
+    pub(crate) below_white: u16,
     /// True if the levels may be those of a mask: few, and each at most 255, or white, or one that 8 bits have.
     pub(crate) may_be_mask: bool,
     /// The SHA-256 of all levels.
@@ -89,17 +91,25 @@ impl Levels {
             }
             pixels += 1;
         }
-        let mut hot = hot_pixels(pixels);
-        let is_of_many = |level: &u16| {
-            let count = counts.get(usize::from(*level)).copied().unwrap_or(0);
-            let is = count > hot;
-            hot = hot.saturating_sub(count);
-            is
+        let largest_up_to = |most: u16| {
+            let mut hot = hot_pixels(pixels);
+            let is_of_many = |level: &u16| {
+                let count = counts.get(usize::from(*level)).copied().unwrap_or(0);
+                let is = count > hot;
+                hot = hot.saturating_sub(count);
+                is
+            };
+            (0..=most).rev().find(is_of_many).unwrap_or(0)
         };
-        let largest = (0..=u16::MAX).rev().find(is_of_many).unwrap_or(0);
+        let (largest, below_white) = (largest_up_to(u16::MAX), largest_up_to(u16::MAX - 1));
         let used = counts.iter().zip(0..=u16::MAX).filter(|(count, _)| **count > 0).map(|(_, level)| level);
         let used: Vec<u16> = used.take(MAX_LEVELS + 1).collect();
-        Some(DeepLevels { largest, may_be_mask: may_be_mask(&used), digest: Sha256::digest(&self.bytes).into() })
+        Some(DeepLevels {
+            largest,
+            below_white,
+            may_be_mask: may_be_mask(&used),
+            digest: Sha256::digest(&self.bytes).into(),
+        })
     }
 
     /// Converts gray to RGB, rounds 16 bits to 8, and drops alpha.
