@@ -68,6 +68,33 @@ fn a_jpeg_without_huffman_tables_has_those_of_the_standard() {
 }
 
 #[test]
+fn a_jpeg_without_one_huffman_table_has_that_of_the_standard() {
+    for whole in jpegs() {
+        let found = segments(&whole, 0xc4);
+        let tables: Vec<u8> = found.iter().flat_map(|&(at, length)| whole[at + 4..at + length].to_vec()).collect();
+        // Each table by itself.
+        let (mut rest, mut all) = (&tables[..], Vec::new());
+        while !rest.is_empty() {
+            let length = 17 + rest[1..17].iter().map(|&count| usize::from(count)).sum::<usize>();
+            all.push(&rest[..length]);
+            rest = &rest[length..];
+        }
+        assert!(all.len() > 1);
+        for missing in 0..all.len() {
+            let mut frame = whole.clone();
+            for &(at, length) in found.iter().rev() {
+                frame.drain(at..at + length);
+            }
+            for (_, table) in all.iter().enumerate().filter(|(index, _)| *index != missing) {
+                let segment = [&[0xff, 0xc4][..], &(2 + table.len() as u16).to_be_bytes(), table].concat();
+                frame.splice(found[0].0..found[0].0, segment);
+            }
+            assert_eq!(decode(&frame), decode(&whole), "table {missing}");
+        }
+    }
+}
+
+#[test]
 fn a_jpeg_without_its_end_marker_is_read_if_it_is_complete() {
     for whole in jpegs() {
         let codes = whole.len() - 2;

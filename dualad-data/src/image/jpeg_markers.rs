@@ -23,7 +23,7 @@ pub(super) struct Walk {
     pub(super) has_end: bool,
     /// The position of the height in the header, and the height, if the header leaves it to a segment after the first scan.
     pub(super) height: Option<(usize, [u8; 2])>,
-    /// `true` for the frames of videos, which leave out the Huffman tables of the standard.
+    /// `true` if Huffman tables that the first scan uses are left out, as in the frames of videos: they are those of the standard.
     pub(super) lacks_tables: bool,
     /// `true` if the first scan of a sequential frame has all components.
     pub(super) in_one: bool,
@@ -74,7 +74,7 @@ const MOST_PARTS: usize = 1000;
 pub(super) fn walk(bytes: &[u8]) -> Walked {
     let (mut frame, mut size, mut interval, mut height) = (0, (0, 0), 0, None);
     let mut components = Vec::<Component>::new();
-    let (mut scans, mut in_one, mut tables, mut lacks_tables) = (0u32, false, false, false);
+    let (mut scans, mut in_one, mut tables, mut lacks_tables) = (0u32, false, Vec::new(), false);
     let start = 0..bytes.len().min(2);
     let mut parts = vec![start];
     let (mut has_end, mut segments) = (false, Segments::new(bytes));
@@ -116,7 +116,7 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
             0xc5..=0xc7 => return Walked::Unsupported("it is a hierarchical jpeg"),
             0xc9..=0xcb | 0xcd..=0xcf => return Walked::Unsupported("it is a jpeg with arithmetic coding"),
             0xf7 => return Walked::Unsupported("it is a JPEG-LS image"),
-            0xc4 => tables = true,
+            0xc4 => tables.extend(huffman_tables(segment.content)),
             0xdd => interval = u64::from(u16::from_be_bytes(pair(0))),
             0xda if frame == 0 => return Walked::Unknown,
             0xda => {
@@ -138,7 +138,9 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
                 if scans == 0 {
                     in_one = ids.len() >= components.len() && !progressive;
                     // A damaged header may have hidden the tables.
-                    lacks_tables = !tables && !progressive && parts.len() == 1;
+                    let used = choice.as_chunks::<2>().0.iter().flat_map(|&[_, ids]| [ids >> 4, 0x10 | ids & 15]);
+                    let is_left_out = |table: u8| table & 15 < 2 && !tables.contains(&table);
+                    lacks_tables = !progressive && parts.len() == 1 && used.into_iter().any(is_left_out);
                 }
                 scans += 1;
                 if interval > 0 && segment.restarts < units.div_ceil(interval).saturating_sub(1) {
@@ -175,6 +177,19 @@ pub(super) fn walk(bytes: &[u8]) -> Walked {
     // The decoder expects the next scan directly after the codes of the first scan of a progressive frame.
     let guarded = scans > 1 || frame != PROGRESSIVE;
     Walked::Whole(Walk { parts, has_end, height, lacks_tables, in_one, guarded })
+}
+
+/// Returns the classes and numbers of the Huffman tables in a segment: 0 to 3 for DC, 16 more for AC.
+fn huffman_tables(mut content: &[u8]) -> Vec<u8> {
+    let mut found = Vec::new();
+    while let Some((&table, rest)) = content.split_first()
+        && let Some((counts, rest)) = rest.split_at_checked(16)
+    {
+        found.push(table);
+        let length: usize = counts.iter().map(|&count| usize::from(count)).sum();
+        content = rest.get(length..).unwrap_or_default();
+    }
+    found
 }
 
 /// Returns the number of lines in the first segment for it (ITU T.81, B.2.5) from a position on.
