@@ -208,3 +208,27 @@ fn cmyk_becomes_rgb() {
         }
     }
 }
+
+#[test]
+fn a_predictor_without_a_compression_for_it_means_nothing() {
+    let data = samples(17 * 10, 17);
+    let plain = Parts::new(17, 10, 1, 1, 8).strip(&data);
+    assert_eq!(decode(&plain.clone().with(317, &[2])).pixels(), gray(&data));
+    assert_eq!(decode(&plain.clone().with(317, &[2]).reversed()).pixels(), gray(&data));
+    let tiled = Parts::new(17, 10, 1, 1, 8).tiles((16, 16), 17, 1, &data);
+    assert_eq!(decode(&tiled.with(317, &[2])).pixels(), gray(&data));
+}
+
+#[test]
+fn strips_without_their_lengths_are_not_called_damaged() {
+    let data = samples(17 * 10, 17);
+    let mut bytes = Parts::new(17, 10, 1, 1, 8).strip(&data).bytes();
+    // The tag of the lengths becomes one without a meaning.
+    let at = bytes.windows(4).position(|part| part == [23, 1, 4, 0]).unwrap();
+    bytes[at] = 24;
+    let error = Picture::decode(&bytes, "some.tif", &Limits::default()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }) && error.to_string().contains("StripByteCounts"), "{error}");
+    let tree = support::Tree::new();
+    let error = Picture::read_size(tree.write("some.tif", &bytes), &Limits::default()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+}

@@ -11,13 +11,14 @@ use tiff::tags::Tag;
 use super::levels::Levels;
 use super::limits::Limits;
 use super::memory::{Purpose, buffer, peak};
-use super::tiff_kind::{BLACK_IS_ZERO, JPEG, PALETTE, SampleFormat, YCBCR, of_tiff, within};
+use super::tiff_kind::{BLACK_IS_ZERO, JPEG, PALETTE, SampleFormat, YCBCR, of_tiff, within, without_places};
 use super::tiff_page::{Page, parts};
 use crate::error::{Error, Result};
 
 /// Reads the stored size and the orientation.
 pub(super) fn size(file: impl BufRead + Seek, path: &Path) -> Result<((u32, u32), Orientation)> {
-    let error = |error: TiffError| Error::Decode { path: path.into(), reason: error.to_string() };
+    let damaged = |error: TiffError| Error::Decode { path: path.into(), reason: error.to_string() };
+    let error = |error: TiffError| without_places(path, &error).unwrap_or_else(|| damaged(error));
     let mut decoder = Decoder::new(file).map_err(error)?;
     let size = decoder.dimensions().map_err(error)?;
     Ok((size, SampleFormat::of(&mut decoder).orientation))

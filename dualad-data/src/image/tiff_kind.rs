@@ -4,9 +4,9 @@ use std::io::{BufRead, Seek};
 use std::path::Path;
 
 use image::metadata::Orientation;
-use tiff::TiffError;
 use tiff::decoder::Decoder;
 use tiff::tags::Tag;
+use tiff::{TiffError, TiffFormatError};
 
 use super::limits::{Limits, MEMORY};
 use crate::error::Error;
@@ -110,6 +110,15 @@ pub(super) fn within(limits: &Limits) -> tiff::decoder::Limits {
     let mut within = tiff::decoder::Limits::default();
     (within.decoding_buffer_size, within.intermediate_buffer_size) = (bytes, bytes);
     within
+}
+
+/// Returns the error of a file that does not tell where its strips or tiles are, as the decoder needs it: other programs compute that.
+pub(super) fn without_places(path: &Path, error: &TiffError) -> Option<Error> {
+    matches!(error, TiffError::FormatError(TiffFormatError::StripTileTagConflict)).then(|| {
+        let reason =
+            "it is a tiff without the lengths of its strips (StripByteCounts) or tiles, which is not read".into();
+        Error::Unsupported { path: path.into(), reason }
+    })
 }
 
 /// Converts an error of the decoder for a file of this kind.

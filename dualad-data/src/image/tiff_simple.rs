@@ -11,7 +11,7 @@ use weezl::decode::Configuration;
 
 use super::jpeg_markers;
 use super::limits::Limits;
-use super::tiff_kind::{BLACK_IS_ZERO, JPEG, LZW, RGB, SampleFormat, YCBCR, of_tiff, within};
+use super::tiff_kind::{BLACK_IS_ZERO, JPEG, LZW, RGB, SampleFormat, YCBCR, of_tiff, within, without_places};
 use super::tiff_page::{HEADER, Page, parts};
 use crate::error::{Error, Result};
 
@@ -31,7 +31,7 @@ struct Source<'a> {
 /// Checks the strips or tiles of a file, and returns a copy of its first image if the decoder does not read the file itself.
 pub(super) fn simplified(bytes: &[u8], path: &Path, limits: &Limits) -> Result<Option<Vec<u8>>> {
     // The error is reported when the file is decoded.
-    let Some(source) = Source::open(bytes, path, limits)? else { return Ok(None) };
+    let Some(mut source) = Source::open(bytes, path, limits)? else { return Ok(None) };
     let kind = source.kind;
     // The `image` crate reads planes of red, green and blue in strips.
     let in_planes = kind.planar && (kind.tiled || kind.photometric != RGB);
@@ -43,7 +43,9 @@ pub(super) fn simplified(bytes: &[u8], path: &Path, limits: &Limits) -> Result<O
     let reversed = kind.low_first && !matches!(kind.compression, 6 | JPEG | 34661 | 34712 | 50001);
     let plain = match (kind.compression, reversed) {
         (LZW, _) => Some(source.unpacked(reversed)?),
-        (_, true) => Some(source.reversed()?),
+        (_, true) => Some(source.copied(u8::reverse_bits)?),
+        // Libtiff passes over a predictor in files without these compressions, and the decoder does not.
+        _ if source.has_idle_predictor() => Some(source.copied(|byte| byte)?),
         _ => None,
     };
     if !in_planes {
@@ -58,7 +60,10 @@ pub(super) fn simplified(bytes: &[u8], path: &Path, limits: &Limits) -> Result<O
 
 impl<'a> Source<'a> {
     fn open(bytes: &'a [u8], path: &'a Path, limits: &'a Limits) -> Result<Option<Self>> {
-        let Ok(mut decoder) = Decoder::new(Cursor::new(bytes)) else { return Ok(None) };
+        let mut decoder = match Decoder::new(Cursor::new(bytes)) {
+            Ok(decoder) => decoder,
+            Err(error) => return without_places(path, &error).map_or(Ok(None), Err),
+        };
         let kind = SampleFormat::of(&mut decoder);
         let is_small = matches!(decoder.find_tag_unsigned::<u32>(Tag::NewSubfileType), Ok(Some(kind)) if kind & 1 == 1);
         let mut has = |tag| matches!(decoder.find_tag(tag), Ok(Some(_)));
@@ -86,10 +91,21 @@ impl<'a> Source<'a> {
         Error::Decode { path: self.path.into(), reason }
     }
 
-    /// Returns a copy whose bytes have their first bit at the highest place.
-    fn reversed(mut self) -> Result<Vec<u8>> {
-        let page = Page::read(&mut self.decoder).map_err(|error| self.of_tiff(error))?;
-        let append = |file: &mut Vec<u8>, part: &[u8]| file.extend(part.iter().map(|byte| byte.reverse_bits()));
+    /// Returns whether the file has a predictor that other programs do not use: they do so in LZW, Deflate and Zstandard alone.
+    fn has_idle_predictor(&mut self) -> bool {
+        const PREDICTED: [u16; 4] = [LZW, 8, 32946, 50000];
+        let predictor = self.decoder.find_tag_unsigned::<u16>(Tag::Predictor).ok().flatten();
+        !PREDICTED.contains(&self.kind.compression) && predictor.is_some_and(|predictor| predictor != 1)
+    }
+
+    /// Returns a copy with these bytes in place of those of the parts, such as with the first bit at the highest place.
+    fn copied(mut self, byte: impl Fn(u8) -> u8) -> Result<Vec<u8>> {
+        let is_idle = self.has_idle_predictor();
+        let mut page = Page::read(&mut self.decoder).map_err(|error| self.of_tiff(error))?;
+        if is_idle {
+            page.remove(Tag::Predictor);
+        }
+        let append = |file: &mut Vec<u8>, part: &[u8]| file.extend(part.iter().map(|&found| byte(found)));
         page.file(&self.parts, append, 0, self.path, self.limits)
     }
 
