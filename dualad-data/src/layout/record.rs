@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::names::{Stated, label_of};
 use super::tabular::says_no_label;
-use super::words::tokens;
+use super::words::{Word, meaning, tokens};
 use crate::image_name::{IMAGE_ENDINGS, has_ending};
 use crate::sample::Label;
 
@@ -25,7 +25,8 @@ impl Cell {
     fn label(&self) -> Option<Label> {
         let Self { key, value } = self;
         let is_path = value.contains(['/', '\\']) || has_ending(Path::new(value), &IMAGE_ENDINGS);
-        if says_no_label(key) || is_path {
+        // A doubt is no label.
+        if says_no_label(key) || is_path || value.ends_with('?') {
             return None;
         }
         match (truth(value), word(key)) {
@@ -58,6 +59,22 @@ fn word(text: &str) -> Option<Label> {
         Stated::Defective | Stated::DefectType => Some(Label::Anomalous(text.into())),
         Stated::Nothing => None,
     }
+}
+
+/// Returns the words of a text without separators as values: each alone, or, if one is a denial, the denials with the words that they
+/// count for as one value. `no longer ok` is `no ok`.
+pub(super) fn phrases(words: &[String]) -> Vec<String> {
+    let is_denial = |word: &String| {
+        let tokens = tokens(word);
+        word == "0" || tokens.iter().any(|token| matches!(meaning(token), Some(Word::Denial | Word::Free)))
+    };
+    if words.len() < 2 || !words.iter().any(is_denial) {
+        return words.to_vec();
+    }
+    let counts = |word: &&String| is_denial(word) || label_of(word.as_str().as_ref()) != Stated::Nothing;
+    let told: Vec<&str> = words.iter().filter(counts).map(|word| if word == "0" { "no" } else { word }).collect();
+    // A number alone is no denial.
+    if told.len() < 2 { words.to_vec() } else { vec![told.join(" ")] }
 }
 
 /// The values that belong together.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::files::bytes;
 use super::labelme;
-use super::record::{Cell, Record};
+use super::record::{Cell, Record, phrases};
 use super::separated::{delimiter, has_separator};
 use super::yaml;
 use crate::image_name::has_ending;
@@ -68,7 +68,7 @@ fn all(file: &Path, text: &[u8], is_image: &dyn Fn(&str) -> bool) -> Vec<Record>
             of_json(&value, "", is_image, &mut found);
         }
     } else if is_table || is(&["log", "lst", "txt"]) {
-        found = String::from_utf8_lossy(text).lines().map(of_line).collect();
+        found = String::from_utf8_lossy(text).lines().map(|line| of_line(line, is_image)).collect();
     }
     found
 }
@@ -91,20 +91,21 @@ fn of_table(text: &[u8], is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
 }
 
 /// Returns the values of a line of a text.
-fn of_line(line: &str) -> Record {
+fn of_line(line: &str, is_image: &dyn Fn(&str) -> bool) -> Record {
     const SEPARATORS: [char; 4] = [',', ';', '\t', '|'];
     // A heading of the names in the same line: `bad parts: a, b`.
-    let (heading, line) = line.split_once(": ").unwrap_or(("", line));
-    let values: Vec<&str> =
-        if line.contains(SEPARATORS) { line.split(SEPARATORS).collect() } else { line.split_whitespace().collect() };
-    let values = std::iter::once(heading).chain(values).filter(|value| !value.is_empty());
-    Record(
-        values
-            .map(|value| {
-                Cell::new("", value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ':')))
-            })
-            .collect(),
-    )
+    let is_heading = |text: &str| is_image(text) || !text.split_whitespace().any(is_image);
+    let (heading, line) = line.split_once(": ").filter(|(heading, _)| is_heading(heading)).unwrap_or(("", line));
+    let plain =
+        |value: &str| value.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ':')).to_owned();
+    let values: Vec<String> = if line.contains(SEPARATORS) {
+        line.split(SEPARATORS).map(plain).collect()
+    } else {
+        let words: Vec<String> = line.split_whitespace().map(plain).collect();
+        words.chunk_by(|a, b| !is_image(a) && !is_image(b)).flat_map(phrases).collect()
+    };
+    let values = std::iter::once(plain(heading)).chain(values).filter(|value| !value.is_empty());
+    Record(values.map(|value| Cell::new("", &value)).collect())
 }
 
 /// Adds the records of a value of JSON or YAML. `heading` is the key that it lies under.
@@ -211,6 +212,34 @@ mod tests {
         ] {
             assert_eq!(labels(name, text), "1 scratch, 2 -, 3 ?", "{text}");
         }
+    }
+
+    #[test]
+    fn a_denial_in_a_line_of_text_counts_for_the_next_word_of_a_label() {
+        for (said, label) in [
+            ("not ok", "not ok"),
+            ("not good", "not good"),
+            ("no longer ok", "no ok"),
+            ("nicht mehr gut", "nicht gut"),
+            ("not defective", "-"),
+            ("no scratches", "-"),
+            ("no visible scratches", "-"),
+            ("without defect", "-"),
+            ("keine Fehler", "-"),
+            ("0 defects", "-"),
+            ("defects: none", "-"),
+            ("ok?", "?"),
+            ("has a scratch on the left", "scratch"),
+            ("ok scratch", "scratch"),
+            ("5 ok", "-"),
+        ] {
+            for line in [format!("1.png: {said}"), format!("1.png {said}")] {
+                let found = labels("a.txt", &format!("{line}\n"));
+                assert_eq!(found, format!("1 {label}"), "{line}");
+            }
+        }
+        assert_eq!(labels("a.txt", "no defects found in 1.png .. 7.png\n"), "1 -, 7 -");
+        assert_eq!(labels("a.txt", "bad parts: 1.png 2.png\n"), "1 bad parts, 2 bad parts");
     }
 
     #[test]

@@ -40,7 +40,7 @@ const DENIALS: &str = "bez degil geen kein keine nao nicht nie niet no non not o
     без не 不 无 未 無 非";
 
 /// The words that turn the one before into its opposite.
-const FREE: &str = "free frei なし 無し 없음";
+const FREE: &str = "free frei none なし 無し 없음";
 
 /// The usual names of types of defects. English ones may have an ending.
 const DEFECT_TYPES: &str = "bent blowhole broken contamination corrosion crack damage deform dent dirt discolor \
