@@ -42,6 +42,33 @@ fn the_defective_side_of_a_product_is_no_product() {
 }
 
 #[test]
+fn folders_in_a_folder_of_defective_images_are_no_products() {
+    for (files, opened) in [
+        (&["NG/gear/1.png", "NG/nut/2.png"][..], "NG"),
+        (&["NG/lot 1/1.png"], "NG"),
+        (&["不良品/gear/1.png", "不良品/nut/2.png"], "不良品"),
+        (&["x/NG/lot 1/1.png", "x/OK/2.png"], "x/NG/lot 1"),
+        (&["y/test/scratch/lot 1/1.png", "y/train/good/2.png"], "y/test/scratch"),
+        (&["y/test/scratch/lot 1/1.png", "y/train/good/2.png"], "y/test/scratch/lot 1"),
+    ] {
+        let tree = Tree::new();
+        touch(&tree, files);
+        let found = Dataset::open_products(tree.root().join(opened));
+        let message = found.map(|dataset| dataset.categories.len()).unwrap_err().to_string();
+        assert!(message.contains("its images are defective") || message.contains("images with defects"), "{message}");
+    }
+    // The folder of a project, and the normal images of a product.
+    for (files, opened, count) in [
+        (&["defects/parts/gear/1.png", "defects/parts/nut/2.png"][..], "defects/parts", 2),
+        (&["NG/gear/good/1.png", "NG/nut/good/2.png"], "NG", 2),
+    ] {
+        let tree = Tree::new();
+        touch(&tree, files);
+        assert_eq!(Dataset::open_products(tree.root().join(opened)).unwrap().categories.len(), count, "{files:?}");
+    }
+}
+
+#[test]
 fn a_stray_picture_is_not_all_that_is_trained_on() {
     for (files, count) in [
         (&["overview.png", "gear/1.png", "plate/2.png"][..], "1 image of its own (such as overview.png), and 2"),

@@ -23,17 +23,10 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let reason = "by its name, its images are masks; name the folder of the images".into();
         return Err(Error::Layout { path: root.into(), reason });
     }
-    if normal == root && is_defective(name.as_ref()) {
-        let reason = format!(
-            "by its name, its images are defective; open the folder above, with the normal images in its folder {GOOD}, or if \
-             these are normal, rename it"
-        );
-        return Err(Error::Layout { path: root.into(), reason });
-    }
+    refuse_defective(root, &normal)?;
     let is_of_tests = normal != root && note_tests(root, &name, findings);
     let images = list(&normal)?.images;
     if normal == root {
-        refuse_type(root, &name)?;
         refuse_stray(root, &listing, &images)?;
     }
     if normal.file_name().is_some_and(is_normal) {
@@ -108,11 +101,35 @@ fn has_training(folder: &Path) -> bool {
     list(folder).is_ok_and(|listing| has_normal(&part(folder, &listing, Part::Train)))
 }
 
+/// Returns an error if the images in a folder below the root, or in the root itself, are defective by the name of a folder that they lie
+/// in, as in `ng/gear`. The folder above the root counts if it lies beside normal images.
+pub(super) fn refuse_defective(root: &Path, images: &Path) -> Result<()> {
+    if images.file_name().is_some_and(is_normal) {
+        return Ok(());
+    }
+    // A relative path may not have the names of the folders above.
+    let real = root.canonicalize().unwrap_or_else(|_| root.into());
+    let own = images.ancestors().take_while(|folder| folder.starts_with(root) && *folder != root);
+    for folder in own.map(Path::to_path_buf).chain(real.ancestors().take(2).map(Path::to_path_buf)) {
+        let name = display_name(&folder);
+        // A project may be named after defects.
+        let is_above = real.starts_with(&folder) && folder != real;
+        if is_defective(name.as_ref()) && (!is_above || folder.parent().is_some_and(has_normal)) {
+            let whose = if folder == real { "its name".into() } else { format!("the name of the folder {name}") };
+            let reason = format!(
+                "by {whose}, its images are defective; open the folder above, with the normal images in its folder {GOOD}, or if \
+                 these are normal, rename it"
+            );
+            return Err(Error::Layout { path: root.into(), reason });
+        }
+        refuse_type(root, &folder, &name)?;
+    }
+    Ok(())
+}
+
 /// Returns an error if a folder is one of test images or of masks in a category, which is meant: `test/scratch`, or `scratch` beside `good`.
-fn refuse_type(root: &Path, name: &str) -> Result<()> {
-    // A relative path may not have the name of the folder above.
-    let Ok(real) = root.canonicalize() else { return Ok(()) };
-    let Some(above) = real.parent() else { return Ok(()) };
+fn refuse_type(root: &Path, folder: &Path, name: &str) -> Result<()> {
+    let Some(above) = folder.parent() else { return Ok(()) };
     let kind = above.file_name().and_then(Part::of);
     let category = above.parent().filter(|_| matches!(kind, Some(Part::Test | Part::Truth)));
     let (category, what) = match category.filter(|category| has_training(category)) {

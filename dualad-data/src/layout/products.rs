@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::folder::refuse_defective;
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::mask_content::look_like_masks;
@@ -55,6 +56,9 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
             names(&products)
         );
         return Err(Error::Layout { path: root.into(), reason });
+    }
+    if let Some(unstated) = products.iter().find(|folder| !(states_normal(folder) || has_train(folder))) {
+        refuse_defective(root, &unstated.path)?;
     }
     let of_images: HashSet<String> =
         listing.folders.iter().filter_map(|folder| product_of_images(&folder.name)).collect();
