@@ -68,7 +68,26 @@ fn all(file: &Path, text: &[u8], is_image: &dyn Fn(&str) -> bool) -> Vec<Record>
             of_json(&value, "", is_image, &mut found);
         }
     } else if is_table || is(&["log", "lst", "txt"]) {
-        found = String::from_utf8_lossy(text).lines().map(|line| of_line(line, is_image)).collect();
+        found = of_text(&String::from_utf8_lossy(text), is_image);
+    }
+    found
+}
+
+/// Returns the records of the lines of a text. A line that ends with a colon, without an image in it, is the heading of the lines after it,
+/// up to an empty one.
+fn of_text(text: &str, is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
+    let (mut found, mut heading) = (Vec::new(), None::<Cell>);
+    for line in text.lines().map(str::trim) {
+        let mut record = of_line(line, is_image);
+        let has_image = record.images(is_image).next().is_some();
+        match line.strip_suffix(':') {
+            Some(text) if !has_image => heading = Some(Cell::new("", text)),
+            _ if line.is_empty() => heading = None,
+            _ => {
+                record.0.extend(heading.clone());
+                found.push(record);
+            }
+        }
     }
     found
 }
@@ -240,6 +259,8 @@ mod tests {
         }
         assert_eq!(labels("a.txt", "no defects found in 1.png .. 7.png\n"), "1 -, 7 -");
         assert_eq!(labels("a.txt", "bad parts: 1.png 2.png\n"), "1 bad parts, 2 bad parts");
+        assert_eq!(labels("a.txt", "bad parts:\n1.png\n- 2.png\n\n3.png\n"), "1 bad parts, 2 bad parts, 3 ?");
+        assert_eq!(labels("a.txt", "1.png:\nscratch:\n2.png\n"), "1 ?, 2 scratch");
     }
 
     #[test]
