@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::derived;
 use super::listing::file_name;
 use super::mask_content::{ByContent, masks_by_content};
-use super::mask_name::{Key, derived_from, image_of, key, may_be_ending};
+use super::mask_name::{Key, image_of, key, may_be_ending};
 use crate::finding::{Finding, FindingKind};
 
 /// The images of a folder, and the masks that lie beside them.
@@ -22,9 +23,8 @@ pub(super) struct Beside {
 
 /// Separates the masks of a folder from its images, by their names (`x_mask.png` beside `x.png`), or by their content.
 pub(super) fn separate(files: Vec<PathBuf>) -> Beside {
+    let (derived, files) = derived::separate(files);
     let keys: BTreeSet<Key> = files.iter().map(|path| key(path)).collect();
-    let is_derived = |path: &PathBuf| derived_from(&key(path)).is_some_and(|image| keys.contains(image));
-    let (derived, files): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_derived);
     let is_mask = |path: &PathBuf| image_of(&key(path)).is_some_and(|image| keys.contains(image));
     let (masks, mut images): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_mask);
     let by_content = masks_by_content(&images);
@@ -35,14 +35,7 @@ pub(super) fn separate(files: Vec<PathBuf>) -> Beside {
 
 /// Reports pictures that programs made of the images beside them. They are not read.
 pub(super) fn report_derived(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {
-    let Some(first) = beside.derived.first() else { return };
-    let what = format!(
-        "files that by name are thumbnails, overlays or heat maps of other images in it: {} (such as {}); they are left out; rename \
-         photographs that are named so",
-        beside.derived.len(),
-        file_name(first).to_string_lossy()
-    );
-    findings.push(Finding::new(FindingKind::LeftOut, category, folder, what));
+    derived::report(&beside.derived, folder, category, findings);
 }
 
 /// The number of endings that are tried.

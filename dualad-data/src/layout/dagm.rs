@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::apart::{ANOMALOUS_TRAINING, categories, child, note_apart, report_beside_categories, report_others};
+use super::derived;
 use super::listing::{Listing, display_name, list, stem};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
@@ -45,7 +46,7 @@ fn class(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
         let Some(part) = part else { continue };
         let inner: Vec<PathBuf> = child(&part, MASKS).into_iter().collect();
         report_others(&part, &inner, true, &name, findings)?;
-        let images = list(&part)?.images;
+        let images = derived::images_in(&part, &name, findings)?;
         let masks = match child(&part, MASKS) {
             Some(masks) => list(&masks)?.images,
             None => {

@@ -50,7 +50,8 @@ pub(crate) fn is_by_content(mask: &Path, image: &Path) -> bool {
     mask.parent() == image.parent() && image_of(&key(mask)) != Some(&key(image)[..])
 }
 
-fn separates(byte: u8) -> bool {
+/// Returns whether a byte separates the words of a name.
+pub(super) fn separates(byte: u8) -> bool {
     matches!(byte, b'_' | b'-' | b'.' | b' ')
 }
 
@@ -107,16 +108,6 @@ fn of_word(mask: &[u8]) -> Option<&[u8]> {
             _ => None,
         }
         .filter(|image| !image.is_empty())
-    })
-}
-
-/// Returns the key of the image of which a picture is a thumbnail, an overlay or a heat map by its ending.
-pub(super) fn derived_from(name: &[u8]) -> Option<&[u8]> {
-    const ENDINGS: [&str; 5] = ["thumb", "thumbnail", "overlay", "heatmap", "heat_map"];
-    ENDINGS.iter().find_map(|ending| {
-        let (rest, end) = name.split_at_checked(name.len().checked_sub(ending.len())?)?;
-        let (&byte, image) = rest.split_last()?;
-        (separates(byte) && end.eq_ignore_ascii_case(ending.as_bytes()) && !image.is_empty()).then_some(image)
     })
 }
 

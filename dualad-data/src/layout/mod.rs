@@ -14,6 +14,7 @@ mod content;
 mod crops;
 mod dagm;
 mod defects;
+mod derived;
 mod divide;
 mod encoding;
 mod files;

@@ -19,7 +19,7 @@ use super::names::{
 use super::parts::{normal, part, part_of};
 use super::recognize::{self, FolderKind};
 use super::train_masks::{self, Place};
-use super::{label_files, labelme, root_masks, sides, stated};
+use super::{derived, label_files, labelme, root_masks, sides, stated};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Label, Sample, Split};
@@ -35,7 +35,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         FolderKind::Category => return Ok(vec![read_category(root, findings)?]),
         FolderKind::Plain(_) | FolderKind::Nothing => return Ok(Vec::new()),
     };
-    let is_category = |folder: &&Folder| names.contains(&folder.name);
+    let is_category = |folder: &&Folder| names.contains(&folder.name) && !derived::fill(folder, root);
     let mut left_out = LeftOut { top: root, category: "", findings };
     let advice = "they belong to no category; move them away";
     left_out.loose(root, listing.images.len(), advice);
@@ -47,7 +47,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         holds_masks(&folder.name) || names.iter().any(|category| are_labels_of(&folder.name, category))
     };
     for folder in others {
-        left_out.folders([folder], if is_of_masks(folder) { of_masks } else { &advice });
+        let of_masks = if is_of_masks(folder) { of_masks } else { &advice };
+        left_out.folders([folder], if names.contains(&folder.name) { derived::FOLDER } else { of_masks });
     }
     let categories = listing.folders.iter().filter(is_category);
     let mut found = categories.map(|folder| read_category(&folder.path, findings)).collect::<Result<Vec<_>>>()?;
@@ -305,6 +306,8 @@ pub(super) fn test_samples(
                 None => Vec::new(),
             };
             samples.extend(normal_samples(found.images, masks, &kind.path, category, Some(trained), findings)?);
+        } else if derived::fill(kind, folder) {
+            LeftOut { top: folder, category, findings }.folders([kind], derived::FOLDER);
         } else if holds_images(&kind.name) {
             let advice = format!(
                 "its name is not that of a type of defect, so their labels are unknown; sort them into {TEST}/{GOOD} and {TEST}/<type of defect>"

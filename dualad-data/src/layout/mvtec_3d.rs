@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::apart::{VALIDATION, categories, note_apart, report_beside_categories, report_others};
+use super::derived;
 use super::listing::{Listing, display_name, list, list_if_there};
 use super::masks::Masks;
 use super::names::GOOD;
@@ -32,13 +33,13 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
 
 fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(folder);
-    let train = list(&folder.join("train").join(GOOD).join(COLOR))?.images.into_iter();
+    let train = derived::images_in(&folder.join("train").join(GOOD).join(COLOR), &name, findings)?.into_iter();
     let mut samples: Vec<Sample> = train.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
     for kind in list_if_there(&folder.join("test"))?.folders {
         let kind_name = kind.name.to_string_lossy();
         let label = if kind.name == GOOD { Label::Normal } else { Label::Anomalous(kind_name.to_string()) };
         let mut masks = Masks::new(list_if_there(&kind.path.join("gt"))?);
-        for path in list_if_there(&kind.path.join(COLOR))?.images {
+        for path in derived::images_in(&kind.path.join(COLOR), &name, findings)? {
             let mut sample = Sample::new(path, &name, Split::Test, label.clone());
             masks.pair(&mut sample, findings)?;
             sample.mask_rule = MaskRule::NonZero;
@@ -47,7 +48,8 @@ fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
         masks.report_unpaired(&name, &format!("test/{kind_name}/{COLOR}"), findings);
     }
     let validation = folder.join("validation").join(GOOD).join(COLOR);
-    note_apart(&name, &validation, list_if_there(&validation)?.images.len(), VALIDATION, findings);
+    let count = derived::images_in(&validation, &name, findings)?.len();
+    note_apart(&name, &validation, count, VALIDATION, findings);
     let parts = ["train", "validation", "test"].map(|part| folder.join(part));
     report_others(folder, &parts, false, &name, findings)?;
     for part in &parts {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::apart::{VALIDATION, categories, note_apart, report_beside_categories, report_others};
+use super::derived;
 use super::listing::{Listing, display_name, list, list_if_there};
 use super::masks::Masks;
 use super::names::GOOD;
@@ -38,26 +39,28 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
 
 fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(folder);
-    let images = |part: &Path| list_if_there(&folder.join(part)).map(|listing| listing.images);
+    let images = |part: &Path, findings: &mut Vec<Finding>| derived::images_in(&folder.join(part), &name, findings);
     let normal = |paths: Vec<PathBuf>, split| {
         let sample = |path| Sample::new(path, &name, split, Label::Normal);
         paths.into_iter().map(sample).collect::<Vec<Sample>>()
     };
-    let mut samples = normal(images(&Path::new("train").join(GOOD))?, Split::Train);
+    let mut samples = normal(images(&Path::new("train").join(GOOD), findings)?, Split::Train);
     let public = Path::new(PUBLIC);
     let mut masks = Masks::new(list_if_there(&folder.join(PUBLIC).join(TRUTH).join(BAD))?);
-    for path in images(&public.join(BAD))? {
+    for path in images(&public.join(BAD), findings)? {
         let mut sample = Sample::new(path, &name, Split::Test, Label::Anomalous(BAD.into()));
         masks.pair(&mut sample, findings)?;
         samples.push(sample);
     }
     masks.report_unpaired(&name, &format!("{PUBLIC}/{BAD}"), findings);
-    samples.extend(normal(images(&public.join(GOOD))?, Split::Test));
+    samples.extend(normal(images(&public.join(GOOD), findings)?, Split::Test));
     let validation = Path::new(VALIDATION_FOLDER).join(GOOD);
-    note_apart(&name, &folder.join(&validation), images(&validation)?.len(), VALIDATION, findings);
+    let count = images(&validation, findings)?.len();
+    note_apart(&name, &folder.join(&validation), count, VALIDATION, findings);
     for private in PRIVATE {
         let why = "only the evaluation server of the dataset knows their labels";
-        note_apart(&name, &folder.join(private), images(Path::new(private))?.len(), why, findings);
+        let count = images(Path::new(private), findings)?.len();
+        note_apart(&name, &folder.join(private), count, why, findings);
     }
     let at = |names: &[&str]| names.iter().map(|name| folder.join(name)).collect::<Vec<PathBuf>>();
     let inside = |part: &str, names: &[&str]| names.iter().map(|name| folder.join(part).join(name)).collect::<Vec<_>>();
@@ -83,8 +86,8 @@ pub(crate) fn private_images(root: &Path) -> Result<Vec<(String, String, PathBuf
     let mut found = Vec::new();
     for folder in categories(root, &list(root)?, is_category) {
         for split in PRIVATE {
-            let images = list_if_there(&folder.join(split))?.images.into_iter();
-            found.extend(images.map(|path| (display_name(&folder), split.to_string(), path)));
+            let (_, images) = derived::separate(list_if_there(&folder.join(split))?.images);
+            found.extend(images.into_iter().map(|path| (display_name(&folder), split.to_string(), path)));
         }
     }
     Ok(found)

@@ -15,7 +15,7 @@ use super::names::{
 };
 use super::siblings::Siblings;
 use super::words::tokens;
-use super::{alike, coco, crops, label_files, recognize};
+use super::{alike, coco, crops, derived, label_files, recognize};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Category, Sample, Split};
@@ -89,6 +89,11 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
         );
         return Err(Error::Layout { path: root.into(), reason });
     }
+    let (derived, products): (Vec<&Folder>, Vec<&Folder>) =
+        products.into_iter().partition(|folder| derived::fill(folder, root));
+    LeftOut { top: root, category: "", findings }.folders(derived.iter().copied(), derived::FOLDER);
+    let is_product = |candidate: &Candidate| !derived.iter().any(|folder| folder.path == candidate.folder.path);
+    let candidates: Vec<Candidate> = candidates.into_iter().filter(is_product).collect();
     let siblings = Siblings::of(listing.folders.iter().map(|folder| folder.name.as_os_str()));
     // The name of a product that states its normal images says nothing about them. Nor does a name that is not a label alone, if the
     // folder has a folder for training, and no other is of the same product.
