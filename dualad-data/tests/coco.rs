@@ -327,7 +327,7 @@ fn missing_images_are_expected_where_the_others_lie() {
         assert!(samples.any(|sample| sample.path == tree.root().join(expected)), "{names:?}");
         let note =
             dataset.findings.iter().find(|finding| finding.message.contains("that it lists are not in")).unwrap();
-        assert!(note.message.contains("nor in the folders in it: 1"), "{note}");
+        assert!(note.message.contains("nor in the folders in it, of which 6 levels are searched: 1"), "{note}");
     }
 }
 
@@ -344,5 +344,21 @@ fn a_file_that_lists_images_alone_is_named() {
         }
         let products = Dataset::open_products(tree.root()).unwrap_err().to_string();
         assert!(products.contains("x.json") && products.contains("no list \"annotations\""), "{file}: {products}");
+    }
+}
+
+#[test]
+fn images_in_the_sixth_folder_are_found() {
+    for (folders, is_found) in [("a/b/c/d/e/f", true), ("a/b/c/d/e/f/g", false)] {
+        let tree = Tree::new();
+        let images: Vec<String> =
+            (0..2).map(|id| format!(r#"{{"id": {id}, "file_name": "{id}.png", "width": 8, "height": 8}}"#)).collect();
+        (0..2).for_each(|seed| drop(tree.picture(&format!("{folders}/{seed}.png"), 8, 8, seed)));
+        let json = format!(r#"{{"images": [{}], "annotations": [], "categories": []}}"#, images.join(", "));
+        tree.write("i.json", json);
+        match Dataset::open(tree.root()) {
+            Ok(dataset) => assert!(is_found && dataset.categories[0].samples.iter().all(|s| s.path.is_file())),
+            Err(error) => assert!(!is_found && error.to_string().contains("within 6 folders below it"), "{error}"),
+        }
     }
 }

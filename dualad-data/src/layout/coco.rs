@@ -9,7 +9,7 @@ use super::coco_doubts::{Doubts, have_shares, in_shares};
 use super::coco_file::{Annotation, Counts, File, Image, Runs, Segmentation, is_coco};
 use super::coco_places::{Places, expect_missing};
 use super::divide::{divide, is_normal, split};
-use super::files::{files_with, images_below, json, parent};
+use super::files::{DEPTH, files_with, images_below, json, parent};
 use super::image_index::{FoundAt, Index};
 use super::left_out::LeftOut;
 use super::listing::{display_name, list};
@@ -303,7 +303,7 @@ fn read_file(
         && all.iter().all(|image| image.base.is_none())
     {
         return Err(fault(format!(
-            "none of its {} images is in {} or in the two folders above (such as \"{}\"); put the file into the folder above its images, or \
+            "none of its {} images is in {}, within {DEPTH} folders below it, or in the two folders above (such as \"{}\"); put the file into the folder above its images, or \
              into annotations beside them",
             all.len(),
             shown(root),
@@ -313,7 +313,7 @@ fn read_file(
     let missing: Vec<&str> = all.iter().filter(|image| image.base.is_none()).map(|image| image.name.as_str()).collect();
     if !missing.is_empty() {
         let what = format!(
-            "images that it lists are not in {}, nor in the folders in it: {} ({}); add them, or remove their entries",
+            "images that it lists are not in {}, nor in the folders in it, of which {DEPTH} levels are searched: {} ({}); add them, or remove their entries",
             shown(root),
             missing.len(),
             names_of(&missing)

@@ -15,7 +15,7 @@ use crate::image_name::has_ending;
 pub(super) const MAX_BYTES: u64 = 256 << 20;
 
 /// The depth to which folders are searched for images.
-const DEPTH: usize = 4;
+pub(super) const DEPTH: usize = 6;
 
 /// Reads a file of annotations as UTF-8, without its byte order mark. Its size is checked first.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {

@@ -2,13 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::files::DEPTH;
 use super::listing::{Folder, Listing, list};
 use crate::error::{Result, without_path};
 use crate::finding::{Finding, FindingKind};
 use crate::text::{names_of, shown};
-
-/// The depth to which a folder that is not read is searched for images: the depth of the deepest layout.
-const DEPTH: usize = 4;
 
 /// The collector of findings for unused images of a category, or of the dataset if `category` is empty.
 pub(crate) struct LeftOut<'a> {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::files::DEPTH;
 use super::listing::{Folder, Listing, list};
 use super::names::{GOOD, Part, is_foreign, is_normal};
 use super::recognize::{self, FolderKind};
@@ -9,8 +10,6 @@ use super::{label_files, readers, real_iad, unread, visa};
 use crate::error::Error;
 use crate::text::names_of;
 
-/// The depth to which datasets are searched.
-const DEPTH: usize = 6;
 /// The number of folders that are searched.
 const MAX_FOLDERS: usize = 500;
 

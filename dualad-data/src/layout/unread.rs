@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::files::DEPTH;
 use super::left_out::is_link_within;
 use super::listing::{Listing, file_name, list, stem};
 use super::mask_name::{Key, image_of, key};
@@ -12,9 +13,6 @@ use crate::finding::{Finding, FindingKind};
 use crate::image_name::is_other_image_name;
 use crate::sample::Category;
 use crate::text::{names_of, shown};
-
-/// The depth to which a dataset is searched: that of the deepest layout.
-const DEPTH: usize = 5;
 
 /// Reports the images of a dataset that are not read, one finding for each folder, and the other files beside its images. A layout
 /// whose files name the images (`names_images`) reports its images itself. `is_read` tells the files whose content was read.
