@@ -57,8 +57,8 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
         );
         return Err(Error::Layout { path: root.into(), reason });
     }
-    if let Some(unstated) = products.iter().find(|folder| !(states_normal(folder) || has_train(folder))) {
-        refuse_defective(root, &unstated.path)?;
+    if products.iter().any(|folder| !(states_normal(folder) || has_train(folder))) {
+        refuse_defective(root, root)?;
     }
     let of_images: HashSet<String> =
         listing.folders.iter().filter_map(|folder| product_of_images(&folder.name)).collect();
