@@ -47,8 +47,8 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         holds_masks(&folder.name) || names.iter().any(|category| are_labels_of(&folder.name, category))
     };
     for folder in others {
-        let of_masks = if is_of_masks(folder) { of_masks } else { &advice };
-        left_out.folders([folder], if names.contains(&folder.name) { derived::FOLDER } else { of_masks });
+        let usual = if is_of_masks(folder) { of_masks } else { &advice };
+        left_out.folders([folder], if names.contains(&folder.name) { derived::FOLDER } else { usual });
     }
     let categories = listing.folders.iter().filter(is_category);
     let mut found = categories.map(|folder| read_category(&folder.path, findings)).collect::<Result<Vec<_>>>()?;
