@@ -197,13 +197,65 @@ fn frames_of_12_bits_with_a_white_bar_or_an_offset_are_told_apart() {
     for words in ["largest value is 2066 of 65535", "multiply their values by 16, and keep white (65535)"] {
         assert!(finding.message.contains(words), "{words}: {finding}");
     }
-    write(&tree, 30_000, 0);
-    assert_eq!(findings(&tree, None), []);
-    write(&tree, 30_000, 2);
-    assert_eq!(findings(&tree, None), []);
+    for bar in [0, 2] {
+        write(&tree, 30_000, bar);
+        let found = findings(&tree, None);
+        let [finding] = &found[..] else { panic!("{found:?}") };
+        assert_eq!(finding.kind, FindingKind::NarrowRange);
+        for words in ["4 images of 16 bits", "between 32056 and 32066 of 65535", "subtract 32056"] {
+            assert!(finding.message.contains(words), "{words}: {finding}");
+        }
+    }
     // A copy of 8 bits is still found.
     let image = image::open(tree.path("c/train/good/000.png")).unwrap();
     image.into_luma8().save(tree.path("c/test/good/000.png")).unwrap();
     let kinds: Vec<FindingKind> = findings(&tree, None).iter().map(|finding| finding.kind).collect();
     assert!(kinds.contains(&FindingKind::Duplicate), "{kinds:?}");
+}
+
+#[test]
+fn captions_of_any_bright_value_do_not_hide_frames_of_12_bits() {
+    // The level of a pixel of the frame, and that of the caption.
+    type Level = fn(u32, u32) -> u16;
+    let frame: Level = |x, y| 900 + (x * 31 + y * 17) as u16;
+    let found = |frame: Level, caption: &dyn Fn(u32, u32) -> Option<u16>| {
+        let tree = Tree::new();
+        for index in 0..3 {
+            let image =
+                ImageBuffer::from_fn(64, 40, |x, y| Luma([caption(x, y).unwrap_or_else(|| frame(x + index, y))]));
+            image.save(tree.path(&format!("c/train/good/{index}.png"))).unwrap();
+        }
+        let found = findings(&tree, None).into_iter().filter(|finding| finding.kind == FindingKind::NarrowRange);
+        found.map(|finding| finding.message).collect::<Vec<_>>()
+    };
+    let text = |levels: &'static [u16]| {
+        move |x: u32, y: u32| (y < 5 && x % 3 == 0).then(|| levels[(x + y) as usize % levels.len()])
+    };
+    for levels in [&[60_000][..], &[5_000], &[30_000], &[4_096, 61_000, 50_000, 65_535], &[65_280, 32_768, 20_000]] {
+        let found = found(frame, &text(levels));
+        let least = levels.iter().min().unwrap();
+        for words in ["12-bit frames", "multiply their values by 16", &format!("keep the values from {least} on")] {
+            assert!(found.len() == 1 && found[0].contains(words), "{levels:?}, {words}: {found:?}");
+        }
+    }
+    // Scenes of 16 bits that are dark, with a bright part: of many levels, of most pixels, or of a scaled sensor that is saturated.
+    let many = |x: u32, y: u32| (y < 5).then(|| 30_000 + (x * 101 + y * 7) as u16);
+    let half = |_: u32, y: u32| (y < 20).then_some(60_000);
+    let white_of_14_bits = |_: u32, y: u32| (y < 5).then_some(16_383);
+    let scaled: Level = |x, y| 16 * (10 + (x + y) as u16);
+    let flat: Level = |x, _| 900 + (x % 3) as u16;
+    assert_eq!(found(frame, &many), [""; 0]);
+    assert_eq!(found(frame, &half), [""; 0]);
+    assert_eq!(found(scaled, &text(&[65_520])), [""; 0]);
+    assert_eq!(found(flat, &text(&[60_000])), [""; 0]);
+    let found_14 = found(frame, &white_of_14_bits);
+    assert!(found_14.len() == 1 && found_14[0].contains("14-bit frames"), "{found_14:?}");
+    // Inverted frames, and those with an offset.
+    for (level, words) in [
+        ((|x, y| u16::MAX - 900 - (x * 31 + y * 17) as u16) as Level, "between 62005 and 64587"),
+        (|x, y| 32_768 + (x * 31 + y * 17) as u16, "between 32"),
+    ] {
+        let found = found(level, &|_, _| None);
+        assert!(found.len() == 1 && found[0].contains(words), "{found:?}");
+    }
 }

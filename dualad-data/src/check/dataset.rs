@@ -75,22 +75,33 @@ pub(super) fn narrow_range(
     findings: &mut Vec<Finding>,
 ) {
     let mut by_category = HashMap::<&str, Vec<(&Sample, u16)>>::new();
-    let mut without_white = HashSet::<&str>::new();
+    let mut captions = HashMap::<&str, u16>::new();
+    let mut spans = HashMap::<&str, Vec<(&Sample, (u16, u16))>>::new();
     for (sample, inspected) in samples.iter().zip(inspected) {
         if let Some(largest) = inspected.largest {
             by_category.entry(&sample.category).or_default().push((sample, largest));
         }
-        if inspected.without_white {
-            without_white.insert(&sample.category);
+        if let Some(level) = inspected.caption {
+            let least = captions.entry(&sample.category).or_insert(level);
+            *least = level.min(*least);
+        }
+        if let Some(span) = inspected.span {
+            spans.entry(&sample.category).or_default().push((sample, span));
         }
     }
     for category in &dataset.categories {
         let Some(deep) = by_category.remove(category.name.as_str()) else { continue };
+        // Pictures with colors may use the range.
+        let spans = spans.remove(category.name.as_str()).filter(|spans| spans.len() == deep.len());
         let what = all_narrow(category, &deep).or_else(|| some_narrow(category, deep));
-        let Some(mut what) = what else { continue };
-        if without_white.contains(category.name.as_str()) {
-            what += ", and keep white (65535), such as that of a caption, which is not counted here";
-        }
+        let what = what.map(|what| match captions.get(category.name.as_str()) {
+            Some(&u16::MAX) => what + ", and keep white (65535), such as that of a caption, which is not counted here",
+            Some(least) => {
+                format!("{what}, and keep the values from {least} on, such as those of a caption, which are not counted here")
+            }
+            None => what,
+        });
+        let Some(what) = what.or_else(|| shifted(category, &spans?)) else { continue };
         findings.push(Finding::new(FindingKind::NarrowRange, &category.name, &category.folder, what));
     }
 }
@@ -149,6 +160,26 @@ fn all_narrow(category: &Category, deep: &[(&Sample, u16)]) -> Option<String> {
         if deep.len() == 1 { "1 image".into() } else { format!("{} images", deep.len()) },
         example(category, first),
         1u32 << (16 - bits)
+    ))
+}
+
+/// Describes the gray images of 16 bits of a category if all of them use a small part of their range that is not at its beginning, as frames
+/// with an offset and inverted ones do.
+fn shifted(category: &Category, spans: &[(&Sample, (u16, u16))]) -> Option<String> {
+    /// The number of levels of 12 bits.
+    const MOST: u16 = 1 << 12;
+    let smallest = spans.iter().map(|(_, (smallest, _))| *smallest).min()?;
+    let largest = spans.iter().map(|(_, (_, largest))| *largest).max()?;
+    let (first, _) = spans.first().filter(|_| (1..MOST).contains(&largest.saturating_sub(smallest)))?;
+    Some(format!(
+        "category \"{}\" has {} of 16 bits whose values lie between {smallest} and {largest} of 65535 (such as {}), as those of frames of at \
+         most 12 bits with an offset, or inverted: 8 bits leave at most {} levels of them; subtract {smallest} from the values of all images, \
+         and multiply the rest by {}",
+        category.name,
+        if spans.len() == 1 { "1 image".into() } else { format!("{} images", spans.len()) },
+        example(category, first),
+        (largest - smallest) / 257 + 2,
+        u16::MAX / (largest - smallest).max(1)
     ))
 }
 

@@ -24,10 +24,12 @@ pub(super) struct Inspected {
     pub(super) digest: Option<[u8; 32]>,
     /// The digest of an image of 16 bits after rounding to 8 bits, unless that leaves next to nothing of it.
     pub(super) rounded: Option<[u8; 32]>,
-    /// The largest level of an image of 16 bits. White does not count if all others are those of a frame of at most 14 bits.
+    /// The largest level of an image of 16 bits. The levels of a caption do not count if all others are those of a frame of at most 14 bits.
     pub(super) largest: Option<u16>,
-    /// True if white does not count.
-    pub(super) without_white: bool,
+    /// The smallest level of a caption that does not count.
+    pub(super) caption: Option<u16>,
+    /// The smallest level of a gray image of 16 bits, and the largest one below white.
+    pub(super) span: Option<(u16, u16)>,
     /// The kind of an image to train on.
     pub(super) look: Option<Look>,
     /// The fault of a mask whose value the category's saturations do not have.
@@ -51,9 +53,13 @@ pub(super) fn whole(sample: &Sample, saturations: Option<&Saturations>, limits: 
             inspected.size = Some((picture.width(), picture.height()));
             inspected.pages = several_pages(&sample.path);
             if let Some(deep) = deep {
-                inspected.without_white = deep.largest == u16::MAX && (1..NARROW).contains(&deep.below_white);
-                let largest = if inspected.without_white { deep.below_white } else { deep.largest };
+                let is_white = deep.largest == u16::MAX && (1..NARROW).contains(&deep.below_white);
+                let caption = if is_white { Some((deep.below_white, u16::MAX)) } else { deep.caption };
+                inspected.caption = caption.map(|(_, caption)| caption);
+                let largest = caption.map_or(deep.largest, |(below, _)| below);
                 inspected.largest = Some(largest);
+                let bright = if deep.largest == u16::MAX { deep.below_white } else { deep.largest };
+                inspected.span = deep.smallest.map(|smallest| (smallest, bright));
                 inspected.rounded = (largest >= NARROW).then_some(rounded);
             }
         }

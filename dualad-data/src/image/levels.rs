@@ -44,6 +44,11 @@ pub(crate) struct DeepLevels {
     pub(crate) largest: u16,
     /// The largest level below white, apart from a few pixels: a caption or a bar may be white.
     pub(crate) below_white: u16,
+    /// The largest level below those of a caption in a frame of at most 14 bits, and the smallest of those, if it has some.
+    pub(crate) caption: Option<(u16, u16)>,
+    /// The smallest level, apart from a few pixels, of a gray picture whose levels are not all multiples of a number: frames that were
+    /// stretched to 16 bits use the whole range.
+    pub(crate) smallest: Option<u16>,
     /// True if the levels may be those of a mask: few, and each at most 255, or white, or one that 8 bits have.
     pub(crate) may_be_mask: bool,
     /// The SHA-256 of all levels.
@@ -56,6 +61,43 @@ fn hot_pixels(pixels: usize) -> usize {
     const SMALL: usize = 4;
     // A very small image may have fewer.
     (pixels / SHARE).max(SMALL).min(pixels / 100)
+}
+
+/// Returns the largest level of a frame of at most 14 bits below the levels of a caption in it, and the smallest level of the caption. `counts`
+/// are the pixels of each level. A caption, a bar or a logo has a few levels, each of many pixels, and leaves the most of the frame. Frames of
+/// 8 bits that were stretched to 16 have few levels, too, or only multiples of a number.
+fn caption(counts: &[usize]) -> Option<(u16, u16)> {
+    /// The largest levels of 12 and 14 bits. A sensor may be saturated there.
+    const BITS: [u16; 2] = [(1 << 12) - 1, (1 << 14) - 1];
+    const MOST_LEVELS: usize = 16;
+    /// A caption covers at most one of so many pixels, and has at most one of so many levels.
+    const SHARE: usize = 4;
+    let pixels: usize = counts.iter().sum();
+    let used = |range: std::ops::RangeInclusive<u16>| {
+        range.filter_map(|level| Some((level, *counts.get(usize::from(level)).filter(|count| **count > 0)?)))
+    };
+    BITS.into_iter().find_map(|most| {
+        let above: Vec<(u16, usize)> = used(most + 1..=u16::MAX).collect();
+        let mut rare: Vec<usize> = above.iter().map(|(_, count)| *count).collect();
+        rare.sort_unstable();
+        let mut hot = hot_pixels(pixels);
+        let many = rare.iter().skip_while(|count| hot.checked_sub(**count).map(|rest| hot = rest).is_some()).count();
+        let covered: usize = rare.iter().sum();
+        let below: Vec<u16> = used(0..=most).map(|(level, _)| level).collect();
+        let is_saturated = BITS.iter().any(|white| above.iter().any(|(level, _)| level == white));
+        let step = below.iter().copied().fold(0, gcd);
+        let is = (1..=MOST_LEVELS).contains(&many)
+            && !is_saturated
+            && SHARE * covered <= pixels
+            && below.len() >= SHARE * many
+            && step == 1;
+        Some((*below.last()?, above.first()?.0)).filter(|_| is)
+    })
+}
+
+/// Returns the greatest common divisor.
+fn gcd(a: u16, b: u16) -> u16 {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The largest number of levels of a mask.
@@ -102,11 +144,21 @@ impl Levels {
             (0..=most).rev().find(is_of_many).unwrap_or(0)
         };
         let (largest, below_white) = (largest_up_to(u16::MAX), largest_up_to(u16::MAX - 1));
-        let used = counts.iter().zip(0..=u16::MAX).filter(|(count, _)| **count > 0).map(|(_, level)| level);
-        let used: Vec<u16> = used.take(MAX_LEVELS + 1).collect();
+        let mut cold = hot_pixels(pixels);
+        let is_of_many = |level: &u16| {
+            let count = counts.get(usize::from(*level)).copied().unwrap_or(0);
+            let is = count > cold;
+            cold = cold.saturating_sub(count);
+            is
+        };
+        let used = || counts.iter().zip(0..=u16::MAX).filter(|(count, _)| **count > 0).map(|(_, level)| level);
+        let smallest = (0..=u16::MAX).find(is_of_many).filter(|_| colors == 1 && used().fold(0, gcd) == 1);
+        let used: Vec<u16> = used().take(MAX_LEVELS + 1).collect();
         Some(DeepLevels {
             largest,
             below_white,
+            caption: caption(&counts),
+            smallest,
             may_be_mask: may_be_mask(&used),
             digest: Sha256::digest(&self.bytes).into(),
         })
