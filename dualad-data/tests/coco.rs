@@ -29,7 +29,11 @@ fn roboflow_divides_by_folders() {
     // One annotation is a box, and one anomalous image is in the training part.
     assert_eq!(kinds(&dataset), [FindingKind::Choice, FindingKind::Choice]);
     let text: String = dataset.findings.iter().map(|finding| format!("{finding}\n")).collect();
-    assert!(text.contains("without an outline: 1;") && text.contains("1 anomalous image is"), "{text}");
+    assert!(
+        text.contains("without an outline: 1;")
+            && text.contains("1 anomalous image of the training part counts as a test image"),
+        "{text}"
+    );
 }
 
 #[test]

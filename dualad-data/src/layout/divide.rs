@@ -54,8 +54,12 @@ pub(super) fn divide(
     let mut choice = |what| findings.push(Finding::new(FindingKind::Choice, name, folder, what));
     if moved > 0 {
         choice(format!(
-            "{moved} anomalous {} of the training part counted as test images, because only normal images are trained on",
-            if moved == 1 { "image is" } else { "images are" }
+            "{moved} anomalous {}, because only normal images are trained on",
+            if moved == 1 {
+                "image of the training part counts as a test image"
+            } else {
+                "images of the training part count as test images"
+            }
         ));
     }
     if !given {
@@ -122,6 +126,12 @@ mod tests {
         let expected =
             [("000.png", Split::Train), ("003.png", Split::Train), ("001.png", Split::Test), ("002.png", Split::Test)];
         assert_eq!(splits, expected.map(|(path, split)| (Path::new(path), split)));
-        assert!(findings.len() == 1 && findings[0].message.starts_with("1 anomalous image is"), "{findings:?}");
+        assert!(
+            findings.len() == 1
+                && findings[0]
+                    .message
+                    .starts_with("1 anomalous image of the training part counts as a test image, because"),
+            "{findings:?}"
+        );
     }
 }
