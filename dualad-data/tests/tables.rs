@@ -2,7 +2,7 @@
 
 mod support;
 
-use dualad_data::{Dataset, Error, FindingKind, Layout, Severity, Split};
+use dualad_data::{Check, Dataset, Error, FindingKind, Layout, Severity, Split};
 use support::Tree;
 use support::annotated::{images, kinds, marked, paths, pictures};
 
@@ -401,4 +401,76 @@ fn a_path_that_is_too_long_and_an_empty_number_are_described() {
     assert!(long.contains("has 1000004 bytes; a path has at most 4096") && long.len() < 1000, "{long}");
     let empty = error("path,is_defect\na.png,\n".into());
     assert!(empty.contains("column is_defect is empty; write 0 for normal, 1 for anomalous"), "{empty}");
+}
+
+#[test]
+fn a_column_that_contradicts_a_normal_label_is_an_error() {
+    let tree = Tree::new();
+    let error = |name: &str, content: &str| {
+        let file = tree.write(name, content);
+        let opened = Dataset::open(&file).map(|_| ());
+        std::fs::remove_file(file).unwrap();
+        opened.map_err(|error| error.to_string())
+    };
+    pictures(&tree, &["a.png", "b.png"]);
+    for (column, value) in [
+        ("anomaly", "1"),
+        ("is_anomalous", "1"),
+        ("is_defect", "true"),
+        ("Defect", "yes"),
+        ("defect_count", "2"),
+        ("has_scratch", "1"),
+        ("ok", "0"),
+        ("defect", "F12"),
+        ("verdict", "NG"),
+        ("remark", "scratch"),
+        ("defect_type", "scratch"),
+    ] {
+        let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
+        let found = found.expect_err(column);
+        assert!(found.contains(column), "{found}");
+        // In JSON lines, a flag is no text.
+        let text = if value == "F12" {
+            "\"F12\"".into()
+        } else {
+            value.parse::<u8>().map_or("true".into(), |v| v.to_string())
+        };
+        if !["verdict", "remark", "defect_type"].contains(&column) {
+            let found =
+                error("t.jsonl", &format!("{{\"path\": \"b.png\", \"label\": \"normal\", \"{column}\": {text}}}"));
+            assert!(found.is_err(), "{column}: {text}");
+        }
+    }
+    // A number says the contrary, too.
+    let found = error("t.csv", "path,label,anomaly\na.png,0,1\n").unwrap_err();
+    assert!(found.contains("line 2: column label is \"0\", but column anomaly is \"1\"; correct one"), "{found}");
+    for (column, value) in [
+        ("anomaly", "0"),
+        ("anomaly_score", "1"),
+        ("anomaly", "0.31"),
+        ("defect", "none"),
+        ("defect", "-"),
+        ("ok", "1"),
+        ("defect_id", "17"),
+        ("verdict", "ok"),
+        ("camera", "bent_tube"),
+        ("remark", "the lamp was broken on that day"),
+        ("remark", "no scratch"),
+        ("remark", "scratch?"),
+        ("count", "3"),
+        ("source", "defect/b.png"),
+    ] {
+        let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
+        assert_eq!(found, Ok(()), "{column}: {value}");
+    }
+    // A table beside a folder of normal images.
+    for table in
+        ["path,label,anomaly\na.png,normal,0\nb.png,normal,1\n", "path,label,is_defect\na.png,good,0\nb.png,good,1\n"]
+    {
+        let tree = Tree::new();
+        pictures(&tree, &["good/a.png", "good/b.png", "good/c.png"]);
+        tree.write("good/labels.csv", table);
+        let found = Check::of(&Dataset::open_as(Layout::Folder, tree.root()).unwrap()).run().unwrap();
+        assert!(found.findings.iter().any(|finding| finding.kind == FindingKind::MarkedNormal), "{found:?}");
+    }
 }

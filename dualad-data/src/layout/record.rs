@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::names::{Stated, label_of};
+use super::names::{Stated, compound_of, label_of};
+use super::table_labels::is_unclear;
 use super::tabular::says_no_label;
 use super::words::{Word, meaning, tokens};
 use crate::image_name::{IMAGE_ENDINGS, has_ending};
@@ -38,6 +39,39 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Returns the word by which the value says that an image has a defect, for a table whose label says that it is normal: a word for a
+    /// defect, or a flag, a count or a text under a name that means defects and nothing else. `anomaly_score: 1` says nothing.
+    pub(super) fn defect(&self) -> Option<String> {
+        let Self { key, value } = self;
+        let is_flag = || {
+            let tokens = tokens(key);
+            let means = |token: &String| label_of(token.as_ref()) != Stated::Nothing || meaning(token).is_some();
+            tokens.iter().all(|token| means(token) || FLAGS.contains(&token.as_str()))
+        };
+        let is_anomalous = |label: &Option<Label>| label.as_ref().is_some_and(Label::is_anomalous);
+        let (label, of_key) = (self.label(), word(key));
+        match truth(value) {
+            Some(_) => {
+                let is_share = value.parse().is_ok_and(|number: f64| number.fract() != 0.0);
+                (is_anomalous(&label) && !is_share && is_flag()).then(|| key.clone())
+            }
+            None if is_anomalous(&label) => compound_of(value.as_ref()).is_none().then(|| value.clone()),
+            None => {
+                let is_told = label.is_none() && !value.is_empty() && !is_unclear(value) && !says_no_label(key);
+                let is_short = tokens(value).len() <= MOST_WORDS;
+                (is_told && is_short && is_anomalous(&of_key) && is_flag()).then(|| key.clone())
+            }
+        }
+    }
+}
+
+/// Words beside those for defects in the name of a column that says whether an image has one.
+const FLAGS: [&str; 10] = ["class", "code", "count", "flag", "has", "index", "is", "label", "number", "type"];
+
+/// The largest number of words and numbers of a label. More are a remark.
+const MOST_WORDS: usize = 3;
+
 /// Returns whether a value is a number other than 0, or a word for yes.
 pub(super) fn truth(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
@@ -49,9 +83,7 @@ pub(super) fn truth(value: &str) -> Option<bool> {
 
 /// Returns the label that a few words state.
 fn word(text: &str) -> Option<Label> {
-    /// The largest number of words and numbers. More are a remark.
-    const MOST: usize = 3;
-    if tokens(text).len() > MOST {
+    if tokens(text).len() > MOST_WORDS {
         return None;
     }
     match label_of(text.as_ref()) {

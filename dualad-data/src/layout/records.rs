@@ -177,7 +177,7 @@ fn add_values(value: &Value, key: &str, cells: &mut Vec<Cell>) {
 }
 
 /// Returns a text, a number or a boolean as text.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::divide::{is_doubtful, is_normal};
 use super::names::{Stated, label_of, may_be_negative};
+use super::record::Cell;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Split};
 use crate::text::names_of;
@@ -21,12 +22,45 @@ pub(super) struct Cells<'a> {
     pub(super) label: &'a str,
     pub(super) index: &'a str,
     pub(super) names: [&'a str; 2],
+    /// The cells of columns that the table does not need. They may contradict the label.
+    pub(super) others: &'a [Cell],
 }
 
 impl Cells<'_> {
     /// Returns the label.
     pub(super) fn read(&self) -> Result<Label, String> {
-        let Self { label: text, index, names: [label_name, index_name] } = self;
+        let label = self.stated()?;
+        match self.others.iter().find(|cell| !label.is_anomalous() && cell.defect().is_some()) {
+            Some(Cell { key, value }) => {
+                let (column, text) = self.deciding();
+                Err(format!(
+                    "column {column} is \"{text}\", but column {key} is \"{value}\"; correct one, or remove the column {key}"
+                ))
+            }
+            None => Ok(label),
+        }
+    }
+
+    /// Returns the word for a defect of a row of which one column says that there is one, and another that there is none.
+    pub(super) fn contradiction(&self) -> Option<String> {
+        match self.stated() {
+            Ok(Label::Anomalous(_)) => None,
+            Ok(Label::Normal) => self.others.iter().find_map(Cell::defect),
+            Err(_) => {
+                let is_anomalous = |label: &str, index: &str| {
+                    let cells = Cells { label, index, others: &[], ..*self };
+                    cells.stated().is_ok_and(|label| label.is_anomalous())
+                };
+                let found = [is_anomalous(self.label, ""), is_anomalous("", self.index)];
+                let word = if found[0] { self.label } else { ANOMALOUS };
+                found.contains(&true).then(|| word.to_string())
+            }
+        }
+    }
+
+    /// Returns the label by the columns for it.
+    fn stated(&self) -> Result<Label, String> {
+        let Self { label: text, index, names: [label_name, index_name], .. } = self;
         let by_index = match index.to_ascii_lowercase().as_str() {
             "" => None,
             "0" | "0.0" | "false" | "f" | "no" | "n" => Some(false),

@@ -15,6 +15,8 @@ use super::files::{bytes, files_with, images_below, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
+use super::record::Cell;
+use super::records::scalar;
 use super::separated::{delimiter, is_hint, lines, with_line_feeds, without_hint};
 use super::table_labels::{Cells, Tally, is_unclear};
 use super::table_path::path_within;
@@ -55,6 +57,21 @@ struct Rows {
 struct Row {
     line: u64,
     values: [String; COLUMNS.len()],
+    /// The values of other columns.
+    others: Vec<Cell>,
+}
+
+impl Row {
+    /// Returns the cells that tell the label.
+    fn cells<'r>(&'r self, names: &'r [String; COLUMNS.len()]) -> Cells<'r> {
+        let Self { values, others, .. } = self;
+        Cells {
+            label: &values[LABEL],
+            index: &values[LABEL_INDEX],
+            names: [&names[LABEL], &names[LABEL_INDEX]],
+            others,
+        }
+    }
 }
 
 /// Returns whether a file is named like a table.
@@ -135,7 +152,10 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     let mut tally = Tally::default();
     // Tools write whole paths, too. The real one of the folder is asked for once.
     let real = LazyCell::new(|| folder.canonicalize().ok());
-    for Row { line, values } in rows {
+    for row in rows {
+        let cells = row.cells(&names);
+        let Row { line, values, .. } = &row;
+        let line = *line;
         let path_of = |column: usize, value: &str| {
             let path = Path::new(value);
             let of_real = || path.is_absolute().then(|| path.strip_prefix(real.as_ref()?).ok()).flatten();
@@ -146,8 +166,6 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let path = path_of(PATH, &values[PATH])?;
         let category = if values[CATEGORY].is_empty() { unnamed.clone() } else { values[CATEGORY].clone() };
         path_within(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
-        let cells =
-            Cells { label: &values[LABEL], index: &values[LABEL_INDEX], names: [&names[LABEL], &names[LABEL_INDEX]] };
         let label = cells.read().map_err(|reason| at(line, reason))?;
         if let Label::Anomalous(kind) = &label
             && is_unclear(kind)
@@ -299,11 +317,12 @@ pub(super) struct Labelled {
 pub(super) fn labels(table: &Path) -> Vec<Labelled> {
     let rows = if has_ending(table, &LINES) { json_lines(table) } else { csv(table) };
     let Ok(Rows { names, rows }) = rows else { return Vec::new() };
-    let labelled = |Row { values, .. }: Row| {
-        let cells =
-            Cells { label: &values[LABEL], index: &values[LABEL_INDEX], names: [&names[LABEL], &names[LABEL_INDEX]] };
-        let label = cells.read().ok()?;
-        Some(Labelled { path: values[PATH].replace('\\', "/"), label, is_bare: cells.may_mean_anything() })
+    let labelled = |row: Row| {
+        let (cells, path) = (row.cells(&names), row.values[PATH].replace('\\', "/"));
+        Some(match cells.contradiction() {
+            Some(word) => Labelled { path, label: Label::Anomalous(word), is_bare: false },
+            None => Labelled { path, label: cells.read().ok()?, is_bare: cells.may_mean_anything() },
+        })
     };
     rows.into_iter().filter_map(labelled).collect()
 }
@@ -362,7 +381,10 @@ fn csv(table: &Path) -> Result<Rows> {
         if record.len() != headers.len() {
             return Err(Error::Table { path: table.into(), line, reason: unequal(record.len(), headers.len()) });
         }
-        rows.push(Row { line, values: columns.map(|column| value(column).to_string()) });
+        let is_other = |column: &usize| !columns.contains(&Some(*column));
+        let pairs = headers.iter().zip(record.iter()).enumerate().filter(|(column, _)| is_other(column));
+        let others = pairs.filter(|(_, (_, value))| !value.is_empty()).map(|(_, (name, value))| Cell::new(name, value));
+        rows.push(Row { line, values: columns.map(|column| value(column).to_string()), others: others.collect() });
     }
     Ok(Rows { names, rows })
 }
@@ -441,10 +463,13 @@ fn json_lines(table: &Path) -> Result<Rows> {
         }
         let at = |reason| Error::Table { path: table.into(), line, reason };
         let Pairs(pairs) = serde_json::from_slice(text).map_err(|error| json_error(table, line, text, &error))?;
-        let mut row = Row { line, values: Default::default() };
+        let mut row = Row { line, values: Default::default(), others: Vec::new() };
         let mut seen = COLUMNS.map(|_| None::<String>);
         for (name, value) in pairs {
-            let Some(column) = (0..COLUMNS.len()).find(|&column| is(column, &name)) else { continue };
+            let Some(column) = (0..COLUMNS.len()).find(|&column| is(column, &name)) else {
+                row.others.extend(scalar(&value).map(|value| Cell::new(&name, &value)));
+                continue;
+            };
             if value.is_null() {
                 continue;
             }
