@@ -256,7 +256,7 @@ fn folders_have_names_in_other_languages() {
         assert_eq!(dataset.samples(Split::Test).filter(|sample| sample.label.is_anomalous()).count(), 1, "{good}");
         assert_eq!(dataset.samples(Split::Train).count(), 1, "{good}");
         // As a part of a name.
-        touch(&tree, &[&format!("c/7_{good}/0.png"), &format!("c/7_{bad}/1.png")]);
+        touch(&tree, &[&format!("c/lid_7_{good}/0.png"), &format!("c/lid_7_{bad}/1.png")]);
         assert!(Dataset::open_products(tree.root().join("c")).is_err(), "{bad}");
         touch(&tree, &[&format!("d/{good}_0.png"), &format!("d/{bad}_1.png")]);
         assert!(Dataset::open_products(tree.root().join("d")).is_err(), "{bad}");
@@ -265,4 +265,29 @@ fn folders_have_names_in_other_languages() {
     let tree = Tree::new();
     touch(&tree, &["bom/0.png", "io_board/1.png", "不锈钢/2.png", "gutter/3.png", "lone/4.png"]);
     assert_eq!(Dataset::open_products(tree.root()).unwrap().categories.len(), 5);
+}
+
+#[test]
+fn a_number_may_stand_before_the_names_of_labels() {
+    for [good, bad] in [["1_OK", "2_NOK"], ["0-good", "1-bad"], ["01 gut", "02 schlecht"]] {
+        let tree = Tree::new();
+        touch(&tree, &[&format!("{good}/0.png"), &format!("{bad}/1.png"), &format!("{bad}/2_scratch/2.png")]);
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let expected =
+            [format!("{good}/0.png train"), format!("{bad}/1.png {bad}"), format!("{bad}/2_scratch/2.png 2_scratch")];
+        assert_eq!((dataset.layout, read(&dataset)), (Layout::Folder, expected.to_vec()));
+
+        let tree = Tree::new();
+        touch(&tree, &[&format!("train/{good}/0.png"), &format!("test/{good}/1.png"), &format!("test/{bad}/2.png")]);
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let mut expected = vec![
+            format!("test/{good}/1.png normal"),
+            format!("test/{bad}/2.png {bad}"),
+            format!("train/{good}/0.png train"),
+        ];
+        let mut found = read(&dataset);
+        expected.sort();
+        found.sort();
+        assert_eq!((dataset.layout, found), (Layout::Mvtec, expected));
+    }
 }

@@ -60,7 +60,8 @@ pub(super) fn is_normal(name: &OsStr) -> bool {
     whole(name) == Some(Stated::Normal)
 }
 
-/// Returns the label that a name consists of: `ok`, `not good`, `異常なし`.
+/// Returns the label that a name consists of: `ok`, `not good`, `異常なし`. A number of one digit may stand before it, by which folders are
+/// sorted: `1_OK`, `02 bad`. `0 defects` is a count.
 fn whole(name: &OsStr) -> Option<Stated> {
     let name = name.to_string_lossy();
     match meaning_of_letters(&letters(&name)) {
@@ -70,9 +71,15 @@ fn whole(name: &OsStr) -> Option<Stated> {
         None => {}
     }
     let words = labelled(&name);
+    let words = match &words[..] {
+        [number, rest @ ..] if number.token.parse().is_ok_and(|number: u64| number < 10) => match rest {
+            [count] if count.token.ends_with('s') && count.label == Some(Stated::Defective) => return None,
+            rest => rest,
+        },
+        words => words,
+    };
     let of_label = words.iter().filter(|word| word.label.is_some()).count();
-    (of_label == 1 && words.iter().all(|word| word.is_of_label || words::is_filler(&word.token)))
-        .then(|| stated(&words))
+    (of_label == 1 && words.iter().all(|word| word.is_of_label || words::is_filler(&word.token))).then(|| stated(words))
 }
 
 /// Returns whether a name other than those of [`is_normal`] may stand for normal images.
@@ -409,6 +416,11 @@ mod tests {
         // Names of parts, and words of several meanings.
         assert!(is_not(is_normal, &["io_board", "gutter", "bonnet", "bom", "brak", "齿轮", "不锈钢"]));
         assert!(is_not(is_defective, &["不锈钢", "sem", "mal", "ne", "brak"]));
+        // A number by which folders are sorted stands before a label.
+        assert!(is(is_normal, &["1_OK", "0-good", "01 gut", "1.OK", "2 not defective", "1_良品"]));
+        assert!(is(is_defective, &["2_NOK", "1-bad", "02 schlecht", "1NG", "3_not_ok", "1_defect"]));
+        assert!(is_not(is_normal, &["10_OK", "1_gear_ok", "1_2_ok", "0_defects", "1"]));
+        assert!(is_not(is_defective, &["0_defects", "3 faults", "12_NG", "1_gear_ng", "part_1_ng"]));
         assert!(is(is_foreign, &[".git", "@eaDir", "System Volume Information", "lost+found", "__MACOSX"]));
         assert!(is_not(is_foreign, &["gear", "eaDir", "found"]));
         for (name, part) in [("Train", Part::Train), ("TEST", Part::Test), ("Ground-Truth", Part::Truth)] {
