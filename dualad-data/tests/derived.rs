@@ -3,7 +3,7 @@
 mod support;
 
 use dualad_data::{Dataset, FindingKind, Layout};
-use support::{Tree, kinds, read, touch};
+use support::{Tree, kinds, read, relative, touch};
 
 /// Opens a dataset of this layout, and returns its images and the folders with images that are left out.
 fn opened(tree: &Tree, layout: Layout) -> (Vec<String>, Vec<String>) {
@@ -110,4 +110,52 @@ fn folders_of_them_are_neither_products_nor_types_of_defects() {
     ];
     assert_eq!(images, expected);
     assert_eq!(left_out, ["c/test/heatmap", "c/test/thumbs", "thumbs"]);
+}
+
+#[test]
+fn folders_of_them_inside_folders_of_defects_are_no_defects() {
+    let tree = Tree::new();
+    touch(&tree, &["good/0.png", "bad/1.png", "bad/thumbs/1.png", "bad/overlays/1_overlay.png", "bad/dent/2.png"]);
+    touch(&tree, &["bad/previews/7.png"]);
+    let (images, left_out) = opened(&tree, Layout::Folder);
+    assert_eq!(images, ["good/0.png train", "bad/1.png bad", "bad/dent/2.png dent", "bad/previews/7.png previews"]);
+    assert_eq!(left_out, ["bad/overlays", "bad/thumbs"]);
+
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/test/bad/1.png", "c/test/bad/thumbs/1_thumb.png", "c/test/dent/2.png"]);
+    touch(&tree, &["c/test/dent/thumbs/2.png"]);
+    let (images, left_out) = opened(&tree, Layout::Mvtec);
+    assert_eq!(images, ["c/train/good/0.png train", "c/test/bad/1.png bad", "c/test/dent/2.png dent"]);
+    assert_eq!(left_out, ["c/test/bad/thumbs", "c/test/dent/thumbs"]);
+}
+
+#[test]
+fn folders_of_them_inside_published_datasets_are_told() {
+    let told = |tree: &Tree, layout| {
+        let dataset = Dataset::open_as(layout, tree.root()).unwrap();
+        let is = |finding: &&dualad_data::Finding| finding.message.contains("thumbnails, overlays or heat maps");
+        let told = dataset.findings.iter().filter(is).map(|finding| relative(tree.root(), &finding.path));
+        (dataset.categories.len(), read(&dataset), told.collect::<Vec<_>>())
+    };
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/rgb/0.png", "c/test/cut/rgb/1.png", "c/test/cut/rgb/thumbs/1.png"]);
+    touch(&tree, &["c/test/cut/gt/1.png", "c/test/overlay/rgb/1.png", "thumbs/train/good/rgb/0.png"]);
+    let (categories, images, told_3d) = told(&tree, Layout::Mvtec3d);
+    assert_eq!((categories, images.len()), (1, 2), "{images:?}");
+    assert_eq!(told_3d, ["c/test/cut/rgb/thumbs", "c/test/overlay", "thumbs"]);
+
+    let tree = Tree::new();
+    touch(&tree, &["c/train/good/0.png", "c/test_public/good/1.png", "c/test_public/bad/2.png"]);
+    touch(&tree, &["c/test_public/bad/thumbs/2.png", "c/test_public/thumbs/2.png", "thumbs/train/good/0.png"]);
+    touch(&tree, &["thumbs/test_public/bad/2.png"]);
+    let (categories, images, told_2) = told(&tree, Layout::MvtecAd2);
+    assert_eq!((categories, images.len()), (1, 3), "{images:?}");
+    assert_eq!(told_2, ["c/test_public/bad/thumbs", "c/test_public/thumbs", "thumbs"]);
+
+    let tree = Tree::new();
+    touch(&tree, &["Class1/Train/1.PNG", "Class1/Train/Label/2_label.PNG", "Class1/Train/2.PNG", "Class1/Test/3.PNG"]);
+    touch(&tree, &["Class1/Test/thumbs/3.PNG", "thumbs/Train/1.PNG", "thumbs/Train/Label/2_label.PNG"]);
+    let (categories, images, told_dagm) = told(&tree, Layout::Dagm);
+    assert_eq!((categories, images.len()), (1, 2), "{images:?}");
+    assert_eq!(told_dagm, ["Class1/Test/thumbs", "thumbs"]);
 }

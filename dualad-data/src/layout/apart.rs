@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::derived;
 use super::left_out::LeftOut;
-use super::listing::{Listing, file_name, list, list_if_there};
+use super::listing::{Folder, Listing, file_name, list, list_if_there};
 use crate::error::Result;
 use crate::finding::{Finding, FindingKind};
 
@@ -22,8 +23,8 @@ pub(super) fn categories(root: &Path, listing: &Listing, is_category: impl Fn(&P
     if is_category(root) {
         return vec![root.to_path_buf()];
     }
-    let inner = listing.folders.iter().map(|folder| folder.path.clone());
-    inner.filter(|folder| is_category(folder)).collect()
+    let is_one = |folder: &&Folder| is_category(&folder.path) && !derived::fill(folder, root);
+    listing.folders.iter().filter(is_one).map(|folder| folder.path.clone()).collect()
 }
 
 /// Notes a folder whose images the dataset keeps apart from training and testing.
@@ -46,11 +47,10 @@ pub(super) fn report_beside_categories(
     }
     let mut left_out = LeftOut { top: root, category: "", findings };
     left_out.loose(root, listing.images.len(), "they belong to no category; move them away");
-    let others = listing.folders.iter().filter(|folder| !categories.contains(&folder.path));
-    left_out.folders(
-        others,
-        "it is not a category, because it has not the folders of one; move it away, or open it by itself",
-    );
+    for other in listing.folders.iter().filter(|folder| !categories.contains(&folder.path)) {
+        let usual = "it is not a category, because it has not the folders of one; move it away, or open it by itself";
+        left_out.folders([other], if derived::fill(other, root) { derived::FOLDER } else { usual });
+    }
 }
 
 /// Reports the images of a folder that are not read. Those of the folders `read` are, and if `reads_images`, those directly in it.
@@ -74,7 +74,9 @@ pub(super) fn report_others(
     if !reads_images {
         left_out.loose(folder, listing.images.len(), &advice);
     }
-    left_out.folders(listing.folders.iter().filter(|inner| !read.contains(&inner.path)), &advice);
+    for other in listing.folders.iter().filter(|inner| !read.contains(&inner.path)) {
+        left_out.folders([other], if derived::fill(other, folder) { derived::FOLDER } else { &advice });
+    }
     Ok(())
 }
 

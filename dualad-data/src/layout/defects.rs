@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::beside::{Beside, note_by_content, report_derived, report_pairs, report_unclear, separate};
+use super::derived;
 use super::left_out::LeftOut;
 use super::listing::{Folder, Listing, list, list_if_there};
 use super::mask_name::composed;
@@ -61,6 +62,9 @@ impl<'a> Defects<'a> {
         // Masks lie beside their images: `bad/masks`, or `cut/mask` in the folder of the images.
         let (masks, folders): (Vec<&Folder>, Vec<&Folder>) =
             listing.folders.iter().partition(|kind| holds_masks(&kind.name));
+        let (derived, folders): (Vec<&Folder>, Vec<&Folder>) =
+            folders.into_iter().partition(|kind| derived::fill(kind, self.top));
+        LeftOut { top: self.top, category: self.category, findings }.folders(derived, derived::FOLDER);
         let mut inner = Vec::new();
         if is_defective(&folder.name) {
             for kind in &folders {

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::apart::{VALIDATION, categories, note_apart, report_beside_categories, report_others};
 use super::derived;
-use super::listing::{Listing, display_name, list, list_if_there};
+use super::left_out::LeftOut;
+use super::listing::{Folder, Listing, display_name, list, list_if_there};
 use super::masks::Masks;
 use super::names::GOOD;
 use crate::error::Result;
@@ -35,7 +36,11 @@ fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(folder);
     let train = derived::images_in(&folder.join("train").join(GOOD).join(COLOR), &name, findings)?.into_iter();
     let mut samples: Vec<Sample> = train.map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
-    for kind in list_if_there(&folder.join("test"))?.folders {
+    let test = folder.join("test");
+    let (derived, kinds): (Vec<Folder>, Vec<Folder>) =
+        list_if_there(&test)?.folders.into_iter().partition(|kind| derived::fill(kind, folder));
+    LeftOut { top: folder, category: &name, findings }.folders(&derived, derived::FOLDER);
+    for kind in &kinds {
         let kind_name = kind.name.to_string_lossy();
         let label = if kind.name == GOOD { Label::Normal } else { Label::Anomalous(kind_name.to_string()) };
         let mut masks = Masks::new(list_if_there(&kind.path.join("gt"))?);
@@ -54,14 +59,15 @@ fn category(folder: &Path, findings: &mut Vec<Finding>) -> Result<Category> {
     report_others(folder, &parts, false, &name, findings)?;
     for part in &parts {
         let kinds: Vec<PathBuf> = if part.ends_with("test") {
-            list_if_there(part)?.folders.into_iter().map(|kind| kind.path).collect()
+            kinds.iter().chain(&derived).map(|kind| kind.path.clone()).collect()
         } else {
             vec![part.join(GOOD)]
         };
         report_others(part, &kinds, false, &name, findings)?;
-        for kind in kinds {
+        for kind in kinds.iter().filter(|kind| !derived.iter().any(|folder| folder.path == **kind)) {
             // The position images need no finding.
-            report_others(&kind, &[COLOR, "gt", "xyz"].map(|inner| kind.join(inner)), false, &name, findings)?;
+            report_others(kind, &[COLOR, "gt", "xyz"].map(|inner| kind.join(inner)), false, &name, findings)?;
+            report_others(&kind.join(COLOR), &[], true, &name, findings)?;
         }
     }
     Ok(Category { name, folder: folder.into(), samples })
