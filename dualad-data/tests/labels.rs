@@ -272,7 +272,7 @@ fn one_sentence_says_why_a_file_beside_products_is_not_read_and_how_it_is() {
         ),
         ("labels.json", "{\"images\": [", "not complete and valid JSON", "write it anew"),
         ("book.xlsx", "PK", "spreadsheets are not supported", "save it as csv"),
-        ("a.xml", "<annotation/>", "XML", "convert them to COCO"),
+        ("a.xml", "<annotation/>", "XML", "export them as COCO JSON"),
         ("gear/labels.csv", "path,label\n0.png,ok\n", "a table inside", "open it by its path"),
     ] {
         let tree = Tree::new();

@@ -164,23 +164,64 @@ fn a_list_whose_labels_are_read_is_not_said_to_be_unread() {
 }
 
 #[test]
-fn annotations_that_are_not_read_are_named_once() {
+fn annotations_that_are_not_read_are_named_and_their_images_are_not_trained_on() {
+    const VOC: &str = "<annotation><object><name>dent</name></object></annotation>";
     for (file, content, words) in [
         ("nut/train/labels/{}.txt", "0 .5 .5 .2 .2\n", "YOLO"),
         ("nut/train/good/{}.txt", "0 0.5 0.5 0.2 0.2\n", "YOLO"),
         ("nut/labels/train/{}.txt", "3 1 0 1 0 1 0\n", "YOLO"),
-        ("nut/Annotations/{}.xml", "<annotation><object><name>dent</name></object></annotation>", "XML"),
+        ("nut/Annotations/{}.xml", VOC, "Pascal VOC"),
     ] {
         let tree = Tree::new();
         categories(&tree);
-        ["002", "003", "101"].iter().for_each(|name| drop(tree.write(&file.replace("{}", name), content)));
+        ["002", "003"].iter().for_each(|name| drop(tree.write(&file.replace("{}", name), content)));
         let dataset = Dataset::open_products(tree.root()).unwrap();
         let [finding] = &dataset.findings[..] else { panic!("{file}: {:?}", dataset.findings) };
         let folder = file.rsplit_once('/').unwrap().0;
         assert!(finding.kind == FindingKind::LeftOut && finding.message.contains(words), "{finding}");
         assert!(finding.message.contains(&format!("are not read: 2 (the first in {folder})")), "{finding}");
+        assert!(finding.message.contains("COCO JSON"), "{finding}");
+        assert_eq!(found(&tree).0, ["nut/train/good/002.png", "nut/train/good/003.png"], "{file}");
     }
-    // Empty texts mark nothing, and notes are no labels.
+    let tree = Tree::new();
+    categories(&tree);
+    let shape = "<polygon label=\"dent\" points=\"0,0;1,1\"/>";
+    let images = format!("<image id=\"0\" name=\"002.png\">{shape}</image><image id=\"1\" name=\"003.png\"></image>");
+    tree.write("nut/annotations.xml", format!("<annotations>{images}</annotations>"));
+    let dataset = Dataset::open_products(tree.root()).unwrap();
+    assert!(dataset.findings.iter().any(|finding| finding.message.contains("CVAT")), "{:?}", dataset.findings);
+    assert_eq!(found(&tree).0, ["nut/train/good/002.png"]);
+}
+
+#[test]
+fn damaged_annotations_stop_training() {
+    let coco = "{\"images\": [{\"id\": 1, \"file_name\": \"002.png\"}], \"annotations\": [{\"image_id\": 1, ";
+    for (file, content, is_told) in [
+        ("nut/annotations/instances.json", "{\"ima", true),
+        ("nut/instances.json", coco, true),
+        ("nut/train/good/002.json", "{\"shapes\": [", true),
+        ("nut/names.json", "{\"002.png\": \"scr", true),
+        ("nut/settings.json", "{\"exposure\": 12", false),
+    ] {
+        let tree = Tree::new();
+        categories(&tree);
+        tree.write(file, content);
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let is = |finding: &&dualad_data::Finding| finding.kind == FindingKind::Unreadable;
+        let found = dataset.findings.iter().find(is);
+        assert_eq!(found.is_some(), is_told, "{file}: {:?}", dataset.findings);
+        if let Some(finding) = found {
+            assert!(
+                finding.path.ends_with(file) && finding.message.contains("not complete and valid JSON"),
+                "{finding}"
+            );
+            assert!(finding.message.contains(&*tree.path(file).to_string_lossy()), "{finding}");
+        }
+    }
+}
+
+#[test]
+fn empty_texts_and_notes_are_no_labels() {
     let tree = Tree::new();
     categories(&tree);
     tree.write("nut/labels/002.txt", "");

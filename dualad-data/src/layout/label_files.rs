@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::IgnoredAny;
 
 use super::files::{files_with, json};
+use super::foreign::{self, Marked};
 use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, list, stem};
 use super::named::{Mentions, Names};
@@ -183,8 +184,13 @@ pub(super) fn advice(file: &Path) -> Advice {
             Err(Error::Table { reason, .. }) => (reason, "write it anew"),
             Err(error) => (without_path(&error, file), how),
         }
+    } else if let Some(Marked { format, .. }) = foreign::marked(file) {
+        (format!("it has annotations of {}, which are not supported", format.name()), "export them as COCO JSON")
     } else if has_ending(file, &["xml"]) {
-        ("annotations in XML are not supported".into(), "convert them to COCO or LabelMe")
+        (
+            "annotations in XML, such as those of CVAT and Pascal VOC, are not supported".into(),
+            "export them as COCO JSON",
+        )
     } else if has_ending(file, &YAML) {
         ("files of YAML are not supported".into(), "write a table (csv) with the columns path and label")
     } else if has_ending(file, &TEXTS) {

@@ -19,6 +19,7 @@ mod divide;
 mod encoding;
 mod files;
 mod folder;
+mod foreign;
 mod image_index;
 mod kolektor;
 mod label_files;

@@ -1,23 +1,26 @@
 //! Files around the normal images that say that some have defects: annotations and tables, which the layouts of folders do not read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use serde::de::IgnoredAny;
 
 use super::bounded::{Id, List};
 use super::coco_file::{File, is_coco};
 use super::divide::is_normal;
-use super::files::json;
+use super::files::{bytes, json};
+use super::foreign::{self, Format, Marked};
 use super::label_list::LabelList;
 use super::left_out::is_link_within;
 use super::listing::list;
-use super::names::{Stated, label_of};
+use super::names::{Stated, label_of, may_hold_annotations};
 use super::own_files::OwnFiles;
 use super::records::verdict;
 use super::training_images::{Images, Place};
 use super::words::letters;
 use super::{label_files, labelme, tabular};
+use crate::error::Error;
 use crate::finding::{Finding, FindingKind};
 use crate::image::Drawing;
 use crate::image_name::has_ending;
@@ -59,8 +62,17 @@ pub(super) fn mark(
     let paths: Vec<PathBuf> = all().collect();
     let images = Images::of(root, &paths, categories);
     let (mut marks, mut lists) = (Marks::default(), Vec::new());
+    let (mut unread, mut damaged) = (Vec::new(), Vec::new());
     for file in &files {
-        if has_ending(file, &JSON) && is_coco(file) {
+        if let Some(Marked { format, objects }) = foreign::marked(file) {
+            let placed = |(name, label): (Option<String>, String)| {
+                let place = name.map_or_else(|| images.of_stem(file), |name| images.mentioned(&name, file))?;
+                Some((place, label))
+            };
+            let objects: Vec<(Place, String)> = objects.into_iter().filter_map(placed).collect();
+            objects.iter().for_each(|(place, label)| marks.add(*place, file, label));
+            unread.push((file, format, objects.into_iter().map(|(place, _)| place).collect::<Vec<_>>()));
+        } else if has_ending(file, &JSON) && is_coco(file) {
             if of_coco(file, &images, &mut marks) {
                 read.insert(file.clone());
             }
@@ -79,6 +91,9 @@ pub(super) fn mark(
             marks.add(place, file, &label);
             read.insert(file.clone());
         }
+        if has_ending(file, &JSON) && !read.contains(file) {
+            damaged.extend(fault(file, &images).map(|error| (file, error)));
+        }
     }
     for file in lists.into_iter().take(MAX_LISTS) {
         let list = LabelList::of(file, &images);
@@ -90,8 +105,9 @@ pub(super) fn mark(
     }
     // The reader of a folder without a folder for normal images names these files.
     if !findings.iter().any(label_files::is_of_file) {
-        report_unread(root, &files, &images, categories, findings);
+        report_unread(root, &unread, &images, categories, findings);
     }
+    report_damaged(root, &damaged, categories, findings);
     marks.apply(&images, categories, findings);
     read
 }
@@ -247,50 +263,60 @@ fn of_table(file: &Path, images: &Images<'_>, marks: &mut Marks) -> bool {
     is_any
 }
 
-/// Reports annotations of images to train on that are not read, once for each ending.
+/// Reports annotations of images to train on in formats that are not read, once for each format.
 fn report_unread(
     root: &Path,
-    files: &[PathBuf],
+    files: &[(&PathBuf, Format, Vec<Place>)],
     images: &Images<'_>,
     categories: &[Category],
     findings: &mut Vec<Finding>,
 ) {
-    for (ending, what_they_are) in [("txt", "texts, such as labels of YOLO"), ("xml", "annotations in XML")] {
-        let is_label = |file: &&PathBuf| has_ending(file, &[ending]) && holds_objects(file);
-        let found: Vec<(&PathBuf, Place)> =
-            files.iter().filter(is_label).filter_map(|file| Some((file, images.of_stem(file)?))).collect();
-        let found: Vec<(&PathBuf, Place)> =
-            found.into_iter().filter(|(_, place)| images.split(*place) == Split::Train).collect();
-        let Some((first, (category, _))) = found.first() else { continue };
+    for format in [Format::Yolo, Format::PascalVoc, Format::Cvat] {
+        let is_trained = |place: &&Place| images.split(**place) == Split::Train;
+        let own = files.iter().filter(|(_, of, places)| *of == format && places.iter().any(|place| is_trained(&place)));
+        let found: Vec<&PathBuf> = own.clone().map(|(file, ..)| *file).collect();
+        let marked: BTreeSet<&Place> = own.flat_map(|(_, _, places)| places).filter(is_trained).collect();
+        let (Some(first), Some((category, _))) = (found.first(), marked.first()) else { continue };
         let folder = first.parent().unwrap_or(root);
         let what = format!(
-            "{what_they_are}, have the names of images to train on, and are not read: {} (the first in {}); the images count as normal. If the \
-             labels mark defects, move these images to test/<type of defect>",
+            "annotations of {} mark images to train on, and are not read: {} (the first in {}), of {} images. If they mark defects, export them as \
+             COCO JSON and open that, or move these images to test/<type of defect>",
+            format.name(),
             found.len(),
-            shown(folder.strip_prefix(root).unwrap_or(folder))
+            shown(folder.strip_prefix(root).unwrap_or(folder)),
+            marked.len()
         );
         let name = categories.get(*category).map_or("", |category| category.name.as_str());
         findings.push(Finding::new(FindingKind::LeftOut, name, first, what));
     }
 }
 
-/// Returns whether a text has lines of a class and four or more numbers, as those of YOLO, or XML has an object. An empty file marks nothing.
-fn holds_objects(file: &Path) -> bool {
-    const HEAD: u64 = 1 << 16;
-    if !file.is_file() {
-        return false;
-    }
-    let mut head = Vec::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(HEAD).read_to_end(&mut head));
-    let text = String::from_utf8_lossy(&head);
-    if read.is_err() || text.contains("<object") {
-        return read.is_ok();
-    }
-    let is_row = |line: &str| {
-        let mut values = line.split_ascii_whitespace();
-        let class = values.next().is_some_and(|class| class.parse::<u32>().is_ok());
-        let numbers: Vec<Option<f64>> = values.map(|value| value.parse().ok()).collect();
-        class && numbers.len() >= 4 && numbers.iter().all(Option::is_some)
+/// Returns the fault of a JSON file that is not complete or damaged, if it may hold labels of images to train on: it begins as one of COCO,
+/// lies in a folder of annotations, has the name of an image, or one stands in it.
+fn fault(file: &Path, images: &Images<'_>) -> Option<Error> {
+    let error = json::<IgnoredAny>(file).err()?;
+    let is_of_images = || {
+        let text = bytes(file).map_or(String::new(), |text| String::from_utf8_lossy(&text).into_owned());
+        text.split('"')
+            .any(|value| images.mentioned(value, file).is_some_and(|place| images.split(place) == Split::Train))
     };
-    has_ending(file, &["txt"]) && text.lines().find(|line| !line.trim().is_empty()).is_some_and(is_row)
+    let may_label = is_coco(file)
+        || file.parent().and_then(Path::file_name).is_some_and(may_hold_annotations)
+        || images.of_stem(file).is_some_and(|place| images.split(place) == Split::Train)
+        || is_of_images();
+    may_label.then_some(error)
+}
+
+/// Reports files of annotations that are damaged: nothing tells which images they mark.
+fn report_damaged(root: &Path, found: &[(&PathBuf, Error)], categories: &[Category], findings: &mut Vec<Finding>) {
+    for (file, error) in found {
+        // The innermost category that holds the file.
+        let holds = |category: &&Category| file.starts_with(&category.folder) && category.folder != root;
+        let category = categories.iter().find(holds).or(if let [one] = categories { Some(one) } else { None });
+        let name = category.map_or("", |category| category.name.as_str());
+        let what = format!(
+            "{error}; it may mark defects in images that count as normal: write it anew, or if it holds no labels, move it out of the dataset"
+        );
+        findings.push(Finding::new(FindingKind::Unreadable, name, file, what));
+    }
 }
