@@ -210,3 +210,35 @@ fn labels_of_null_flags_of_normal_images_and_shares_are_understood() {
     let error = Dataset::open(tree.root()).unwrap_err().to_string();
     assert!(error.contains("values from 0 to 1"), "{error}");
 }
+
+#[test]
+fn a_shape_whose_flag_denies_a_defect_marks_none() {
+    let shape = |flags: &str| {
+        format!(r#"{{"label": "dent", "points": [[0, 0], [4, 4]], "shape_type": "rectangle", "flags": {flags}}}"#)
+    };
+    for (flags, is_defect) in [
+        (r#"{"ok": true}"#, false),
+        (r#"{"OK": 1, "difficult": false}"#, false),
+        (r#"{"ok": false}"#, true),
+        (r#"{"ok": true, "difficult": true}"#, true),
+        (r#"{"difficult": true}"#, true),
+        ("{}", true),
+        ("null", true),
+    ] {
+        let tree = Tree::new();
+        pictures(&tree, &["test/a.png", "train/b.png"]);
+        tree.write("test/a.json", labelme(&shape(flags)));
+        tree.write("train/b.json", labelme(""));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let sample = dataset.samples(Split::Test).find(|sample| sample.path.ends_with("a.png")).unwrap();
+        assert_eq!((sample.label.is_anomalous(), sample.drawing.is_some()), (is_defect, is_defect), "{flags}");
+
+        // In a folder of normal images, it marks none, too.
+        let tree = Tree::new();
+        pictures(&tree, &["c/train/good/a.png", "c/train/good/b.png", "c/train/good/c.png"]);
+        tree.write("c/train/good/a.json", labelme(&shape(flags)));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let marked = dataset.marked_normal_images(&dualad_data::image::Limits::default());
+        assert_eq!(marked.len(), usize::from(is_defect), "{flags}");
+    }
+}

@@ -41,11 +41,13 @@ struct Drawn {
     #[serde(default)]
     points: List<[f32; 2]>,
     shape_type: Option<String>,
+    flags: Option<BTreeMap<String, Flag>>,
 }
 
 impl Entry for Drawn {
     fn values(&self) -> usize {
-        20 + self.label.as_ref().map_or(0, String::len) / 4 + self.points.values()
+        let flags: usize = self.flags.iter().flatten().map(|(name, _)| 20 + name.len() / 4).sum();
+        20 + self.label.as_ref().map_or(0, String::len) / 4 + self.points.values() + flags
     }
 }
 
@@ -53,6 +55,13 @@ impl Drawn {
     /// Returns the label without spaces around it; empty if there is none.
     fn label(&self) -> &str {
         self.label.as_deref().unwrap_or_default().trim()
+    }
+
+    /// Returns whether the shape marks a defect: by its label, unless all of its flags that are set are words for normal images. A flag that
+    /// is not set says nothing: LabelMe writes all of them.
+    fn is_defect(&self) -> bool {
+        let mut set = self.flags.iter().flatten().filter(|(_, flag)| **flag == Flag::Set(true)).peekable();
+        !is_normal(self.label()) && !(set.peek().is_some() && set.all(|(name, _)| is_normal(name)))
     }
 }
 
@@ -150,14 +159,14 @@ pub(super) fn mark(folder: &Path, samples: &mut [Sample]) {
 
 /// Returns whether a shape or a flag stands for a defect.
 fn has_defects(content: &File) -> bool {
-    content.shapes.0.iter().any(|drawn| !is_normal(drawn.label())) || content.flags_of_defects().next().is_some()
+    content.shapes.0.iter().any(Drawn::is_defect) || content.flags_of_defects().next().is_some()
 }
 
 /// Returns the name of the image that a file has, and the labels of the defects that it marks. Nothing if it marks none.
 pub(super) fn defects_of(file: &Path) -> Option<(Option<String>, Vec<String>)> {
     let content = json::<File>(file).ok().filter(has_defects)?;
-    let labels = content.shapes.0.iter().map(|drawn| drawn.label().to_string());
-    let labels = labels.chain(content.flags_of_defects()).filter(|label| !is_normal(label)).collect();
+    let shapes = content.shapes.0.iter().filter(|drawn| drawn.is_defect());
+    let labels = shapes.map(|drawn| drawn.label().to_string()).chain(content.flags_of_defects()).collect();
     Some((content.image_path, labels))
 }
 
@@ -345,11 +354,8 @@ fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
     if are_shares(content.shapes.0.iter().flat_map(|drawn| drawn.points.0.as_flattened())) {
         return Err(fault(in_shares("LabelMe")));
     }
-    for drawn in &content.shapes.0 {
+    for drawn in content.shapes.0.iter().filter(|drawn| drawn.is_defect()) {
         let kind = drawn.label();
-        if is_normal(kind) {
-            continue;
-        }
         kinds.insert(if kind.is_empty() { "defect".into() } else { kind.to_string() });
         shapes.push(shape(drawn).map_err(fault)?);
     }
