@@ -309,3 +309,30 @@ fn datasets_far_below_are_named() {
     let expected = format!("a dataset lies in {}", tree.path("1/2/3/4/5").display());
     assert!(error.contains(&expected), "{error}");
 }
+
+#[test]
+fn the_folder_with_products_of_normal_images_is_named() {
+    let tree = Tree::new();
+    touch(&tree, &["OK/gear/0.png", "OK/lid/0.png", "NG/gear/1.png"]);
+    let message = Dataset::open(tree.root()).unwrap_err().to_string();
+    let open = format!("open {}", tree.root().join("OK").display());
+    for words in ["in folders of OK (gear, lid)", &open, "gear/good and gear/bad"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    assert_eq!(Dataset::open_products(tree.root().join("OK")).unwrap().categories.len(), 2);
+}
+
+#[test]
+fn datasets_at_several_depths_are_named() {
+    let tree = Tree::new();
+    touch(
+        &tree,
+        &["a/x/train/good/0.png", "b/c/d/good/0.png", "e/f/g/h/i/train/good/0.png", "e/f/g/h/i/test/cut/0.png"],
+    );
+    let message = Dataset::open(tree.root()).unwrap_err().to_string();
+    for folder in ["a", "b/c/d", "e/f/g/h"] {
+        let path = folder.split('/').fold(tree.root().to_path_buf(), |path, part| path.join(part));
+        assert!(message.contains(&path.display().to_string()), "{folder}: {message}");
+    }
+    assert!(message.contains("datasets lie in") && message.contains("open one"), "{message}");
+}

@@ -57,6 +57,10 @@ pub(super) fn describe(root: &Path, listing: &Listing) -> String {
             if found.len() == 1 { "that" } else { "one" }
         ));
     }
+    if let Some(advice) = products_in_normal(listing) {
+        reason.push_str(&advice);
+        return reason;
+    }
     // The folder of normal images is unknown, so all are listed.
     let folders: Vec<String> = with_images(listing)
         .iter()
@@ -95,6 +99,24 @@ fn unlisted(listing: &Listing) -> Option<Error> {
     None
 }
 
+/// Describes a folder of normal images by name that has its images in folders in it: `OK/gear`.
+fn products_in_normal(listing: &Listing) -> Option<String> {
+    let mut normal = listing.folders.iter().filter(|folder| is_normal(&folder.name));
+    normal.find_map(|folder| {
+        let inner = list(&folder.path).ok().filter(|inner| inner.images.is_empty())?.folders;
+        let has_images = |inner: &&Folder| list(&inner.path).is_ok_and(|inner| !inner.images.is_empty());
+        let names: Vec<_> = inner.iter().filter(has_images).map(|inner| inner.name.to_string_lossy()).collect();
+        let first = names.first()?;
+        Some(format!(
+            "; the normal images lie one folder lower, in folders of {} ({}): open {} to train on each of these as a product, or for \
+             test images, too, make folders {first}/{GOOD} and {first}/bad",
+            folder.name.to_string_lossy(),
+            names_of(&names),
+            folder.path.display()
+        ))
+    })
+}
+
 /// Returns the nearest folders below a folder that have images.
 fn with_images(listing: &Listing) -> Vec<PathBuf> {
     let mut level: Vec<Folder> = listing.folders.clone();
@@ -117,12 +139,12 @@ fn with_images(listing: &Listing) -> Vec<PathBuf> {
     Vec::new()
 }
 
-/// Returns the datasets in the folders of a folder, the nearest ones.
+/// Returns the datasets in the folders of a folder, the nearest ones first. A dataset is not looked into.
 fn datasets(listing: &Listing) -> Vec<PathBuf> {
     let mut level: Vec<Folder> = listing.folders.clone();
-    let mut budget = MAX_FOLDERS;
+    let (mut budget, mut found) = (MAX_FOLDERS, Vec::new());
     for _ in 0..DEPTH {
-        let (mut found, mut next) = (Vec::new(), Vec::new());
+        let mut next = Vec::new();
         for folder in level {
             // A part of a dataset is none.
             if budget == 0
@@ -139,12 +161,9 @@ fn datasets(listing: &Listing) -> Vec<PathBuf> {
                 next.extend(inner.folders);
             }
         }
-        if !found.is_empty() {
-            return found;
-        }
         level = next;
     }
-    Vec::new()
+    found
 }
 
 /// Returns whether a folder is a dataset, apart from folders of images without labels.
