@@ -58,9 +58,9 @@ impl Cell {
             }
             None if is_anomalous(&label) => compound_of(value.as_ref()).is_none().then(|| value.clone()),
             None => {
-                let is_told = label.is_none() && !value.is_empty() && !is_unclear(value) && !says_no_label(key);
-                let is_short = tokens(value).len() <= MOST_WORDS;
-                (is_told && is_short && is_anomalous(&of_key) && is_flag()).then(|| key.clone())
+                let is_told = label.is_none() && is_anomalous(&of_key) && !value.is_empty() && !says_no_label(key);
+                let is_word = || tokens(value).len() <= MOST_WORDS && !is_unclear(value);
+                (is_told && is_word() && is_flag()).then(|| key.clone())
             }
         }
     }

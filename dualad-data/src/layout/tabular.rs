@@ -1,7 +1,7 @@
 //! A table of images: CSV or JSON lines.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -145,9 +145,9 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
-    let (mut seen, unnamed) = (BTreeMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
+    let (mut seen, unnamed) = (HashMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
-    let (mut named, mut unclear) = (BTreeSet::new(), BTreeSet::new());
+    let (mut named, mut unclear) = (HashSet::new(), BTreeSet::new());
     let (mut missing, mut missing_masks) = (Vec::new(), Vec::new());
     let mut tally = Tally::default();
     // Tools write whole paths, too. The real one of the folder is asked for once.
@@ -165,7 +165,9 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         };
         let path = path_of(PATH, &values[PATH])?;
         let category = if values[CATEGORY].is_empty() { unnamed.clone() } else { values[CATEGORY].clone() };
-        path_within(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
+        if !categories.contains_key(&category) {
+            path_within(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
+        }
         let label = cells.read().map_err(|reason| at(line, reason))?;
         if let Label::Anomalous(kind) = &label
             && is_unclear(kind)
@@ -283,7 +285,7 @@ fn named_columns(mut names: [String; COLUMNS.len()]) -> [String; COLUMNS.len()] 
 }
 
 /// Reports images that a table does not name: beside those that it names, and in folders of which it names nothing.
-fn not_named(table: &Path, named: &BTreeSet<PathBuf>, findings: &mut Vec<Finding>) -> Result<()> {
+fn not_named(table: &Path, named: &HashSet<PathBuf>, findings: &mut Vec<Finding>) -> Result<()> {
     let advice = format!(
         "{} does not name them; add lines for them (label normal if they have no defect), or move them away",
         table.display()

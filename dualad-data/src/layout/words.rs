@@ -59,6 +59,9 @@ static WORDS: LazyLock<HashMap<&str, Word>> = LazyLock::new(|| {
     lists.iter().flat_map(|(words, kind)| words.split_whitespace().map(|word| (word, *kind))).collect()
 });
 
+/// The words of [`DEFECT_TYPES`].
+static DEFECT_TYPE_WORDS: LazyLock<Vec<&str>> = LazyLock::new(|| DEFECT_TYPES.split_whitespace().collect());
+
 /// The words of a label that may end or begin a name without separators: those of scripts without upper and lower case, of two letters or
 /// more, the longest first.
 static UNCASED: LazyLock<Vec<&str>> = LazyLock::new(|| {
@@ -88,7 +91,7 @@ pub(super) fn labels() -> impl Iterator<Item = (&'static str, bool)> {
 /// Returns whether a word is the usual one of a type of defect: scratch, scratches, scratched.
 pub(super) fn is_defect_type(token: &str) -> bool {
     let is = |known: &str| token.strip_prefix(known).is_some_and(|rest| ENDINGS.contains(&rest));
-    DEFECT_TYPES.split_whitespace().any(is)
+    DEFECT_TYPE_WORDS.iter().any(|known| is(known))
 }
 
 /// Returns whether a token means nothing beside a word of a label: Japanese names an article so.
