@@ -35,7 +35,6 @@ fn files_of_labels_above_and_beside_the_images_are_named() {
     for (file, content) in [
         ("data.csv", "id,grade\na,1\n"),
         ("data.xlsx", "PK"),
-        ("instances.json", coco),
         ("labels.json", r#"{"a": 1}"#),
         ("labels.txt", "a 1\n"),
         ("defect list.txt", "elsewhere\n"),
@@ -55,6 +54,16 @@ fn files_of_labels_above_and_beside_the_images_are_named() {
             assert!(finding.message.starts_with(&format!("{file} is not read, because ")), "{finding}");
             assert!(finding.message.contains("; to have it read, "), "{finding}");
         }
+    }
+    // A damaged one is told once.
+    for image in ["images", "train", "gear"] {
+        let tree = Tree::new();
+        pictures(&tree, &["a", "b"].map(|name| format!("{image}/{name}.png")).each_ref().map(String::as_str));
+        tree.write("instances.json", coco);
+        let dataset = open(&tree);
+        let [finding] = &dataset.findings[..] else { panic!("{image}: {:?}", dataset.findings) };
+        assert!(finding.kind == FindingKind::Unreadable, "{finding}");
+        assert!(finding.message.contains("instances.json, line 1: it is not complete and valid JSON"), "{finding}");
     }
     // Notes are no labels, and a folder named so has normal images only.
     for (image, file) in

@@ -44,7 +44,8 @@ const LISTS: [&str; 4] = ["log", "lst", "yaml", "yml"];
 
 /// Marks the images to train on in which a file in the folder, or below it, marks a defect, and reports the normal test images in which one
 /// does. Folders in `known` are not searched, and the files of the reader itself (`own`) are not read again. Files that cannot be read and have
-/// the names of images to train on are reported. Returns the files that say of a normal image whether it has a defect.
+/// the names of images to train on are reported. Returns the files that say of a normal image whether it has a defect,
+/// and those that are damaged.
 pub(super) fn mark(
     root: &Path,
     known: &HashSet<PathBuf>,
@@ -108,6 +109,7 @@ pub(super) fn mark(
         report_unread(root, &unread, &images, categories, findings);
     }
     report_damaged(root, &damaged, categories, findings);
+    read.extend(damaged.into_iter().map(|(file, _)| file.clone()));
     marks.apply(&images, categories, findings);
     read
 }
@@ -309,6 +311,8 @@ fn fault(file: &Path, images: &Images<'_>) -> Option<Error> {
 
 /// Reports files of annotations that are damaged: nothing tells which images they mark.
 fn report_damaged(root: &Path, found: &[(&PathBuf, Error)], categories: &[Category], findings: &mut Vec<Finding>) {
+    // The reader of a folder without a folder for normal images has told them as files that are not read.
+    findings.retain(|finding| !found.iter().any(|(file, _)| finding.path == **file));
     for (file, error) in found {
         // The innermost category that holds the file.
         let holds = |category: &&Category| file.starts_with(&category.folder) && category.folder != root;
