@@ -229,7 +229,7 @@ fn captions_of_any_bright_value_do_not_hide_frames_of_12_bits() {
         found.map(|finding| finding.message).collect::<Vec<_>>()
     };
     let text = |levels: &'static [u16]| {
-        move |x: u32, y: u32| (y < 5 && x % 3 == 0).then(|| levels[(x + y) as usize % levels.len()])
+        move |x: u32, y: u32| (y < 5 && x.is_multiple_of(3)).then(|| levels[(x + y) as usize % levels.len()])
     };
     for levels in [&[60_000][..], &[5_000], &[30_000], &[4_096, 61_000, 50_000, 65_535], &[65_280, 32_768, 20_000]] {
         let found = found(frame, &text(levels));

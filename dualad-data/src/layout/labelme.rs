@@ -61,7 +61,7 @@ impl Drawn {
     /// is not set says nothing: LabelMe writes all of them.
     fn is_defect(&self) -> bool {
         let mut set = self.flags.iter().flatten().filter(|(_, flag)| **flag == Flag::Set(true)).peekable();
-        !is_normal(self.label()) && !(set.peek().is_some() && set.all(|(name, _)| is_normal(name)))
+        !(is_normal(self.label()) || set.peek().is_some() && set.all(|(name, _)| is_normal(name)))
     }
 }
 
