@@ -48,6 +48,20 @@ fn results_equal_those_of_opencv() {
     }
 }
 
+/// Interpolated rows of a wide picture would take more memory than there is.
+#[test]
+fn a_picture_with_few_rows_is_not_resized_if_it_is_too_wide() {
+    let resize = |width: u32, height: u32| {
+        let picture = Picture::new(width, height, vec![7; 3 * width as usize * height as usize]).unwrap();
+        Preprocess::new(224, 224).unwrap().picture(&picture)
+    };
+    for (width, height) in [(300_000, 1), (1, 2_000_000), (100_000, 300)] {
+        assert!(resize(width, height).unwrap().pixels().iter().all(|&level| level == 7));
+    }
+    let error = resize(2_000_000, 1).unwrap_err();
+    assert!(matches!(error, Error::TooWide { width: 2_000_000, height: 1 }), "{error}");
+}
+
 #[test]
 fn results_equal_the_golden_pictures() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/goldens/metrics.safetensors");

@@ -132,6 +132,16 @@ pub enum Error {
         /// The largest amount allowed.
         limit: u64,
     },
+    /// A picture is far wider than high: resizing it would take many times its memory.
+    #[error(
+        "a picture of {width}x{height} pixels (width x height) is too wide to be resized; cut it into pieces that are less wide"
+    )]
+    TooWide {
+        /// The picture's width.
+        width: u32,
+        /// The picture's height.
+        height: u32,
+    },
     /// A mask and its image differ in size.
     #[error(
         "the mask {} is {}x{} pixels, but its image {} is {}x{} (width x height); a mask needs its image's size",

@@ -72,6 +72,10 @@ pub struct Preprocess {
 /// The longest side of a result. Larger than the input of any network, and small enough that no size overflows.
 const MAX_SIDE: u32 = 1 << 14;
 
+/// The memory in bytes that the rows of a picture may take once they are interpolated, if this is more than those of the picture and of the
+/// result. A line of 300,000 pixels that becomes 224 rows takes 200 MB.
+const MOST_BETWEEN: u64 = 1 << 28;
+
 impl Preprocess {
     /// Creates a preprocessing to this size in pixels: bilinear, stretched, normalized by the statistics of ImageNet.
     ///
@@ -165,7 +169,8 @@ impl Preprocess {
     /// Resizes a picture.
     ///
     /// # Errors
-    /// [`Error::Value`] if the resizing fails. The checks of the sizes prevent that.
+    /// [`Error::TooWide`] for a picture with few rows of millions of pixels. [`Error::Value`] if the resizing fails. The checks of the sizes
+    /// prevent that.
     pub fn picture(&self, picture: &Picture) -> Result<Picture> {
         let place = self.placement(picture.width(), picture.height());
         let resized = resize(picture, place.width, place.height, self.filter)?;
@@ -219,6 +224,12 @@ impl Preprocess {
 fn resize(picture: &Picture, width: u32, height: u32, filter: Filter) -> Result<Vec<u8>> {
     if (picture.width(), picture.height()) == (width, height) {
         return Ok(picture.pixels().to_vec());
+    }
+    // The rows are interpolated first.
+    let area = |width: u32, height: u32| u64::from(width) * u64::from(height) * 3;
+    let most = MOST_BETWEEN.max(area(picture.width(), picture.height())).max(area(width, height));
+    if area(picture.width(), height) > most {
+        return Err(Error::TooWide { width: picture.width(), height: picture.height() });
     }
     // These errors cannot happen: `Picture` and `Preprocess` check the sizes, and the pixel types are equal.
     let unexpected = |error: &dyn std::error::Error| Error::Value {
