@@ -5,7 +5,7 @@ use dualad_kernels::{Isa, Precision};
 
 use crate::backbone::Backbone;
 use crate::engine::{Engine, PackedEngine, PlainEngine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, WeightsError};
 use crate::extractor::FeatureExtractor;
 use crate::filter_bank::FilterBank;
 use crate::network::choose_stages;
@@ -61,7 +61,7 @@ impl ExtractorBuilder {
         self
     }
 
-    /// Sets the weights to load. Every backbone except the filter bank needs weights.
+    /// Sets the weights to load. Every backbone needs weights except the filter bank, which refuses them.
     #[must_use]
     pub fn weights(mut self, weights: Weights) -> Self {
         self.weights = weights;
@@ -116,6 +116,9 @@ impl ExtractorBuilder {
             return Err(Error::Precision { precision });
         }
         let Some(whole) = backbone.network() else {
+            if weights.are_given() {
+                return Err(WeightsError::NotUsed { backbone }.into());
+            }
             let stages = choose_stages(&backbone.stages(), &wanted, backbone.name())?;
             let engine = Box::new(FilterBank::new(stages.clone(), device.clone(), dtype));
             let provenance = Provenance::default();

@@ -101,6 +101,12 @@ pub enum WeightsError {
         /// True if the hub has weights for it.
         on_hub: bool,
     },
+    /// Weights were given for a backbone that has none.
+    #[error("the backbone {backbone} has no weights; leave them out, or name a backbone that has some")]
+    NotUsed {
+        /// The backbone.
+        backbone: Backbone,
+    },
     /// The file cannot be opened or read.
     #[error("cannot read the weights {}: {error}; check the path and its permissions", path.display())]
     Io {

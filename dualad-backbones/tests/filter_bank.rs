@@ -2,7 +2,7 @@
 //! every image.
 
 use candle_core::{DType, Device, Tensor};
-use dualad_backbones::{Backbone, FeatureExtractor};
+use dualad_backbones::{Backbone, Error, FeatureExtractor, Weights, WeightsError};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -27,6 +27,17 @@ struct Stage {
 
 fn bank() -> Box<dyn FeatureExtractor> {
     Backbone::FilterBank.extractor().build().unwrap()
+}
+
+#[test]
+fn weights_are_refused() {
+    let build = |weights| Backbone::FilterBank.extractor().weights(weights).build();
+    assert!(build(Weights::default()).is_ok());
+    // A file is not opened.
+    for weights in [Weights::file("absent.safetensors"), Weights::bytes(Vec::new()), Weights::synthetic(0)] {
+        let error = build(weights).unwrap_err();
+        assert!(matches!(error, Error::Weights(WeightsError::NotUsed { backbone: Backbone::FilterBank })), "{error}");
+    }
 }
 
 fn tensor([rows, columns]: [usize; 2], value: impl Fn(usize, usize, usize) -> f64) -> Tensor {

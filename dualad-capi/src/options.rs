@@ -7,8 +7,6 @@ use dualad::backbones::Weights;
 use dualad::data::image::Limits;
 use dualad::detector::{DetectorBuilder, RegionOptions};
 
-use crate::failure::Failure;
-
 /// Settings for loading a model. They are copied by the functions that load one.
 #[derive(Default)]
 pub struct DualadOptions {
@@ -23,18 +21,6 @@ pub struct DualadOptions {
 }
 
 impl DualadOptions {
-    /// Returns the detector, unless it has no use for the weights.
-    pub(crate) fn used(&self, detector: Detector) -> Result<Detector, Failure> {
-        let backbone = detector.config().backbone;
-        match self.weights.is_some() && !backbone.has_weights() {
-            true => {
-                let reason = format_args!("are set, and the model's backbone, {backbone}, has none; set NULL");
-                Err(Failure::argument("weights", reason))
-            }
-            false => Ok(detector),
-        }
-    }
-
     /// Returns the builder of a detector with these settings.
     pub(crate) fn builder(&self) -> DetectorBuilder {
         let mut builder = Detector::builder().regions(self.regions);

@@ -220,7 +220,7 @@ fn options_are_used_and_checked() {
 
     // Settings without effect are refused.
     assert_eq!(unsafe { dualad_options_set_weights(options, c"absent".as_ptr()) }, DualadStatus::Ok);
-    fails(load().0, DualadStatus::InvalidArgument, "the model's backbone, filter-bank, has none");
+    fails(load().0, DualadStatus::InvalidArgument, "the backbone filter-bank has no weights");
     assert_eq!(unsafe { dualad_options_set_weights(options, null()) }, DualadStatus::Ok);
     assert_eq!(load().0, DualadStatus::Ok);
     fails(unsafe { dualad_options_set_max_pixels(options, 0) }, DualadStatus::InvalidArgument, "pixels is 0");

@@ -13,7 +13,7 @@ use pyo3::types::PyList;
 use crate::calibration::{Rules, calibrate};
 use crate::errors::invalid;
 use crate::images::Image;
-use crate::source::{self, Source};
+use crate::source::Source;
 use crate::{errors, evaluation, fit, inspection, work};
 
 /// The settings of a detector.
@@ -35,15 +35,6 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the detector, unless it has no use for the weights.
-    fn used(&self, detector: dualad::Detector) -> Result<dualad::Detector, Error> {
-        let backbone = detector.config().backbone;
-        match self.weights.is_some() && !backbone.has_weights() {
-            true => Err(source::unused(backbone)),
-            false => Ok(detector),
-        }
-    }
-
     fn builder(&self) -> Result<DetectorBuilder, Error> {
         let mut builder = dualad::Detector::builder();
         if let Some(weights) = &self.weights {
@@ -108,15 +99,14 @@ impl Detector {
     #[staticmethod]
     fn load(py: Python<'_>, folder: PathBuf, settings: Settings) -> PyResult<Self> {
         let threads = settings.threads;
-        let detector = work::try_run(py, None, move |_| settings.used(settings.builder()?.load(folder)?))?;
+        let detector = work::try_run(py, None, move |_| Ok(settings.builder()?.load(folder)?))?;
         Ok(Self::new(detector, threads))
     }
 
     #[staticmethod]
     fn from_pretrained(py: Python<'_>, repository: String, settings: Settings) -> PyResult<Self> {
         let threads = settings.threads;
-        let detector =
-            work::try_run(py, None, move |_| settings.used(settings.builder()?.from_pretrained(&repository)?))?;
+        let detector = work::try_run(py, None, move |_| Ok(settings.builder()?.from_pretrained(&repository)?))?;
         Ok(Self::new(detector, threads))
     }
 

@@ -14,7 +14,7 @@ use crate::calibration::calibrator;
 use crate::errors::invalid;
 use crate::images::{Image, picture};
 use crate::progress::Step;
-use crate::source::{self, Source};
+use crate::source::Source;
 use crate::work::Caller;
 
 /// Training images: a folder, or images with their categories.
@@ -61,7 +61,7 @@ pub(crate) fn run(
 ) -> Result<(dualad::Detector, String), Error> {
     let options: Options = serde_json::from_str(options).map_err(|error| invalid("the options", options, error))?;
     let limits = options.max_pixels.map_or_else(Limits::default, Limits::for_pixels);
-    let images = read(images, &limits, &caller)?;
+    let (images, left_out) = read(images, &limits, options.skip_broken.unwrap_or(false), &caller)?;
     let mut fit = match start {
         Start::New(weights) => new(images, weights, &options)?,
         Start::From(base) => base.extend(images),
@@ -92,7 +92,7 @@ pub(crate) fn run(
         "losses": fitted.losses,
         "held_out": fitted.held_out,
         "changes": fitted.changes,
-        "notices": fitted.notices,
+        "notices": left_out.iter().chain(&fitted.notices).collect::<Vec<_>>(),
     });
     Ok((fitted.detector, json.to_string()))
 }
@@ -101,9 +101,6 @@ pub(crate) fn run(
 fn new(images: TrainingImages, weights: Option<Source>, options: &Options) -> Result<Fit, Error> {
     let mut fit = dualad::Detector::fit(images);
     let backbone = options.backbone.as_deref().map_or(Ok(Backbone::FilterBank), str::parse::<Backbone>)?;
-    if weights.is_some() && !backbone.has_weights() {
-        return Err(source::unused(backbone));
-    }
     if options.backbone.is_some() || weights.is_some() {
         fit = fit.backbone(backbone, weights.as_ref().map_or_else(Weights::default, Source::weights));
     }
@@ -126,10 +123,16 @@ fn new(images: TrainingImages, weights: Option<Source>, options: &Options) -> Re
     Ok(fit)
 }
 
-/// Returns the training images. Files stay files; if any image is in memory, all are.
-fn read(images: Images, limits: &Limits, caller: &Caller) -> Result<TrainingImages, Error> {
+/// Returns the training images, and a notice on those that are left out because they cannot be read. Files stay files; if any image is in
+/// memory, all are.
+fn read(
+    images: Images,
+    limits: &Limits,
+    skip_broken: bool,
+    caller: &Caller,
+) -> Result<(TrainingImages, Option<String>), Error> {
     let images = match images {
-        Images::Folder(folder) => return Ok(TrainingImages::Folder(folder)),
+        Images::Folder(folder) => return Ok((TrainingImages::Folder(folder), None)),
         Images::List(images) => images,
     };
     if images.iter().all(|(_, image)| matches!(image, Image::Path(_))) {
@@ -137,16 +140,27 @@ fn read(images: Images, limits: &Limits, caller: &Caller) -> Result<TrainingImag
             Image::Path(path) => Some((category, path)),
             _ => None,
         });
-        return Ok(TrainingImages::files(files));
+        return Ok((TrainingImages::files(files), None));
     }
     let total = images.len();
-    let mut pictures = Vec::with_capacity(total);
-    for (category, image) in images {
+    let (mut pictures, mut broken) = (Vec::with_capacity(total), Vec::new());
+    for (index, (category, image)) in images.into_iter().enumerate() {
         if caller.cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        pictures.push((category, picture(&image, limits)?));
-        caller.report(Step::counted("reading", pictures.len(), total));
+        match picture(&image, limits) {
+            Ok(picture) => pictures.push((category, picture)),
+            Err(error @ (Error::Data(_) | Error::Io { .. })) if skip_broken => {
+                broken.push(format!("picture {index} ({category}): {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+        caller.report(Step::counted("reading", index + 1, total));
     }
-    Ok(TrainingImages::pictures(pictures))
+    let left_out = match broken.len() {
+        0 => None,
+        1 => Some(format!("an image is left out: {}", broken.join(""))),
+        count => Some(format!("{count} images are left out, such as {}", broken.first().map_or("", String::as_str))),
+    };
+    Ok((TrainingImages::pictures(pictures), left_out))
 }

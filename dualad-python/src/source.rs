@@ -2,12 +2,9 @@
 
 use std::path::PathBuf;
 
-use dualad::Error;
-use dualad::backbones::{Backbone, Weights};
+use dualad::backbones::Weights;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-
-use crate::errors::invalid;
 
 /// The origin of a backbone's weights: a seed of synthetic ones, the content of a file, or a path. The path `hub` is the hub.
 #[derive(Debug, FromPyObject)]
@@ -15,12 +12,6 @@ pub(crate) enum Source {
     Seed(u64),
     Bytes(PyBackedBytes),
     Path(PathBuf),
-}
-
-/// Returns the error of weights for a backbone that has none.
-pub(crate) fn unused(backbone: Backbone) -> Error {
-    let reason = format!("the backbone {backbone} has no weights; leave them out, or name a backbone that has some");
-    invalid("the argument weights", "given", reason)
 }
 
 impl Source {

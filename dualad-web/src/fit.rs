@@ -50,13 +50,6 @@ impl Detector {
             None => Backbone::FilterBank,
             Some(name) => name.parse().map_err(|error: dualad::backbones::Error| exception(&error.into()))?,
         };
-        if weights.is_some() && !backbone.has_weights() {
-            return Err(invalid(
-                "weights",
-                "given",
-                format!("the backbone {backbone} has none; name another backbone"),
-            ));
-        }
         let preset = options.preset.as_deref().unwrap_or(Preset::Fast.name());
         let Some(preset) = Preset::ALL.into_iter().find(|known| known.name() == preset) else {
             let names = Preset::ALL.map(Preset::name).join(", ");

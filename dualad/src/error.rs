@@ -295,7 +295,9 @@ pub(crate) fn listed<T: Display>(entries: &[T]) -> String {
 
 fn weights_kind(error: &WeightsError) -> ErrorKind {
     match error {
-        WeightsError::NotGiven { .. } | WeightsError::NotADigest { .. } => ErrorKind::InvalidInput,
+        WeightsError::NotGiven { .. } | WeightsError::NotUsed { .. } | WeightsError::NotADigest { .. } => {
+            ErrorKind::InvalidInput
+        }
         WeightsError::Io { .. } => ErrorKind::System,
         _ => ErrorKind::File,
     }

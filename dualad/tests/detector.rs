@@ -15,7 +15,7 @@ use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Split};
 use dualad::detector::{Inspection, ModelBytes, OwnedRequest, Request, Tiling};
 use dualad::fit::{FitProgress, TrainingImages};
-use dualad::{Detector, Error, Model};
+use dualad::{Detector, Error, ErrorKind, Model};
 use rayon::prelude::*;
 
 mod support;
@@ -638,6 +638,20 @@ fn memory_does_not_grow_with_the_images_inspected() {
     // A leak of the anomaly maps alone would take 16 KiB for each image.
     let (maps, limit) = (150 * images.len() * 16, 8 << 10);
     assert!(maps > 2 * limit && grown < limit as u64, "{grown} of {maps} KiB");
+}
+
+/// A setting without effect is refused, in loading and in training.
+#[test]
+fn weights_of_a_backbone_without_weights_are_refused() {
+    let Fixture { detector, data, .. } = fixture();
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    let loaded = Detector::builder().weights(Weights::file("absent.safetensors")).load(folder.path());
+    let fitted = Detector::fit(data).backbone(Backbone::FilterBank, Weights::synthetic(1)).run();
+    for error in [loaded.unwrap_err(), fitted.err().unwrap()] {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("filter-bank has no weights"), "{error}");
+    }
 }
 
 /// A folder that includes the backbone's weights is complete: another machine needs nothing else.

@@ -144,6 +144,11 @@ impl Weights {
         self
     }
 
+    /// Returns `false` for the default, which names no source.
+    pub(crate) fn are_given(&self) -> bool {
+        !matches!(self.source, Source::NotGiven)
+    }
+
     /// Reads and folds the weights of `used`. `whole` is the whole network, whose other keys a file may hold too.
     pub(crate) fn load(
         &self,

@@ -24,7 +24,7 @@ unsafe fn load(
     let default = DualadOptions::default();
     // SAFETY: The caller answers for it.
     let options = if options.is_null() { &default } else { unsafe { object(options, "options") }? };
-    Ok(give(DualadDetector::new(options.used(load(options.builder())?)?)))
+    Ok(give(DualadDetector::new(load(options.builder())?)))
 }
 
 /// Loads the folder of a trained model. `folder` is its path; `options` may be NULL for the default settings. Free the detector with

@@ -36,9 +36,10 @@ impl DetectorBuilder {
         }
         calibration.as_ref().map_or(Ok(()), |calibration| check_calibration(config, precision, calibration, name))?;
         let recorded = &config.weights;
+        let included = included.filter(|_| config.backbone.has_weights());
         let weights = match self.weights.clone().or(included) {
-            _ if !config.backbone.has_weights() => Weights::default(),
             Some(weights) => weights,
+            None if !config.backbone.has_weights() => Weights::default(),
             None => self.recorded_weights(&model, name)?,
         };
         let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());

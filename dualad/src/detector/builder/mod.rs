@@ -184,7 +184,7 @@ impl DetectorBuilder {
     }
 
     /// Sets the backbone's weights. Default: those that the model's configuration names. They must be the weights that the model
-    /// was trained with: their SHA-256 is compared.
+    /// was trained with: their SHA-256 is compared. A model whose backbone has no weights is not loaded with them.
     pub fn weights(mut self, weights: Weights) -> Self {
         self.weights = Some(weights);
         self
