@@ -172,7 +172,7 @@ enum DualadPixelFormat
    */
   DUALAD_PIXEL_FORMAT_RGBA8 = 4,
   /*
-   Four bytes: blue, green, red, and one that is not used, as in Windows' bitmaps.
+   Four bytes: blue, green, red, and one that is not used, in the order of Windows' bitmaps. The first row is the upper one.
    */
   DUALAD_PIXEL_FORMAT_BGRA8 = 5,
 };

@@ -17,7 +17,7 @@ pub enum DualadPixelFormat {
     Bgr8 = 3,
     /// Four bytes: red, green, blue, and one that is not used.
     Rgba8 = 4,
-    /// Four bytes: blue, green, red, and one that is not used, as in Windows' bitmaps.
+    /// Four bytes: blue, green, red, and one that is not used, in the order of Windows' bitmaps. The first row is the upper one.
     Bgra8 = 5,
 }
 

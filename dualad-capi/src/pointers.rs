@@ -46,7 +46,10 @@ pub(crate) unsafe fn optional_bytes<'a>(
     name: &str,
 ) -> Result<Option<&'a [u8]>, Failure> {
     if pointer.is_null() {
-        return Ok(None);
+        return match length {
+            0 => Ok(None),
+            _ => Err(Failure::argument(name, format_args!("is NULL, and its length is {length}"))),
+        };
     }
     if isize::try_from(length).is_err() {
         return Err(Failure::argument(name, format_args!("cannot have {length} bytes; no memory is so large")));

@@ -88,6 +88,23 @@ fn null_pointers_are_errors() {
         null_is(load(null(), data, &mut to_detector), "config");
         null_is(load(data, null(), &mut to_detector), "parameters");
         null_is(load(data, data, null_mut()), "detector");
+        let lengths = |backbone, calibration| {
+            let (files, to) = ((data, 4), &mut to_detector);
+            dualad_detector_load_memory(
+                files.0,
+                files.1,
+                files.0,
+                files.1,
+                null(),
+                backbone,
+                null(),
+                calibration,
+                options,
+                to,
+            )
+        };
+        null_is(lengths(1, 0), "backbone");
+        null_is(lengths(0, 1), "calibration");
 
         let mut thresholds = NO_THRESHOLDS;
         null_is(dualad_detector_thresholds(null(), null(), &mut thresholds), "detector");
