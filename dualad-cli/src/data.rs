@@ -75,13 +75,21 @@ pub(crate) struct DataArgs {
     #[arg(long, value_enum, value_name = "LAYOUT", default_value = "auto")]
     layout: LayoutName,
     /// Categories to use, with commas between them [default: all]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_category)]
     categories: Vec<String>,
     /// Mask values that mark a defect [default: white; non-zero for VisA, and for several masks of one image]
     #[arg(long, value_enum, value_name = "RULE")]
     masks: Option<MasksName>,
     #[command(flatten)]
     images: LimitArgs,
+}
+
+/// Returns the name of a category, without the spaces after a comma.
+pub(crate) fn parse_category(text: &str) -> std::result::Result<String, String> {
+    match text.trim() {
+        "" => Err("a category's name is empty".into()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 impl DataArgs {

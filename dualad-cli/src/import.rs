@@ -10,6 +10,7 @@ use dualad::{Detector, DualAd, Model, Variant};
 use serde::Serialize;
 
 use crate::common::{CommonArgs, Result, print};
+use crate::data::parse_category;
 use crate::guard::Guard;
 use crate::model::{backbones, weights_of};
 
@@ -31,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Categories that the network was trained on, separated by commas [default: none; thresholds may then have any category]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = parse_category)]
     categories: Vec<String>,
     /// Folder for the model. It must not hold another one
     #[arg(long, value_name = "DIR", default_value = "out/imported")]
@@ -104,7 +105,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let network = DualAd::load_pth(config, &args.checkpoint, &Device::Cpu)?;
     let weights = match &args.weights {
         Some(weights) => weights_of(weights)?,
-        None => Weights::file(&args.checkpoint),
+        None if args.backbone.has_weights() => Weights::file(&args.checkpoint),
+        None => Weights::default(),
     };
     let stages: Vec<usize> = args.backbone.default_stages().iter().map(|stage| stage.index).collect();
     let extractor = args.backbone.extractor().stages(&stages).weights(weights.clone()).build();

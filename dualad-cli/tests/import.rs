@@ -59,7 +59,7 @@ fn a_published_checkpoint_becomes_a_model() {
         let config = write_checkpoint(&folder.path().join("checkpoint.pth.tar"), variant);
         fs::write(folder.path().join("c.json"), r#"{"network": {"heads": 4, "neighbor_mask": [3, 3]}}"#).unwrap();
         let out = variant.name();
-        let (json, _) = import(&["--config", "c.json", "--out", out, "--categories", "gear,plate", "--json", "-"], 0);
+        let (json, _) = import(&["--config", "c.json", "--out", out, "--categories", "gear, plate", "--json", "-"], 0);
         let found: Value = serde_json::from_str(&json).unwrap();
         assert_eq!((&found["format"], &found["variant"]), (&1.into(), &out.into()));
         let model: Value =
@@ -86,6 +86,8 @@ fn a_published_checkpoint_becomes_a_model() {
     assert!(stderr.contains("network.levels 3") && stderr.contains("is 2"), "{stderr}");
     let (_, stderr) = import(&["--config", "c.json", "--out", "other", "--categories", "gear,plate,gear"], 1);
     assert!(stderr.contains("names gear twice"), "{stderr}");
+    let (_, stderr) = import(&["--config", "c.json", "--out", "other", "--categories", "gear, "], 2);
+    assert!(stderr.contains("name is empty"), "{stderr}");
     assert!(!folder.path().join("other").exists());
     // The published code's own configuration.
     for name in ["config.yaml", "CONFIG.YML"] {
