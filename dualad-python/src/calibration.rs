@@ -100,5 +100,5 @@ pub(crate) fn save_calibration(py: Python<'_>, json: &str, path: PathBuf) -> PyR
 pub(crate) fn merge_calibrations(py: Python<'_>, new: &str, earlier: &str, replace_pooled: bool) -> PyResult<String> {
     let earlier = parse(py, "the earlier calibration", earlier)?;
     let merged = parse(py, "the calibration", new)?.merged_into(&earlier, replace_pooled);
-    merged.to_json().map_err(|error| errors::from_error(py, &error))
+    merged.and_then(|merged| merged.to_json()).map_err(|error| errors::from_error(py, &error))
 }

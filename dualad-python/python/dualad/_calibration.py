@@ -144,6 +144,8 @@ class Calibration:
         """Return these thresholds, with those of ``earlier`` for the categories that have none here, and its pooled ones.
 
         Without earlier thresholds, these are returned as they are.
+
+        :raises InvalidInputError: for thresholds of two models or of two precisions: their scores differ.
         """
         if earlier is None:
             return self

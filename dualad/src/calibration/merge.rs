@@ -23,13 +23,26 @@ impl Calibration {
     /// let of_gear = Calibration::from_json("new", text)?;
     ///
     /// assert_eq!(of_gear.lacking(&["gear".into(), "plate".into()]), ["plate"]);
-    /// let merged = of_gear.merged_into(&earlier, false);
+    /// let merged = of_gear.merged_into(&earlier, false)?;
     /// assert_eq!((merged.categories["gear"].reject, merged.categories["plate"].reject), (3.0, 5.0));
     /// assert_eq!(merged.pooled.unwrap().reject, 5.0);
     /// # Ok::<(), dualad::Error>(())
     /// ```
-    #[must_use]
-    pub fn merged_into(mut self, earlier: &Self, replace_pooled: bool) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for thresholds of two models or of two precisions: their scores differ.
+    pub fn merged_into(mut self, earlier: &Self, replace_pooled: bool) -> Result<Self> {
+        if let (Some(earlier), Some(new)) = (&earlier.model, &self.model)
+            && earlier != new
+        {
+            let reason =
+                format!("must be {new}, that of the new ones, because the scores of models differ; leave them out");
+            return Err(Error::invalid_argument("the model of the earlier thresholds", earlier, reason));
+        }
+        if earlier.precision != self.precision && !earlier.is_of_any_precision() && !self.is_of_any_precision() {
+            let reason = format!("must be {}, that of the new ones; leave them out", self.precision);
+            return Err(Error::invalid_argument("the precision of the earlier thresholds", earlier.precision, reason));
+        }
         let is_of = |notice: &str, name: &String| notice.starts_with(&notice_of(name));
         // A category that keeps its thresholds is not decided by the pooled ones.
         self.notices.retain(|notice| !earlier.categories.keys().any(|name| is_of(notice, name)));
@@ -48,7 +61,7 @@ impl Calibration {
         }
         self.format = self.format.max(earlier.format);
         self.set_precision(self.precision);
-        self
+        Ok(self)
     }
 
     /// Returns whether these thresholds replace the pooled ones of an earlier calibration: they do if they are of all `categories` of the
@@ -65,24 +78,16 @@ impl Calibration {
     /// an earlier calibration, a warning says if the pooled thresholds will decide on categories that had no images.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for thresholds of two precisions, and if the model has several categories, and the new thresholds
-    /// are pooled ones only and would replace others: their images may be of one category. With `replace_pooled` they replace them.
+    /// Those of [`Self::merged_into`]. [`Error::InvalidArgument`] if the model has several categories, and the new thresholds are pooled ones
+    /// only and would replace others: their images may be of one category. With `replace_pooled` they replace them.
     pub fn joined(mut self, earlier: Option<&Self>, categories: &[String], replace_pooled: bool) -> Result<Self> {
         if let Some(earlier) = earlier {
-            if earlier.precision != self.precision && !earlier.is_of_any_precision() {
-                let reason = format!("must be {}, that of the new ones; leave them out", self.precision);
-                return Err(Error::invalid_argument(
-                    "the precision of the earlier thresholds",
-                    earlier.precision,
-                    reason,
-                ));
-            }
             if self.categories.is_empty() && categories.len() > 1 && earlier.pooled.is_some() && !replace_pooled {
                 let reason = "they would replace the pooled thresholds; name the category of each image";
                 return Err(Error::invalid_argument("the category of the images", "not given", reason));
             }
             let replaces = replace_pooled || self.replaces_pooled(Some(earlier), categories);
-            return Ok(self.merged_into(earlier, replaces));
+            return self.merged_into(earlier, replaces);
         }
         let lacking = self.lacking(categories).join(", ");
         let set = self.categories.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -118,16 +123,16 @@ mod tests {
     fn thresholds_of_other_categories_and_the_pooled_ones_are_kept() {
         let earlier = calibration(&[("gear", 2.0), ("plate", 9.0)]);
         let new = calibration(&[("gear", 3.0)]);
-        let merged = new.clone().merged_into(&earlier, false);
+        let merged = new.clone().merged_into(&earlier, false).unwrap();
         assert_eq!(merged.categories["gear"], new.categories["gear"]);
         assert_eq!(merged.categories["plate"], earlier.categories["plate"]);
         assert_eq!(merged.pooled, earlier.pooled);
-        assert_eq!(new.clone().merged_into(&earlier, true).pooled, new.pooled);
+        assert_eq!(new.clone().merged_into(&earlier, true).unwrap().pooled, new.pooled);
         let all = calibration(&[("gear", 3.0), ("plate", 4.0)]);
-        assert_eq!(all.clone().merged_into(&earlier, true), all);
+        assert_eq!(all.clone().merged_into(&earlier, true).unwrap(), all);
         // Thresholds without pooled ones do not gain those of one category.
         let bare = Calibration::new(earlier.categories.clone(), None);
-        assert_eq!(new.merged_into(&bare, false).pooled, None);
+        assert_eq!(new.merged_into(&bare, false).unwrap().pooled, None);
     }
 
     #[test]
@@ -140,7 +145,20 @@ mod tests {
         let error = new.clone().joined(Some(&earlier), &[], false).unwrap_err().to_string();
         assert!(error.contains("f32") && error.contains("must be int8"), "{error}");
         earlier.set_precision(Precision::Int8);
-        assert!(new.joined(Some(&earlier), &[], false).is_ok());
+        assert!(new.clone().joined(Some(&earlier), &[], false).is_ok());
+        assert!(new.merged_into(&earlier, false).is_ok());
+    }
+
+    #[test]
+    fn thresholds_of_two_models_are_not_joined() {
+        let [mut earlier, mut new] = [calibration(&[("gear", 2.0)]), calibration(&[("gear", 3.0)])];
+        earlier.model = Some("first".into());
+        // Those that are written by hand are of any model.
+        assert!(new.clone().merged_into(&earlier, false).is_ok());
+        new.model = Some("second".into());
+        let error = new.clone().merged_into(&earlier, false).unwrap_err().to_string();
+        assert!(error.contains("is first: must be second"), "{error}");
+        assert!(new.joined(Some(&earlier), &[], false).is_err());
     }
 
     #[test]
@@ -176,10 +194,10 @@ mod tests {
         let new = calibrator.calibrate([good("gear"), defect("plate")]).unwrap();
         assert_eq!(new.notices.len(), 1);
         let earlier = calibration(&[("plate", 4.0)]);
-        assert!(new.clone().merged_into(&earlier, false).notices.is_empty());
+        assert!(new.clone().merged_into(&earlier, false).unwrap().notices.is_empty());
         // The other way about: the earlier notice is of a category that has thresholds now.
-        assert!(earlier.clone().merged_into(&new, false).notices.is_empty());
+        assert!(earlier.clone().merged_into(&new, false).unwrap().notices.is_empty());
         let other = calibration(&[("gear", 4.0)]);
-        assert_eq!(other.merged_into(&new, false).notices, new.notices);
+        assert_eq!(other.merged_into(&new, false).unwrap().notices, new.notices);
     }
 }
