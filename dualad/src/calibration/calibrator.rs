@@ -86,6 +86,25 @@ impl Calibrator {
         self.training_images
     }
 
+    /// Checks that the rules can be followed with good images alone, as training does.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a rule that needs images of defects or has a value out of its range.
+    #[cfg(feature = "train")]
+    pub(crate) fn check_for_good_images(&self) -> Result<()> {
+        let rules = [("the rule for rejection", Some(self.reject)), ("the rule for review", self.review)];
+        for (name, rule) in rules {
+            let Some(rule) = rule else { continue };
+            rule.validate()?;
+            if rule.lacks(1, 0).is_some() {
+                let reason = "needs images of defects, which training does not use; choose another rule here, and calibrate with images \
+                              of both kinds afterwards";
+                return Err(Error::invalid_argument(name, format!("{rule:?}"), reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Chooses thresholds for each category that has the images which the rules need, and for all images together. The notices
     /// name the categories that are left out, and the reason.
     ///

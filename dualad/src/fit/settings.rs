@@ -227,7 +227,8 @@ impl Fit {
         self
     }
 
-    /// Sets the rules for the thresholds.
+    /// Sets the rules for the thresholds. They must not need images of defects: [`Rule::F1Max`](crate::calibration::Rule::F1Max) and
+    /// [`Rule::Recall`](crate::calibration::Rule::Recall) are refused before an image is read.
     pub fn calibrator(mut self, calibrator: Calibrator) -> Self {
         self.calibrator = calibrator;
         self
