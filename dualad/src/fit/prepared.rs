@@ -71,7 +71,17 @@ impl PreparedFit {
             return Err(Error::invalid_argument("hold_out", fit.held_out, "must be at least 0 and below 1"));
         }
         fit.tiling.map_or(Ok(()), |tiling| tiling.validate())?;
+        if fit.held_out > 0.0 {
+            fit.calibrator.check_for_good_images()?;
+        }
         [&fit.checkpoint, &fit.log].into_iter().flatten().try_for_each(|file| check_folder(file))?;
+        if let Some(log) = &fit.log {
+            if fit.checkpoint.as_ref() == Some(log) {
+                let reason = "is the checkpoint's file too; name another file";
+                return Err(Error::invalid_argument("the file of the log", log.display(), reason));
+            }
+            train::check_log(log)?;
+        }
         let random = Random::new(recipe.train.seed);
         let source = std::mem::replace(&mut fit.images, TrainingImages::Pictures(Vec::new()));
         let base = fit.base.clone();

@@ -10,7 +10,7 @@ use crate::calibration::Calibrator;
 use crate::detector::{Request, TrainedImages};
 use crate::fit::{Fit, FitProgress, PreparedFit, RunFolder, TrainingImages};
 use crate::recipe::Recipe;
-use crate::{Variant, train};
+use crate::{Error, Variant, train};
 
 /// A program with a user interface runs a fit on a thread of its own.
 #[test]
@@ -63,6 +63,39 @@ fn the_steps_of_a_prepared_fit_give_the_model_of_run() {
     assert_eq!(stepwise.detector.config().sha256, whole.detector.config().sha256);
     assert_eq!((stepwise.losses, stepwise.held_out), (whole.losses, whole.held_out));
     assert_eq!(stepwise.detector.calibration(), whole.detector.calibration());
+}
+
+#[test]
+fn a_log_replaces_no_file_of_something_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.txt");
+    let error = fit().checkpoint(&file).log(&file).run().unwrap_err();
+    assert!(error.to_string().contains("checkpoint"), "{error}");
+    std::fs::write(&file, "my notes\n").unwrap();
+    let error = fit().log(&file).run().unwrap_err();
+    assert!(error.to_string().contains("notes.txt") && error.to_string().contains("something else"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "my notes\n");
+}
+
+#[test]
+fn rules_that_need_images_of_defects_are_refused_before_images_are_read() {
+    use crate::calibration::{Calibrator, Rule};
+
+    let quantile = Rule::Quantile { quantile: 0.9 };
+    let rules = [
+        Calibrator::new(Rule::F1Max),
+        Calibrator::new(quantile).review(Rule::Recall { share: 0.9 }),
+        Calibrator::new(Rule::Quantile { quantile: 2.0 }),
+    ];
+    for (calibrator, text) in rules.into_iter().zip(["images of defects", "images of defects", "from 0 to 1"]) {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let fit = fit().calibrator(calibrator).progress(move |_| _ = counted.fetch_add(1, Ordering::Relaxed));
+        let error = fit.run().unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }) && error.to_string().contains(text), "{error}");
+        assert_eq!(read.load(Ordering::Relaxed), 0);
+    }
+    assert!(fit().hold_out(0.0).calibrator(Calibrator::new(Rule::F1Max)).epochs(0).prepare().is_ok());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::files::{CARD, CONFIG};
+use crate::model::files::{BACKBONE, CALIBRATION, CARD, CONFIG};
 
 /// The text by which a model card is known.
 pub(super) const CARD_MARK: &str = "library_name: dualad";
@@ -11,8 +11,8 @@ pub(super) const CARD_MARK: &str = "library_name: dualad";
 /// The part of a file that is looked at, in bytes.
 const LOOKED_AT: u64 = 1 << 16;
 
-/// Checks that saving a model replaces no file of something else: a `config.json` of another program, or a `README.md` that is no
-/// model card.
+/// Checks that saving a model replaces no file of something else: a `config.json` of another program, or, in a folder without one, a
+/// `README.md` that is no model card, a `calibration.json` or a `backbone.safetensors`.
 ///
 /// # Errors
 /// [`Error::Occupied`] names the file.
@@ -24,7 +24,10 @@ pub(crate) fn check_occupied(folder: &Path) -> Result<()> {
         Some(_) => Err(occupied(CONFIG)),
         None => match head(&folder.join(CARD)) {
             Some(card) if !card.contains(CARD_MARK) => Err(occupied(CARD)),
-            _ => Ok(()),
+            _ => match [CALIBRATION, BACKBONE].into_iter().find(|name| head(&folder.join(name)).is_some()) {
+                Some(name) => Err(occupied(name)),
+                None => Ok(()),
+            },
         },
     }
 }
@@ -54,6 +57,11 @@ mod tests {
             Err(error) => panic!("{error}"),
         };
         assert_eq!(found(), None);
+        for name in [CALIBRATION, BACKBONE] {
+            write(name, "mine");
+            assert_eq!(found().as_deref(), Some(name));
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
         write(CARD, "");
         assert_eq!(found(), None);
         write(CARD, "# My thesis\n");

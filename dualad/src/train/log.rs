@@ -1,7 +1,7 @@
 //! The log of a run: one JSON object per line.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ pub struct LogLine {
     pub seconds: f64,
 }
 
+/// The part of a first line that is looked at, in bytes.
+const LONGEST: u64 = 1 << 12;
+
 /// An open log.
 #[derive(Debug)]
 pub(crate) struct TrainLog {
@@ -35,14 +38,33 @@ pub(crate) struct TrainLog {
     file: File,
 }
 
+/// Checks that a path is free or names an earlier log, whose lines may be replaced.
+///
+/// # Errors
+/// [`Error::Io`] for a file of something else.
+pub(crate) fn check_log(path: &Path) -> Result<()> {
+    let refused = |reason: &str| Error::Io { action: "write", path: path.into(), error: std::io::Error::other(reason) };
+    match std::fs::metadata(path) {
+        // Opening a pipe may block forever.
+        Ok(metadata) if !metadata.is_file() => return Err(refused("it is not a regular file")),
+        Ok(_) => {}
+        Err(_) => return Ok(()),
+    }
+    let mut line = Vec::new();
+    let read = File::open(path).and_then(|file| BufReader::new(file.take(LONGEST)).read_until(b'\n', &mut line));
+    read.map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
+    // The only line of an interrupted run may be incomplete.
+    let begins = |mark: &[u8]| line.iter().zip(mark).all(|(found, wanted)| found == wanted);
+    let is_log =
+        if line.ends_with(b"\n") { serde_json::from_slice::<LogLine>(&line).is_ok() } else { begins(b"{\"step\":") };
+    if is_log { Ok(()) } else { Err(refused("it is a file of something else; name a new file for the log")) }
+}
+
 impl TrainLog {
     /// Opens the log of a run that has taken `steps` steps. Removes the lines of later steps and an incomplete line.
     pub(crate) fn open(path: &Path, steps: u64) -> Result<Self> {
         let io = |action| move |error| Error::Io { action, path: path.into(), error };
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            // Opening a pipe may block forever.
-            return Err(io("write")(std::io::Error::other("it is not a regular file")));
-        }
+        check_log(path)?;
         let options = File::options().create(true).truncate(false).read(true).write(true).open(path);
         let mut file = options.map_err(io("write"))?;
         let kept = kept(&file, steps).map_err(io("read"))?;
@@ -115,6 +137,25 @@ mod tests {
         // A new run.
         TrainLog::open(&path, 0).unwrap().write(&line(1)).unwrap();
         assert_eq!(steps(&path), [1]);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        let is_refused = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let refused = TrainLog::open(&path, 0).is_err_and(|error| error.to_string().contains("something else"));
+            refused && std::fs::read_to_string(&path).unwrap() == text
+        };
+        for text in ["my notes", "my notes\n", "{\"step\": 3}\n", "\n", "{\"epoch\":"] {
+            assert!(is_refused(text), "{text:?}");
+        }
+        // An empty file, and those that an interrupted run leaves.
+        let whole = serde_json::to_string(&line(10)).unwrap() + "\n";
+        for text in ["", "{\"st", "{\"step\":10,\"epoch", &whole, &format!("{whole}{{\"st")] {
+            assert!(!is_refused(text), "{text:?}");
+        }
     }
 
     #[test]

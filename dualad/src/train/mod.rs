@@ -24,6 +24,7 @@ mod trainer;
 pub use builder::TrainerBuilder;
 pub(crate) use checkpoint::{Earlier, compare};
 pub use log::LogLine;
+pub(crate) use log::check_log;
 pub use optimizer::{AdamW, AdamWState};
 pub use progress::TrainingProgress;
 pub use trainer::Trainer;
