@@ -41,19 +41,20 @@ impl KnownGood {
     ///
     /// let text = r#"{"pooled": {"reject": 5, "known_good": {"images": 50, "rejected": 1, "reviewed": 0, "trained_on": 40}}}"#;
     /// let known = Calibration::from_json("example", text)?.pooled.unwrap().known_good.unwrap();
-    /// assert_eq!(known.text(), "would reject 1 of 50 known good images (2.0 %), 40 of which the model was trained on");
+    /// assert_eq!(known.text(), "would reject 1 of 50 known good images (2.0 %; the model was trained on 40 of them)");
     /// # Ok::<(), dualad::Error>(())
     /// ```
     pub fn text(&self) -> String {
         let Self { images, rejected, reviewed, trained_on } = self;
         let share = 100.0 * self.rejected_share();
-        let mut text = format!("would reject {rejected} of {images} known good images ({share:.1} %)");
-        if *reviewed > 0 {
-            text += &format!(" and send {reviewed} to a review");
-        }
-        match trained_on {
+        let known = match trained_on {
+            0 => String::new(),
+            _ => format!("; the model was trained on {trained_on} of them"),
+        };
+        let text = format!("would reject {rejected} of {images} known good images ({share:.1} %{known})");
+        match reviewed {
             0 => text,
-            _ => text + &format!(", {trained_on} of which the model was trained on"),
+            _ => text + &format!(" and send {reviewed} to a review"),
         }
     }
 }
@@ -194,7 +195,7 @@ mod tests {
         assert_eq!((own.reject, &own.warnings), (before.reject, &before.warnings));
         assert_eq!(own.known_good, Some(KnownGood { images: 20, rejected: 0, reviewed: 1, trained_on: 12 }));
         assert!(found.summary()[0].contains("set by 8 good images") && found.summary()[0].contains("0 of 20"));
-        assert!(found.summary()[0].contains("12 of which the model was trained on"), "{:?}", found.summary());
+        assert!(found.summary()[0].contains("the model was trained on 12 of them"), "{:?}", found.summary());
 
         // 150 images, of which one may be rejected.
         found.check_known_good(good(0..150, 1.0), None);
