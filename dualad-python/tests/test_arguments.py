@@ -49,6 +49,8 @@ def test_settings_without_effect_are_refused(detector: dualad.Detector, pictures
         ({"weights": weights.read_bytes()}, "weights"),
         ({"tile_overlap": 0.1}, "tile_overlap"),
         ({"hold_out": 0, "reject": dualad.Quantile(0.5)}, "hold_out"),
+        ({"reject": dualad.F1Max()}, "images of defects"),
+        ({"review": dualad.Recall(0.9)}, "images of defects"),
         ({"hold_out": 0.0, "review": dualad.Quantile(0.5)}, "hold_out"),
     ]
     for options, text in runs:

@@ -40,6 +40,22 @@ def test_all_sources_of_images_give_the_same_model(tmp_path: Path, pictures: lis
         assert made.categories == ("part",)
 
 
+def test_broken_images_in_memory_are_left_out(pictures: list[Array], tmp_path: Path) -> None:
+    images: list[Any] = [*pictures[:6], b"no image", tmp_path / "absent.png"]
+    with pytest.raises(dualad.ImageError):
+        fit({"part": images})
+    with pytest.warns(dualad.DualadWarning, match="2 images are left out, such as picture 6 .part."):
+        made = dualad.Detector.fit({"part": images}, recipe=TINY, skip_broken=True)
+    assert made.config["sha256"] == fit({"part": images[:6]}).config["sha256"]
+
+
+def test_thresholds_of_two_models_are_not_joined(pictures: list[Array], detector: dualad.Detector) -> None:
+    other = fit({"part": pictures[:8]}, seed=5)
+    assert detector.calibration is not None and other.calibration is not None
+    with pytest.raises(dualad.InvalidInputError, match="model of the earlier thresholds"):
+        other.calibration.merged_into(detector.calibration)
+
+
 def test_a_notice_that_is_an_error_keeps_the_training(pictures: list[Array]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", dualad.DualadWarning)
@@ -234,6 +250,9 @@ def test_a_model_is_measured(detector: dualad.Detector, tmp_path: Path) -> None:
     assert dualad.metrics.auroc(scores, [0] * 5 + [1] * 3) == measured.pooled.image_auroc
     with pytest.raises(dualad.DualadError):
         detector.evaluate(tmp_path / "missing")
+    (tmp_path / "part").rename(tmp_path / "other")
+    with pytest.warns(dualad.DualadWarning, match="not trained on other"):
+        detector.evaluate(tmp_path)
 
 
 def test_large_images_are_cut_into_tiles() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,32 @@ def test_a_result_has_the_score_the_decision_the_map_and_the_regions(detector: d
     row, column = np.unravel_index(bad.anomaly_map.argmax(), (64, 64))
     bounds = bad.regions[0].bounds
     assert bounds.x <= column * 80 / 64 <= bounds.x + bounds.width and bounds.y <= row * 72 / 64 <= bounds.y + bounds.height
+
+
+class Tensor:
+    """An image in the memory of another library."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.ndim, self.shape = array.ndim, array.shape
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        return self.array
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter(self.array)
+
+
+def test_the_rows_of_a_tensor_are_no_images(detector: dualad.Detector) -> None:
+    image = picture(3)
+    score = detector.inspect(image).score
+    assert detector.inspect(Tensor(image)).score == score
+    many: Any = Tensor(image[None])
+    assert [found.score for found in detector.inspect_batch(many)] == [score]
+    wrong: Any
+    for wrong in (Tensor(image), Tensor(image[..., 0])):
+        with pytest.raises(TypeError, match="is one Tensor of shape"):
+            detector.inspect_batch(wrong)
 
 
 def test_methods_of_a_result(detector: dualad.Detector) -> None:

@@ -83,6 +83,23 @@ def plain_aupro(maps: list[npt.NDArray[Any]], masks: list[npt.NDArray[Any]], lim
     return area / limit
 
 
+@pytest.mark.parametrize("factor", [1.0, 1e-300, 1e308 / 400])
+def test_sampled_aupro_of_float64_is_that_of_float32(factor: float) -> None:
+    """Its thresholds are at equal distances of the score, not of the rank."""
+    random = np.random.default_rng(0)
+    maps = np.exp(3 * random.standard_normal((4, 48, 48))).clip(None, 400)
+    masks = np.zeros((4, 48, 48), bool)
+    masks[2:, 10:20, 10:22] = True
+    maps[masks] *= 3
+    maps = maps.clip(None, 400)
+    expected = metrics.evaluate([0.1, 0.2, 0.9, 0.3], [0, 0, 1, 1], maps.astype(np.float32), masks)
+    found = metrics.evaluate([0.1, 0.2, 0.9, 0.3], [0, 0, 1, 1], maps * factor, masks)
+    assert expected.mean.pixel_aupro_200 is not None
+    for of in (lambda e: e.mean, lambda e: e.pooled, lambda e: e.categories[""]):
+        assert of(found).pixel_aupro_200 == pytest.approx(of(expected).pixel_aupro_200, abs=1e-3)
+    assert found.mean.pixel_aupro == pytest.approx(expected.mean.pixel_aupro, abs=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_aupro_has_its_definition(dtype: Any) -> None:
     random = np.random.default_rng(3)

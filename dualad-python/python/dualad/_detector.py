@@ -169,14 +169,15 @@ class Detector:
         :param recipe: fields that differ from the preset, such as ``{"train": {"batch_size": 4}}``.
         :param epochs: the number of epochs, 0 or more; with 0, and a preset with a bank, nothing is trained and the bank scores alone.
         :param hold_out: the share of each product's images that set the thresholds, from 0 to below 1; by default 0.2.
-        :param reject: the rule for rejection; by default ``FalseAlarmRate(0.01, 0.95)``.
-        :param review: the rule for review; by default ``Quantile(0.95)``, or no review band if ``reject`` is given.
+        :param reject: the rule for rejection, ``FalseAlarmRate`` or ``Quantile``; by default ``FalseAlarmRate(0.01, 0.95)``. The others need
+            images of defects: :meth:`calibrate` takes them.
+        :param review: the rule for review, one of the same; by default ``Quantile(0.95)``, or no review band if ``reject`` is given.
         :param tile: the side of the tiles in pixels, for small defects in large images; by default images are not cut.
         :param tile_overlap: with ``tile``, the least share of a tile that overlaps the next one, from 0 to 0.9; by default 0.25.
         :param checkpoint: a file that an interrupted run continues from.
         :param resume: with False, an existing checkpoint is put aside and the run begins anew.
         :param log: a file of JSON lines.
-        :param skip_broken: with True, images that cannot be read are left out, and a warning lists them.
+        :param skip_broken: with True, images that cannot be read are left out, and a warning names them.
         :param progress: a function that is called as the run progresses.
 
         Notices are given as :class:`DualadWarning`; :attr:`training` has them too. Where warnings are errors, the first one is raised when
@@ -437,8 +438,15 @@ class Detector:
         return self._of(self._inner.with_threads(_check.whole(threads, "threads", 1, _THREADS)), self._max_pixels, self._training)
 
     def evaluate(self, folder: str | os.PathLike[str], *, progress: OnProgress | None = None) -> Evaluation:
-        """Measure the model on the test images of a dataset, such as one in the layout of MVTec AD."""
-        return evaluation(self._inner.evaluate(_check.path(folder, "folder"), _on(progress)))
+        """Measure the model on the test images of a dataset, such as one in the layout of MVTec AD.
+
+        A :class:`DualadWarning` names products that the model was not trained on.
+        """
+        found = evaluation(self._inner.evaluate(_check.path(folder, "folder"), _on(progress)))
+        unknown = [name for name in found.categories if self.categories and name not in self.categories]
+        if unknown:
+            warnings.warn(f"the model was not trained on {', '.join(unknown)}", DualadWarning, stacklevel=2)
+        return found
 
     # What it is
 

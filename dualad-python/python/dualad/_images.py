@@ -59,8 +59,11 @@ def prepare(image: ImageLike) -> Prepared:
 def listed(images: Iterable[ImageLike], argument: str) -> list[ImageLike]:
     """Return images as a list. One image is refused: its rows or its characters would pass for images."""
     one = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview))
-    if one or (isinstance(images, np.ndarray) and images.ndim != 4):
-        shape = f" of shape {images.shape}" if isinstance(images, np.ndarray) else ""
+    # A tensor of another library is an array, too; a column of paths is a list.
+    dimensions = np.ndim(images) if hasattr(images, "__array__") else 1
+    is_array = dimensions in (2, 3) or (isinstance(images, np.ndarray) and dimensions != 4)
+    if one or is_array:
+        shape = f" of shape {np.shape(images)}" if is_array else ""
         raise TypeError(
             f"{argument} is one {type(images).__name__}{shape}; give a list of images, "
             "or an array of shape (images, height, width, 3)"

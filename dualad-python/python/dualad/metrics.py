@@ -10,6 +10,7 @@ no score is normal or none is anomalous.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
@@ -120,7 +121,13 @@ def evaluate(
         mask = ground_truth[place]
         marked = None if mask is None else _mask(np.asarray(mask), values, place)
         images.append((str(names[place]), bool(anomalous[place]), float(image_scores[place]), values, marked))
-    return evaluation(_native.evaluate(images))
+    found = evaluation(_native.evaluate(images))
+    scaled = _scaled(listed, exact)
+    if scaled is None:
+        return found
+    # Its 200 thresholds are at equal distances between the smallest score and the largest one, which ranks do not keep.
+    sampled = [(name, label, score, values, mask) for (name, label, score, _, mask), values in zip(images, scaled, strict=True)]
+    return _with_aupro_200(found, evaluation(_native.evaluate(sampled)))
 
 
 def _ranking(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float, float, float]:
@@ -216,6 +223,27 @@ def _flat(maps: list[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[np.float32]], 
     exact, original = _exact(np.concatenate([values.ravel() for values in maps]), "maps")
     ends = np.cumsum([values.size for values in maps])[:-1]
     return [part.reshape(values.shape) for part, values in zip(np.split(exact, ends), maps, strict=True)], original
+
+
+def _scaled(maps: list[npt.NDArray[Any]], exact: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]] | None:
+    """Return the maps as float32 from 0 to 1; None if the exact values are those of the maps, and no ranks."""
+    if all(np.array_equal(values, map_) for values, map_ in zip(exact, maps, strict=True)):
+        return None
+    wide = [map_.astype(np.float64) for map_ in maps]
+    smallest, largest = min(values.min() for values in wide if values.size), max(values.max() for values in wide if values.size)
+    # In halves: the difference may exceed the largest float64.
+    half = (largest / 2 - smallest / 2) or 1.0
+    return [np.ascontiguousarray((values / 2 - smallest / 2) / half, dtype=np.float32) for values in wide]
+
+
+def _with_aupro_200(found: Evaluation, other: Evaluation) -> Evaluation:
+    """Return an evaluation with the ``pixel_aupro_200`` of another one."""
+
+    def with_it(metrics: Metrics, of: Metrics) -> Metrics:
+        return replace(metrics, pixel_aupro_200=of.pixel_aupro_200)
+
+    categories = {name: with_it(metrics, other.categories[name]) for name, metrics in found.categories.items()}
+    return Evaluation(categories, with_it(found.mean, other.mean), with_it(found.pooled, other.pooled))
 
 
 def _same(count: int, other: int, name: str, other_name: str) -> None:
