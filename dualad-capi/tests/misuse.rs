@@ -88,7 +88,7 @@ fn null_pointers_are_errors() {
         null_is(load(null(), data, &mut to_detector), "config");
         null_is(load(data, null(), &mut to_detector), "parameters");
         null_is(load(data, data, null_mut()), "detector");
-        let lengths = |backbone, calibration| {
+        let mut lengths = |backbone, calibration| {
             let (files, to) = ((data, 4), &mut to_detector);
             dualad_detector_load_memory(
                 files.0,

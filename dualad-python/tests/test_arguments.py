@@ -59,6 +59,23 @@ def test_settings_without_effect_are_refused(detector: dualad.Detector, pictures
     refuse(lambda: detector.calibrate({"part": [image]}, category="part"), dualad.InvalidInputError, "category")
 
 
+def test_what_would_have_no_effect_is_refused(detector: dualad.Detector, pictures: list[Array]) -> None:
+    pil = pytest.importorskip("PIL.Image")
+    masked = np.ma.masked_greater(picture(1), 100)
+    refuse(lambda: detector.inspect(masked), dualad.ImageError, "masked")
+    view: Any = memoryview(picture(1))  # type: ignore[arg-type]
+    refuse(lambda: detector.inspect(view), dualad.ImageError, "give the array itself")
+    refuse(lambda: detector.inspect(pil.fromarray(picture(1)[..., 0].astype(np.int32))), dualad.ImageError, "no value above 255")
+    scores = np.ma.masked_greater(np.arange(4.0), 2)
+    refuse(lambda: dualad.metrics.auroc(scores, [0, 0, 1, 1]), dualad.InvalidInputError, "masked")
+    refuse(lambda: dualad.Detector.fit({"part": pictures, "plate": []}), dualad.InvalidInputError, "no images of 'plate'")
+    wrong: Any = None
+    refuse(lambda: dualad.Detector.from_bytes(wrong), TypeError, "data is NoneType")
+    two = fit({"part": pictures[:6], "plate": pictures[6:]})
+    good, bad = {"part": [picture(600)]}, [picture(601, defect=True)]
+    refuse(lambda: two.calibrate(good, bad), dualad.InvalidInputError, "listed by product")
+
+
 def test_thresholds_of_another_model_are_refused(detector: dualad.Detector, model: Path, tmp_path: Path) -> None:
     other = fit({"part": [picture(seed) for seed in range(40, 52)]}, seed=9)
     other.save(tmp_path / "other")

@@ -43,7 +43,7 @@ def test_a_result_has_the_score_the_decision_the_map_and_the_regions(detector: d
     assert bounds.x <= column * 80 / 64 <= bounds.x + bounds.width and bounds.y <= row * 72 / 64 <= bounds.y + bounds.height
 
 
-class Tensor:
+class Borrowed:
     """An image in the memory of another library."""
 
     def __init__(self, array: Array) -> None:
@@ -60,12 +60,12 @@ class Tensor:
 def test_the_rows_of_a_tensor_are_no_images(detector: dualad.Detector) -> None:
     image = picture(3)
     score = detector.inspect(image).score
-    assert detector.inspect(Tensor(image)).score == score
-    many: Any = Tensor(image[None])
+    assert detector.inspect(Borrowed(image)).score == score
+    many: Any = Borrowed(image[None])
     assert [found.score for found in detector.inspect_batch(many)] == [score]
     wrong: Any
-    for wrong in (Tensor(image), Tensor(image[..., 0])):
-        with pytest.raises(TypeError, match="is one Tensor of shape"):
+    for wrong in (Borrowed(image), Borrowed(image[..., 0])):
+        with pytest.raises(TypeError, match="is one Borrowed of shape"):
             detector.inspect_batch(wrong)
 
 

@@ -95,8 +95,8 @@ def test_sampled_aupro_of_float64_is_that_of_float32(factor: float) -> None:
     expected = metrics.evaluate([0.1, 0.2, 0.9, 0.3], [0, 0, 1, 1], maps.astype(np.float32), masks)
     found = metrics.evaluate([0.1, 0.2, 0.9, 0.3], [0, 0, 1, 1], maps * factor, masks)
     assert expected.mean.pixel_aupro_200 is not None
-    for of in (lambda e: e.mean, lambda e: e.pooled, lambda e: e.categories[""]):
-        assert of(found).pixel_aupro_200 == pytest.approx(of(expected).pixel_aupro_200, abs=1e-3)
+    for one, other in ((found.mean, expected.mean), (found.pooled, expected.pooled), (found.categories[""], expected.categories[""])):
+        assert one.pixel_aupro_200 == pytest.approx(other.pixel_aupro_200, abs=1e-3)
     assert found.mean.pixel_aupro == pytest.approx(expected.mean.pixel_aupro, abs=1e-6)
 
 

@@ -9,13 +9,13 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union, overload
 
 from dualad import _check, _native
 from dualad._calibration import Calibration, Rule, calibration_json, rule_value
-from dualad._errors import DualadError, DualadWarning, FileMissingError, InvalidInputError, ModelError
+from dualad._errors import DualadError, DualadWarning, FileError, FileMissingError, InvalidInputError, ModelError
 from dualad._images import ImageLike, Images, by_category, listed, prepare
 from dualad._results import Evaluation, Inspection, Progress, Training, evaluation, inspection, training
 from dualad._types import Image as Prepared
@@ -126,14 +126,16 @@ class Detector:
         max_pixels: int | None = None,
     ) -> Detector:
         """Load a model from bytes that :meth:`to_bytes` returned."""
-        files = _unpack(data)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data is {type(data).__name__}; give the bytes that to_bytes returned")
+        files = _unpack(bytes(data))
         backbone = files.pop("backbone.safetensors", None)
         with tempfile.TemporaryDirectory(prefix="dualad-") as folder:
             for name, content in files.items():
                 Path(folder, name).write_bytes(content)
             try:
                 return cls.load(folder, weights=backbone, precision=precision, threads=threads, max_pixels=max_pixels)
-            except ModelError as error:
+            except (ModelError, FileError) as error:
                 raise ModelError(str(error).replace(folder, "<bytes>")) from None
 
     @classmethod
@@ -411,6 +413,9 @@ class Detector:
         """
         if category is not None and all(isinstance(images, Mapping) for images in (good, defective) if images is not None):
             raise InvalidInputError(f"category is {category!r}, and the images are listed by product; leave category out")
+        by_product = isinstance(good, Mapping)
+        if defective is not None and category is None and len(self.categories) > 1 and isinstance(defective, Mapping) != by_product:
+            raise InvalidInputError("one of good and defective is listed by product, and the other is not; list both by product")
         known = [(pair, False) for pair in by_category(good, "good", category)]
         known += [(pair, True) for pair in by_category([] if defective is None else defective, "defective", category)]
         for name in dict.fromkeys(name for (name, _), _ in known):
@@ -521,6 +526,9 @@ def _unpack(data: bytes) -> dict[str, bytes]:
 def _named(images: Mapping[str, Sequence[ImageLike]]) -> list[tuple[str, Prepared]]:
     if not isinstance(images, Mapping):
         raise TypeError(f"the training images are {type(images).__name__}; give a folder, or a dict of lists")
+    for name, some in images.items():
+        if isinstance(some, Sized) and len(some) == 0:
+            raise InvalidInputError(f"there are no images of {name!r}; give some, or leave it out")
     return [(name, image) for name, image in by_category(images, "images") if name is not None]
 
 

@@ -43,8 +43,12 @@ def prepare(image: ImageLike) -> Prepared:
     if isinstance(image, bytes):
         return image
     if isinstance(image, (bytearray, memoryview)):
+        if isinstance(image, memoryview) and image.ndim > 1:
+            raise ImageError(f"a memoryview has shape {image.shape}, and bytes are the content of a file; give the array itself")
         return bytes(image)
     if isinstance(image, np.ndarray):
+        if np.ma.is_masked(image):
+            raise ImageError("the array is masked, and a mask has no effect; give all pixels, such as array.filled(0)")
         return _array(np.asarray(image))
     pil = sys.modules.get("PIL.Image")
     if pil is not None and isinstance(image, pil.Image):
@@ -60,10 +64,11 @@ def listed(images: Iterable[ImageLike], argument: str) -> list[ImageLike]:
     """Return images as a list. One image is refused: its rows or its characters would pass for images."""
     one = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview))
     # A tensor of another library is an array, too; a column of paths is a list.
-    dimensions = np.ndim(images) if hasattr(images, "__array__") else 1
+    given: Any = images
+    dimensions = np.ndim(given) if hasattr(given, "__array__") else 1
     is_array = dimensions in (2, 3) or (isinstance(images, np.ndarray) and dimensions != 4)
     if one or is_array:
-        shape = f" of shape {np.shape(images)}" if is_array else ""
+        shape = f" of shape {np.shape(given)}" if is_array else ""
         raise TypeError(
             f"{argument} is one {type(images).__name__}{shape}; give a list of images, "
             "or an array of shape (images, height, width, 3)"
@@ -120,7 +125,10 @@ def _pil(image: PilImage) -> npt.NDArray[Any]:
         if image.mode in ("L", "RGB"):
             return np.asarray(image)
         if image.mode.startswith("I"):
-            return _sixteen_bits(np.asarray(image))
+            values = np.asarray(image)
+            if image.mode == "I" and values.size and values.max() <= 0xFF:
+                raise ImageError("the image has PIL's mode I, of which 65535 is white, and no value above 255; convert it to L")
+            return _sixteen_bits(values)
         if image.mode == "F":
             raise ImageError("the image has PIL's mode F, whose range is unknown; scale it to 0 to 255 and convert it to L")
         return np.asarray(image.convert("L" if image.mode in ("1", "LA", "La") else "RGB"))

@@ -104,7 +104,7 @@ def evaluate(
     :param masks: the masks; None for a normal image without one. An anomalous image without a mask leaves the pixel metrics undefined.
     :param categories: the category of each image; by default all are of the category ``""``.
     """
-    given = np.asarray(scores)
+    given = _unmasked(scores, "scores")
     _within(given, _RANKS, "the array of scores")
     image_scores, _ = _exact(given.ravel(), "scores")
     anomalous = _labels(labels, "labels").ravel()
@@ -131,7 +131,7 @@ def evaluate(
 
 
 def _ranking(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float, float, float]:
-    values, given = np.asarray(scores), np.asarray(labels)
+    values, given = _unmasked(scores, "scores"), _unmasked(labels, "labels")
     if values.shape != given.shape:
         raise InvalidInputError(f"the scores have shape {values.shape} and the labels {given.shape}; give one label for each score")
     # Before anything is copied: an array of few bytes can have any shape.
@@ -186,12 +186,19 @@ def _labels(labels: npt.ArrayLike, name: str) -> npt.NDArray[np.bool_]:
 
 def _maps(maps: Any, name: str) -> list[npt.NDArray[Any]]:
     """Return a list of arrays of two dimensions."""
-    listed = [np.asarray(value) for value in _listed(maps, name)]
+    listed = [_unmasked(value, f"{name}[{place}]") for place, value in enumerate(_listed(maps, name))]
     for place, values in enumerate(listed):
         if values.ndim != 2:
             raise InvalidInputError(f"{name}[{place}] has shape {values.shape}; give (height, width)")
         _within(values, _LARGEST_MAP, f"{name}[{place}]")
     return listed
+
+
+def _unmasked(values: Any, name: str) -> npt.NDArray[Any]:
+    """Return an array of these values; masked ones are refused, because every value counts."""
+    if np.ma.is_masked(values):
+        raise InvalidInputError(f"{name} is a masked array; give the values that count, such as scores.compressed()")
+    return np.asarray(values)
 
 
 def _listed(values: Any, name: str) -> list[Any]:
