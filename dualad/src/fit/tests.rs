@@ -199,9 +199,9 @@ fn a_finished_run_with_other_images_begins_anew_and_an_unfinished_one_is_refused
                 stop.cancel();
             }
         });
-        assert!(matches!(stopped.run(), Err(crate::Error::Cancelled)));
+        assert!(matches!(stopped.run(), Err(Error::Cancelled)));
         let (error, computed) = outcome(fit(8));
-        assert!(matches!(error, Err(crate::Error::CheckpointMismatch { .. })), "{error:?}");
+        assert!(matches!(error, Err(Error::CheckpointMismatch { .. })), "{error:?}");
         assert_eq!(computed, 0);
         outcome(fit(9)).0.unwrap();
     }
@@ -351,7 +351,7 @@ fn known_images_set_thresholds_once_and_leave_those_of_other_categories() {
     let error = calibrate(&[good(50, "gear"), defect]).unwrap_err().to_string();
     assert!(error.contains("one as defective") && error.contains("same pixels"), "{error}");
     let trained = [good(0, "gear"), good(50, "gear")];
-    assert!(matches!(calibrate(&trained), Err(crate::Error::TrainedOn { of: 2, .. })));
+    assert!(matches!(calibrate(&trained), Err(Error::TrainedOn { of: 2, .. })));
     let known = |use_of| detector.known_images(trained.iter().cloned(), use_of, false, &Cancel::default(), |_| {});
     let left_out = known(TrainedImages::LeaveOut).unwrap();
     assert_eq!((left_out.images.len(), left_out.left_out.len(), left_out.trained_on), (1, 1, 1));
