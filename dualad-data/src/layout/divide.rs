@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::names;
+use super::names::{self, Stated, label_of, may_be_negative};
 use crate::finding::{Finding, FindingKind};
 use crate::random::Random;
 use crate::sample::{Category, Sample, Split};
@@ -30,6 +30,17 @@ pub(super) fn is_normal(label: &str) -> bool {
 /// Returns whether a label asks: `normal?`.
 pub(super) fn is_doubtful(label: &str) -> bool {
     label.contains(['?', '？', '¿'])
+}
+
+/// Returns whether a label other than those of normal images may mean that there is no defect, or that nothing is known.
+pub(super) fn is_unclear(label: &str) -> bool {
+    const WORDS: [&str; 13] =
+        ["none", "null", "nan", "na", "n/a", "nil", "unknown", "unlabeled", "unlabelled", "-", "?", "keine", "kein"];
+    WORDS.iter().any(|known| label.eq_ignore_ascii_case(known))
+        || label.parse().is_ok_and(|number: f64| number < 0.0)
+        || may_be_negative(label.as_ref())
+        || is_doubtful(label)
+        || label_of(label.as_ref()) == Stated::Normal
 }
 
 /// Divides the images of a category, and reports the choices that this takes. If any image is a test image, the other

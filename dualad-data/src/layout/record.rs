@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::divide::is_unclear;
 use super::names::{Stated, compound_of, label_of};
-use super::table_labels::is_unclear;
 use super::tabular::says_no_label;
 use super::words::{Word, meaning, tokens};
 use crate::image_name::{IMAGE_ENDINGS, has_ending};

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::divide::{is_doubtful, is_normal};
-use super::names::{Stated, label_of, may_be_negative};
+use super::divide::is_normal;
 use super::record::Cell;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Split};
@@ -110,17 +109,6 @@ fn is_bare(value: &str) -> bool {
 /// Returns whether a column's name says what its numbers mean: `is_anomaly`, `is_defective`.
 fn states_meaning(column: &str) -> bool {
     column.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("is_"))
-}
-
-/// Returns whether a label other than those of normal images may mean that there is no defect, or that nothing is known.
-pub(super) fn is_unclear(label: &str) -> bool {
-    const WORDS: [&str; 13] =
-        ["none", "null", "nan", "na", "n/a", "nil", "unknown", "unlabeled", "unlabelled", "-", "?", "keine", "kein"];
-    WORDS.iter().any(|known| label.eq_ignore_ascii_case(known))
-        || label.parse().is_ok_and(|number: f64| number < 0.0)
-        || may_be_negative(label.as_ref())
-        || is_doubtful(label)
-        || label_of(label.as_ref()) == Stated::Normal
 }
 
 /// Images by their label: normal and anomalous ones.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::divide::{divide, split};
+use super::divide::{divide, is_unclear, split};
 use super::encoding::utf8;
 use super::files::{bytes, files_with, images_below, json_error, parent};
 use super::left_out::LeftOut;
@@ -18,7 +18,7 @@ use super::names::holds_labels;
 use super::record::Cell;
 use super::records::scalar;
 use super::separated::{delimiter, is_hint, lines, with_line_feeds, without_hint};
-use super::table_labels::{Cells, Tally, is_unclear};
+use super::table_labels::{Cells, Tally};
 use super::table_path::path_within;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
