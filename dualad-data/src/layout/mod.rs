@@ -10,6 +10,7 @@ mod coco;
 mod coco_doubts;
 mod coco_file;
 mod coco_places;
+mod columns;
 mod content;
 mod crops;
 mod dagm;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::columns::says_no_label;
 use super::divide::is_unclear;
 use super::names::{Stated, compound_of, label_of};
-use super::tabular::says_no_label;
 use super::words::{Word, meaning, tokens};
 use crate::image_name::{IMAGE_ENDINGS, has_ending};
 use crate::sample::Label;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::columns::{CATEGORY, COLUMNS, LABEL, LABEL_INDEX, MASK, PATH, SPLIT, is};
 use super::divide::{divide, is_unclear, split};
 use super::encoding::utf8;
 use super::files::{bytes, files_with, images_below, json_error, parent};
@@ -30,22 +31,6 @@ use crate::text::shown;
 /// The extensions of tables with separators, and of tables with a JSON object in each line.
 const CSV: [&str; 2] = ["csv", "tsv"];
 const LINES: [&str; 2] = ["jsonl", "ndjson"];
-
-/// The names of each column. The first is the one that messages use.
-const COLUMNS: [&[&str]; 6] = [
-    &["path", "image_path", "image", "file", "file_name", "filename", "datei", "dateiname", "bild", "bilddatei"],
-    &["category", "object", "product"],
-    &["label", "defect_type", "ergebnis", "klasse"],
-    &["label_index", "is_anomaly", "is_anomalous", "is_defect", "is_defective"],
-    &["split"],
-    &["mask", "mask_path"],
-];
-const PATH: usize = 0;
-const CATEGORY: usize = 1;
-const LABEL: usize = 2;
-const LABEL_INDEX: usize = 3;
-const SPLIT: usize = 4;
-const MASK: usize = 5;
 
 /// The rows of a table, and the names of its columns in the file.
 struct Rows {
@@ -117,20 +102,6 @@ pub(super) fn first_line(path: &Path) -> Option<String> {
     let line = head(path)?;
     let short: String = line.trim().chars().take(SHOWN).collect();
     Some(if short.len() < line.trim().len() { format!("{short}..") } else { short })
-}
-
-fn is(column: usize, name: &str) -> bool {
-    COLUMNS[column].iter().any(|known| name.eq_ignore_ascii_case(known))
-}
-
-/// Returns whether a column of this name has no labels: that of the category, the split or the mask.
-pub(super) fn says_no_label(name: &str) -> bool {
-    [CATEGORY, SPLIT, MASK].iter().any(|column| is(*column, name))
-}
-
-/// Returns whether a column of this name has labels.
-pub(super) fn says_label(name: &str) -> bool {
-    is(LABEL, name)
 }
 
 /// Reads the categories of a table, or of the only table in a folder.
