@@ -184,7 +184,7 @@ mod tests {
             .with_memory_slots(4);
         let network = DualAd::new(change(config), &Random::new(0), &Device::Cpu).unwrap();
         let stages: Vec<usize> = backbone.default_stages().iter().map(|stage| stage.index).collect();
-        let weights = Weights::synthetic(1);
+        let weights = if backbone.has_weights() { Weights::synthetic(1) } else { Weights::default() };
         let extractor = backbone.extractor().stages(&stages).weights(weights.clone()).build().unwrap();
         let model = Model::new(network, backbone, &stages, extractor.provenance().clone());
         Detector::builder().weights(weights).from_model(model).unwrap()
