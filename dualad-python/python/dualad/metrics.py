@@ -115,17 +115,17 @@ def evaluate(
             raise TypeError(f"a category is {type(name).__name__}; give a str")
     for count, argument in ((len(anomalous), "labels"), (len(listed), "maps"), (len(ground_truth), "masks"), (len(names), "categories")):
         _same(len(image_scores), count, "scores", argument)
-    exact, _ = _flat(listed)
+    exact, original = _flat(listed)
     images = []
     for place, values in enumerate(exact):
         mask = ground_truth[place]
         marked = None if mask is None else _mask(np.asarray(mask), values, place)
         images.append((str(names[place]), bool(anomalous[place]), float(image_scores[place]), values, marked))
     found = evaluation(_native.evaluate(images))
-    scaled = _scaled(listed, exact)
-    if scaled is None:
+    if original is float:
         return found
     # Its 200 thresholds are at equal distances between the smallest score and the largest one, which ranks do not keep.
+    scaled = _scaled(listed)
     sampled = [(name, label, score, values, mask) for (name, label, score, _, mask), values in zip(images, scaled, strict=True)]
     return _with_aupro_200(found, evaluation(_native.evaluate(sampled)))
 
@@ -143,7 +143,7 @@ def _ranking(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float
 
 
 def _exact(values: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[np.float32], Callable[[float], float]]:
-    """Return float32 values in the order of these, and the function from one of them to the original value."""
+    """Return float32 values in the order of these, and the function to the original values: `float` if they are the same."""
     if values.dtype.kind not in "fiu":
         raise InvalidInputError(f"the {name} have dtype {values.dtype}; give real numbers")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -221,7 +221,7 @@ def _mask(mask: npt.NDArray[Any], values: npt.NDArray[Any], place: int) -> npt.N
 
 
 def _flat(maps: list[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[np.float32]], Callable[[float], float]]:
-    """Return maps as float32 in the order of all their values."""
+    """Return maps as float32 in the order of all their values, and the function to the original values: `float` if they are the same."""
     if not maps:
         return [], float
     total = sum(values.size for values in maps)
@@ -232,11 +232,9 @@ def _flat(maps: list[npt.NDArray[Any]]) -> tuple[list[npt.NDArray[np.float32]], 
     return [part.reshape(values.shape) for part, values in zip(np.split(exact, ends), maps, strict=True)], original
 
 
-def _scaled(maps: list[npt.NDArray[Any]], exact: list[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]] | None:
-    """Return the maps as float32 from 0 to 1; None if the exact values are those of the maps, and no ranks."""
-    if all(np.array_equal(values, map_) for values, map_ in zip(exact, maps, strict=True)):
-        return None
-    wide = [map_.astype(np.float64) for map_ in maps]
+def _scaled(maps: list[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+    """Return the maps as float32, all together from 0 to 1."""
+    wide = [values.astype(np.float64) for values in maps]
     smallest, largest = min(values.min() for values in wide if values.size), max(values.max() for values in wide if values.size)
     # In halves: the difference may exceed the largest float64.
     half = (largest / 2 - smallest / 2) or 1.0
