@@ -39,7 +39,7 @@ impl Calibration {
                 format!("must be {new}, that of the new ones, because the scores of models differ; leave them out");
             return Err(Error::invalid_argument("the model of the earlier thresholds", earlier, reason));
         }
-        if earlier.precision != self.precision && !earlier.is_of_any_precision() && !self.is_of_any_precision() {
+        if earlier.precision != self.precision && !earlier.is_of_any_precision() {
             let reason = format!("must be {}, that of the new ones; leave them out", self.precision);
             return Err(Error::invalid_argument("the precision of the earlier thresholds", earlier.precision, reason));
         }

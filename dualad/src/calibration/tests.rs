@@ -349,10 +349,11 @@ fn a_file_by_hand_needs_one_number() {
     of_one.precision = Precision::Int8;
     let of_one = read(&of_one.to_json().unwrap());
     assert_eq!(of_one.precision, Precision::Int8);
-    // Thresholds in f32 that are joined with others have no format that asks for a precision.
-    let f32 = Calibration::new(BTreeMap::new(), None);
-    let merged = f32.merged_into(&of_one, false).unwrap();
-    assert_eq!(read(&merged.to_json().unwrap()).precision, Precision::F32);
+    // Those in int8 do not pass for thresholds in f32, of their model or of none.
+    for model in [Some("digest".into()), None] {
+        let f32 = Calibration { model, ..Calibration::new(BTreeMap::new(), None) };
+        assert!(f32.merged_into(&of_one, false).is_err());
+    }
     assert_eq!(read(r#"{"categories": {}, "pooled": null}"#), read("{}"));
 }
 
