@@ -221,6 +221,7 @@ impl Job {
         let picture = Picture::read(&sample.path, &self.limits)?;
         let size = (picture.width(), picture.height());
         self.cancel.check()?;
+        self.preprocess.check(&sample.path, &picture)?;
         let pixels = self.preprocess.pixels(&picture)?;
         drop(picture);
         let mask = if self.masks {

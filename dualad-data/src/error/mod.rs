@@ -134,9 +134,12 @@ pub enum Error {
     },
     /// A picture is far wider than high: resizing it would take many times its memory.
     #[error(
-        "a picture of {width}x{height} pixels (width x height) is too wide to be resized; cut it into pieces that are less wide"
+        "{} has {width}x{height} pixels (width x height), which is too wide to be resized; cut it into pieces that are less wide",
+        shown(path)
     )]
     TooWide {
+        /// The file, or a word for a picture in memory.
+        path: PathBuf,
         /// The picture's width.
         width: u32,
         /// The picture's height.

@@ -1,5 +1,6 @@
 //! Resizing to the input size of a network.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
@@ -166,11 +167,29 @@ impl Preprocess {
         }
     }
 
+    /// Checks that a picture can be resized, before anything is computed from many. `path` names it in the error.
+    ///
+    /// ```
+    /// use dualad_data::Error;
+    /// use dualad_data::image::{Picture, Preprocess};
+    ///
+    /// let preprocess = Preprocess::new(224, 224)?;
+    /// let line = Picture::new(1_000_000, 1, vec![0; 3_000_000])?;
+    /// assert!(matches!(preprocess.check("line.png", &line), Err(Error::TooWide { .. })));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TooWide`] for a picture with few rows of millions of pixels, whose interpolated rows would take far more memory.
+    pub fn check(&self, path: impl AsRef<Path>, picture: &Picture) -> Result<()> {
+        let Placement { width, height, .. } = self.placement(picture.width(), picture.height());
+        check_width(path.as_ref(), picture, [width, height])
+    }
+
     /// Resizes a picture.
     ///
     /// # Errors
-    /// [`Error::TooWide`] for a picture with few rows of millions of pixels. [`Error::Value`] if the resizing fails. The checks of the sizes
-    /// prevent that.
+    /// That of [`Self::check`]. [`Error::Value`] if the resizing fails. The checks of the sizes prevent that.
     pub fn picture(&self, picture: &Picture) -> Result<Picture> {
         let place = self.placement(picture.width(), picture.height());
         let resized = resize(picture, place.width, place.height, self.filter)?;
@@ -220,17 +239,22 @@ impl Preprocess {
     }
 }
 
+/// Checks that a picture does not take far more memory once its rows are interpolated, which happens first.
+fn check_width(path: &Path, picture: &Picture, [width, height]: [u32; 2]) -> Result<()> {
+    let bytes = |width: u32, height: u32| u64::from(width) * u64::from(height) * 3;
+    let most = MOST_BETWEEN.max(bytes(picture.width(), picture.height())).max(bytes(width, height));
+    if bytes(picture.width(), height) > most {
+        return Err(Error::TooWide { path: path.into(), width: picture.width(), height: picture.height() });
+    }
+    Ok(())
+}
+
 /// Resizes the pixels of a picture.
 fn resize(picture: &Picture, width: u32, height: u32, filter: Filter) -> Result<Vec<u8>> {
     if (picture.width(), picture.height()) == (width, height) {
         return Ok(picture.pixels().to_vec());
     }
-    // The rows are interpolated first.
-    let area = |width: u32, height: u32| u64::from(width) * u64::from(height) * 3;
-    let most = MOST_BETWEEN.max(area(picture.width(), picture.height())).max(area(width, height));
-    if area(picture.width(), height) > most {
-        return Err(Error::TooWide { width: picture.width(), height: picture.height() });
-    }
+    check_width(Path::new("the picture"), picture, [width, height])?;
     // These errors cannot happen: `Picture` and `Preprocess` check the sizes, and the pixel types are equal.
     let unexpected = |error: &dyn std::error::Error| Error::Value {
         field: "size",

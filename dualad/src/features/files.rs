@@ -140,6 +140,7 @@ impl Features {
             return Err(Error::Features { path: sample.path.clone(), reason });
         }
         let picture = Picture::decode(&bytes, &sample.path, &self.limits)?;
+        self.preprocess.check(&sample.path, &picture)?;
         Ok(self.preprocess.pixels(&picture)?)
     }
 

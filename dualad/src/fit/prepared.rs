@@ -90,15 +90,15 @@ impl PreparedFit {
             Known { categories: &config.categories, held_out: &config.held_out }
         });
         let extractor = extractor(&fit, &recipe)?;
+        let mut input = Input::of_network(&recipe.network);
+        input.tiling = fit.tiling;
+        let preprocess = input.preprocess()?;
         let Fit { limits, tiling, skip_broken, cancel, progress, .. } = &mut fit;
-        let reading = Reading { limits, tiling: *tiling, skip_broken: *skip_broken, cancel };
+        let reading = Reading { limits, tiling: *tiling, preprocess: &preprocess, skip_broken: *skip_broken, cancel };
         let (read, left_out) = reading.read(list(source, limits)?, |done| progress(FitProgress::Reading(done)))?;
         let images = Images::new(read, fit.held_out, &random, known)?;
         let mut notices = notices(&fit, &images, recipe.train.epochs > 0);
         notices.splice(..0, left_out);
-        let mut input = Input::of_network(&recipe.network);
-        input.tiling = fit.tiling;
-        let preprocess = input.preprocess()?;
         let alone = recipe.bank.is_some() && bank::is_alone(&fit, &recipe);
         // Before anything is computed: features may take hours.
         let begins_anew = begins_anew(&fit, &recipe, &identity(&fit, &images.train, &*extractor, &preprocess, alone))?;

@@ -1,7 +1,7 @@
 //! The first reading of a run's images: it finds all that cannot be read, and the digests of the others.
 
 use dualad_data::Cancel;
-use dualad_data::image::Limits;
+use dualad_data::image::{Limits, Preprocess};
 use dualad_store::sha256;
 use rayon::prelude::*;
 
@@ -19,6 +19,7 @@ const CHUNK: usize = 32;
 pub(super) struct Reading<'a> {
     pub(super) limits: &'a Limits,
     pub(super) tiling: Option<Tiling>,
+    pub(super) preprocess: &'a Preprocess,
     /// True if images that cannot be read are left out.
     pub(super) skip_broken: bool,
     pub(super) cancel: &'a Cancel,
@@ -88,6 +89,9 @@ impl Reading<'_> {
             None => sha256(picture.pixels()),
         };
         let tiles = cut(self.tiling, &picture)?;
+        if tiles.is_none() {
+            self.preprocess.check(image.name(), &picture)?;
+        }
         let tiles = tiles.map(|tiles| tiles.iter().map(|tile| half(sha256(tile.pixels()))).collect());
         image.content = Content { digest: half(digest), pixels: pixel_digest(&picture), tiles };
         Ok(image)
@@ -102,8 +106,8 @@ mod tests {
     use crate::fit::images::list;
 
     fn read(folder: &Path, skip_broken: bool) -> Result<(ByCategory, Vec<String>)> {
-        let (limits, cancel) = (Limits::default(), Cancel::default());
-        let reading = Reading { limits: &limits, tiling: None, skip_broken, cancel: &cancel };
+        let (limits, cancel, preprocess) = (Limits::default(), Cancel::default(), Preprocess::new(224, 224)?);
+        let reading = Reading { limits: &limits, tiling: None, preprocess: &preprocess, skip_broken, cancel: &cancel };
         reading.read(list(folder.into(), &Limits::default()).unwrap(), |_| {})
     }
 
@@ -128,6 +132,13 @@ mod tests {
         let digests: Vec<_> = again[0].1.iter().map(|image| image.content.pixels).collect();
         assert_eq!((digests.len(), digests[0]), (4, images[0].1[0].content.pixels));
         assert_eq!((digests[0], again[0].1[0].content.digest == again[0].1[3].content.digest), (digests[3], false));
+
+        // A line of pixels whose interpolated rows would take gigabytes.
+        dualad_data::image_crate::GrayImage::new(2_000_000, 1).save(path("lid/line.png")).unwrap();
+        let line = read(folder.path(), false).unwrap_err().to_string();
+        assert!(line.contains("line.png") && line.contains("too wide"), "{line}");
+        assert!(read(folder.path(), true).unwrap().1[0].contains("an image is left out"));
+        std::fs::remove_file(path("lid/line.png")).unwrap();
 
         std::fs::write(path("cup/1.png"), "no picture").unwrap();
         let one = read(folder.path(), false).unwrap_err();
