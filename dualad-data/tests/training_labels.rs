@@ -179,7 +179,7 @@ fn annotations_that_are_not_read_are_named_and_their_images_are_not_trained_on()
         let [finding] = &dataset.findings[..] else { panic!("{file}: {:?}", dataset.findings) };
         let folder = file.rsplit_once('/').unwrap().0;
         assert!(finding.kind == FindingKind::LeftOut && finding.message.contains(words), "{finding}");
-        assert!(finding.message.contains(&format!("are not read: 2 (the first in {folder})")), "{finding}");
+        assert!(finding.message.contains(&format!("(images: 2; files: 2, the first in {folder})")), "{finding}");
         assert!(finding.message.contains("COCO JSON"), "{finding}");
         assert_eq!(found(&tree).0, ["nut/train/good/002.png", "nut/train/good/003.png"], "{file}");
     }

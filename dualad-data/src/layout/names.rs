@@ -60,7 +60,7 @@ pub(super) fn is_normal(name: &OsStr) -> bool {
     whole(name) == Some(Stated::Normal)
 }
 
-/// Returns the label that a name consists of: `ok`, `not good`, `異常なし`. A number of one digit may stand before it, by which folders are
+/// Returns the label that a name consists of: `ok`, `not good`, `異常なし`. A number below 10 may stand before it, by which folders are
 /// sorted: `1_OK`, `02 bad`. `0 defects` is a count.
 fn whole(name: &OsStr) -> Option<Stated> {
     let name = name.to_string_lossy();

@@ -37,9 +37,7 @@ impl Cell {
             (None, _) => word(value),
         }
     }
-}
 
-impl Cell {
     /// Returns the word by which the value says that an image has a defect, for a table whose label says that it is normal: a word for a
     /// defect, or a flag, a count or a text under a name that means defects and nothing else. `anomaly_score: 1` says nothing.
     pub(super) fn defect(&self) -> Option<String> {

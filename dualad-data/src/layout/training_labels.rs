@@ -281,12 +281,12 @@ fn report_unread(
         let (Some(first), Some((category, _))) = (found.first(), marked.first()) else { continue };
         let folder = first.parent().unwrap_or(root);
         let what = format!(
-            "annotations of {} mark images to train on, and are not read: {} (the first in {}), of {} images. If they mark defects, export them as \
-             COCO JSON and open that, or move these images to test/<type of defect>",
+            "annotations of {} are not read, and they mark images to train on (images: {}; files: {}, the first in {}). If they mark defects, \
+             export them as COCO JSON and open that, or move these images to test/<type of defect>",
             format.name(),
+            marked.len(),
             found.len(),
-            shown(folder.strip_prefix(root).unwrap_or(folder)),
-            marked.len()
+            shown(folder.strip_prefix(root).unwrap_or(folder))
         );
         let name = categories.get(*category).map_or("", |category| category.name.as_str());
         findings.push(Finding::new(FindingKind::LeftOut, name, first, what));

@@ -55,8 +55,10 @@ pub(crate) fn check_log(path: &Path) -> Result<()> {
     read.map_err(|error| Error::Io { action: "read", path: path.into(), error })?;
     // The only line of an interrupted run may be incomplete.
     let begins = |mark: &[u8]| line.iter().zip(mark).all(|(found, wanted)| found == wanted);
-    let is_log =
-        if line.ends_with(b"\n") { serde_json::from_slice::<LogLine>(&line).is_ok() } else { begins(b"{\"step\":") };
+    let is_log = match line.ends_with(b"\n") {
+        true => serde_json::from_slice::<LogLine>(&line).is_ok(),
+        false => (line.len() as u64) < LONGEST && begins(b"{\"step\":"),
+    };
     if is_log { Ok(()) } else { Err(refused("it is a file of something else; name a new file for the log")) }
 }
 
