@@ -47,8 +47,8 @@ class Training(Network):
         return F.dropout(self.linear(x, f"{name}.fc2", self.c["narrow_width"]), self.c["dropout"])
 
 
-def step(stages, narrow=256, heads=8, batch=16, fused=True):
-    """Returns a function that runs one training step and returns its loss."""
+def step(stages, narrow=256, heads=8, batch=16, fused=True, device="cpu", autocast=None, compiled=False):
+    """Returns a function that runs one training step and returns its loss. `autocast` is the dtype of products, or None for f32."""
     torch.manual_seed(0)
     network = Training(
         dict(variant="heterogeneous", stage_channels=stages, grid=[14, 14], window=[7, 7], levels=4,
@@ -57,13 +57,22 @@ def step(stages, narrow=256, heads=8, batch=16, fused=True):
     tokens = torch.randn(batch, 196, sum(stages))
     with torch.no_grad():
         network(tokens[:1])  # creates the parameters
+    tokens, network.masked = tokens.to(device), network.mask().to(device)
+    network.parameters = {name: value.detach().to(device).requires_grad_() for name, value in network.parameters.items()}
     parameters = list(network.parameters.values())
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=1e-4, fused=device != "cpu")
+
+    def loss_of(tokens):
+        with torch.autocast(device, autocast or torch.bfloat16, enabled=autocast is not None):
+            noisy = tokens + 3.2 * tokens.std(1, keepdim=True) * torch.randn_like(tokens)
+            reconstruction = network(noisy)
+        return sum(e.mean() for e in ((reconstruction.float() - tokens) ** 2).split(stages, -1))
+
+    if compiled:
+        loss_of = torch.compile(loss_of, dynamic=False)
 
     def run():
-        noisy = tokens + 3.2 * tokens.std(1, keepdim=True) * torch.randn_like(tokens)
-        reconstruction = network(noisy)
-        loss = sum(e.mean() for e in ((reconstruction - tokens) ** 2).split(stages, -1))
+        loss = loss_of(tokens)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 0.1)
