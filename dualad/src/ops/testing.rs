@@ -37,6 +37,14 @@ fn objective(y: &Tensor) -> Tensor {
     (y * weights).unwrap().to_dtype(DType::F32).unwrap().sum_all().unwrap()
 }
 
+/// Returns the largest difference of tensors as a share of the largest expected value, or NaN if a difference is.
+fn largest_error(found: &Tensor, expected: &Tensor) -> f32 {
+    let (found, expected) = (values_of(found), values_of(expected));
+    let scale = expected.iter().fold(1e-3f32, |largest, x| largest.max(x.abs()));
+    let errors = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs() / scale);
+    errors.fold(0.0, |largest, error| if largest >= error || largest.is_nan() { largest } else { error })
+}
+
 /// Asserts that tensors differ by at most `tolerance` times the largest expected value.
 pub(crate) fn assert_near(found: &Tensor, expected: &Tensor, tolerance: f32, what: &str) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
@@ -48,36 +56,76 @@ pub(crate) fn assert_near(found: &Tensor, expected: &Tensor, tolerance: f32, wha
 }
 
 /// Asserts that the fast form, on every device and in every dtype, agrees with the plain form in f32 on the CPU: the result and
-/// every gradient.
+/// every gradient. Prints the largest error of each, and compares all of them before it fails: one run on a device shows everything
+/// that differs there.
 pub(crate) fn check_devices(
     shapes: &[&[usize]],
     fast: impl Fn(&[&Tensor]) -> Result<Tensor>,
     plain: impl Fn(&[&Tensor]) -> Result<Tensor>,
 ) {
+    let mut wrong = Vec::new();
     for device in devices() {
         for (dtype, tolerance) in DTYPES {
-            let inputs: Vec<Var> =
-                shapes.iter().zip(1..).map(|(shape, seed)| variable_on(&device, shape, seed, 1.0)).collect();
-            let narrow: Vec<Tensor> = inputs.iter().map(|input| input.to_dtype(dtype).unwrap()).collect();
-            // The rounded values, in f32 on the CPU.
-            let exact = |x: &Tensor| {
-                let x = x.detach().to_dtype(DType::F32).unwrap().to_device(&Device::Cpu).unwrap();
-                Var::from_tensor(&x).unwrap()
+            let what = format!("{device:?} {dtype:?} {shapes:?}");
+            let mut compare = |part: &str, found: &Tensor, wanted: &Tensor, tolerance: f32| {
+                let found = found.to_device(&Device::Cpu)?;
+                assert_eq!(found.dims(), wanted.dims(), "{what}, {part}");
+                let error = largest_error(&found, wanted);
+                let line = format!("{what}, {part}: largest error {error:.1e} of {tolerance:.0e}");
+                println!("{line}");
+                // NaN is over every tolerance.
+                let passed = error <= tolerance;
+                if !passed {
+                    wrong.push(line);
+                }
+                Ok::<(), candle_core::Error>(())
             };
-            let expected: Vec<Var> = narrow.iter().map(exact).collect();
-            let found = fast(&narrow.iter().collect::<Vec<_>>()).unwrap();
-            assert_eq!(found.dtype(), dtype);
-            let wanted = plain(&expected.iter().map(Var::as_tensor).collect::<Vec<_>>()).unwrap();
-            let what = format!("{device:?} {dtype:?}");
-            assert_near(&found.to_device(&Device::Cpu).unwrap(), &wanted, tolerance, &what);
-            let (found, wanted) = (objective(&found).backward().unwrap(), objective(&wanted).backward().unwrap());
-            for (index, (input, wide)) in inputs.iter().zip(&expected).enumerate() {
-                let (found, wanted) = (found.get(input).unwrap(), wanted.get(wide).unwrap());
-                let found = found.to_device(&Device::Cpu).unwrap();
-                assert_near(&found, wanted, 2.0 * tolerance, &format!("{what}, gradient {index}"));
+            if let Err(error) = compare_on(&device, (dtype, tolerance), shapes, &fast, &plain, &mut compare) {
+                wrong.push(format!("{what}: {error}"));
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Calls `compare` with the result and each gradient of the fast form on a device, the plain form's, and the tolerance.
+fn compare_on(
+    device: &Device,
+    (dtype, tolerance): (DType, f32),
+    shapes: &[&[usize]],
+    fast: impl Fn(&[&Tensor]) -> Result<Tensor>,
+    plain: impl Fn(&[&Tensor]) -> Result<Tensor>,
+    mut compare: impl FnMut(&str, &Tensor, &Tensor, f32) -> Result<()>,
+) -> Result<()> {
+    let inputs: Vec<Var> = shapes.iter().zip(1..).map(|(shape, seed)| variable_on(device, shape, seed, 1.0)).collect();
+    let narrow = inputs.iter().map(|input| input.to_dtype(dtype)).collect::<Result<Vec<_>>>()?;
+    // The rounded values, in f32 on the CPU.
+    let exact = |x: &Tensor| Var::from_tensor(&x.detach().to_dtype(DType::F32)?.to_device(&Device::Cpu)?);
+    let expected = narrow.iter().map(exact).collect::<Result<Vec<Var>>>()?;
+    let found = fast(&narrow.iter().collect::<Vec<_>>())?;
+    assert_eq!(found.dtype(), dtype);
+    let wanted = plain(&expected.iter().map(Var::as_tensor).collect::<Vec<_>>())?;
+    compare("result", &found, &wanted, tolerance)?;
+    let (found, wanted) = (objective(&found).backward()?, objective(&wanted).backward()?);
+    for (index, (input, wide)) in inputs.iter().zip(&expected).enumerate() {
+        let (found, wanted) = (found.get(input).unwrap(), wanted.get(wide).unwrap());
+        compare(&format!("gradient {index}"), found, wanted, 2.0 * tolerance)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn everything_that_differs_is_named() {
+    let check = || check_devices(&[&[2, 3]], |t| t[0] * 1.1, |t| t[0] * 1.0);
+    let failure = std::panic::catch_unwind(check).unwrap_err();
+    let message = failure.downcast_ref::<String>().unwrap();
+    for (dtype, _) in DTYPES {
+        for part in ["result", "gradient 0"] {
+            assert!(message.contains(&format!("Cpu {dtype:?} [[2, 3]], {part}: largest error")), "{message}");
+        }
+    }
+    let nan = std::panic::catch_unwind(|| check_devices(&[&[2]], |t| t[0] * f64::NAN, |t| t[0] * 1.0)).unwrap_err();
+    assert!(nan.downcast_ref::<String>().unwrap().contains("largest error NaN"));
 }
 
 /// Asserts that the two forms agree: the result and every gradient.
