@@ -105,8 +105,9 @@ impl DualAd {
     pub fn with_memory_temperature(&self, temperature: f64) -> Result<Self> {
         let config = DualAdConfig { memory_temperature: temperature, ..self.config.clone() };
         config.validate()?;
-        let mut network = Self::from_parameters(config, self.parameters.clone())?;
-        network.variables.clone_from(&self.variables);
+        let mut network = self.clone();
+        network.config = config;
+        network.memory.iter_mut().for_each(|memory| memory.temperature = temperature);
         Ok(network)
     }
 

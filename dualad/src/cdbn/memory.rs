@@ -11,7 +11,7 @@ use crate::ops;
 pub(super) struct MemoryModule {
     /// `[slots, d]`, not normalized.
     slots: Tensor,
-    temperature: f64,
+    pub(super) temperature: f64,
     /// The share of the readout in the output: query + share * (readout - query). 1 by default, less only at the start of training.
     pub(super) share: f64,
 }
