@@ -99,13 +99,12 @@ impl AdamWStep<'_> {
 /// Elements that a group of the kernel sums.
 const ELEMENTS_PER_GROUP: usize = 8192;
 
-/// Returns the sum of the squares of all elements of all tensors, which are f32 and on one device.
-///
-/// The host waits for the device once, however many tensors there are.
+/// Returns partial sums of the squares of all elements of all tensors, which are f32 and on one device. The sums stay on the device:
+/// the host does not wait for it.
 ///
 /// # Errors
 /// Returns candle's error if there is no tensor or one is not f32, or the device fails.
-pub fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
+pub fn sums_of_squares(tensors: &[&Tensor]) -> Result<Tensor> {
     let Some(first) = tensors.first() else { candle_core::bail!("the sum of squares of no tensors") };
     let groups = |tensor: &Tensor| tensor.elem_count().div_ceil(ELEMENTS_PER_GROUP);
     let sums = Tensor::zeros(tensors.iter().map(|tensor| groups(tensor)).sum::<usize>(), DType::F32, first.device())?;
@@ -119,7 +118,7 @@ pub fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
         on_tensors(&launch, &[&tensor.contiguous()?, &sums], &[])?;
         first_sum += groups(tensor);
     }
-    Ok(sums.to_vec1::<f32>()?.into_iter().map(f64::from).sum())
+    Ok(sums)
 }
 
 #[cfg(test)]

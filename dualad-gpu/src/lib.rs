@@ -38,7 +38,7 @@ mod score;
 mod source;
 mod support;
 
-pub use adamw::{AdamWConstants, AdamWStep, sum_of_squares};
+pub use adamw::{AdamWConstants, AdamWStep, sums_of_squares};
 pub use aggregate::{Aggregate, StageMap};
 pub use attention::{Attention, MAX_HEAD_WIDTH, NeighborMask};
 pub use layer_norm::LayerNorm;

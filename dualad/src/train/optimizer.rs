@@ -7,6 +7,7 @@ use candle_core::{DType, Tensor, Var};
 
 use crate::error::{Error, Result};
 use crate::recipe::AdamWConfig;
+use crate::train::step::StepReport;
 use crate::train::step_constants::StepConstants;
 
 /// The optimizer of a set of variables (docs/method.md, section 5).
@@ -166,12 +167,35 @@ impl AdamW {
     /// [`crate::Error::Training`] if no variable has a gradient or the norm is not finite: no variable changes then.
     /// [`crate::Error::Candle`] if the device fails.
     pub fn step(&mut self, gradients: &GradStore) -> Result<f64> {
+        Ok(self.step_of(None, gradients)?.gradient_norm)
+    }
+
+    /// Takes one step along the gradients of a loss, a scalar in f32. The loss and the norm are read together: the host waits for the
+    /// device once.
+    ///
+    /// # Errors
+    /// Those of [`Self::step`], and [`crate::Error::Training`] if the loss is not finite: no variable changes then.
+    pub(crate) fn step_with_loss(&mut self, loss: &Tensor, gradients: &GradStore) -> Result<StepReport> {
+        self.step_of(Some(loss), gradients)
+    }
+
+    fn step_of(&mut self, loss: Option<&Tensor>, gradients: &GradStore) -> Result<StepReport> {
         let found: Vec<&Tensor> = self.states.values().filter_map(|state| gradients.get(&state.variable)).collect();
         let refuse = |reason: &str| Error::Training { step: self.steps + 1, reason: reason.into() };
         if found.is_empty() {
             return Err(refuse("no variable has a gradient; compute the loss with the network of these variables"));
         }
-        let norm = sum_of_squares(&found)?.sqrt();
+        let mut values = sums_of_squares(&found)?;
+        if let Some(loss) = loss {
+            values = Tensor::cat(&[&values, &loss.detach().reshape(1)?], 0)?;
+        }
+        let mut values: Vec<f64> = values.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
+        let loss = loss.and_then(|_| values.pop()).unwrap_or(0.0);
+        if !loss.is_finite() {
+            let advice = "check the scale of the features, and lower the learning rate or the clipping norm";
+            return Err(refuse(&format!("the loss is {loss}; {advice}")));
+        }
+        let norm = values.into_iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             return Err(refuse(
                 "the gradient's norm is not finite; check the loss, the scale of the features and the learning rate",
@@ -184,7 +208,7 @@ impl AdamW {
                 state.step(gradient, constants)?;
             }
         }
-        Ok(norm)
+        Ok(StepReport { loss, gradient_norm: norm })
     }
 }
 
@@ -211,13 +235,13 @@ impl VariableState {
     }
 }
 
-/// Returns the sum of the squares of all elements of all tensors.
-fn sum_of_squares(tensors: &[&Tensor]) -> Result<f64> {
+/// Returns partial sums of the squares of all elements of all tensors.
+fn sums_of_squares(tensors: &[&Tensor]) -> Result<Tensor> {
     if is_gpu_f32(tensors) {
-        return Ok(dualad_gpu::sum_of_squares(tensors)?);
+        return Ok(dualad_gpu::sums_of_squares(tensors)?);
     }
-    let squares = tensors.iter().map(|tensor| Ok(f64::from(tensor.sqr()?.sum_all()?.to_scalar::<f32>()?)));
-    Ok(squares.sum::<candle_core::Result<f64>>()?)
+    let squares = tensors.iter().map(|tensor| tensor.detach().sqr()?.sum_all()?.reshape(1));
+    Ok(Tensor::cat(&squares.collect::<candle_core::Result<Vec<_>>>()?, 0)?)
 }
 
 /// Returns `true` if the GPU operations handle the tensors: all are on a GPU, in f32.

@@ -8,7 +8,9 @@ use std::fmt::Debug;
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::error::{Error, Result};
+#[cfg(any(doc, test))]
+use crate::error::Error;
+use crate::error::Result;
 use crate::recipe::AdamWConfig;
 use crate::train::{AdamW, AdamWState};
 use crate::{DualAd, Random};
@@ -102,17 +104,7 @@ impl Stepper for PlainStepper {
             self.network.computing_in(self.dtype)?.reconstruct_jittered(&tokens, random)?
         };
         let loss = self.network.loss(&tokens, &reconstruction)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        if !value.is_finite() {
-            return Err(Error::Training {
-                step: self.optimizer.steps() + 1,
-                reason: format!(
-                    "the loss is {value}; check the scale of the features, and lower the learning rate or the clipping norm"
-                ),
-            });
-        }
-        let gradient_norm = self.optimizer.step(&loss.backward()?)?;
-        Ok(StepReport { loss: value, gradient_norm })
+        self.optimizer.step_with_loss(&loss, &loss.backward()?)
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
@@ -275,8 +267,14 @@ mod tests {
     #[test]
     fn a_loss_that_is_not_finite_is_an_error_with_the_step() {
         let mut stepper = stepper(0);
+        let before = stepper.state().unwrap();
         let huge = (tokens(&small(), 2, 1) * 1e30).unwrap();
         let error = stepper.step(&huge, &mut Random::new(0)).unwrap_err();
         assert!(matches!(error, Error::Training { step: 1, .. }), "{error}");
+        // The gradients' norm is not finite either, and follows from the loss.
+        assert!(error.to_string().contains("the loss is"), "{error}");
+        let after = stepper.state().unwrap();
+        assert_eq!(bits(&before.parameters), bits(&after.parameters));
+        assert_eq!(after.optimizer.steps, 0);
     }
 }
