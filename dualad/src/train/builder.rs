@@ -8,7 +8,7 @@ use dualad_data::Cancel;
 
 use crate::error::{Error, Result};
 use crate::features::TokenSource;
-use crate::recipe::{Precision, Recipe, TrainConfig};
+use crate::recipe::{AdamWConfig, Precision, Recipe};
 use crate::train::checkpoint::{Checkpoint, Position};
 use crate::train::cpu_step::CpuStepper;
 use crate::train::progress::TrainingProgress;
@@ -83,7 +83,7 @@ impl<'a> TrainerBuilder<'a> {
             let (mean, std) = statistics::measure(self.tokens, channels, &self.settings.cancel)?;
             network = network.with_standardization(&mean, &std)?;
         }
-        let stepper = stepper(&network, &self.recipe.train)?;
+        let stepper = stepper(&network, self.recipe.train.optimizer, self.recipe.train.precision)?;
         let position = Position::start(Random::new(self.recipe.train.seed));
         Ok(self.at(stepper, position))
     }
@@ -99,7 +99,8 @@ impl<'a> TrainerBuilder<'a> {
         };
         let checkpoint = Checkpoint::load(path)?;
         checkpoint.check(path, &self.recipe, self.tokens.identity())?;
-        let mut stepper = stepper(&self.initial_network()?, &self.recipe.train)?;
+        let train = &self.recipe.train;
+        let mut stepper = stepper(&self.initial_network()?, train.optimizer, train.precision)?;
         stepper.restore(&checkpoint.stepper)?;
         Ok(self.at(stepper, checkpoint.run.position))
     }
@@ -115,7 +116,8 @@ impl<'a> TrainerBuilder<'a> {
             let (field, reason) = ("network", "a trained network keeps its configuration; change `train` only");
             return Err(Error::Config { field, value: "another one".into(), reason: reason.into() });
         }
-        let stepper = stepper(&network.frozen(DType::F32, &self.device)?, &self.recipe.train)?;
+        let train = &self.recipe.train;
+        let stepper = stepper(&network.frozen(DType::F32, &self.device)?, train.optimizer, train.precision)?;
         let position = Position::start(Random::new(self.recipe.train.seed));
         Ok(self.at(stepper, position))
     }
@@ -139,17 +141,25 @@ impl<'a> TrainerBuilder<'a> {
 }
 
 /// Returns the fastest stepper for a network and its device.
-fn stepper(network: &DualAd, train: &TrainConfig) -> Result<Box<dyn Stepper>> {
-    let config = train.optimizer;
-    if train.precision == Precision::Bf16 {
-        if network.device().is_cpu() {
-            let reason = "a CPU gains nothing from it; use `f32`, or train on another device";
-            return Err(Error::Config { field: "precision", value: "bf16".into(), reason: reason.into() });
+///
+/// # Errors
+/// [`Error::Config`] if the device does not compute in the precision, and those of the stepper.
+pub(crate) fn stepper(network: &DualAd, config: AdamWConfig, precision: Precision) -> Result<Box<dyn Stepper>> {
+    let refuse = |value: &str, reason: &str| {
+        Err(Error::Config { field: "precision", value: value.into(), reason: reason.into() })
+    };
+    let device = network.device();
+    match precision {
+        Precision::Tf32 if !device.is_cuda() => {
+            return refuse("tf32", "only CUDA devices have it; use `f32`, or train on a CUDA device");
         }
-        return Ok(Box::new(PlainStepper::new(network, config)?.computing_in(DType::BF16)));
+        Precision::Bf16 if device.is_cpu() => {
+            return refuse("bf16", "a CPU gains nothing from it; use `f32`, or train on another device");
+        }
+        Precision::F32 if device.is_cpu() && CpuStepper::covers(network.config()) => {
+            return Ok(Box::new(CpuStepper::new(network, config)?));
+        }
+        _ => {}
     }
-    if network.device().is_cpu() && CpuStepper::covers(network.config()) {
-        return Ok(Box::new(CpuStepper::new(network, config)?));
-    }
-    Ok(Box::new(PlainStepper::new(network, config)?))
+    Ok(Box::new(PlainStepper::new(network, config)?.computing_in(precision)))
 }

@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use candle_core::cuda::{gemm_reduced_precision_f32, set_gemm_reduced_precision_f32};
 use candle_core::{DType, Device, Tensor};
 
 #[cfg(any(doc, test))]
 use crate::error::Error;
 use crate::error::Result;
-use crate::recipe::AdamWConfig;
+use crate::recipe::{AdamWConfig, Precision};
 use crate::train::{AdamW, AdamWState};
 use crate::{DualAd, Random};
 
@@ -76,8 +77,8 @@ pub(crate) struct PlainStepper {
     optimizer: AdamW,
     device: Device,
     memory_share: f64,
-    /// The dtype of the forward and backward pass. The variables, the loss and the optimizer are f32.
-    dtype: DType,
+    /// The precision of the forward and backward pass. The variables, the loss and the optimizer are f32.
+    precision: Precision,
 }
 
 impl PlainStepper {
@@ -86,22 +87,42 @@ impl PlainStepper {
         let network = network.trainable()?;
         let device = network.parameters().values().next().map_or(Device::Cpu, |tensor| tensor.device().clone());
         let optimizer = AdamW::new(network.variables(), config)?;
-        Ok(Self { network, optimizer, device, memory_share: 1.0, dtype: DType::F32 })
+        Ok(Self { network, optimizer, device, memory_share: 1.0, precision: Precision::F32 })
     }
 
-    /// Sets the dtype of the forward and backward pass.
-    pub(crate) fn computing_in(self, dtype: DType) -> Self {
-        Self { dtype, ..self }
+    /// Sets the precision of the forward and backward pass.
+    pub(crate) fn computing_in(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+}
+
+/// Makes CUDA devices multiply f32 matrices in tf32 while it lives. candle has one setting for the whole process.
+struct Tf32 {
+    before: bool,
+}
+
+impl Tf32 {
+    fn on() -> Self {
+        let before = gemm_reduced_precision_f32();
+        set_gemm_reduced_precision_f32(true);
+        Self { before }
+    }
+}
+
+impl Drop for Tf32 {
+    fn drop(&mut self) {
+        set_gemm_reduced_precision_f32(self.before);
     }
 }
 
 impl Stepper for PlainStepper {
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport> {
         let tokens = tokens.to_device(&self.device)?;
-        let reconstruction = if self.dtype == DType::F32 {
-            self.network.reconstruct_jittered(&tokens, random)?
+        let _tf32 = (self.precision == Precision::Tf32).then(Tf32::on);
+        let reconstruction = if self.precision == Precision::Bf16 {
+            self.network.computing_in(DType::BF16)?.reconstruct_jittered(&tokens, random)?
         } else {
-            self.network.computing_in(self.dtype)?.reconstruct_jittered(&tokens, random)?
+            self.network.reconstruct_jittered(&tokens, random)?
         };
         let loss = self.network.loss(&tokens, &reconstruction)?;
         self.optimizer.step_with_loss(&loss, &loss.backward()?)
@@ -226,7 +247,7 @@ mod tests {
             )
         };
         let (wide, wide_still) = losses(stepper(0));
-        let (narrow, narrow_still) = losses(stepper(0).computing_in(DType::BF16));
+        let (narrow, narrow_still) = losses(stepper(0).computing_in(Precision::Bf16));
         assert_ne!(wide, narrow);
         assert_eq!(wide_still, narrow_still);
         for (wide, narrow) in wide.iter().zip(&narrow) {

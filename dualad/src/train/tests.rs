@@ -90,15 +90,17 @@ fn an_augmented_run_resumes_to_the_same_bits_and_another_recipe_is_refused() {
     let mut resumed = Trainer::builder(augmented.clone(), &features).checkpoint(&path).resume().unwrap();
     resumed.run().unwrap();
     assert_eq!(resumed.losses(), whole);
-    // Tokens without images cannot be augmented, and a CPU refuses bf16.
+    // Tokens without images cannot be augmented, and a CPU refuses bf16 and tf32.
     let source = source();
     let mut other = recipe();
     other.train.augmentation = augmented.train.augmentation;
     let error = Trainer::builder(other.clone(), &source).build().unwrap().run().unwrap_err();
     assert!(error.to_string().contains("augmentation"), "{error}");
-    other.train.precision = Precision::Bf16;
-    let error = Trainer::builder(other, &source).build().unwrap_err().to_string();
-    assert!(error.contains("precision") && error.contains("bf16"), "{error}");
+    for (precision, name) in [(Precision::Bf16, "bf16"), (Precision::Tf32, "tf32")] {
+        other.train.precision = precision;
+        let error = Trainer::builder(other.clone(), &source).build().unwrap_err().to_string();
+        assert!(error.contains("precision") && error.contains(name), "{error}");
+    }
 }
 
 /// Asserts that two runs have the same losses and the same bits.
