@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use crate::cdbn::scope::{Init, Scope};
+use crate::ops;
 
 /// `x W^T + b` over the last axis.
 #[derive(Debug, Clone)]
@@ -21,10 +22,6 @@ impl Linear {
 
     /// Maps `[batch, tokens, inputs]` to `[batch, tokens, outputs]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (batch, tokens, channels) = x.dims3()?;
-        // One product for all images: a batched product would copy the transposed weight for each image.
-        let flat = x.reshape((batch * tokens, channels))?;
-        let y = flat.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?;
-        y.reshape((batch, tokens, ()))
+        ops::linear(x, &self.weight, &self.bias)
     }
 }

@@ -10,6 +10,7 @@ mod dropout;
 mod errors;
 mod jitter;
 pub(crate) mod layer_norm;
+mod linear;
 pub(crate) mod matrix;
 pub(crate) mod memory_read;
 mod support;
@@ -21,6 +22,7 @@ pub(crate) use dropout::dropout;
 pub(crate) use errors::{combined_errors, squared_errors};
 pub(crate) use jitter::jitter;
 pub(crate) use layer_norm::layer_norm;
+pub(crate) use linear::linear;
 pub(crate) use memory_read::memory_read;
 #[cfg(feature = "train")]
 pub(crate) use support::StreamBlocks;
