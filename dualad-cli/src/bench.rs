@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum;
 use dualad::backbones::{Backbone, Weights};
-use dualad::bench::{Form, Steps};
-use dualad::candle_core::{self, Tensor};
+use dualad::bench::Steps;
+use dualad::candle_core::cuda::set_gemm_reduced_precision_f32;
+use dualad::candle_core::{DType, Device, Tensor};
 use dualad::detector::Request;
-use dualad::recipe::AdamWConfig;
+use dualad::recipe::Precision;
 use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
 use serde::Serialize;
 
-use crate::common::{self, CommonArgs, Result, parse_count, print};
+use crate::common::{self, CommonArgs, DeviceName, Result, UsageError, parse_count, print};
 use crate::guard::Guard;
 use crate::progress::{ProgressArgs, Status};
 
@@ -42,10 +44,50 @@ pub(crate) struct Args {
     /// Seconds to measure each part for; it runs at least three times
     #[arg(long, default_value_t = 2.0, value_parser = parse_seconds)]
     seconds: f64,
+    /// Numbers to compute with
+    #[arg(long, value_enum, default_value_t = DTypeName::F32)]
+    dtype: DTypeName,
+    /// Multiply f32 matrices in tf32, on a CUDA device
+    #[arg(long)]
+    tf32: bool,
     #[command(flatten)]
     progress: ProgressArgs,
     #[command(flatten)]
     common: CommonArgs,
+}
+
+/// The numbers to compute with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum DTypeName {
+    /// 32 bits
+    F32,
+    /// 16 bits, for a GPU; no training step
+    F16,
+    /// 16 bits with the range of f32, for a GPU
+    Bf16,
+}
+
+impl From<DTypeName> for DType {
+    fn from(name: DTypeName) -> Self {
+        match name {
+            DTypeName::F32 => Self::F32,
+            DTypeName::F16 => Self::F16,
+            DTypeName::Bf16 => Self::BF16,
+        }
+    }
+}
+
+impl Args {
+    /// Returns the precision of training steps, if there is one.
+    fn training_precision(&self) -> Option<Precision> {
+        match self.dtype {
+            DTypeName::F32 if self.tf32 => Some(Precision::Tf32),
+            DTypeName::F32 => Some(Precision::F32),
+            DTypeName::F16 => None,
+            DTypeName::Bf16 => Some(Precision::Bf16),
+        }
+    }
 }
 
 fn parse_backbone(text: &str) -> std::result::Result<Backbone, String> {
@@ -83,6 +125,8 @@ struct Step {
     threads: usize,
     batch_size: usize,
     ms: f64,
+    /// True if the tokens were on the device before. Training has them on the CPU, and each step copies its own.
+    tokens_on_device: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -91,6 +135,8 @@ struct Outcome {
     backbone: Backbone,
     variant: Variant,
     device: String,
+    dtype: DTypeName,
+    tf32: bool,
     instruction_set: String,
     runs: Vec<Run>,
     training_steps: Vec<Step>,
@@ -111,18 +157,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.progress.apply();
     let status = Status::new();
     args.common.check_json(&Guard::default().reads(&args.weights))?;
+    if args.tf32 && (args.common.device != DeviceName::Cuda || args.dtype != DTypeName::F32) {
+        return Err(Box::new(UsageError("--tf32 needs --device cuda and --dtype f32")));
+    }
     let device = args.common.device()?;
+    set_gemm_reduced_precision_f32(args.tf32);
+    let dtype = DType::from(args.dtype);
     let weights = match &args.weights {
         Some(path) => Weights::file(path),
         None if !args.backbone.has_weights() => Weights::default(),
         None => Weights::synthetic(0),
     };
     let seed = args.common.seed.unwrap_or(0);
-    let extractor = args.backbone.extractor().weights(weights.clone()).device(&device).build()?;
+    let extractor = args.backbone.extractor().weights(weights.clone()).device(&device).dtype(dtype).build()?;
     let config = DualAdConfig::paper(args.variant, args.backbone);
-    let network = DualAd::new(config.clone(), &Random::new(seed), &device)?.frozen(extractor.dtype(), &device)?;
+    let network = DualAd::new(config.clone(), &Random::new(seed), &device)?.frozen(dtype, &device)?;
     let stages: Vec<usize> = extractor.stages().iter().map(|stage| stage.index).collect();
-    let on_cpu = network.frozen(candle_core::DType::F32, &candle_core::Device::Cpu)?;
+    let on_cpu = network.frozen(DType::F32, &Device::Cpu)?;
     let model = Model::new(on_cpu, args.backbone, &stages, extractor.provenance().clone());
     let reconstructor = network.reconstructor()?;
     let picture = picture(seed)?;
@@ -131,6 +182,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         backbone: args.backbone,
         variant: args.variant,
         device: format!("{:?}", device.location()),
+        dtype: args.dtype,
+        tf32: args.tf32,
         instruction_set: dualad_kernels::Isa::best().to_string(),
         runs: Vec::new(),
         training_steps: Vec::new(),
@@ -138,7 +191,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     for &threads in &args.threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let builder = Detector::builder().device(&device).weights(weights.clone()).threads(threads);
+        let builder = Detector::builder().device(&device).dtype(dtype).weights(weights.clone()).threads(threads);
         let detector = builder.from_model(model.clone())?;
         let preprocess = model.config().input.preprocess()?;
         for &batch in &args.batch_size {
@@ -178,9 +231,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             outcome.runs.push(Run { threads, batch_size: batch, ms_per_image });
         }
         status.show(&format!("{threads} threads: a training step"));
-        if args.variant == Variant::Heterogeneous && device.is_cpu() {
-            let ms = pool.install(|| training_step(&config, seed, args.seconds).map_err(|error| error.to_string()))?;
-            outcome.training_steps.push(Step { threads, batch_size: TRAINING_BATCH, ms });
+        // On the CPU, training is fast in f32 and for this network only.
+        let is_fast = args.variant == Variant::Heterogeneous && args.dtype == DTypeName::F32;
+        let Some(precision) = args.training_precision().filter(|_| is_fast || !device.is_cpu()) else { continue };
+        let network = DualAd::new(config.clone(), &Random::new(seed), &device)?;
+        let places = if device.is_cpu() { vec![Device::Cpu] } else { vec![Device::Cpu, device.clone()] };
+        for place in places {
+            let step = || training_step(&network, &place, precision, seed, args.seconds);
+            let ms = pool.install(|| step().map_err(|error| error.to_string()))?;
+            let tokens_on_device = !place.is_cpu();
+            outcome.training_steps.push(Step { threads, batch_size: TRAINING_BATCH, ms, tokens_on_device });
         }
     }
     status.show("");
@@ -220,12 +280,12 @@ fn median(seconds: f64, once: impl Fn() -> Result<()>) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-fn training_step(config: &DualAdConfig, seed: u64, seconds: f64) -> Result<f64> {
-    let cpu = candle_core::Device::Cpu;
-    let network = DualAd::new(config.clone(), &Random::new(seed), &cpu)?;
+/// The median time of a training step whose tokens are on the device `place`.
+fn training_step(network: &DualAd, place: &Device, precision: Precision, seed: u64, seconds: f64) -> Result<f64> {
+    let config = network.config();
     let shape = (TRAINING_BATCH, config.tokens(), config.channels());
-    let tokens = Tensor::from_vec(Random::new(seed).stream().normal(shape.0 * shape.1 * shape.2), shape, &cpu)?;
-    let steps = std::cell::RefCell::new((Steps::new(Form::Fast, &network, AdamWConfig::default())?, Random::new(seed)));
+    let tokens = Tensor::from_vec(Random::new(seed).stream().normal(shape.0 * shape.1 * shape.2), shape, place)?;
+    let steps = std::cell::RefCell::new((Steps::of_training(network, precision)?, Random::new(seed)));
     median(seconds, || {
         let (steps, random) = &mut *steps.borrow_mut();
         Ok(steps.step(&tokens, random).map(drop)?)
@@ -234,8 +294,13 @@ fn training_step(config: &DualAdConfig, seed: u64, seconds: f64) -> Result<f64> 
 
 fn table(outcome: &Outcome) -> String {
     let mut text = format!(
-        "{} {}, {}, {}; medians in ms an image\n\nthreads  batch",
-        outcome.backbone, outcome.variant, outcome.device, outcome.instruction_set
+        "{} {}, {}, {}{}, {}; medians in ms an image\n\nthreads  batch",
+        outcome.backbone,
+        outcome.variant,
+        outcome.device,
+        if outcome.tf32 { "tf32, " } else { "" },
+        DType::from(outcome.dtype).as_str(),
+        outcome.instruction_set
     );
     PARTS.iter().for_each(|part| text += &format!("  {part:>14}"));
     text.push('\n');
@@ -245,7 +310,9 @@ fn table(outcome: &Outcome) -> String {
         text.push('\n');
     }
     for step in &outcome.training_steps {
-        text += &format!("\ntraining step, batch {}, {} threads: {:.0} ms", step.batch_size, step.threads, step.ms);
+        let place = if step.tokens_on_device { ", tokens on the device" } else { "" };
+        text +=
+            &format!("\ntraining step, batch {}, {} threads{place}: {:.1} ms", step.batch_size, step.threads, step.ms);
     }
     if let Some(peak) = outcome.peak_mib {
         text += &format!("\npeak memory: {peak} MiB\n");

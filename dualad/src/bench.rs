@@ -8,6 +8,7 @@ use crate::ops::layer_norm::{self, layer_norm};
 use crate::ops::memory_read::{self, memory_read};
 #[cfg(feature = "train")]
 use crate::train::{
+    builder::stepper,
     cpu_step::CpuStepper,
     step::{PlainStepper, Stepper},
 };
@@ -65,6 +66,14 @@ impl Steps {
             Form::Plain => Box::new(PlainStepper::new(network, optimizer)?),
             Form::Fast => Box::new(CpuStepper::new(network, optimizer)?),
         }))
+    }
+
+    /// Prepares the steps that training takes on a copy of the network, on the network's device and in a precision.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`], and an error if the device does not compute in the precision.
+    pub fn of_training(network: &crate::DualAd, precision: crate::recipe::Precision) -> crate::Result<Self> {
+        Ok(Self(stepper(network, crate::recipe::AdamWConfig::default(), precision)?))
     }
 
     /// Runs one step and returns its loss.

@@ -6,7 +6,7 @@
 //!
 //! `docs/training.md` describes training from the command line.
 
-mod builder;
+pub(crate) mod builder;
 mod checkpoint;
 pub(crate) mod cpu_step;
 mod k_means;
