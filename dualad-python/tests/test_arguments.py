@@ -255,6 +255,7 @@ def test_texts_that_no_file_or_name_can_have(detector: dualad.Detector, pictures
         (lambda: fit({"part": pictures}, checkpoint="a\udc80"), "checkpoint"),
         (lambda: fit({"part": pictures}, log="a\udc80"), "log"),
         (lambda: fit({"part": pictures}, backbone="a\udc80"), "backbone"),
+        (lambda: fit({"a\udc80": pictures}), "a category of images"),
         (lambda: dualad.Detector.fit({"part": pictures}, recipe={"train": {"a": "\udc80"}}), "recipe"),
         (lambda: detector.inspect(picture(1)).regions_above(10**400), "value"),
         (lambda: detector.with_threads(10**5000), "threads"),

@@ -354,7 +354,9 @@ def test_bytes_that_are_no_model(detector: dualad.Detector) -> None:
         dualad.Detector.from_bytes(packed.getvalue())
 
 
-def test_a_backbone_with_weights_is_pickled(tmp_path: Path, pictures: list[Array]) -> None:
+def test_a_backbone_with_weights_is_pickled(
+    tmp_path: Path, pictures: list[Array], monkeypatch: pytest.MonkeyPatch
+) -> None:
     synthetic: Any = SyntheticWeights(7)
     made = fit({"part": pictures}, backbone="resnet18", weights=synthetic, epochs=1)
     image = picture(9, defect=True)
@@ -371,3 +373,8 @@ def test_a_backbone_with_weights_is_pickled(tmp_path: Path, pictures: list[Array
     assert bits(pickle.loads(pickle.dumps(again)).inspect(image)) == bits(made.inspect(image))
     again.save(tmp_path / "model", with_backbone=True)
     assert bits(dualad.Detector.load(tmp_path / "model").inspect(image)) == bits(made.inspect(image))
+    # A relative path, and another folder afterwards.
+    with monkeypatch.context() as moved:
+        moved.chdir(tmp_path)
+        near = dualad.Detector.load("model")
+    assert bits(pickle.loads(pickle.dumps(near)).inspect(image)) == bits(made.inspect(image))

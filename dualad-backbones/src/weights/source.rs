@@ -95,6 +95,17 @@ impl Weights {
         Source::File(path.into()).into()
     }
 
+    /// Makes the path of [`Self::file`] absolute, so that it names the same file after the process changes its folder.
+    #[must_use]
+    pub fn with_absolute_path(mut self) -> Self {
+        if let Source::File(path) = &mut self.source
+            && let Ok(absolute) = std::path::absolute(&*path)
+        {
+            *path = absolute;
+        }
+        self
+    }
+
     /// Takes the content of a file as [`Self::file`] reads it, such as from `include_bytes!` or a `Vec<u8>`.
     pub fn bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         Source::Bytes(Bytes(Arc::new(bytes))).into()
@@ -292,4 +303,16 @@ fn save_bytes(backbone: Backbone, name: &str, bytes: &[u8], to: &Path) -> Result
 fn check_digest(value: &str) -> Result<(), WeightsError> {
     let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_digest { Ok(()) } else { Err(WeightsError::NotADigest { value: value.chars().take(200).collect() }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_absolute_path_begins_with_the_folder_of_the_process() {
+        let Source::File(path) = Weights::file("weights.safetensors").with_absolute_path().source else { panic!() };
+        assert_eq!(path, std::env::current_dir().unwrap().join("weights.safetensors"));
+        assert!(matches!(Weights::synthetic(1).with_absolute_path().source, Source::Synthetic(1)));
+    }
 }

@@ -94,9 +94,14 @@ impl<'a> RawImage<'a> {
         if width == 0 || height == 0 {
             return wrong("size", format!("{width}x{height}"), "width and height must be at least 1".into());
         }
+        // The names of formats differ between languages.
+        let pixel = match format.bytes() {
+            1 => "pixels of 1 byte".to_owned(),
+            bytes => format!("pixels of {bytes} bytes"),
+        };
         let row = (width as usize).checked_mul(format.bytes());
         if row.is_none_or(|row| row > stride) {
-            return wrong("stride", format!("{stride} bytes"), format!("a row has {width} pixels of {format:?}"));
+            return wrong("stride", format!("{stride} bytes"), format!("a row of {width} {pixel} is longer"));
         }
         let rows = (height as usize - 1).checked_mul(stride);
         match rows.zip(row).and_then(|(rows, row)| rows.checked_add(row)) {
@@ -105,8 +110,8 @@ impl<'a> RawImage<'a> {
                 "pixels",
                 format!("{} bytes", pixels.len()),
                 match needed {
-                    Some(needed) => format!("{width}x{height} pixels of {format:?} take {needed}"),
-                    None => format!("{width}x{height} pixels of {format:?} are more than any memory"),
+                    Some(needed) => format!("{width}x{height} {pixel} take {needed}"),
+                    None => format!("{width}x{height} {pixel} are more than any memory"),
                 },
             ),
         }
@@ -223,7 +228,9 @@ mod tests {
             assert!(raw(width, height, format).is_err(), "{width}x{height} {format:?}");
         }
         let image = raw(4, 2, PixelFormat::Rgb8).unwrap();
-        assert!(image.stride(11).is_err() && image.stride(13).is_err() && image.stride(usize::MAX).is_err());
+        let error = image.stride(11).unwrap_err().to_string();
+        assert!(error.contains("a row of 4 pixels of 3 bytes is longer"), "{error}");
+        assert!(image.stride(13).is_err() && image.stride(usize::MAX).is_err());
         assert!(raw(24, 1, PixelFormat::Gray8).unwrap().stride(usize::MAX).is_ok());
     }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
+from dualad import _check
 from dualad._errors import ImageError
 from dualad._types import Image as Prepared
 
@@ -85,6 +86,7 @@ def by_category(images: Images, argument: str, category: str | None = None) -> l
         for name, some in images.items():
             if not isinstance(name, str):
                 raise TypeError(f"a category of {argument} is {name!r}; its name must be a str")
+            _check.text(name, f"a category of {argument}")
             pairs += [(name, prepare(image)) for image in listed(some, f"{argument}[{name!r}]")]
         return pairs
     return [(category, prepare(image)) for image in listed(images, argument)]

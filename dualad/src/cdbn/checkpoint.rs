@@ -104,7 +104,10 @@ fn with_shapes(mut config: DualAdConfig, shapes: &Shapes) -> Result<DualAdConfig
         config.wide_ffn_ratio = hidden.checked_div(wide).unwrap_or(0);
     }
     config.levels = match (narrow, memory) {
-        (true, _) => shapes.count(|index| format!("decoder.layers.{index}.attn1.q_proj.weight")),
+        (true, _) => {
+            side("decoder.layers.0.attn1.q_proj.weight", 0)?;
+            shapes.count(|index| format!("decoder.layers.{index}.attn1.q_proj.weight"))
+        }
         (false, true) => shapes.count(|index| format!("memory_modules.{index}.weight")),
         (false, false) => config.levels,
     };
@@ -127,4 +130,21 @@ fn with_shapes(mut config: DualAdConfig, shapes: &Shapes) -> Result<DualAdConfig
     }
     config.validate()?;
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use dualad_backbones::Backbone;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_without_a_decoder_is_refused_by_the_name_of_its_parameter() {
+        let config = DualAdConfig::paper(Variant::Heterogeneous, Backbone::ResNet18);
+        let mut shapes: BTreeMap<_, _> = config.parameters().unwrap().into_iter().map(|p| (p.name, p.shape)).collect();
+        assert_eq!(with_shapes(config.clone(), &Shapes(shapes.clone())).unwrap(), config);
+        shapes.retain(|name, _| !name.starts_with("decoder."));
+        let error = with_shapes(config, &Shapes(shapes)).unwrap_err().to_string();
+        assert!(error.contains("\"decoder.layers.0.attn1.q_proj.weight\" is missing"), "{error}");
+    }
 }

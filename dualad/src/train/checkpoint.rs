@@ -169,7 +169,9 @@ impl Checkpoint {
         let damaged = |what: &str| wrong(format!("{what}; the file is damaged: start the run anew without it"));
         match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => {}
-            Ok(_) => return Err(wrong("it is not a regular file; name the folder of an earlier run".into())),
+            Ok(_) => {
+                return Err(wrong("it is not a regular file; a checkpoint is a file that an earlier run wrote".into()));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(wrong("there is no such file; start the run anew".into()));
             }

@@ -92,7 +92,8 @@ impl DetectorBuilder {
             scorer: Arc::new(scorer),
             extractor: Arc::from(extractor),
             precision,
-            weights,
+            // The folder of the process may change before they are read again.
+            weights: weights.with_absolute_path(),
             preprocess,
             tiling,
             calibration: calibration.map(Arc::new),
