@@ -5,6 +5,8 @@ export interface ModelInfo {
     categories: string[];
     backbone: string;
     hasThresholds: boolean;
+    /** The precision of the scores: that of the model's thresholds. */
+    precision: "f32" | "int8";
 }
 
 /** An inspection, and the milliseconds that it took in the worker. */

@@ -10,8 +10,8 @@ ready.catch(() => {});
 function replace(made) {
     detector?.free();
     detector = made;
-    const { categories, backbone, hasThresholds } = made;
-    return { categories, backbone, hasThresholds };
+    const { categories, backbone, hasThresholds, precision } = made;
+    return { categories, backbone, hasThresholds, precision };
 }
 
 function loaded() {

@@ -79,6 +79,12 @@ impl Detector {
         self.detector.calibration().is_some()
     }
 
+    /// The precision of the scores, `f32` or `int8`: that of the model's thresholds.
+    #[wasm_bindgen(getter, unchecked_return_type = "\"f32\" | \"int8\"")]
+    pub fn precision(&self) -> String {
+        self.detector.precision().name().to_owned()
+    }
+
     /// The name of the backbone, such as `resnet18`.
     #[wasm_bindgen(getter)]
     pub fn backbone(&self) -> String {

@@ -104,11 +104,21 @@ pub fn seeds() -> Vec<Seed> {
         {"image_id": 1, "category_id": 1, "segmentation": [], "bbox": [0, 0, 3, 2]},
         {"image_id": 2, "category_id": 0, "segmentation": {"counts": [1, 2, 1, 1, 27], "size": [4, 8]}},
         {"image_id": 2, "category_id": 0, "segmentation": {"counts": "121Oj0", "size": [4, 8]}}]}"#;
+    // Annotations of programs whose shapes are not read tell only what they mark. The content of a file ends at its line.
+    let marked: [(&str, &[u8]); 4] = [
+        ("yolo", b"images/0.png\nimages/1.png\nlabels/0.txt=0 0.5 0.5 0.25 0.1\nlabels/1.txt\ndata.yaml=names: [dent]\n"),
+        ("voc", b"gear/0.png\ngear/0.xml=<annotation><filename>0.png</filename><object><name>dent</name></object></annotation>\n"),
+        ("cvat", b"gear/train/good/0.png\nannotations.xml=<annotations><image id=\"0\" name=\"0.png\"><polygon label=\"dent\"/></image></annotations>\n"),
+        ("damaged", b"gear/good/0.png\ngear/good/0.json={\"shapes\": [{\"label\"\ngear/good/instances.json={\"images\"\n"),
+    ];
+    for (name, content) in marked {
+        seed("layout", name, content);
+    }
     seed("coco", "all", coco.as_bytes());
     let labelme = r#"{"flags": {"bad": true}, "imageWidth": 8, "imageHeight": 4, "imageData": null, "shapes": [
         {"label": "dent", "shape_type": "polygon", "points": [[1, 1], [5, 1], [5, 3]]},
         {"label": "dent", "shape_type": "rectangle", "points": [[1, 1], [5, 3]]},
-        {"label": "cut", "shape_type": "circle", "points": [[4, 2], [5, 2.5]]},
+        {"label": "cut", "shape_type": "circle", "flags": {"ok": true}, "points": [[4, 2], [5, 2.5]]},
         {"label": "cut", "shape_type": "linestrip", "points": [[-4, 2], [5, 2.5], [9, 9]]},
         {"label": "ok", "shape_type": "point", "points": [[4, 2]]}]}"#;
     seed("labelme", "all", labelme.as_bytes());
@@ -120,6 +130,9 @@ pub fn seeds() -> Vec<Seed> {
     let lines = r#"{"image_path": "a.bmp", "label": "normal", "label_index": 0, "mask_path": null}
 {"image_path": "b.bmp", "label": "abnormal", "label_index": 1, "mask_path": "a.bmp"}"#;
     seed("table", "lines", lines.as_bytes());
+    // Columns that contradict each other.
+    let contradicting = "path,label,label_index,mask\na.bmp,good,1,\na.bmp,OK,0,b.bmp\nb.bmp,dent,0,\n";
+    seed("table", "contradicting", contradicting.as_bytes());
     let published: [(&str, &[u8]); 5] = [
         ("kolektor", b"kos01/Part0.jpg\nkos01/Part0_label.bmp=x\n"),
         ("kolektor-2", b"train/1.png\ntrain/1_GT.png=x\ntest/2.png\ntest/2_GT.png\n"),

@@ -21,6 +21,7 @@ const files = {
 };
 const detector = Detector.fromBytes(files);
 check(detector.categories.includes("gear") && detector.hasThresholds, "the model's categories and thresholds");
+check(detector.precision === "f32", `the precision is ${detector.precision}`);
 
 const expected = await expectedScores(`${folder}/expected.jsonl`);
 let largest = 0;
@@ -51,6 +52,7 @@ const int8 = {
 };
 const inBytes = Detector.fromBytes(int8);
 const inFloats = Detector.fromBytes({ ...int8, calibration: undefined });
+check(inBytes.precision === "int8" && inFloats.precision === "f32", "the precision is that of the thresholds");
 const expectedInt8 = await expectedScores(`${folder}/expected-int8.jsonl`);
 check(expectedInt8.size >= 2, `only ${expectedInt8.size} pictures were inspected in int8`);
 let [differs, apart] = [0, 0];
