@@ -27,7 +27,7 @@ fn a_buffer_that_does_not_match_is_an_error() {
     };
     assert_eq!(detector.buffer(&pixels, [10, 10], 0, RGB8).0, DualadStatus::Ok);
     assert_eq!(detector.buffer(&pixels, [10, 10], 10, GRAY8).0, DualadStatus::Ok);
-    bad([10, 10], 29, RGB8, "stride cannot be 29 bytes: a row has 10 pixels");
+    bad([10, 10], 29, RGB8, "stride cannot be 29 bytes: a row of 10 pixels of 3 bytes is longer");
     bad([10, 10], 31, RGB8, "309");
     bad([10, 11], 0, RGB8, "330");
     bad([0, 10], 0, RGB8, "0x10");
