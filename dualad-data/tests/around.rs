@@ -34,6 +34,10 @@ fn masks_and_labels_beside_a_folder_of_images_are_seen() {
         ("JPEGImages", "Annotations/part003.xml"),
         ("images/train", "labels/train/part003.txt"),
         ("train/images", "train/labels/part003.txt"),
+        ("images", "masks/part003.png.png"),
+        ("images", "labels/part003.png.json"),
+        ("img", "ann/part003.png.json"),
+        ("images", "annotations/part003.png.xml"),
     ] {
         let tree = Tree::new();
         images(&tree, folder);
@@ -97,6 +101,7 @@ fn texts_of_any_name_that_label_images_are_refused() {
         ("shift.log", "part003.png\tNG\n"),
         ("upload.csv", "image,id,choice\n/data/upload/1/ab12cd34-part003.png,3,Scratch\n"),
         ("part003.txt", "NG\n"),
+        ("part003.png.txt", "NG\n"),
         ("part003.json", "{\"camera\": 2, \"verdict\": \"NG\"}"),
     ] {
         let error = error(&with("", file, content), "");
@@ -119,6 +124,8 @@ fn texts_beside_a_folder_of_normal_images_mark_them() {
         ("good/notes.txt", "part003.png: scratch\n"),
         ("list.txt", "part003.png NG\n"),
         ("good/part003.txt", "NG\n"),
+        ("good/part003.png.txt", "NG\n"),
+        ("ann/part003.png.json", "{\"objects\": [{\"classTitle\": \"scratch\"}]}"),
         ("good/part003.json", "{\"verdict\": \"NG\"}"),
     ] {
         let tree = with("good", file, content);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::bytes;
 use super::listing::{file_name, list};
-use super::mask_name::{Key, image_of, key};
+use super::mask_name::{Key, is_of_image, key};
 use super::named::{Mentions, Names};
 use super::names::{Part, holds_images, holds_masks, is_normal, may_hold_annotations};
 use crate::error::{Error, Result};
@@ -99,10 +99,7 @@ fn labelled(file: &Path, keys: &BTreeSet<Key>, names: &Names) -> Option<usize> {
 /// Returns the files in a folder, or below it, that have the names of images, as masks or as labels have them.
 fn labels_of(images: &BTreeSet<Key>, folder: &Path, depth: usize) -> Vec<PathBuf> {
     let Ok(listing) = list(folder) else { return Vec::new() };
-    let is_of_image = |file: &PathBuf| {
-        let key = key(file);
-        images.contains(&key) || image_of(&key).is_some_and(|image| images.contains(image))
-    };
+    let is_of_image = |file: &PathBuf| is_of_image(file, images);
     let mut found: Vec<PathBuf> = listing.images.into_iter().chain(listing.others).filter(is_of_image).collect();
     if depth > 0 {
         found.extend(listing.folders.iter().flat_map(|inner| labels_of(images, &inner.path, depth - 1)));

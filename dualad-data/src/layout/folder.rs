@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::defects::masks_of;
 use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, display_name, file_name, list, list_if_there};
-use super::mask_name::{Key, image_of, key};
+use super::mask_name::{Key, is_of_image, key, possible_images};
 use super::names::{GOOD, Part, are_labels_of, holds_labels, is_defect_type, is_defective, is_normal, side_of};
 use super::parts::{part, part_of};
 use super::{label_files, mvtec, recognize, stated};
@@ -203,10 +203,7 @@ fn masks_of_normal(root: &Path, listing: &Listing, defects: &[&Folder]) -> Resul
     for folder in folders {
         images.extend(list(&folder)?.images.iter().map(|image| key(image)));
     }
-    masks.retain(|mask| {
-        let key = key(mask);
-        !images.contains(&key) && !image_of(&key).is_some_and(|image| images.contains(image))
-    });
+    masks.retain(|mask| !is_of_image(mask, &images));
     Ok(masks)
 }
 
@@ -225,11 +222,8 @@ fn refuse_masked(root: &Path, listing: &Listing, images: &[PathBuf], normal: &Pa
 /// Returns an error if some of the images have masks in a folder, and others have none.
 fn refuse_masked_by(folder: &Path, images: &[PathBuf], normal: &Path) -> Result<()> {
     let masks: BTreeSet<Key> = list_if_there(folder)?.images.iter().map(|mask| key(mask)).collect();
-    let images_of: BTreeSet<&[u8]> = masks.iter().filter_map(|mask| image_of(mask)).collect();
-    let has_mask = |image: &&PathBuf| {
-        let key = key(image);
-        masks.contains(&key) || images_of.contains(key.as_slice())
-    };
+    let images_of: BTreeSet<&[u8]> = masks.iter().flat_map(|mask| possible_images(mask)).collect();
+    let has_mask = |image: &&PathBuf| images_of.contains(key(image).as_slice());
     let (count, first) = (images.iter().filter(has_mask).count(), images.iter().find(has_mask));
     let Some(first) = first.filter(|_| count < images.len()) else { return Ok(()) };
     let reason = format!(

@@ -1,7 +1,6 @@
 //! Files that may hold the labels of images, and that no layout reads. They are named: the images count as normal.
 
 use std::collections::{BTreeSet, HashSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
@@ -10,6 +9,7 @@ use super::files::{files_with, json};
 use super::foreign::{self, Marked};
 use super::left_out::is_link_within;
 use super::listing::{Folder, Listing, list, stem};
+use super::mask_name::{Key, is_of_image, key};
 use super::named::{Mentions, Names};
 use super::names::{Part, is_normal, means_labels};
 use super::records::verdict;
@@ -41,7 +41,7 @@ pub(super) fn report(
     category: &str,
     findings: &mut Vec<Finding>,
 ) -> Result<()> {
-    let (names, stems) = (Names::of(images), images.iter().map(|image| stem(image)).collect::<BTreeSet<&OsStr>>());
+    let (names, keys) = (Names::of(images), images.iter().map(|image| key(image)).collect::<BTreeSet<Key>>());
     let (mut found, mut verdicts) = (Vec::<(PathBuf, Option<Mentions>)>::new(), Vec::<(PathBuf, String)>::new());
     let mut level = vec![root.to_path_buf()];
     let mut budget = MAX_FOLDERS;
@@ -50,14 +50,14 @@ pub(super) fn report(
         for folder in level.iter().take(budget) {
             // The readers report folders that cannot be listed.
             let Ok(Listing { folders, others, .. }) = list(folder) else { continue };
-            let of_images = others.iter().filter(|file| stems.contains(stem(file)));
+            let of_images = others.iter().filter(|file| is_of_image(file, &keys));
             verdicts.extend(of_images.filter_map(|file| Some((file.clone(), verdict(file)?))));
             let files = others
                 .into_iter()
-                .filter(|file| may_label(file, &stems) || has_ending(file, &YAML) || has_ending(file, &TEXTS));
+                .filter(|file| may_label(file, &keys) || has_ending(file, &YAML) || has_ending(file, &TEXTS));
             let files = files.map(|file| (Mentions::of(&file, &names), file));
             // Most settings and notes name no images.
-            let files = files.filter(|(mentions, file)| mentions.is_some() || may_label(file, &stems));
+            let files = files.filter(|(mentions, file)| mentions.is_some() || may_label(file, &keys));
             found.extend(files.map(|(mentions, file)| (file, mentions)));
             let is_searched = |folder: &PathBuf| !known.contains(folder.as_path()) && !is_link_within(folder, root);
             // The folders there say which images are normal.
@@ -137,8 +137,8 @@ fn unreadable(file: &Path) -> Option<std::io::Error> {
 }
 
 /// Returns whether a file may hold labels. YOLO has a text for each image.
-fn may_label(file: &Path, stems: &BTreeSet<&OsStr>) -> bool {
-    has_ending(file, &ENDINGS) || has_ending(file, &TEXTS) && (stems.contains(stem(file)) || means_labels(stem(file)))
+fn may_label(file: &Path, images: &BTreeSet<Key>) -> bool {
+    has_ending(file, &ENDINGS) || has_ending(file, &TEXTS) && (is_of_image(file, images) || means_labels(stem(file)))
 }
 
 /// Returns whether a finding is that of files that may hold labels.

@@ -1,5 +1,6 @@
 //! Names of masks: the stem of the image, with or without an ending such as `_mask`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -53,6 +54,18 @@ pub(crate) fn is_by_content(mask: &Path, image: &Path) -> bool {
 /// Returns whether a byte separates the words of a name.
 pub(super) fn separates(byte: u8) -> bool {
     matches!(byte, b'_' | b'-' | b'.' | b' ')
+}
+
+/// Returns the keys of the images that a mask or a file of labels may belong to by its key, the nearest first: its own, that without an ending
+/// of masks, and these without the ending of an image, as tools name a file by the whole name of its image (`000.jpg.json`).
+pub(super) fn possible_images(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let own = [Some(file), image_of(file)];
+    own.into_iter().flatten().chain(own.into_iter().flatten().filter_map(without_image_ending))
+}
+
+/// Returns whether a mask or a file of labels has the name of one of these images.
+pub(super) fn is_of_image(file: &Path, images: &BTreeSet<Key>) -> bool {
+    possible_images(&key(file)).any(|image| images.contains(image))
 }
 
 /// Returns the key of the image that a mask belongs to by its ending, such as `_mask`, `-label` or `_GT`, or by its beginning,
@@ -119,6 +132,17 @@ pub(super) fn may_be_ending(ending: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn masks_and_labels_may_have_the_whole_name_of_an_image() {
+        let images = BTreeSet::from([b"a".to_vec()]);
+        for name in ["a.json", "a.jpg.json", "a.JPG.png", "a_mask.png", "a.jpg_mask.png"] {
+            assert!(is_of_image(Path::new(name), &images), "{name}");
+        }
+        for name in ["a.x.json", "b.jpg.json", "a.jpg.png.json", "a_b.png"] {
+            assert!(!is_of_image(Path::new(name), &images), "{name}");
+        }
+    }
 
     #[test]
     fn endings_of_masks_are_known_in_any_case() {

@@ -8,7 +8,7 @@ use super::files::images_below;
 use super::listing::Folder;
 use super::mask_content::may_be_masks;
 use super::mask_folders::last_number;
-use super::mask_name::{Key, image_of, key};
+use super::mask_name::{Key, is_of_image, key, possible_images};
 use super::names::{Part, holds_masks, is_defect_type, is_defective, is_normal};
 use crate::finding::{Finding, FindingKind};
 use crate::sample::Sample;
@@ -45,7 +45,7 @@ impl Names {
 
     /// Returns the images that have the name of a mask.
     fn of_mask(&self, mask: &[u8]) -> Vec<usize> {
-        let found = self.by_key.get(mask).or_else(|| self.by_key.get(image_of(mask)?));
+        let found = possible_images(mask).find_map(|image| self.by_key.get(image));
         found.cloned().unwrap_or_default()
     }
 
@@ -84,14 +84,12 @@ pub(super) fn assign(
     for Place { folder, others, is_of_masks } in places {
         // The reader reports a folder that cannot be listed.
         let files = images_below(&folder.path).unwrap_or_default();
-        let is_of_other_key =
-            |key: &Key| others.contains(key) || image_of(key).is_some_and(|image| others.contains(image));
         // A folder inside may say which images its masks are of.
         let part = |file: &Path| file.strip_prefix(&folder.path).ok()?.parent()?.iter().find_map(split_of);
         let is_of_another = |file: &Path| match part(file) {
             Some(Part::Test) => true,
             Some(Part::Train) => false,
-            _ => is_of_other_key(&key(file)),
+            _ => is_of_image(file, others),
         };
         let of_name = |find: &dyn Fn(&[u8]) -> Vec<usize>| -> Vec<(&PathBuf, Vec<usize>)> {
             let keys = files.iter().filter(|file| !is_of_another(file)).map(|file| (file, key(file)));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::image_index::Index;
 use super::listing::stem;
-use super::mask_name::{Key, composed, key};
+use super::mask_name::{Key, composed, key, possible_images};
 use super::named::stem_of;
 use crate::image_name::has_ending;
 use crate::sample::{Category, Split};
@@ -92,9 +92,10 @@ impl<'a> Images<'a> {
         }
     }
 
-    /// Returns the normal image that alone has the stem of a file.
+    /// Returns the normal image that alone has the stem of a file as its whole name (`000.jpg.txt`), or as its stem.
     pub(super) fn of_stem(&self, file: &Path) -> Option<Place> {
-        self.of_name(stem(file), file)
+        let of_whole = || self.named(stem(file).to_str()?, file);
+        if self.by_stem.contains_key(&key(file)) { self.of_name(stem(file), file) } else { of_whole() }
     }
 
     fn of_name(&self, stem: &OsStr, file: &Path) -> Option<Place> {
@@ -124,6 +125,6 @@ impl<'a> Images<'a> {
 
     /// Returns whether a file may be a list of labels of images: it is not that of one image.
     pub(super) fn may_be_list(&self, file: &Path) -> bool {
-        !has_ending(file, &["xml"]) && !self.by_stem.contains_key(&key(file))
+        !has_ending(file, &["xml"]) && possible_images(&key(file)).all(|image| !self.by_stem.contains_key(image))
     }
 }

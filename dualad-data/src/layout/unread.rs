@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::files::DEPTH;
 use super::left_out::is_link_within;
 use super::listing::{Listing, file_name, list, stem};
-use super::mask_name::{Key, image_of, key};
+use super::mask_name::{Key, is_of_image, key};
 use super::names::{Part, Stated, holds_masks, is_normal, label_of};
 use super::{Layout, label_files};
 use crate::finding::{Finding, FindingKind};
@@ -37,7 +37,7 @@ pub(super) fn report(
         let is_of_masks = || folder.strip_prefix(root).is_ok_and(|inner| inner.iter().any(holds_masks));
         if !of_images.contains(folder) && !is_of_masks() {
             // Elsewhere, an archive may be a copy of the dataset.
-            packed.retain(|file| is_named_like(file, &names) || is_part(file, listing));
+            packed.retain(|file| is_of_image(file, &names) || is_part(file, listing));
         }
         let unread = if names_images { &[] } else { &listing.unread[..] };
         if names_images {
@@ -52,12 +52,6 @@ pub(super) fn report(
     });
     let category = if let [one] = categories { one.name.as_str() } else { "" };
     other_files(root, &others, category, findings);
-}
-
-/// Returns whether a file has the name of an image, as a mask has.
-fn is_named_like(file: &Path, images: &BTreeSet<Key>) -> bool {
-    let key = key(file);
-    images.contains(&key) || image_of(&key).is_some_and(|image| images.contains(image))
 }
 
 /// Returns whether a file is named like a part of a dataset, such as `bad.zip`, and no folder beside it has its name.
