@@ -71,6 +71,7 @@ impl Dataset {
             return Err(layout::unknown(root));
         }
         layout::report_files(root, &all.categories, &mut all.findings)?;
+        layout::refuse_labels_around_products(root, &all.categories)?;
         layout::mark_products(root, &mut all.categories, &mut all.findings);
         Ok(all)
     }

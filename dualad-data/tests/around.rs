@@ -85,11 +85,89 @@ fn files_above_a_folder_of_images_are_read_for_their_labels() {
     ] {
         let tree = with("parts/images", &format!("parts/{file}").replace("parts/../", ""), &content);
         let error = error(&tree, "parts/images");
-        assert!(error.contains("may say that some have defects"), "{file}: {error}");
+        assert!(error.contains("have defects"), "{file}: {error}");
     }
     // A file about other things.
     let tree = with("parts/images", "parts/settings.csv", "key,value\nexposure,20\n");
     assert_eq!(kinds(&Dataset::open(tree.root().join("parts/images")).unwrap()), []);
+}
+
+/// COCO's annotations of 8 images, of which two have a dent. The images lie in `folder`.
+fn dents(folder: &str) -> String {
+    let names: Vec<String> = (0..8).map(|index| format!("{folder}part{index:03}.png")).collect();
+    let dent = r#""bbox": [0, 0, 2, 2], "category_id": 1"#;
+    coco(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[(3, dent), (4, dent)])
+}
+
+const CVAT: &str =
+    "<annotations><image name=\"part003.png\"><box label=\"dent\"/></image><image name=\"part004.png\"/></annotations>";
+
+#[test]
+fn files_in_folders_beside_a_folder_of_images_are_read_for_their_labels() {
+    let table = "path,label\npart002.png,OK\npart003.png,NG\n";
+    for (folder, file, content) in [
+        ("images", "annotations/a.json", dents("")),
+        ("images", "annotations/instances_default.json", dents("")),
+        ("images/default", "annotations/instances_default.json", dents("")),
+        ("images", "labels/a.json", dents("images/")),
+        ("images", "labels/t.csv", table.into()),
+        ("images", "annotations/t.csv", table.into()),
+        ("images", "annotations/annotations.xml", CVAT.into()),
+        ("images", "labels/labels.txt", "part003.png NG\n".into()),
+        ("images", "labels/all/list.yaml", "part003.png: NG\n".into()),
+    ] {
+        let error = error(&with(folder, file, &content), folder);
+        let name = file.rsplit('/').next().unwrap();
+        assert!(error.contains(name) && error.contains("have defects"), "{folder} {file}: {error}");
+    }
+    // The folder around an export of CVAT is a dataset.
+    let tree = with("images/default", "annotations/instances_default.json", &dents(""));
+    assert_eq!(Dataset::open(tree.root()).unwrap().categories[0].samples.len(), 8);
+    // Labels of other images, and files about other things.
+    for (file, content) in
+        [("labels/t.csv", "path,label\nother.png,NG\n"), ("annotations/info.json", "{\"camera\": 2}")]
+    {
+        let tree = with("images", file, content);
+        assert_eq!(kinds(&Dataset::open(tree.root().join("images")).unwrap()), [], "{file}");
+    }
+}
+
+#[test]
+fn files_around_a_product_that_say_that_its_images_have_defects_are_seen() {
+    let table = "path,label\ngear/part003.png,NG\ngear/part004.png,OK\n";
+    for (folder, file, content) in [
+        ("gear", "a.json", dents("")),
+        ("gear", "annotations/a.json", dents("gear/")),
+        ("gear", "t.csv", table.into()),
+        ("gear", "gear_labels/t.csv", table.into()),
+        ("parts/gear", "t.csv", table.into()),
+        ("gear", "annotations.xml", CVAT.into()),
+        ("gear", "labels.txt", "part003.png NG\n".into()),
+        ("Bilder/gear", "t.csv", table.replace("gear/", "Bilder/gear/")),
+    ] {
+        // The folder of several products may be opened, too.
+        let opened = folder.strip_suffix("/gear").filter(|above| *above == "Bilder").unwrap_or(folder);
+        let error = error(&with(folder, file, &content), opened);
+        assert!(error.contains("of its 8 images have defects"), "{folder} {file}: {error}");
+    }
+    // Labels of another product, of images of which nothing tells the product, of the part, and of normal images.
+    let part = (0..8).map(|index| (index, r#""bbox": [0, 0, 2, 2], "category_id": 9"#)).collect::<Vec<_>>();
+    let names: Vec<String> = (0..8).map(|index| format!("gear/part{index:03}.png")).collect();
+    let part = coco(&names.iter().map(String::as_str).collect::<Vec<_>>(), &part);
+    for (file, content) in [
+        ("annotations/a.json", dents("box/")),
+        ("a.json", dents("")),
+        ("t.csv", table.replace("gear/", "box/")),
+        ("t.csv", table.replace("gear/", "")),
+        ("t.csv", table.replace("NG", "OK")),
+        ("notes.txt", "gear/part003.png: scratch\n".into()),
+        ("results.jsonl", "{\"path\": \"gear/part003.png\", \"image_score\": 2.5, \"decision\": \"reject\"}\n".into()),
+        ("a.json", part.replace("{\"id\": 1, \"name\": \"dent\"}", "{\"id\": 9, \"name\": \"gear\"}")),
+    ] {
+        let tree = with("gear", file, &content);
+        images(&tree, "box");
+        assert_eq!(kinds(&Dataset::open_products(tree.root().join("gear")).unwrap()), [], "{file}: {content}");
+    }
 }
 
 #[test]

@@ -71,7 +71,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::finding::Finding;
-use crate::sample::{Category, Split};
+use crate::sample::{Category, Sample, Split};
 pub(crate) use mask_content::{Look, look};
 pub(crate) use mask_name::is_by_content;
 #[cfg(all(feature = "render", feature = "tiff"))]
@@ -250,6 +250,16 @@ pub(crate) fn refuse_labels_around(categories: &[Category]) -> Result<()> {
     let Some(folder) = trained().next().and_then(|sample| sample.path.parent()) else { return Ok(()) };
     let images: Vec<PathBuf> = trained().map(|s| s.path.clone()).filter(|path| path.parent() == Some(folder)).collect();
     around::refuse(folder, &images)
+}
+
+/// Returns an error if masks or labels of the images of products lie around the folder of the products. Folders for normal images, and products
+/// with test images, are not looked at: labels there may be those of other images.
+pub(crate) fn refuse_labels_around_products(root: &Path, categories: &[Category]) -> Result<()> {
+    let is_trained = |sample: &Sample| sample.split == Split::Train;
+    let is_stated = |sample: &Sample| sample.path.parent().and_then(Path::file_name).is_some_and(names::is_normal);
+    let samples = categories.iter().map(|category| &category.samples).filter(|samples| samples.iter().all(is_trained));
+    let images = samples.flatten().filter(|sample| !is_stated(sample)).map(|sample| sample.path.clone());
+    around::refuse(root, &images.collect::<Vec<_>>())
 }
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.

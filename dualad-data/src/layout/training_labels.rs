@@ -55,54 +55,15 @@ pub(super) fn mark(
 ) -> HashSet<PathBuf> {
     let mut files = files(root, known);
     files.retain(|file| !own.is_some_and(|own| own.have(file)));
-    let mut read = HashSet::new();
     if files.is_empty() {
-        return read;
+        return HashSet::new();
     }
     let all = || categories.iter().flat_map(|category| &category.samples).map(|sample| sample.path.clone());
     let paths: Vec<PathBuf> = all().collect();
     let images = Images::of(root, &paths, categories);
-    let (mut marks, mut lists) = (Marks::default(), Vec::new());
-    let (mut unread, mut damaged) = (Vec::new(), Vec::new());
-    for file in &files {
-        if let Some(Marked { format, objects }) = foreign::marked(file) {
-            let placed = |(name, label): (Option<String>, String)| {
-                let place = name.map_or_else(|| images.of_stem(file), |name| images.mentioned(&name, file))?;
-                Some((place, label))
-            };
-            let objects: Vec<(Place, String)> = objects.into_iter().filter_map(placed).collect();
-            objects.iter().for_each(|(place, label)| marks.add(*place, file, label));
-            unread.push((file, format, objects.into_iter().map(|(place, _)| place).collect::<Vec<_>>()));
-        } else if has_ending(file, &JSON) && is_coco(file) {
-            if of_coco(file, &images, &mut marks) {
-                read.insert(file.clone());
-            }
-        } else if let Some((name, labels)) = has_ending(file, &JSON).then(|| labelme::defects_of(file)).flatten() {
-            if let Some(place) = images.of_shapes(file, name.as_deref()) {
-                labels.iter().for_each(|label| marks.add(place, file, label));
-                read.insert(file.clone());
-            }
-        } else if has_ending(file, &TABLES) && tabular::names_images(file) {
-            if of_table(file, &images, &mut marks) {
-                read.insert(file.clone());
-            }
-        } else if images.may_be_list(file) {
-            lists.push(file);
-        } else if let Some((place, label)) = images.of_stem(file).and_then(|place| Some((place, verdict(file)?))) {
-            marks.add(place, file, &label);
-            read.insert(file.clone());
-        }
-        if has_ending(file, &JSON) && !read.contains(file) {
-            damaged.extend(fault(file, &images).map(|error| (file, error)));
-        }
-    }
-    for file in lists.into_iter().take(MAX_LISTS) {
-        let list = LabelList::of(file, &images);
+    let Said { marks, lists, unread, damaged, mut read } = Said::by(&files, &images);
+    for (file, list) in lists {
         list.report(file, &images, categories, findings);
-        list.defects().for_each(|(place, label)| marks.add(place, file, label));
-        if list.has_labels() {
-            read.insert(file.clone());
-        }
     }
     // The reader of a folder without a folder for normal images names these files.
     if !findings.iter().any(label_files::is_of_file) {
@@ -112,6 +73,74 @@ pub(super) fn mark(
     read.extend(damaged.into_iter().map(|(file, _)| file.clone()));
     marks.apply(&images, categories, findings);
     read
+}
+
+/// Returns the first file by which images to train on of a category have defects, and the number of these images.
+pub(super) fn first_mark(files: &[PathBuf], images: &Images<'_>, category: &Category) -> Option<(PathBuf, usize)> {
+    let marks = Said::by(files, images).marks;
+    let OfCategory { marked, may_be_part, .. } = marks.of(0, category, images);
+    let (_, (first, _)) = marked.first().filter(|_| !may_be_part)?;
+    Some((first.clone(), marked.len()))
+}
+
+/// The labels that files give normal images.
+#[derive(Default)]
+struct Said<'f> {
+    marks: Marks,
+    lists: Vec<(&'f PathBuf, LabelList)>,
+    /// Those in formats that are not read, with the images that they mark.
+    unread: Vec<(&'f PathBuf, Format, Vec<Place>)>,
+    damaged: Vec<(&'f PathBuf, Error)>,
+    /// The files that say of a normal image whether it has a defect.
+    read: HashSet<PathBuf>,
+}
+
+impl<'f> Said<'f> {
+    fn by(files: &'f [PathBuf], images: &Images<'_>) -> Self {
+        let mut said = Self::default();
+        let mut lists = Vec::new();
+        for file in files {
+            if let Some(Marked { format, objects }) = foreign::marked(file) {
+                let placed = |(name, label): (Option<String>, String)| {
+                    let place = name.map_or_else(|| images.of_stem(file), |name| images.mentioned(&name, file))?;
+                    Some((place, label))
+                };
+                let objects: Vec<(Place, String)> = objects.into_iter().filter_map(placed).collect();
+                objects.iter().for_each(|(place, label)| said.marks.add(*place, file, label));
+                said.unread.push((file, format, objects.into_iter().map(|(place, _)| place).collect()));
+            } else if has_ending(file, &JSON) && is_coco(file) {
+                if of_coco(file, images, &mut said.marks) {
+                    said.read.insert(file.clone());
+                }
+            } else if let Some((name, labels)) = has_ending(file, &JSON).then(|| labelme::defects_of(file)).flatten() {
+                if let Some(place) = images.of_shapes(file, name.as_deref()) {
+                    labels.iter().for_each(|label| said.marks.add(place, file, label));
+                    said.read.insert(file.clone());
+                }
+            } else if has_ending(file, &TABLES) && tabular::names_images(file) {
+                if of_table(file, images, &mut said.marks) {
+                    said.read.insert(file.clone());
+                }
+            } else if images.may_be_list(file) {
+                lists.push(file);
+            } else if let Some((place, label)) = images.of_stem(file).and_then(|place| Some((place, verdict(file)?))) {
+                said.marks.add(place, file, &label);
+                said.read.insert(file.clone());
+            }
+            if has_ending(file, &JSON) && !said.read.contains(file) {
+                said.damaged.extend(fault(file, images).map(|error| (file, error)));
+            }
+        }
+        for file in lists.into_iter().take(MAX_LISTS) {
+            let list = LabelList::of(file, images);
+            list.defects().for_each(|(place, label)| said.marks.add(place, file, label));
+            if list.has_labels() {
+                said.read.insert(file.clone());
+            }
+            said.lists.push((file, list));
+        }
+        said
+    }
 }
 
 /// Returns the files that may hold labels.
@@ -145,20 +174,26 @@ impl Marks {
         mark.1.insert(label.to_string());
     }
 
-    /// Gives images to train on drawings, which a check reports, and reports the normal test images. Where most images to train on of a
-    /// category are marked, or the labels are its name, and no label is that of a defect, the marks may be those of the part: that is a
-    /// warning.
+    /// Returns the marks of the images of a category. Where most images to train on are marked, or the labels are its name, and no label is
+    /// that of a defect, the marks may be those of the part.
+    fn of(&self, index: usize, category: &Category, images: &Images<'_>) -> OfCategory<'_> {
+        let own = self.0.iter().filter(|((of, _), _)| *of == index);
+        let (marked, tested): (Vec<Mark>, Vec<Mark>) =
+            own.partition(|(place, _)| images.split(**place) == Split::Train);
+        let trained = category.samples.iter().filter(|sample| sample.split == Split::Train).count();
+        // The name of the product labels the part.
+        let name = letters(&category.name);
+        let is_part =
+            [&marked, &tested].into_iter().flat_map(|marks| labels(marks)).all(|label| letters(label) == name);
+        let may_be_part = !have_word(&marked) && (is_part || 2 * marked.len() > trained);
+        OfCategory { marked, tested, trained, may_be_part }
+    }
+
+    /// Gives images to train on drawings, which a check reports, and reports the normal test images. Marks that may be those of the part are
+    /// a warning.
     fn apply(self, images: &Images<'_>, categories: &mut [Category], findings: &mut Vec<Finding>) {
         for (index, category) in categories.iter_mut().enumerate() {
-            let own = self.0.iter().filter(|((of, _), _)| *of == index);
-            let (marked, tested): (Vec<Mark>, Vec<Mark>) =
-                own.partition(|(place, _)| images.split(**place) == Split::Train);
-            let trained = category.samples.iter().filter(|sample| sample.split == Split::Train).count();
-            // The name of the product labels the part.
-            let name = letters(&category.name);
-            let is_part =
-                [&marked, &tested].into_iter().flat_map(|marks| labels(marks)).all(|label| letters(label) == name);
-            let may_be_part = !have_word(&marked) && (is_part || 2 * marked.len() > trained);
+            let OfCategory { marked, tested, trained, may_be_part } = self.of(index, category, images);
             if have_word(&tested) || !may_be_part {
                 report_tests(category, &tested, images, findings);
             }
@@ -183,6 +218,16 @@ impl Marks {
             }
         }
     }
+}
+
+/// The marks of the images of a category.
+struct OfCategory<'a> {
+    /// Those to train on.
+    marked: Vec<Mark<'a>>,
+    tested: Vec<Mark<'a>>,
+    /// The number of all images to train on.
+    trained: usize,
+    may_be_part: bool,
 }
 
 /// An image with the file that marks it, and the labels.
