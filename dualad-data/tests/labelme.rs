@@ -61,6 +61,19 @@ fn products_and_splits_may_be_folders() {
 }
 
 #[test]
+fn folders_of_normal_and_defective_images_decide() {
+    let tree = Tree::new();
+    pictures(&tree, &["good/0.png", "good/1.png", "good/2.png", "bad/0.png", "bad/1.png"]);
+    tree.write("bad/0.json", labelme(DENT));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(dataset.layout, Layout::Folder);
+    assert_eq!(paths(&tree, &dataset, Split::Train), ["good/0.png", "good/1.png", "good/2.png"]);
+    assert_eq!(paths(&tree, &dataset, Split::Test), ["bad/0.png", "bad/1.png"]);
+    let text: String = dataset.findings.iter().map(|finding| format!("{finding}\n")).collect();
+    assert!(text.contains("0.json") && !text.contains("count as normal"), "{text}");
+}
+
+#[test]
 fn labelme_files_belong_to_images_by_name_or_by_their_path() {
     let drawn = |path: &str| {
         let shape = r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#;
@@ -79,14 +92,32 @@ fn labelme_files_belong_to_images_by_name_or_by_their_path() {
     let anomalous = samples().filter(|sample| sample.label.is_anomalous());
     let mut names: Vec<_> = anomalous.map(|sample| sample.path.file_name().unwrap().to_str().unwrap()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["a.png", "c.png", "d.jpg", "geh\u{e4}use.png"]);
-    assert!(dataset.findings.iter().all(|finding| finding.kind == FindingKind::Choice), "{:?}", dataset.findings);
+    assert_eq!(names, ["a.png", "c.png", "d.jpg", "d.png", "geh\u{e4}use.png"]);
+    // Images of one stem may show one part, and a part with a defect is not trained on.
+    let [twin] = &dataset.findings.iter().filter(|f| f.kind != FindingKind::Choice).collect::<Vec<_>>()[..] else {
+        panic!("{:?}", dataset.findings)
+    };
+    assert_eq!(twin.kind, FindingKind::AmbiguousMask);
+    assert!(twin.message.contains("apart from the ending: 1 (") && twin.message.contains("d.png"), "{twin}");
     // A second file of an image is named.
     tree.write("a-2.json", drawn("a.png"));
     let dataset = Dataset::open(tree.root()).unwrap();
     let found: Vec<_> = dataset.findings.iter().filter(|f| f.kind == FindingKind::AmbiguousMask).collect();
-    assert!(found.len() == 1 && found[0].path.ends_with("a-2.json"), "{found:?}");
-    assert!(found[0].message.contains("a.JSON annotates"), "{found:?}");
+    assert!(found.len() == 2 && found[1].path.ends_with("a-2.json"), "{found:?}");
+    assert!(found[1].message.contains("a.JSON annotates"), "{found:?}");
+    // A file that names the other image of the stem says what it shows.
+    tree.write("d-2.json", labelme("").replace("x.png", "d.png"));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let mut samples = dataset.categories.iter().flat_map(|category| &category.samples);
+    assert!(samples.any(|sample| sample.path.ends_with("d.png") && !sample.label.is_anomalous()));
+    // The whole name of an image belongs to it alone.
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "a.jpg", "b.png"]);
+    tree.write("a.jpg.json", labelme(DENT));
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let anomalous = dataset.samples(Split::Test).filter(|sample| sample.label.is_anomalous());
+    let names: Vec<_> = anomalous.map(|sample| sample.path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!((dataset.layout, names), (Layout::LabelMe, vec!["a.jpg"]));
 
     // Masks beside the images are no images.
     let tree = Tree::new();

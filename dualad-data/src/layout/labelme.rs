@@ -15,7 +15,7 @@ use super::columns::{says_label, says_no_label};
 use super::divide::{divide, is_normal, split};
 use super::files::{files_with, images_below, json};
 use super::left_out::LeftOut;
-use super::listing::{display_name, file_name, list};
+use super::listing::{display_name, file_name, list, stem};
 use super::mask_name::{Key, composed, key};
 use super::names::{self, Part, Stated, may_hold_annotations};
 use super::stated;
@@ -143,7 +143,8 @@ pub(super) fn mark(folder: &Path, samples: &mut [Sample]) {
         let is_elsewhere =
             file.parent() != Some(folder) && of_folder.is_some_and(|name| folder.file_name() != Some(&name));
         if has_defects(&content) && !is_elsewhere {
-            for image in named.images_of(&file, &content) {
+            // Images of one stem may show one part.
+            for image in named.images_of(&file, &content).into_iter().chain(named.of_stem(&file)) {
                 marked.entry(image).or_insert_with(|| file.clone());
             }
         }
@@ -202,7 +203,7 @@ fn has_annotated(folder: &Path, is_inside: bool) -> Result<bool> {
     let named = Named::of(&images);
     // Those of an image by their names are looked at first.
     let (by_name, others): (Vec<&PathBuf>, Vec<&PathBuf>) =
-        files.iter().partition(|file| named.by_stem.contains_key(&key(file)));
+        files.iter().partition(|file| !named.of_stem(file).is_empty());
     let mut files = by_name.into_iter().chain(others).take(MOST_LOOKED_AT);
     Ok(files.any(|file| json::<File>(file).is_ok_and(|content| !named.images_of(file, &content).is_empty())))
 }
@@ -222,19 +223,24 @@ impl<'a> Named<'a> {
         Self { by_stem, by_name: images.iter().map(|path| (composed(file_name(path)), path)).collect() }
     }
 
+    /// Returns the images with the stem of a file, or the one whose whole name is its stem (`000.jpg.json`).
+    fn of_stem(&self, file: &Path) -> Vec<&'a PathBuf> {
+        let of_whole = || self.by_name.get(&composed(stem(file))).copied().into_iter().collect();
+        self.by_stem.get(&key(file)).cloned().unwrap_or_else(of_whole)
+    }
+
     /// Returns the images that annotations belong to: those of the file's stem, or the one that the file names, if several or none have
     /// its stem.
     fn images_of(&self, file: &Path, content: &File) -> Vec<&'a PathBuf> {
-        let of_stem = self.by_stem.get(&key(file)).map_or(&[][..], Vec::as_slice);
+        let of_stem = self.of_stem(file);
         let named = content.image_path.as_ref().and_then(|path| {
             let path = path.replace('\\', "/");
             self.by_name.get(&composed(file_name(Path::new(&path)))).copied()
         });
-        match (of_stem, named) {
-            ([one], _) => vec![*one],
+        match (&of_stem[..], named) {
             ([], named) => named.into_iter().collect(),
-            (_, Some(named)) if of_stem.contains(&named) => vec![named],
-            (several, _) => several.to_vec(),
+            ([_, _, ..], Some(named)) if of_stem.contains(&named) => vec![named],
+            _ => of_stem,
         }
     }
 }
@@ -306,10 +312,10 @@ fn annotations(
     findings: &mut Vec<Finding>,
 ) -> Result<BTreeMap<PathBuf, (PathBuf, Arc<File>)>> {
     let named = Named::of(images);
-    let mut found = BTreeMap::<PathBuf, (PathBuf, Arc<File>)>::new();
+    let (mut found, mut twins) = (BTreeMap::<PathBuf, (PathBuf, Arc<File>)>::new(), Vec::new());
     // Those of an image by their names come first.
     let (by_name, others): (Vec<PathBuf>, Vec<PathBuf>) =
-        files_of(folder, is_inside)?.into_iter().partition(|file| named.by_stem.contains_key(&key(file)));
+        files_of(folder, is_inside)?.into_iter().partition(|file| !named.of_stem(file).is_empty());
     for (file, is_named) in
         by_name.into_iter().map(|file| (file, true)).chain(others.into_iter().map(|file| (file, false)))
     {
@@ -325,6 +331,8 @@ fn annotations(
             let what = "there is no image of this name beside it, so its annotations are not used".to_string();
             findings.push(Finding::new(FindingKind::UnpairedMask, category, &file, what));
         }
+        let others = named.of_stem(&file).into_iter().filter(|image| !images.contains(image));
+        twins.extend(others.map(|image| (image, file.clone(), Arc::clone(&content))));
         for image in images {
             if let Some((other, _)) = found.get(image) {
                 let what =
@@ -335,6 +343,22 @@ fn annotations(
             }
         }
     }
+    twins.retain(|(image, ..)| !found.contains_key(*image));
+    let names: Vec<_> = twins
+        .iter()
+        .filter(|(.., content)| has_defects(content))
+        .map(|(image, ..)| file_name(image).to_string_lossy())
+        .collect();
+    if !names.is_empty() {
+        let what = format!(
+            "images with the name of an annotated one, apart from the ending: {} ({}); they count as defective, too; if they show other parts, \
+             rename them",
+            names.len(),
+            names_of(&names)
+        );
+        findings.push(Finding::new(FindingKind::AmbiguousMask, category, folder, what));
+    }
+    found.extend(twins.into_iter().map(|(image, file, content)| (image.clone(), (file, content))));
     Ok(found)
 }
 

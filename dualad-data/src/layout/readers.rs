@@ -1,8 +1,10 @@
 //! The readers of annotations and tables: which of them reads a dataset.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
-use super::listing::Listing;
+use super::listing::{Folder, Listing, list};
+use super::names::{is_defective, is_normal};
 use super::{Layout, coco, coco_file, dagm, kolektor, labelme, mvtec_3d, mvtec_ad2, real_iad, recognize, tabular};
 use crate::error::{Error, Result};
 use crate::image_name::has_ending;
@@ -40,7 +42,16 @@ pub(super) fn annotated(root: &Path, listing: &Listing) -> Result<Option<Layout>
             return Ok(Some(Layout::Coco));
         }
     }
-    for folder in std::iter::once(root).chain(inner()) {
+    // Folders of normal and of defective images say more than the shapes in the latter.
+    let images_in = |is: fn(&OsStr) -> bool| -> Vec<&Path> {
+        let has_images = |folder: &&Folder| list(&folder.path).is_ok_and(|inner| !inner.images.is_empty());
+        let named = listing.folders.iter().filter(|folder| is(&folder.name)).filter(has_images);
+        named.map(|folder| folder.path.as_path()).collect()
+    };
+    let labels = [images_in(is_normal), images_in(is_defective)];
+    let are_labels = !labels.iter().any(Vec::is_empty);
+    let is_label = |folder: &&Path| are_labels && labels.iter().any(|named| named.contains(folder));
+    for folder in std::iter::once(root).chain(inner().filter(|folder| !is_label(folder))) {
         if labelme::is_here(folder).unwrap_or(false) {
             return Ok(Some(Layout::LabelMe));
         }
