@@ -57,6 +57,39 @@ fn test_images_and_their_masks_may_differ_in_the_last_word() {
 }
 
 #[test]
+fn masks_whose_images_are_missing_are_no_test_images() {
+    let tree = Tree::new();
+    category(&tree);
+    for index in 0..3 {
+        tree.picture(&format!("c/test/cut/{index:03}.png"), 64, 48, 20 + index);
+    }
+    for mask in
+        ["c/test/cut/000_mask.png", "c/test/cut/003_mask.png", "c/test/cut/004_mask.png", "c/test/good/077_mask.png"]
+    {
+        tree.mask(mask, 64, 48, 255);
+    }
+    let dataset = open(&tree);
+    let cut = ["test/cut/000.png cut test/cut/000_mask.png", "test/cut/001.png cut", "test/cut/002.png cut"];
+    assert_eq!(defects(&dataset), cut);
+    assert_eq!(read(&dataset).iter().filter(|line| line.contains(" normal")).count(), 3);
+    let found: Vec<String> = dataset.findings.iter().map(|finding| finding.to_string()).collect();
+    assert!(
+        found.iter().any(|text| text.contains("2 masks in it are not used") && text.contains("\"004\"")),
+        "{found:?}"
+    );
+    assert!(found.iter().any(|text| text.contains("images are not in it: 1 (such as 077_mask.png)")), "{found:?}");
+    // Photographs may be named so, and test images may all have few colors.
+    tree.picture("c/test/cut/009_label.png", 64, 48, 60);
+    assert_eq!(defects(&open(&tree)).len(), 4);
+    let tree = Tree::new();
+    category(&tree);
+    for name in ["000", "001", "002", "003_mask"] {
+        tree.mask(&format!("c/test/cut/{name}.png"), 64, 48, 255);
+    }
+    assert_eq!(defects(&open(&tree)).len(), 4);
+}
+
+#[test]
 fn folders_of_masks_in_several_languages_are_no_types() {
     for masks in [
         "test/Maske",

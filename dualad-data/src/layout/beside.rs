@@ -15,6 +15,8 @@ pub(super) struct Beside {
     pub(super) images: Vec<PathBuf>,
     /// Masks by name.
     pub(super) masks: Vec<PathBuf>,
+    /// Masks by name and content whose images are missing.
+    pub(super) orphans: Vec<PathBuf>,
     /// Pictures that a program made of images, by name.
     pub(super) derived: Vec<PathBuf>,
     /// Masks by content, and files that may be images or masks.
@@ -30,7 +32,7 @@ pub(super) fn separate(files: Vec<PathBuf>) -> Beside {
     let by_content = masks_by_content(&images);
     let found: BTreeSet<&PathBuf> = by_content.masks.iter().map(|(path, _)| path).collect();
     images.retain(|path| !found.contains(path));
-    Beside { images, masks, derived, by_content }
+    Beside { images, masks, orphans: Vec::new(), derived, by_content }
 }
 
 /// Reports pictures that programs made of the images beside them. They are not read.
@@ -104,6 +106,15 @@ pub(super) fn report_beside(beside: &Beside, folder: &Path, category: &str, find
             if masks.len() == 1 { "1 file in it is".to_string() } else { format!("{} files in it are", masks.len()) },
             file_name(first).to_string_lossy(),
             if why == "content" { PHOTOGRAPHS } else { "rename photographs that are named so" }
+        );
+        findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
+    }
+    if let Some(first) = beside.orphans.first() {
+        let what = format!(
+            "files with the names and the few colors of masks, whose images are not in it: {} (such as {}); they are left out: add the images, or \
+             move the masks to ground_truth/<type>",
+            beside.orphans.len(),
+            file_name(first).to_string_lossy()
         );
         findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
     }

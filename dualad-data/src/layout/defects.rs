@@ -151,6 +151,7 @@ impl<'a> Defects<'a> {
             };
             used.extend(folder.map(|folder| folder.path.as_path()));
             listing.images.extend(kind.beside.masks);
+            listing.images.extend(kind.beside.orphans);
             for (_, masks) in self.beside.iter().filter(|(name, _)| kind.names.first() == Some(name)) {
                 let Listing { images, folders, .. } = list(masks)?;
                 listing.images.extend(images);

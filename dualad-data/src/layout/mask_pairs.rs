@@ -10,7 +10,7 @@ use super::beside::Beside;
 use super::listing::{Folder, list};
 use super::mask_content::{are_photographs, is_mask_of, look_like_masks, may_be_masks};
 use super::mask_folders::ImageNames;
-use super::mask_name::{Key, key};
+use super::mask_name::{Key, image_of, key};
 use super::names::{holds_masks, is_normal};
 use super::views::{is_view, part_and_view};
 
@@ -36,6 +36,22 @@ pub(super) fn separate_pairs(beside: &mut Beside, trained: &[PathBuf]) {
     let images = beside.images.iter().filter(|path| !masks.contains(path)).cloned().collect();
     beside.images = images;
     beside.by_content.masks.append(&mut found);
+    separate_orphans(beside);
+}
+
+/// Moves the masks whose images are missing from the images of a folder of photographs to its orphans: they are named as masks and have few
+/// colors.
+fn separate_orphans(beside: &mut Beside) {
+    let is_named = |path: &PathBuf| image_of(&key(path)).is_some();
+    let (named, others): (Vec<PathBuf>, Vec<PathBuf>) = beside.images.iter().cloned().partition(is_named);
+    if named.is_empty() || !are_photographs(&others) {
+        return;
+    }
+    let is_mask = |path: &&PathBuf| look_like_masks(std::slice::from_ref(*path));
+    let orphans: HashSet<PathBuf> = named.par_iter().filter(is_mask).cloned().collect();
+    beside.images.retain(|path| !orphans.contains(path));
+    beside.orphans.extend(orphans);
+    beside.orphans.sort();
 }
 
 /// Returns whether the last word of a name is a number, and that of a part is before it: `0` in `000_0`, not in `cam_0`.
