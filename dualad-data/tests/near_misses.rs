@@ -323,6 +323,34 @@ fn the_folder_with_products_of_normal_images_is_named() {
 }
 
 #[test]
+fn a_folder_of_defects_among_normal_images_is_not_called_normal() {
+    let tree = Tree::new();
+    touch(&tree, &["good/day1/0.png", "good/NG/1.png"]);
+    let message = Dataset::open(tree.root()).unwrap_err().to_string();
+    for words in ["those in day1 are normal", "those in NG have defects by name", "a folder bad beside it"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    assert!(!message.contains("NG/good"), "{message}");
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_of_windows_as_names_are_refused() {
+    for names in [["parts\\train\\good\\0.png", "parts\\test\\A01\\0.png"], ["train\\0.png", "test\\0.png"]] {
+        let tree = Tree::new();
+        touch(&tree, &names);
+        for found in [Dataset::open(tree.root()), Dataset::open_as(Layout::Folder, tree.root())] {
+            let message = found.unwrap_err().to_string();
+            assert!(message.contains("2 of its 2 images have backslashes") && message.contains("7z"), "{message}");
+        }
+    }
+    // One alone is a name.
+    let tree = Tree::new();
+    touch(&tree, &["a\\b.png", "c.png"]);
+    assert_eq!(Dataset::open(tree.root()).unwrap().categories[0].samples.len(), 2);
+}
+
+#[test]
 fn datasets_at_several_depths_are_named() {
     let tree = Tree::new();
     touch(

@@ -69,6 +69,21 @@ pub(crate) fn list_if_there(folder: &Path) -> Result<Listing> {
     if folder.is_dir() { list(folder) } else { Ok(Listing::default()) }
 }
 
+/// Returns an error if images in a folder have names with backslashes: paths of Windows, which a program for archives took for names.
+pub(crate) fn refuse_paths_as_names(folder: &Path) -> Result<()> {
+    let images = list(folder)?.images;
+    let mut found = images.iter().filter(|path| file_name(path).as_encoded_bytes().contains(&b'\\'));
+    let (Some(first), Some(_)) = (found.next(), found.next()) else { return Ok(()) };
+    let reason = format!(
+        "{} of its {} images have backslashes in their names (such as {}): a program that does not know the paths of Windows has unpacked an \
+         archive into one folder; unpack it with one that makes folders of them (such as 7z), or rename the files",
+        2 + found.count(),
+        images.len(),
+        file_name(first).to_string_lossy()
+    );
+    Err(Error::Layout { path: folder.into(), reason })
+}
+
 /// Returns the name of a file.
 pub(crate) fn file_name(path: &Path) -> &OsStr {
     path.file_name().unwrap_or_default()

@@ -264,6 +264,9 @@ pub(crate) fn refuse_labels_around_products(root: &Path, categories: &[Category]
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.
 pub(crate) fn read(layout: Layout, root: &Path) -> Result<(Vec<Category>, Vec<Finding>)> {
+    if root.is_dir() {
+        listing::refuse_paths_as_names(root)?;
+    }
     let mut findings = Vec::new();
     let mut categories = match layout {
         Layout::Mvtec => mvtec::read(root, &mut findings)?,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::DEPTH;
 use super::listing::{Folder, Listing, list};
-use super::names::{GOOD, Part, is_foreign, is_normal};
+use super::names::{GOOD, Part, is_defective, is_foreign, is_normal};
 use super::recognize::{self, FolderKind};
 use super::{label_files, readers, real_iad, unread, visa};
 use crate::error::Error;
@@ -105,8 +105,20 @@ fn products_in_normal(listing: &Listing) -> Option<String> {
     normal.find_map(|folder| {
         let inner = list(&folder.path).ok().filter(|inner| inner.images.is_empty())?.folders;
         let has_images = |inner: &&Folder| list(&inner.path).is_ok_and(|inner| !inner.images.is_empty());
-        let names: Vec<_> = inner.iter().filter(has_images).map(|inner| inner.name.to_string_lossy()).collect();
+        let (bad, inner): (Vec<&Folder>, Vec<&Folder>) =
+            inner.iter().filter(has_images).partition(|inner| is_defective(&inner.name));
+        let [bad, names] =
+            [bad, inner].map(|folders| folders.iter().map(|inner| inner.name.to_string_lossy()).collect::<Vec<_>>());
         let first = names.first()?;
+        if !bad.is_empty() {
+            return Some(format!(
+                "; images lie one folder lower, in folders of {0}: those in {1} are normal if the name {0} is right, and those in {2} have defects \
+                 by name; move the images of the first directly into {0}, and {2} to a folder bad beside it",
+                folder.name.to_string_lossy(),
+                names_of(&names),
+                names_of(&bad),
+            ));
+        }
         Some(format!(
             "; the normal images lie one folder lower, in folders of {} ({}): open {} to train on each of these as a product, or for \
              test images, too, make folders {first}/{GOOD} and {first}/bad",
