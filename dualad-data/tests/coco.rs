@@ -229,6 +229,14 @@ fn a_folder_of_annotations_alone_has_its_images_above_it() {
             assert!(!dataset.check().run().unwrap().is_fatal(), "{}", opened.display());
         }
     }
+    // CVAT's own export: the folder of images has the name of the file.
+    let tree = Tree::new();
+    pictures(&tree, &["data/images/default/a.png", "data/images/default/b.png"]);
+    let file = tree.write("data/annotations/instances_default.json", coco(&["a.png", "b.png"], &[(1, dent)]));
+    for opened in [file.as_path(), file.parent().unwrap(), &tree.root().join("data")] {
+        let dataset = Dataset::open(opened).unwrap();
+        assert_eq!(paths(&tree, &dataset, Split::Test), ["data/images/default/b.png"], "{}", opened.display());
+    }
     let tree = Tree::new();
     let images: Vec<String> = (0..16).map(|index| format!("{index}.png")).collect();
     let names: Vec<&str> = images.iter().map(String::as_str).collect();

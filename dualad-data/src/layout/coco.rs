@@ -151,9 +151,14 @@ fn folder_of_images(folder: &Path, files: &[(PathBuf, File)]) -> PathBuf {
     if names.iter().any(is_below) {
         return folder.to_path_buf();
     }
+    // CVAT's folders of images are named after the files of annotations: `images/default`.
+    let has_below = |folder: &Path| {
+        let inner = if folder.is_dir() { images_below(folder).unwrap_or_default() } else { Vec::new() };
+        inner.iter().any(|image| names.iter().any(|name| name.file_name() == image.file_name()))
+    };
     // Without the links of a relative path, `..` is not its parent.
     let real = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-    let above = real.ancestors().skip(1).take(2).find(|above| has(above) || has(&above.join(IMAGES)));
+    let above = real.ancestors().skip(1).take(2).find(|above| has(above) || has_below(&above.join(IMAGES)));
     above.map_or_else(|| folder.to_path_buf(), Path::to_path_buf)
 }
 
