@@ -77,6 +77,26 @@ fn files_of_labels_above_and_beside_the_images_are_named() {
 }
 
 #[test]
+fn a_table_that_is_not_valid_is_named_beside_a_folder_of_masks() {
+    for (file, content, why) in [
+        ("parts.csv", "images/a.png,nut,normal\nimages/b.png,nut,dent\n", "has no columns path and label"),
+        ("parts.csv", "# of Monday\npath,label\nimages/a.png,ok\nimages/b.png,dent\n", "has no columns path and label"),
+        (
+            "annotations/a.json",
+            r#"{"images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}], "annotations": {}}"#,
+            "neither the lists of COCO",
+        ),
+    ] {
+        let tree = Tree::new();
+        pictures(&tree, &["images/a.png", "images/b.png"]);
+        tree.mask("masks/b.png", 8, 4, 255);
+        tree.write(file, content);
+        let error = Dataset::open_products(tree.root()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{file} names 2 of its 2 images")) && error.contains(why), "{error}");
+    }
+}
+
+#[test]
 fn tables_of_spreadsheets_are_read() {
     let table = "path,is_anomaly\nimages/a.png,False\nimages/b.png,0\nimages/c.png,TRUE\n";
     let units = || table.encode_utf16();

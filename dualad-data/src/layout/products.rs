@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::files::images_below;
 use super::folder::refuse_defective;
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
@@ -47,6 +48,13 @@ pub(crate) fn products(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<P
         if let Some(error) = coco::incomplete(root) {
             return Err(error);
         }
+        // A table that is not valid is the nearer fault.
+        let images: Vec<PathBuf> = products
+            .iter()
+            .filter(|folder| !holds_labels(&folder.name))
+            .flat_map(|folder| images_below(&folder.path).unwrap_or_default())
+            .collect();
+        label_files::report(root, &images, &HashSet::new(), "", &mut Vec::new())?;
         return refuse(&labels, "it holds masks or labels by name", "");
     }
     if Part::of(display_name(root).as_ref()) == Some(Part::Truth) {
