@@ -221,6 +221,44 @@ fn damaged_annotations_stop_training() {
 }
 
 #[test]
+fn tables_that_cannot_be_read_stop_training() {
+    const LIMIT: usize = 16 << 20;
+    let long = |text: &str| format!("{text}{}", "\n".repeat(LIMIT));
+    for (file, content, is_told) in [
+        ("nut/labels.csv", long("file,grade\n"), true),
+        ("nut/t.csv", long("file,verdict\n002.png,NG\n"), true),
+        ("nut/t.csv", "path,label\ntrain/good/002.png,NG,7\n".into(), true),
+        ("nut/t.csv", long("time,celsius\n12:00,20\n"), false),
+        // It is valid, and says nothing of these images.
+        ("nut/labels.csv", long("path,label\nother.png,NG\n"), false),
+    ] {
+        let tree = Tree::new();
+        categories(&tree);
+        tree.write(file, &content);
+        let dataset = Dataset::open_products(tree.root()).unwrap();
+        let found = dataset.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable);
+        assert_eq!(found.is_some(), is_told, "{file} {:.40}: {:?}", content, dataset.findings);
+        assert!(found.is_none_or(|finding| finding.path.ends_with(file)), "{found:?}");
+    }
+    // One without the permission to read it.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let tree = Tree::new();
+        categories(&tree);
+        let file = tree.write("nut/labels.csv", "path,label\ntrain/good/002.png,NG\n");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        // Root reads every file.
+        if std::fs::File::open(&file).is_err() {
+            let dataset = Dataset::open_products(tree.root()).unwrap();
+            assert!(
+                dataset.findings.iter().any(|finding| finding.kind == FindingKind::Unreadable && finding.path == file)
+            );
+        }
+    }
+}
+
+#[test]
 fn empty_texts_and_notes_are_no_labels() {
     let tree = Tree::new();
     categories(&tree);

@@ -9,6 +9,8 @@ use super::labelme;
 use super::record::{Cell, Record, phrases};
 use super::separated::{delimiter, has_separator};
 use super::yaml;
+use crate::error::Error;
+use crate::image::{Limits, decode};
 use crate::image_name::has_ending;
 use crate::sample::Label;
 
@@ -18,15 +20,24 @@ const MAX_TREE: u64 = 4 << 20;
 
 /// Returns the records of a file that name an image. Of a file that is not valid, the records up to the fault are returned, or none.
 pub(super) fn records(file: &Path, is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
-    let is = |endings: &[&str]| has_ending(file, endings);
-    let limit = if is(&["json", "yaml", "yml"]) { MAX_TREE } else { MAX_TEXT };
-    if !std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= limit) {
+    if !std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= limit(file)) {
         return Vec::new();
     }
     let Ok(text) = bytes(file) else { return Vec::new() };
     let mut found = all(file, &text, is_image);
     found.retain(|record| record.images(is_image).next().is_some());
     found
+}
+
+/// Returns the largest size of a file that is read, in bytes.
+fn limit(file: &Path) -> u64 {
+    if has_ending(file, &["json", "yaml", "yml"]) { MAX_TREE } else { MAX_TEXT }
+}
+
+/// Returns the error of a file that cannot be read, or is too large. A pipe has none: it is not opened.
+pub(super) fn unread(file: &Path) -> Option<Error> {
+    let limits = Limits::default().with_file_bytes(limit(file));
+    file.is_file().then(|| decode::read(file, &limits).err()).flatten()
 }
 
 /// Returns the word by which a small file with the name of an image says that it has a defect: `NG`, `{"verdict": "NG"}`.

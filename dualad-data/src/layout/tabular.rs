@@ -84,14 +84,19 @@ pub(super) fn names_images(path: &Path) -> bool {
     has(PATH) && (has(LABEL) || has(LABEL_INDEX))
 }
 
-/// Returns the first line of a table that is not empty, of at most 64 KiB.
-fn head(path: &Path) -> Option<String> {
+/// Returns at most the first 64 KiB of a table, in UTF-8.
+pub(super) fn beginning(path: &Path) -> Option<Vec<u8>> {
     const HEAD: u64 = 1 << 16;
     let mut head = Vec::new();
     // Opening a pipe may never end.
     let file = path.is_file().then(|| std::fs::File::open(path).ok()).flatten()?;
     file.take(HEAD).read_to_end(&mut head).ok()?;
-    let head = utf8(head);
+    Some(utf8(head))
+}
+
+/// Returns the first line of a table that is not empty.
+fn head(path: &Path) -> Option<String> {
+    let head = beginning(path)?;
     let head = String::from_utf8_lossy(&head);
     lines(&head).find(|line| !line.trim().is_empty() && !is_hint(line)).map(String::from)
 }
@@ -108,7 +113,7 @@ pub(super) fn first_line(path: &Path) -> Option<String> {
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = table_of(root)?;
     let folder = parent(&table);
-    let Rows { names, rows } = if has_ending(&table, &LINES) { json_lines(&table)? } else { csv(&table)? };
+    let Rows { names, rows } = rows(&table)?;
     let names = named_columns(names);
     if rows.is_empty() {
         let reason = "it has no lines below the names of its columns; write one for each image".into();
@@ -286,10 +291,19 @@ pub(super) struct Labelled {
     pub(super) is_bare: bool,
 }
 
+/// Returns the fault of a table with the columns of images and labels that cannot be read.
+pub(super) fn fault(table: &Path) -> Option<Error> {
+    rows(table).err()
+}
+
+/// Reads a table.
+fn rows(table: &Path) -> Result<Rows> {
+    if has_ending(table, &LINES) { json_lines(table) } else { csv(table) }
+}
+
 /// Returns the labels of a table. Rows that are not valid are left out.
 pub(super) fn labels(table: &Path) -> Vec<Labelled> {
-    let rows = if has_ending(table, &LINES) { json_lines(table) } else { csv(table) };
-    let Ok(Rows { names, rows }) = rows else { return Vec::new() };
+    let Ok(Rows { names, rows }) = rows(table) else { return Vec::new() };
     let labelled = |row: Row| {
         let (cells, path) = (row.cells(&names), row.values[PATH].replace('\\', "/"));
         Some(match cells.contradiction() {

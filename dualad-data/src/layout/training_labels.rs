@@ -13,10 +13,10 @@ use super::files::{bytes, json};
 use super::foreign::{self, Format, Marked};
 use super::label_list::LabelList;
 use super::left_out::is_link_within;
-use super::listing::list;
-use super::names::{Stated, label_of, may_hold_annotations};
+use super::listing::{list, stem};
+use super::names::{Stated, label_of, may_hold_annotations, means_labels};
 use super::own_files::OwnFiles;
-use super::records::verdict;
+use super::records::{unread, verdict};
 use super::training_images::{Images, Place};
 use super::words::letters;
 use super::{label_files, labelme, tabular};
@@ -127,7 +127,7 @@ impl<'f> Said<'f> {
                 said.marks.add(place, file, &label);
                 said.read.insert(file.clone());
             }
-            if has_ending(file, &JSON) && !said.read.contains(file) {
+            if !said.read.contains(file) {
                 said.damaged.extend(fault(file, images).map(|error| (file, error)));
             }
         }
@@ -338,16 +338,24 @@ fn report_unread(
     }
 }
 
-/// Returns the fault of a JSON file that is not complete or damaged, if it may hold labels of images to train on: it begins as one of COCO,
-/// lies in a folder of annotations, has the name of an image, or one stands in it.
+/// Returns the fault of a JSON file or a table that cannot be read or is damaged, if it may hold labels of images to train on: it begins as
+/// one of COCO, lies in a folder of annotations, is a table named like labels, has the name of an image, or one stands in it.
 fn fault(file: &Path, images: &Images<'_>) -> Option<Error> {
-    let error = json::<IgnoredAny>(file).err()?;
+    let is_table = has_ending(file, &TABLES);
+    let error = match (has_ending(file, &JSON), is_table) {
+        (true, _) => json::<IgnoredAny>(file).err()?,
+        (_, true) if tabular::names_images(file) => tabular::fault(file)?,
+        (_, true) => unread(file)?,
+        _ => return None,
+    };
     let is_of_images = || {
-        let text = bytes(file).map_or(String::new(), |text| String::from_utf8_lossy(&text).into_owned());
-        text.split('"')
+        let text = if is_table { tabular::beginning(file) } else { bytes(file).ok() }.unwrap_or_default();
+        String::from_utf8_lossy(&text)
+            .split(['"', ',', ';', '\t', '\n', '\r'])
             .any(|value| images.mentioned(value, file).is_some_and(|place| images.split(place) == Split::Train))
     };
     let may_label = is_coco(file)
+        || is_table && means_labels(stem(file))
         || file.parent().and_then(Path::file_name).is_some_and(may_hold_annotations)
         || images.of_stem(file).is_some_and(|place| images.split(place) == Split::Train)
         || is_of_images();
