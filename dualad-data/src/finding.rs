@@ -62,7 +62,8 @@ pub enum FindingKind {
     GrayMask,
     /// Warning: the mask of an anomalous image marks nearly all pixels.
     FullMask,
-    /// Warning: a training image and a normal test image, or one of another category, have the same pixels, or a table names an image twice.
+    /// Warning: a training image and a normal test image, or one of another category, have the same pixels, or two test images, or a table
+    /// names an image twice.
     Duplicate,
     /// Warning: a normal and an anomalous test image have the same pixels, or a mask or a list says that a normal test image has a defect.
     Contradiction,

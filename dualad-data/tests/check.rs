@@ -160,6 +160,26 @@ fn duplicates_are_found_by_content() {
 }
 
 #[test]
+fn test_images_that_are_there_twice_are_a_warning() {
+    let tree = sound();
+    tree.picture("c/test/dent/7.png", 20, 10, 4);
+    tree.mask("c/ground_truth/dent/7_mask.png", 20, 10, 255);
+    let line = only(&tree, FindingKind::Duplicate, Severity::Warning, "c/test/dent/7.png");
+    assert!(line.contains("of the type \"dent\"") && line.contains("000.png of the type \"cut\""), "{line}");
+    let tree = sound();
+    for name in ["007", "008"] {
+        tree.picture(&format!("c/test/good/{name}.png"), 20, 10, 3);
+    }
+    let line = only(&tree, FindingKind::Duplicate, Severity::Warning, "c/test/good/007.png");
+    assert!(line.contains("as others of the same label: 2 (such as this one and"), "{line}");
+    // Those of another category count there.
+    let tree = sound();
+    tree.picture("d/train/good/000.png", 20, 10, 8);
+    tree.picture("d/test/good/000.png", 20, 10, 3);
+    assert_eq!(check(&tree).findings, []);
+}
+
+#[test]
 fn a_training_image_with_the_pixels_of_a_defective_one_is_fatal() {
     let tree = sound();
     // The same pixels in another format and under another name.
@@ -176,6 +196,8 @@ fn a_training_image_with_the_pixels_of_a_defective_one_is_fatal() {
     let report = check(&tree);
     assert!(!report.is_fatal());
     assert_eq!(report.findings[0].kind, FindingKind::Duplicate);
+    let line = report.findings[0].to_string();
+    assert!(line.contains("of the type \"cut\"") && line.contains("trained on as normal in category \"d\""), "{line}");
 }
 
 #[test]

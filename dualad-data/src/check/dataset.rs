@@ -267,12 +267,12 @@ pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: 
     let of = |split| samples.iter().zip(inspected).filter(move |(sample, _)| sample.split == split);
     let digests = samples.iter().zip(inspected).filter_map(|(sample, inspected)| Some((sample, inspected.digest?)));
     findings.extend(trained::defects(digests));
-    let mut trained = HashMap::<[u8; 32], &Path>::new();
+    let mut trained = HashMap::<[u8; 32], &Sample>::new();
     let mut of_category = HashSet::<(&str, [u8; 32])>::new();
     let mut normal = HashMap::<[u8; 32], &Path>::new();
     for (sample, inspected) in of(Split::Train) {
         if let Some(digest) = inspected.digest {
-            trained.entry(digest).or_insert(&sample.path);
+            trained.entry(digest).or_insert(sample);
             of_category.insert((&sample.category, digest));
         }
     }
@@ -294,11 +294,53 @@ pub(super) fn duplicates(samples: &[Sample], inspected: &[Inspected], findings: 
         }
         // An anomalous one has a finding with the training image.
         let is_reported = |digest| sample.label.is_anomalous() && of_category.contains(&(&sample.category, digest));
-        if let Some(path) = inspected.digest.filter(|digest| !is_reported(*digest)).and_then(|d| trained.get(&d)) {
-            let what =
-                format!("this test image has the same pixels as the training image {}; remove one", path.display());
+        if let Some(same) = inspected.digest.filter(|digest| !is_reported(*digest)).and_then(|d| trained.get(&d)) {
+            let path = same.path.display();
+            let what = match &sample.label {
+                // In another category, the image may be the anomaly: a wrong product.
+                Label::Anomalous(kind) => format!(
+                    "this test image of the type \"{kind}\" has the same pixels as {path}, which is trained on as normal in category \"{}\"; if it shows \
+                     a defect, remove it from the training images, and if it is normal in that category alone, nothing is wrong",
+                    same.category
+                ),
+                Label::Normal => {
+                    format!("this test image has the same pixels as the training image {path}; remove one")
+                }
+            };
             findings.push(Finding::new(FindingKind::Duplicate, &sample.category, &sample.path, what));
         }
+    }
+}
+
+/// Reports test images with the same pixels as another of their category: of another type of defect, or once for each category, those of the
+/// same label.
+pub(super) fn repeated_tests(samples: &[Sample], inspected: &[Inspected], findings: &mut Vec<Finding>) {
+    let mut first = HashMap::<(&str, [u8; 32]), &Sample>::new();
+    let mut repeated = BTreeMap::<&str, (usize, [&Sample; 2])>::new();
+    for (sample, inspected) in samples.iter().zip(inspected).filter(|(sample, _)| sample.split == Split::Test) {
+        let Some(digest) = inspected.digest else { continue };
+        let other = *first.entry((&sample.category, digest)).or_insert(sample);
+        match (&other.label, &sample.label) {
+            _ if other.path == sample.path => {}
+            (Label::Anomalous(one), Label::Anomalous(kind)) if one != kind => {
+                let what = format!(
+                    "this test image of the type \"{kind}\" has the same pixels as {} of the type \"{one}\"; remove the one with the wrong type",
+                    shown(&other.path)
+                );
+                findings.push(Finding::new(FindingKind::Duplicate, &sample.category, &sample.path, what));
+            }
+            (one, label) if one == label => repeated.entry(&sample.category).or_insert((0, [other, sample])).0 += 1,
+            // A contradiction has a finding of its own.
+            _ => {}
+        }
+    }
+    for (category, (count, [one, other])) in repeated {
+        let what = format!(
+            "test images in category \"{category}\" with the same pixels as others of the same label: {count} (such as this one and {}); they count \
+             several times in the metrics: remove copies",
+            shown(&one.path)
+        );
+        findings.push(Finding::new(FindingKind::Duplicate, category, &other.path, what));
     }
 }
 

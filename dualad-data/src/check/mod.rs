@@ -147,6 +147,7 @@ impl<'a> Check<'a> {
         dataset::mixed_sizes(self.dataset, &samples, &inspected, &mut findings);
         dataset::round_copies(&mut inspected);
         dataset::duplicates(&samples, &inspected, &mut findings);
+        dataset::repeated_tests(&samples, &inspected, &mut findings);
         dataset::shared_between_categories(&samples, &inspected, &mut findings);
         dataset::several_pages(self.dataset, &samples, &inspected, &mut findings);
         if self.headers_only {
