@@ -33,8 +33,8 @@ pub struct Dataset {
     /// The categories, sorted by name.
     pub categories: Vec<Category>,
     /// Faults that were noticed while the folders were listed, such as a mask without an image: one for each file or folder at
-    /// fault, without a bound on their number, so that each can be looked up. [`Dataset::check`] includes them, and lists the first of
-    /// each kind.
+    /// fault, without a bound on their number, so that each can be looked up, apart from the lines of a table that name an image again.
+    /// [`Dataset::check`] includes them, and lists the first of each kind.
     pub findings: Vec<Finding>,
 }
 

@@ -44,7 +44,7 @@ fn folders_of_one_product_are_not_two_products_whatever_their_names() {
     for (one, other) in [
         ("良い", "悪い"),
         ("Bra", "Dålig"),
-        ("ohne Befund", "Delle"),
+        ("ohne Mangel", "Delle"),
         ("Referenz", "Reklamation"),
         ("gear_1", "gear_0"),
         ("A", "B"),

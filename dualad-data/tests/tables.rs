@@ -421,25 +421,41 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
         ("defect_count", "2"),
         ("has_scratch", "1"),
         ("ok", "0"),
+        ("num_defects", "2"),
+        ("n_defects", "2"),
+        ("Fehleranzahl", "2"),
+        ("number of defects", "2"),
+        ("缺陷数", "2"),
+        ("ok", "nein"),
+        ("iO", "nein"),
+        ("défaut", "oui"),
         ("defect", "F12"),
+        ("defect", "scratch at edge"),
+        ("defect", "dent near hole"),
+        ("Fehler", "Kratzer am Rand"),
         ("verdict", "NG"),
+        ("verdict", "nicht in Ordnung"),
         ("remark", "scratch"),
         ("defect_type", "scratch"),
     ] {
         let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
         let found = found.expect_err(column);
         assert!(found.contains(column), "{found}");
-        // In JSON lines, a flag is no text.
-        let text = if value == "F12" {
-            "\"F12\"".into()
-        } else {
-            value.parse::<u8>().map_or("true".into(), |v| v.to_string())
-        };
-        if !["verdict", "remark", "defect_type"].contains(&column) {
-            let found =
-                error("t.jsonl", &format!("{{\"path\": \"b.png\", \"label\": \"normal\", \"{column}\": {text}}}"));
-            assert!(found.is_err(), "{column}: {text}");
+        let json = if value == "true" || value.parse::<u8>().is_ok() { value.into() } else { format!("\"{value}\"") };
+        for json in [json.clone(), format!("[{json}]")] {
+            // Numbers in a list may be anything.
+            if json.starts_with("[") && (column == "defect_type" || value.parse::<u8>().is_ok()) {
+                continue;
+            }
+            let line = format!("{{\"path\": \"b.png\", \"label\": \"normal\", \"{column}\": {json}}}");
+            assert!(error("t.jsonl", &line).is_err(), "{line}");
         }
+    }
+    let line = |rest: &str| format!("{{\"path\": \"b.png\", \"label\": \"normal\", {rest}}}");
+    assert!(error("t.jsonl", &line(r#""defects": [{"box": [1, 2, 3, 4]}]"#)).is_err());
+    for rest in [r#""defects": []"#, r#""defects": {"count": 0}"#, r#""anomaly": [0.1, 0.2]"#, r#""tags": ["a", "b"]"#]
+    {
+        assert_eq!(error("t.jsonl", &line(rest)), Ok(()), "{rest}");
     }
     // A number says the contrary, too.
     let found = error("t.csv", "path,label,anomaly\na.png,0,1\n").unwrap_err();
@@ -459,6 +475,12 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
         ("remark", "scratch?"),
         ("count", "3"),
         ("source", "defect/b.png"),
+        ("defect_class", "-1"),
+        ("num_defects", "0"),
+        ("Fehleranzahl", "0"),
+        ("Fehler", "in Ordnung"),
+        ("remark", "bent tube clamp"),
+        ("defect", "scratch seen long before cleaning"),
     ] {
         let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
         assert_eq!(found, Ok(()), "{column}: {value}");
@@ -473,4 +495,142 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
         let found = Check::of(&Dataset::open_as(Layout::Folder, tree.root()).unwrap()).run().unwrap();
         assert!(found.findings.iter().any(|finding| finding.kind == FindingKind::MarkedNormal), "{found:?}");
     }
+}
+
+#[test]
+fn flags_for_defects_are_read_in_several_languages() {
+    for (column, no, yes) in [
+        ("Fehler", "nein", "ja"),
+        ("Fehler", "FALSCH", "WAHR"),
+        ("Fehler", "\"0,0\"", "\"1,0\""),
+        ("défaut", "non", "oui"),
+        ("дефект", "нет", "да"),
+        ("欠陥", "なし", "あり"),
+        ("缺陷", "无", "有"),
+        ("불량", "아니오", "예"),
+        ("defects", "[]", "['scratch']"),
+        ("defects", "{}", "x"),
+        ("Fehler", "--", "x"),
+        ("defect", "/", "x"),
+        ("Fehler", "keiner", "x"),
+        ("défaut", "aucun", "x"),
+        ("defecto", "ninguno", "x"),
+    ] {
+        let table = |of_normal: &str| {
+            format!("path,label,{column}\n0.png,OK,{no}\n1.png,OK,{of_normal}\n2.png,scratch,{yes}\n")
+        };
+        assert!(messages("t.csv", &table(no), FindingKind::UnclearLabel).is_empty(), "{column} {no}");
+        let tree = Tree::new();
+        pictures(&tree, &["0.png", "1.png", "2.png"]);
+        let error = Dataset::open(tree.write("t.csv", table(yes))).unwrap_err().to_string();
+        assert!(error.contains(&format!("line 3: column label is \"OK\", but column {column} is")), "{error}");
+    }
+    // The column that decides has the same words.
+    let table = "path,is_defect\n0.png,nein\n1.png,nein\n2.png,ja\n";
+    let notes = messages("t.csv", table, FindingKind::Choice);
+    assert!(notes.iter().any(|note| note.contains("nein is read as normal (2 images)")), "{notes:?}");
+}
+
+#[test]
+fn words_for_normal_images_are_those_of_folders() {
+    for label in ["in Ordnung", "хорошо", "ohne Befund", "fehlerlos", "konform"] {
+        let tree = Tree::new();
+        pictures(&tree, &["0.png", "1.png", "2.png"]);
+        tree.write("t.csv", rows("label", &["OK", label, "scratch"]));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!(dataset.samples(Split::Test).filter(|sample| sample.label.is_anomalous()).count(), 1, "{label}");
+    }
+    for label in ["Negativ", "nein", "background", "ignore", "--", "keiner"] {
+        let found = messages("t.csv", &rows("label", &["OK", "OK", "OK", label]), FindingKind::UnclearLabel);
+        assert!(found.len() == 1 && found[0].contains(&format!("is \"{label}\"")), "{label}: {found:?}");
+    }
+}
+
+#[test]
+fn a_table_has_a_bounded_number_of_rows_and_of_repeats() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    let table = tree.write("t.csv", "path,label\n".to_string() + &"a.png,ok\n".repeat(500_001));
+    let error = Dataset::open(&table).unwrap_err().to_string();
+    assert!(error.contains("line 500002: it has more than 500000 rows; divide the table"), "{error}");
+    tree.write("t.csv", "path,label\n".to_string() + &"a.png,ok\nb.png,ok\n".repeat(1000));
+    let dataset = Dataset::open(&table).unwrap();
+    let found: Vec<_> = dataset.findings.iter().filter(|finding| finding.kind == FindingKind::Duplicate).collect();
+    assert_eq!((found.len(), found.iter().map(|finding| finding.count).sum::<usize>()), (21, 1998));
+    let report = dataset.check().run().unwrap();
+    let found = report.findings.iter().filter(|finding| finding.kind == FindingKind::Duplicate);
+    assert_eq!(found.map(|finding| finding.count).sum::<usize>(), 1998);
+}
+
+#[test]
+fn an_image_may_have_a_line_for_each_mask_but_one_split() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png", "c.png"]);
+    tree.mask("m/0.png", 8, 4, 1);
+    tree.mask("m/1.png", 8, 4, 0);
+    tree.dot("m/1.png", 7, 3);
+    let rows = "path,label,mask\na.png,ok,\nb.png,ok,\nc.png,dent,m/0.png\nc.png,scratch,m/1.png\n";
+    let table = tree.write("t.csv", rows);
+    let dataset = Dataset::open(&table).unwrap();
+    assert_eq!(marked(&dataset, "c.png").len(), 17, "the left half, and a pixel");
+    let text: String = dataset.findings.iter().map(|finding| format!("{finding}\n")).collect();
+    assert!(text.contains("another mask of an image that an earlier line names: 1 (such as line 5: c.png"), "{text}");
+    assert!(dataset.findings.iter().all(|finding| finding.kind != FindingKind::Duplicate), "{text}");
+    let rows = "path,label,split\na.png,ok,train\nb.png,ok,test\nc.png,ok,train\na.png,ok,test\n";
+    let error = Dataset::open(tree.write("t.csv", rows)).unwrap_err().to_string();
+    assert!(error.contains("line 5: line 2 has another split for this image"), "{error}");
+}
+
+#[test]
+fn paths_may_leave_their_folder_and_come_back() {
+    let tree = Tree::new();
+    pictures(&tree, &["data/images/a.png", "data/images/b.png"]);
+    let open = |path: &str| {
+        let table = format!("path,label\n{path},ok\nimages/b.png,ok\n");
+        let dataset = Dataset::open(tree.write("data/t.csv", table)).map_err(|error| error.to_string())?;
+        let is_there = dataset.categories[0].samples.iter().all(|sample| sample.path.is_file());
+        Ok::<_, String>((is_there, dataset.categories[0].samples.len()))
+    };
+    for path in ["./images/../images/a.png", "x\\..\\images\\a.png", "../data/images/a.png", "data/images/a.png"] {
+        assert_eq!(open(path), Ok((true, 2)), "{path}");
+    }
+    for path in ["../images/a.png", "images/../../a.png", "../data", "../../data/images/a.png"] {
+        assert!(open(path).unwrap_err().contains("name a file inside the folder"), "{path}");
+    }
+    // The name of a category is one of a folder for results.
+    let table = tree.write("data/t.csv", "path,label,category\nimages/a.png,ok,x/../y\n");
+    assert!(Dataset::open(table).unwrap_err().to_string().contains("column category"));
+}
+
+#[cfg(unix)]
+#[test]
+fn whole_paths_may_lead_through_a_link() {
+    let tree = Tree::new();
+    pictures(&tree, &["data/images/a.png", "data/images/b.png", "other/a.png"]);
+    std::os::unix::fs::symlink(tree.path("data"), tree.path("link")).unwrap();
+    let table = |folder: &str| {
+        let rows = ["a", "b"].map(|name| format!("{}/images/{name}.png,ok\n", tree.path(folder).display()));
+        tree.write("data/t.csv", format!("path,label\n{}", rows.concat()))
+    };
+    for (folder, opened) in [("link", "data"), ("data", "link"), ("link", "link")] {
+        table(folder);
+        let dataset = Dataset::open(tree.path(opened)).unwrap();
+        assert!(dataset.categories[0].samples.iter().all(|sample| sample.path.is_file()), "{folder}");
+    }
+    assert!(Dataset::open(table("other")).unwrap_err().to_string().contains("name a file inside the folder"));
+}
+
+#[test]
+fn german_columns_of_products_and_masks_are_read() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png", "c.png"]);
+    tree.mask("m.png", 8, 4, 1);
+    tree.write(
+        "t.csv",
+        "Datei;Produkt;Ergebnis;Maske\na.png;Mutter;iO;\nb.png;Bolzen;iO;\nc.png;Mutter;Kratzer;m.png\n",
+    );
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let names: Vec<&str> = dataset.categories.iter().map(|category| category.name.as_str()).collect();
+    assert_eq!(names, ["Bolzen", "Mutter"]);
+    assert_eq!(marked(&dataset, "c.png").len(), 16);
 }

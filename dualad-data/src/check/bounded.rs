@@ -21,8 +21,8 @@ pub(super) fn bound(root: &Path, most: usize, findings: &mut Vec<Finding>) {
             others.push((finding.kind, 0, BTreeMap::new()));
         }
         if let Some((_, count, categories)) = others.get_mut(position) {
-            *count += 1;
-            *categories.entry(finding.category.clone()).or_default() += 1;
+            *count += finding.count;
+            *categories.entry(finding.category.clone()).or_default() += finding.count;
         }
         false
     });

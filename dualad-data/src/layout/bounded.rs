@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::record::truth;
+use super::answers::truth;
 
 /// The largest number of values in a list, each with the values in it.
 const MAX_VALUES: usize = 1 << 26;

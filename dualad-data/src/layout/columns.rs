@@ -3,11 +3,11 @@
 /// The names of each column. The first is the one that messages use.
 pub(super) const COLUMNS: [&[&str]; 6] = [
     &["path", "image_path", "image", "file", "file_name", "filename", "datei", "dateiname", "bild", "bilddatei"],
-    &["category", "object", "product"],
+    &["category", "object", "product", "produkt"],
     &["label", "defect_type", "ergebnis", "klasse"],
     &["label_index", "is_anomaly", "is_anomalous", "is_defect", "is_defective"],
     &["split"],
-    &["mask", "mask_path"],
+    &["mask", "mask_path", "maske"],
 ];
 pub(super) const PATH: usize = 0;
 pub(super) const CATEGORY: usize = 1;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use super::answers::{number, says_nothing, truth};
 use super::names::{self, Stated, label_of, may_be_negative};
+use super::words::letters;
 use crate::finding::{Finding, FindingKind};
 use crate::random::Random;
 use crate::sample::{Category, Sample, Split};
@@ -27,6 +29,17 @@ pub(super) fn is_normal(label: &str) -> bool {
     !is_doubtful(label) && (names::is_normal(label.as_ref()) || names::may_be_normal(label.as_ref()))
 }
 
+/// Returns whether a shape with this label marks no defect: something normal, or what is behind the part.
+pub(super) fn marks_no_defect(label: &str) -> bool {
+    is_normal(label) || is_background(label)
+}
+
+/// Returns whether a label is the usual one of what is behind a part: `_background_`.
+fn is_background(label: &str) -> bool {
+    const NAMES: [&str; 7] = ["background", "hintergrund", "fondo", "sfondo", "фон", "背景", "배경"];
+    NAMES.contains(&letters(label).as_str())
+}
+
 /// Returns whether a label asks: `normal?`.
 pub(super) fn is_doubtful(label: &str) -> bool {
     label.contains(['?', '？', '¿'])
@@ -34,10 +47,12 @@ pub(super) fn is_doubtful(label: &str) -> bool {
 
 /// Returns whether a label other than those of normal images may mean that there is no defect, or that nothing is known.
 pub(super) fn is_unclear(label: &str) -> bool {
-    const WORDS: [&str; 13] =
-        ["none", "null", "nan", "na", "n/a", "nil", "unknown", "unlabeled", "unlabelled", "-", "?", "keine", "kein"];
-    WORDS.iter().any(|known| label.eq_ignore_ascii_case(known))
-        || label.parse().is_ok_and(|number: f64| number < 0.0)
+    const IGNORED: [&str; 4] = ["dontcare", "ignore", "ignored", "void"];
+    says_nothing(label)
+        || truth(label) == Some(false)
+        || number(label).is_some_and(|number| number < 0.0)
+        || is_background(label)
+        || IGNORED.contains(&letters(label).as_str())
         || may_be_negative(label.as_ref())
         || is_doubtful(label)
         || label_of(label.as_ref()) == Stated::Normal

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::divide::is_normal;
+use super::divide::marks_no_defect;
 use super::files::bytes;
 use crate::image_name::has_ending;
 
@@ -57,7 +57,7 @@ pub(super) fn marked(file: &Path) -> Option<Marked> {
     } else {
         return None;
     };
-    objects.retain(|(_, label)| !is_normal(label));
+    objects.retain(|(_, label)| !marks_no_defect(label));
     Some(Marked { format, objects })
 }
 

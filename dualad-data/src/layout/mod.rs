@@ -2,6 +2,7 @@
 //! KolektorSDD's masks are read here, since they alone say which images are normal, and so are images that may be masks of others.
 
 mod alike;
+mod answers;
 mod apart;
 mod around;
 mod beside;
@@ -39,6 +40,7 @@ mod mvtec_3d;
 mod mvtec_ad2;
 mod named;
 mod names;
+mod near_names;
 mod nearby;
 mod own_files;
 mod parts;
@@ -56,6 +58,7 @@ mod sides;
 mod stated;
 mod table_labels;
 mod table_path;
+mod table_repeats;
 mod tabular;
 mod train_masks;
 mod training_images;

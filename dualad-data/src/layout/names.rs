@@ -90,7 +90,8 @@ pub(super) fn may_be_normal(name: &OsStr) -> bool {
 
 /// Returns whether a name other than those of [`is_normal`] and [`may_be_normal`] may be a label of normal images, or of defects.
 pub(super) fn may_be_negative(name: &OsStr) -> bool {
-    const WORDS: [&str; 4] = ["negative", "negatives", "neg", "negs"];
+    const WORDS: [&str; 10] =
+        ["negative", "negatives", "neg", "negs", "negativ", "negatif", "negativo", "отрицательный", "阴性", "陰性"];
     const NAMES: [&str; 6] = ["0", "false", "no", "n", "class0", "label0"];
     let name = name.to_string_lossy();
     NAMES.contains(&letters(&name).as_str()) || words(&name).iter().any(|word| WORDS.contains(&word.as_str()))

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use super::answers::{number, truth};
 use super::columns::says_no_label;
-use super::divide::is_unclear;
+use super::divide::{is_normal, is_unclear};
 use super::names::{Stated, compound_of, label_of};
-use super::words::{Word, meaning, tokens};
+use super::words::{Word, letters, meaning, meaning_of_letters, tokens};
 use crate::image_name::{IMAGE_ENDINGS, has_ending};
 use crate::sample::Label;
 
@@ -30,12 +31,11 @@ impl Cell {
         if says_no_label(key) || is_path || value.ends_with('?') {
             return None;
         }
-        match (truth(value), word(key)) {
-            (Some(is_true), Some(label)) if label.is_anomalous() == is_true => Some(Label::Anomalous(key.clone())),
-            (Some(_), Some(_)) => Some(Label::Normal),
-            (Some(_), None) => None,
-            (None, _) => word(value),
-        }
+        let Some(is_true) = truth(value) else { return word(value) };
+        Some(match word(&spaced(key))? {
+            label if label.is_anomalous() == is_true => Label::Anomalous(key.clone()),
+            _ => Label::Normal,
+        })
     }
 
     /// Returns the word by which the value says that an image has a defect, for a table whose label says that it is normal: a word for a
@@ -43,41 +43,51 @@ impl Cell {
     pub(super) fn defect(&self) -> Option<String> {
         let Self { key, value } = self;
         let is_flag = || {
-            let tokens = tokens(key);
             let means = |token: &String| label_of(token.as_ref()) != Stated::Nothing || meaning(token).is_some();
-            tokens.iter().all(|token| means(token) || FLAGS.contains(&token.as_str()))
+            tokens(&spaced(key)).iter().all(|token| means(token) || is_of_flag(token))
         };
         let is_anomalous = |label: &Option<Label>| label.as_ref().is_some_and(Label::is_anomalous);
-        let (label, of_key) = (self.label(), word(key));
+        let label = self.label();
+        let means_defects = || is_anomalous(&word(&spaced(key))) && is_flag();
         match truth(value) {
             Some(_) => {
-                let is_share = value.parse().is_ok_and(|number: f64| number.fract() != 0.0);
-                (is_anomalous(&label) && !is_share && is_flag()).then(|| key.clone())
+                // A share is a score, and a number below 0 stands for nothing.
+                let is_other = number(value).is_some_and(|number| number.fract() != 0.0 || number < 0.0);
+                (is_anomalous(&label) && !is_other && is_flag()).then(|| key.clone())
             }
-            None if is_anomalous(&label) => compound_of(value.as_ref()).is_none().then(|| value.clone()),
+            // The name of a thing is none under a name for defects: `scratch at edge`.
+            None if is_anomalous(&label) => {
+                (compound_of(value.as_ref()).is_none() || means_defects()).then(|| value.clone())
+            }
             None => {
-                let is_told = label.is_none() && is_anomalous(&of_key) && !value.is_empty() && !says_no_label(key);
-                let is_word = || tokens(value).len() <= MOST_WORDS && !is_unclear(value);
-                (is_told && is_word() && is_flag()).then(|| key.clone())
+                let is_told = label.is_none() && !value.is_empty() && !says_no_label(key) && means_defects();
+                let is_word = || tokens(value).len() <= MOST_WORDS && !is_unclear(value) && !is_normal(value);
+                (is_told && is_word()).then(|| key.clone())
             }
         }
     }
 }
 
 /// Words beside those for defects in the name of a column that says whether an image has one.
-const FLAGS: [&str; 10] = ["class", "code", "count", "flag", "has", "index", "is", "label", "number", "type"];
+const FLAGS: &str = "any anz anzahl art class code count de der di flag has index is kind klasse label n name nb nombre num number \
+    numero of total typ type zahl 个数 件数 個数 数 数量 수 개수";
+
+fn is_of_flag(token: &str) -> bool {
+    FLAGS.split_whitespace().any(|known| known == token)
+}
+
+/// Returns the name of a column with spaces between its words. German writes them together: `Fehleranzahl`.
+fn spaced(key: &str) -> String {
+    let apart = |token: &String| {
+        let ends = FLAGS.split_whitespace().filter_map(|flag| Some((token.strip_suffix(flag)?, flag)));
+        let mut found = ends.filter(|(word, _)| meaning(word) == Some(Word::Defective) && word.len() > 3);
+        found.next().map(|(word, flag)| format!("{word} {flag}"))
+    };
+    tokens(key).iter().map(|token| apart(token).unwrap_or_else(|| token.clone())).collect::<Vec<_>>().join(" ")
+}
 
 /// The largest number of words and numbers of a label. More are a remark.
 const MOST_WORDS: usize = 3;
-
-/// Returns whether a value is a number other than 0, or a word for yes.
-pub(super) fn truth(value: &str) -> Option<bool> {
-    match value.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "y" => Some(true),
-        "false" | "no" | "n" => Some(false),
-        number => number.parse().ok().map(|number: f64| number != 0.0),
-    }
-}
 
 /// Returns the label that a few words state.
 fn word(text: &str) -> Option<Label> {
@@ -87,7 +97,12 @@ fn word(text: &str) -> Option<Label> {
     match label_of(text.as_ref()) {
         Stated::Normal => Some(Label::Normal),
         Stated::Defective | Stated::DefectType => Some(Label::Anomalous(text.into())),
-        Stated::Nothing => None,
+        // `nicht in Ordnung` means something as a whole.
+        Stated::Nothing => match meaning_of_letters(&letters(text)) {
+            Some(Word::Normal) => Some(Label::Normal),
+            Some(Word::Defective) => Some(Label::Anomalous(text.into())),
+            Some(Word::Denial | Word::Free) | None => None,
+        },
     }
 }
 

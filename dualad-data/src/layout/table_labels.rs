@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::answers::{number, truth};
 use super::divide::is_normal;
 use super::record::Cell;
 use crate::finding::{Finding, FindingKind};
@@ -60,17 +61,16 @@ impl Cells<'_> {
     /// Returns the label by the columns for it.
     fn stated(&self) -> Result<Label, String> {
         let Self { label: text, index, names: [label_name, index_name], .. } = self;
-        let by_index = match index.to_ascii_lowercase().as_str() {
-            "" => None,
-            "0" | "0.0" | "false" | "f" | "no" | "n" => Some(false),
-            "1" | "1.0" | "true" | "t" | "yes" | "y" => Some(true),
-            _ => return Err(format!("column {index_name} is \"{index}\"; write 0 for normal, 1 for anomalous")),
-        };
-        let by_text = match text.to_ascii_lowercase().as_str() {
-            "" => None,
-            "normal_test" | "0" | "0.0" | "false" => Some(Label::Normal),
-            name if is_normal(name) => Some(Label::Normal),
-            "1" | "1.0" | "true" => Some(Label::Anomalous(ANOMALOUS.into())),
+        let is_flag = number(index).is_none_or(|number| number == 0.0 || number == 1.0);
+        let by_index = truth(index).filter(|_| is_flag);
+        if by_index.is_none() && !index.is_empty() {
+            return Err(format!("column {index_name} is \"{index}\"; write 0 for normal, 1 for anomalous"));
+        }
+        let by_text = match (text.to_ascii_lowercase().as_str(), number(text)) {
+            ("", _) => None,
+            ("normal_test" | "false", _) | (_, Some(0.0)) => Some(Label::Normal),
+            (name, _) if is_normal(name) => Some(Label::Normal),
+            ("true", _) | (_, Some(1.0)) => Some(Label::Anomalous(ANOMALOUS.into())),
             _ => Some(Label::Anomalous((*text).into())),
         };
         match (by_text, by_index) {
@@ -102,8 +102,7 @@ impl Cells<'_> {
 
 /// Returns whether a value says nothing about its meaning: a number or a boolean.
 fn is_bare(value: &str) -> bool {
-    const BOOLEANS: [&str; 8] = ["f", "false", "n", "no", "t", "true", "y", "yes"];
-    BOOLEANS.iter().any(|known| value.eq_ignore_ascii_case(known)) || value.parse().is_ok_and(f64::is_finite)
+    truth(value).is_some()
 }
 
 /// Returns whether a column's name says what its numbers mean: `is_anomaly`, `is_defective`.

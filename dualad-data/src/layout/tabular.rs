@@ -1,8 +1,6 @@
 //! A table of images: CSV or JSON lines.
 
-use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -16,11 +14,13 @@ use super::files::{bytes, files_with, images_below, json_error, parent};
 use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
+use super::near_names::hint;
 use super::record::Cell;
 use super::records::scalar;
 use super::separated::{delimiter, is_hint, lines, with_line_feeds, without_hint};
 use super::table_labels::{Cells, Tally};
-use super::table_path::path_within;
+use super::table_path::{Places, check_category};
+use super::table_repeats::Repeats;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::MaskRule;
@@ -31,6 +31,9 @@ use crate::text::shown;
 /// The extensions of tables with separators, and of tables with a JSON object in each line.
 const CSV: [&str; 2] = ["csv", "tsv"];
 const LINES: [&str; 2] = ["jsonl", "ndjson"];
+
+/// The largest number of rows of a table that is read.
+const MAX_ROWS: usize = 500_000;
 
 /// The rows of a table, and the names of its columns in the file.
 struct Rows {
@@ -113,7 +116,7 @@ pub(super) fn first_line(path: &Path) -> Option<String> {
 pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Category>> {
     let table = table_of(root)?;
     let folder = parent(&table);
-    let Rows { names, rows } = rows(&table)?;
+    let Rows { names, rows } = rows_of(&table, MAX_ROWS)?;
     let names = named_columns(names);
     if rows.is_empty() {
         let reason = "it has no lines below the names of its columns; write one for each image".into();
@@ -121,28 +124,23 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
     }
     let at = |line, reason: String| Error::Table { path: table.clone(), line, reason };
     let divided = rows.iter().any(|row| !row.values[SPLIT].is_empty());
-    let (mut seen, unnamed) = (HashMap::<PathBuf, (u64, Label)>::new(), display_name(folder));
+    let (mut repeats, unnamed) = (Repeats::default(), display_name(folder));
     let mut categories = BTreeMap::<String, Vec<(Option<Split>, Sample)>>::new();
     let (mut named, mut unclear) = (HashSet::new(), BTreeSet::new());
     let (mut missing, mut missing_masks) = (Vec::new(), Vec::new());
     let mut tally = Tally::default();
-    // Tools write whole paths, too. The real one of the folder is asked for once.
-    let real = LazyCell::new(|| folder.canonicalize().ok());
+    let mut places = Places::new(folder);
     for row in rows {
         let cells = row.cells(&names);
         let Row { line, values, .. } = &row;
         let line = *line;
-        let path_of = |column: usize, value: &str| {
-            let path = Path::new(value);
-            let of_real = || path.is_absolute().then(|| path.strip_prefix(real.as_ref()?).ok()).flatten();
-            let inside = path.strip_prefix(folder).ok().or_else(of_real).and_then(Path::to_str);
-            path_within(folder, inside.unwrap_or(value))
-                .map_err(|reason| at(line, format!("column {} {reason}", names[column])))
+        let mut path_of = |column: usize, value: &str| {
+            places.path(value).map_err(|reason| at(line, format!("column {} {reason}", names[column])))
         };
         let path = path_of(PATH, &values[PATH])?;
         let category = if values[CATEGORY].is_empty() { unnamed.clone() } else { values[CATEGORY].clone() };
         if !categories.contains_key(&category) {
-            path_within(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
+            check_category(folder, &category).map_err(|reason| at(line, format!("column category {reason}")))?;
         }
         let label = cells.read().map_err(|reason| at(line, reason))?;
         if let Label::Anomalous(kind) = &label
@@ -169,22 +167,6 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
             ),
         };
         let mut sample = Sample::new(path, &category, Split::Train, label);
-        if let Some((first, label)) = seen.get(&sample.path) {
-            if label.is_anomalous() != sample.label.is_anomalous() {
-                return Err(at(
-                    line,
-                    format!("line {first} has another label for this image; remove one of the lines"),
-                ));
-            }
-            let what = format!("{} names it in line {first} and in line {line}; the first counts", table.display());
-            findings.push(Finding::new(FindingKind::Duplicate, &category, &sample.path, what));
-            continue;
-        }
-        seen.insert(sample.path.clone(), (line, sample.label.clone()));
-        tally.add(&category, &cells, &sample.label, use_of);
-        if !sample.path.exists() {
-            missing.push((line, values[PATH].clone()));
-        }
         sample.mask_rule = MaskRule::NonZero;
         if !values[MASK].is_empty() {
             let mask = path_of(MASK, &values[MASK])?;
@@ -196,30 +178,28 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
                 missing_masks.push((line, values[MASK].clone()));
             }
         }
+        if let Some((category, place)) = repeats.earlier(&sample, use_of).map_err(|reason| at(line, reason))? {
+            // Some tables have a line for each defect.
+            let known = categories.get_mut(&category).and_then(|images| images.get_mut(place));
+            let masks = known.map(|(_, known)| &mut known.masks);
+            let other = sample.masks.pop().filter(|mask| masks.as_ref().is_some_and(|masks| !masks.contains(mask)));
+            repeats.again(line, &sample.path, other.is_some());
+            masks.into_iter().for_each(|masks| masks.extend(other.clone()));
+            continue;
+        }
+        tally.add(&category, &cells, &sample.label, use_of);
+        if !sample.path.exists() {
+            missing.push((line, values[PATH].clone()));
+        }
         named.insert(sample.path.clone());
-        categories.entry(category).or_default().push((use_of, sample));
+        let images = categories.entry(category.clone()).or_default();
+        repeats.add(line, &sample, use_of, (category, images.len()));
+        images.push((use_of, sample));
     }
+    repeats.report(&table, findings);
     if let Some((line, value)) = missing.first() {
         let below = images_below(folder).unwrap_or_default();
-        // Windows takes the names of files in any case. Some programs write them without an ending, or with another one.
-        let name = value.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
-        let stem = Path::new(&name).file_stem().and_then(OsStr::to_str).unwrap_or_default();
-        let is = |part: Option<&OsStr>, wanted: &str| {
-            part.and_then(OsStr::to_str).is_some_and(|part| part.to_lowercase() == wanted)
-        };
-        let only = |is: &dyn Fn(&Path) -> bool| {
-            let mut same = below.iter().filter(|image| is(image));
-            same.next().filter(|_| same.next().is_none()).map(|one| shown(one.strip_prefix(folder).unwrap_or(one)))
-        };
-        let found = if let Some(one) = only(&|image| is(image.file_name(), &name)) {
-            format!(", found at {one}")
-        } else if let Some(one) = only(&|image| is(image.file_stem(), &name)) {
-            format!(", found at {one}: write its ending, too")
-        } else if let Some(one) = only(&|image| is(image.file_stem(), stem)) {
-            format!("; {one} has this name with another ending")
-        } else {
-            String::new()
-        };
+        let found = hint(value, &below, folder);
         let what = format!(
             "{} names images that are not there: {} (such as line {line}: \"{value}\"{found}); paths are relative to {}: correct the column \
              {}, or move the table or the images",
@@ -293,17 +273,13 @@ pub(super) struct Labelled {
 
 /// Returns the fault of a table with the columns of images and labels that cannot be read.
 pub(super) fn fault(table: &Path) -> Option<Error> {
-    rows(table).err()
-}
-
-/// Reads a table.
-fn rows(table: &Path) -> Result<Rows> {
-    if has_ending(table, &LINES) { json_lines(table) } else { csv(table) }
+    rows_of(table, usize::MAX).err()
 }
 
 /// Returns the labels of a table. Rows that are not valid are left out.
 pub(super) fn labels(table: &Path) -> Vec<Labelled> {
-    let Ok(Rows { names, rows }) = rows(table) else { return Vec::new() };
+    // Of a table that is not the dataset, little of a row is kept.
+    let Ok(Rows { names, rows }) = rows_of(table, usize::MAX) else { return Vec::new() };
     let labelled = |row: Row| {
         let (cells, path) = (row.cells(&names), row.values[PATH].replace('\\', "/"));
         Some(match cells.contradiction() {
@@ -331,8 +307,19 @@ fn only(folder: &Path) -> Result<PathBuf> {
     <[PathBuf; 1]>::try_from(found).map(|[table]| table).map_err(|_| Error::Layout { path: folder.into(), reason })
 }
 
+/// Reads the rows of a table. More than `most` are an error.
+fn rows_of(table: &Path, most: usize) -> Result<Rows> {
+    if has_ending(table, &LINES) { json_lines(table, most) } else { csv(table, most) }
+}
+
+/// Returns the error of a table of too many rows.
+fn too_long(table: &Path, line: u64, most: usize) -> Error {
+    let reason = format!("it has more than {most} rows; divide the table, such as into one for each product");
+    Error::Table { path: table.into(), line, reason }
+}
+
 /// Reads a table with separators.
-fn csv(table: &Path) -> Result<Rows> {
+fn csv(table: &Path, most: usize) -> Result<Rows> {
     let text = with_line_feeds(bytes(table)?);
     let (text, before) = without_hint(&text);
     let mut reader = csv::ReaderBuilder::new();
@@ -367,6 +354,9 @@ fn csv(table: &Path) -> Result<Rows> {
         let line = before + record.position().map_or(1, csv::Position::line);
         if record.len() != headers.len() {
             return Err(Error::Table { path: table.into(), line, reason: unequal(record.len(), headers.len()) });
+        }
+        if rows.len() == most {
+            return Err(too_long(table, line, most));
         }
         let is_other = |column: &usize| !columns.contains(&Some(*column));
         let pairs = headers.iter().zip(record.iter()).enumerate().filter(|(column, _)| is_other(column));
@@ -439,7 +429,7 @@ impl<'de> Deserialize<'de> for Pairs {
 }
 
 /// Reads a table with a JSON object in each line.
-fn json_lines(table: &Path) -> Result<Rows> {
+fn json_lines(table: &Path, most: usize) -> Result<Rows> {
     let text = bytes(table)?;
     let (mut rows, mut names) = (Vec::new(), COLUMNS.map(|_| String::new()));
     for (index, text) in text.split(|&byte| byte == b'\n').enumerate() {
@@ -449,12 +439,15 @@ fn json_lines(table: &Path) -> Result<Rows> {
             continue;
         }
         let at = |reason| Error::Table { path: table.into(), line, reason };
+        if rows.len() == most {
+            return Err(too_long(table, line, most));
+        }
         let Pairs(pairs) = serde_json::from_slice(text).map_err(|error| json_error(table, line, text, &error))?;
         let mut row = Row { line, values: Default::default(), others: Vec::new() };
         let mut seen = COLUMNS.map(|_| None::<String>);
         for (name, value) in pairs {
             let Some(column) = (0..COLUMNS.len()).find(|&column| is(column, &name)) else {
-                row.others.extend(scalar(&value).map(|value| Cell::new(&name, &value)));
+                row.others.extend(others(&value).iter().map(|value| Cell::new(&name, value)));
                 continue;
             };
             if value.is_null() {
@@ -479,4 +472,34 @@ fn json_lines(table: &Path) -> Result<Rows> {
         rows.push(row);
     }
     Ok(Rows { names, rows })
+}
+
+/// Returns the texts of a value of another key: its own, or those in a list. A list of objects says something, too.
+fn others(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(values) if values.iter().any(Value::is_object) => vec!["[..]".into()],
+        // Numbers in a list are features, sizes and the like.
+        Value::Array(values) => values.iter().filter(|value| !value.is_number()).filter_map(scalar).collect(),
+        value => scalar(value).into_iter().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rows_of_a_table_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = r#"{"path": "a", "label": "ok"}"#;
+        for (name, text) in
+            [("a.csv", "path,label\na,ok\nb,ok\n".to_string()), ("a.jsonl", format!("\n{line}\n{line}\n"))]
+        {
+            let file = folder.path().join(name);
+            std::fs::write(&file, text).unwrap();
+            assert!(rows_of(&file, 2).is_ok_and(|table| table.rows.len() == 2));
+            let error = rows_of(&file, 1).map(|table| table.rows.len()).unwrap_err().to_string();
+            assert!(error.contains("line 3: it has more than 1 rows; divide the table"), "{error}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 
 use super::bounded::{Id, List};
 use super::coco_file::{File, is_coco};
-use super::divide::is_normal;
+use super::divide::marks_no_defect;
 use super::files::{bytes, json};
 use super::foreign::{self, Format, Marked};
 use super::label_list::LabelList;
@@ -282,7 +282,7 @@ fn of_coco(file: &Path, images: &Images<'_>, marks: &mut Marks) -> bool {
     let List(annotations) = content.annotations.unwrap_or_default();
     for annotation in annotations {
         let kind = annotation.category_id.as_ref().and_then(|id| kinds.get(id)).map_or("", |kind| kind.trim());
-        if let Some(place) = places.get(&annotation.image_id).filter(|_| !is_normal(kind)) {
+        if let Some(place) = places.get(&annotation.image_id).filter(|_| !marks_no_defect(kind)) {
             marks.add(*place, file, kind);
         }
     }

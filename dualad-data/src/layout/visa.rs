@@ -9,7 +9,7 @@ use super::left_out::LeftOut;
 use super::listing::{Folder, list, list_if_there};
 use super::masks::Masks;
 use super::names::holds_labels;
-use super::table_path::path_within;
+use super::table_path::{check_category, path_within};
 use super::tabular::csv_error;
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -59,7 +59,7 @@ pub(crate) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
         let record = record.map_err(of_csv)?;
         let line = record.position().map_or(1, csv::Position::line);
         let [object, split, label, image, mask] = columns.map(|column| record.get(column).unwrap_or_default());
-        path_within(root, object).map_err(|reason| at(line, format!("column object {reason}")))?;
+        check_category(root, object).map_err(|reason| at(line, format!("column object {reason}")))?;
         let split = match split.to_ascii_lowercase().as_str() {
             "train" => Split::Train,
             "test" => Split::Test,

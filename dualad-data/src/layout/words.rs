@@ -18,22 +18,23 @@ pub(super) enum Word {
 
 /// The words for normal images, sorted, in the form of [`plain`] and in lower case. Words that are also names of parts, or that mean
 /// something else in another language, are not in these lists.
-const NORMAL: &str = "accept acceptable accepted approved bon bonne bonnes bons bueno buenos buoni buono compliant conform conforme \
-    conformes conforming correcto defectfree dobre dobry einwandfrei fehlerfrei flawless goed good goods gut gute gutteil \
-    gutteile hyva i.o. intact iyi nodefect nondefective normal normale normales normals ok okay passed saglam undamaged \
-    годен годные годный исправен норма хорошие хороший 合格 合格品 好 无异常 无瑕疵 无缺陷 欠陥なし 正品 正常 正常品 無欠陥 無異常 無缺陷 異常なし 良 良品 良好 결함없음 \
+const NORMAL: &str = "accept acceptable accepted approved bon bonne bonnes bons bueno buenos buoni buono compliant conform \
+    conforme conformes conforming correcto defectfree dobre dobry einwandfrei fehlerfrei fehlerlos flawless goed good goods \
+    gut gute gutteil gutteile hyva i.o. inordnung intact intakt iyi konform makellos mangelfrei nodefect nondefective \
+    normal normale normales normals ohnebefund ok okay passed saglam unauffallig undamaged годен годные годный исправен \
+    исправно норма хорошая хорошее хорошие хороший хорошо 合格 合格品 好 无异常 无瑕疵 无缺陷 欠陥なし 正品 正常 正常品 無欠陥 無異常 無缺陷 異常なし 良 良品 良好 결함없음 \
     무결함 양품 이상없음 정상 정상품 합격";
 
 /// The words for images with any defect.
-const DEFECTIVE: &str = "abnormal abnormals afgekeurd anomalies anomalous anomaly ausschuss bad bads bozuk damaged decline declined def defaut \
-    defauts defect defected defective defecto defectos defects defectueuse defectueux defectuoso defeito defeitos defekt \
-    defekte difetti difetto difettosi difettoso disapproved fail failed failure failures fault faults faulty fehler \
-    fehlerhaft fejl fout fouten hatali ko kotu kusurlu malo malos mangelhaft mauvais mauvaise ng nio nogood nok \
-    noncompliant nonconform nonconforming nonconformity notgood notok rebut rebuts rechazado rechazo reject rejected \
-    rejects ruim scarti scarto schlecht schlechte schlechtteil schlechtteile schrott scrap spatne unacceptable unapproved \
-    vadne vadny viallinen virhe wada wadliwe wadliwy wady zle zly zmetek zmetky брак дефект дефектный дефекты негоден \
-    негодные неисправен плохие плохой 不合格 不合格品 不正常 不良 不良品 坏 坏品 废品 廢品 异常 未合格 欠陥 欠陥品 次品 瑕疵 瑕疵品 異常 異常品 缺陷 缺陷品 非正常 非良品 결함 불량 \
-    불량품 불합격 비정상";
+const DEFECTIVE: &str = "abnormal abnormals afgekeurd anomalies anomalous anomaly ausschuss bad bads bozuk damaged decline \
+    declined def defaut defauts defect defected defective defecto defectos defects defectueuse defectueux defectuoso \
+    defeito defeitos defekt defekte difetti difetto difettosi difettoso disapproved fail failed failure failures fault \
+    faults faulty fehler fehlerhaft fejl fout fouten hatali ko kotu kusurlu malo malos mangelhaft mauvais mauvaise ng \
+    nichtinordnung nio nogood nok noncompliant nonconform nonconforming nonconformity notgood notok rebut rebuts rechazado \
+    rechazo reject rejected rejects ruim scarti scarto schlecht schlechte schlechtteil schlechtteile schrott scrap spatne \
+    unacceptable unapproved vadne vadny viallinen virhe wada wadliwe wadliwy wady zle zly zmetek zmetky брак дефект \
+    дефектный дефекты негоден негодные неисправен плохие плохой 不合格 不合格品 不正常 不良 不良品 坏 坏品 废品 廢品 异常 未合格 欠陥 欠陥品 次品 瑕疵 瑕疵品 異常 \
+    異常品 缺陷 缺陷品 非正常 非良品 결함 불량 불량품 불합격 비정상";
 
 /// The words that turn the next one into its opposite.
 const DENIALS: &str = "bez degil geen kein keine nao nicht nie niet no non not ohne sans senza sin un without \

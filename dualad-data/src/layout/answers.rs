@@ -1,0 +1,78 @@
+//! The values by which tables and annotations say yes, no and nothing, in several languages.
+
+use super::words::plain;
+
+/// The words for yes and for no, in lower case and in the form of [`plain`].
+const YES: &str = "ano da evet ja oui si sim t tak true verdadeiro verdadero vero vrai wahr y yes да истина あり はい 是 有 有り 예 있음";
+const NO: &str =
+    "f falsch false falso faux hayir n nao nee nein nie no non ложь нет いいえ なし 否 无 無 無し 아니오 아니요 없음";
+
+/// The values for nothing: no value, or one that is not known.
+const NOTHING: &str = "'' \"\" () - -- --- . / // ? [] _ n/a na nan nil none null unknown unlabeled unlabelled {} – — \
+    aucun aucune geen kein keine keinen keiner keins nenhum nenhuma nessun nessuna nessuno niets ninguna ninguno nichts";
+
+fn is_in(list: &str, value: &str) -> bool {
+    let value = plain(value.trim()).to_lowercase();
+    list.split_whitespace().any(|known| known == value)
+}
+
+/// Returns a finite number. Spreadsheets of many countries write a comma before its fraction.
+pub(super) fn number(value: &str) -> Option<f64> {
+    let found = value.parse().or_else(|_| value.replacen(',', ".", 1).parse());
+    found.ok().filter(|number: &f64| number.is_finite())
+}
+
+/// Returns whether a value is a number other than 0, or a word for yes. Nothing for one that is neither a number nor such a word.
+pub(super) fn truth(value: &str) -> Option<bool> {
+    if let Some(number) = number(value) {
+        return Some(number != 0.0);
+    }
+    is_in(YES, value).then_some(true).or_else(|| is_in(NO, value).then_some(false))
+}
+
+/// Returns whether a value says nothing.
+pub(super) fn says_nothing(value: &str) -> bool {
+    is_in(NOTHING, value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_plain_and_disjoint() {
+        let mut all = Vec::new();
+        for list in [YES, NO, NOTHING] {
+            all.extend(list.split_whitespace());
+            assert!(list.split_whitespace().all(|word| plain(word).to_lowercase() == word), "{list}");
+        }
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+
+    #[test]
+    fn values_say_yes_no_or_nothing() {
+        for (value, expected) in [
+            ("1", Some(true)),
+            ("0,5", Some(true)),
+            ("0,0", Some(false)),
+            ("-0.0", Some(false)),
+            ("WAHR", Some(true)),
+            ("Não", Some(false)),
+            ("Sí", Some(true)),
+            ("ＮＯ", Some(false)),
+            ("無し", Some(false)),
+            ("", None),
+            ("inf", None),
+            ("1,2,3", None),
+            ("scratch", None),
+            ("[]", None),
+        ] {
+            assert_eq!(truth(value), expected, "{value}");
+        }
+        assert!(["NaN", "Keiner", "{}", "--", "—", "Aucun"].iter().all(|value| says_nothing(value)));
+        assert!(!["", "0", "x", "scratch"].iter().any(|value| says_nothing(value)));
+    }
+}
