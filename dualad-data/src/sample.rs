@@ -110,7 +110,7 @@ impl Sample {
         if let Some(drawn) = drawing.size() {
             self.check_mask_size(drawing.file(), drawn, size)?;
         }
-        drawing.mask(size, limits)
+        drawing.mask(size, limits).map_err(|error| error.of_image(&self.path))
     }
 
     /// Checks that a mask has the size of the image.

@@ -175,7 +175,7 @@ fn files_of_coco_are_bounded_while_they_are_read() {
     // Short texts that stand for much memory.
     let many = format!(r#""segmentation": [{}[]]"#, "[],".repeat(9 << 20));
     let error = open(&many).unwrap_err().to_string();
-    assert!(error.contains("more than 67108864 values") && error.contains("divide the file"), "{error}");
+    assert!(error.contains("more than 256 MiB of memory") && error.contains("divide the file"), "{error}");
     let error = open(r#""segmentation": {"counts": {}, "size": [4, 8]}"#).unwrap_err().to_string();
     assert!(error.contains("run lengths"), "{error}");
     // A file that ends in the middle, and one that is too large, are not passed over.
@@ -373,4 +373,85 @@ fn images_in_the_sixth_folder_are_found() {
             Err(error) => assert!(!is_found && error.to_string().contains("within 6 folders below it"), "{error}"),
         }
     }
+}
+
+#[test]
+fn names_of_categories_that_may_mean_no_defect_are_told() {
+    let open = |name: &str| {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png", "c.png", "d.png"]);
+        let of = |category: u32| format!(r#""bbox": [0, 0, 2, 2], "category_id": {category}"#);
+        let text = coco(&["a.png", "b.png", "c.png", "d.png"], &[(0, &of(1)), (1, &of(2))]);
+        tree.write("a.json", text.replace("\"scratch\"", &format!("\"{name}\"")));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let warned = dataset.findings.iter().filter(|finding| finding.kind == FindingKind::UnclearLabel);
+        let warned = warned.map(|finding| finding.message.clone()).collect::<String>();
+        (dataset.samples(Split::Test).filter(|sample| sample.label.is_anomalous()).count(), warned)
+    };
+    for name in ["background", "_background_", "Background", "good"] {
+        assert_eq!(open(name), (1, String::new()), "{name}");
+    }
+    for name in ["None", "negative", "OK part", "normal area", "ignore"] {
+        let (count, warned) = open(name);
+        assert!(count == 2 && warned.contains(&format!("\"{name}\" in 1")), "{name}: {warned}");
+    }
+    assert_eq!(open("cut"), (2, String::new()));
+}
+
+#[test]
+fn a_single_shape_in_shares_is_an_error() {
+    let open = |annotations: &[(usize, &str)]| {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png", "c.png"]);
+        Dataset::open(tree.write("a.json", coco(&["a.png", "b.png", "c.png"], annotations)))
+    };
+    let pixels = r#""bbox": [1, 1, 3, 2], "segmentation": [[1, 1, 4, 1, 4, 3]]"#;
+    let shares = r#""bbox": [1, 1, 3, 2], "segmentation": [[0.1, 0.2, 0.5, 0.2, 0.5, 0.9]]"#;
+    for annotations in
+        [&[(1, shares)][..], &[(0, pixels), (1, shares)], &[(0, pixels), (1, r#""bbox": [0.1, 0.2, 0.3, 0.1]"#)]]
+    {
+        let error = open(annotations).unwrap_err().to_string();
+        assert!(error.contains("values from 0 to 1 in an annotation of the image 1, but those of COCO"), "{error}");
+    }
+    // A box without an outline, run lengths, and a polygon of which one corner is in the first pixel.
+    let runs = r#""bbox": [0.1, 0.2, 0.5, 0.5], "segmentation": {"counts": [1, 2, 29], "size": [4, 8]}"#;
+    let corner = r#""bbox": [0.5, 0.5, 1, 1], "segmentation": [[0.5, 0.5, 1.5, 0.5, 1, 1.5]]"#;
+    assert!(open(&[(0, runs), (1, corner)]).is_ok());
+}
+
+#[test]
+fn images_under_almost_the_same_name_are_told() {
+    let open = |names: &[&str]| {
+        let tree = Tree::new();
+        pictures(&tree, &["images/000.png", "images/my part.png"]);
+        tree.write("a.json", coco(names, &[]));
+        Dataset::open(tree.root())
+    };
+    for (name, found) in [("000.PNG", "images/000.png"), ("my%20part.png", "images/my part.png")] {
+        let error = open(&[name]).unwrap_err().to_string().replace('\\', "/");
+        assert!(error.contains(&format!("(such as \"{name}\", found at {found})")), "{error}");
+    }
+    let dataset = open(&["000.png", "my%20part.png"]).unwrap();
+    let text: String = dataset.findings.iter().map(|finding| finding.message.replace('\\', "/")).collect();
+    assert!(text.contains("(my%20part.png, found at images/my part.png)"), "{text}");
+}
+
+#[test]
+fn faults_of_shapes_name_the_image() {
+    let tree = Tree::new();
+    pictures(&tree, &["a.png", "b.png"]);
+    for shape in
+        [r#""segmentation": {"counts": [30000], "size": [4, 8]}"#, r#""segmentation": [[1e30, 0, 1, 1, 2, 2]]"#]
+    {
+        let file = tree.write("a.json", coco(&["a.png", "b.png"], &[(1, shape)]));
+        let error = Dataset::open(file).unwrap_err().to_string();
+        assert!(error.contains("the annotations of ") && error.contains("b.png: "), "{error}");
+    }
+    // A fault that is found when they are drawn.
+    tree.picture("b.png", 128, 128, 1);
+    let boxed = (1, r#""bbox": [0, 0, 128, 128]"#);
+    let text = coco(&["a.png", "b.png"], &[boxed; 70]).replace(r#""width": 8, "height": 4,"#, "");
+    let report = Dataset::open(tree.write("a.json", text)).unwrap().check().run().unwrap();
+    let found = report.findings.iter().find(|finding| finding.kind == FindingKind::Unreadable).unwrap().to_string();
+    assert!(found.contains("b.png: the shapes of an image together cover it more than 64 times"), "{found}");
 }

@@ -273,3 +273,39 @@ fn a_shape_whose_flag_denies_a_defect_marks_none() {
         assert_eq!(marked.len(), usize::from(is_defect), "{flags}");
     }
 }
+
+#[test]
+fn a_file_that_names_another_image_is_told() {
+    let tree = Tree::new();
+    pictures(&tree, &["000.png", "008.png", "009.png"]);
+    let boxed = r#"{"label": "dent", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}"#;
+    let warned = |name: &str| {
+        tree.write("008.json", labelme(boxed).replace("x.png", name));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        assert_eq!(dataset.samples(Split::Test).filter(|sample| sample.label.is_anomalous()).count(), 1);
+        let found = dataset.findings.iter().filter(|finding| finding.kind == FindingKind::AmbiguousMask);
+        found.map(|finding| finding.message.clone()).collect::<String>()
+    };
+    // An image that is not there was renamed.
+    for name in ["008.png", "../img/008.png", "old.png"] {
+        assert_eq!(warned(name), "", "{name}");
+    }
+    let found = warned("000.png");
+    assert!(found.contains("(such as 008.json, which is used for 008.png, and names 000.png)"), "{found}");
+}
+
+#[test]
+fn labels_that_mean_no_defect_are_ignored_or_told() {
+    for (label, anomalous, is_told) in
+        [("_background_", 0, false), ("__ignore__", 1, true), ("OK part", 1, true), ("cut", 1, false)]
+    {
+        let tree = Tree::new();
+        pictures(&tree, &["a.png", "b.png", "c.png"]);
+        let shape = format!(r#"{{"label": "{label}", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}}"#);
+        tree.write("b.json", labelme(&shape));
+        let dataset = Dataset::open(tree.root()).unwrap();
+        let count = dataset.samples(Split::Test).filter(|sample| sample.label.is_anomalous()).count();
+        let told = dataset.findings.iter().any(|finding| finding.message.contains(&format!("\"{label}\" in 1")));
+        assert_eq!((count, told), (anomalous, is_told), "{label}");
+    }
+}

@@ -171,6 +171,18 @@ pub enum Error {
     Cancelled,
 }
 
+impl Error {
+    /// Returns an error of annotations that names the image that they belong to.
+    pub(crate) fn of_image(self, image: &Path) -> Self {
+        match self {
+            Self::Annotations { path, reason } => {
+                Self::Annotations { path, reason: format!("the annotations of {}: {reason}", shown(image)) }
+            }
+            error => error,
+        }
+    }
+}
+
 /// The number of findings that a message lists. The rest is counted.
 const MAX_LISTED: usize = 20;
 

@@ -8,8 +8,9 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use super::answers::truth;
 
-/// The largest number of values in a list, each with the values in it.
+/// The largest number of values of 4 bytes that a list may take the memory of.
 const MAX_VALUES: usize = 1 << 26;
+const MEBIBYTES: usize = MAX_VALUES >> 18;
 
 /// An entry of a list.
 pub(super) trait Entry {
@@ -79,7 +80,9 @@ impl<'de, T: Deserialize<'de> + Entry> Visitor<'de> for Entries<T> {
         while let Some(entry) = entries.next_element::<T>()? {
             values = values.saturating_add(entry.values());
             if values > MAX_VALUES {
-                return Err(A::Error::custom(format!("a list has more than {MAX_VALUES} values; divide the file")));
+                return Err(A::Error::custom(format!(
+                    "a list takes more than {MEBIBYTES} MiB of memory; divide the file"
+                )));
             }
             list.push(entry);
         }

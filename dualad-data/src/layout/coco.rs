@@ -5,15 +5,16 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::bounded::{Id, List};
-use super::coco_doubts::{Doubts, have_shares, in_shares};
+use super::coco_doubts::{Doubts, in_shares, report_unclear_names, shares};
 use super::coco_file::{Annotation, Counts, File, Image, Runs, Segmentation, is_coco};
 use super::coco_places::{Places, expect_missing};
-use super::divide::{divide, is_normal, split};
+use super::divide::{divide, marks_no_defect, split};
 use super::files::{DEPTH, files_with, images_below, json, parent};
 use super::image_index::{FoundAt, Index};
 use super::left_out::LeftOut;
 use super::listing::{display_name, list};
 use super::names::may_hold_annotations;
+use super::near_names::hint;
 use super::{run_lengths, stated};
 use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
@@ -175,7 +176,7 @@ fn category(
     let (mut found, mut boxes, mut doubts) = (BTreeMap::<PathBuf, Annotated>::new(), 0, Doubts::default());
     for (path, file) in files {
         let mut places = Places { file: &path, category: &name, findings };
-        boxes += read_file(root, file, &index, &mut places, &mut found, &mut doubts)?;
+        boxes += read_file(root, file, (&index, &images), &mut places, &mut found, &mut doubts)?;
     }
     let annotated = found.values().filter(|image| !image.kinds.is_empty()).count();
     doubts.report(&name, root, [annotated, found.len()], findings);
@@ -192,6 +193,7 @@ fn category(
         );
         findings.push(Finding::new(FindingKind::LeftOut, &name, root, what));
     }
+    report_unclear_names(found.values().flat_map(|image| &image.kinds), &name, root, findings);
     if boxes > 0 {
         let what = format!("annotations without an outline: {boxes}; their boxes are the masks");
         findings.push(Finding::new(FindingKind::Choice, &name, root, what));
@@ -200,9 +202,10 @@ fn category(
     let mut stated = stated::Folders::new(root, is_product);
     for (path, annotated) in found {
         let label = stated.label(&path, label(&annotated.kinds));
-        let mut sample = Sample::new(path, &name, Split::Train, label);
+        let mut sample = Sample::new(&path, &name, Split::Train, label);
         if !annotated.shapes.is_empty() {
-            sample.drawing = Some(Arc::new(Drawing::new(annotated.file, annotated.size, annotated.shapes)?));
+            let drawing = Drawing::new(annotated.file, annotated.size, annotated.shapes);
+            sample.drawing = Some(Arc::new(drawing.map_err(|error| error.of_image(&path))?));
         }
         samples.push((annotated.split, sample));
     }
@@ -247,7 +250,7 @@ pub(super) fn size(width: Option<f64>, height: Option<f64>) -> Option<(u32, u32)
 fn read_file(
     root: &Path,
     content: File,
-    index: &Index<'_>,
+    (index, images_here): (&Index<'_>, &[PathBuf]),
     places: &mut Places<'_>,
     found: &mut BTreeMap<PathBuf, Annotated>,
     doubts: &mut Doubts,
@@ -256,8 +259,8 @@ fn read_file(
     let fault = |reason: String| Error::Annotations { path: path.into(), reason };
     let File { images, annotations, categories: List(categories) } = content;
     let List(annotations) = annotations.unwrap_or_default();
-    if have_shares(&annotations) {
-        return Err(fault(in_shares("COCO")));
+    if let Some(id) = shares(&annotations) {
+        return Err(fault(in_shares(&format!(" in an annotation of the image {id}"), "COCO")));
     }
     let mut kinds = HashMap::<Id, String>::new();
     for kind in categories {
@@ -308,20 +311,22 @@ fn read_file(
         && all.iter().all(|image| image.base.is_none())
     {
         return Err(fault(format!(
-            "none of its {} images is in {}, within {DEPTH} folders below it, or in the two folders above (such as \"{}\"); put the file into the folder above its images, or \
+            "none of its {} images is in {}, within {DEPTH} folders below it, or in the two folders above (such as \"{}\"{}); put the file into the folder above its images, or \
              into annotations beside them",
             all.len(),
             shown(root),
-            first.name
+            first.name,
+            hint(&first.name, images_here, root)
         )));
     }
     let missing: Vec<&str> = all.iter().filter(|image| image.base.is_none()).map(|image| image.name.as_str()).collect();
-    if !missing.is_empty() {
+    if let Some(first) = missing.first() {
         let what = format!(
-            "images that it lists are not in {}, nor in the folders in it, of which {DEPTH} levels are searched: {} ({}); add them, or remove their entries",
+            "images that it lists are not in {}, nor in the folders in it, of which {DEPTH} levels are searched: {} ({}{}); add them, or remove their entries",
             shown(root),
             missing.len(),
-            names_of(&missing)
+            names_of(&missing),
+            hint(first, images_here, root)
         );
         places.findings.push(Finding::new(FindingKind::Choice, places.category, path, what));
     }
@@ -333,7 +338,7 @@ fn read_file(
             return Err(fault(format!("an annotation has the image_id {id}, but no image has this id")));
         };
         let kind = annotation.category_id.as_ref().and_then(|id| kinds.get(id)).map_or("defect", String::as_str);
-        if is_normal(kind) {
+        if marks_no_defect(kind) {
             continue;
         }
         annotated.kinds.insert(kind.into());

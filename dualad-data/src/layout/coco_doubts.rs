@@ -1,12 +1,14 @@
 //! The doubts about files of COCO: images that none annotates, images in two splits, and boxes without an area.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::bounded::{Id, List};
 use super::coco_file::{Annotation, Segmentation};
+use super::divide::is_unclear;
 use super::listing::file_name;
 use crate::finding::{Finding, FindingKind};
-use crate::text::shown;
+use crate::text::{names_of, shown};
 
 /// The doubts about a category: the first case of each, and the number of them.
 #[derive(Default)]
@@ -71,24 +73,50 @@ pub(super) fn are_shares<'a>(mut coordinates: impl Iterator<Item = &'a f32>) -> 
     coordinates.all(is_share) && has_share
 }
 
-/// Describes shapes whose coordinates are shares, in a file of this format.
-pub(super) fn in_shares(format: &str) -> String {
+/// Describes shapes whose coordinates are shares, in a file of this format. `place` tells which.
+pub(super) fn in_shares(place: &str, format: &str) -> String {
     format!(
-        "its shapes have values from 0 to 1, but those of {format} are in pixels; multiply x and width by the width of the image, and y and \
-         height by its height"
+        "its shapes have values from 0 to 1{place}, but those of {format} are in pixels; multiply x and width by the width of the image, and y \
+         and height by its height"
     )
 }
 
-/// Returns whether the shapes of a file of COCO are given as shares of the size of the image.
-pub(super) fn have_shares(annotations: &[Annotation]) -> bool {
-    let has_runs = |annotation: &Annotation| matches!(annotation.segmentation, Some(Segmentation::Runs(_)));
-    let coordinates = annotations.iter().flat_map(|annotation| {
-        let polygons = match &annotation.segmentation {
-            Some(Segmentation::Polygons(List(polygons))) => &polygons[..],
-            _ => &[],
-        };
-        let bbox = annotation.bbox.iter().flat_map(|bbox| &bbox.0);
-        bbox.chain(polygons.iter().flat_map(|polygon| &polygon.0))
-    });
-    !annotations.iter().any(has_runs) && are_shares(coordinates)
+/// Returns the image of an annotation in a file of COCO whose shape is given as shares of the size of the image. The box of an annotation
+/// with polygons may be in pixels all the same.
+pub(super) fn shares(annotations: &[Annotation]) -> Option<&Id> {
+    let is_in_shares = |annotation: &&Annotation| {
+        let bbox = annotation.bbox.as_ref().map_or(&[][..], |bbox| &bbox.0[..]);
+        match &annotation.segmentation {
+            Some(Segmentation::Runs(_)) => false,
+            Some(Segmentation::Polygons(List(polygons))) if polygons.iter().any(|polygon| !polygon.0.is_empty()) => {
+                are_shares(polygons.iter().flat_map(|polygon| &polygon.0))
+            }
+            // A box without an area has a warning of its own.
+            _ => are_shares(bbox.iter()) && !matches!(bbox, [_, _, width, height] if *width == 0.0 || *height == 0.0),
+        }
+    };
+    annotations.iter().find(is_in_shares).map(|annotation| &annotation.image_id)
+}
+
+/// Reports names of defects that may stand for none, such as `OK part`. `kinds` are those of each image.
+pub(super) fn report_unclear_names<'k>(
+    kinds: impl Iterator<Item = &'k String>,
+    category: &str,
+    root: &Path,
+    findings: &mut Vec<Finding>,
+) {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for kind in kinds.filter(|kind| is_unclear(kind)) {
+        *counts.entry(kind).or_default() += 1;
+    }
+    if counts.is_empty() {
+        return;
+    }
+    let names: Vec<String> = counts.iter().map(|(kind, count)| format!("\"{kind}\" in {count}")).collect();
+    let what = format!(
+        "names in its annotations that may mean no defect, and that count as types of defects (in so many images): {}; if one means no defect, \
+         name it ok, or remove its annotations",
+        names_of(&names)
+    );
+    findings.push(Finding::new(FindingKind::UnclearLabel, category, root, what));
 }

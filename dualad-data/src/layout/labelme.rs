@@ -10,9 +10,9 @@ use serde::Deserialize;
 use super::beside::{report_beside, report_derived, report_unclear, separate};
 use super::bounded::{Entry, Flag, List};
 use super::coco::{by_path, label, size};
-use super::coco_doubts::{are_shares, in_shares};
+use super::coco_doubts::{are_shares, in_shares, report_unclear_names};
 use super::columns::{says_label, says_no_label};
-use super::divide::{divide, is_normal, split};
+use super::divide::{divide, is_normal, marks_no_defect, split};
 use super::files::{files_with, images_below, json};
 use super::left_out::LeftOut;
 use super::listing::{display_name, file_name, list, stem};
@@ -61,7 +61,15 @@ impl Drawn {
     /// is not set says nothing: LabelMe writes all of them.
     fn is_defect(&self) -> bool {
         let mut set = self.flags.iter().flatten().filter(|(_, flag)| **flag == Flag::Set(true)).peekable();
-        !(is_normal(self.label()) || set.peek().is_some() && set.all(|(name, _)| is_normal(name)))
+        !(marks_no_defect(self.label()) || set.peek().is_some() && set.all(|(name, _)| is_normal(name)))
+    }
+}
+
+impl Drawn {
+    /// Returns whether the points are shares of the size of the image. Those of lines may lie in the first pixel.
+    fn is_in_shares(&self) -> bool {
+        let is_area = !matches!(self.shape_type.as_deref(), Some("line" | "linestrip" | "point" | "points"));
+        is_area && are_shares(self.points.0.as_flattened().iter())
     }
 }
 
@@ -229,15 +237,17 @@ impl<'a> Named<'a> {
         self.by_stem.get(&key(file)).cloned().unwrap_or_else(of_whole)
     }
 
+    /// Returns the image that annotations name.
+    fn named(&self, content: &File) -> Option<&'a PathBuf> {
+        let path = content.image_path.as_ref()?.replace('\\', "/");
+        self.by_name.get(&composed(file_name(Path::new(&path)))).copied()
+    }
+
     /// Returns the images that annotations belong to: those of the file's stem, or the one that the file names, if several or none have
     /// its stem.
     fn images_of(&self, file: &Path, content: &File) -> Vec<&'a PathBuf> {
         let of_stem = self.of_stem(file);
-        let named = content.image_path.as_ref().and_then(|path| {
-            let path = path.replace('\\', "/");
-            self.by_name.get(&composed(file_name(Path::new(&path)))).copied()
-        });
-        match (&of_stem[..], named) {
+        match (&of_stem[..], self.named(content)) {
             ([], named) => named.into_iter().collect(),
             ([_, _, ..], Some(named)) if of_stem.contains(&named) => vec![named],
             _ => of_stem,
@@ -268,6 +278,7 @@ pub(super) fn read(root: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Categ
 fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Result<Category> {
     let name = display_name(root);
     let (mut samples, mut without, mut stated) = (Vec::new(), Vec::new(), stated::Folders::new(root, is_product));
+    let mut kinds = Vec::new();
     let mut by_folder = BTreeMap::<PathBuf, Vec<PathBuf>>::new();
     for path in images_below(root)? {
         by_folder.entry(path.parent().unwrap_or(root).to_path_buf()).or_default().push(path);
@@ -286,7 +297,7 @@ fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Resul
         for path in beside.images {
             let mut sample = Sample::new(&path, &name, Split::Train, Label::Normal);
             match annotations.remove(&path) {
-                Some((file, content)) => annotate(&mut sample, &file, &content)?,
+                Some((file, content)) => kinds.extend(annotate(&mut sample, &file, &content)?),
                 None => without.push(shown(path.strip_prefix(root).unwrap_or(&path))),
             }
             sample.label = stated.label(&path, sample.label);
@@ -299,6 +310,7 @@ fn category(root: &Path, is_product: bool, findings: &mut Vec<Finding>) -> Resul
             format!("images without annotations beside them: {count}; they count as normal: {}", names_of(&without));
         findings.push(Finding::new(FindingKind::Choice, &name, root, what));
     }
+    report_unclear_names(kinds.iter(), &name, root, findings);
     stated.report(&name, findings);
     Ok(divide(&name, root, samples, findings))
 }
@@ -313,6 +325,8 @@ fn annotations(
 ) -> Result<BTreeMap<PathBuf, (PathBuf, Arc<File>)>> {
     let named = Named::of(images);
     let (mut found, mut twins) = (BTreeMap::<PathBuf, (PathBuf, Arc<File>)>::new(), Vec::new());
+    // The files that name another image than the one of their own name: the first, with both images, and the number of them.
+    let (mut first_other, mut others_named) = (None, 0);
     // Those of an image by their names come first.
     let (by_name, others): (Vec<PathBuf>, Vec<PathBuf>) =
         files_of(folder, is_inside)?.into_iter().partition(|file| !named.of_stem(file).is_empty());
@@ -326,6 +340,10 @@ fn annotations(
             Err(error) => return Err(error),
         };
         let images = named.images_of(&file, &content);
+        if let Some((used, other)) = images.first().zip(named.named(&content).filter(|other| !images.contains(other))) {
+            first_other.get_or_insert_with(|| (file.clone(), [*used, other]));
+            others_named += 1;
+        }
         // A folder for annotations may have those of several folders of images.
         if images.is_empty() && file.parent() == Some(folder) {
             let what = "there is no image of this name beside it, so its annotations are not used".to_string();
@@ -359,6 +377,15 @@ fn annotations(
         findings.push(Finding::new(FindingKind::AmbiguousMask, category, folder, what));
     }
     found.extend(twins.into_iter().map(|(image, file, content)| (image.clone(), (file, content))));
+    if let Some((file, images)) = first_other {
+        let [used, other] = images.map(|image| file_name(image).to_string_lossy().into_owned());
+        let what = format!(
+            "files whose imagePath names another image than their own name: {others_named} (such as {}, which is used for {used}, and names \
+             {other}); if the imagePath is right, rename the file",
+            file_name(&file).to_string_lossy()
+        );
+        findings.push(Finding::new(FindingKind::AmbiguousMask, category, folder, what));
+    }
     Ok(found)
 }
 
@@ -371,12 +398,12 @@ fn is_read(root: &Path, folder: &Path) -> bool {
         || files_with(folder, &["json"]).is_ok_and(|files| !files.is_empty())
 }
 
-/// Sets the label and the drawing of an image from its annotations.
-fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
+/// Sets the label and the drawing of an image from its annotations. Returns the names of its defects.
+fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<BTreeSet<String>> {
     let fault = |reason: String| Error::Annotations { path: file.into(), reason };
     let (mut shapes, mut kinds) = (Vec::new(), BTreeSet::new());
-    if are_shares(content.shapes.0.iter().flat_map(|drawn| drawn.points.0.as_flattened())) {
-        return Err(fault(in_shares("LabelMe")));
+    if content.shapes.0.iter().any(Drawn::is_in_shares) {
+        return Err(fault(in_shares("", "LabelMe")));
     }
     for drawn in content.shapes.0.iter().filter(|drawn| drawn.is_defect()) {
         let kind = drawn.label();
@@ -390,7 +417,7 @@ fn annotate(sample: &mut Sample, file: &Path, content: &File) -> Result<()> {
         let size = size(content.image_width, content.image_height);
         sample.drawing = Some(Arc::new(Drawing::new(file, size, shapes)?));
     }
-    Ok(())
+    Ok(kinds)
 }
 
 /// Returns a shape of LabelMe.
