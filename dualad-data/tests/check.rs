@@ -261,7 +261,22 @@ fn masks_that_are_not_black_and_white_are_a_warning() {
     mask([254, 255, 0, 3]);
     let by_any = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
     assert_eq!(by_any.check().run().unwrap().findings, []);
-    // ... except in a jpeg, whose compression produces them.
+    // ... except at soft edges: white, and several values between it and black, or many up to nearly white ...
+    let of_shades = |step: u8, largest: u8| {
+        let level = |x: u32, y: u32| u8::try_from((1 + x + 20 * y) * u32::from(step)).unwrap_or(largest).min(largest);
+        let image = image::GrayImage::from_fn(20, 10, |x, y| image::Luma([if y < 3 { level(x, y) } else { 0 }]));
+        image.save(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
+        let by_any = Dataset::open(tree.root()).unwrap().mask_rule(MaskRule::NonZero);
+        by_any.check().run().unwrap().findings
+    };
+    for (step, largest, shades) in [(20, 255, 12), (5, 252, 51)] {
+        let found = of_shades(step, largest);
+        assert!(found.len() == 1 && found[0].kind == FindingKind::GrayMask, "{found:?}");
+        assert!(found[0].message.contains(&format!("of {shades} different values")), "{found:?}");
+    }
+    // The numbers of defects.
+    assert_eq!((of_shades(20, 250), of_shades(1, 60)), (vec![], vec![]));
+    // ... and in a jpeg, whose compression produces them.
     std::fs::remove_file(tree.path("c/ground_truth/cut/000_mask.png")).unwrap();
     let image = image::GrayImage::from_fn(20, 10, |x, _| image::Luma([if x < 7 { 255 } else { 0 }]));
     image.save(tree.path("c/ground_truth/cut/000_mask.jpg")).unwrap();

@@ -213,6 +213,8 @@ fn errors_describe_kinds_that_are_not_read() {
     assert!(twelve.contains("gray tiff of 1 x 12 bits") && twelve.contains("convert it to png"), "{twelve}");
     let float = Tiff { format: 3, ..Tiff::new(1, 1, 1, 32, 1, &[0; 4]) }.error();
     assert!(float.contains("32 floating-point bits"), "{float}");
+    let wide = Tiff::new(1, 1, 2, 32, 3, &[0; 12]).error();
+    assert!(wide.contains("RGB tiff of 3 x 32 bits") && !wide.contains("floating-point"), "{wide}");
     let signed = Tiff { format: 2, ..Tiff::new(1, 1, 1, 16, 1, &[0; 2]) }.error();
     assert!(signed.contains("16 signed bits"), "{signed}");
     let planes = Tiff { planar: 2, ..Tiff::new(1, 1, 6, 8, 3, &[0; 3]) }.error();

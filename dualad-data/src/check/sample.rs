@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::finding::{Finding, FindingKind};
 use crate::image::decode::{orientation_of as orientation, size};
 use crate::image::frames::frames;
-use crate::image::levels::MaskValues;
+use crate::image::levels::{MAX_LEVELS, MaskValues};
 use crate::image::tiff_pages::pages;
 use crate::image::{Drawing, Limits, Mask, MaskRule, Picture};
 use crate::layout::{Look, is_by_content, look};
@@ -345,6 +345,13 @@ fn alpha_hint(sample: &Sample, values: &MaskValues) -> Option<String> {
     ))
 }
 
+/// Returns whether a mask has the values of soft edges. Masks that number their defects have a few values without white, or small ones.
+fn has_soft_edges(values: &MaskValues) -> bool {
+    const MANY: usize = 32;
+    let most = if values.largest == values.white { MAX_LEVELS } else { MANY };
+    values.largest > values.white / 2 && values.shades > most
+}
+
 /// Describes a mask with values between black and white, if they matter.
 fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, String)> {
     let pixels = match values.gray {
@@ -366,6 +373,14 @@ fn gray_mask(sample: &Sample, values: &MaskValues) -> Option<(FindingKind, Strin
             "{pixels} neither 0 nor {}, which the rule {} takes for a defect, but lossy compression produces such values at \
              every edge; save it as png, or read the dataset's masks by {}",
             values.white,
+            sample.mask_rule,
+            MaskRule::Half
+        ),
+        MaskRule::NonZero if has_soft_edges(values) => format!(
+            "{pixels} neither 0 nor {}, of {} different values, which the rule {} takes for a defect; if the edges of the mask are soft, save it \
+             in black and white, or read the dataset's masks by {}",
+            values.white,
+            values.shades,
             sample.mask_rule,
             MaskRule::Half
         ),

@@ -314,7 +314,7 @@ fn decode_other(
         ColorType::Rgba16 => (4, true),
         _ => {
             let reason = "its samples are floating-point values of unknown range".into();
-            return Err(Error::Unsupported { path: path.into(), reason });
+            return Err(of_kind(Error::Unsupported { path: path.into(), reason }));
         }
     };
     let orientation = orientation(&mut decoder);

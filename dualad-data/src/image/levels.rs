@@ -31,6 +31,8 @@ pub(crate) struct MaskValues {
     pub(crate) white: u16,
     /// The number of pixels that are neither 0 nor white.
     pub(crate) gray: usize,
+    /// The number of different values of 8 bits among them. Soft edges have many.
+    pub(crate) shades: usize,
     /// `true` for lossy compression, which may have produced some of them.
     pub(crate) lossy: bool,
     /// The smallest and the largest alpha, if the mask has an alpha channel.
@@ -113,7 +115,7 @@ fn may_be_mask(levels: &[u16]) -> bool {
 
 impl MaskValues {
     /// The summary of a mask that was drawn from annotations. Its white is 1, and that of a file is 255 or 65535.
-    pub(crate) const DRAWN: Self = Self { largest: 1, white: 1, gray: 0, lossy: false, alpha: None };
+    pub(crate) const DRAWN: Self = Self { largest: 1, white: 1, gray: 0, shades: 0, lossy: false, alpha: None };
 }
 
 impl Levels {
@@ -205,7 +207,8 @@ impl Levels {
     pub(super) fn into_mask(mut self, rule: MaskRule) -> Result<(Mask, MaskValues)> {
         let (samples, colors) = (self.channels, if self.channels < 3 { 1 } else { 3 });
         let white = if self.deep { u16::MAX } else { u16::from(u8::MAX) };
-        let mut values = MaskValues { largest: 0, white, gray: 0, lossy: self.lossy, alpha: None };
+        let mut values = MaskValues { largest: 0, white, gray: 0, shades: 0, lossy: self.lossy, alpha: None };
+        let mut seen = [false; 256];
         let width = if self.deep { 2 } else { 1 };
         let pixels = self.bytes.len() / (samples * width);
         for pixel in 0..pixels {
@@ -221,7 +224,13 @@ impl Levels {
             let value = (0..colors).map(level).fold(0, u16::max);
             let alpha = (samples > colors).then(|| level(colors));
             values.largest = values.largest.max(value);
-            values.gray += usize::from(value != 0 && value != white);
+            if value != 0 && value != white {
+                values.gray += 1;
+                let shade = if self.deep { value >> 8 } else { value };
+                if let Some(seen) = seen.get_mut(usize::from(shade)) {
+                    *seen = true;
+                }
+            }
             if let Some(alpha) = alpha {
                 let (least, most) = values.alpha.unwrap_or((alpha, alpha));
                 values.alpha = Some((least.min(alpha), most.max(alpha)));
@@ -234,6 +243,7 @@ impl Levels {
             };
             self.bytes[pixel] = u8::from(marked);
         }
+        values.shades = seen.iter().filter(|seen| **seen).count();
         self.bytes.truncate(pixels);
         self.bytes.shrink_to_fit();
         let mut image =
