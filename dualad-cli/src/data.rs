@@ -92,6 +92,20 @@ pub(crate) fn parse_category(text: &str) -> std::result::Result<String, String> 
     }
 }
 
+/// Returns the names of categories that were given. A known name with commas in it, which was taken apart, is whole again.
+pub(crate) fn whole_names(given: &[String], known: &[String]) -> Vec<String> {
+    let (mut found, mut rest) = (Vec::new(), given);
+    while let [first, ..] = rest {
+        let parts = |name: &str| name.split(',').count();
+        let is_next =
+            |name: &&String| name.split(',').map(str::trim).eq(rest.iter().take(parts(name)).map(String::as_str));
+        let whole = known.iter().find(is_next).unwrap_or(first);
+        found.push(whole.clone());
+        rest = rest.get(parts(whole)..).unwrap_or_default();
+    }
+    found
+}
+
 impl DataArgs {
     /// The limits for images.
     pub(crate) fn limits(&self) -> Limits {
@@ -127,7 +141,11 @@ impl DataArgs {
             Some(masks) => dataset.mask_rule(masks.into()),
             None => dataset,
         };
-        Ok(if self.categories.is_empty() { dataset } else { dataset.select(&self.categories)? })
+        if self.categories.is_empty() {
+            return Ok(dataset);
+        }
+        let known: Vec<String> = dataset.categories.iter().map(|category| category.name.clone()).collect();
+        Ok(dataset.select(&whole_names(&self.categories, &known))?)
     }
 }
 
@@ -213,4 +231,23 @@ pub(crate) fn generate(out: &Path) -> Result<PathBuf> {
         synthetic::write(&folder, &Options::default(), |done, total| bar.set(done, total))?;
     }
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_comma_is_whole_again() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let known = names(&["gear, small", "gear", "nut"]);
+        for (given, expected) in [
+            (&["gear", "small"][..], &["gear, small"][..]),
+            (&["nut", "gear", "small", "gear"], &["nut", "gear, small", "gear"]),
+            (&["gear", "nut"], &["gear", "nut"]),
+            (&["small", "x"], &["small", "x"]),
+        ] {
+            assert_eq!(whole_names(&names(given), &known), names(expected), "{given:?}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use dualad::fit::RunFolder;
 use dualad::{Detector, Error, ModelFiles, TestSet};
 
 use crate::common::{CommonArgs, Result, note};
-use crate::data::{self, DataArgs, Purpose};
+use crate::data::{self, DataArgs, Purpose, whole_names};
 use crate::features::FeatureArgs;
 use crate::guard::{Guard, check_apart};
 use crate::measure::{Measurement, Output, Training};
@@ -113,7 +113,7 @@ impl Job<'_> {
         if config.input.tiling.is_some() {
             return Err("the model cuts images into tiles; only models of whole images can be measured".into());
         }
-        check_categories(&detector, self.selection.categories())?;
+        check_categories(&detector, &whole_names(self.selection.categories(), detector.categories()))?;
         // Before the folder is taken: a wrong path leaves nothing behind.
         self.data.map_or(Ok(()), |data| check_apart(self.out, data))?;
         let opened = self.data.map(|root| self.selection.open(root)).transpose()?;

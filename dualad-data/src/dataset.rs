@@ -110,6 +110,8 @@ impl Dataset {
             let Some(position) = self.categories.iter().position(is) else {
                 let mut available: Vec<&str> = kept.iter().chain(&self.categories).map(|c| c.name.as_str()).collect();
                 available.sort_unstable();
+                // A name may have a comma.
+                let available: Vec<String> = available.iter().map(|name| format!("\"{name}\"")).collect();
                 return Err(Error::UnknownCategory { name: name.into(), available: available.join(", ") });
             };
             kept.push(self.categories.remove(position));

@@ -326,7 +326,7 @@ fn categories_are_selected_in_the_given_order() {
     assert_eq!(names(tree.root(), selected.samples(Split::Train)), ["c/train/good/0.png", "b/train/good/0.png"]);
     assert_eq!(selected.findings, []);
     let error = dataset.select(&["b", "d"]).unwrap_err();
-    assert_eq!(error.to_string(), "there is no category \"d\"; choose from a, b, c");
+    assert_eq!(error.to_string(), "there is no category \"d\"; choose from \"a\", \"b\", \"c\"");
 }
 
 #[test]
