@@ -281,6 +281,15 @@ fn sizes_are_checked_before_memory_is_taken() {
     let side = 0x7fff_ffff;
     assert!(matches!(reader.read("a", &[side, side]), Err(WeightsError::Malformed { .. })));
     assert!(matches!(reader.read("a", &[64, 3]), Err(WeightsError::Shape { .. })));
+    // A negative offset: the tensor is there, and damaged.
+    let tensor = [
+        &b"\x80\x02}X\x01\0\0\0actorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\n"[..],
+        b"X\x01\0\0\x000X\x03\0\0\0cpuK\x01tQJ\xff\xff\xff\xffK\x01K\x01\x86K\x01K\x01\x86tRs.",
+    ]
+    .concat();
+    let bytes = archive(&[("a/data.pkl".into(), tensor), ("a/data/0".into(), vec![0; 4])]);
+    let error = PyTorchReader::new("negative", &bytes).unwrap().read("a", &[1, 1]).unwrap_err().to_string();
+    assert!(error.contains("tensor \"a\": its values are not in the file"), "{error}");
     let nested = [&b"\x80\x02"[..], &b"}X\x01\0\0\0a".repeat(100_000), b"N", &b"s".repeat(100_000), b"."].concat();
     let error = PyTorchReader::new("deep", &archive(&[("a/data.pkl".into(), nested)])).unwrap_err();
     assert!(error.to_string().contains("nested too deeply"), "{error}");
