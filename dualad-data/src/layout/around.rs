@@ -73,10 +73,11 @@ pub(super) fn refuse(root: &Path, images: &[PathBuf]) -> Result<()> {
         files.retain(|file| may_name(file, &keys, &mut budget) && (is_of_images || are_labels(file)));
         if let Some((file, count)) = marked(root, &real, above, images, &files) {
             return fault(format!(
-                "{} says that {count} of its {} images have defects, and training would take them for normal; to have it read, {}; or move \
-                 these images away, or if they are normal, correct what it says of them",
+                "{} says that {count} of its {} images {}, and training would take all of them for normal; to have it read, {}; or move the \
+                 defective images away, or if they are normal, correct what it says of them",
                 shown(&file),
                 images.len(),
+                if count == 1 { "has a defect" } else { "have defects" },
                 advice(&file).how
             ));
         }
