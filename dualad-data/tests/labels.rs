@@ -143,10 +143,12 @@ fn folders_of_masks_are_no_products() {
     tree.mask("gear_masks/0.png", 8, 4, 255);
     assert!(Dataset::open_products(tree.root()).is_err());
     // Some of the images have a mask.
-    let tree = Tree::new();
-    pictures(&tree, &["train/0.png", "train/1.png", "train_masks/1_mask.png"]);
-    let message = Dataset::open_products(tree.root()).unwrap_err().to_string();
-    assert!(message.contains("1 of its 2 images has a mask") && message.contains("train_masks"), "{message}");
+    for mask in ["1_mask.png", "1.png.png"] {
+        let tree = Tree::new();
+        pictures(&tree, &["train/0.png", "train/1.png", &format!("train_masks/{mask}")]);
+        let message = Dataset::open_products(tree.root()).unwrap_err().to_string();
+        assert!(message.contains("1 of its 2 images has a mask") && message.contains("train_masks"), "{message}");
+    }
     // Products whose names only resemble these words.
     let tree = Tree::new();
     pictures(&tree, &["face_mask/0.png", "bottle_label/0.png", "gear/0.png"]);

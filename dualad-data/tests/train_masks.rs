@@ -73,6 +73,17 @@ fn a_mask_beside_a_plain_folder_of_normal_images_marks_one() {
 }
 
 #[test]
+fn a_mask_may_have_the_whole_name_of_its_image() {
+    let tree = Tree::new();
+    // No number tells the image.
+    for (seed, name) in ["a_1", "b_1", "c_1"].into_iter().enumerate() {
+        tree.picture(&format!("c/train/good/{name}.png"), 32, 24, seed as u32);
+    }
+    tree.mask("c/train/masks/b_1.png.png", 32, 24, 255);
+    assert_eq!(marked(&tree).0, ["train/good/b_1.png"]);
+}
+
+#[test]
 fn masks_of_test_images_mark_no_training_image() {
     let tree = Tree::new();
     category(&tree, "c/train/good");

@@ -247,7 +247,7 @@ fn tables_that_cannot_be_read_stop_training() {
         let tree = Tree::new();
         categories(&tree);
         let file = tree.write("nut/labels.csv", "path,label\ntrain/good/002.png,NG\n");
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o000)).unwrap();
         // Root reads every file.
         if std::fs::File::open(&file).is_err() {
             let dataset = Dataset::open_products(tree.root()).unwrap();
