@@ -161,6 +161,10 @@ fn files_around_a_product_that_say_that_its_images_have_defects_are_seen() {
         ("t.csv", table.replace("gear/", "")),
         ("t.csv", table.replace("NG", "OK")),
         ("notes.txt", "gear/part003.png: scratch\n".into()),
+        // Another product, which is not there.
+        ("labels/a.json", dents("screws/")),
+        ("t.csv", table.replace("gear/", "screws/")),
+        ("t.csv", "image,pred_label,score\ngear/part003.png,anomalous,2.5\ngear/part004.png,normal,0.5\n".into()),
         ("results.jsonl", "{\"path\": \"gear/part003.png\", \"image_score\": 2.5, \"decision\": \"reject\"}\n".into()),
         ("a.json", part.replace("{\"id\": 1, \"name\": \"dent\"}", "{\"id\": 9, \"name\": \"gear\"}")),
     ] {

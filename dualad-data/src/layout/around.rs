@@ -71,7 +71,7 @@ pub(super) fn refuse(root: &Path, images: &[PathBuf]) -> Result<()> {
         }
         let mut budget = MAX_ALL_BYTES;
         files.retain(|file| may_name(file, &keys, &mut budget) && (is_of_images || are_labels(file)));
-        if let Some((file, count)) = marked(root, &real, above, images, &files) {
+        if let Some((file, count)) = marked(root, &real, above, images, &files, !is_of_images) {
             return fault(format!(
                 "{} says that {count} of its {} images {}, and training would take all of them for normal; to have it read, {}; or move the \
                  defective images away, or if they are normal, correct what it says of them",
@@ -97,8 +97,15 @@ pub(super) fn refuse(root: &Path, images: &[PathBuf]) -> Result<()> {
 }
 
 /// Returns the first of these files that says that images have defects, and the number of these images. A name that other images below the
-/// folder `above` have, too, says nothing without its folder.
-fn marked(root: &Path, real: &Path, above: &Path, images: &[PathBuf], files: &[PathBuf]) -> Option<(PathBuf, usize)> {
+/// folder `above` have, too, says nothing without its folder. `is_product` tells that the images may be those of one of several products.
+fn marked(
+    root: &Path,
+    real: &Path,
+    above: &Path,
+    images: &[PathBuf],
+    files: &[PathBuf],
+    is_product: bool,
+) -> Option<(PathBuf, usize)> {
     let name = display_name(real);
     let mut paths: Vec<PathBuf> = images
         .iter()
@@ -106,8 +113,10 @@ fn marked(root: &Path, real: &Path, above: &Path, images: &[PathBuf], files: &[P
         .collect();
     let samples = paths.iter().map(|path| Sample::new(path, &name, Split::Train, Label::Normal)).collect();
     let category = Category { name, folder: real.to_path_buf(), samples };
-    let first =
-        |paths: &[PathBuf]| first_mark(files, &Images::of(above, paths, std::slice::from_ref(&category)), &category);
+    let first = |paths: &[PathBuf]| {
+        let images = Images::of(above, paths, std::slice::from_ref(&category)).strict(is_product);
+        first_mark(files, &images, &category)
+    };
     first(&paths)?;
     let own: BTreeSet<PathBuf> = paths.iter().cloned().collect();
     paths.extend(images_below(above).ok()?.into_iter().filter(|path| !own.contains(path)));
@@ -148,7 +157,7 @@ fn may_name(file: &Path, keys: &BTreeSet<Key>, budget: &mut u64) -> bool {
 
 /// Returns whether a file around a product may have labels: it has not the scores of a model, and a text is named like labels.
 fn are_labels(file: &Path) -> bool {
-    const SCORES: [&str; 3] = ["image_score", "anomaly_score", "pred_score"];
+    const SCORES: [&str; 5] = ["image_score", "anomaly_score", "pred_score", "pred_label", "prediction"];
     let is_text = has_ending(file, &["lst", "txt", "yaml", "yml"]);
     let is_named = || means_labels(stem(file)) || label_of(stem(file)) == Stated::Defective;
     let has_scores = || {

@@ -112,7 +112,7 @@ pub(super) fn report_beside(beside: &Beside, folder: &Path, category: &str, find
     if let Some(first) = beside.orphans.first() {
         let what = format!(
             "files with the names and the few colors of masks, whose images are not in it: {} (such as {}); they are left out: add the images, or \
-             move the masks to ground_truth/<type>",
+             move the masks to ground_truth/<type>; if they are pictures of parts, rename them",
             beside.orphans.len(),
             file_name(first).to_string_lossy()
         );

@@ -26,6 +26,8 @@ pub(super) struct Images<'a> {
     normal: HashMap<&'a Path, Place>,
     /// Those to train on.
     trained: HashSet<Place>,
+    /// Whether a name with folders is that of an image in a folder of that name alone.
+    is_strict: bool,
 }
 
 impl<'a> Images<'a> {
@@ -46,7 +48,13 @@ impl<'a> Images<'a> {
                 trained.insert(place);
             }
         }
-        Self { root, index: Index::new(paths), by_stem, around, normal, trained }
+        Self { root, index: Index::new(paths), by_stem, around, normal, trained, is_strict: false }
+    }
+
+    /// Lets a name with folders (`screws/003.png`) count only for an image in a folder of the last one's name: files around a product may name
+    /// images of another one, which are not there.
+    pub(super) fn strict(self, is_strict: bool) -> Self {
+        Self { is_strict, ..self }
     }
 
     /// Returns the part of the dataset that an image is used for.
@@ -74,6 +82,11 @@ impl<'a> Images<'a> {
     pub(super) fn named(&self, name: &str, file: &Path) -> Option<Place> {
         let found = self.index.find(name, self.folder_of(file)).ok()?;
         found.base.as_ref()?;
+        let name = name.replace('\\', "/");
+        let folder = Path::new(&name).parent().and_then(Path::file_name).filter(|_| self.is_strict);
+        if folder.is_some() && found.path.parent().and_then(Path::file_name) != folder {
+            return None;
+        }
         self.normal.get(found.path.as_path()).copied()
     }
 
