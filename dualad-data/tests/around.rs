@@ -138,6 +138,8 @@ fn files_around_a_product_that_say_that_its_images_have_defects_are_seen() {
     for (folder, file, content) in [
         ("gear", "a.json", dents("")),
         ("gear", "annotations/a.json", dents("gear/")),
+        // Annotations of many images.
+        ("images", "annotations/a.json", dents("") + &" ".repeat(33 << 20)),
         ("gear", "t.csv", table.into()),
         ("gear", "gear_labels/t.csv", table.into()),
         ("parts/gear", "t.csv", table.into()),

@@ -104,16 +104,6 @@ pub fn seeds() -> Vec<Seed> {
         {"image_id": 1, "category_id": 1, "segmentation": [], "bbox": [0, 0, 3, 2]},
         {"image_id": 2, "category_id": 0, "segmentation": {"counts": [1, 2, 1, 1, 27], "size": [4, 8]}},
         {"image_id": 2, "category_id": 0, "segmentation": {"counts": "121Oj0", "size": [4, 8]}}]}"#;
-    // Annotations of programs whose shapes are not read tell only what they mark. The content of a file ends at its line.
-    let marked: [(&str, &[u8]); 4] = [
-        ("yolo", b"images/0.png\nimages/1.png\nlabels/0.txt=0 0.5 0.5 0.25 0.1\nlabels/1.txt\ndata.yaml=names: [dent]\n"),
-        ("voc", b"gear/0.png\ngear/0.xml=<annotation><filename>0.png</filename><object><name>dent</name></object></annotation>\n"),
-        ("cvat", b"gear/train/good/0.png\nannotations.xml=<annotations><image id=\"0\" name=\"0.png\"><polygon label=\"dent\"/></image></annotations>\n"),
-        ("damaged", b"gear/good/0.png\ngear/good/0.json={\"shapes\": [{\"label\"\ngear/good/instances.json={\"images\"\n"),
-    ];
-    for (name, content) in marked {
-        seed("layout", name, content);
-    }
     seed("coco", "all", coco.as_bytes());
     let labelme = r#"{"flags": {"bad": true}, "imageWidth": 8, "imageHeight": 4, "imageData": null, "shapes": [
         {"label": "dent", "shape_type": "polygon", "points": [[1, 1], [5, 1], [5, 3]]},
@@ -133,17 +123,22 @@ pub fn seeds() -> Vec<Seed> {
     // Columns that contradict each other.
     let contradicting = "path,label,label_index,mask\na.bmp,good,1,\na.bmp,OK,0,b.bmp\nb.bmp,dent,0,\n";
     seed("table", "contradicting", contradicting.as_bytes());
-    let published: [(&str, &[u8]); 5] = [
+    // The content of a file ends at its line.
+    let layouts: [(&str, &[u8]); 9] = [
         ("kolektor", b"kos01/Part0.jpg\nkos01/Part0_label.bmp=x\n"),
         ("kolektor-2", b"train/1.png\ntrain/1_GT.png=x\ntest/2.png\ntest/2_GT.png\n"),
         ("dagm", b"Class1/Train/1.PNG\nClass1/Train/Label/1_label.PNG\nClass1/Test/2.PNG\n"),
         ("mvtec-3d", b"bagel/train/good/rgb/0.png\nbagel/test/hole/rgb/0.png\nbagel/test/hole/gt/0.png\n"),
         ("mvtec-ad-2", b"can/train/good/0.png\ncan/test_public/bad/0.png\ncan/test_private/0.png\n"),
+        // Annotations of programs whose shapes are not read tell only what they mark.
+        ("yolo", b"images/0.png\nimages/1.png\nlabels/0.txt=0 0.5 0.5 0.25 0.1\nlabels/1.txt\ndata.yaml=names: [dent]\n"),
+        ("voc", b"gear/0.png\ngear/0.xml=<annotation><filename>0.png</filename><object><name>dent</name></object></annotation>\n"),
+        ("cvat", b"gear/train/good/0.png\nannotations.xml=<annotations><image id=\"0\" name=\"0.png\"><polygon label=\"dent\"/></image></annotations>\n"),
+        ("damaged", b"gear/good/0.png\ngear/good/0.json={\"shapes\": [{\"label\"\ngear/good/instances.json={\"images\"\n"),
     ];
-    for (name, content) in published {
+    for (name, content) in layouts {
         seed("layout", name, content);
     }
-    // The content of a file ends at its line.
     let real = b"realiad_jsons/nut.json={\"meta\": {\"normal_class\": \"OK\"}, \"train\": [{\"anomaly_class\": \"OK\", \"image_path\": \"OK/S1/0.jpg\", \"mask_path\": null}]}\nrealiad_256/nut/OK/S1/0.jpg\n";
     seed("layout", "real-iad", real);
     seeds

@@ -25,9 +25,8 @@ const ABOVE: usize = 2;
 const DEPTH: usize = 2;
 /// The most entries of a folder above that may be a dataset's.
 const MAX_ENTRIES: usize = 64;
-/// The size of the largest table or file of annotations that is read, and that of all of them in a folder, in bytes.
-const MAX_BYTES: u64 = 32 << 20;
-const MAX_ALL_BYTES: u64 = 256 << 20;
+/// The most bytes of tables and annotations that are read around a folder: as many as one file of annotations may have.
+const MAX_BYTES: u64 = 256 << 20;
 /// The endings of tables, annotations and texts that may label images.
 const ENDINGS: [&str; 10] = ["csv", "json", "jsonl", "lst", "ndjson", "tsv", "txt", "xml", "yaml", "yml"];
 
@@ -69,7 +68,7 @@ pub(super) fn refuse(root: &Path, images: &[PathBuf]) -> Result<()> {
                 file_name(folder).to_string_lossy()
             ));
         }
-        let mut budget = MAX_ALL_BYTES;
+        let mut budget = MAX_BYTES;
         files.retain(|file| may_name(file, &keys, &mut budget) && (is_of_images || are_labels(file)));
         if let Some((file, count)) = marked(root, &real, above, images, &files, !is_of_images) {
             return fault(format!(
@@ -141,7 +140,7 @@ fn entries(folder: &Path) -> Option<[Vec<PathBuf>; 2]> {
 /// bytes that may still be read.
 fn may_name(file: &Path, keys: &BTreeSet<Key>, budget: &mut u64) -> bool {
     let size = || std::fs::metadata(file).ok().filter(std::fs::Metadata::is_file).map_or(u64::MAX, |found| found.len());
-    if !has_ending(file, &ENDINGS) || content(file) != Content::Other || size() > MAX_BYTES.min(*budget) {
+    if !has_ending(file, &ENDINGS) || content(file) != Content::Other || size() > *budget {
         return false;
     }
     *budget = budget.saturating_sub(size());

@@ -26,7 +26,7 @@ pub(super) struct Images<'a> {
     normal: HashMap<&'a Path, Place>,
     /// Those to train on.
     trained: HashSet<Place>,
-    /// Whether a name with folders is that of an image in a folder of that name alone.
+    /// `true` if a name with folders is that of an image in a folder of that name alone.
     is_strict: bool,
 }
 
@@ -82,24 +82,18 @@ impl<'a> Images<'a> {
     pub(super) fn named(&self, name: &str, file: &Path) -> Option<Place> {
         let found = self.index.find(name, self.folder_of(file)).ok()?;
         found.base.as_ref()?;
-        let name = name.replace('\\', "/");
-        let folder = Path::new(&name).parent().and_then(Path::file_name).filter(|_| self.is_strict);
-        if folder.is_some() && found.path.parent().and_then(Path::file_name) != folder {
-            return None;
-        }
-        self.normal.get(found.path.as_path()).copied()
+        let is_there = !self.is_strict || is_in_folder_of(name, &found.path);
+        self.normal.get(found.path.as_path()).copied().filter(|_| is_there)
     }
 
     /// Returns the image to train on that a file of shapes belongs to: that of its name in the file, unless it lies in another folder, or
     /// else that of the file's stem.
     pub(super) fn of_shapes(&self, file: &Path, name: Option<&str>) -> Option<Place> {
         let name = name.map(|name| name.replace('\\', "/"));
-        let folder = name.as_ref().and_then(|name| Path::new(name).parent()?.file_name());
-        let found = name.as_ref().and_then(|name| self.index.find(name, self.folder_of(file)).ok());
-        match found.filter(|found| found.base.is_some()) {
-            Some(found) => {
-                let is_there = folder.is_none() || found.path.parent().and_then(Path::file_name) == folder;
-                self.normal.get(found.path.as_path()).copied().filter(|_| is_there)
+        let found = name.as_ref().and_then(|name| Some((name, self.index.find(name, self.folder_of(file)).ok()?)));
+        match found.filter(|(_, found)| found.base.is_some()) {
+            Some((name, found)) => {
+                self.normal.get(found.path.as_path()).copied().filter(|_| is_in_folder_of(name, &found.path))
             }
             None => self.of_stem(file),
         }
@@ -140,4 +134,11 @@ impl<'a> Images<'a> {
     pub(super) fn may_be_list(&self, file: &Path) -> bool {
         !has_ending(file, &["xml"]) && possible_images(&key(file)).all(|image| !self.by_stem.contains_key(image))
     }
+}
+
+/// Returns whether an image lies in a folder of the name that a name in a file has before its last part. A name without folders has none.
+fn is_in_folder_of(name: &str, image: &Path) -> bool {
+    let name = name.replace('\\', "/");
+    let folder = Path::new(&name).parent().and_then(Path::file_name);
+    folder.is_none() || image.parent().and_then(Path::file_name) == folder
 }
