@@ -129,3 +129,43 @@ fn other_dtypes_have_no_int8() {
     let refused = extractor.build().unwrap_err().to_string();
     assert!(refused.contains("int8 need the CPU"), "{refused}");
 }
+
+/// The weights of the second model are not read: its configuration names a file that is not there.
+#[test]
+fn a_backbone_is_taken_from_another_detector() {
+    let Fixture { model, images, .. } = fixture();
+    let first = Detector::load(model).unwrap();
+    let second = tempfile::tempdir().unwrap();
+    first.save(second.path()).unwrap();
+    let config = second.path().join("config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    value["weights"]["source"] = "file".into();
+    value["weights"]["location"] = "absent.safetensors".into();
+    std::fs::write(&config, value.to_string()).unwrap();
+    let alone = error(Detector::load(second.path()));
+    assert!(alone.contains("absent.safetensors"), "{alone}");
+    let shared = Detector::builder().backbone_of(&first).load(second.path()).unwrap();
+    assert_eq!(scores(&shared, images), scores(&first, images));
+
+    let of_first = || Detector::builder().calibration(None).backbone_of(&first);
+    let refused = error(of_first().precision(Precision::Int8).load(second.path()));
+    assert!(
+        refused.starts_with("backbone_of is a detector with the precision f32: this model needs int8"),
+        "{refused}"
+    );
+    let refused = error(of_first().dtype(DType::F16).load(second.path()));
+    assert!(refused.contains("the dtype f32") && refused.contains("needs f16"), "{refused}");
+    let refused = error(of_first().weights(Weights::synthetic(4)).load(second.path()));
+    assert!(refused.contains("give no others"), "{refused}");
+    value["stages"] = serde_json::json!([1, 2]);
+    std::fs::write(&config, value.to_string()).unwrap();
+    let refused = error(of_first().load(second.path()));
+    assert!(refused.contains("the stages [1, 2, 3]") && refused.contains("needs [1, 2]"), "{refused}");
+    // Weights of other values.
+    let mut other: serde_json::Value = serde_json::from_str(&text).unwrap();
+    other["weights"]["sha256"] = "0".repeat(64).into();
+    std::fs::write(&config, other.to_string()).unwrap();
+    let refused = error(of_first().load(second.path()));
+    assert!(refused.contains(&"0".repeat(64)), "{refused}");
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::DType;
-use dualad_backbones::{Provenance, Weights};
+use dualad_backbones::{FeatureExtractor, Provenance, Weights};
 
 use super::DetectorBuilder;
 use crate::Precision;
@@ -13,7 +13,7 @@ use crate::detector::Detector;
 use crate::detector::own_thresholds::check_calibration;
 use crate::error::{Error, Result};
 use crate::features::size;
-use crate::model::Model;
+use crate::model::{Model, ModelConfig};
 use crate::scorer::Scorer;
 
 impl DetectorBuilder {
@@ -36,14 +36,7 @@ impl DetectorBuilder {
         }
         calibration.as_ref().map_or(Ok(()), |calibration| check_calibration(config, precision, calibration, name))?;
         let recorded = &config.weights;
-        let included = included.filter(|_| config.backbone.has_weights());
-        let weights = match self.weights.clone().or(included) {
-            Some(weights) => weights,
-            None if !config.backbone.has_weights() => Weights::default(),
-            None => self.recorded_weights(&model, name)?,
-        };
-        let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());
-        let extractor = builder.device(&self.device).dtype(self.dtype).precision(precision).build()?;
+        let (extractor, weights) = self.extractor(&model, included, precision, name)?;
         let found = extractor.provenance();
         if found.sha256 != recorded.sha256 {
             let shown = |provenance: &Provenance| provenance.sha256.clone().unwrap_or_else(|| "none".into());
@@ -90,7 +83,7 @@ impl DetectorBuilder {
         Ok(Detector {
             model: Arc::new(model),
             scorer: Arc::new(scorer),
-            extractor: Arc::from(extractor),
+            extractor,
             precision,
             // The folder of the process may change before they are read again.
             weights: weights.with_absolute_path(),
@@ -101,5 +94,62 @@ impl DetectorBuilder {
             limits: self.limits,
             threads,
         })
+    }
+    /// Returns the backbone and the source of its weights: those of another detector, or of this model.
+    fn extractor(
+        &self,
+        model: &Model,
+        included: Option<Weights>,
+        precision: Precision,
+        name: &Path,
+    ) -> Result<(Arc<dyn FeatureExtractor>, Weights)> {
+        let config = model.config();
+        if let Some(detector) = &self.backbone_of {
+            self.check_backbone_of(detector, config, precision)?;
+            return Ok((Arc::clone(&detector.extractor), detector.weights.clone()));
+        }
+        let included = included.filter(|_| config.backbone.has_weights());
+        let weights = match self.weights.clone().or(included) {
+            Some(weights) => weights,
+            None if !config.backbone.has_weights() => Weights::default(),
+            None => self.recorded_weights(model, name)?,
+        };
+        let builder = config.backbone.extractor().stages(&config.stages).weights(weights.clone());
+        let extractor = builder.device(&self.device).dtype(self.dtype).precision(precision).build()?;
+        Ok((Arc::from(extractor), weights))
+    }
+
+    /// Checks that another detector's backbone computes what this model needs. Its weights are compared by the caller.
+    fn check_backbone_of(&self, detector: &Detector, config: &ModelConfig, precision: Precision) -> Result<()> {
+        let stages: Vec<usize> = detector.extractor.stages().iter().map(|stage| stage.index).collect();
+        let differs = |what: &str, found: String, wanted: String| {
+            let value = format!("a detector with the {what} {found}");
+            let reason = format!("this model needs {wanted}; load it with a backbone of its own");
+            Err(Error::invalid_argument("backbone_of", value, reason))
+        };
+        if self.weights.is_some() {
+            return Err(Error::invalid_argument("backbone_of", "a detector", "its weights are used; give no others"));
+        }
+        let backbone = detector.extractor.backbone();
+        if backbone != config.backbone {
+            return differs("backbone", backbone.to_string(), config.backbone.to_string());
+        }
+        if stages != config.stages {
+            return differs("stages", format!("{stages:?}"), format!("{:?}", config.stages));
+        }
+        if !detector.device().same_device(&self.device) {
+            return differs(
+                "device",
+                format!("{:?}", detector.device().location()),
+                format!("{:?}", self.device.location()),
+            );
+        }
+        if detector.dtype() != self.dtype {
+            return differs("dtype", detector.dtype().as_str().into(), self.dtype.as_str().into());
+        }
+        if detector.precision() != precision {
+            return differs("precision", detector.precision().to_string(), precision.to_string());
+        }
+        Ok(())
     }
 }

@@ -60,6 +60,7 @@ pub struct DetectorBuilder {
     precision: Option<Precision>,
     threads: ThreadSetting,
     weights: Option<Weights>,
+    backbone_of: Option<Detector>,
     tiling: Setting<Option<Tiling>>,
     calibration: Setting<Option<Calibration>>,
     regions: RegionOptions,
@@ -118,6 +119,7 @@ impl Default for DetectorBuilder {
             precision: None,
             threads: ThreadSetting::Given(Threads::Callers),
             weights: None,
+            backbone_of: None,
             tiling: Setting::Saved,
             calibration: Setting::Saved,
             regions: RegionOptions::default().with_outlines(true),
@@ -190,6 +192,21 @@ impl DetectorBuilder {
         self
     }
 
+    /// Takes the backbone from a detector that is loaded: several models in one process then hold its weights once. The two must have
+    /// the same backbone, stages, weights, device, dtype and precision. The weights of this model are not read.
+    ///
+    /// ```no_run
+    /// use dualad::Detector;
+    ///
+    /// let top = Detector::load("top")?;
+    /// let side = Detector::builder().backbone_of(&top).load("side")?;
+    /// # Ok::<(), dualad::Error>(())
+    /// ```
+    pub fn backbone_of(mut self, detector: &Detector) -> Self {
+        self.backbone_of = Some(detector.clone());
+        self
+    }
+
     /// Sets the tiling, or none. Default: the tiling that the model was trained with.
     pub fn tiling(mut self, tiling: Option<Tiling>) -> Self {
         self.tiling = Setting::Given(tiling);
@@ -242,7 +259,8 @@ impl DetectorBuilder {
     ///
     /// # Errors
     /// As [`Model::load`] and [`Calibration::load`]; [`Error::Backbone`] if the weights cannot be loaded, [`Error::Format`] if
-    /// they are not those that the model was trained with, and for thresholds of a category that it was not trained on; [`Error::InvalidArgument`] for a number of threads out of range.
+    /// they are not those that the model was trained with, and for thresholds of a category that it was not trained on;
+    /// [`Error::InvalidArgument`] for a number of threads out of range, and for a detector whose backbone differs.
     pub fn load(self, folder: impl AsRef<Path>) -> Result<Detector> {
         let folder = folder.as_ref();
         store::read(folder, CONFIG, || {
