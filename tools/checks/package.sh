@@ -1,7 +1,5 @@
 #!/bin/sh
-# Every crate as it would be published: it packs, holds neither data nor weights, and builds from what was packed.
-#
-#     tools/checks/package.sh [--no-verify]
+# Every crate as it would be published: it packs, holds neither data nor weights, and compiles from what was packed.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -17,9 +15,26 @@ for crate in dualad-store dualad-kernels dualad-gpu dualad-data dualad-backbones
     done
     echo "$crate: $(printf '%s\n' "$list" | wc -l) files"
 done
-# Cargo takes a version for unchangeable. What it unpacked and built of an earlier packing of the same version must go.
-rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/src/-*/dualad-* "${CARGO_TARGET_DIR:-target}"/debug/.fingerprint/dualad-*
-# Those that depend on one another are packed together: none of them is on crates.io yet. Nobody debugs what is built here.
-export CARGO_PROFILE_DEV_DEBUG=false
-cargo package --workspace --exclude dualad-fuzz --locked --allow-dirty --quiet "$@"
-ls -l target/package/*.crate | awk '{ print $NF ": " $5 " bytes" }'
+# Those that depend on one another are packed together: none of them is on crates.io yet.
+target=${CARGO_TARGET_DIR:-target}
+rm -rf "$target/package"
+cargo package --workspace --exclude dualad-fuzz --locked --allow-dirty --quiet --no-verify
+ls -l "$target"/package/*.crate | awk '{ print $NF ": " $5 " bytes" }'
+
+# The packages as one workspace, with the profiles of this one: what the lints left of the dependencies is used. Cargo's own
+# verification would build all of them again.
+unpacked=$target/package/unpacked
+mkdir "$unpacked"
+{
+    printf '[workspace]\nresolver = "3"\nmembers = ["*"]\n[patch.crates-io]\n'
+    for archive in "$target"/package/*.crate; do
+        tar -xzf "$archive" -C "$unpacked"
+        folder=$(basename "$archive" .crate)
+        echo "${folder%-*} = { path = \"$folder\" }"
+    done
+    sed -n '/^\[profile/,$p' Cargo.toml
+} >"$unpacked/Cargo.toml"
+cp Cargo.lock "$unpacked"
+target=$(cd "$target" && pwd)
+CARGO_TARGET_DIR=$target cargo check --manifest-path "$unpacked/Cargo.toml" --workspace --quiet
+echo "the packages compile"
