@@ -3,13 +3,13 @@
 use super::words::plain;
 
 /// The words for yes and for no, in lower case and in the form of [`plain`].
-const YES: &str = "ano da evet ja oui si sim t tak true verdadeiro verdadero vero vrai wahr y yes да истина あり はい 是 有 有り 예 있음";
-const NO: &str =
-    "f falsch false falso faux hayir n nao nee nein nie no non ложь нет いいえ なし 否 无 無 無し 아니오 아니요 없음";
+const YES: &str = "ano co da evet ja oui si sim t tak true verdadeiro verdadero vero vrai wahr y yes да истина あり はい 是 有 有り 예 있음";
+const NO: &str = "f falsch false falso faux hayir khong n nao ne nee nein nie no non ложь нет いいえ なし 否 无 無 無し 아니오 아니요 없음";
 
 /// The values for nothing: no value, or one that is not known.
-const NOTHING: &str = "'' \"\" () - -- --- . / // ? [] _ n/a na nan nil none null unknown unlabeled unlabelled {} – — \
-    aucun aucune geen kein keine keinen keiner keins nenhum nenhuma nessun nessuna nessuno niets ninguna ninguno nichts";
+const NOTHING: &str = "'' \"\" () - -- --- . / // ? [] _ k.a. n/a na nan nil none null unknown unlabeled unlabelled {} – — \
+    aucun aucune geen kein keine keinen keiner keins nenhum nenhuma nessun nessuna nessuno niets ninguna ninguno nichts \
+    ohne yok zadna zadne zadny";
 
 fn is_in(list: &str, value: &str) -> bool {
     let value = plain(value.trim()).to_lowercase();
@@ -64,6 +64,10 @@ mod tests {
             ("Sí", Some(true)),
             ("ＮＯ", Some(false)),
             ("無し", Some(false)),
+            ("Ano", Some(true)),
+            ("ne", Some(false)),
+            ("Có", Some(true)),
+            ("không", Some(false)),
             ("", None),
             ("inf", None),
             ("1,2,3", None),
@@ -72,7 +76,11 @@ mod tests {
         ] {
             assert_eq!(truth(value), expected, "{value}");
         }
-        assert!(["NaN", "Keiner", "{}", "--", "—", "Aucun"].iter().all(|value| says_nothing(value)));
+        assert!(
+            ["NaN", "Keiner", "{}", "--", "—", "Aucun", "k.A.", "ohne", "Žádná"]
+                .iter()
+                .all(|value| says_nothing(value))
+        );
         assert!(!["", "0", "x", "scratch"].iter().any(|value| says_nothing(value)));
     }
 }

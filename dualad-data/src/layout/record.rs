@@ -32,7 +32,7 @@ impl Cell {
             return None;
         }
         let Some(is_true) = truth(value) else { return word(value) };
-        Some(match word(&spaced(key))? {
+        Some(match of_key(key, value)? {
             label if label.is_anomalous() == is_true => Label::Anomalous(key.clone()),
             _ => Label::Normal,
         })
@@ -43,12 +43,14 @@ impl Cell {
     pub(super) fn defect(&self) -> Option<String> {
         let Self { key, value } = self;
         let is_flag = || {
-            let means = |token: &String| label_of(token.as_ref()) != Stated::Nothing || meaning(token).is_some();
-            tokens(&spaced(key)).iter().all(|token| means(token) || is_of_flag(token))
+            let is_word = |token: &String| label_of(token.as_ref()) != Stated::Nothing || meaning(token).is_some();
+            let means = |token: &String| is_word(token) || is_in(COLUMNS, token) || is_in(ANSWERED, token);
+            meaning_of_letters(&letters(key)).is_some()
+                || tokens(&spaced(key)).iter().all(|token| means(token) || is_in(FLAGS, token))
         };
         let is_anomalous = |label: &Option<Label>| label.as_ref().is_some_and(Label::is_anomalous);
         let label = self.label();
-        let means_defects = || is_anomalous(&word(&spaced(key))) && is_flag();
+        let means_defects = || is_anomalous(&of_key(key, value)) && is_flag();
         match truth(value) {
             Some(_) => {
                 // A share is a score, and a number below 0 stands for nothing.
@@ -61,7 +63,8 @@ impl Cell {
             }
             None => {
                 let is_told = label.is_none() && !value.is_empty() && !says_no_label(key) && means_defects();
-                let is_word = || tokens(value).len() <= MOST_WORDS && !is_unclear(value) && !is_normal(value);
+                let says_none = || is_unclear(value) || is_normal(value) || is_code_of_zero(value);
+                let is_word = || tokens(value).len() <= MOST_WORDS && !says_none();
                 (is_told && is_word()).then(|| key.clone())
             }
         }
@@ -69,11 +72,41 @@ impl Cell {
 }
 
 /// Words beside those for defects in the name of a column that says whether an image has one.
-const FLAGS: &str = "any anz anzahl art class code count de der di flag has index is kind klasse label n name nb nombre num number \
-    numero of total typ type zahl 个数 件数 個数 数 数量 수 개수";
+const FLAGS: &str = "any anz anzahl art class classes code count de der detected di exists flag found gefunden has index is kind klasse label n \
+    name nb nombre num number numero of present seen total typ type types visible vorhanden zahl 个数 件数 個数 数 数量 수 개수";
+/// Those for a number, and those for types: their number is that of all types.
+const COUNTS: &str = "anz anzahl count n nb nombre num number numero total zahl";
+const TYPES: &str = "art arten class classes kind kinds klasse klassen typ typen type types";
 
-fn is_of_flag(token: &str) -> bool {
-    FLAGS.split_whitespace().any(|known| known == token)
+/// Words that mean defects in the name of a column, and may mean something else in the name of an image or a folder.
+const COLUMNS: &str = "befund befunde hata vada vady";
+/// Those that do so beside a word for yes or no alone.
+const ANSWERED: &str = "error errors";
+
+fn is_in(list: &str, token: &str) -> bool {
+    list.split_whitespace().any(|known| known == token)
+}
+
+/// Returns the label that the name of a column states for an image to which its value applies.
+fn of_key(key: &str, value: &str) -> Option<Label> {
+    let spaced = spaced(key);
+    let tokens = tokens(&spaced);
+    let has = |list: &str| tokens.iter().any(|token| is_in(list, token));
+    if has(COUNTS) && has(TYPES) {
+        return None;
+    }
+    let is_answer = truth(value).is_some() && number(value).is_none();
+    let means = |token: &String| is_in(COLUMNS, token) || is_answer && is_in(ANSWERED, token);
+    let is_column = || tokens.iter().any(means) && tokens.iter().all(|token| means(token) || is_in(FLAGS, token));
+    word(&spaced).or_else(|| is_column().then(|| Label::Anomalous(key.into())))
+}
+
+/// Returns whether a value is the code of no defect: a letter or two, and zeros (`E0`, `F00`).
+fn is_code_of_zero(value: &str) -> bool {
+    let letters = letters(value);
+    let digits = letters.trim_start_matches(char::is_alphabetic);
+    let before = letters.chars().take_while(|c| c.is_alphabetic()).count();
+    (1..=2).contains(&before) && !digits.is_empty() && digits.bytes().all(|byte| byte == b'0')
 }
 
 /// Returns the name of a column with spaces between its words. German writes them together: `Fehleranzahl`.

@@ -281,6 +281,11 @@ mod tests {
             ("a.yaml", "scratch:\n- 1.png\n- 2.png\nother:\n- 3.png\n", "3 ?, 1 scratch, 2 scratch"),
             ("a.csv", "img,is_defect\n1.png,1\n2.png,0\n3.png,17\n", "1 is_defect, 2 -, 3 is_defect"),
             ("a.csv", "img,ok\n1.png,no\n2.png,yes\n", "1 ok, 2 -"),
+            ("a.csv", "img,pass\n1.png,0\n2.png,1\n", "1 pass, 2 -"),
+            ("a.csv", "img,hata\n1.png,evet\n2.png,hay\u{131}r\n", "1 hata, 2 -"),
+            ("a.csv", "img;Befund\n1.png;ja\n2.png;nein\n", "1 Befund, 2 -"),
+            ("a.csv", "img,error\n1.png,yes\n2.png,no\n3.png,4\n", "1 error, 2 -, 3 ?"),
+            ("a.csv", "img,defect_class_count\n1.png,3\n", "1 ?"),
             // Remarks, masks, and columns of other meanings.
             ("a.csv", "img,note\n1.png,the lamp was broken\n2.png,masks/defect/2.bmp\n", "1 ?, 2 ?"),
             ("a.csv", "img,category,split\n1.png,crack_sensor,bad\n", "1 ?"),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::answers::{number, truth};
 use super::divide::is_normal;
+use super::names::{Stated, label_of};
 use super::record::Cell;
 use crate::finding::{Finding, FindingKind};
 use crate::sample::{Label, Split};
@@ -61,6 +62,11 @@ impl Cells<'_> {
     /// Returns the label by the columns for it.
     fn stated(&self) -> Result<Label, String> {
         let Self { label: text, index, names: [label_name, index_name], .. } = self;
+        if says_both(text) {
+            return Err(format!(
+                "column {label_name} is \"{text}\", which says that it is normal and that it is not; write one of them"
+            ));
+        }
         let is_flag = number(index).is_none_or(|number| number == 0.0 || number == 1.0);
         let by_index = truth(index).filter(|_| is_flag);
         if by_index.is_none() && !index.is_empty() {
@@ -98,6 +104,12 @@ impl Cells<'_> {
         let [label, index] = self.names;
         if self.label.is_empty() { (index, self.index) } else { (label, self.label) }
     }
+}
+
+/// Returns whether a label names normal and defective images: `OK/NOK`.
+fn says_both(label: &str) -> bool {
+    let parts = || label.split(['/', '|', ',', ';', '+', '&']);
+    parts().any(is_normal) && parts().any(|part| label_of(part.as_ref()) == Stated::Defective)
 }
 
 /// Returns whether a value says nothing about its meaning: a number or a boolean.

@@ -51,9 +51,9 @@ const DEFECT_TYPES: &str = "bent blowhole broken contamination corrosion crack d
 /// The grammatical endings of a word.
 const ENDINGS: [&str; 9] = ["", "s", "es", "ed", "d", "ing", "ation", "age", "y"];
 
-/// The whole names of folders of normal images whose words may be parts of other names: `i.O.` without its dots, as in `io_board`, and
-/// `pass`, as in `pass_filter`.
-const WHOLE_NAMES: [&str; 2] = ["io", "pass"];
+/// The whole names of folders of normal images whose words may be parts of other names: `i.O.` without its dots, as in `io_board`,
+/// `pass`, as in `pass_filter`, and `perfect`, as in `perfect_seal`.
+const WHOLE_NAMES: [&str; 4] = ["io", "pass", "perfect", "perfekt"];
 
 static WORDS: LazyLock<HashMap<&str, Word>> = LazyLock::new(|| {
     let lists = [(NORMAL, Word::Normal), (DEFECTIVE, Word::Defective), (DENIALS, Word::Denial), (FREE, Word::Free)];
@@ -175,14 +175,15 @@ pub(super) fn tokens(name: &str) -> Vec<String> {
     tokens
 }
 
-/// Returns the word that an abbreviation at the start stands for, and its number of tokens: `n.i.O.`, `niO`, `n.g.`, `O.K.`.
+/// Returns the word that an abbreviation at the start stands for, and its number of tokens: `n.i.O.`, `niO`, `n.g.`, `O.K.`, `o.B.`.
 fn abbreviation(tokens: &[(String, bool)]) -> Option<(&'static str, usize)> {
-    const KNOWN: [(&[&str], &str); 8] = [
+    const KNOWN: [(&[&str], &str); 9] = [
         (&["n", "i", "o"], "nio"),
         (&["ni", "o"], "nio"),
         (&["n", "o", "k"], "nok"),
         (&["n", "ok"], "nok"),
         (&["i", "o"], "i.o."),
+        (&["o", "b"], "ohnebefund"),
         (&["k", "o"], "ko"),
         (&["n", "g"], "ng"),
         (&["o", "k"], "ok"),
@@ -244,6 +245,8 @@ mod tests {
             ("n.i.O. 7", "nio 7"),
             ("lid_niO", "lid nio"),
             ("lid_iO", "lid i.o."),
+            ("o. B. 7", "o b 7"),
+            ("o.B. 7", "ohnebefund 7"),
             ("io_board", "io board"),
             ("N.G.", "ng"),
             ("ng.ok", "ng ok"),

@@ -435,6 +435,15 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
         ("verdict", "nicht in Ordnung"),
         ("remark", "scratch"),
         ("defect_type", "scratch"),
+        ("defect_found", "yes"),
+        ("defects_found", "2"),
+        ("defect_present", "1"),
+        ("pass", "0"),
+        ("Befund", "ja"),
+        ("Befund", "Kratzer am Rand"),
+        ("error", "yes"),
+        ("hata", "evet"),
+        ("vada", "ano"),
     ] {
         let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
         let found = found.expect_err(column);
@@ -479,6 +488,15 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
         ("Fehler", "in Ordnung"),
         ("remark", "bent tube clamp"),
         ("defect", "scratch seen long before cleaning"),
+        ("defect", "k.A."),
+        ("defect_code", "E0"),
+        ("defect_code", "F00"),
+        ("defect_class_count", "3"),
+        ("error", "0.02"),
+        ("error", "3"),
+        ("pass", "1"),
+        ("Befund", "o.B."),
+        ("Befund", "ohne"),
     ] {
         let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
         assert_eq!(found, Ok(()), "{column}: {value}");
@@ -502,6 +520,8 @@ fn flags_for_defects_are_read_in_several_languages() {
         ("Fehler", "FALSCH", "WAHR"),
         ("Fehler", "\"0,0\"", "\"1,0\""),
         ("défaut", "non", "oui"),
+        ("vada", "ne", "ano"),
+        ("defect", "không", "có"),
         ("дефект", "нет", "да"),
         ("欠陥", "なし", "あり"),
         ("缺陷", "无", "有"),
@@ -531,7 +551,8 @@ fn flags_for_defects_are_read_in_several_languages() {
 
 #[test]
 fn words_for_normal_images_are_those_of_folders() {
-    for label in ["in Ordnung", "хорошо", "ohne Befund", "fehlerlos", "konform"] {
+    for label in ["in Ordnung", "хорошо", "ohne Befund", "fehlerlos", "konform", "perfekt", "Perfect", "o.B.", "i.O."]
+    {
         let tree = Tree::new();
         pictures(&tree, &["0.png", "1.png", "2.png"]);
         tree.write("t.csv", rows("label", &["OK", label, "scratch"]));
@@ -541,6 +562,23 @@ fn words_for_normal_images_are_those_of_folders() {
     for label in ["Negativ", "nein", "background", "ignore", "--", "keiner"] {
         let found = messages("t.csv", &rows("label", &["OK", "OK", "OK", label]), FindingKind::UnclearLabel);
         assert!(found.len() == 1 && found[0].contains(&format!("is \"{label}\"")), "{label}: {found:?}");
+    }
+}
+
+#[test]
+fn a_label_that_says_both_is_refused() {
+    let open = |label: &str| {
+        let tree = Tree::new();
+        pictures(&tree, &["0.png", "1.png", "2.png"]);
+        let table = tree.write("t.csv", rows("label", &["OK", &format!("\"{label}\""), "scratch"]));
+        Dataset::open(table).map(drop).map_err(|error| error.to_string())
+    };
+    for label in ["OK/NOK", "good, bad", "i.O. | n.i.O."] {
+        let error = open(label).unwrap_err();
+        assert!(error.contains(&format!("line 3: column label is \"{label}\", which says")), "{error}");
+    }
+    for label in ["n.i.O.", "scratch/dent", "not ok", "bad/scratch"] {
+        assert_eq!(open(label), Ok(()), "{label}");
     }
 }
 
