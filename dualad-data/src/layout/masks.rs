@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::listing::{Folder, Listing, list, stem};
+use super::listing::{Folder, Listing, file_name, list, stem};
 use super::mask_name::{Key, composed, image_of, is_numbered, key, part_of_number, without_image_ending};
 use super::views::part_and_view;
 use crate::error::{Result, without_path};
@@ -21,6 +21,8 @@ pub(crate) struct Masks {
     files: Vec<MaskFile>,
     /// The positions in `files` of the masks that an image of this key may have, the best first.
     by_image: BTreeMap<Key, Vec<(Rank, usize)>>,
+    /// The positions of the masks with the whole name of an image (`000.jpg.png`), for images of which others have the stem.
+    by_whole_name: BTreeMap<String, Vec<(Rank, usize)>>,
     /// The folders of masks, one for each image (MVTec LOCO), and whether an image uses it.
     folders: Vec<(Folder, bool)>,
 }
@@ -66,7 +68,12 @@ impl Masks {
         // The files of a rank stay in the order of their names.
         by_image.values_mut().for_each(|masks| masks.sort());
         let files = listing.images.into_iter().map(|path| MaskFile { path, image: None }).collect();
-        Self { files, by_image, folders: listing.folders.into_iter().map(|folder| (folder, false)).collect() }
+        Self {
+            files,
+            by_image,
+            by_whole_name: BTreeMap::new(),
+            folders: listing.folders.into_iter().map(|folder| (folder, false)).collect(),
+        }
     }
 
     /// Adds masks that only their content tells, with the keys of their images. Those whose names end with a number are all masks of their
@@ -74,18 +81,22 @@ impl Masks {
     pub(crate) fn add(&mut self, masks: Vec<(PathBuf, Key)>) {
         for (path, image) in masks {
             let is_numbered = part_and_view(&path).is_some_and(|(_, word)| word.bytes().all(|b| b.is_ascii_digit()));
-            let masks = self.by_image.entry(image).or_default();
+            let of_whole_name = self.by_whole_name.get_mut(&composed(stem(&path)));
+            let masks = of_whole_name.unwrap_or_else(|| self.by_image.entry(image).or_default());
             masks.push((if is_numbered { Rank::Numbered } else { Rank::Same }, self.files.len()));
             masks.sort();
             self.files.push(MaskFile { path, image: None });
         }
     }
 
-    /// Tells the images that are to be paired. A mask whose name belongs to none may have the whole name of an image (`000.png.png`), unless others have its stem, or a
+    /// Tells the images that are to be paired. A mask whose name belongs to none may have the whole name of an image (`000.png.png`), or a
     /// number after its stem (`000_0`, `000_1`), unless images differ in such a number, too.
     pub(crate) fn expect<'p>(&mut self, images: impl IntoIterator<Item = &'p PathBuf>) {
-        let mut counts = BTreeMap::<Key, usize>::new();
-        images.into_iter().for_each(|image| *counts.entry(key(image)).or_default() += 1);
+        let mut by_stem = BTreeMap::<Key, Vec<&PathBuf>>::new();
+        images.into_iter().for_each(|image| by_stem.entry(key(image)).or_default().push(image));
+        let shared = by_stem.values().filter(|images| images.len() > 1).flatten();
+        self.by_whole_name = shared.map(|image| (composed(file_name(image)), Vec::new())).collect();
+        let counts: BTreeMap<Key, usize> = by_stem.into_iter().map(|(stem, images)| (stem, images.len())).collect();
         let is_image = |stem: &[u8]| counts.contains_key(stem);
         let numbered: BTreeSet<Key> =
             counts.keys().filter_map(|image| part_of_number(image)).map(<[u8]>::to_vec).collect();
@@ -95,6 +106,11 @@ impl Masks {
                 continue;
             }
             let whole = image_of(&key).unwrap_or(&key);
+            if let Some(masks) = self.by_whole_name.get_mut(&*String::from_utf8_lossy(whole)) {
+                masks.push((if is_numbered(&key) { Rank::Numbered } else { Rank::Same }, index));
+                masks.sort();
+                continue;
+            }
             let of_whole = without_image_ending(whole).filter(|stem| counts.get(*stem) == Some(&1));
             let of_number = || part_of_number(&key).filter(|stem| is_image(stem) && !numbered.contains(*stem));
             let found =
@@ -112,7 +128,11 @@ impl Masks {
     /// folder `<stem>`. If several files match otherwise,
     /// the first is used, and a finding reports the others.
     pub(crate) fn pair(&mut self, sample: &mut Sample, findings: &mut Vec<Finding>) -> Result<()> {
-        let Some(masks) = self.by_image.get(&key(&sample.path)) else { return self.pair_folder(sample) };
+        let of_whole_name = self.by_whole_name.get(&composed(file_name(&sample.path)));
+        let of_stem = || self.by_image.get(&key(&sample.path));
+        let Some(masks) = of_whole_name.filter(|masks| !masks.is_empty()).or_else(of_stem) else {
+            return self.pair_folder(sample);
+        };
         let Some(&(best, _)) = masks.first() else { return Ok(()) };
         let mut ambiguous =
             |what| findings.push(Finding::new(FindingKind::AmbiguousMask, &sample.category, &sample.path, what));

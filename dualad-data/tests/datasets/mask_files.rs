@@ -219,11 +219,26 @@ fn masks_with_a_number_after_the_stem_of_their_image_are_united() {
     let dataset = Dataset::open(tree.root()).unwrap();
     assert_eq!(read(&dataset)[1..], ["test/dent/a.png dent", "test/dent/a_0.png dent ground_truth/dent/a_0.png"]);
     assert_eq!(kinds(&dataset), [(FindingKind::UnpairedMask, "ground_truth/dent/a_1.png".into())]);
-    // Two images of one stem: a mask with the name of one is not given to both.
+    // Two images of one stem: the whole name of one decides.
     let tree = Tree::new();
     touch(&tree, &["train/good/0.png", "test/dent/a.png", "test/dent/a.jpg", "ground_truth/dent/a.jpg.png"]);
     let dataset = Dataset::open(tree.root()).unwrap();
-    assert_eq!(read(&dataset)[1..], ["test/dent/a.jpg dent", "test/dent/a.png dent"]);
+    let of_jpg = "test/dent/a.jpg dent ground_truth/dent/a.jpg.png";
+    assert_eq!(read(&dataset)[1..], [of_jpg, "test/dent/a.png dent"]);
+    touch(&tree, &["ground_truth/dent/a.png_mask.png"]);
+    let dataset = Dataset::open(tree.root()).unwrap();
+    assert_eq!(read(&dataset)[1..], [of_jpg, "test/dent/a.png dent ground_truth/dent/a.png_mask.png"]);
+    assert_eq!(dataset.findings, []);
+    // Beside the images, their content tells that they are masks.
+    let tree = Tree::new();
+    touch(&tree, &["train/good/0.png"]);
+    for (image, seed) in [("a.jpg", 1), ("a.bmp", 2)] {
+        tree.picture(&format!("test/dent/{image}"), 64, 48, seed);
+        tree.mask(&format!("test/dent/{image}.png"), 64, 48, 255);
+    }
+    let dataset = Dataset::open(tree.root()).unwrap();
+    let expected = ["a.bmp", "a.jpg"].map(|image| format!("test/dent/{image} dent test/dent/{image}.png"));
+    assert_eq!(read(&dataset)[1..], expected);
     // A date is no number of a mask.
     let tree = Tree::new();
     touch(&tree, &["train/good/0.png", "test/dent/cam.png", "ground_truth/dent/cam_20260102.png"]);
