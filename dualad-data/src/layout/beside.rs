@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::derived;
 use super::listing::file_name;
-use super::mask_content::{ByContent, masks_by_content};
-use super::mask_name::{Key, image_of, key, may_be_ending};
+use super::mask_content::{ByContent, masks_by_content, photographs_among};
+use super::mask_name::{Key, image_of, key, may_be_ending, may_name_photograph};
 use crate::finding::{Finding, FindingKind};
 
 /// The images of a folder, and the masks that lie beside them.
@@ -17,22 +17,42 @@ pub(super) struct Beside {
     pub(super) masks: Vec<PathBuf>,
     /// Masks by name and content whose images are missing.
     pub(super) orphans: Vec<PathBuf>,
+    /// Those of the images that are named as masks of others, and that are photographs by their content.
+    pub(super) photographs: Vec<PathBuf>,
     /// Pictures that a program made of images, by name.
     pub(super) derived: Vec<PathBuf>,
     /// Masks by content, and files that may be images or masks.
     pub(super) by_content: ByContent,
 }
 
-/// Separates the masks of a folder from its images, by their names (`x_mask.png` beside `x.png`), or by their content.
+/// Separates the masks of a folder from its images, by their names (`x_mask.png` beside `x.png`), or by their content. A photograph may be named
+/// as a mask by a word of several meanings (`gt_x.png`).
 pub(super) fn separate(files: Vec<PathBuf>) -> Beside {
     let (derived, files) = derived::separate(files);
     let keys: BTreeSet<Key> = files.iter().map(|path| key(path)).collect();
     let is_mask = |path: &PathBuf| image_of(&key(path)).is_some_and(|image| keys.contains(image));
-    let (masks, mut images): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_mask);
+    let (mut masks, mut images): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(is_mask);
+    let photographs = photographs_of(&masks, &images);
+    if !photographs.is_empty() {
+        masks.retain(|path| !photographs.contains(path));
+        images.extend(photographs.iter().cloned());
+        images.sort_by(|a, b| file_name(a).as_encoded_bytes().cmp(file_name(b).as_encoded_bytes()));
+    }
     let by_content = masks_by_content(&images);
     let found: BTreeSet<&PathBuf> = by_content.masks.iter().map(|(path, _)| path).collect();
     images.retain(|path| !found.contains(path));
-    Beside { images, masks, orphans: Vec::new(), derived, by_content }
+    Beside { images, masks, orphans: Vec::new(), photographs, derived, by_content }
+}
+
+/// Returns the files that are masks of images by a word that photographs may have, too, and that are photographs by their content.
+fn photographs_of(masks: &[PathBuf], images: &[PathBuf]) -> Vec<PathBuf> {
+    let by_key: BTreeMap<Key, &PathBuf> = images.iter().map(|path| (key(path), path)).collect();
+    let pairs = masks.iter().filter_map(|mask| {
+        let own = key(mask);
+        let image = by_key.get(image_of(&own).filter(|_| may_name_photograph(&own))?)?;
+        Some((mask, *image))
+    });
+    photographs_among(&pairs.collect::<Vec<_>>())
 }
 
 /// Reports pictures that programs made of the images beside them. They are not read.
@@ -120,8 +140,17 @@ pub(super) fn report_beside(beside: &Beside, folder: &Path, category: &str, find
     }
 }
 
-/// Reports files that share their name with another, and that may be masks: they are read as images.
+/// Reports files that are read as images and may be masks: those that share their name with another, and photographs that are named as masks.
 pub(super) fn report_unclear(beside: &Beside, folder: &Path, category: &str, findings: &mut Vec<Finding>) {
+    if let Some(first) = beside.photographs.first() {
+        let what = format!(
+            "files with the names of masks of others, and with the many colors of photographs: {} (such as {}); they are read as images. If they \
+             are masks, or pictures that a program made of the others, move them away; if not, rename them",
+            beside.photographs.len(),
+            file_name(first).to_string_lossy()
+        );
+        findings.push(Finding::new(FindingKind::MaskAmongImages, category, folder, what));
+    }
     let unclear = &beside.by_content.unclear;
     let Some(first) = unclear.first() else { return };
     let what = format!(

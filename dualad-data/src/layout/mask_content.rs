@@ -81,6 +81,40 @@ fn of_one_name(files: &[&PathBuf]) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (paths(of_image), paths(unclear))
 }
 
+/// Returns the files that are photographs, of pairs of a file named as a mask and the image that it would belong to. If none of the first ones
+/// is, the others are not read.
+pub(super) fn photographs_among(pairs: &[(&PathBuf, &PathBuf)]) -> Vec<PathBuf> {
+    let is = |(file, image): &&(&PathBuf, &PathBuf)| is_photograph_beside(file, image);
+    let step = pairs.len().div_ceil(SAMPLED).max(1);
+    if !pairs.iter().step_by(step).any(|pair| is(&pair)) {
+        return Vec::new();
+    }
+    pairs.par_iter().filter(is).map(|(file, _)| (*file).clone()).collect()
+}
+
+/// Returns whether a file is a photograph, and no copy of another one in which something is drawn: it has many colors, of which none fills much
+/// of it, as black does in a mask with soft edges.
+fn is_photograph_beside(file: &Path, image: &Path) -> bool {
+    const MAX_SHARE: f64 = 0.3;
+    const MAX_EQUAL: f64 = 0.5;
+    let read = |path: &Path| Picture::read_levels(path, &Limits::default()).ok();
+    let Some(leveled) = read(file).filter(|leveled| !may_be_mask(leveled) && look(leveled) == Look::Photograph) else {
+        return false;
+    };
+    let (pixels, _) = leveled.0.pixels().as_chunks::<3>();
+    let most = |share: f64| share * pixels.len() as f64;
+    let mut counts = std::collections::HashMap::<[u8; 3], usize>::new();
+    pixels.iter().for_each(|pixel| *counts.entry(*pixel).or_default() += 1);
+    if counts.values().any(|count| *count as f64 > most(MAX_SHARE)) {
+        return false;
+    }
+    read(image).is_some_and(|(image, _)| {
+        let (others, _) = image.pixels().as_chunks::<3>();
+        let equal = pixels.iter().zip(others).filter(|(one, other)| one == other).count();
+        others.len() != pixels.len() || equal as f64 <= most(MAX_EQUAL)
+    })
+}
+
 /// Returns whether a file is the mask of an image: it has few colors and the image has many, at the same size.
 pub(super) fn is_mask_of(mask: &Path, image: &Path) -> bool {
     let limits = Limits::default();

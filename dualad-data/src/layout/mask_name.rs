@@ -111,17 +111,25 @@ pub(super) fn without_image_ending(stem: &[u8]) -> Option<&[u8]> {
 }
 
 fn of_word(mask: &[u8]) -> Option<&[u8]> {
-    WORDS.iter().find_map(|word| {
-        let word = word.as_bytes();
-        let (rest, end) = mask.split_at_checked(mask.len().checked_sub(word.len())?)?;
-        let (begin, after) = mask.split_at_checked(word.len())?;
-        match (rest.split_last(), after.split_first()) {
-            (Some((&byte, image)), _) if separates(byte) && end.eq_ignore_ascii_case(word) => Some(image),
-            (_, Some((&byte, image))) if separates(byte) && begin.eq_ignore_ascii_case(word) => Some(image),
-            _ => None,
-        }
-        .filter(|image| !image.is_empty())
-    })
+    WORDS.iter().find_map(|word| without_word(mask, word))
+}
+
+/// Returns whether a name is that of a mask by a word that photographs may have, too: `gt_05`, `05_label`.
+pub(super) fn may_name_photograph(name: &[u8]) -> bool {
+    ["gt", "label", "labels", "seg"].iter().any(|word| without_word(name, word).is_some())
+}
+
+/// Returns a name without this word at its end or its beginning.
+fn without_word<'n>(name: &'n [u8], word: &str) -> Option<&'n [u8]> {
+    let word = word.as_bytes();
+    let (rest, end) = name.split_at_checked(name.len().checked_sub(word.len())?)?;
+    let (begin, after) = name.split_at_checked(word.len())?;
+    match (rest.split_last(), after.split_first()) {
+        (Some((&byte, image)), _) if separates(byte) && end.eq_ignore_ascii_case(word) => Some(image),
+        (_, Some((&byte, image))) if separates(byte) && begin.eq_ignore_ascii_case(word) => Some(image),
+        _ => None,
+    }
+    .filter(|image| !image.is_empty())
 }
 
 /// Returns whether the end of a name may tell a mask from its image. Numbers count images, and views of a part.

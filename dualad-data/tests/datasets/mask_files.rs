@@ -43,6 +43,40 @@ fn masks_among_images_are_no_images() {
 }
 
 #[test]
+fn photographs_with_the_names_of_masks_are_images() {
+    for pattern in ["gt_{}.png", "{}_label.png", "{}-GT.bmp"] {
+        let tree = Tree::new();
+        let name = |index: u32| format!("parts/{}", pattern.replace("{}", &index.to_string()));
+        for index in 0..3 {
+            tree.picture(&format!("parts/{index}.png"), 64, 48, index);
+            tree.picture(&name(index), 64, 48, 10 + index);
+        }
+        let dataset = Dataset::open(tree.root().join("parts")).unwrap();
+        assert_eq!(dataset.samples(Split::Train).count(), 6, "{pattern}");
+        assert!(dataset.samples(Split::Train).all(|sample| sample.masks.is_empty()));
+        let text: String = dataset.findings.iter().map(|finding| format!("{finding}\n")).collect();
+        assert!(text.contains("the many colors of photographs: 3 (such as"), "{text}");
+        // A copy of the image with something drawn in it, and a mask with soft edges.
+        for is_copy in [true, false] {
+            for index in 0..3 {
+                let mut picture = image::open(tree.path(&format!("parts/{index}.png"))).unwrap().into_rgb8();
+                for (x, y, pixel) in picture.enumerate_pixels_mut() {
+                    let level = 20_u32.saturating_sub(x.abs_diff(20) + y.abs_diff(20)) as u8;
+                    match is_copy {
+                        true if level > 10 => *pixel = image::Rgb([255, 0, 0]),
+                        true => {}
+                        false => *pixel = image::Rgb([level * 12; 3]),
+                    }
+                }
+                picture.save(tree.path(&name(index))).unwrap();
+            }
+            let dataset = Dataset::open(tree.root().join("parts")).unwrap();
+            assert_eq!(dataset.samples(Split::Train).count(), 3, "{pattern} {is_copy}");
+        }
+    }
+}
+
+#[test]
 fn an_image_whose_mask_marks_a_defect_is_not_trained_on() {
     let tree = Tree::new();
     for index in 0..3 {
