@@ -86,9 +86,13 @@ impl<'a> Images<'a> {
         self.normal.get(found.path.as_path()).copied().filter(|_| is_there)
     }
 
-    /// Returns the image to train on that a file of shapes belongs to: that of its name in the file, unless it lies in another folder, or
-    /// else that of the file's stem.
+    /// Returns the normal image that a file of shapes belongs to: that of the file's stem beside it, or else that of its name in the file,
+    /// unless it lies in another folder, or else that of the file's stem.
     pub(super) fn of_shapes(&self, file: &Path, name: Option<&str>) -> Option<Place> {
+        let beside = self.by_stem.get(&key(file)).into_iter().flatten().filter(|path| path.parent() == file.parent());
+        if let [image] = beside.collect::<Vec<_>>()[..] {
+            return self.normal.get(image.as_path()).copied();
+        }
         let name = name.map(|name| name.replace('\\', "/"));
         let found = name.as_ref().and_then(|name| Some((name, self.index.find(name, self.folder_of(file)).ok()?)));
         match found.filter(|(_, found)| found.base.is_some()) {
