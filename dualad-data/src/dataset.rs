@@ -10,8 +10,8 @@ use crate::image::MaskRule;
 use crate::layout::{self, Layout};
 use crate::sample::{Category, Sample, Split};
 
-/// A dataset on disk in a known [`Layout`]. Opening it lists folders. Only images that by their names may be masks of others beside
-/// them are decoded, and a few of each product.
+/// A dataset on disk in a known [`Layout`]. Opening it lists folders. Only images that by their names may be masks of others, beside
+/// them or around their folder, are decoded, and a few of each product.
 ///
 /// ```no_run
 /// use dualad_data::{Dataset, Split};
@@ -71,8 +71,11 @@ impl Dataset {
             return Err(layout::unknown(root));
         }
         layout::report_files(root, &all.categories, &mut all.findings)?;
-        layout::refuse_labels_around_products(root, &all.categories)?;
+        // What is told of files around the folder says nothing about those in it.
+        let mut around = Vec::new();
+        layout::report_labels_around_products(root, &all.categories, &mut around)?;
         layout::mark_products(root, &mut all.categories, &mut all.findings);
+        all.findings.append(&mut around);
         Ok(all)
     }
 
@@ -84,9 +87,9 @@ impl Dataset {
     /// be listed or a file not be read; for KolektorSDD, the errors of [`Sample::read_mask`].
     pub fn open_as(layout: Layout, root: impl AsRef<Path>) -> Result<Self> {
         let root = root.as_ref();
-        let (categories, findings) = layout::read(layout, root)?;
+        let (categories, mut findings) = layout::read(layout, root)?;
         if layout == Layout::Folder {
-            layout::refuse_labels_around(&categories)?;
+            layout::report_labels_around(&categories, &mut findings)?;
         }
         Ok(Self { root: root.into(), layout, categories, findings })
     }

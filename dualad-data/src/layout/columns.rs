@@ -26,6 +26,13 @@ pub(super) fn says_no_label(name: &str) -> bool {
     [CATEGORY, SPLIT, MASK].iter().any(|column| is(*column, name))
 }
 
+/// Returns whether a column of this name has the product of an image, in a file of any form.
+pub(super) fn names_product(name: &str) -> bool {
+    const NAMES: [&str; 9] =
+        ["article", "artikel", "bauteil", "item", "model", "part", "produit", "product_name", "teil"];
+    is(CATEGORY, name) || NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Returns whether a column of this name has labels.
 pub(super) fn says_label(name: &str) -> bool {
     is(LABEL, name)

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::label_files::{Advice, advice};
 use super::listing::stem;
 use super::names::{Stated, label_of, means_labels};
+use super::record::product_in;
 use super::records::records;
 use super::training_images::{Images, Place};
 use crate::finding::{Finding, FindingKind};
@@ -28,10 +29,13 @@ impl LabelList {
     pub(super) fn of(file: &Path, images: &Images<'_>) -> Self {
         let is_image = |value: &str| images.have(value);
         let (mut list, mut has_flags) = (Self::default(), false);
-        for record in records(file, &is_image) {
+        let records = records(file, &is_image);
+        let has_products = images.have_product(records.iter().filter_map(|record| product_in(&record.0, &is_image)));
+        for record in records {
+            let product = product_in(&record.0, &is_image).filter(|_| has_products);
             let label = record.label(&is_image);
             has_flags |= record.has_flag(&is_image);
-            for place in record.images(&is_image).filter_map(|name| images.mentioned(name, file)) {
+            for place in record.images(&is_image).filter_map(|name| images.mentioned_of(name, product, file)) {
                 list.named.insert(place);
                 match &label {
                     Some(Label::Anomalous(kind)) => _ = list.defective.insert(place, kind.clone()),

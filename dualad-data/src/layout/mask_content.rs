@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::mask_name::{Key, key, may_be_ending};
 use crate::image::levels::{DeepLevels, MAX_LEVELS as MAX_COLORS};
 use crate::image::{Limits, Picture};
+use crate::image_name::is_image_name;
 
 /// The share of pixels of a mask with soft edges, or in a jpeg file, that are nearly black or nearly white.
 const MIN_EXTREME_SHARE: f64 = 0.99;
@@ -129,6 +130,15 @@ pub(super) fn look_like_masks(images: &[PathBuf]) -> bool {
     let is =
         |path: &PathBuf| Picture::read_levels(path, &Limits::default()).is_ok_and(|picture| is_mask_like(&picture));
     !images.is_empty() && images.iter().take(SAMPLED).all(is)
+}
+
+/// Returns whether files of masks and labels are black pictures alone.
+pub(super) fn mark_nothing(files: &[PathBuf]) -> bool {
+    let is_black = |path: &PathBuf| {
+        let picture = Picture::read_levels(path, &Limits::default());
+        picture.is_ok_and(|(picture, _)| picture.pixels().iter().all(|level| *level == 0))
+    };
+    files.iter().all(is_image_name) && files.par_iter().all(is_black)
 }
 
 /// The number of pictures of a folder that are looked at, in equal steps.

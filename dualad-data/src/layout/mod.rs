@@ -5,6 +5,7 @@ mod alike;
 mod answers;
 mod apart;
 mod around;
+mod around_files;
 mod beside;
 mod bounded;
 mod coco;
@@ -247,22 +248,26 @@ pub(crate) fn mark_products(root: &Path, categories: &mut [Category], findings: 
     findings.append(&mut beside);
 }
 
-/// Returns an error if masks or labels of the images to train on lie around their folder.
-pub(crate) fn refuse_labels_around(categories: &[Category]) -> Result<()> {
+/// Returns an error if masks or labels of the images to train on lie around their folder, and reports files there that cannot be read.
+pub(crate) fn report_labels_around(categories: &[Category], findings: &mut Vec<Finding>) -> Result<()> {
     let trained = || categories.iter().flat_map(|category| &category.samples).filter(|s| s.split == Split::Train);
     let Some(folder) = trained().next().and_then(|sample| sample.path.parent()) else { return Ok(()) };
     let images: Vec<PathBuf> = trained().map(|s| s.path.clone()).filter(|path| path.parent() == Some(folder)).collect();
-    around::refuse(folder, &images)
+    around::report(folder, &images, findings)
 }
 
-/// Returns an error if masks or labels of the images of products lie around the folder of the products. Folders for normal images, and products
-/// with test images, are not looked at: labels there may be those of other images.
-pub(crate) fn refuse_labels_around_products(root: &Path, categories: &[Category]) -> Result<()> {
+/// Returns an error if masks or labels of the images of products lie around the folder of the products, and reports files there that cannot be
+/// read. Folders for normal images, and products with test images, are not looked at: labels there may be those of other images.
+pub(crate) fn report_labels_around_products(
+    root: &Path,
+    categories: &[Category],
+    findings: &mut Vec<Finding>,
+) -> Result<()> {
     let is_trained = |sample: &Sample| sample.split == Split::Train;
     let is_stated = |sample: &Sample| sample.path.parent().and_then(Path::file_name).is_some_and(names::is_normal);
     let samples = categories.iter().map(|category| &category.samples).filter(|samples| samples.iter().all(is_trained));
     let images = samples.flatten().filter(|sample| !is_stated(sample)).map(|sample| sample.path.clone());
-    around::refuse(root, &images.collect::<Vec<_>>())
+    around::report(root, &images.collect::<Vec<_>>(), findings)
 }
 
 /// Reads the categories of a dataset, sorted by name, and the findings, sorted by path.

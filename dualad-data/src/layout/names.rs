@@ -163,9 +163,19 @@ pub(super) fn holds_labels(name: &OsStr) -> bool {
     Part::of(name) == Some(Part::Truth) || NAMES.contains(&letters(&name.to_string_lossy()).as_str())
 }
 
-/// Returns whether a folder of this name holds masks or other labels, in any of several languages.
+/// Returns whether a folder of this name may hold images of any kind, beside a folder of masks. It may also be that of a product.
+pub(super) fn may_hold_images(name: &OsStr) -> bool {
+    const NAMES: [&str; 10] =
+        ["frame", "frames", "input", "inputs", "original", "originals", "raw", "rawimages", "source", "sources"];
+    NAMES.contains(&letters(&name.to_string_lossy()).as_str())
+}
+
+/// Returns whether a folder of this name holds masks or other labels, in any of several languages: `masks`, `png_masks`, `train_labels`.
 pub(super) fn holds_masks(name: &OsStr) -> bool {
-    holds_labels(name) || is_mask_word(&letters(&name.to_string_lossy()))
+    const OTHERS: [&str; 9] = ["bin", "binary", "bmp", "jpg", "pixel", "png", "tif", "tiff", "train"];
+    let name = name.to_string_lossy();
+    let is_mask = |name: &str| holds_labels(name.as_ref()) || is_mask_word(&letters(name));
+    is_mask(&name) || matches!(&tokens(&name)[..], [other, word] if OTHERS.contains(&other.as_str()) && is_mask(word))
 }
 
 /// Returns whether a folder of this name may hold files of annotations.
@@ -431,6 +441,8 @@ mod tests {
         let masks =
             ["Maske", "MASKEN", "Máscaras", "masques", "Segmentierung", "binary_masks", "Маски", "マスク", "标注"];
         assert!(is(holds_masks, &masks) && is(holds_masks, &["masks", "ground truth"]));
+        assert!(is(holds_masks, &["png_masks", "train-labels", "binaryMasks", "segm", "annot"]));
+        assert!(is_not(holds_masks, &["label_train", "gear_masks", "label_images"]));
         assert!(is_not(holds_masks, &["Maskerade", "face_mask", "binder", "Etikett", "scratch"]));
     }
 

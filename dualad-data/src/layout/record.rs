@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::answers::{number, truth};
-use super::columns::says_no_label;
+use super::columns::{names_product, says_no_label};
 use super::divide::{is_normal, is_unclear};
 use super::names::{Stated, compound_of, label_of};
 use super::words::{Word, letters, meaning, meaning_of_letters, tokens};
@@ -153,6 +153,12 @@ pub(super) fn phrases(words: &[String]) -> Vec<String> {
     let told: Vec<&str> = words.iter().filter(counts).map(|word| if word == "0" { "no" } else { word }).collect();
     // A number alone is no denial.
     if told.len() < 2 { words.to_vec() } else { vec![told.join(" ")] }
+}
+
+/// Returns the product that one of the values tells by the name of its column.
+pub(super) fn product_in<'c>(cells: &'c [Cell], is_image: &dyn Fn(&str) -> bool) -> Option<&'c str> {
+    let is = |cell: &&Cell| names_product(&cell.key) && !cell.value.is_empty() && !is_image(&cell.value);
+    cells.iter().find(is).map(|cell| cell.value.as_str())
 }
 
 /// The values that belong together.

@@ -15,7 +15,7 @@ use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
 use super::near_names::hint;
-use super::record::Cell;
+use super::record::{Cell, product_in};
 use super::records::scalar;
 use super::separated::{delimiter, is_hint, lines, with_line_feeds, without_hint};
 use super::table_labels::{Cells, Tally};
@@ -267,6 +267,8 @@ pub(super) struct Labelled {
     /// The image, with `/` between the parts of its path.
     pub(super) path: String,
     pub(super) label: Label,
+    /// The product, if a column tells it.
+    pub(super) product: Option<String>,
     /// True for a number or a boolean that may mean anything.
     pub(super) is_bare: bool,
 }
@@ -282,9 +284,11 @@ pub(super) fn labels(table: &Path) -> Vec<Labelled> {
     let Ok(Rows { names, rows }) = rows_of(table, usize::MAX) else { return Vec::new() };
     let labelled = |row: Row| {
         let (cells, path) = (row.cells(&names), row.values[PATH].replace('\\', "/"));
+        let of_category = Some(row.values[CATEGORY].as_str()).filter(|name| !name.is_empty());
+        let product = of_category.or_else(|| product_in(&row.others, &|_| false)).map(String::from);
         Some(match cells.contradiction() {
-            Some(word) => Labelled { path, label: Label::Anomalous(word), is_bare: false },
-            None => Labelled { path, label: cells.read().ok()?, is_bare: cells.may_mean_anything() },
+            Some(word) => Labelled { path, label: Label::Anomalous(word), product, is_bare: false },
+            None => Labelled { path, label: cells.read().ok()?, product, is_bare: cells.may_mean_anything() },
         })
     };
     rows.into_iter().filter_map(labelled).collect()

@@ -4,10 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::image_index::Index;
-use super::listing::stem;
+use super::image_index::{Index, own_name};
+use super::listing::{file_name, stem};
 use super::mask_name::{Key, composed, key, possible_images};
 use super::named::stem_of;
+use super::names::{Part, holds_images, is_defect_type, is_defective, is_normal};
+use super::words::letters;
 use crate::image_name::has_ending;
 use crate::sample::{Category, Split};
 use crate::text::shown;
@@ -28,6 +30,10 @@ pub(super) struct Images<'a> {
     trained: HashSet<Place>,
     /// `true` if a name with folders is that of an image in a folder of that name alone.
     is_strict: bool,
+    /// `true` if a name without folders is that of no image.
+    needs_folder: bool,
+    /// The letters of the names of the products.
+    products: HashSet<String>,
 }
 
 impl<'a> Images<'a> {
@@ -48,7 +54,20 @@ impl<'a> Images<'a> {
                 trained.insert(place);
             }
         }
-        Self { root, index: Index::new(paths), by_stem, around, normal, trained, is_strict: false }
+        let products = products(categories.iter().map(|category| category.name.as_ref())).collect();
+        let index = Index::new(paths);
+        Self { root, index, by_stem, around, normal, trained, is_strict: false, needs_folder: false, products }
+    }
+
+    /// Adds names of folders of products.
+    pub(super) fn with_products<'n>(mut self, names: impl Iterator<Item = &'n OsStr>) -> Self {
+        self.products.extend(products(names));
+        self
+    }
+
+    /// Lets names without folders count for nothing.
+    pub(super) fn with_folders_alone(self, needs_folder: bool) -> Self {
+        Self { needs_folder, ..self }
     }
 
     /// Lets a name with folders (`screws/003.png`) count only for an image in a folder of the last one's name: files around a product may name
@@ -83,7 +102,12 @@ impl<'a> Images<'a> {
         let found = self.index.find(name, self.folder_of(file)).ok()?;
         found.base.as_ref()?;
         let is_there = !self.is_strict || is_in_folder_of(name, &found.path);
-        self.normal.get(found.path.as_path()).copied().filter(|_| is_there)
+        self.normal.get(found.path.as_path()).copied().filter(|_| is_there && self.may_count(name))
+    }
+
+    /// Returns whether a name has the folders that it needs to count.
+    fn may_count(&self, name: &str) -> bool {
+        !self.needs_folder || name.contains(['/', '\\'])
     }
 
     /// Returns the normal image that a file of shapes belongs to: that of the file's stem beside it, or else that of its name in the file,
@@ -97,7 +121,8 @@ impl<'a> Images<'a> {
         let found = name.as_ref().and_then(|name| Some((name, self.index.find(name, self.folder_of(file)).ok()?)));
         match found.filter(|(_, found)| found.base.is_some()) {
             Some((name, found)) => {
-                self.normal.get(found.path.as_path()).copied().filter(|_| is_in_folder_of(name, &found.path))
+                let is_there = is_in_folder_of(name, &found.path) && self.may_count(name);
+                self.normal.get(found.path.as_path()).copied().filter(|_| is_there)
             }
             None => self.of_stem(file),
         }
@@ -110,6 +135,9 @@ impl<'a> Images<'a> {
     }
 
     fn of_name(&self, stem: &OsStr, file: &Path) -> Option<Place> {
+        if self.needs_folder {
+            return None;
+        }
         let folder = self.folder_of(file);
         let same = self.by_stem.get(composed(stem).as_bytes())?;
         let mut near = same.iter().filter(|path| path.starts_with(folder));
@@ -134,10 +162,45 @@ impl<'a> Images<'a> {
         self.named(value, file).or_else(|| self.of_name(stem_of(value).filter(is_stem)?.as_ref(), file))
     }
 
+    /// Returns whether one of these values is the name of a product.
+    pub(super) fn have_product<'v>(&self, mut values: impl Iterator<Item = &'v str>) -> bool {
+        values.any(|value| self.products.contains(&letters(value)))
+    }
+
+    /// Returns the normal image that a value in a file names, or whose stem it is: one in a folder of this name, if there is a product.
+    pub(super) fn mentioned_of(&self, value: &str, product: Option<&str>, file: &Path) -> Option<Place> {
+        let Some(product) = product.map(letters) else { return self.mentioned(value, file) };
+        let last = value.rsplit(['/', '\\']).next()?;
+        // Label Studio changes the names of files that are uploaded.
+        let last = own_name(last).filter(|_| !self.have(last)).unwrap_or(last);
+        let stem = stem_of(last)?;
+        let is = |path: &&&PathBuf| {
+            let mut folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(self.root));
+            (stem == last || composed(file_name(path)) == composed(last.as_ref()))
+                && folders.any(|folder| letters(&file_name(folder).to_string_lossy()) == product)
+        };
+        let own: Vec<&&PathBuf> = self.by_stem.get(composed(stem.as_ref()).as_bytes())?.iter().filter(is).collect();
+        match own[..] {
+            [image] => self.normal.get(image.as_path()).copied(),
+            // Of several, the folders of the name decide.
+            _ => self
+                .mentioned(value, file)
+                .filter(|place| own.iter().any(|path| self.normal.get(path.as_path()) == Some(place))),
+        }
+    }
+
     /// Returns whether a file may be a list of labels of images: it is not that of one image.
     pub(super) fn may_be_list(&self, file: &Path) -> bool {
         !has_ending(file, &["xml"]) && possible_images(&key(file)).all(|image| !self.by_stem.contains_key(image))
     }
+}
+
+/// Returns the letters of the names that may be those of products: they are no labels and no parts of a dataset.
+fn products<'n>(names: impl Iterator<Item = &'n OsStr>) -> impl Iterator<Item = String> {
+    let is_other = |name: &&OsStr| {
+        is_normal(name) || is_defective(name) || is_defect_type(name) || holds_images(name) || Part::of(name).is_some()
+    };
+    names.filter(move |name| !is_other(name)).map(|name| letters(&name.to_string_lossy()))
 }
 
 /// Returns whether an image lies in a folder of the name that a name in a file has before its last part. A name without folders has none.

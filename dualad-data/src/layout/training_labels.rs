@@ -293,8 +293,13 @@ fn of_coco(file: &Path, images: &Images<'_>, marks: &mut Marks) -> bool {
 /// Returns whether it labels any.
 fn of_table(file: &Path, images: &Images<'_>, marks: &mut Marks) -> bool {
     let rows = tabular::labels(file).into_iter().filter(|row| !row.is_bare);
-    let placed: Vec<(Place, Label)> =
-        rows.filter_map(|row| Some((images.named(&row.path, file)?, row.label))).collect();
+    let rows: Vec<tabular::Labelled> = rows.collect();
+    let has_products = images.have_product(rows.iter().filter_map(|row| row.product.as_deref()));
+    let place = |row: &tabular::Labelled| {
+        let product = row.product.as_deref().filter(|_| has_products);
+        images.mentioned_of(&row.path, product, file)
+    };
+    let placed: Vec<(Place, Label)> = rows.into_iter().filter_map(|row| Some((place(&row)?, row.label))).collect();
     let is_normal_in =
         |split| placed.iter().any(|(place, label)| !label.is_anomalous() && images.split(*place) == split);
     let has_normal = [Split::Train, Split::Test].map(|split| (split, is_normal_in(split)));
@@ -308,6 +313,28 @@ fn of_table(file: &Path, images: &Images<'_>, marks: &mut Marks) -> bool {
         }
     }
     is_any
+}
+
+/// Returns whether a file of COCO or a table says of all images that it labels that they have no defect.
+pub(super) fn says_all_are_normal(file: &Path) -> bool {
+    if has_ending(file, &JSON) && is_coco(file) {
+        let Ok(content) = json::<File>(file) else { return false };
+        let normal: HashSet<Id> = content
+            .categories
+            .0
+            .into_iter()
+            .filter(|kind| marks_no_defect(kind.name.trim()))
+            .map(|kind| kind.id)
+            .collect();
+        let List(annotations) = content.annotations.unwrap_or_default();
+        let is_normal = |id: &Option<Id>| id.as_ref().is_some_and(|id| normal.contains(id));
+        !annotations.is_empty() && annotations.iter().all(|annotation| is_normal(&annotation.category_id))
+    } else if has_ending(file, &TABLES) && tabular::names_images(file) && tabular::fault(file).is_none() {
+        let rows = tabular::labels(file);
+        !rows.is_empty() && rows.iter().all(|row| !row.is_bare && !row.label.is_anomalous())
+    } else {
+        false
+    }
 }
 
 /// Reports annotations of images to train on in formats that are not read, once for each format.

@@ -1,6 +1,6 @@
 //! Labels and masks around a folder of images that is opened by itself, and in texts beside the images.
 
-use crate::support::annotated::{coco, pictures};
+use crate::support::annotated::{coco, labelme, pictures};
 use crate::support::{Tree, kinds, relative};
 use dualad_data::image::Limits;
 use dualad_data::{Dataset, FindingKind};
@@ -171,6 +171,178 @@ fn files_around_a_product_that_say_that_its_images_have_defects_are_seen() {
         let tree = with("gear", file, &content);
         images(&tree, "box");
         assert_eq!(kinds(&Dataset::open_products(tree.root().join("gear")).unwrap()), [], "{file}: {content}");
+    }
+}
+
+/// Writes 80 folders of other things into a folder.
+fn crowd(tree: &Tree, folder: &str) {
+    (0..80).for_each(|index| drop(tree.write(&format!("{folder}/other{index}/notes.md"), "")));
+}
+
+#[test]
+fn a_folder_with_many_entries_is_looked_at_by_their_names() {
+    for (folder, file, content) in [
+        ("a/images", "a/annotations/a.json", dents("")),
+        ("a/images/default", "a/annotations/a.json", dents("")),
+        ("a/images", "a/t.csv", "path,label\npart003.png,NG\npart004.png,OK\n".into()),
+        ("a/images", "a/labels.txt", "part003.png NG\n".into()),
+        ("a/gear", "a/t.csv", "path,label\ngear/part003.png,NG\ngear/part004.png,OK\n".into()),
+    ] {
+        let tree = with(folder, file, &content);
+        crowd(&tree, "a");
+        let error = error(&tree, folder);
+        assert!(error.contains("of its 8 images ha"), "{folder} {file}: {error}");
+    }
+    let tree = Tree::new();
+    images(&tree, "a/images");
+    crowd(&tree, "a");
+    tree.mask("a/masks/part003.png", 8, 4, 255);
+    assert!(error(&tree, "a/images").contains("masks or labels of 1 of its 8 images lie in"));
+    // Such a folder around a product or around a dataset may hold tables of anything.
+    for (folder, file) in [("a/gear", "a/t.csv"), ("a/x/images", "a/t.csv")] {
+        let tree = with(folder, file, "path,label\npart003.png,NG\npart004.png,OK\n");
+        crowd(&tree, "a");
+        assert_eq!(kinds(&Dataset::open(tree.root().join(folder)).unwrap()), [], "{folder}");
+    }
+    // More entries than are looked at.
+    let tree = Tree::new();
+    images(&tree, "a/images");
+    (0..10_001).for_each(|index| std::fs::write(tree.path(&format!("a/{index}.bin")), "").unwrap());
+    let dataset = Dataset::open(tree.root().join("a/images")).unwrap();
+    let [finding] = &dataset.findings[..] else { panic!("{:?}", dataset.findings) };
+    assert!(finding.kind == FindingKind::Choice && finding.message.starts_with("more files around it"), "{finding}");
+}
+
+#[test]
+fn lines_of_a_product_count_for_the_images_in_its_folder() {
+    for (file, content) in [
+        ("t.csv", "path,label,product\npart003.png,NG,gear\npart004.png,OK,gear\npart003.png,OK,box\n"),
+        ("t.csv", "path,label,Teil\npart003.png,NG,Gear\npart004.png,OK,Gear\npart003.png,OK,Box\n"),
+        ("t.csv", "path,label,product\npart003,NG,gear\npart004,OK,gear\npart003,OK,box\n"),
+        (
+            "t.csv",
+            "path,label,product\nup/ab12cd34-part003.png,NG,gear\nup/ab12cd34-part004.png,OK,gear\npart003.png,OK,box\n",
+        ),
+        ("list.csv", "Teil;Foto;Urteil\ngear;part003.png;NG\nbox;part003.png;ok\n"),
+        (
+            "list.jsonl",
+            "{\"product\": \"gear\", \"photo\": \"part003.png\", \"verdict\": \"NG\"}\n{\"product\": \"box\", \"photo\": \"part003.png\"}\n",
+        ),
+    ] {
+        let tree = with("gear", file, content);
+        images(&tree, "box");
+        let error = error(&tree, "gear");
+        assert!(error.contains("says that 1 of its 8 images has a defect"), "{content}: {error}");
+        assert_eq!(kinds(&Dataset::open(tree.root().join("box")).unwrap()), [], "{content}");
+        // Without the other product, too.
+        let tree = with("box", file, content);
+        assert_eq!(kinds(&Dataset::open(tree.root().join("box")).unwrap()), [], "{content}");
+    }
+    // The product is no folder.
+    let tree = with("gear", "t.csv", "path,label,product\npart003.png,NG,A7\npart004.png,OK,A7\n");
+    assert!(error(&tree, "gear").contains("says that 1 of its 8 images has a defect"));
+}
+
+#[test]
+fn names_without_an_ending_count_in_files_above_a_product() {
+    for (file, content) in [
+        ("list.csv", "id,verdict\n003,NG\n004,ok\n"),
+        ("t.csv", "path,label\n003,NG\n004,OK\n"),
+        ("labels.txt", "003 NG\n004 ok\n"),
+    ] {
+        let tree = Tree::new();
+        let names: Vec<String> = (0..8).map(|index| format!("gear/{index:03}.png")).collect();
+        pictures(&tree, &names.iter().map(String::as_str).collect::<Vec<_>>());
+        tree.write(file, content);
+        let error = error(&tree, "gear");
+        assert!(error.contains("says that 1 of its 8 images has a defect"), "{file}: {error}");
+        // Another product with the same names.
+        pictures(&tree, &["box/003.png", "box/004.png"]);
+        assert_eq!(kinds(&Dataset::open(tree.root().join("gear")).unwrap()), [], "{file}");
+    }
+}
+
+#[test]
+fn folders_of_masks_have_many_names() {
+    for (folder, masks) in [
+        ("gear", "gear_masks"),
+        ("gear", "masks/gear"),
+        ("images", "segm"),
+        ("images", "annot"),
+        ("images", "png_masks"),
+        ("images", "train_labels"),
+        ("raw", "masks"),
+        ("frames", "masks"),
+    ] {
+        for (value, is_refused) in [(255, true), (0, false)] {
+            let tree = Tree::new();
+            images(&tree, folder);
+            tree.mask(&format!("{masks}/part003.png"), 8, 4, value);
+            let found = Dataset::open_products(tree.root().join(folder)).map_err(|error| error.to_string());
+            let is_of_masks =
+                found.as_ref().is_err_and(|error| error.contains("masks or labels of 1 of its 8 images lie in"));
+            assert!(is_of_masks == is_refused && found.is_ok() != is_refused, "{folder} {masks}: {found:?}");
+        }
+    }
+    let tree = with("frames", "labels/part003.txt", "0 0.5 0.5 0.1 0.1\n");
+    assert!(error(&tree, "frames").contains("masks or labels of 1 of its 8 images lie in"));
+    // Annotations of a product are read.
+    for (label, is_refused) in [("dent", true), ("OK", false)] {
+        let shape = format!(r#"{{"label": "{label}", "points": [[0, 0], [2, 2]], "shape_type": "rectangle"}}"#);
+        let tree = with("gear", "annotations/gear/part003.json", &labelme(&shape).replace("x.png", "part003.png"));
+        assert_eq!(Dataset::open_products(tree.root().join("gear")).is_err(), is_refused, "{label}");
+    }
+    // Masks of another product.
+    let tree = Tree::new();
+    images(&tree, "gear");
+    tree.mask("masks/box/part003.png", 8, 4, 255);
+    tree.mask("box_masks/part003.png", 8, 4, 255);
+    assert_eq!(kinds(&Dataset::open(tree.root().join("gear")).unwrap()), []);
+}
+
+#[test]
+fn files_that_call_all_images_normal_refuse_nothing() {
+    let names: Vec<String> = (0..8).map(|index| format!("part{index:03}.png")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let boxed = |category: u32| -> String {
+        let annotation = format!(r#""bbox": [0, 0, 2, 2], "category_id": {category}"#);
+        coco(&names, &(0..8).map(|index| (index, annotation.as_str())).collect::<Vec<_>>())
+    };
+    let table =
+        |label: &str| names.iter().fold("path,label\n".to_string(), |all, name| all + name + "," + label + "\n");
+    for (file, normal, other) in [("annotations/a.json", boxed(3), boxed(9)), ("t.csv", table("OK"), table("1"))] {
+        let tree = with("images", file, &normal);
+        assert_eq!(kinds(&Dataset::open(tree.root().join("images")).unwrap()), [], "{file}");
+        // Nothing tells what this category and this number mean.
+        assert!(error(&with("images", file, &other), "images").contains("of its 8 images"), "{file}");
+    }
+}
+
+#[test]
+fn files_around_a_product_that_cannot_be_read_are_named() {
+    let utf16: Vec<u8> = "path,label\npart003.png,NG\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let shifted = [b"\xff\xfe", &utf16[..]].concat();
+    let cut = dents("").as_bytes()[..800].to_vec();
+    for (file, content, words) in [
+        ("coco.json", &cut, "not complete and valid JSON"),
+        ("x.json", &cut, "not complete and valid JSON"),
+        ("labels.csv", &shifted, "neither UTF-8 nor UTF-16"),
+        ("labels.xlsx", &b"PK".to_vec(), "save it as csv"),
+        ("gear.xlsx", &b"PK".to_vec(), "save it as csv"),
+    ] {
+        let tree = Tree::new();
+        images(&tree, "gear");
+        tree.write(file, content);
+        let dataset = Dataset::open_products(tree.root().join("gear")).unwrap();
+        let [finding] = &dataset.findings[..] else { panic!("{file}: {:?}", dataset.findings) };
+        assert_eq!((finding.kind, relative(tree.root(), &finding.path)), (FindingKind::LeftOut, file.into()));
+        assert!(finding.message.contains(words), "{finding}");
+    }
+    for (file, content) in
+        [("stock.xlsx", "PK"), ("config.json", "{"), ("stock.csv", "a"), ("labels.csv", "a.png,ok\n")]
+    {
+        let tree = with("gear", file, content);
+        assert_eq!(kinds(&Dataset::open(tree.root().join("gear")).unwrap()), [], "{file}");
     }
 }
 

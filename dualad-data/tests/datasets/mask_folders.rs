@@ -30,7 +30,7 @@ fn refused(tree: &Tree) -> String {
 
 #[test]
 fn a_folder_of_masks_is_no_product_whatever_its_name() {
-    for masks in ["Masken", "annot_png", "binary", "roi", "masques", "マスク", "target", "overlay", "Y"] {
+    for masks in ["Masken", "layer_png", "binary", "roi", "masques", "マスク", "target", "overlay", "Y"] {
         let tree = Tree::new();
         photographs(&tree, "images", "{}.png", 0..12);
         (8..12).for_each(|index| disc(&tree, &format!("{masks}/{index:03}.png"), Some([255; 3])));
@@ -48,7 +48,7 @@ fn masks_of_any_format_and_color_beside_products_are_no_product() {
     let white = Some([255; 3]);
     let cases: [(&str, &str, Marks); 8] = [
         ("gear_Bereiche/{}.png", "white", [white; 4]),
-        ("gear_annot/{}_a.png", "an ending", [white; 4]),
+        ("gear_layer/{}_a.png", "an ending", [white; 4]),
         ("Masken/{}.jpg", "jpeg", [white; 4]),
         ("Masken/{}.jpg", "red in jpeg", [Some([255, 0, 0]); 4]),
         ("Masken/{}.jpg", "dark red in jpeg", [Some([128, 0, 0]); 4]),

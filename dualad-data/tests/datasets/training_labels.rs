@@ -44,6 +44,9 @@ fn annotations_and_tables_around_the_training_images_mark_them() {
         ("labels.csv", table("nut\\train\\good\\003.png")),
         ("nut/quality.csv", "filename,is_defect\ntrain/good/003.png,1\ntrain/good/004.png,0\n".into()),
         ("nut/t.jsonl", "{\"path\": \"train/good/003.png\", \"label\": \"Kratzer\"}\n".into()),
+        // Two products have these names.
+        ("t.csv", "path,label,product\n003.png,scratch,nut\n003.png,OK,bolt\n".into()),
+        ("list.csv", "Teil;Foto;Urteil\nnut;003;Kratzer\nbolt;003;ok\n".into()),
     ] {
         let tree = Tree::new();
         categories(&tree);
