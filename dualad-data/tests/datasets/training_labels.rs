@@ -75,7 +75,7 @@ fn labels_of_other_images_mark_no_training_image() {
         // Test images.
         ("nut/annotations/101.json", of("101.png", "dent")),
         ("nut/annotations.json", boxed("test/dent/101.png", 1)),
-        ("nut/test/dent/101.json", of("../../train/good/003.png", "dent")),
+        ("nut/test/dent/101.json", of("../../../nut/train/good/003.png", "dent")),
         ("nut/labels.csv", "path,label\ntest/dent/101.png,dent\ntrain/good/001.png,good\n".into()),
         // An image of either category.
         ("annotations/003.json", of("003.png", "dent")),
