@@ -185,6 +185,14 @@ pub enum Error {
     /// The device or candle failed.
     #[error("candle could not compute: {0}")]
     Candle(#[from] candle_core::Error),
+    /// One of several devices failed ([`Replicas`](crate::detector::Replicas)).
+    #[error("on the device {device}: {error}")]
+    Replica {
+        /// The device, such as `cuda:1`.
+        device: String,
+        /// The error of the computation on it.
+        error: Box<Error>,
+    },
     /// The caller cancelled the work.
     #[error("cancelled")]
     Cancelled,
@@ -230,7 +238,7 @@ impl Error {
             Self::NotFinite { .. } | Self::Training { .. } => ErrorKind::Numeric,
             Self::Cache { .. } | Self::Busy { .. } | Self::Occupied { .. } | Self::Io { .. } => ErrorKind::System,
             Self::Backbone(error) => backbone_kind(error),
-            Self::Candle(_) => ErrorKind::Device,
+            Self::Candle(_) | Self::Replica { .. } => ErrorKind::Device,
             Self::Cancelled => ErrorKind::Cancelled,
         }
     }

@@ -12,6 +12,7 @@
 //! | train a model on a folder of normal images | [`Fit`](fit::Fit), from [`Detector::fit`] |
 //! | save a model, load it, load it from the hub | [`Detector`], [`DetectorBuilder`](detector::DetectorBuilder) |
 //! | inspect an image: a file, its bytes, a camera's buffer | [`Detector::inspect`] takes a [`Request`](detector::Request) and returns an [`Inspection`](detector::Inspection) |
+//! | inspect on several devices | [`Replicas`](detector::Replicas) |
 //! | choose thresholds by images with known labels | [`Detector::calibrate`] with a [`Calibrator`](calibration::Calibrator) |
 //! | continue the training with images of the old products and new ones | [`Detector::extend`] |
 //! | measure a model on a test set | [`TestSet`] |
@@ -152,6 +153,11 @@ struct BuildingBlocks;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/calibration.md")]
 struct CalibrationGuide;
+
+/// The code of gpu.md, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/gpu.md")]
+struct GpuGuide;
 
 /// The code of weights.md, compiled.
 #[cfg(doctest)]

@@ -13,7 +13,7 @@ use dualad::data::image::{Frame, Limits, Picture, PixelFormat, RawImage};
 use dualad::data::image_crate::{DynamicImage, RgbImage};
 use dualad::data::synthetic::{self, Category, Options};
 use dualad::data::{Cancel, Dataset, Split};
-use dualad::detector::{Inspection, ModelBytes, OwnedRequest, Request, Tiling};
+use dualad::detector::{Inspection, ModelBytes, OwnedRequest, Replicas, Request, Tiling};
 use dualad::fit::{FitProgress, TrainingImages};
 use dualad::{Detector, Error, ErrorKind, Model};
 use rayon::prelude::*;
@@ -60,6 +60,7 @@ fn is_close(a: &Inspection, b: &Inspection) -> bool {
 fn a_detector_can_be_shared_between_threads() {
     fn shared<T: Send + Sync + Clone>() {}
     shared::<Detector>();
+    shared::<Replicas>();
 }
 
 #[test]
@@ -139,6 +140,10 @@ fn a_detector_on_a_vision_transformer_gives_the_same_bits() {
             assert_eq!(before, after, "{backbone}");
             assert_eq!((before.anomaly_map.height, before.anomaly_map.width), (side, side));
             assert!(before.image_score > 0.0 && before.image_score.is_finite());
+        }
+        let replicas = replicas(&loaded, 2);
+        for found in replicas.inspect_batch(images.iter().take(3).cycle().take(18)).into_iter().skip(15).zip(images) {
+            assert_eq!(found.0.unwrap(), loaded.inspect(found.1).unwrap(), "{backbone}");
         }
 
         // A changed configuration.
@@ -395,6 +400,122 @@ fn a_batch_can_be_cancelled() {
     assert!(found.iter().all(|found| matches!(found, Err(Error::Cancelled))));
 }
 
+/// Returns replicas of a detector on so many devices, which are all the CPU.
+fn replicas(detector: &Detector, count: usize) -> Replicas {
+    let replicas = Replicas::new(detector.clone(), &vec![Device::Cpu; count - 1]).unwrap();
+    assert_eq!(replicas.devices().len(), count);
+    replicas
+}
+
+/// Any number of images, callers, devices and threads, with an image that cannot be read.
+#[test]
+fn replicas_give_the_bits_of_a_single_detector_in_order() {
+    let Fixture { detector, images, .. } = fixture();
+    let absent = PathBuf::from("absent.png");
+    let paths: Vec<&PathBuf> = images.iter().cycle().take(43).collect();
+    for (devices, threads, count) in [(1, 1, 17), (2, 1, 1), (2, 3, 0), (2, 5, 9), (3, 2, 43), (5, 2, 43)] {
+        let replicas = replicas(&detector.clone().with_threads(threads).unwrap(), devices);
+        let mut paths = paths[..count].to_vec();
+        if count > 2 {
+            paths[count / 2] = &absent;
+        }
+        let request = |(index, &path)| Request::from(path).category(["gear", "plate"][index % 2]);
+        let requests: Vec<Request<'_>> = paths.iter().enumerate().map(request).collect();
+        let expected = detector.inspect_batch(requests.clone());
+        let check = || {
+            let mut heard = vec![0];
+            let found = replicas.inspect_batch_with(requests.clone(), &Cancel::default(), |progress| {
+                assert_eq!(progress.total, count);
+                heard.push(progress.done);
+            });
+            assert!(heard.is_sorted() && heard.last() == Some(&count), "{heard:?}");
+            assert_eq!(found.len(), count);
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                match (found, expected) {
+                    (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                    (Err(found), Err(expected)) => {
+                        assert_eq!((found.to_string(), index), (expected.to_string(), count / 2));
+                    }
+                    _ => panic!("{found:?} {expected:?}"),
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..3).for_each(|_| drop(scope.spawn(check))));
+        // A caller in a pool.
+        rayon::join(check, check);
+    }
+}
+
+/// A thread of a pool that waited for a device could wait for itself, and callers that take all threads of a pool leave none to decode.
+#[test]
+fn threads_of_a_pool_can_call_replicas() {
+    let Fixture { detector, images, .. } = fixture();
+    let pool = std::sync::Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    let shared = Detector::builder().pool(pool.clone()).load(folder.path()).unwrap();
+    let expected: Vec<Inspection> = images.iter().map(|path| detector.inspect(path).unwrap()).collect();
+    for detector in [detector, &shared] {
+        let replicas = replicas(detector, 2);
+        let check = || {
+            images.par_iter().zip(&expected).for_each(|(path, expected)| {
+                assert_eq!(&replicas.inspect(path).unwrap(), expected);
+            });
+            let batches: Vec<_> = (0..6).into_par_iter().map(|_| replicas.inspect_batch(&images[..3])).collect();
+            assert!(batches.iter().flatten().all(Result::is_ok));
+        };
+        pool.install(check);
+        rayon::join(check, check);
+    }
+}
+
+#[test]
+fn replicas_have_the_settings_of_their_detector() {
+    let Fixture { detector, images, .. } = fixture();
+    let replicas = replicas(detector, 3);
+    let found = |replicas: &Replicas| -> Vec<Inspection> {
+        // One after the other: each device has its turn.
+        images.iter().take(5).map(|path| replicas.inspect(path).unwrap()).collect()
+    };
+    assert!(found(&replicas).iter().all(|found| found.verdict.is_some()));
+    assert_eq!(replicas.detector().calibration(), detector.calibration());
+    let without = replicas.clone().with_calibration(None);
+    assert!(found(&without).iter().all(|found| found.verdict.is_none()));
+    assert_eq!(without.detector().calibration(), None);
+    // Thresholds that no loading checked, as the detector has them, and its limits.
+    let lowest = Calibration::new([].into(), Some(Thresholds::new(0.0, 0.0).unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    detector.save(folder.path()).unwrap();
+    let limits = Limits::default().with_pixels(64 * 64);
+    let strict = Detector::builder().limits(limits).load(folder.path()).unwrap().with_calibration(Some(lowest));
+    let strict = self::replicas(&strict, 2);
+    let rejected = |found: &Inspection| found.verdict.as_ref().unwrap().decision == Decision::Reject;
+    assert!(found(&strict).iter().all(rejected));
+    let picture = Picture::new(65, 64, vec![0; 65 * 64 * 3]).unwrap();
+    assert!((0..4).all(|_| strict.inspect(&picture).is_err()));
+}
+
+#[test]
+fn a_batch_of_replicas_can_be_cancelled() {
+    let Fixture { detector, images, .. } = fixture();
+    let replicas = replicas(detector, 3);
+    let many: Vec<&PathBuf> = images.iter().cycle().take(200).collect();
+    let cancel = Cancel::default();
+    let found = replicas.inspect_batch_with(many.clone(), &cancel, |progress| {
+        if progress.done >= 16 {
+            cancel.cancel();
+        }
+    });
+    let inspected = found.iter().filter(|found| found.is_ok()).count();
+    let cancelled = found.iter().filter(|found| matches!(found, Err(Error::Cancelled))).count();
+    assert_eq!(inspected + cancelled, 200);
+    // Those that the devices had begun are inspected.
+    assert!((16..=16 + 2 * 3 * 8).contains(&inspected), "{inspected}");
+    let found = replicas.inspect_batch_with(many, &cancel, |_| unreachable!());
+    assert!(found.len() == 200 && found.iter().all(|found| matches!(found, Err(Error::Cancelled))));
+    assert!(replicas.inspect(&images[0]).is_ok());
+}
+
 #[test]
 fn decisions_name_the_source_of_their_thresholds() {
     let Fixture { detector, images, .. } = fixture();
@@ -570,6 +691,8 @@ fn tiling_finds_a_small_defect() {
     detector.save(folder.path()).unwrap();
     let loaded = Detector::load(folder.path()).unwrap();
     assert_eq!(loaded.inspect(&good(10).1).unwrap(), normal);
+    let replicas = replicas(&loaded, 2);
+    assert!((0..3).all(|_| replicas.inspect(&good(10).1).unwrap() == normal));
     let whole = Detector::builder().tiling(None).load(folder.path()).unwrap();
     assert_eq!(whole.inspect(&good(10).1).unwrap().anomaly_map.width, 64);
 }
@@ -690,7 +813,13 @@ fn a_model_can_include_its_backbone() {
     // The weights of the loaded detector can be saved again.
     let again = folder.path().join("again");
     loaded.save_with_backbone(&again).unwrap();
-    assert_eq!(Detector::load(&again).unwrap().inspect(&images[0]).unwrap(), expected);
+    let loaded = Detector::load(&again).unwrap();
+    assert_eq!(loaded.inspect(&images[0]).unwrap(), expected);
+    let replicas = replicas(&loaded, 2);
+    assert!((0..3).all(|_| replicas.inspect(&images[0]).unwrap() == expected));
+    // The weights are read again for each device.
+    std::fs::remove_dir_all(&again).unwrap();
+    assert!(Replicas::new(loaded, &[Device::Cpu]).unwrap_err().to_string().contains("backbone.safetensors"));
     // Other weights are refused.
     let bytes = std::fs::read(model.join("backbone.safetensors")).unwrap();
     let mut other = bytes.clone();

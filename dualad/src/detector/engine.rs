@@ -55,11 +55,25 @@ pub(crate) fn inspect(
 }
 
 fn inspect_few(detector: &Detector, requests: &[Request<'_>], cancel: &Cancel) -> Vec<Result<Inspection>> {
-    let pictures: Vec<Result<Cow<'_, Picture>>> = match requests {
+    answer(detector, requests, decode(detector, requests), cancel)
+}
+
+/// Decodes the pictures of a batch of requests.
+pub(super) fn decode<'a>(detector: &Detector, requests: &[Request<'a>]) -> Vec<Result<Cow<'a, Picture>>> {
+    match requests {
         // One thread decodes an image. Other callers compute meanwhile.
         [request] => vec![request.picture(&detector.limits)],
         _ => detector.threads.run(|| requests.par_iter().map(|request| request.picture(&detector.limits)).collect()),
-    };
+    }
+}
+
+/// Answers a batch of requests, whose pictures are decoded.
+pub(super) fn answer(
+    detector: &Detector,
+    requests: &[Request<'_>],
+    pictures: Vec<Result<Cow<'_, Picture>>>,
+    cancel: &Cancel,
+) -> Vec<Result<Inspection>> {
     let good: Vec<&Picture> = pictures.iter().filter_map(|picture| picture.as_deref().ok()).collect();
     let mut scored = match good.is_empty() {
         true => Vec::new(),

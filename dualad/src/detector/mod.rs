@@ -3,6 +3,7 @@
 //! - [`Detector`] holds a model. [`DetectorBuilder`] sets its device, dtype, threads and thresholds.
 //! - [`Request`] is an image to inspect, [`OwnedRequest`] one that can be sent to another thread. [`Inspection`] is the result:
 //!   score, anomaly map, decision, defect regions.
+//! - [`Replicas`] are detectors of one model on several devices.
 //! - `Detector::fit` trains a model on normal images. `Detector::extend` continues its training with
 //!   images of the old products and new ones.
 //!
@@ -11,6 +12,7 @@
 mod builder;
 mod contents;
 mod engine;
+mod idle;
 mod inspection;
 mod known;
 mod merge;
@@ -20,6 +22,7 @@ mod own_thresholds;
 mod owned;
 mod parts;
 mod regions;
+mod replicas;
 mod request;
 mod save;
 #[cfg(test)]
@@ -36,6 +39,7 @@ pub use known::{KnownImages, TrainedImages};
 pub use original::{OriginalRegion, Stretch};
 pub use owned::OwnedRequest;
 pub use regions::{Bounds, Region, RegionOptions, Regions, regions};
+pub use replicas::Replicas;
 pub use request::Request;
 pub(crate) use threads::Threads;
 

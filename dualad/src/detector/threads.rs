@@ -56,6 +56,15 @@ impl Threads {
         Self::Pool(pool, turns)
     }
 
+    /// Makes a new pool with one of `parts` equal shares of these threads, and at least one thread.
+    pub(crate) fn share(&self, parts: usize) -> Result<Self> {
+        let count = match self {
+            Self::Callers => rayon::current_num_threads(),
+            Self::Pool(pool, _) => pool.current_num_threads(),
+        };
+        Self::own((count / parts.max(1)).clamp(1, MAX_THREADS))
+    }
+
     /// Runs `work` on these threads, after the callers that came before.
     pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         match self {

@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::DType;
+use candle_core::{DType, Device};
 use dualad_backbones::{FeatureExtractor, Provenance, Weights};
 
-use super::DetectorBuilder;
+use super::{DetectorBuilder, Setting, ThreadSetting};
 use crate::Precision;
 use crate::calibration::Calibration;
-use crate::detector::Detector;
 use crate::detector::own_thresholds::check_calibration;
+use crate::detector::{Detector, Threads};
 use crate::error::{Error, Result};
 use crate::features::size;
 use crate::model::{Model, ModelConfig};
@@ -20,7 +20,7 @@ impl DetectorBuilder {
     /// Makes a detector of a model. `included` are the weights that come with it; `name` is the model's folder or name.
     pub(super) fn assemble(
         self,
-        model: Model,
+        model: Arc<Model>,
         calibration: Option<Calibration>,
         included: Option<Weights>,
         name: &Path,
@@ -81,7 +81,7 @@ impl DetectorBuilder {
         let size = size(&preprocess);
         let scorer = Scorer::new(network, model.bank().cloned(), extractor.stages(), size)?;
         Ok(Detector {
-            model: Arc::new(model),
+            model,
             scorer: Arc::new(scorer),
             extractor,
             precision,
@@ -95,6 +95,7 @@ impl DetectorBuilder {
             threads,
         })
     }
+
     /// Returns the backbone and the source of its weights: those of another detector, or of this model.
     fn extractor(
         &self,
@@ -151,5 +152,26 @@ impl DetectorBuilder {
             return differs("precision", detector.precision().to_string(), precision.to_string());
         }
         Ok(())
+    }
+}
+
+impl Detector {
+    /// Returns a detector of the same model with the same settings, on another device and on other threads.
+    pub(in crate::detector) fn on_device(&self, device: &Device, threads: Threads) -> Result<Self> {
+        let builder = DetectorBuilder {
+            device: device.clone(),
+            dtype: self.dtype(),
+            precision: Some(self.precision),
+            threads: ThreadSetting::Given(threads),
+            weights: Some(self.weights.clone()),
+            tiling: Setting::Given(self.tiling),
+            // They may be of another model, as the caller wishes.
+            calibration: Setting::Given(None),
+            regions: self.regions,
+            limits: self.limits,
+            ..DetectorBuilder::default()
+        };
+        let made = builder.assemble(self.model.clone(), None, None, Path::new("<model>"))?;
+        Ok(Self { calibration: self.calibration.clone(), ..made })
     }
 }

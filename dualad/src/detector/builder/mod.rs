@@ -269,7 +269,7 @@ impl DetectorBuilder {
             let path = store::find_optional(folder, CALIBRATION).filter(|_| self.calibration.is_saved());
             let calibration = path.map(Calibration::load).transpose()?;
             let included = store::find_optional(folder, BACKBONE).map(Weights::file);
-            self.clone().assemble(model, calibration, included, folder)
+            self.clone().assemble(model.into(), calibration, included, folder)
         })
     }
 
@@ -311,7 +311,7 @@ impl DetectorBuilder {
             // A path of another machine must not be opened on this one.
             return Err(missing_weights(&model, name));
         }
-        self.assemble(model, calibration, included, name)
+        self.assemble(model.into(), calibration, included, name)
     }
 
     /// Loads a model from memory.
@@ -331,7 +331,7 @@ impl DetectorBuilder {
             // The configuration may come from elsewhere: no file that it names is opened.
             return Err(missing_weights(&model, name));
         }
-        self.assemble(model, calibration.transpose()?, included, name)
+        self.assemble(model.into(), calibration.transpose()?, included, name)
     }
 
     /// Makes a detector of a model in memory, without thresholds.
@@ -339,7 +339,7 @@ impl DetectorBuilder {
     /// # Errors
     /// As [`Self::load`].
     pub fn from_model(self, model: Model) -> Result<Detector> {
-        self.assemble(model.with_sha256()?, None, None, Path::new("<model>"))
+        self.assemble(model.with_sha256()?.into(), None, None, Path::new("<model>"))
     }
 }
 
