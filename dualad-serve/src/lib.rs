@@ -1,7 +1,7 @@
 //! An HTTP server for visual anomaly detection: images in, scores, decisions and heat maps out.
 //!
-//! [`Server`] listens on a TCP port and answers requests with one [`Detector`](dualad::Detector). Images that arrive at the
-//! same time, from any number of clients, are inspected together. [`Service`] does the same for connections that the program
+//! [`Server`] listens on a TCP port and answers requests with one [`Detector`](dualad::Detector), or with
+//! [`Replicas`](dualad::detector::Replicas) on several devices. Images that arrive at the same time, from any number of clients, are inspected together. [`Service`] does the same for connections that the program
 //! accepts itself, such as TLS streams. `docs/serving.md` describes the requests and the answers; `dualad serve`, of the crate
 //! `dualad-cli`, is a complete program.
 //!

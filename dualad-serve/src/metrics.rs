@@ -45,7 +45,7 @@ pub struct Totals {
     pub images_in_batches: u64,
     /// The time since the server started, in seconds.
     pub seconds: f64,
-    /// The time of it in which images were inspected, in seconds.
+    /// The time of it in which images were inspected, in seconds; with several devices, the sum of theirs.
     pub busy_seconds: f64,
     /// The sum over the inspected images of the time from the upload's last byte to the end of its inspection, in seconds. Images
     /// wait at the same time, so it can be more than [`Self::seconds`].

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use dualad::Detector;
+use dualad::detector::Replicas;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,13 +39,13 @@ impl Server {
     /// Binds a server to an address, with port 0 for any free port. From then on the system accepts connections; they are
     /// answered once [`Self::run`] runs.
     ///
-    /// Needs a tokio runtime with time and IO enabled. Load the detector with [`Options::image_limits`].
+    /// Needs a tokio runtime with time and IO enabled. Load the detector, or the one of the replicas, with [`Options::image_limits`].
     ///
     /// # Errors
     /// [`Error::Listen`] if the address cannot be listened on; otherwise as [`Service::new`].
-    pub async fn bind(detector: Detector, options: &Options, address: SocketAddr) -> Result<Self> {
+    pub async fn bind(detectors: impl Into<Replicas>, options: &Options, address: SocketAddr) -> Result<Self> {
         let listen = |source| Error::Listen { address, source };
-        let service = Service::new(detector, options)?;
+        let service = Service::new(detectors, options)?;
         let listener = listen_at(address).map_err(listen)?;
         Ok(Self {
             service,

@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use axum::Router;
 use axum::response::Response;
-use dualad::Detector;
+use dualad::detector::Replicas;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service as HyperService;
@@ -32,7 +32,7 @@ const MAX_HEAD: usize = 64 << 10;
 /// The HTTP interface of a detector, without a listening socket.
 ///
 /// Use it where the program accepts connections itself, and [`Server`](crate::Server) otherwise. Clones share the detector, the
-/// queue and the metrics. The inspection thread ends when the last clone is dropped and its connections are closed.
+/// queue and the metrics. The inspection threads end when the last clone is dropped and its connections are closed.
 #[derive(Debug, Clone)]
 pub struct Service {
     pub(crate) state: Arc<AppState>,
@@ -40,28 +40,32 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts the inspection thread of a new service.
+    /// Starts the inspection threads of a new service: one for a [`Detector`](dualad::Detector), and with [`Replicas`] one for each device.
     ///
-    /// Load the detector with [`Options::image_limits`].
+    /// Load the detector, or the one of the replicas, with [`Options::image_limits`].
     ///
     /// # Errors
     /// [`Error::InvalidOption`]; [`Error::NoThresholds`] unless [`Options::scores_only`] is set; [`Error::Thread`] if the system
     /// starts no thread.
-    pub fn new(detector: Detector, options: &Options) -> Result<Self> {
+    pub fn new(detectors: impl Into<Replicas>, options: &Options) -> Result<Self> {
         options.check()?;
-        let detector = if options.scores_only { detector.with_calibration(None) } else { with_thresholds(detector)? };
+        let replicas = detectors.into();
+        let replicas = if options.scores_only { replicas.with_calibration(None) } else { with_thresholds(replicas)? };
         let metrics = Arc::new(Metrics::new());
         // A slot for each upload bounds the jobs: sending never waits.
         let (jobs, queue) = mpsc::sync_channel(options.queue);
         let worker = Worker {
-            detector: detector.clone(),
-            jobs: queue,
+            replicas: replicas.clone(),
+            jobs: Arc::new(Mutex::new(queue)),
             metrics: metrics.clone(),
             batch: options.batch,
             delay: options.batch_delay,
         };
-        std::thread::Builder::new().name("inspect".into()).spawn(move || worker.run()).map_err(Error::Thread)?;
-        let state = Arc::new(AppState::new(detector, jobs, options, metrics));
+        for _ in replicas.devices() {
+            let worker = worker.clone();
+            std::thread::Builder::new().name("inspect".into()).spawn(move || worker.run()).map_err(Error::Thread)?;
+        }
+        let state = Arc::new(AppState::new(replicas.detector().clone(), jobs, options, metrics));
         Ok(Self { router: router(state.clone()), state })
     }
 
@@ -121,11 +125,11 @@ impl Service {
     }
 }
 
-/// Refuses a detector whose answers would have no decisions.
-fn with_thresholds(detector: Detector) -> Result<Detector> {
-    let thresholds = detector.calibration();
+/// Refuses detectors whose answers would have no decisions.
+fn with_thresholds(replicas: Replicas) -> Result<Replicas> {
+    let thresholds = replicas.detector().calibration();
     match thresholds.is_some_and(|thresholds| thresholds.pooled.is_some() || !thresholds.categories.is_empty()) {
-        true => Ok(detector),
+        true => Ok(replicas),
         false => Err(Error::NoThresholds),
     }
 }

@@ -20,7 +20,7 @@ use crate::worker::Job;
 #[derive(Debug)]
 pub(crate) struct AppState {
     pub(crate) detector: Detector,
-    /// The queue to the inspection thread.
+    /// The queue to the inspection threads.
     pub(crate) jobs: SyncSender<Job>,
     /// One permit for each accepted upload, from its first byte to its answer.
     pub(crate) accepted: Arc<Semaphore>,

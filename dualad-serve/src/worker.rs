@@ -1,13 +1,12 @@
-//! The inspection thread: it inspects the images that have arrived, in batches.
+//! The inspection threads, one for each device: they inspect the images that have arrived, in batches.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use dualad::Detector;
 use dualad::data::image::Picture;
-use dualad::detector::{Inspection, Request};
+use dualad::detector::{Inspection, Replicas, Request};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::memory::Share;
@@ -49,9 +48,11 @@ pub(crate) struct Job {
     pub(crate) answer: oneshot::Sender<dualad::Result<Inspection>>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Worker {
-    pub(crate) detector: Detector,
-    pub(crate) jobs: Receiver<Job>,
+    pub(crate) replicas: Replicas,
+    /// The queue, from which one thread at a time takes a batch.
+    pub(crate) jobs: Arc<Mutex<Receiver<Job>>>,
     pub(crate) metrics: Arc<Metrics>,
     /// The largest batch.
     pub(crate) batch: usize,
@@ -69,10 +70,11 @@ impl Worker {
     }
 
     fn collect(&self) -> Option<Vec<Job>> {
-        let mut jobs = vec![self.jobs.recv().ok()?];
+        let queue = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = vec![queue.recv().ok()?];
         let until = Instant::now() + self.delay;
         while jobs.len() < self.batch {
-            match self.jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(job) => jobs.push(job),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
@@ -91,7 +93,7 @@ impl Worker {
             return;
         }
         let begun = Instant::now();
-        let inspections = self.detector.inspect_batch(uploads.iter().map(|held| held.request()));
+        let inspections = self.replicas.inspect_batch(uploads.iter().map(|held| held.request()));
         self.metrics.batch(uploads.len(), begun.elapsed());
         // A client that has its answer may send the next upload at once: the slots are free before.
         drop(uploads);

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine;
+use dualad::candle_core::Device;
 use dualad::data::image::Limits;
 use dualad::data::image_crate::{self, ImageFormat, RgbImage};
-use dualad::detector::Request;
+use dualad::detector::{Replicas, Request};
 use dualad_serve::{Error, Options, Server};
 
 mod flood;
@@ -65,18 +66,26 @@ fn answers_equal_the_detectors_results() {
 
 #[test]
 fn under_load_nothing_is_lost_and_everything_is_counted() {
-    load(Options::default(), false);
+    load(FIXTURE.detector(Limits::default()), Options::default(), false);
 }
 
 /// An image that is alone in its batch has the same bits under any load.
 #[test]
 fn batches_of_one_have_the_same_bits_under_load() {
-    load(Options::default().with_batch(1), true);
+    load(FIXTURE.detector(Limits::default()), Options::default().with_batch(1), true);
 }
 
-fn load(options: Options, exact: bool) {
+/// A thread for each device takes images from one queue.
+#[test]
+fn replicas_answer_with_the_bits_of_one_detector_under_load() {
+    let replicas = Replicas::new(FIXTURE.detector(Limits::default()), &[Device::Cpu, Device::Cpu]).unwrap();
+    load(replicas, Options::default().with_batch(1), true);
+}
+
+fn load(detectors: impl Into<Replicas>, options: Options, exact: bool) {
     let Fixture { images, expected, .. } = &*FIXTURE;
-    let server = TestServer::start(options.with_io_timeout(Duration::from_secs(1)).with_max_body_bytes(1 << 20));
+    let options = options.with_io_timeout(Duration::from_secs(1)).with_max_body_bytes(1 << 20);
+    let server = TestServer::start_with(detectors, options);
     let sent: [AtomicUsize; 6] = Default::default();
     let statuses = [200u16, 400, 408, 413, 422, 405];
     let one = |client: usize, number: usize| {

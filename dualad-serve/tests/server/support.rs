@@ -12,7 +12,7 @@ use dualad::backbones::Backbone;
 use dualad::data::image::{Limits, Picture};
 use dualad::data::synthetic::{self, Category};
 use dualad::data::{Dataset, Split};
-use dualad::detector::Request;
+use dualad::detector::{Replicas, Request};
 
 use dualad::recipe::Recipe;
 use dualad::{Detector, Variant};
@@ -88,14 +88,15 @@ impl TestServer {
         Self::start_with(FIXTURE.detector(options.image_limits()), options)
     }
 
-    pub(crate) fn start_with(detector: Detector, options: Options) -> Self {
+    pub(crate) fn start_with(detectors: impl Into<Replicas>, options: Options) -> Self {
+        let detectors = detectors.into();
         let stop = Arc::new(Notify::new());
         let stopped = stop.clone();
         let (ready, address) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = Server::bind(detector, &options, "127.0.0.1:0".parse().unwrap()).await?;
+                let server = Server::bind(detectors, &options, "127.0.0.1:0".parse().unwrap()).await?;
                 ready.send(server.address()).unwrap();
                 server.run(stopped.notified()).await
             })
