@@ -16,7 +16,8 @@ use dualad::recipe::Precision;
 use dualad::{Detector, DualAd, DualAdConfig, Model, Random, Variant};
 use serde::Serialize;
 
-use crate::common::{self, CommonArgs, DeviceName, Result, UsageError, parse_count, print};
+use crate::common::{self, CommonArgs, Result, UsageError, parse_count, print};
+use crate::device::Devices;
 use crate::guard::Guard;
 use crate::progress::{ProgressArgs, Status};
 
@@ -157,8 +158,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.progress.apply();
     let status = Status::new();
     args.common.check_json(&Guard::default().reads(&args.weights))?;
-    if args.tf32 && (args.common.device != DeviceName::Cuda || args.dtype != DTypeName::F32) {
-        return Err(Box::new(UsageError("--tf32 needs --device cuda and --dtype f32")));
+    if args.tf32 && (!matches!(args.common.device, Devices::Cuda(_)) || args.dtype != DTypeName::F32) {
+        return Err(Box::new(UsageError("--tf32 needs --device cuda and --dtype f32".into())));
     }
     let device = args.common.device()?;
     set_gemm_reduced_precision_f32(args.tf32);

@@ -7,35 +7,26 @@ use std::process::ExitCode;
 #[cfg(unix)]
 use std::sync::{Arc, atomic::AtomicBool};
 
-use clap::{Args, FromArgMatches, ValueEnum};
+use clap::{Args, FromArgMatches};
 use dualad::candle_core::Device;
 pub(crate) use dualad::report::printable;
 use dualad::store::write_atomically;
 use serde::Serialize;
 
+use crate::device::{Devices, DevicesParser};
 use crate::guard::Guard;
 use crate::hint::{faults, hint};
 
 /// The result of a program: any error, which becomes one line.
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The kinds of device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DeviceName {
-    /// The processor
-    Cpu,
-    /// An NVIDIA GPU
-    Cuda,
-    /// An Apple GPU
-    Metal,
-}
-
 /// The flags of the subcommands that compute on a device.
 #[derive(Debug, Args)]
 pub struct CommonArgs {
-    /// Device to compute on
-    #[arg(long, value_enum, default_value_t = DeviceName::Cpu)]
-    pub device: DeviceName,
+    /// Device to compute on: cpu, cuda, metal, or cuda:N for the NVIDIA GPU of that number. `inspect`, `watch`, `serve` and `submit` also
+    /// take several, such as cuda:0,1
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = DevicesParser, hide_possible_values = true)]
+    pub device: Devices,
     /// Accepted by every subcommand with a device; without an effect here, where nothing is random
     #[arg(long)]
     pub seed: Option<u64>,
@@ -45,21 +36,12 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// Returns the device that the flags name.
+    /// Returns the one device that the flags name.
     ///
     /// # Errors
-    /// A line that says what to do where there is no such device.
+    /// A line that says what to do where they name several, or there is no such device.
     pub fn device(&self) -> Result<Device> {
-        let (device, feature) = match self.device {
-            DeviceName::Cpu => return Ok(Device::Cpu),
-            DeviceName::Cuda => (Device::new_cuda_with_stream(0), "cuda"),
-            DeviceName::Metal => (Device::new_metal(0), "metal"),
-        };
-        device.map_err(|error| {
-            let reason = error.to_string();
-            let reason = reason.lines().next().unwrap_or_default();
-            format!("no {feature} device ({reason}); build with --features {feature} on a machine that has one, or use --device cpu").into()
-        })
+        self.device.one()
     }
 
     /// Returns true if standard output belongs to the JSON.
@@ -231,11 +213,11 @@ fn report_full_files() {
 
 /// Flags that do not go together, where it takes more than the command line to tell. The program ends with status 2.
 #[derive(Debug)]
-pub(crate) struct UsageError(pub(crate) &'static str);
+pub(crate) struct UsageError(pub(crate) String);
 
 impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
+        f.write_str(&self.0)
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::common::{CommonArgs, Result, print_to_reader, printable};
 use crate::guard::{Guard, check_heat_map};
-use crate::model::{BATCH, Line, ModelArgs, check_category, save_heat_map};
+use crate::model::{Line, ModelArgs, at_a_time, check_category, save_heat_map};
 use crate::names::{self, shortened};
 use dualad::calibration::ThresholdSource;
 use dualad::detector::Request;
@@ -42,8 +42,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let guard = Guard::default().reads(&args.images).reads(args.model.files());
     args.common.check_json(&guard)?;
     let heat_maps = heat_maps(args, &guard)?;
-    let detector = args.model.detector(&args.common)?;
-    check_category(&detector, args.category.as_deref())?;
+    let replicas = args.model.replicas(&args.common)?;
+    let detector = replicas.detector();
+    check_category(detector, args.category.as_deref())?;
     if let Some(folder) = &args.heatmaps {
         std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     }
@@ -54,14 +55,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let mut heat_maps = heat_maps.into_iter();
     let mut failed = 0;
-    for images in args.images.chunks(BATCH) {
+    for images in args.images.chunks(at_a_time(&replicas)) {
         let requests = images.iter().map(|path| request(path, args.category.as_deref()));
-        let found = detector.inspect_batch(requests);
+        let found = replicas.inspect_batch(requests);
         for (path, found) in images.iter().zip(found) {
             let image = names::text(path);
             let drawn = match (&found, heat_maps.next()) {
                 (Ok(inspection), Some(file)) => {
-                    save_heat_map(&detector, path, inspection, &file).map(|()| Some(file.display().to_string()))
+                    save_heat_map(detector, path, inspection, &file).map(|()| Some(file.display().to_string()))
                 }
                 _ => Ok(None),
             };

@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod common;
 mod data;
+mod device;
 mod evaluate;
 #[cfg(feature = "onnx")]
 mod export;
@@ -32,4 +33,5 @@ pub mod train;
 mod watch;
 
 pub use cli::{command, main};
-pub use common::{CommonArgs, DeviceName, Result, exit, note, print};
+pub use common::{CommonArgs, Result, exit, note, print};
+pub use device::Devices;

@@ -6,9 +6,10 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use dualad::backbones::{Backbone, Weights};
 use dualad::calibration::Calibration;
+use dualad::candle_core::Device;
 use dualad::data::image::Limits;
 use dualad::data::render;
-use dualad::detector::{DetectorBuilder, Inspection};
+use dualad::detector::{DetectorBuilder, Inspection, Replicas};
 use dualad::store::write_atomically;
 use dualad::{Detector, ModelFiles, Precision};
 #[cfg(feature = "hub")]
@@ -49,7 +50,11 @@ pub(crate) fn parse_threads(text: &str) -> std::result::Result<usize, String> {
 
 impl ModelSource {
     pub(crate) fn builder(&self, common: &CommonArgs) -> Result<DetectorBuilder> {
-        let mut builder = Detector::builder().device(&common.device()?);
+        self.builder_on(&common.device()?)
+    }
+
+    fn builder_on(&self, device: &Device) -> Result<DetectorBuilder> {
+        let mut builder = Detector::builder().device(device);
         if let Some(threads) = self.threads {
             builder = builder.threads(threads);
         }
@@ -94,8 +99,9 @@ pub(crate) struct ModelArgs {
 }
 
 impl ModelArgs {
-    pub(crate) fn detector(&self, common: &CommonArgs) -> Result<Detector> {
-        self.detector_within(common, self.images.limits())
+    /// Loads the model on every device that the flags name.
+    pub(crate) fn replicas(&self, common: &CommonArgs) -> Result<Replicas> {
+        self.replicas_within(common, self.images.limits())
     }
 
     /// Returns the file that the thresholds are read from; `None` if the model has none, or is on the hub.
@@ -107,13 +113,14 @@ impl ModelArgs {
         Ok(own.filter(|path| path.exists()))
     }
 
-    /// Loads the model, with limits for images from others.
-    pub(crate) fn detector_within(&self, common: &CommonArgs, limits: Limits) -> Result<Detector> {
-        let mut builder = self.source.builder(common)?.limits(limits);
+    /// Loads the model on every device that the flags name, with limits for images from others.
+    pub(crate) fn replicas_within(&self, common: &CommonArgs, limits: Limits) -> Result<Replicas> {
+        let (device, others) = common.device.all()?;
+        let mut builder = self.source.builder_on(&device)?.limits(limits);
         if let Some(path) = &self.calibration {
             builder = builder.calibration(Some(Calibration::load(path)?));
         }
-        self.source.load(builder)
+        Ok(Replicas::new(self.source.load(builder)?, &others)?)
     }
 
     /// Returns the files of the model, which output must not replace.
@@ -184,8 +191,19 @@ pub(crate) fn from_hub(_: DetectorBuilder, name: &str) -> Result<Detector> {
     Err(format!("{name} is no folder, and this was built without the hub").into())
 }
 
-/// The number of images that are inspected at a time.
-pub(crate) const BATCH: usize = 8;
+/// The number of images that a device inspects at a time.
+const BATCH: usize = 8;
+
+/// The number of batches for each of several devices: images are decoded while others are inspected.
+const BATCHES: usize = 4;
+
+/// Returns the number of images that are given to all devices together.
+pub(crate) fn at_a_time(replicas: &Replicas) -> usize {
+    match replicas.devices().len() {
+        0 | 1 => BATCH,
+        devices => BATCH * BATCHES * devices,
+    }
+}
 
 /// Saves the heat map of an inspected image as a PNG file, which may replace an earlier heat map only.
 pub(crate) fn save_heat_map(detector: &Detector, image: &Path, inspection: &Inspection, file: &Path) -> Result<()> {

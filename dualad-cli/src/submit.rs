@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::common::{CommonArgs, Result, print};
 use crate::guard::Guard;
-use crate::model::{BATCH, ModelArgs, check_category};
+use crate::model::{ModelArgs, at_a_time, check_category};
 use crate::progress::{Bar, ProgressArgs};
 use crate::signals::cancel_on_signal;
 
@@ -58,9 +58,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let cancel = Cancel::default();
     cancel_on_signal(&cancel)?;
     let images = PrivateImage::list(&args.data).map_err(dualad::Error::from)?;
-    let detector = args.model.detector(&args.common)?;
+    let replicas = args.model.replicas(&args.common)?;
+    let detector = replicas.detector();
     for image in &images {
-        check_category(&detector, Some(&image.category))?;
+        check_category(detector, Some(&image.category))?;
     }
     let threshold = |category: &str| {
         let own = || Some(detector.calibration()?.thresholds(Some(category))?.0.region);
@@ -73,12 +74,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let bar = Bar::new("inspecting images");
     let mut done = 0;
-    for batch in images.chunks(BATCH) {
+    for batch in images.chunks(at_a_time(&replicas)) {
         if cancel.is_cancelled() {
             return Err("interrupted; the submission is not complete".into());
         }
         let requests = batch.iter().map(|image| Request::from(&image.path).category(&image.category));
-        for (image, found) in batch.iter().zip(detector.inspect_batch(requests)) {
+        for (image, found) in batch.iter().zip(replicas.inspect_batch(requests)) {
             let found = found?;
             let map = found.map_at_original();
             let size = (found.width, found.height);

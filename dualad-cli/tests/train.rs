@@ -306,6 +306,10 @@ fn bad_usage_ends_with_status_2_and_other_errors_with_one_line() {
         &["--preset", "slow"],
         &["--variant", "mixed"],
         &["--device", "abacus"],
+        &["--device", "cpu,cuda"],
+        &["--device", "cuda:0, 1"],
+        &["--device", "cuda:1,1"],
+        &["--device", "cuda:0,1"],
         &["--resume", "--eval-only"],
         &["--best"],
         &["--best", "--eval-every", "2", "--resume"],
@@ -316,6 +320,9 @@ fn bad_usage_ends_with_status_2_and_other_errors_with_one_line() {
         let output = program("train").args(flags).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{flags:?}: {}", text(&output.stderr));
     }
+    let told = |device: &str| text(&program("train").args(["--device", device]).output().unwrap().stderr);
+    assert!(told("cpu,cuda").contains("must be cpu, cuda, metal, cuda:N, or cuda:N,M"), "{}", told("cpu,cuda"));
+    assert!(told("cuda:1,0").contains("computes on one device; use --device cuda:1"), "{}", told("cuda:1,0"));
     let mut missing = program("train");
     missing.args(["--data", "/nowhere/at/all", "--backbone", "filter-bank"]).arg("--out").arg(place.path("out"));
     missing.arg("--cache").arg(place.path("cache"));

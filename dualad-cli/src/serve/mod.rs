@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dualad::Detector;
+use dualad::detector::Replicas;
 use dualad_serve::{Error, Options, Server, Service, ThresholdsFile, Totals};
 use tokio::sync::watch;
 
@@ -23,11 +24,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.common.check_json(&Guard::default().reads(args.model.files()))?;
     // Before the thresholds are read: a change in between is noticed then. An error is that of the detector, too.
     let file = args.model.thresholds()?.map(ThresholdsFile::read);
-    let detector = args.model.detector_within(&args.common, args.options().image_limits())?;
+    let replicas = args.model.replicas_within(&args.common, args.options().image_limits())?;
     let options = args.options().with_thresholds_file(file.transpose().map_err(explain)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start threads: {error}"))?;
-    let served = runtime.block_on(serve(args, &options, detector));
+    let served = runtime.block_on(serve(args, &options, replicas));
     runtime.shutdown_background();
     let totals = served?;
     let answered: u64 = totals.requests.values().sum();
@@ -37,10 +38,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     args.common.write_json(&totals)
 }
 
-async fn serve(args: &Args, options: &Options, detector: Detector) -> Result<Totals> {
+async fn serve(args: &Args, options: &Options, replicas: Replicas) -> Result<Totals> {
     let signals = Signals::new().map_err(|error| format!("cannot listen for signals: {error}"))?;
-    let identity = identity(options, &detector);
-    let server = Server::bind(detector, options, args.address()).await.map_err(explain)?;
+    let identity = identity(options, replicas.detector());
+    let server = Server::bind(replicas, options, args.address()).await.map_err(explain)?;
     let address = server.address();
     if !address.ip().is_loopback() {
         note(&format!("warning: {address} can be reached from other machines, and there is no authentication"));

@@ -187,7 +187,7 @@ impl TrainArgs {
         if self.epochs == Some(0) && recipe.bank.is_none() {
             let reason =
                 "--epochs 0 trains nothing; without a bank, such as that of --preset accurate, it must be at least 1";
-            return Err(UsageError(reason).into());
+            return Err(UsageError(reason.into()).into());
         }
         recipe.validate()?;
         Ok(recipe)

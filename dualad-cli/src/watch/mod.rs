@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::common::{CommonArgs, Result, message, note, print_to_reader};
-use crate::model::{BATCH, Line, ModelArgs, check_category, heat_map};
+use crate::model::{Line, ModelArgs, at_a_time, check_category, heat_map};
 use crate::names;
 use crate::signals::cancel_on_signal;
 use dualad::Detector;
 use dualad::data::Cancel;
-use dualad::detector::{Inspection, Request};
+use dualad::detector::{Inspection, Replicas, Request};
 use dualad::store::sha256;
 use entry::{Entry, State};
 use journal::Journal;
@@ -42,7 +42,8 @@ const PAUSE: u32 = 10;
 /// cannot be read may still be arriving: it is tried again for --retry-for seconds, and then reported as an error. With --out or
 /// --journal, a journal says what was done: a program that starts again inspects what has arrived meanwhile, and nothing twice. With
 /// --out it prints lines again that may not have been printed when it was killed.
-/// SIGINT, SIGTERM and SIGHUP end the program after the images that it is inspecting, at most 8.
+/// SIGINT, SIGTERM and SIGHUP end the program after the images that it is inspecting, at most 8, or 32 on each of several
+/// devices.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("json", |arg| arg.help("Takes `-` alone, and changes nothing: the lines are JSON and go to standard output")))]
 pub(crate) struct Args {
@@ -87,12 +88,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let stop = Cancel::default();
     cancel_on_signal(&stop)?;
     let mut thresholds = ReadThresholds::of(&args.model)?;
-    let mut detector = args.model.detector(&args.common)?;
-    check_category(&detector, args.category.as_deref())?;
+    let mut replicas = args.model.replicas(&args.common)?;
+    check_category(replicas.detector(), args.category.as_deref())?;
     if args.scores_only {
-        detector = detector.with_calibration(None);
+        replicas = replicas.with_calibration(None);
     } else {
-        check_thresholds(&detector, args.category.as_deref())?;
+        check_thresholds(replicas.detector(), args.category.as_deref())?;
     }
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|error| format!("cannot make {}: {error}", out.display()))?;
@@ -119,8 +120,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     note(&format!("{} can be read again", args.folder.display()));
                 }
                 scan.notes.take().iter().for_each(|text| note(text));
-                for images in images.chunks(BATCH) {
-                    if !inspect(args, &detector, &mut scan, &mut kept, images)? {
+                for images in images.chunks(at_a_time(&replicas)) {
+                    if !inspect(args, &replicas, &mut scan, &mut kept, images)? {
                         // Nobody reads the lines any more.
                         return Ok(());
                     }
@@ -136,7 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             }
             Err(_) => {}
         }
-        write_again(args, &detector, &mut scan, &mut kept)?;
+        write_again(args, &replicas, &mut scan, &mut kept)?;
         if !args.scores_only {
             thresholds.look();
         }
@@ -244,10 +245,10 @@ fn print_again(args: &Args, journal: &mut Journal) -> Result<bool> {
 }
 
 /// Inspects images. Returns false if nobody reads the lines any more.
-fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, kept: &mut Kept, images: &[PathBuf]) -> Result<bool> {
+fn inspect(args: &Args, replicas: &Replicas, scan: &mut Scan, kept: &mut Kept, images: &[PathBuf]) -> Result<bool> {
     // Before the inspection: a file that is replaced meanwhile is inspected again.
     let contents: Vec<Option<u64>> = images.iter().map(|path| scan.content(path)).collect();
-    let found = detector.inspect_batch(images.iter().map(|path| request(args, path)).collect::<Vec<_>>());
+    let found = replicas.inspect_batch(images.iter().map(|path| request(args, path)).collect::<Vec<_>>());
     let mut results = Vec::new();
     for ((path, found), content) in images.iter().zip(found).zip(contents) {
         if found.is_err() && !scan.failed(path) {
@@ -266,7 +267,7 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, kept: &mut Kept, i
         let (line, failed) = match image.record.take() {
             None => (image.line(None)?, None),
             Some(record) => {
-                let (png, mut entry) = (image.heat_map(detector), image.entry);
+                let (png, mut entry) = (image.heat_map(replicas.detector()), image.entry);
                 let line = |heatmap: Option<String>| image.line(heatmap);
                 let written = write_record(args, scan, kept, image.name, &mut entry, record, png.as_deref(), &line)?;
                 image.entry = entry;
@@ -295,7 +296,7 @@ fn inspect(args: &Args, detector: &Detector, scan: &mut Scan, kept: &mut Kept, i
 }
 
 /// Tries again to write the records that could not be written. Their lines were printed.
-fn write_again(args: &Args, detector: &Detector, scan: &mut Scan, kept: &mut Kept) -> Result<()> {
+fn write_again(args: &Args, replicas: &Replicas, scan: &mut Scan, kept: &mut Kept) -> Result<()> {
     while let Some(mut image) = kept.records.next() {
         let Some(record) = Record::choose(args.out.as_deref(), &image.name, Some(&image.entry), image.entry.stamp)
         else {
@@ -304,8 +305,8 @@ fn write_again(args: &Args, detector: &Detector, scan: &mut Scan, kept: &mut Kep
         image.entry.number = record.number;
         // The heat map is drawn again, unless the image is gone or another one by now.
         let is_same = Stamp::of_file(&image.path).is_some_and(|stamp| image.entry.stamp.is_same(stamp));
-        let inspected = if is_same { detector.inspect(request(args, &image.path)).ok() } else { None };
-        let png = inspected.and_then(|inspection| heat_map(detector, &image.path, &inspection).ok());
+        let inspected = if is_same { replicas.inspect(request(args, &image.path)).ok() } else { None };
+        let png = inspected.and_then(|inspection| heat_map(replicas.detector(), &image.path, &inspection).ok());
         let Waiting { name, entry, line, .. } = &mut image;
         let add = |heatmap: Option<String>| Ok(heatmap.map_or(line.clone(), |file| with_heat_map(line, &file)));
         let (_, failed) = write_record(args, scan, kept, name, entry, record, png.as_deref(), &add)?;
