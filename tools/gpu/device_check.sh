@@ -31,6 +31,7 @@
 #   suite       each test named `devices_agree`: its output names the operation, dtype and gradient that differs, and by how much
 #   parity      the golden numbers
 #   inspect     the packed model's scores beside the CPU's; the time of the first and of a second start
+#   several     the packed model on two cards beside one; skipped where there is one
 #   train       `dualad train`: metrics beside those of the same training on the CPU, which `pack` measured
 #   resume      the same training, killed and resumed: whether the model has the same bits
 #   resnet18    `dualad train` with ResNet-18's weights
@@ -332,14 +333,38 @@ inspect() {
     "$package/programs/dualad" inspect --model "$package/model" --device "$device" --json "$scratch/device.json" "${pictures[@]}" || return
     second=$((($(date +%s%N) - ended) / 1000000))
     "$package/programs/dualad" inspect --model "$package/model" --device cpu --json "$scratch/cpu.json" "${pictures[@]}" || return
-    for which in device cpu; do
+    compare_scores device cpu 1e-3 first_ms "$first" second_ms "$second"
+}
+
+# The packed model on two cards and on one: the same scores in the same order.
+several() {
+    local pictures started ended one two
+    mapfile -t pictures < <(find "$package/pictures" -path '*/test/*' -name '*.png' | sort | head -43)
+    started=$(date +%s%N)
+    "$package/programs/dualad" inspect --model "$package/model" --device cuda:0 --json "$scratch/one.json" "${pictures[@]}" || return
+    ended=$(date +%s%N)
+    one=$(((ended - started) / 1000000))
+    "$package/programs/dualad" inspect --model "$package/model" --device cuda:0,1 --json "$scratch/two.json" "${pictures[@]}" || return
+    two=$((($(date +%s%N) - ended) / 1000000))
+    compare_scores two one 1e-5 one_ms "$one" two_ms "$two"
+}
+
+# Compares the scores of two files of `inspect` in $scratch, within a share of the largest. The rest are names and numbers to print.
+compare_scores() {
+    local first=$1 second=$2 share=$3 which more=''
+    shift 3
+    while [ $# -gt 0 ]; do
+        more+=", \"$1\": $2"
+        shift 2
+    done
+    for which in "$first" "$second"; do
         grep -o '"image_score":[^,}]*' "$scratch/$which.json" | cut -d: -f2 > "$scratch/$which.scores"
     done
-    paste "$scratch/device.scores" "$scratch/cpu.scores" | awk -v first="$first" -v second="$second" '
+    paste "$scratch/$first.scores" "$scratch/$second.scores" | awk -v share="$share" -v more="$more" '
         { count++; largest = $2 > largest ? $2 : largest; difference = $1 > $2 ? $1 - $2 : $2 - $1; if (difference > worst || difference != difference) worst = difference }
         END {
-            printf "{\"pictures\": %d, \"largest_difference\": %g, \"of\": %g, \"first_ms\": %d, \"second_ms\": %d}\n", count, worst, largest, first, second
-            if (count == 0 || worst != worst || worst > 1e-3 * largest) { print "error: the scores differ"; exit 1 }
+            printf "{\"pictures\": %d, \"largest_difference\": %g, \"of\": %g%s}\n", count, worst, largest, more
+            if (count == 0 || worst != worst || worst > share * largest) { print "error: the scores differ"; exit 1 }
         }'
 }
 
@@ -505,6 +530,11 @@ run() {
         step parity 90 parity_figures "$package/programs/parity" --goldens "$package/goldens" --device "$device" --json "$scratch/parity.json"
     fi
     step inspect 60 last_object "${self[@]}" inspect
+    if [ "$device" = cuda ] && [ "$(nvidia-smi -L 2> /dev/null | grep -c '^GPU')" -gt 1 ]; then
+        step several 60 last_object "${self[@]}" several
+    else
+        skip several "it takes two cards, and nvidia-smi lists fewer"
+    fi
     step train 120 train_figures "${self[@]}" train
     step resume 120 resume_figures "${self[@]}" resume
     if [ -d "$package/weights" ]; then
