@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::features::{Features, TokenSource};
 use crate::metrics::{self, Evaluation, ScoredImage};
 use crate::progress::Progress;
-use crate::scorer::{Scorer, bank_stages};
+use crate::scorer::Scorer;
 use crate::{DualAd, Model, Precision};
 
 /// The number of images in a forward pass.
@@ -172,7 +172,7 @@ impl TestSet {
         let indices: Vec<usize> = (0..total).collect();
         let (device, stages) = (network.device(), self.features.stages());
         let scorer = Scorer::new(network.reconstructor_in(self.precision())?, bank.cloned(), stages, self.size())?;
-        let distances = bank.map(|bank| self.distances(bank, cancel)).transpose()?;
+        let distances = bank.map(|bank| self.distances(&scorer, bank, cancel)).transpose()?;
         let mut scores = Vec::with_capacity(total);
         for indices in indices.chunks(BATCH) {
             if cancel.is_cancelled() {
@@ -198,7 +198,7 @@ impl TestSet {
 
     /// Returns the distances of every image to a bank. They are kept until another bank is used: the bank of a run does not change
     /// while its network is trained.
-    fn distances(&self, bank: &Bank, cancel: &Cancel) -> Result<Arc<[Distances]>> {
+    fn distances(&self, scorer: &Scorer, bank: &Bank, cancel: &Cancel) -> Result<Arc<[Distances]>> {
         let mut kept = self.distances.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, distances)) = kept.as_ref().filter(|(other, _)| other.has_tokens_of(bank)) {
             return Ok(distances.clone());
@@ -210,7 +210,7 @@ impl TestSet {
                 return Err(Error::Cancelled);
             }
             let maps = self.features.maps(indices)?;
-            found.extend(bank.distances(bank_stages(&maps))?);
+            found.extend(scorer.distances(&maps)?.into_iter().flatten());
         }
         let found: Arc<[Distances]> = found.into();
         *kept = Some((bank.clone(), found.clone()));

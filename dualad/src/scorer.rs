@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Tensor};
 use dualad_backbones::{FeatureExtractor, Stage, aggregate};
 
 use crate::Reconstructor;
-use crate::bank::{Bank, Distances, Scale};
-use crate::error::Result;
+use crate::bank::{Bank, Distances, Scale, Search, SearchForm, finest};
+use crate::error::{Error, Result};
 use crate::parts::{BankParts, ScaleParts, Upsampling as Upsampled};
 use crate::score::{POOL, Scores, Upsampling, bank_pool};
 
@@ -21,7 +21,9 @@ pub(crate) struct Scorer {
 #[derive(Debug, Clone)]
 struct BankScorer {
     bank: Bank,
-    /// For each scale, the rows and columns of its tokens, their upsampling and the scale's share in the bank's part.
+    search: Search,
+    /// For each scale, the rows and columns of its tokens, their upsampling on the CPU and the scale's share in the bank's part. The
+    /// distances are much smaller than the maps that are made of them, and the maps are wanted on the CPU: a device has nothing to gain.
     levels: Vec<([usize; 2], Upsampling, f32)>,
     /// The upsampling of the reconstruction's errors, on the CPU.
     of_errors: Upsampling,
@@ -53,23 +55,41 @@ pub(crate) fn bank_stages<T>(stages: &[T]) -> &[T] {
     if stages.len() > 1 { &stages[1..] } else { stages }
 }
 
+/// Returns the rows and columns of the maps of a bank's stages, for inputs of `[height, width]` pixels.
+fn bank_grids(stages: &[Stage], [height, width]: [usize; 2]) -> Vec<[usize; 2]> {
+    let grid = |stage: &Stage| {
+        let [_, rows, columns] = stage.map_shape(height, width);
+        [rows, columns]
+    };
+    bank_stages(stages).iter().map(grid).collect()
+}
+
 impl Scorer {
     /// Returns the scorer of a network, and of a bank of features of `stages`, for inputs of `[height, width]` pixels.
     pub(crate) fn new(network: Reconstructor, bank: Option<Bank>, stages: &[Stage], size: [usize; 2]) -> Result<Self> {
+        let form = SearchForm::of(network.device().location());
+        Self::in_form(form, network, bank, stages, size)
+    }
+
+    /// Returns a scorer whose bank is searched in a form.
+    fn in_form(
+        form: SearchForm,
+        network: Reconstructor,
+        bank: Option<Bank>,
+        stages: &[Stage],
+        size: [usize; 2],
+    ) -> Result<Self> {
         let bank = bank.map(|bank| {
-            let [height, width] = size;
+            let grids = bank_grids(stages, size);
+            let search = Search::new(form, &bank, &grids, &network.device())?;
             let level = |scale: Scale| {
-                let grids = scale.stages_of(bank_stages(stages)).iter().map(|stage| {
-                    let [_, rows, columns] = stage.map_shape(height, width);
-                    [rows, columns]
-                });
-                let grid = grids.max_by_key(|[rows, columns]| rows * columns).unwrap_or_default();
+                let grid = finest(scale.stages_of(&grids).iter().copied());
                 Ok((grid, Upsampling::smooth(grid, size, &Device::Cpu)?, scale.share(bank.config())))
             };
             let levels = bank.scales().map(level).collect::<candle_core::Result<_>>()?;
             let (grid, stride) = (network.config().grid, network.config().token_stride);
             let of_errors = Upsampling::new(grid, stride, bank_pool(size), &Device::Cpu)?;
-            Ok::<_, candle_core::Error>(BankScorer { levels, bank, of_errors })
+            Ok::<_, Error>(BankScorer { levels, bank, search, of_errors })
         });
         Ok(Self { network: Arc::new(network), bank: bank.transpose()? })
     }
@@ -109,9 +129,17 @@ impl Scorer {
         };
         let (maps, stages) = (extractor.extract(images)?, extractor.stages());
         let tokens = || aggregate(&maps, stages, [height, width], extractor.backbone().token_stride());
-        let distances = bank.bank.distances(bank_stages(&maps))?;
-        let errors = if bank.bank.is_alone() { None } else { Some(self.errors(&tokens()?)?) };
+        // A device computes the errors while the search is prepared: they are read last.
+        let errors = if bank.bank.is_alone() { None } else { Some(self.errors_on_device(&tokens()?)?) };
+        let distances = bank.search.distances(&bank.bank, bank_stages(&maps))?;
+        let errors = errors.map(|errors| on_cpu(&errors)).transpose()?;
         bank.combine(errors.as_ref(), &distances.iter().collect::<Vec<_>>())
+    }
+
+    /// Returns the distances of stage maps to the bank. `None` without one.
+    #[cfg(feature = "train")]
+    pub(crate) fn distances(&self, maps: &[Tensor]) -> Result<Option<Vec<Distances>>> {
+        self.bank.as_ref().map(|bank| bank.search.distances(&bank.bank, bank_stages(maps))).transpose()
     }
 
     /// Returns the scores of tokens `[batch, tokens, channels]` whose distances to the bank are known.
@@ -125,9 +153,14 @@ impl Scorer {
     }
 
     /// Returns the errors of the network, `[batch, rows, columns]` in f32 on the CPU, of tokens `[batch, tokens, channels]`.
+    #[cfg(feature = "train")]
     pub(crate) fn errors(&self, tokens: &Tensor) -> Result<Tensor> {
+        Ok(on_cpu(&self.errors_on_device(tokens)?)?)
+    }
+
+    fn errors_on_device(&self, tokens: &Tensor) -> Result<Tensor> {
         let tokens = tokens.to_device(&self.network.device())?.to_dtype(self.network.dtype())?;
-        Ok(self.network.errors(&tokens)?.to_device(&Device::Cpu)?.to_dtype(DType::F32)?)
+        self.network.errors(&tokens)
     }
 
     /// Returns the image scores of the errors and of each scale of the bank, each alone and before it is divided by its constant.
@@ -183,15 +216,9 @@ impl BankScorer {
     }
 
     /// Returns the bank as plain numbers, for inputs of `[height, width]` pixels.
-    fn parts(&self, stages: &[Stage], [height, width]: [usize; 2]) -> Result<BankParts> {
+    fn parts(&self, stages: &[Stage], size: [usize; 2]) -> Result<BankParts> {
         let own = bank_stages(stages);
-        let grids: Vec<[usize; 2]> = own
-            .iter()
-            .map(|stage| {
-                let [_, rows, columns] = stage.map_shape(height, width);
-                [rows, columns]
-            })
-            .collect();
+        let grids = bank_grids(stages, size);
         let share = self.share(!self.bank.is_alone());
         let categories = 0..self.bank.categories();
         let mut scales = Vec::new();
@@ -250,6 +277,11 @@ impl BankScorer {
     }
 }
 
+/// Returns a tensor in f32 on the CPU.
+fn on_cpu(tensor: &Tensor) -> candle_core::Result<Tensor> {
+    tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)
+}
+
 /// Returns the sum of tensors.
 fn added(sum: Option<Tensor>, other: Tensor) -> candle_core::Result<Tensor> {
     match sum {
@@ -269,4 +301,65 @@ fn largest(reconstruction: &[f32], bank: &[f32], category: usize) -> ScoreParts 
         }
     }
     found
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use dualad_backbones::Backbone;
+    use dualad_data::Cancel;
+
+    use super::*;
+    use crate::bank::{BankConfig, Builder};
+    use crate::ops::testing::{assert_near, devices};
+    use crate::{DualAd, Random, testing};
+
+    /// Scores new images with a bank of two categories, with its search in the form for other devices and in that for the CPU. The
+    /// tolerance is 1e-4 of the largest value.
+    #[test]
+    fn devices_agree() {
+        let (size, random) = ([64, 48], Random::new(4));
+        let extractor = Backbone::FilterBank.extractor().build().unwrap();
+        let stages = extractor.stages();
+        // Noise whose grains have so many pixels a side.
+        let images = |seed: u64, count: usize, side: usize| {
+            let values = Random::new(seed).stream().normal(count * 3 * 64 * 48 / (side * side));
+            let small = Tensor::from_vec(values, (count, 3, 64 / side, 48 / side), &Device::Cpu).unwrap();
+            if side == 1 { small } else { small.upsample_nearest2d(64, 48).unwrap() }
+        };
+        let channels: Vec<usize> = bank_stages(stages).iter().map(|stage| stage.channels).collect();
+        let config = BankConfig::default().with_tokens(40).with_dims(8).with_context(0.2);
+        let mut builder = Builder::new(config, &channels, &random);
+        for category in 0..2 {
+            let maps = extractor.extract(&images(1, 3, 1 + 7 * category)).unwrap();
+            builder.sample(bank_stages(&maps)).unwrap();
+            builder.begin_category(category);
+            builder.add(bank_stages(&maps), 3, &[], false).unwrap();
+            builder.end_category(3 * category, &Cancel::default()).unwrap();
+        }
+        let (bank, _) = builder.finish(2, false);
+        let config =
+            testing::small().with_stage_channels(stages.iter().map(|stage| stage.channels).collect()).with_grid([4, 3]);
+        let network = DualAd::new(config, &random, &Device::Cpu).unwrap();
+        let asked = Tensor::cat(&[images(2, 2, 1), images(3, 1, 8)], 0).unwrap();
+        let expected = Scorer::new(network.reconstructor().unwrap(), Some(bank.clone()), stages, size).unwrap();
+        assert!(matches!(expected.bank.as_ref().unwrap().search, Search::Cpu));
+        let expected = expected.score(&*extractor, &asked).unwrap();
+        let categories = |scores: &BatchScores| -> Vec<usize> {
+            scores.parts.iter().flatten().map(|parts| parts.category).collect()
+        };
+        assert_eq!(categories(&expected), [0, 0, 1]);
+        for device in devices() {
+            let network = network.frozen(DType::F32, &device).unwrap().reconstructor().unwrap();
+            let scorer = Scorer::in_form(SearchForm::Device, network, Some(bank.clone()), stages, size).unwrap();
+            let found = scorer.score(&*extractor, &asked).unwrap();
+            assert_eq!(categories(&found), [0, 0, 1]);
+            let pairs = [
+                (&found.scores.image_score, &expected.scores.image_score),
+                (&found.scores.anomaly_map, &expected.scores.anomaly_map),
+            ];
+            for (found, expected) in pairs {
+                assert_near(found, expected, 1e-4, &format!("{device:?}"));
+            }
+        }
+    }
 }

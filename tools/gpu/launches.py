@@ -3,8 +3,8 @@ time that a card needs for them at least.
 
     python3 tools/gpu/launches.py [--bandwidth 4.8] [--f32 67] [--tf32 495] [--bf16 990]
 
-Follows the Rust code operation by operation, with shapes in place of values: dualad/src/cdbn, dualad/src/score.rs and
-dualad-backbones/src/engine/plain.rs for the passes, candle 0.11's src/backprop.rs for the gradients, and its src/cuda_backend for the
+Follows the Rust code operation by operation, with shapes in place of values: dualad/src/cdbn, dualad/src/score.rs,
+dualad/src/bank/device.rs and dualad-backbones/src/engine/plain.rs for the passes, candle 0.11's src/backprop.rs for the gradients, and its src/cuda_backend for the
 launches of each operation. An upload is a small copy of a tensor's dimensions and strides to the device; candle makes one for each
 operation on a strided tensor and for each sum. A product counts as one launch. Values are not computed, so a change of that code needs
 the same change here.
@@ -470,6 +470,56 @@ def vit_small(count, batch):
 
 STAGES = [256, 512, 1024]
 
+# ------------------------------------------------------------------------------------------------------------------- the bank
+
+BANK_DIMS = 128
+BANK_TOKENS = 4000
+
+
+def bank(count, batch, stages=((512, 28), (1024, 14)), dims=BANK_DIMS, tokens=BANK_TOKENS):
+    """dualad/src/bank/device.rs and table.rs: local tokens of one category, from the maps of the stages but the first."""
+    if count.size == 2:
+        # The search is in f32.
+        for channels, side in stages:
+            count.launch(1.5 * 2 * batch * channels * side**2)
+        count.size, count.rate = 4, count.vector
+    side = max(side for _, side in stages)
+    total = None
+    for channels, own in stages:
+        # Matrices that are broadcast have a stride of 0: a product reads them without a copy.
+        cells = batch * dims * own**2
+        count.launch(dims * channels + batch * channels * own**2 + cells, 2.0 * cells * channels, False, True)
+        wide = cells // own * side
+        count.launch(cells + own * side + wide, 2.0 * wide * own, False, True)
+        tall = wide // own * side
+        count.launch(wide + own * side + tall, 2.0 * tall * own, False, True)
+        part = Tensor(count, (batch, dims, side**2))
+        total = part if total is None else total.binary(part)
+    total.made((batch, side**2, dims), "transpose", (), contiguous=False).dense()
+    queries = Tensor(count, (batch, side**2, dims)).binary(Tensor(count, (dims,)))
+    places = Tensor(count, (side**2, 2)).unary().broadcast((batch, side**2, 2)).dense()
+    count_of = batch * side**2
+    queries = queries.cat([queries, places], 2).reshape(count_of, dims + 2)
+    # At most 2^25 distances at a time.
+    rows = max(1, 2**25 // tokens)
+    for start in range(0, count_of, rows):
+        block = Tensor(count, (min(rows, count_of - start), dims + 2))
+        squares = block.unary().matmul(Tensor(count, (dims + 2, tokens))).binary(Tensor(count, (tokens,)))
+        found = block.shape[0]
+        count.launch(squares.elements + found, squares.elements, True)
+        Tensor(count, (found, 1)).binary(Tensor(count, (1,)))
+        count.launch(2 * found * (dims + 2), 0, True)
+        block.binary(block, "sub").unary("sqr").sum([1]).unary("sqrt")
+        count.launch(3 * found, 0, True)
+        Tensor(count, (found, 1)).binary(Tensor(count, (found, 1)), "mul")
+    blocks = -(-count_of // rows)
+    if blocks > 1:
+        for _ in range(blocks):
+            count.launch(2 * count_of / blocks)
+    weights = sum(dims * channels for channels, _ in stages) + tokens * (dims + 4)
+    return weights, batch * (sum(channels * own**2 for channels, own in stages) + side**2)
+
+
 
 def parts(count, name, batch):
     """Runs a part; returns the elements of its weights, and of its inputs and outputs."""
@@ -479,6 +529,8 @@ def parts(count, name, batch):
         return resnet(count, batch, [3, 4, 6], False, 64)
     if name == "vit-small-dino":
         return vit_small(count, batch)
+    if name == "bank":
+        return bank(count, batch)
     variant = name.split()[0]
     network = Network(count, variant, STAGES, batch, "step" in name)
     if "step" in name:
@@ -500,8 +552,8 @@ def main():
     options = parser.parse_args()
     print("| part | batch | launches | of them fills | uploads | GFLOP | GB in f32 | floor, ms: f32 / tf32 / bf16 | as launched, ms |")
     print("|---|---|---|---|---|---|---|---|---|")
-    cases = [(name, batch) for name in ("wide-resnet50-2", "resnet34", "vit-small-dino", "heterogeneous", "homogeneous")
-             for batch in (1, 64)] + [("heterogeneous step", 16), ("homogeneous step", 16)]
+    cases = [(name, batch) for name in ("wide-resnet50-2", "resnet34", "vit-small-dino", "heterogeneous", "homogeneous", "bank")
+             for batch in (1, 8, 64) if batch != 8 or name == "bank"] + [("heterogeneous step", 16), ("homogeneous step", 16)]
     for name, batch in cases:
         floors, launched, launches = [], [], {}
         for precision in ("bf16", "tf32", "f32"):

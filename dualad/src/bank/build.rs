@@ -11,7 +11,7 @@ use crate::bank::level::{Level, Scale};
 use crate::bank::local::{Cells, averaged};
 use crate::bank::maps::Maps;
 use crate::bank::nearest::nearest_allowed;
-use crate::bank::projection::{Projection, StageMap, finest, raw_tokens};
+use crate::bank::projection::{Projection, StageMap, finest_of, raw_tokens};
 use crate::bank::select::select;
 use crate::bank::{Bank, Distances, Normal};
 use crate::error::{Error, Result};
@@ -242,7 +242,7 @@ impl LevelBuilder {
         let dims = projection.dims().max(1);
         let maps = self.scale.stages_of(maps);
         let tokens = projection.tokens(maps, self.neighborhood);
-        let queries = Queries::new(tokens, finest(maps), dims);
+        let queries = Queries::new(tokens, finest_of(maps), dims);
         for token in random.stream().permutation(queries.count()).into_iter().take(image.tokens) {
             self.candidates.tokens.extend_from_slice(&queries.tokens[token * dims..][..dims]);
             self.candidates.positions.extend_from_slice(&queries.positions[token * 2..][..2]);

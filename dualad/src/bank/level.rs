@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::bank::config::BankConfig;
 use crate::bank::group::{Group, Queries, mean};
-use crate::bank::projection::{Projection, StageMap, finest};
+use crate::bank::projection::{Projection, StageMap, finest_of};
 
 /// The largest coarse distance of a category that an image may belong to, in multiples of the least.
 pub(super) const COARSELY_NEAR: f32 = 1.5;
@@ -83,24 +83,25 @@ impl Level {
     pub(super) fn queries(&self, maps: &[StageMap<'_>]) -> Queries {
         let maps = self.scale.stages_of(maps);
         let tokens = self.projection.tokens(maps, self.neighborhood);
-        Queries::new(tokens, finest(maps), self.projection.dims())
+        Queries::new(tokens, finest_of(maps), self.projection.dims())
     }
 
     /// Returns the category of an image: the one whose tokens are nearest to some of the image's tokens. The weighted distances to all
     /// tokens decide, among the categories that are coarsely near.
     pub(super) fn category(&self, queries: &Queries) -> usize {
-        let groups = self.groups.iter().enumerate().filter(|(_, group)| group.tokens.count() > 0);
-        if groups.clone().count() < 2 {
-            return groups.map(|(category, _)| category).next().unwrap_or(0);
+        let filled = self.filled();
+        if filled.len() < 2 {
+            return filled.first().copied().unwrap_or(0);
         }
         let sampled = queries.sampled();
-        let mut near: Vec<(f32, usize)> =
-            groups.map(|(category, group)| (group.coarse_distance(&sampled), category)).collect();
-        near.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        let limit = near.first().map_or(0.0, |(distance, _)| COARSELY_NEAR * distance);
-        let near = near.into_iter().take(MOST_NEAR).take_while(|(distance, _)| *distance <= limit);
-        let weighted = |(_, category): (f32, usize)| (mean(&self.distances(&sampled, category, 0)), category);
-        near.map(weighted).min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(0, |(_, category)| category)
+        let coarse = filled.iter().map(|&category| (self.groups[category].coarse_distance(&sampled), category));
+        let weighted = |category: usize| (mean(&self.distances(&sampled, category, 0)), category);
+        nearest_category(coarsely_near(coarse).into_iter().map(weighted))
+    }
+
+    /// Returns the categories that have tokens.
+    pub(super) fn filled(&self) -> Vec<usize> {
+        (0..self.groups.len()).filter(|&category| self.groups[category].tokens.count() > 0).collect()
     }
 
     /// Returns the weighted distance of each token of an image to the nearest token of a category. Zeros if the category has none.
@@ -115,6 +116,20 @@ impl Level {
         }
         distances
     }
+}
+
+/// Returns the categories that an image may belong to by its coarse distances, each with its category, the nearest first.
+pub(super) fn coarsely_near(distances: impl Iterator<Item = (f32, usize)>) -> Vec<usize> {
+    let mut near: Vec<(f32, usize)> = distances.collect();
+    near.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let limit = near.first().map_or(0.0, |(distance, _)| COARSELY_NEAR * distance);
+    let near = near.into_iter().take(MOST_NEAR).take_while(|(distance, _)| *distance <= limit);
+    near.map(|(_, category)| category).collect()
+}
+
+/// Returns the category with the least distance, the first of equal ones. 0 if there is none.
+pub(super) fn nearest_category(distances: impl Iterator<Item = (f32, usize)>) -> usize {
+    distances.min_by(|(a, _), (b, _)| a.total_cmp(b)).map_or(0, |(_, category)| category)
 }
 
 #[cfg(test)]

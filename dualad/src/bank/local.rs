@@ -1,5 +1,7 @@
 //! Means of map cells over their neighborhood, and the interpolation to another grid (docs/method.md, section 9).
 
+use std::ops::Range;
+
 use crate::bilinear;
 
 /// Rows of a grid of cells, `[rows * columns, width]`.
@@ -35,7 +37,7 @@ fn means(
     let mut result = vec![0.0; values.len()];
     for line in 0..lines {
         for position in 0..length {
-            let neighbors = position.saturating_sub(reach)..(position + reach + 1).min(length);
+            let neighbors = neighborhood(position, length, reach);
             let share = 1.0 / neighbors.len() as f32;
             let at = start(line, position);
             let target = &mut result[at..at + width];
@@ -75,6 +77,24 @@ pub(super) fn add_resized(
             }
         }
     }
+}
+
+/// Returns [`averaged`] and [`add_resized`] along one axis as a matrix, `[to, from]`.
+pub(super) fn averaged_and_resized(from: usize, to: usize, side: usize) -> Vec<f32> {
+    let mut values = vec![0.0; to * from];
+    for (row, (first, second, share)) in values.chunks_exact_mut(from.max(1)).zip(taps(from, to)) {
+        for (cell, share) in [(first, 1.0 - share), (second, share)] {
+            let neighbors = neighborhood(cell, from, side / 2);
+            let share = share / neighbors.len() as f32;
+            row[neighbors].iter_mut().for_each(|sum| *sum += share);
+        }
+    }
+    values
+}
+
+/// Returns the cells of a line of `length` that are at most `reach` from a cell.
+fn neighborhood(cell: usize, length: usize, reach: usize) -> Range<usize> {
+    cell.saturating_sub(reach)..(cell + reach + 1).min(length)
 }
 
 /// Returns, for each of `to` cells, the two of `from` cells that it lies between, and the weight of the second.
@@ -133,5 +153,20 @@ mod tests {
         let mut same = vec![0.0; 2];
         add_resized(cells, [1, 2], &mut same, 1, 0);
         assert_eq!(same, [0.0, 8.0]);
+    }
+
+    #[test]
+    fn the_matrix_of_an_axis_averages_and_resizes() {
+        for (from, to, side) in [(1, 1, 3), (1, 4, 3), (7, 7, 1), (5, 5, 3), (4, 9, 3), (6, 3, 5), (3, 8, 15)] {
+            let values = Random::new(from as u64).stream().normal(from);
+            let cells = Cells { values: &values, grid: [1, from], width: 1 };
+            let mut expected = vec![0.0; to];
+            add_resized(Cells { values: &averaged(cells, side), ..cells }, [1, to], &mut expected, 1, 0);
+            let matrix = averaged_and_resized(from, to, side);
+            for (row, expected) in matrix.chunks(from).zip(expected) {
+                let found: f32 = row.iter().zip(&values).map(|(a, b)| a * b).sum();
+                assert!((found - expected).abs() < 1e-6, "{from} {to} {side}: {found} {expected}");
+            }
+        }
     }
 }

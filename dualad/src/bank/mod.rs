@@ -8,6 +8,7 @@
 #[cfg(feature = "train")]
 mod build;
 mod config;
+mod device;
 mod file;
 mod group;
 mod level;
@@ -16,8 +17,10 @@ mod maps;
 mod nearest;
 mod parts;
 mod projection;
+mod search;
 #[cfg(feature = "train")]
 mod select;
+mod table;
 
 use std::sync::Arc;
 
@@ -35,6 +38,8 @@ pub(crate) use build::{Builder, Measured};
 pub use config::BankConfig;
 pub(crate) use file::{BankFile, is_bank_key};
 pub(crate) use level::Scale;
+pub(crate) use projection::finest;
+pub(crate) use search::{Search, SearchForm};
 
 /// A bank of normal tokens. A clone shares the tokens.
 ///
@@ -111,7 +116,8 @@ impl Bank {
         self.levels.iter().map(|level| level.scale)
     }
 
-    /// Returns the distances of each image's tokens. `maps` are `[batch, channels, rows, columns]`, one for each stage of the bank.
+    /// Returns the distances of each image's tokens, computed on the CPU. `maps` are `[batch, channels, rows, columns]`, one for each stage
+    /// of the bank. [`Search`] has this form and that of other devices.
     ///
     /// # Errors
     /// [`crate::Error::InvalidArgument`] if the maps are not those of the bank's stages, [`crate::Error::NotFinite`] if one holds

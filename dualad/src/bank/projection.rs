@@ -71,7 +71,7 @@ impl Projection {
     ///
     /// All steps are linear, so the maps are projected first, while they are small.
     pub(crate) fn tokens(&self, maps: &[StageMap<'_>], neighborhood: usize) -> Vec<f32> {
-        let (grid, dims) = (finest(maps), self.dims());
+        let (grid, dims) = (finest_of(maps), self.dims());
         let mut tokens = self.offset.repeat(grid[0] * grid[1]);
         for (map, (packed, &channels)) in maps.iter().zip(self.packed.iter().zip(&self.stage_channels)) {
             let cells = map.grid[0] * map.grid[1];
@@ -90,7 +90,7 @@ impl Projection {
 /// Returns the tokens of an image at one scale, before their projection, `[rows * columns, channels]` on the grid of the finest map.
 #[cfg(any(feature = "train", test))]
 pub(crate) fn raw_tokens(maps: &[StageMap<'_>], stage_channels: &[usize], neighborhood: usize) -> Vec<f32> {
-    let (grid, channels) = (finest(maps), stage_channels.iter().sum::<usize>());
+    let (grid, channels) = (finest_of(maps), stage_channels.iter().sum::<usize>());
     let mut tokens = vec![0.0; grid[0] * grid[1] * channels];
     let mut offset = 0;
     for (map, &width) in maps.iter().zip(stage_channels) {
@@ -105,8 +105,13 @@ pub(crate) fn raw_tokens(maps: &[StageMap<'_>], stage_channels: &[usize], neighb
 }
 
 /// Returns the rows and columns of the map with the most cells.
-pub(crate) fn finest(maps: &[StageMap<'_>]) -> [usize; 2] {
-    maps.iter().map(|map| map.grid).max_by_key(|grid| grid[0] * grid[1]).unwrap_or_default()
+pub(crate) fn finest_of(maps: &[StageMap<'_>]) -> [usize; 2] {
+    finest(maps.iter().map(|map| map.grid))
+}
+
+/// Returns the rows and columns with the most cells.
+pub(crate) fn finest(grids: impl Iterator<Item = [usize; 2]>) -> [usize; 2] {
+    grids.max_by_key(|grid| grid[0] * grid[1]).unwrap_or_default()
 }
 
 #[cfg(test)]
