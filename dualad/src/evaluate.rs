@@ -25,6 +25,7 @@ use dualad_data::image::Picture;
 use dualad_data::{Cancel, Sample};
 use rayon::prelude::*;
 
+use crate::ahead::ahead;
 use crate::bank::{Bank, Distances};
 use crate::error::{Error, Result};
 use crate::features::{Features, TokenSource};
@@ -205,13 +206,14 @@ impl TestSet {
         }
         let mut found = Vec::with_capacity(self.samples().len());
         let indices: Vec<usize> = (0..self.samples().len()).collect();
-        for indices in indices.chunks(BATCH) {
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            let maps = self.features.maps(indices)?;
-            found.extend(scorer.distances(&maps)?.into_iter().flatten());
-        }
+        let read = |indices: &&[usize]| match cancel.is_cancelled() {
+            true => Err(Error::Cancelled),
+            false => self.features.read(indices),
+        };
+        ahead(&indices.chunks(BATCH).collect::<Vec<_>>(), read, |_, images| {
+            found.extend(scorer.distances(&self.features.maps(&images)?)?.into_iter().flatten());
+            Ok(())
+        })?;
         let found: Arc<[Distances]> = found.into();
         *kept = Some((bank.clone(), found.clone()));
         Ok(found)

@@ -69,6 +69,8 @@
 //! | `hub` | yes | models and weights from the Hugging Face hub; without it the crate has no network code |
 //! | `cuda`, `cudnn`, `metal`, `mkl`, `accelerate` | no | the devices and libraries of candle |
 
+#[cfg(feature = "train")]
+mod ahead;
 pub mod bank;
 #[doc(hidden)]
 pub mod bench;

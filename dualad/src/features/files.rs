@@ -149,10 +149,15 @@ impl Features {
         self.extractor.stages()
     }
 
-    /// Computes the stage maps of images, `[indices, channels, rows, columns]` for each stage.
-    pub(crate) fn maps(&self, indices: &[usize]) -> Result<Vec<Tensor>> {
+    /// Reads images, `[indices, 3, height, width]`.
+    pub(crate) fn read(&self, indices: &[usize]) -> Result<Tensor> {
         let pixels = indices.par_iter().map(|&index| self.pixels(index)).collect::<Result<Vec<_>>>()?.concat();
-        Ok(self.extractor.extract(&tokens::images(&self.preprocess, pixels)?)?)
+        tokens::images(&self.preprocess, pixels)
+    }
+
+    /// Computes the stage maps of images that were read, `[images, channels, rows, columns]` for each stage.
+    pub(crate) fn maps(&self, images: &Tensor) -> Result<Vec<Tensor>> {
+        Ok(self.extractor.extract(images)?)
     }
 
     /// Computes the features of preprocessed images, `[indices, tokens, channels]`.

@@ -12,9 +12,6 @@ use crate::features::memory::memory_budget;
 use crate::features::source::TokenSource;
 use crate::features::tokens::{self, pixels};
 
-/// The number of pictures that the extractor computes at a time.
-const BATCH: usize = 8;
-
 /// The tokens of pictures, in memory.
 #[derive(Debug)]
 pub(crate) struct PictureTokens {
@@ -25,6 +22,9 @@ pub(crate) struct PictureTokens {
 }
 
 impl PictureTokens {
+    /// The number of pictures that the extractor computes at a time.
+    pub(crate) const BATCH: usize = 8;
+
     pub(crate) fn new(extractor: &dyn FeatureExtractor, preprocess: &Preprocess) -> Self {
         let identity = Identity { extraction: extraction(extractor, preprocess, None), images: Vec::new() };
         Self { values: Vec::new(), shape: tokens::shape(extractor, preprocess), identity }
@@ -41,7 +41,7 @@ impl PictureTokens {
         inputs: &[(String, Picture)],
         cancel: &Cancel,
     ) -> Result<()> {
-        for inputs in inputs.chunks(BATCH) {
+        for inputs in inputs.chunks(Self::BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }

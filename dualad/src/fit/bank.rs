@@ -2,9 +2,10 @@
 
 use candle_core::Tensor;
 use dualad_backbones::{FeatureExtractor, Stage};
-use dualad_data::image::{Picture, Preprocess};
+use dualad_data::image::Preprocess;
 use rayon::prelude::*;
 
+use crate::ahead::ahead;
 use crate::bank::{Bank, Builder, Distances, Measured, Normal};
 use crate::error::{Error, Result};
 use crate::features::{TokenSource, pixels};
@@ -67,10 +68,23 @@ pub(super) fn build(
         }
         None => Builder::new(config.clone(), &channels, &random),
     };
-    let maps = |inputs: &[Picture]| {
-        let pictures: Vec<&Picture> = inputs.iter().collect();
-        let maps = extractor.extract(&pixels(preprocess, &pictures)?)?;
+    let maps = |inputs: &Tensor| {
+        let maps = extractor.extract(inputs)?;
         Ok::<_, Error>(maps[maps.len() - channels.len()..].to_vec())
+    };
+    // `Fit` holds a function and is not `Sync`.
+    let (limits, tiling, cancel) = (&fit.limits, fit.tiling, &fit.cancel);
+    let progress = &mut fit.progress;
+    let read = |images: &Vec<&Image>| {
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let read = |image: &&Image| {
+            let picture = image.picture(limits)?;
+            let tiles = cut(tiling, &picture)?;
+            pixels(preprocess, &tiles.as_ref().map_or_else(|| vec![&picture], |tiles| tiles.iter().collect()))
+        };
+        images.par_iter().map(read).collect::<Result<Vec<Tensor>>>()
     };
     let sampled = |group: &&[Image]| group.len().div_ceil(group.len().div_ceil(SAMPLED_IMAGES).max(1));
     let samples: usize = if builder.is_projected() { 0 } else { groups.iter().map(sampled).sum() };
@@ -78,13 +92,15 @@ pub(super) fn build(
     if samples > 0 {
         for group in &groups {
             let step = group.len().div_ceil(SAMPLED_IMAGES).max(1);
-            for images in group.iter().step_by(step).collect::<Vec<_>>().chunks(BATCH) {
-                for inputs in inputs(fit, images)?.concat().chunks(BATCH) {
-                    builder.sample(&maps(inputs)?)?;
+            let some: Vec<&Image> = group.iter().step_by(step).collect();
+            ahead(&chunks(&some), read, |images, inputs| {
+                for (inputs, _) in batches(&inputs, &[])? {
+                    builder.sample(&maps(&inputs)?)?;
                 }
                 done += images.len();
-                (fit.progress)(FitProgress::Bank(Progress { done, total }));
-            }
+                progress(FitProgress::Bank(Progress { done, total }));
+                Ok(())
+            })?;
         }
     }
     let mut first = 0;
@@ -95,25 +111,22 @@ pub(super) fn build(
         let kept: Vec<&Image> = images.held_out.iter().filter(|image| image.category() == name).collect();
         let total_here = group.len() + kept.len();
         for (images, is_kept) in [(group.iter().collect::<Vec<_>>(), false), (kept, true)] {
-            for images in images.chunks(BATCH) {
-                let inputs = inputs(fit, images)?;
-                let each = inputs.iter().map(Vec::len).sum::<usize>().div_ceil(images.len());
-                let of_image = |(image, inputs): (&&Image, Vec<Picture>)| {
-                    let number = numbers.of(image);
-                    inputs.into_iter().map(move |input| (number, input))
-                };
-                let (numbers, inputs): (Vec<u32>, Vec<Picture>) = images.iter().zip(inputs).flat_map(of_image).unzip();
-                count += if is_kept { 0 } else { inputs.len() };
-                for (inputs, numbers) in inputs.chunks(BATCH).zip(numbers.chunks(BATCH)) {
-                    builder.add(&maps(inputs)?, each * total_here, numbers, is_kept)?;
+            ahead(&chunks(&images), read, |images, inputs| {
+                let of_images: Vec<u32> = images.iter().map(|image| numbers.of(image)).collect();
+                let batches = batches(&inputs, &of_images)?;
+                let all: usize = batches.iter().map(|(_, numbers)| numbers.len()).sum();
+                count += if is_kept { 0 } else { all };
+                for (inputs, numbers) in batches {
+                    builder.add(&maps(&inputs)?, all.div_ceil(images.len()) * total_here, &numbers, is_kept)?;
                 }
                 done += images.len();
-                (fit.progress)(FitProgress::Bank(Progress { done, total }));
-            }
+                progress(FitProgress::Bank(Progress { done, total }));
+                Ok(())
+            })?;
         }
-        builder.end_category(first, &fit.cancel)?;
+        builder.end_category(first, cancel)?;
         done += 1;
-        (fit.progress)(FitProgress::Bank(Progress { done, total }));
+        progress(FitProgress::Bank(Progress { done, total }));
         first += count;
     }
     let known = |category: &String| old.is_some_and(|(_, old)| old.contains(category));
@@ -128,18 +141,24 @@ pub(super) fn is_alone(fit: &Fit, recipe: &Recipe) -> bool {
     recipe.train.epochs == 0 && !trained
 }
 
-/// Reads images and cuts them into tiles, if the run has a tiling.
-fn inputs(fit: &Fit, images: &[&Image]) -> Result<Vec<Vec<Picture>>> {
-    if fit.cancel.is_cancelled() {
-        return Err(Error::Cancelled);
-    }
-    // `Fit` holds a function and is not `Sync`.
-    let (limits, tiling) = (&fit.limits, fit.tiling);
-    let read = |image: &&Image| {
-        let picture = image.picture(limits)?;
-        Ok(cut(tiling, &picture)?.unwrap_or_else(|| vec![picture]))
+/// Returns the images that are read at a time.
+fn chunks<'a>(images: &[&'a Image]) -> Vec<Vec<&'a Image>> {
+    images.chunks(BATCH).map(<[_]>::to_vec).collect()
+}
+
+/// Returns the inputs of images in the order of the images, at most [`BATCH`] at a time, each batch with its images' numbers.
+/// `images` has the inputs of each image, `[inputs, 3, height, width]`.
+fn batches(images: &[Tensor], numbers: &[u32]) -> Result<Vec<(Tensor, Vec<u32>)>> {
+    let counts = images.iter().map(|inputs| inputs.dim(0)).collect::<candle_core::Result<Vec<_>>>()?;
+    let of_inputs = counts.iter().zip(numbers).flat_map(|(&count, &number)| std::iter::repeat_n(number, count));
+    let of_inputs: Vec<u32> = of_inputs.collect();
+    let (all, total) = (Tensor::cat(images, 0)?, counts.iter().sum::<usize>());
+    let batch = |start: usize| {
+        let count = BATCH.min(total - start);
+        let numbers = of_inputs.get(start..start + count).unwrap_or_default();
+        Ok((all.narrow(0, start, count)?, numbers.to_vec()))
     };
-    images.par_iter().map(read).collect()
+    (0..total).step_by(BATCH).map(batch).collect()
 }
 
 /// The errors of the network, `[images, rows, columns]`, and the distances of some measured images.

@@ -7,7 +7,9 @@ use candle_core::Device;
 use dualad_backbones::FeatureExtractor;
 use dualad_data::Sample;
 use dualad_data::image::{Picture, Preprocess};
+use rayon::prelude::*;
 
+use crate::ahead::ahead;
 use crate::clock::Instant;
 use crate::detector::{Detector, RegionOptions};
 use crate::error::{Error, Result};
@@ -403,19 +405,26 @@ fn tokens(
     }
     let mut tokens = PictureTokens::new(&**extractor, preprocess);
     let total = images.len();
-    (fit.progress)(FitProgress::Features(Progress { done: 0, total }));
-    for (index, image) in images.iter().enumerate() {
-        let (name, picture) = (image.name(), image.picture(&fit.limits)?);
-        let inputs: Vec<(String, Picture)> = match cut(fit.tiling, &picture)? {
-            None => vec![(name, picture)],
-            Some(tiles) => {
-                let named = |(number, tile)| (tile_name(&name, number), tile);
-                tiles.into_iter().enumerate().map(named).collect()
-            }
-        };
-        tokens.add(&**extractor, preprocess, &inputs, &fit.cancel)?;
-        (fit.progress)(FitProgress::Features(Progress { done: index + 1, total }));
-    }
+    let (limits, tiling, cancel, progress) = (&fit.limits, fit.tiling, &fit.cancel, &mut fit.progress);
+    progress(FitProgress::Features(Progress { done: 0, total }));
+    let read = |image: &Image| {
+        let (name, picture) = (image.name(), image.picture(limits)?);
+        let Some(tiles) = cut(tiling, &picture)? else { return Ok(vec![(name, picture)]) };
+        let named = |(number, tile)| (tile_name(&name, number), tile);
+        Ok(tiles.into_iter().enumerate().map(named).collect())
+    };
+    // An image in tiles is a batch of its own.
+    let at_a_time = if tiling.is_some() { 1 } else { PictureTokens::BATCH };
+    let chunks: Vec<&[Image]> = images.chunks(at_a_time).collect();
+    let mut done = 0;
+    let read_chunk = |images: &&[Image]| images.par_iter().map(read).collect::<Result<Vec<Vec<(String, Picture)>>>>();
+    ahead(&chunks, read_chunk, |images, inputs| {
+        let inputs: Vec<(String, Picture)> = inputs.into_iter().flatten().collect();
+        tokens.add(&**extractor, preprocess, &inputs, cancel)?;
+        done += images.len();
+        progress(FitProgress::Features(Progress { done, total }));
+        Ok(())
+    })?;
     Ok(Box::new(tokens))
 }
 
