@@ -193,9 +193,14 @@ fn every_image_is_seen_once_an_epoch_in_another_order() {
     let source = Seen(source(), Default::default());
     let mut recipe = recipe();
     recipe.train.memory.init = MemoryInit::Drawn;
-    let mut trainer = Trainer::builder(recipe, &source).build().unwrap();
+    let mut read = Vec::new();
+    let builder = Trainer::builder(recipe, &source).progress(|_| read.push(source.1.lock().unwrap().len()));
+    let mut trainer = builder.build().unwrap();
     source.1.lock().unwrap().clear();
     trainer.run().unwrap();
+    drop(trainer);
+    // Steps of 3, 3 and 1 images: during each, those of the next one in the epoch are read.
+    assert_eq!(read, [6, 7, 7, 13, 14, 14, 20, 21, 21]);
     let seen = source.1.lock().unwrap().clone();
     let mut epochs: Vec<Vec<usize>> = seen.chunks(7).map(<[_]>::to_vec).collect();
     assert!(epochs.len() == 3 && epochs[0] != epochs[1] && epochs[1] != epochs[2]);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use dualad_data::Cancel;
 use dualad_kernels::are_finite;
 
@@ -77,6 +77,8 @@ pub struct Trainer<'a> {
     log: Option<TrainLog>,
     /// The memory's temperature and share that the stepper has, once they are set.
     memory: Option<(f64, f64)>,
+    /// The tokens of a step, read during the step before it.
+    next: Option<(u64, Result<Tensor>)>,
 }
 
 /// The settings of a run that do not change its result.
@@ -125,8 +127,8 @@ impl<'a> Trainer<'a> {
         position: Position,
         settings: Settings<'a>,
     ) -> Self {
-        let (order, log, memory) = (Vec::new(), None, None);
-        let mut trainer = Self { recipe, tokens, stepper, position, order, settings, log, memory };
+        let (order, log, memory, next) = (Vec::new(), None, None, None);
+        let mut trainer = Self { recipe, tokens, stepper, position, order, settings, log, memory, next };
         trainer.shuffle();
         trainer
     }
@@ -212,17 +214,29 @@ impl<'a> Trainer<'a> {
         self.prepare_memory(step, total)?;
         // At most the number of images: the cast does not truncate.
         let start = (self.position.step_in_epoch as usize * batch_size).min(self.order.len());
-        let indices = &self.order[start..self.order.len().min(start + batch_size)];
+        let (indices, rest) = self.order[start..].split_at(batch_size.min(self.order.len() - start));
+        let following = &rest[..batch_size.min(rest.len())];
         let images = indices.len() as u64;
         let augmentation = self.recipe.train.augmentation;
-        let tokens = if augmentation.is_nothing() {
-            self.tokens.batch(indices)?
-        } else {
+        let (source, seed) = (self.tokens, self.recipe.train.seed);
+        let read = |indices: &[usize]| {
+            if augmentation.is_nothing() {
+                return source.batch(indices);
+            }
             // The stream depends on the seed and the epoch only, so that a resumed run has the same images.
-            let stream = Random::new(self.recipe.train.seed).named(&format!("augmentation of epoch {epoch}"));
-            self.tokens.augmented(indices, augmentation, stream)?
+            let stream = Random::new(seed).named(&format!("augmentation of epoch {epoch}"));
+            source.augmented(indices, augmentation, stream)
         };
-        let report = self.stepper.step(&tokens, &mut self.position.random).map_err(|error| match error {
+        let tokens = match self.next.take() {
+            Some((of_step, tokens)) if of_step == step => tokens?,
+            _ => read(indices)?,
+        };
+        // The epoch's next tokens are read meanwhile: a device need not wait for them. If that fails, the next step does.
+        let (stepper, random) = (&mut self.stepper, &mut self.position.random);
+        let (report, next) =
+            rayon::join(|| stepper.step(&tokens, random), || (!following.is_empty()).then(|| read(following)));
+        self.next = next.map(|tokens| (step + 1, tokens));
+        let report = report.map_err(|error| match error {
             // The number of the step in the whole run: the stepper counts its own.
             Error::Training { reason, .. } => Error::Training { step: step + 1, reason },
             error => error,
