@@ -82,6 +82,7 @@ mod clock;
 mod components;
 mod config;
 pub mod detector;
+mod device_name;
 mod engine;
 mod error;
 #[cfg(feature = "train")]

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::Builder;
 
-use candle_core::{Device, DeviceLocation};
+use candle_core::Device;
 use dualad_data::Cancel;
 
 use crate::calibration::Calibration;
 use crate::detector::engine::{self, BATCH};
 use crate::detector::idle::Idle;
 use crate::detector::{Detector, Inspection, Request};
+use crate::device_name::device_name;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -189,12 +190,7 @@ fn of_device(device: &Device, error: Error) -> Error {
     if error.kind() != crate::ErrorKind::Device {
         return error;
     }
-    let device = match device.location() {
-        DeviceLocation::Cpu => "cpu".into(),
-        DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-        DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-    };
-    Error::Replica { device, error: Box::new(error) }
+    Error::Replica { device: device_name(device), error: Box::new(error) }
 }
 
 #[cfg(test)]

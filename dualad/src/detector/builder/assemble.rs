@@ -11,6 +11,7 @@ use crate::Precision;
 use crate::calibration::Calibration;
 use crate::detector::own_thresholds::check_calibration;
 use crate::detector::{Detector, Threads};
+use crate::device_name::device_name;
 use crate::error::{Error, Result};
 use crate::features::size;
 use crate::model::{Model, ModelConfig};
@@ -139,11 +140,7 @@ impl DetectorBuilder {
             return differs("stages", format!("{stages:?}"), format!("{:?}", config.stages));
         }
         if !detector.device().same_device(&self.device) {
-            return differs(
-                "device",
-                format!("{:?}", detector.device().location()),
-                format!("{:?}", self.device.location()),
-            );
+            return differs("device", device_name(detector.device()), device_name(&self.device));
         }
         if detector.dtype() != self.dtype {
             return differs("dtype", detector.dtype().as_str().into(), self.dtype.as_str().into());
