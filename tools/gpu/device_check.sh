@@ -59,7 +59,8 @@ build() {
     local into=$1 started=$SECONDS exe
     local messages=$into/messages
     [ -x "${CUDA_HOME:-}/bin/nvcc" ] || fail "CUDA_HOME has no bin/nvcc; build a toolkit: tools/gpu/toolkit.sh FOLDER, then CUDA_HOME=FOLDER"
-    export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90}
+    # The bindings ask `nvcc` on the path for its version.
+    export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90} PATH=$CUDA_HOME/bin:$PATH
     # Another choice of packages would build candle once more.
     local packages=(--workspace --features dualad-cli/cuda)
     echo "building for compute capability $CUDA_COMPUTE_CAP: half an hour or more on two cores" >&2

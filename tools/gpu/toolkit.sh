@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds a CUDA toolkit in a folder from NVIDIA's Python wheels: enough to compile and link on a machine without a GPU.
 #
-#     tools/gpu/toolkit.sh FOLDER       # about 1 GB; then CUDA_HOME=FOLDER
+#     tools/gpu/toolkit.sh FOLDER       # about 1 GB; then CUDA_HOME=FOLDER PATH=FOLDER/bin:$PATH
 #
 # The variable PYTHON names the interpreter (3.10 or newer, with pip).
 set -eu
