@@ -16,9 +16,8 @@ use serde::Serialize;
 use crate::device::{Devices, DevicesParser};
 use crate::guard::Guard;
 use crate::hint::{faults, hint};
-
-/// The result of a program: any error, which becomes one line.
-pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub use crate::usage::Result;
+pub(crate) use crate::usage::UsageError;
 
 /// The flags of the subcommands that compute on a device.
 #[derive(Debug, Args)]
@@ -210,18 +209,6 @@ fn report_full_files() {
         let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored);
     }
 }
-
-/// Flags that do not go together, where it takes more than the command line to tell. The program ends with status 2.
-#[derive(Debug)]
-pub(crate) struct UsageError(pub(crate) String);
-
-impl std::fmt::Display for UsageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for UsageError {}
 
 /// Returns exit status 0, or 1 after one line on standard error.
 pub fn exit(result: Result<()>) -> ExitCode {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use dualad::candle_core::Device;
 
-use crate::common::{Result, UsageError};
+use crate::usage::{Result, UsageError};
 
 /// The largest number of a device.
 const MAX_NUMBER: usize = 255;

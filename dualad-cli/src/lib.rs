@@ -30,6 +30,7 @@ mod shell;
 mod signals;
 mod submit;
 pub mod train;
+mod usage;
 mod watch;
 
 pub use cli::{command, main};
