@@ -184,8 +184,14 @@ fn naming(text: &str, keys: &BTreeSet<Key>) -> Option<Naming> {
     if is_whole { Some(Naming::Whole) } else { found }
 }
 
-/// Returns the fault of a file that is no JSON, or no text: a table of which no image name is legible. Other forms of files have none.
+/// Returns the fault of a file that is no JSON, or no text: a table in another encoding, or of which no image name is legible. Other forms
+/// of files have none.
 fn fault(file: &Path, text: &[u8], names_images: bool) -> Option<String> {
+    const ENCODING: &str = "it is neither UTF-8 nor UTF-16, or it is damaged; save it as UTF-8";
+    let is_read_whole = has_ending(file, &["csv", "json", "jsonl", "ndjson", "tsv"]);
+    if is_read_whole && (text.contains(&0) || std::str::from_utf8(text).is_err()) {
+        return Some(ENCODING.into());
+    }
     if has_ending(file, &["json"]) {
         let error = serde_json::from_slice::<IgnoredAny>(text).err()?;
         return Some(json_error(file, error.line() as u64, text, &error).to_string());
@@ -193,7 +199,7 @@ fn fault(file: &Path, text: &[u8], names_images: bool) -> Option<String> {
     // Shifted by a byte, letters of UTF-16 are those of other scripts.
     let legible = text.iter().filter(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\n' | b'\r')).count();
     let is_garbled = !names_images && has_ending(file, &["csv", "tsv"]) && 8 * legible < text.len();
-    is_garbled.then(|| "it is neither UTF-8 nor UTF-16, or it is damaged; save it as UTF-8".into())
+    is_garbled.then(|| ENCODING.into())
 }
 
 #[cfg(test)]

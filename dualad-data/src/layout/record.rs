@@ -1,5 +1,6 @@
 //! A record of a file that may hold labels: the values that belong to an image.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::answers::{number, truth};
@@ -63,7 +64,7 @@ impl Cell {
             }
             None => {
                 let is_told = label.is_none() && !value.is_empty() && !says_no_label(key) && means_defects();
-                let says_none = || is_unclear(value) || is_normal(value) || is_code_of_zero(value);
+                let says_none = || is_unclear(value) || is_normal(value) || is_code_of_zero(value) || denies(value);
                 let is_word = || tokens(value).len() <= MOST_WORDS && !says_none();
                 (is_told && is_word()).then(|| key.clone())
             }
@@ -99,6 +100,29 @@ fn of_key(key: &str, value: &str) -> Option<Label> {
     let means = |token: &String| is_in(COLUMNS, token) || is_answer && is_in(ANSWERED, token);
     let is_column = || tokens.iter().any(means) && tokens.iter().all(|token| means(token) || is_in(FLAGS, token));
     word(&spaced).or_else(|| is_column().then(|| Label::Anomalous(key.into())))
+}
+
+/// Returns the names of the columns for normal images (`pass`) of which a value is a number other than 0 and 1: they count something else.
+pub(super) fn counting<'a>(cells: impl Iterator<Item = &'a Cell>) -> BTreeSet<String> {
+    let counts = |cell: &&Cell| number(&cell.value).is_some_and(|number| number != 0.0 && number != 1.0);
+    let is_normal = |cell: &&Cell| word(&spaced(&cell.key)) == Some(Label::Normal);
+    let mut found = BTreeSet::new();
+    for cell in cells.filter(counts) {
+        if !found.contains(&cell.key) && is_normal(&cell) {
+            found.insert(cell.key.clone());
+        }
+    }
+    found
+}
+
+/// Words of a text that tells of no defect, or that none was looked for: `not found`, `keine Mängel`, `siehe Foto`. Those of denials count,
+/// too.
+const NO_DEFECT: &str = "absent absente absents ausente ausentes assente assenti brak bulunamadi checked clean entfallt foto gepruft hatasiz     kusursuz nej nenalezena nenalezeno nenalezeny neni never none nothing ordnung photo sauber unchanged unverandert zero 0 отсутствует     отсутствуют 没有 ありません 없다 없습니다";
+
+fn denies(text: &str) -> bool {
+    let is_denial =
+        |token: &String| matches!(meaning(token), Some(Word::Denial | Word::Free)) || is_in(NO_DEFECT, token);
+    tokens(text).iter().any(is_denial)
 }
 
 /// Returns whether a value is the code of no defect: a letter or two, and zeros (`E0`, `F00`).

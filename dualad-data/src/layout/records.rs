@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::files::bytes;
 use super::labelme;
-use super::record::{Cell, Record, phrases};
+use super::record::{Cell, Record, counting, phrases};
 use super::separated::{delimiter, has_separator};
 use super::yaml;
 use crate::error::Error;
@@ -116,6 +116,10 @@ fn of_table(text: &[u8], is_image: &dyn Fn(&str) -> bool) -> Vec<Record> {
             let key = |column: usize| names.get(column).map_or("", String::as_str);
             found.push(Record(values.iter().enumerate().map(|(index, value)| Cell::new(key(index), value)).collect()));
         }
+    }
+    let counting = counting(found.iter().flat_map(|Record(cells)| cells));
+    if !counting.is_empty() {
+        found.iter_mut().for_each(|Record(cells)| cells.retain(|cell| !counting.contains(&cell.key)));
     }
     found
 }

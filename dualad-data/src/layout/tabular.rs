@@ -15,7 +15,7 @@ use super::left_out::LeftOut;
 use super::listing::{Folder, display_name, list};
 use super::names::holds_labels;
 use super::near_names::hint;
-use super::record::{Cell, product_in};
+use super::record::{Cell, counting, product_in};
 use super::records::scalar;
 use super::separated::{delimiter, is_hint, lines, with_line_feeds, without_hint};
 use super::table_labels::{Cells, Tally};
@@ -313,7 +313,12 @@ fn only(folder: &Path) -> Result<PathBuf> {
 
 /// Reads the rows of a table. More than `most` are an error.
 fn rows_of(table: &Path, most: usize) -> Result<Rows> {
-    if has_ending(table, &LINES) { json_lines(table, most) } else { csv(table, most) }
+    let mut found = if has_ending(table, &LINES) { json_lines(table, most) } else { csv(table, most) }?;
+    let counting = counting(found.rows.iter().flat_map(|row| &row.others));
+    if !counting.is_empty() {
+        found.rows.iter_mut().for_each(|row| row.others.retain(|cell| !counting.contains(&cell.key)));
+    }
+    Ok(found)
 }
 
 /// Returns the error of a table of too many rows.

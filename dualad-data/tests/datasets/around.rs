@@ -327,6 +327,9 @@ fn files_around_a_product_that_cannot_be_read_are_named() {
         ("coco.json", &cut, "not complete and valid JSON"),
         ("x.json", &cut, "not complete and valid JSON"),
         ("labels.csv", &shifted, "neither UTF-8 nor UTF-16"),
+        ("pruefung.csv", &b"Datei;Ergebnis\npart003.png;Kratzer, gr\xf6\xdfer\n".to_vec(), "neither UTF-8 nor UTF-16"),
+        ("labels.json", &b"{\"part003.png\": \"gr\xf6\xdfer\"}".to_vec(), "neither UTF-8 nor UTF-16"),
+        ("labels.csv", &b"file,label\npart003.png,N\0G\n".to_vec(), "neither UTF-8 nor UTF-16"),
         ("labels.xlsx", &b"PK".to_vec(), "save it as csv"),
         ("gear.xlsx", &b"PK".to_vec(), "save it as csv"),
     ] {

@@ -497,10 +497,32 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
         ("pass", "1"),
         ("Befund", "o.B."),
         ("Befund", "ohne"),
+        ("Befund", "kein Befund"),
+        ("Befund", "keine Mängel"),
+        ("Befund", "nicht vorhanden"),
+        ("Befund", "Oberfläche in Ordnung"),
+        ("Befund", "sauber"),
+        ("Befund", "siehe Foto"),
+        ("defect_found", "not found"),
+        ("defect_found", "none found"),
+        ("defects_found", "0 of 5"),
+        ("Fehler", "0 Stück"),
+        ("vada", "není"),
+        ("vada", "bez vady"),
+        ("hata", "hatasız"),
+        ("wada", "brak"),
+        ("дефект", "не обнаружен"),
+        ("defeito", "ausente"),
+        ("défaut", "sans"),
+        ("缺陷", "没有"),
+        ("欠陥", "ありません"),
     ] {
         let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
         assert_eq!(found, Ok(()), "{column}: {value}");
     }
+    // The number of a scan. 0 alone says that the part did not pass.
+    assert_eq!(error("t.csv", "path,label,pass\na.png,normal,0\nb.png,normal,2\n"), Ok(()));
+    assert!(error("t.csv", "path,label,pass\na.png,normal,0\nb.png,normal,1\n").is_err());
     // A table beside a folder of normal images.
     for table in
         ["path,label,anomaly\na.png,normal,0\nb.png,normal,1\n", "path,label,is_defect\na.png,good,0\nb.png,good,1\n"]
