@@ -8,6 +8,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+for tool in xz strip; do
+  command -v "$tool" >/dev/null || { echo "skipped: the rehearsal (there is no $tool)" && exit 0; }
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/programs"
