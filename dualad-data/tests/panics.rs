@@ -6,7 +6,8 @@ use std::io::Cursor;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dualad_data::image::{Limits, Picture};
-use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use image::{DynamicImage, Rgb, RgbImage};
+use support::FORMATS;
 use support::tiff::Parts;
 
 static PANICS: AtomicUsize = AtomicUsize::new(0);
@@ -15,15 +16,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
     let image = RgbImage::from_fn(40, 24, |x, y| Rgb([(x * y) as u8, (x * 6) as u8, (y * 9) as u8]));
     let mut files = Vec::new();
     for image in [DynamicImage::ImageRgb8(image.clone()), DynamicImage::ImageRgb8(image.clone()).into_luma8().into()] {
-        for format in [
-            ImageFormat::Png,
-            ImageFormat::Jpeg,
-            ImageFormat::Bmp,
-            ImageFormat::Tiff,
-            ImageFormat::WebP,
-            ImageFormat::Gif,
-            ImageFormat::Pnm,
-        ] {
+        for format in FORMATS {
             let mut bytes = Cursor::new(Vec::new());
             if image.write_to(&mut bytes, format).is_ok() {
                 files.push((format!("{format:?} {:?}", image.color()), bytes.into_inner()));

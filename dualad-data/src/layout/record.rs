@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::answers::{number, truth};
+use super::answers::{denies, number, truth};
 use super::columns::{names_product, says_no_label};
 use super::divide::{is_normal, is_unclear};
 use super::names::{Stated, compound_of, label_of};
@@ -102,27 +102,10 @@ fn of_key(key: &str, value: &str) -> Option<Label> {
     word(&spaced).or_else(|| is_column().then(|| Label::Anomalous(key.into())))
 }
 
-/// Returns the names of the columns for normal images (`pass`) of which a value is a number other than 0 and 1: they count something else.
+/// Returns the columns `pass` that have a number other than 0 and 1: they count the passes of a scan and tell no result.
 pub(super) fn counting<'a>(cells: impl Iterator<Item = &'a Cell>) -> BTreeSet<String> {
     let counts = |cell: &&Cell| number(&cell.value).is_some_and(|number| number != 0.0 && number != 1.0);
-    let is_normal = |cell: &&Cell| word(&spaced(&cell.key)) == Some(Label::Normal);
-    let mut found = BTreeSet::new();
-    for cell in cells.filter(counts) {
-        if !found.contains(&cell.key) && is_normal(&cell) {
-            found.insert(cell.key.clone());
-        }
-    }
-    found
-}
-
-/// Words of a text that tells of no defect, or that none was looked for: `not found`, `keine Mängel`, `siehe Foto`. Those of denials count,
-/// too.
-const NO_DEFECT: &str = "absent absente absents ausente ausentes assente assenti brak bulunamadi checked clean entfallt foto gepruft hatasiz     kusursuz nej nenalezena nenalezeno nenalezeny neni never none nothing ordnung photo sauber unchanged unverandert zero 0 отсутствует     отсутствуют 没有 ありません 없다 없습니다";
-
-fn denies(text: &str) -> bool {
-    let is_denial =
-        |token: &String| matches!(meaning(token), Some(Word::Denial | Word::Free)) || is_in(NO_DEFECT, token);
-    tokens(text).iter().any(is_denial)
+    cells.filter(|cell| letters(&cell.key) == "pass").filter(counts).map(|cell| cell.key.clone()).collect()
 }
 
 /// Returns whether a value is the code of no defect: a letter or two, and zeros (`E0`, `F00`).

@@ -444,6 +444,9 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
         ("error", "yes"),
         ("hata", "evet"),
         ("vada", "ano"),
+        ("defect", "no hole"),
+        ("Befund", "keine Bohrung"),
+        ("defect", "hole not found"),
     ] {
         let found = error("t.csv", &format!("path,label,{column}\na.png,normal,\nb.png,normal,{value}\n"));
         let found = found.expect_err(column);
@@ -523,6 +526,7 @@ fn a_column_that_contradicts_a_normal_label_is_an_error() {
     // The number of a scan. 0 alone says that the part did not pass.
     assert_eq!(error("t.csv", "path,label,pass\na.png,normal,0\nb.png,normal,2\n"), Ok(()));
     assert!(error("t.csv", "path,label,pass\na.png,normal,0\nb.png,normal,1\n").is_err());
+    assert!(error("t.csv", "path,label,ok\na.png,normal,0\nb.png,normal,2\n").is_err());
     // A table beside a folder of normal images.
     for table in
         ["path,label,anomaly\na.png,normal,0\nb.png,normal,1\n", "path,label,is_defect\na.png,good,0\nb.png,good,1\n"]

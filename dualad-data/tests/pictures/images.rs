@@ -2,22 +2,11 @@
 
 use std::io::Cursor;
 
-use crate::support::{Tree, fixture, png};
+use crate::support::{FORMATS, Tree, fixture, png};
 use dualad_data::image::{Limits, Mask, Picture};
 use dualad_data::{Error, MaskRule};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Luma, Rgb, Rgba};
 use png::{BitDepth, ColorType};
-
-/// The formats that are read.
-const ALL: [ImageFormat; 7] = [
-    ImageFormat::Png,
-    ImageFormat::Jpeg,
-    ImageFormat::Bmp,
-    ImageFormat::Tiff,
-    ImageFormat::WebP,
-    ImageFormat::Gif,
-    ImageFormat::Pnm,
-];
 
 fn decode(bytes: &[u8]) -> Picture {
     Picture::decode(bytes, "picture", &Limits::default()).unwrap()
@@ -308,7 +297,7 @@ fn odd_sizes_decode() {
 #[test]
 fn errors_name_damaged_files_and_nothing_panics() {
     assert!(matches!(error(b""), Error::EmptyFile { .. }));
-    for format in ALL {
+    for format in FORMATS {
         let bytes = encode(ImageBuffer::from_fn(40, 30, |x, y| Rgb([(x * y) as u8, x as u8, y as u8])), format);
         for end in 1..bytes.len() {
             // A decoder may not need the last bytes, like that of jpeg, but must not panic.
@@ -329,7 +318,7 @@ fn errors_name_damaged_files_and_nothing_panics() {
 
 #[test]
 fn a_truncated_file_is_an_error() {
-    for format in ALL {
+    for format in FORMATS {
         let image = ImageBuffer::from_fn(200, 200, |x, y| Rgb([(x * y) as u8, x as u8, y as u8]));
         let bytes = encode(image, format);
         for percent in [10, 50, 90] {

@@ -10,6 +10,17 @@ use std::path::{Path, PathBuf};
 use dualad_data::{Dataset, FindingKind, Label, Sample, Split};
 use image::{ImageBuffer, ImageFormat, Luma, Rgb};
 
+/// The formats that are read.
+pub(crate) const FORMATS: [ImageFormat; 7] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::Bmp,
+    ImageFormat::Tiff,
+    ImageFormat::WebP,
+    ImageFormat::Gif,
+    ImageFormat::Pnm,
+];
+
 /// A temporary folder of test files.
 pub(crate) struct Tree(tempfile::TempDir);
 
