@@ -54,6 +54,12 @@ pub(crate) fn inspect(
     answers
 }
 
+/// Returns the answer to the one request of a batch.
+pub(super) fn only(mut answers: Vec<Result<Inspection>>) -> Result<Inspection> {
+    // One request always has one answer.
+    answers.pop().unwrap_or(Err(Error::NoImages { purpose: "inspect" }))
+}
+
 fn inspect_few(detector: &Detector, requests: &[Request<'_>], cancel: &Cancel) -> Vec<Result<Inspection>> {
     answer(detector, requests, decode(detector, requests), cancel)
 }

@@ -55,7 +55,9 @@ use dualad_data::{Cancel, Label};
 
 use crate::Precision;
 use crate::calibration::{Calibration, Calibrator, LabeledScore};
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 #[cfg(feature = "train")]
 use crate::features::{Features, FeaturesBuilder};
 use crate::model::{Model, ModelConfig};
@@ -160,12 +162,7 @@ impl Detector {
     /// overflow; [`Error::InvalidArgument`] if the tiling gives too many tiles; [`Error::Candle`] and [`Error::Backbone`] if the
     /// device fails. [`Error::kind`] separates a bad image (`Data`), a file that cannot be read (`System`) and the device (`Device`).
     pub fn inspect<'a>(&self, request: impl Into<Request<'a>>) -> Result<Inspection> {
-        let request = request.into();
-        match self.inspect_batch([request]).pop() {
-            Some(result) => result,
-            // Unreachable: one request always gives one result.
-            None => Err(Error::NoImages { purpose: "inspect" }),
-        }
+        engine::only(self.inspect_batch([request.into()]))
     }
 
     /// Inspects images. There is one answer for each, in order; an image that fails does not affect the others.

@@ -102,11 +102,7 @@ impl Replicas {
     /// # Errors
     /// As [`Detector::inspect`]; with several devices, [`Error::Replica`] if one fails.
     pub fn inspect<'a>(&self, request: impl Into<Request<'a>>) -> Result<Inspection> {
-        match self.inspect_batch([request.into()]).pop() {
-            Some(result) => result,
-            // Unreachable: one request always gives one result.
-            None => Err(Error::NoImages { purpose: "inspect" }),
-        }
+        engine::only(self.inspect_batch([request.into()]))
     }
 
     /// Inspects images. There is one answer for each, in order; an image that fails does not affect the others.
