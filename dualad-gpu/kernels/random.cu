@@ -1,4 +1,4 @@
-// Dropout and feature jitter. The random values are those of `dualad::Random` (Philox4x32-10, counter-based) on every device.
+// Dropout, also with the bias and the ReLU before it, and feature jitter. The random values are those of `dualad::Random` (Philox4x32-10, counter-based) on every device.
 #ifndef __METAL_VERSION__
 #include "prelude.h"
 #endif
@@ -13,6 +13,8 @@ struct RandomParams {
     u32 tokens, channels;
     // Jitter: sigma is `[batch, 1, channels]` (1) or `[batch, tokens, 1]` (0).
     u32 spatial;
+    // Activation: 1 for ReLU.
+    u32 relu;
 };
 
 struct Bits {
@@ -50,6 +52,36 @@ INLINE void dropout(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL T *y, Po
     }
 }
 
+// y = dropout(x + bias), or y = dropout(relu(x + bias)), in place; with dropout only if the probability is above 0. Each thread
+// computes four elements.
+INLINE void activate(CONSTANT RandomParams &p, GLOBAL const float *bias, GLOBAL float *y, Position at, SHARED float *) {
+    u32 block = at.group_x * at.threads + at.index;
+    if ((u64)block * 4 >= p.count) return;
+    Bits bits = p.probability > 0.0f ? philox(p, block) : Bits{{0, 0, 0, 0}};
+    for (u32 i = 0; i < 4; i++) {
+        u32 element = block * 4 + i;
+        if (element >= p.count) return;
+        float value = y[element] + bias[element % p.channels];
+        // NaN stays NaN.
+        if (p.relu && value < 0.0f) value = 0.0f;
+        if (p.probability > 0.0f) value = unit_of(bits.words[i]) < p.probability ? 0.0f : value * p.scale;
+        y[element] = value;
+    }
+}
+
+// y = x + dropout(y + bias), in place.
+INLINE void add_activated(CONSTANT RandomParams &p, GLOBAL const float *bias, GLOBAL const float *x, GLOBAL float *y, Position at, SHARED float *shared) {
+    activate(p, bias, y, at, shared);
+    u32 block = at.group_x * at.threads + at.index;
+    for (u64 element = (u64)block * 4; element < (u64)block * 4 + 4 && element < p.count; element++) y[element] += x[element];
+}
+
+// The gradient before ReLU and dropout, in place, from y after them: survivors are above 0.
+INLINE void activation_gradient(CONSTANT RandomParams &p, GLOBAL const float *y, GLOBAL float *dy, Position at, SHARED float *) {
+    u32 element = at.group_x * at.threads + at.index;
+    if (element < p.count) dy[element] = y[element] > 0.0f ? dy[element] * p.scale : 0.0f;
+}
+
 // y = x + scale sigma eps, eps standard normal by Box and Muller's transform.
 template <typename T>
 INLINE void jitter(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const float *sigma, GLOBAL T *y, Position at, SHARED float *) {
@@ -73,6 +105,9 @@ INLINE void jitter(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL const flo
     KERNEL2(dropout_##T, dropout<T>, RandomParams, GLOBAL const T *, GLOBAL T *)                                               \
     KERNEL3(jitter_##T, jitter<T>, RandomParams, GLOBAL const T *, GLOBAL const float *, GLOBAL T *)
 
+KERNEL2(activate_float, activate, RandomParams, GLOBAL const float *, GLOBAL float *)
+KERNEL3(add_activated_float, add_activated, RandomParams, GLOBAL const float *, GLOBAL const float *, GLOBAL float *)
+KERNEL2(activation_gradient_float, activation_gradient, RandomParams, GLOBAL const float *, GLOBAL float *)
 RANDOM(float)
 RANDOM(f16)
 #ifdef DUALAD_BF16

@@ -69,6 +69,26 @@ impl Attention<'_> {
     /// device fails.
     pub fn run(&self) -> Result<Tensor> {
         let Self { query, key, value, heads, mask } = *self;
+        self.check()?;
+        query.contiguous()?.apply_op3(&key.contiguous()?, &value.contiguous()?, Operation { heads, mask })
+    }
+
+    /// Returns the gradients of query, key and value, of their shapes, for the gradient `dy` of the result `y`.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn gradients(&self, y: &Tensor, dy: &Tensor) -> Result<[Tensor; 3]> {
+        let Self { query, key, value, heads, mask } = *self;
+        self.check()?;
+        if y.dims() != query.dims() || dy.dims() != query.dims() {
+            candle_core::bail!("attention: query {:?}, result {:?}, gradient {:?}", query.dims(), y.dims(), dy.dims());
+        }
+        let [query, key, value, y] = [query.contiguous()?, key.contiguous()?, value.contiguous()?, y.contiguous()?];
+        Operation { heads, mask }.gradients([&query, &key, &value, &y], dy)
+    }
+
+    fn check(&self) -> Result<()> {
+        let Self { query, key, value, heads, mask } = *self;
         let (batch, queries, channels) = query.dims3()?;
         let (key_batch, keys, key_channels) = key.dims3()?;
         if key.dims() != value.dims() || key_batch != batch || key_channels != channels {
@@ -82,7 +102,7 @@ impl Attention<'_> {
         {
             candle_core::bail!("attention: {queries} and {keys} tokens on a grid of {rows} x {columns}");
         }
-        query.contiguous()?.apply_op3(&key.contiguous()?, &value.contiguous()?, Operation { heads, mask })
+        Ok(())
     }
 }
 
@@ -129,6 +149,25 @@ impl Operation {
         Ok(Launch::new(Source::Attention, name, &params).groups(groups, THREADS, shared))
     }
 
+    /// Computes the statistics of each query, then the gradient of the queries, then those of the keys and values.
+    fn gradients(&self, [query, key, value, output]: [&Tensor; 4], gradient: &Tensor) -> Result<[Tensor; 3]> {
+        let (sizes, dtype, gradient) = (self.sizes(query.dims(), key.dims()), query.dtype(), gradient.contiguous()?);
+        let Sizes { batch, queries, keys, width } = sizes;
+        let like = |tensor: &Tensor| Output { count: tensor.elem_count(), dtype };
+
+        let name = format!("{STATISTICS}_{}", dtype_name(dtype)?);
+        let launch = self.kernel(&name, sizes, queries, FORWARD_ROWS)?;
+        let statistics = Output { count: 2 * batch * self.heads * queries, dtype: DType::F32 };
+        let [statistics] = on_tensors_to(&launch, &[query, key, output, &gradient], [statistics])?;
+
+        let inputs = [query, key, value, &gradient, &statistics];
+        let launch = self.kernel(&sized(QUERY_GRADIENT, width, dtype)?, sizes, queries, BACKWARD_ROWS)?;
+        let [d_query] = on_tensors_to(&launch, &inputs, [like(query)])?;
+        let launch = self.kernel(&sized(KEY_GRADIENTS, width, dtype)?, sizes, keys, BACKWARD_ROWS)?;
+        let [d_key, d_value] = on_tensors_to(&launch, &inputs, [like(key), like(value)])?;
+        Ok([d_query.reshape(query.shape())?, d_key.reshape(key.shape())?, d_value.reshape(value.shape())?])
+    }
+
     fn forward(&self, [query, key, _]: [&Layout; 3], dtype: DType) -> Result<(Launch, Shape)> {
         let sizes = self.sizes(query.dims(), key.dims());
         let name = sized(FORWARD, sizes.width, dtype)?;
@@ -148,7 +187,6 @@ impl CustomOp3 for Operation {
 
     forward_passes!(query query_layout, key key_layout, value value_layout);
 
-    /// Computes the statistics of each query, then the gradient of the queries, then those of the keys and values.
     fn bwd(
         &self,
         query: &Tensor,
@@ -157,25 +195,8 @@ impl CustomOp3 for Operation {
         output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (sizes, dtype, gradient) = (self.sizes(query.dims(), key.dims()), query.dtype(), gradient.contiguous()?);
-        let Sizes { batch, queries, keys, width } = sizes;
-        let like = |tensor: &Tensor| Output { count: tensor.elem_count(), dtype };
-
-        let name = format!("{STATISTICS}_{}", dtype_name(dtype)?);
-        let launch = self.kernel(&name, sizes, queries, FORWARD_ROWS)?;
-        let statistics = Output { count: 2 * batch * self.heads * queries, dtype: DType::F32 };
-        let [statistics] = on_tensors_to(&launch, &[query, key, output, &gradient], [statistics])?;
-
-        let inputs = [query, key, value, &gradient, &statistics];
-        let launch = self.kernel(&sized(QUERY_GRADIENT, width, dtype)?, sizes, queries, BACKWARD_ROWS)?;
-        let [d_query] = on_tensors_to(&launch, &inputs, [like(query)])?;
-        let launch = self.kernel(&sized(KEY_GRADIENTS, width, dtype)?, sizes, keys, BACKWARD_ROWS)?;
-        let [d_key, d_value] = on_tensors_to(&launch, &inputs, [like(key), like(value)])?;
-        Ok((
-            Some(d_query.reshape(query.shape())?),
-            Some(d_key.reshape(key.shape())?),
-            Some(d_value.reshape(value.shape())?),
-        ))
+        let [d_query, d_key, d_value] = self.gradients([query, key, value, output], gradient)?;
+        Ok((Some(d_query), Some(d_key), Some(d_value)))
     }
 }
 

@@ -51,6 +51,16 @@ impl LayerNorm<'_> {
         let operation = Operation { eps: self.eps as f32, channels };
         self.x.contiguous()?.apply_op3(&self.weight.contiguous()?, &self.bias.contiguous()?, operation)
     }
+
+    /// Returns the gradient of the input, of its shape, and partial sums of the gradients of weight and bias, `[parts, 2, channels]`
+    /// in f32, for the gradient `dy` of the result.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn gradients(&self, dy: &Tensor) -> Result<[Tensor; 2]> {
+        let operation = Operation { eps: self.eps as f32, channels: self.x.dim(D::Minus1)? };
+        operation.gradients(&self.x.contiguous()?, &self.weight.contiguous()?, dy)
+    }
 }
 
 struct Operation {
@@ -71,6 +81,21 @@ impl Operation {
 
     fn rows(&self, elements: usize) -> usize {
         elements / self.channels.max(1)
+    }
+
+    /// See [`LayerNorm::gradients`].
+    fn gradients(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
+        let (dy, dtype, rows) = (dy.contiguous()?, x.dtype(), self.rows(x.elem_count()));
+        let launch = self.kernel(INPUT_GRADIENT, rows, dtype)?.warp_per_row(rows);
+        let outputs = [Output { count: x.elem_count(), dtype }, Output { count: 2 * rows, dtype: DType::F32 }];
+        let [dx, statistics] = on_tensors_to(&launch, &[x, weight, &dy], outputs)?;
+
+        let parts = rows.div_ceil(ROWS_PER_PART);
+        let groups = [self.channels.div_ceil(32), parts, 1];
+        let launch = self.kernel(PARAMETER_GRADIENTS, rows, dtype)?.groups(groups, 256, 2 * 256);
+        let sums = Output { count: parts * 2 * self.channels, dtype: DType::F32 };
+        let [sums] = on_tensors_to(&launch, &[x, &dy, &statistics], [sums])?;
+        Ok([dx.reshape(x.shape())?, sums.reshape((parts, 2, self.channels))?])
     }
 
     fn forward(&self, [x, ..]: [&Layout; 3], dtype: DType) -> Result<(Launch, Shape)> {
@@ -94,22 +119,9 @@ impl CustomOp3 for Operation {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (dy, dtype, rows) = (dy.contiguous()?, x.dtype(), self.rows(x.elem_count()));
-        let launch = self.kernel(INPUT_GRADIENT, rows, dtype)?.warp_per_row(rows);
-        let outputs = [Output { count: x.elem_count(), dtype }, Output { count: 2 * rows, dtype: DType::F32 }];
-        let [dx, statistics] = on_tensors_to(&launch, &[x, weight, &dy], outputs)?;
-
-        let parts = rows.div_ceil(ROWS_PER_PART);
-        let groups = [self.channels.div_ceil(32), parts, 1];
-        let launch = self.kernel(PARAMETER_GRADIENTS, rows, dtype)?.groups(groups, 256, 2 * 256);
-        let sums = Output { count: parts * 2 * self.channels, dtype: DType::F32 };
-        let [sums] = on_tensors_to(&launch, &[x, &dy, &statistics], [sums])?;
-        let sums = sums.reshape((parts, 2, self.channels))?.sum(0)?.to_dtype(dtype)?;
-        Ok((
-            Some(dx.reshape(x.shape())?),
-            Some(sums.get(0)?.reshape(weight.shape())?),
-            Some(sums.get(1)?.reshape(bias.shape())?),
-        ))
+        let [dx, sums] = self.gradients(x, weight, dy)?;
+        let sums = sums.sum(0)?.to_dtype(x.dtype())?;
+        Ok((Some(dx), Some(sums.get(0)?.reshape(weight.shape())?), Some(sums.get(1)?.reshape(bias.shape())?)))
     }
 }
 

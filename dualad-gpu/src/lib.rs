@@ -32,6 +32,7 @@ mod memory;
 #[cfg(feature = "metal")]
 mod metal;
 mod params;
+mod product;
 mod random;
 mod run;
 mod score;
@@ -43,6 +44,7 @@ pub use aggregate::{Aggregate, StageMap};
 pub use attention::{Attention, MAX_HEAD_WIDTH, NeighborMask};
 pub use layer_norm::LayerNorm;
 pub use memory::MemoryRead;
-pub use random::{Dropout, Jitter, PhiloxStream};
+pub use product::ProductInto;
+pub use random::{Activation, Dropout, Jitter, PhiloxStream};
 pub use score::{Combination, CombinedErrors, MAX_STAGES};
 pub use support::{devices, supports};

@@ -7,6 +7,7 @@ use crate::launch::{Launch, Output};
 use crate::params::{params, size};
 use crate::run::{forward_passes, on_tensors_to};
 use crate::source::Source;
+use crate::support::check_dtype;
 
 params! {
     struct MemoryParams {
@@ -35,18 +36,58 @@ impl MemoryRead<'_> {
     /// # Errors
     /// Returns candle's error if the shapes do not fit or the device fails.
     pub fn run(&self) -> Result<Tensor> {
-        let Self { x, slots, temperature } = *self;
+        let Read { weights, .. } = self.read()?;
+        weights.matmul(&self.slots.to_dtype(DType::F32)?)?.reshape(self.x.shape())?.to_dtype(self.x.dtype())
+    }
+
+    /// Returns the gradients of `x` and `slots`, of their shapes, for the gradient `dy` of the result. All are f32.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn gradients(&self, dy: &Tensor) -> Result<[Tensor; 2]> {
+        for tensor in [self.x, self.slots, dy] {
+            check_dtype("the gradient of a memory read", tensor, DType::F32)?;
+        }
+        let Read { x, unit, slots, unit_slots, cosines, weights } = self.read()?;
+        let dy = dy.reshape(x.shape())?;
+        let d_weights = dy.matmul(&slots.t()?)?;
+        let d_cosines = self.address().gradient(&cosines, &d_weights)?;
+        let dx = RowOperation::UnitNorm.gradient(&x, &d_cosines.matmul(&unit_slots)?)?;
+        // The slots are read twice: by the mixture and by the cosines.
+        let d_unit_slots = d_cosines.t()?.matmul(&unit)?;
+        let d_slots = (weights.t()?.matmul(&dy)? + RowOperation::UnitNorm.gradient(&slots, &d_unit_slots)?)?;
+        Ok([dx.reshape(self.x.shape())?, d_slots])
+    }
+
+    fn address(&self) -> RowOperation {
+        RowOperation::Address { inverse_temperature: 1.0 / self.temperature }
+    }
+
+    /// Computes the weights of the slots.
+    fn read(&self) -> Result<Read> {
+        let Self { x, slots, .. } = *self;
         let (count, channels) = slots.dims2()?;
         if x.dim(D::Minus1)? != channels || count == 0 || channels == 0 {
             candle_core::bail!("memory read: tokens {:?} over memory {:?}", x.dims(), slots.dims());
         }
-        let (wide_x, wide_slots) = (x.to_dtype(DType::F32)?, slots.to_dtype(DType::F32)?);
-        let unit = wide_x.reshape(((), channels))?.contiguous()?.apply_op1(RowOperation::UnitNorm)?;
-        let unit_slots = wide_slots.contiguous()?.apply_op1(RowOperation::UnitNorm)?;
+        let x = x.to_dtype(DType::F32)?.reshape(((), channels))?.contiguous()?;
+        let slots = slots.to_dtype(DType::F32)?.contiguous()?;
+        let (unit, unit_slots) = (x.apply_op1(RowOperation::UnitNorm)?, slots.apply_op1(RowOperation::UnitNorm)?);
         let cosines = unit.matmul(&unit_slots.t()?)?;
-        let weights = cosines.apply_op1(RowOperation::Address { inverse_temperature: 1.0 / temperature })?;
-        weights.matmul(&wide_slots)?.reshape(x.shape())?.to_dtype(x.dtype())
+        let weights = cosines.apply_op1(self.address())?;
+        Ok(Read { x, unit, slots, unit_slots, cosines, weights })
     }
+}
+
+/// The steps of a memory read, in f32: the queries `[rows, channels]` and the slots, both also divided by their norms, and the cosines
+/// and the weights, `[rows, slots]`.
+struct Read {
+    x: Tensor,
+    unit: Tensor,
+    slots: Tensor,
+    unit_slots: Tensor,
+    cosines: Tensor,
+    weights: Tensor,
 }
 
 /// An operation on each row of a matrix.
@@ -88,6 +129,14 @@ impl RowOperation {
     fn forward(self, [x]: [&Layout; 1], _: DType) -> Result<(Launch, Shape)> {
         Ok((self.kernel(Direction::Forward, x.dims())?, x.shape().clone()))
     }
+
+    /// Returns the gradient of `x` for that of the result.
+    fn gradient(self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        let launch = self.kernel(Direction::Backward, x.dims())?;
+        let output = Output { count: x.elem_count(), dtype: DType::F32 };
+        let [dx] = on_tensors_to(&launch, &[x, &dy.contiguous()?], [output])?;
+        dx.reshape(x.shape())
+    }
 }
 
 impl CustomOp1 for RowOperation {
@@ -98,10 +147,7 @@ impl CustomOp1 for RowOperation {
     forward_passes!(x x_layout);
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let launch = self.kernel(Direction::Backward, x.dims())?;
-        let output = Output { count: x.elem_count(), dtype: DType::F32 };
-        let [dx] = on_tensors_to(&launch, &[x, &dy.contiguous()?], [output])?;
-        Ok(Some(dx.reshape(x.shape())?))
+        self.gradient(x, dy).map(Some)
     }
 }
 

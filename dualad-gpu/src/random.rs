@@ -1,10 +1,10 @@
-//! Dropout and feature jitter, from counter-based random numbers that are the same on every device.
+//! Dropout, also with the bias and the ReLU before it, and feature jitter, from counter-based random numbers that are the same on every device.
 
-use candle_core::{CustomOp1, DType, Layout, Result, Shape, Tensor};
+use candle_core::{CustomOp1, D, DType, Layout, Result, Shape, Tensor};
 
 use crate::launch::{Launch, Output};
 use crate::params::{params, size};
-use crate::run::{forward_passes, on_tensors_to};
+use crate::run::{forward_passes, on_tensors, on_tensors_to};
 use crate::source::Source;
 use crate::support::{check_dtype, dtype_name};
 
@@ -20,11 +20,15 @@ params! {
         tokens: u32,
         channels: u32,
         spatial: u32,
+        relu: u32,
     }
 }
 
 const DROPOUT: &str = "dropout";
 const JITTER: &str = "jitter";
+const ACTIVATE: &str = "activate";
+const ADD_ACTIVATED: &str = "add_activated";
+const ACTIVATION_GRADIENT: &str = "activation_gradient";
 
 /// A stream of the Philox4x32-10 generator. Element `i` of a tensor uses number `i` of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,7 @@ impl PhiloxStream {
             tokens: 0,
             channels: 0,
             spatial: 0,
+            relu: 0,
         })
     }
 }
@@ -108,6 +113,73 @@ impl CustomOp1 for DropoutOperation {
     fn bwd(&self, _x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
         let dropout = Dropout { x: dy, probability: self.probability, stream: self.stream };
         dropout.run().map(Some)
+    }
+}
+
+/// The part of a linear layer after its product, in place: `y = dropout(relu(y + bias))`, or `y = x + dropout(y + bias)`. All tensors
+/// are f32 and contiguous. Not differentiable; [`Activation::gradient`] computes the gradient.
+#[derive(Debug, Clone, Copy)]
+pub struct Activation<'a> {
+    /// The bias, `[channels]`.
+    pub bias: &'a Tensor,
+    /// True for ReLU after the bias.
+    pub relu: bool,
+    /// The probability and the stream of a dropout after it.
+    pub dropout: Option<(f32, PhiloxStream)>,
+    /// A tensor to add after the dropout, of the shape of `y`.
+    pub x: Option<&'a Tensor>,
+}
+
+impl Activation<'_> {
+    /// Changes `y`, `[.., channels]`.
+    ///
+    /// # Errors
+    /// Returns candle's error if the shapes do not fit, a dtype has no kernel, or the device fails.
+    pub fn run(&self, y: &Tensor) -> Result<()> {
+        let channels = y.dim(D::Minus1)?;
+        if self.bias.dims() != [channels] || self.x.is_some_and(|x| x.dims() != y.dims() || self.relu) {
+            let x = self.x.map(Tensor::dims);
+            candle_core::bail!(
+                "activation of {:?}, ReLU {}: bias {:?}, x {x:?}",
+                y.dims(),
+                self.relu,
+                self.bias.dims()
+            );
+        }
+        let (probability, stream) = self.dropout.unwrap_or((0.0, PhiloxStream { seed: 0, stream: 0 }));
+        let params = RandomParams {
+            probability,
+            scale: 1.0 / (1.0 - probability),
+            channels: size(channels)?,
+            relu: u32::from(self.relu),
+            ..stream.params(y.elem_count())?
+        };
+        let name = if self.x.is_some() { ADD_ACTIVATED } else { ACTIVATE };
+        let tensors: Vec<&Tensor> = [Some(self.bias), self.x, Some(y)].into_iter().flatten().collect();
+        for tensor in &tensors {
+            check_dtype("an activation", tensor, DType::F32)?;
+        }
+        on_tensors(&launch(name, DType::F32, &params)?.changes(1), &tensors, &[])?;
+        Ok(())
+    }
+
+    /// Changes the gradient `dy` of the result `y` of [`Self::run`] with ReLU to that before it. `probability` is that of the dropout.
+    ///
+    /// # Errors
+    /// Returns candle's error if the shapes differ, a dtype has no kernel, or the device fails.
+    pub fn gradient(y: &Tensor, dy: &Tensor, probability: f32) -> Result<()> {
+        if y.dims() != dy.dims() {
+            candle_core::bail!("activation of {:?} with a gradient of {:?}", y.dims(), dy.dims());
+        }
+        for tensor in [y, dy] {
+            check_dtype("an activation's gradient", tensor, DType::F32)?;
+        }
+        let params =
+            RandomParams { count: size(y.elem_count())?, scale: 1.0 / (1.0 - probability), ..Default::default() };
+        let kernel = format!("{ACTIVATION_GRADIENT}_{}", dtype_name(DType::F32)?);
+        let launch = Launch::new(Source::Random, kernel, &params).at_least(y.elem_count());
+        on_tensors(&launch.changes(1), &[y, dy], &[])?;
+        Ok(())
     }
 }
 
@@ -176,6 +248,9 @@ mod tests {
             for name in [DROPOUT, JITTER] {
                 assert_declares(Source::Random, &launch(name, dtype, &params).unwrap().kernel);
             }
+        }
+        for name in [ACTIVATE, ADD_ACTIVATED, ACTIVATION_GRADIENT] {
+            assert_declares(Source::Random, &launch(name, DType::F32, &params).unwrap().kernel);
         }
     }
 }

@@ -285,7 +285,7 @@ template <typename T> static void check_random(u32 batch, u32 tokens, u32 channe
     auto x = Buffer<T>::random(count);
     auto sigma = Buffer<float>::random(spatial ? batch * channels : batch * tokens);
     Buffer<T> dropped(count), jittered(count);
-    RandomParams p{count, (u32)seed, (u32)(seed >> 32), (u32)stream, (u32)(stream >> 32), 0.3f, (float)(1 / 0.7), tokens, channels, spatial};
+    RandomParams p{count, (u32)seed, (u32)(seed >> 32), (u32)stream, (u32)(stream >> 32), 0.3f, (float)(1 / 0.7), tokens, channels, spatial, 0};
     launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { dropout<T>(p, x.get(), dropped.get(), DUALAD_AT, emulation::shared); });
     p.scale = 3.2f;
     launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { jitter<T>(p, x.get(), sigma.get(), jittered.get(), DUALAD_AT, emulation::shared); });
@@ -301,6 +301,34 @@ template <typename T> static void check_random(u32 batch, u32 tokens, u32 channe
     }
     expect(dropped, Y, Tolerance<T>::value, "dropout of " + std::to_string(count));
     expect(jittered, Z, Tolerance<T>::value, "feature jitter of " + std::to_string(count));
+}
+
+static void check_activation(u32 rows, u32 channels, float probability, bool relu) {
+    u32 count = rows * channels;
+    u64 seed = 0x123456789ABCDEF0ull, stream = 0xFEDCBA9876543210ull;
+    auto before = Buffer<float>::random(count), bias = Buffer<float>::random(channels), x = Buffer<float>::random(count), dy = Buffer<float>::random(count);
+    Buffer<float> y(count), sum(count), gradient(count);
+    for (u32 i = 0; i < count; i++) y.get()[i] = sum.get()[i] = before.get()[i], gradient.get()[i] = dy.get()[i];
+    double scale = 1 / (1 - (double)probability);
+    RandomParams p{count, (u32)seed, (u32)(seed >> 32), (u32)stream, (u32)(stream >> 32), probability, (float)scale, 0, channels, 0, relu};
+    launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { activate(p, bias.get(), y.get(), DUALAD_AT, emulation::shared); });
+    launch({groups(count, 256), 1, 1}, 256, 0, [&] { activation_gradient(p, y.get(), gradient.get(), DUALAD_AT, emulation::shared); });
+    p.relu = 0;
+    launch({groups(count, 4 * 256), 1, 1}, 256, 0, [&] { add_activated(p, bias.get(), x.get(), sum.get(), DUALAD_AT, emulation::shared); });
+    Values B = before.values(), C = bias.values(), X = x.values(), D = dy.values(), Y(count), S(count), G(count);
+    for (u32 i = 0; i < count; i++) {
+        u32 bits[4];
+        reference_philox(seed, stream, i / 4, bits);
+        bool dropped = (float)(bits[i % 4] >> 8) * (1.0f / 16777216.0f) < probability;
+        double value = B[i] + C[i % channels], kept = relu && value < 0 ? 0 : value;
+        Y[i] = dropped ? 0 : kept * scale;
+        S[i] = X[i] + (dropped ? 0 : value * scale);
+        G[i] = Y[i] > 0 ? D[i] * scale : 0;
+    }
+    std::string name = " of " + std::to_string(rows) + " x " + std::to_string(channels);
+    expect(y, Y, 2e-5, "activation" + name);
+    expect(sum, S, 2e-5, "sum with an activation" + name);
+    expect(gradient, G, 2e-5, "gradient of an activation" + name);
 }
 
 // -------------------------------------------------------------------------------------------------------------------- AdamW
@@ -408,6 +436,10 @@ template <typename T> static void check_all() {
 int main() {
     check_all<float>();
     check_all<f16>();
+    check_activation(1, 1, 0.3f, true);
+    check_activation(7, 5, 0.0f, true);
+    check_activation(9, 33, 0.1f, false);
+    check_activation(25, 129, 0.5f, true);
     check_memory(1, 2, 1);
     check_memory(5, 7, 10);
     check_memory(9, 33, 1);
