@@ -61,6 +61,22 @@ pub(crate) fn attention(
     plain(query, key, value, heads, mask)
 }
 
+/// Returns the gradients of query, key and value, of their shapes, for the gradient `dy` of the result `y`. All tensors are f32.
+#[cfg(feature = "train")]
+pub(crate) fn gradients(
+    [query, key, value, y]: [&Tensor; 4],
+    heads: usize,
+    mask: Option<NeighborMask>,
+    dy: &Tensor,
+) -> Result<[Tensor; 3]> {
+    if dualad_gpu::supports(&[query, key, value, y, dy]) {
+        let mask = mask.map(|NeighborMask { grid, size }| dualad_gpu::NeighborMask { grid, size });
+        return dualad_gpu::Attention { query, key, value, heads, mask }.gradients(y, dy);
+    }
+    let [query, key, value] = [query.contiguous()?, key.contiguous()?, value.contiguous()?];
+    Attention { heads, mask }.gradients([&query, &key, &value], dy)
+}
+
 /// The plain form, with every score in memory.
 pub(crate) fn plain(
     query: &Tensor,
@@ -95,6 +111,42 @@ impl Attention {
         let strides = AttentionStrides::all(channels);
         let head = AttentionShape { queries, keys, width: channels / self.heads, strides, mask: self.mask };
         MultiHead { heads: self.heads, head }
+    }
+}
+
+impl Attention {
+    /// Returns the gradients of query, key and value for that of the result.
+    fn gradients(&self, [query, key, value]: [&Tensor; 3], gradient: &Tensor) -> Result<[Tensor; 3]> {
+        let MultiHead { heads, head } = self.multi_head(query.dims(), key.dims());
+        let gradient = gradient.contiguous()?;
+        let op = |[query, key, value, gradient]: [&[f32]; 4]| {
+            let channels = heads * head.width;
+            // The first elements of each image's heads, in queries and in keys.
+            let starts: Vec<[usize; 2]> = (0..query.len() / (head.queries * channels).max(1))
+                .flat_map(|image| (0..heads).map(move |index| (image, index * head.width)))
+                .map(|(image, channel)| [head.queries, head.keys].map(|tokens| image * tokens * channels + channel))
+                .collect();
+            let head_gradients: Vec<[Vec<f32>; 3]> = starts
+                .par_iter()
+                .map_init(AttentionScratch::default, |scratch, &[queries, keys]| {
+                    let [mut dq, mut dk, mut dv] =
+                        [head.queries, head.keys, head.keys].map(|tokens| vec![0.0; tokens * head.width]);
+                    let inputs = [&query[queries..], &key[keys..], &value[keys..], &gradient[queries..]];
+                    attention_backward(&head, inputs, [&mut dq, &mut dk, &mut dv], scratch);
+                    [dq, dk, dv]
+                })
+                .collect();
+            let mut gradients = [vec![0.0; query.len()], vec![0.0; key.len()], vec![0.0; value.len()]];
+            for (head_gradients, [queries, keys]) in head_gradients.iter().zip(&starts) {
+                for ((gradient, rows), start) in gradients.iter_mut().zip(head_gradients).zip([queries, keys, keys]) {
+                    copy_head(rows, head.width, &mut gradient[*start..], channels);
+                }
+            }
+            Ok(gradients)
+        };
+        let [d_query, d_key, d_value] = with_values([query, key, value, &gradient], NAME, op)?;
+        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
+        Ok([tensor(d_query, query)?, tensor(d_key, key)?, tensor(d_value, value)?])
     }
 }
 
@@ -138,36 +190,8 @@ impl CustomOp3 for Attention {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let MultiHead { heads, head } = self.multi_head(query.dims(), key.dims());
-        let gradient = gradient.contiguous()?;
-        let op = |[query, key, value, gradient]: [&[f32]; 4]| {
-            let channels = heads * head.width;
-            // The first elements of each image's heads, in queries and in keys.
-            let starts: Vec<[usize; 2]> = (0..query.len() / (head.queries * channels).max(1))
-                .flat_map(|image| (0..heads).map(move |index| (image, index * head.width)))
-                .map(|(image, channel)| [head.queries, head.keys].map(|tokens| image * tokens * channels + channel))
-                .collect();
-            let head_gradients: Vec<[Vec<f32>; 3]> = starts
-                .par_iter()
-                .map_init(AttentionScratch::default, |scratch, &[queries, keys]| {
-                    let [mut dq, mut dk, mut dv] =
-                        [head.queries, head.keys, head.keys].map(|tokens| vec![0.0; tokens * head.width]);
-                    let inputs = [&query[queries..], &key[keys..], &value[keys..], &gradient[queries..]];
-                    attention_backward(&head, inputs, [&mut dq, &mut dk, &mut dv], scratch);
-                    [dq, dk, dv]
-                })
-                .collect();
-            let mut gradients = [vec![0.0; query.len()], vec![0.0; key.len()], vec![0.0; value.len()]];
-            for (head_gradients, [queries, keys]) in head_gradients.iter().zip(&starts) {
-                for ((gradient, rows), start) in gradients.iter_mut().zip(head_gradients).zip([queries, keys, keys]) {
-                    copy_head(rows, head.width, &mut gradient[*start..], channels);
-                }
-            }
-            Ok(gradients)
-        };
-        let [d_query, d_key, d_value] = with_values([query, key, value, &gradient], NAME, op)?;
-        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-        Ok((Some(tensor(d_query, query)?), Some(tensor(d_key, key)?), Some(tensor(d_value, value)?)))
+        let [d_query, d_key, d_value] = self.gradients([query, key, value], gradient)?;
+        Ok((Some(d_query), Some(d_key), Some(d_value)))
     }
 }
 

@@ -29,6 +29,20 @@ pub(crate) fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -
     plain(x, weight, bias, eps)
 }
 
+/// Returns the gradient of the input, of its shape, and partial sums of the gradients of weight and bias, `[parts, 2, channels]`, for
+/// the gradient `dy` of the result. All tensors are f32.
+#[cfg(feature = "train")]
+pub(crate) fn gradients(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64, dy: &Tensor) -> Result<[Tensor; 2]> {
+    if dualad_gpu::supports(&[x, weight, bias, dy]) {
+        return dualad_gpu::LayerNorm { x, weight, bias, eps }.gradients(dy);
+    }
+    let channels = x.dim(D::Minus1)?;
+    let op = LayerNorm { eps: eps as f32, channels };
+    let (dx, mut sums, db) = op.gradients(&x.contiguous()?, &weight.contiguous()?, dy)?;
+    sums.extend(db);
+    Ok([Tensor::from_vec(dx, x.shape(), x.device())?, Tensor::from_vec(sums, (1, 2, channels), x.device())?])
+}
+
 /// The plain form; statistics are f32 for half precision, too.
 pub(crate) fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     let dtype = x.dtype();
@@ -42,6 +56,35 @@ pub(crate) fn plain(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Res
 struct LayerNorm {
     eps: f32,
     channels: usize,
+}
+
+impl LayerNorm {
+    /// dx = s (w dy - mean(w dy) - h mean(w dy h)), dw = sum of dy h, db = sum of dy, with h and s as above.
+    fn gradients(&self, x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<(Vec<f32>, Vec<f32>, Vec<f32>)> {
+        let (n, dy) = (self.channels.max(1), dy.contiguous()?);
+        with_values([x, weight, &dy], NAME, |[x, weight, dy]| {
+            // Each row is replaced by its gradient.
+            let mut dx = x.to_vec();
+            let tasks = dx.par_chunks_mut(n * ROWS).zip(dy.par_chunks(n * ROWS));
+            let parts: Vec<(Vec<f32>, Vec<f32>)> = tasks
+                .map(|(dx, dy)| {
+                    let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
+                    let mut stats = [[0.0; 2]; ROWS];
+                    kernels::norm_statistics(dx, n, self.eps, &mut stats);
+                    kernels::add_norm_backward(dy, n, dx, weight, &stats, &mut dw, &mut db);
+                    (dw, db)
+                })
+                .collect();
+            let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
+            for (part_w, part_b) in parts {
+                for i in 0..n {
+                    dw[i] += part_w[i];
+                    db[i] += part_b[i];
+                }
+            }
+            Ok((dx, dw, db))
+        })
+    }
 }
 
 impl CustomOp3 for LayerNorm {
@@ -76,7 +119,6 @@ impl CustomOp3 for LayerNorm {
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
-    /// dx = s (w dy - mean(w dy) - h mean(w dy h)), dw = sum of dy h, db = sum of dy, with h and s as above.
     fn bwd(
         &self,
         x: &Tensor,
@@ -85,29 +127,7 @@ impl CustomOp3 for LayerNorm {
         _y: &Tensor,
         dy: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (n, dy) = (self.channels.max(1), dy.contiguous()?);
-        let (dx, dw, db) = with_values([x, weight, &dy], NAME, |[x, weight, dy]| {
-            // Each row is replaced by its gradient.
-            let mut dx = x.to_vec();
-            let tasks = dx.par_chunks_mut(n * ROWS).zip(dy.par_chunks(n * ROWS));
-            let parts: Vec<(Vec<f32>, Vec<f32>)> = tasks
-                .map(|(dx, dy)| {
-                    let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
-                    let mut stats = [[0.0; 2]; ROWS];
-                    kernels::norm_statistics(dx, n, self.eps, &mut stats);
-                    kernels::add_norm_backward(dy, n, dx, weight, &stats, &mut dw, &mut db);
-                    (dw, db)
-                })
-                .collect();
-            let (mut dw, mut db) = (vec![0.0; n], vec![0.0; n]);
-            for (part_w, part_b) in parts {
-                for i in 0..n {
-                    dw[i] += part_w[i];
-                    db[i] += part_b[i];
-                }
-            }
-            Ok((dx, dw, db))
-        })?;
+        let (dx, dw, db) = self.gradients(x, weight, dy)?;
         let device = x.device();
         Ok((
             Some(Tensor::from_vec(dx, x.shape(), device)?),

@@ -36,6 +36,17 @@ pub(crate) fn memory_read(x: &Tensor, memory: &Tensor, temperature: f64) -> Resu
     plain(x, memory, temperature)
 }
 
+/// Returns the gradients of `x` and `memory`, of their shapes, for the gradient `dy` of the result. All tensors are f32.
+#[cfg(feature = "train")]
+pub(crate) fn gradients(x: &Tensor, memory: &Tensor, temperature: f64, dy: &Tensor) -> Result<[Tensor; 2]> {
+    if dualad_gpu::supports(&[x, memory, dy]) {
+        return dualad_gpu::MemoryRead { x, slots: memory, temperature }.gradients(dy);
+    }
+    let (slots, channels) = memory.dims2()?;
+    let op = MemoryRead { slots, channels, inverse_temperature: (1.0 / temperature) as f32 };
+    op.tensor_gradients(&x.contiguous()?, &memory.contiguous()?, dy)
+}
+
 /// The plain form; weights are computed in f32 for half precision, too.
 pub(crate) fn plain(x: &Tensor, memory: &Tensor, temperature: f64) -> Result<Tensor> {
     let (slots, _) = memory.dims2()?;
@@ -229,6 +240,34 @@ impl MemoryRead {
         sums
     }
 
+    /// Returns the gradients of `x` and `memory` for that of the result.
+    fn tensor_gradients(&self, x: &Tensor, memory: &Tensor, gradient: &Tensor) -> Result<[Tensor; 2]> {
+        let gradient = gradient.contiguous()?;
+        let (d_x, d_memory) = with_values([x, memory, &gradient], NAME, |[x, memory, gradient]| {
+            let mut unit_memory = Vec::new();
+            let norms = unit_rows(memory, self.channels, &mut unit_memory);
+            let mut d_x = vec![0.0; x.len()];
+            let size = TOKENS * self.channels;
+            let tasks = d_x.par_chunks_mut(size).zip(x.par_chunks(size)).zip(gradient.par_chunks(size));
+            let parts: Vec<[Vec<f32>; 2]> = tasks
+                .map_init(Scratch::default, |scratch, ((d_x, x), gradient)| {
+                    self.gradients((x, memory, &unit_memory, gradient), d_x, scratch)
+                })
+                .collect();
+            let mut sums = [vec![0.0; memory.len()], vec![0.0; memory.len()]];
+            for part in parts {
+                for (sum, part) in sums.iter_mut().zip(part) {
+                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                }
+            }
+            let [mut d_memory, d_unit] = sums;
+            slot_gradient(&mut d_memory, &d_unit, &unit_memory, &norms, self.channels);
+            Ok((d_x, d_memory))
+        })?;
+        let device = x.device();
+        Ok([Tensor::from_vec(d_x, x.shape(), device)?, Tensor::from_vec(d_memory, memory.shape(), device)?])
+    }
+
     /// Combines the slots with the weights in `scratch`.
     fn combine(&self, tokens: usize, slots: &[f32], output: &mut [f32], scratch: &Scratch) {
         let weights = (scratch.weights.as_slice(), MatrixShape::dense(tokens, self.slots));
@@ -268,30 +307,8 @@ impl CustomOp2 for MemoryRead {
         _output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let (d_x, d_memory) = with_values([x, memory, &gradient], NAME, |[x, memory, gradient]| {
-            let mut unit_memory = Vec::new();
-            let norms = unit_rows(memory, self.channels, &mut unit_memory);
-            let mut d_x = vec![0.0; x.len()];
-            let size = TOKENS * self.channels;
-            let tasks = d_x.par_chunks_mut(size).zip(x.par_chunks(size)).zip(gradient.par_chunks(size));
-            let parts: Vec<[Vec<f32>; 2]> = tasks
-                .map_init(Scratch::default, |scratch, ((d_x, x), gradient)| {
-                    self.gradients((x, memory, &unit_memory, gradient), d_x, scratch)
-                })
-                .collect();
-            let mut sums = [vec![0.0; memory.len()], vec![0.0; memory.len()]];
-            for part in parts {
-                for (sum, part) in sums.iter_mut().zip(part) {
-                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-                }
-            }
-            let [mut d_memory, d_unit] = sums;
-            slot_gradient(&mut d_memory, &d_unit, &unit_memory, &norms, self.channels);
-            Ok((d_x, d_memory))
-        })?;
-        let device = x.device();
-        Ok((Some(Tensor::from_vec(d_x, x.shape(), device)?), Some(Tensor::from_vec(d_memory, memory.shape(), device)?)))
+        let [d_x, d_memory] = self.tensor_gradients(x, memory, gradient)?;
+        Ok((Some(d_x), Some(d_memory)))
     }
 }
 

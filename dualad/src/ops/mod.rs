@@ -5,6 +5,8 @@
 //! form handles f32, and half precision converted to f32. The GPU form is an operation of `dualad-gpu` and handles f32, f16 and
 //! bf16 on CUDA and Metal devices. The tests of each file compare the forms.
 
+#[cfg(feature = "train")]
+mod activation;
 pub(crate) mod attention;
 mod dropout;
 mod errors;
@@ -13,10 +15,14 @@ pub(crate) mod layer_norm;
 mod linear;
 pub(crate) mod matrix;
 pub(crate) mod memory_read;
+#[cfg(feature = "train")]
+mod product;
 mod support;
 #[cfg(test)]
 pub(crate) mod testing;
 
+#[cfg(feature = "train")]
+pub(crate) use activation::{activate, activation_gradient, add_activated};
 pub(crate) use attention::attention;
 pub(crate) use dropout::dropout;
 pub(crate) use errors::{combined_errors, squared_errors};
@@ -24,6 +30,8 @@ pub(crate) use jitter::jitter;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::linear;
 pub(crate) use memory_read::memory_read;
+#[cfg(feature = "train")]
+pub(crate) use product::product_into;
 #[cfg(feature = "train")]
 pub(crate) use support::StreamBlocks;
 pub(crate) use support::with_values;
