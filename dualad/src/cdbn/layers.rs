@@ -10,6 +10,9 @@ use crate::cdbn::linear::Linear;
 use crate::cdbn::scope::{Init, Scope};
 use crate::ops;
 
+/// The term added to the variance in a layer norm.
+pub(crate) const NORM_EPS: f64 = 1e-5;
+
 /// Layer norm over a token's channels.
 #[derive(Debug, Clone)]
 struct LayerNorm {
@@ -23,7 +26,7 @@ impl LayerNorm {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        ops::layer_norm(x, &self.weight, &self.bias, 1e-5)
+        ops::layer_norm(x, &self.weight, &self.bias, NORM_EPS)
     }
 }
 

@@ -28,7 +28,11 @@ mod scope;
 mod standardization;
 mod wide_shallow;
 
+#[cfg(feature = "train")]
+pub(crate) use layers::NORM_EPS;
 pub use network::DualAd;
+#[cfg(feature = "train")]
+pub(crate) use position::position_of_tokens;
 pub use scope::ParameterShape;
 #[cfg(feature = "train")]
 pub(crate) use standardization::{MEAN, STD};

@@ -26,10 +26,15 @@ impl PositionEmbedding {
 
     /// Returns the embedding of every token, `[1, tokens, d]`.
     pub(super) fn tokens(&self) -> Result<Tensor> {
-        let (rows, half) = self.row.dims2()?;
-        let columns = self.column.dim(0)?;
-        let column = self.column.unsqueeze(0)?.broadcast_as((rows, columns, half))?;
-        let row = self.row.unsqueeze(1)?.broadcast_as((rows, columns, half))?;
-        Tensor::cat(&[column, row], 2)?.reshape((1, rows * columns, 2 * half))
+        position_of_tokens(&self.row, &self.column)
     }
+}
+
+/// Returns the embedding of every token, `[1, rows * columns, d]`, for embeddings of `[rows, d / 2]` and `[columns, d / 2]`.
+pub(crate) fn position_of_tokens(row: &Tensor, column: &Tensor) -> Result<Tensor> {
+    let (rows, half) = row.dims2()?;
+    let columns = column.dim(0)?;
+    let column = column.unsqueeze(0)?.broadcast_as((rows, columns, half))?;
+    let row = row.unsqueeze(1)?.broadcast_as((rows, columns, half))?;
+    Tensor::cat(&[column, row], 2)?.reshape((1, rows * columns, 2 * half))
 }

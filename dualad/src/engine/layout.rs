@@ -63,6 +63,17 @@ impl ParameterLayout {
         self.offsets.get(name).copied()
     }
 
+    /// Checks that every name is that of a trained parameter.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for the first one that is not.
+    pub(crate) fn check_names(&self, named: &BTreeMap<String, Tensor>) -> Result<()> {
+        match named.keys().find(|name| self.offset(name).is_none()) {
+            Some(name) => Err(Error::Parameter { name: name.clone(), reason: "is not one of the network's".into() }),
+            None => Ok(()),
+        }
+    }
+
     /// Copies named tensors into one flat vector. Tensors that are not in the layout are ignored.
     ///
     /// # Errors
@@ -91,6 +102,19 @@ impl ParameterLayout {
             Ok((place.name.clone(), tensor))
         };
         self.parameters.iter().map(tensor).collect()
+    }
+
+    /// Returns the parts of a flat tensor as named tensors that share its memory.
+    ///
+    /// # Errors
+    /// [`Error::Candle`] if the tensor has another length.
+    pub(crate) fn views(&self, flat: &Tensor) -> Result<BTreeMap<String, Tensor>> {
+        let view = |place: &Place| {
+            let range = place.range();
+            let part = flat.narrow(0, range.start, range.len())?.reshape(place.shape.as_slice())?;
+            Ok((place.name.clone(), part))
+        };
+        self.parameters.iter().map(view).collect()
     }
 }
 

@@ -11,17 +11,20 @@
 //! - Buffers are kept between calls.
 //!
 //! Inference covers every network. Training covers the heterogeneous network, but not its narrow-deep branch alone; other networks
-//! train with candle's graph.
+//! train with candle's graph. The same plan trains on CUDA devices.
 //!
 //! - `layout.rs`: the parameters in one flat vector.
 //! - `plan.rs`: a configuration as a list of steps over buffers.
 //! - `derived.rs`: values that follow from the parameters alone.
 //! - `infer.rs` and `packed_step.rs`: inference, with weights laid out once and each step distributed over the threads.
 //! - `train.rs`, `group.rs` and `gradient.rs`: the loss of a batch, the passes of a group, and the sum of the gradients.
+//! - `device/`: the passes of a training step on a CUDA device, in its tensors.
 //!
-//! The kernels of the steps are in `dualad-kernels`.
+//! The kernels of the steps on the CPU are in `dualad-kernels`.
 
 mod derived;
+#[cfg(feature = "train")]
+mod device;
 #[cfg(feature = "train")]
 mod gradient;
 #[cfg(feature = "train")]
@@ -33,10 +36,12 @@ mod packed_step;
 #[cfg_attr(not(feature = "train"), allow(dead_code))] // some of it serves training only
 mod plan;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(feature = "train")]
 mod train;
 
+#[cfg(feature = "train")]
+pub(crate) use device::DeviceEngine;
 pub(crate) use infer::InferenceEngine;
 #[cfg(feature = "train")]
 pub(crate) use train::TrainingEngine;

@@ -8,7 +8,7 @@ use crate::engine::layout::ParameterLayout;
 use crate::error::{Error, Result};
 
 /// A range of columns of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct View {
     pub(crate) value: usize,
     pub(crate) start: usize,

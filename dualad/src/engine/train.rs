@@ -124,9 +124,12 @@ impl TrainingEngine {
         self.layout.flatten(named)
     }
 
-    /// Returns `true` if a trained parameter has this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.layout.offset(name).is_some()
+    /// Checks that every name is that of a trained parameter.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`] for the first one that is not.
+    pub(crate) fn check_names(&self, named: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.layout.check_names(named)
     }
 
     /// Returns every parameter by name, including those that are not trained.

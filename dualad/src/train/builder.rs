@@ -11,6 +11,7 @@ use crate::features::TokenSource;
 use crate::recipe::{AdamWConfig, Precision, Recipe};
 use crate::train::checkpoint::{Checkpoint, Position};
 use crate::train::cpu_step::CpuStepper;
+use crate::train::device_step::DeviceStepper;
 use crate::train::progress::TrainingProgress;
 use crate::train::statistics;
 use crate::train::step::{PlainStepper, Stepper};
@@ -158,6 +159,9 @@ pub(crate) fn stepper(network: &DualAd, config: AdamWConfig, precision: Precisio
         }
         Precision::F32 if device.is_cpu() && CpuStepper::covers(network.config()) => {
             return Ok(Box::new(CpuStepper::new(network, config)?));
+        }
+        _ if device.is_cuda() && DeviceStepper::covers(network.config(), precision) => {
+            return Ok(Box::new(DeviceStepper::new(network, config, precision)?));
         }
         _ => {}
     }

@@ -1,6 +1,6 @@
 //! A training step on the CPU without a graph: the loss and gradient of [`crate::engine`], and AdamW on one flat vector.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use dualad_kernels::{adamw, are_finite, sum_squares};
 use rayon::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::engine::TrainingEngine;
 use crate::error::{Error, Result};
 use crate::recipe::AdamWConfig;
 use crate::train::AdamWState;
-use crate::train::step::{StepReport, Stepper, StepperState};
+use crate::train::step::{StepReport, Stepper, StepperState, check_tokens};
 use crate::train::step_constants::StepConstants;
 use crate::{DualAd, DualAdConfig, Random};
 
@@ -46,11 +46,7 @@ impl CpuStepper {
 impl Stepper for CpuStepper {
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport> {
         let refuse = |reason: String| Error::Training { step: self.steps + 1, reason };
-        let dims = [self.network.config().tokens(), self.network.config().channels()];
-        if tokens.dtype() != DType::F32 || tokens.dims().get(1..) != Some(&dims) {
-            let found = format!("{:?} {:?}", tokens.dims(), tokens.dtype());
-            return Err(Error::tokens(dims[0], dims[1], found));
-        }
+        check_tokens(self.network.config(), tokens)?;
         let tokens = tokens.to_device(&candle_core::Device::Cpu)?.contiguous()?;
         let loss = crate::ops::with_values([&tokens], "training step", |[values]| {
             // ReLU and the memory would turn NaN into finite values.
@@ -120,13 +116,9 @@ impl Stepper for CpuStepper {
         // Checks names, shapes and dtypes, and copies the statistics of the standardization.
         let network = TrainingEngine::new(&DualAd::from_parameters(config, state.parameters.clone())?)?;
         let AdamWState { steps, first_moment, second_moment } = &state.optimizer;
-        let named = [first_moment, second_moment];
+        network.check_names(first_moment)?;
+        network.check_names(second_moment)?;
         let (first_moment, second_moment) = (network.flatten(first_moment)?, network.flatten(second_moment)?);
-        for moments in named {
-            if let Some(name) = moments.keys().find(|name| !network.has(name)) {
-                return Err(Error::Parameter { name: name.clone(), reason: "is not one of the network's".into() });
-            }
-        }
         (self.network, self.first_moment, self.second_moment, self.steps) =
             (network, first_moment, second_moment, *steps);
         Ok(())
@@ -144,7 +136,7 @@ mod tests {
     use super::*;
     use crate::testing::{bits, small, tokens};
     use crate::train::step::PlainStepper;
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     fn steppers(seed: u64, optimizer: AdamWConfig) -> (PlainStepper, CpuStepper) {
         let config = small();

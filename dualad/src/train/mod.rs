@@ -9,6 +9,7 @@
 pub(crate) mod builder;
 mod checkpoint;
 pub(crate) mod cpu_step;
+pub(crate) mod device_step;
 mod k_means;
 mod log;
 mod memory_init;
@@ -19,6 +20,7 @@ pub(crate) mod step;
 mod step_constants;
 #[cfg(test)]
 mod tests;
+mod tf32;
 mod trainer;
 
 pub use builder::TrainerBuilder;

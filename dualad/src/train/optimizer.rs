@@ -167,20 +167,28 @@ impl AdamW {
     /// [`crate::Error::Training`] if no variable has a gradient or the norm is not finite: no variable changes then.
     /// [`crate::Error::Candle`] if the device fails.
     pub fn step(&mut self, gradients: &GradStore) -> Result<f64> {
-        Ok(self.step_of(None, gradients)?.gradient_norm)
+        Ok(self.step_of(None, |variable| gradients.get(variable))?.gradient_norm)
     }
 
-    /// Takes one step along the gradients of a loss, a scalar in f32. The loss and the norm are read together: the host waits for the
-    /// device once.
+    /// Takes one step along the gradients of a loss, a scalar in f32. `gradient_of` returns that of a variable. The loss and the norm
+    /// are read together: the host waits for the device once.
     ///
     /// # Errors
     /// Those of [`Self::step`], and [`crate::Error::Training`] if the loss is not finite: no variable changes then.
-    pub(crate) fn step_with_loss(&mut self, loss: &Tensor, gradients: &GradStore) -> Result<StepReport> {
-        self.step_of(Some(loss), gradients)
+    pub(crate) fn step_with_loss<'a>(
+        &mut self,
+        loss: &Tensor,
+        gradient_of: impl Fn(&Var) -> Option<&'a Tensor>,
+    ) -> Result<StepReport> {
+        self.step_of(Some(loss), gradient_of)
     }
 
-    fn step_of(&mut self, loss: Option<&Tensor>, gradients: &GradStore) -> Result<StepReport> {
-        let found: Vec<&Tensor> = self.states.values().filter_map(|state| gradients.get(&state.variable)).collect();
+    fn step_of<'a>(
+        &mut self,
+        loss: Option<&Tensor>,
+        gradient_of: impl Fn(&Var) -> Option<&'a Tensor>,
+    ) -> Result<StepReport> {
+        let found: Vec<&Tensor> = self.states.values().filter_map(|state| gradient_of(&state.variable)).collect();
         let refuse = |reason: &str| Error::Training { step: self.steps + 1, reason: reason.into() };
         if found.is_empty() {
             return Err(refuse("no variable has a gradient; compute the loss with the network of these variables"));
@@ -204,7 +212,7 @@ impl AdamW {
         self.steps += 1;
         let constants = StepConstants::new(&self.config, self.steps, norm);
         for state in self.states.values_mut() {
-            if let Some(gradient) = gradients.get(&state.variable) {
+            if let Some(gradient) = gradient_of(&state.variable) {
                 state.step(gradient, constants)?;
             }
         }

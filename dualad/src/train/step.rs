@@ -6,15 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use candle_core::cuda::{gemm_reduced_precision_f32, set_gemm_reduced_precision_f32};
 use candle_core::{DType, Device, Tensor};
 
-#[cfg(any(doc, test))]
-use crate::error::Error;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::recipe::{AdamWConfig, Precision};
+use crate::train::tf32::Tf32;
 use crate::train::{AdamW, AdamWState};
-use crate::{DualAd, Random};
+use crate::{DualAd, DualAdConfig, Random};
 
 /// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +30,19 @@ pub(crate) struct StepperState {
     pub(crate) parameters: BTreeMap<String, Tensor>,
     /// The steps taken, and the moments of every trained parameter.
     pub(crate) optimizer: AdamWState,
+}
+
+/// Checks that tokens are `[batch, tokens, channels]` in f32.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] if they are not.
+pub(crate) fn check_tokens(config: &DualAdConfig, tokens: &Tensor) -> Result<()> {
+    let dims = [config.tokens(), config.channels()];
+    if tokens.dtype() != DType::F32 || tokens.dims().get(1..) != Some(&dims) || tokens.dims()[0] == 0 {
+        let found = format!("{:?} {:?}", tokens.dims(), tokens.dtype());
+        return Err(Error::tokens(dims[0], dims[1], found));
+    }
+    Ok(())
 }
 
 /// A network that is trained step by step.
@@ -96,36 +107,18 @@ impl PlainStepper {
     }
 }
 
-/// Makes CUDA devices multiply f32 matrices in tf32 while it lives. candle has one setting for the whole process.
-struct Tf32 {
-    before: bool,
-}
-
-impl Tf32 {
-    fn on() -> Self {
-        let before = gemm_reduced_precision_f32();
-        set_gemm_reduced_precision_f32(true);
-        Self { before }
-    }
-}
-
-impl Drop for Tf32 {
-    fn drop(&mut self) {
-        set_gemm_reduced_precision_f32(self.before);
-    }
-}
-
 impl Stepper for PlainStepper {
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport> {
         let tokens = tokens.to_device(&self.device)?;
-        let _tf32 = (self.precision == Precision::Tf32).then(Tf32::on);
+        let _tf32 = Tf32::for_precision(self.precision);
         let reconstruction = if self.precision == Precision::Bf16 {
             self.network.computing_in(DType::BF16)?.reconstruct_jittered(&tokens, random)?
         } else {
             self.network.reconstruct_jittered(&tokens, random)?
         };
         let loss = self.network.loss(&tokens, &reconstruction)?;
-        self.optimizer.step_with_loss(&loss, &loss.backward()?)
+        let gradients = loss.backward()?;
+        self.optimizer.step_with_loss(&loss, |variable| gradients.get(variable))
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
