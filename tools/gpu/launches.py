@@ -4,8 +4,8 @@ time that a card needs for them at least.
     python3 tools/gpu/launches.py [--bandwidth 4.8] [--f32 67] [--tf32 495] [--bf16 990]
 
 Follows the Rust code operation by operation, with shapes in place of values: dualad/src/cdbn, dualad/src/score.rs,
-dualad/src/bank/device.rs and dualad-backbones/src/engine/plain.rs for the passes, candle 0.11's src/backprop.rs for the gradients, and its src/cuda_backend for the
-launches of each operation. An upload is a small copy of a tensor's dimensions and strides to the device; candle makes one for each
+dualad/src/bank/device.rs and dualad-backbones/src/engine/plain.rs for the passes, candle 0.11's src/backprop.rs for the gradients of the
+graph, dualad/src/engine/device for the training step without a graph, and candle's src/cuda_backend for the launches of each operation. An upload is a small copy of a tensor's dimensions and strides to the device; candle makes one for each
 operation on a strided tensor and for each sum. A product counts as one launch. Values are not computed, so a change of that code needs
 the same change here.
 
@@ -353,13 +353,16 @@ class Network:
             result = left.matmul(errors).matmul(right)
         result.sum([1, 2])
 
+    def jitter(self):
+        tokens = Tensor(self.count, (self.batch, self.tokens, sum(self.stages)))
+        centered = tokens.binary(tokens.mean([1]))
+        sigma = centered.unary().sum([1]).unary().unary()
+        return tokens, tokens.own(tokens.shape, "jitter", (tokens, sigma), 20 * tokens.elements)
+
     def step(self):
         """dualad/src/train/step.rs: noise, forward pass, loss, backward pass, AdamW."""
         count = self.count
-        tokens = Tensor(count, (self.batch, self.tokens, sum(self.stages)))
-        centered = tokens.binary(tokens.mean([1]))
-        sigma = centered.unary().sum([1]).unary().unary()
-        jittered = tokens.own(tokens.shape, "jitter", (tokens, sigma), 20 * tokens.elements)
+        tokens, jittered = self.jitter()
         reconstruction = self(jittered)
         error = reconstruction.binary(tokens, "sub").unary("sqr")
         loss = None
@@ -378,6 +381,224 @@ class Network:
         count.launch(1)  # the sums and the loss, side by side
         for variable in self.variables.values():
             count.launch(7 * wide * variable.elements, 12 * variable.elements)
+
+
+# ------------------------------------------------------------------------------------------- the training step without a graph
+
+
+class PlannedStep:
+    """dualad/src/engine/device and dualad/src/train/device_step.rs, for the heterogeneous network."""
+
+    def __init__(self, network):
+        self.network, self.count, self.batch = network, network.count, network.batch
+        self.tokens, self.width = network.tokens, network.width
+        self.rows = self.batch * self.tokens
+        self.stages = network.stages
+        self.parameters = 0
+        # The columns of each value; of which views there is a copy; the gradients, and whether a product may add to them.
+        self.placed, self.gradients, self.steps, self.position_gradient = set(), {}, [], False
+
+    # Launches.
+
+    def product(self, m, k, n, add=False):
+        self.count.launch(m * k + k * n + (2 if add else 1) * m * n, 2.0 * m * k * n, False, True)
+
+    def pass_over(self, matrices, columns, flops=1.0, upload=False, rows=None):
+        elements = (rows or self.rows) * columns
+        self.count.launch(matrices * elements, flops * elements, upload)
+
+    # The plan.
+
+    def linear(self, x, y, inputs, outputs, relu=False, summed=False, placed=False, x_gradient=True):
+        self.parameters += outputs * (inputs + 1)
+        self.steps.append(("linear", x, y, inputs, outputs, relu, summed, placed, x_gradient))
+
+    def attend(self, query, context, name):
+        d = self.width
+        for part, x in (("q", query), ("k", context), ("v", context)):
+            self.linear(x, f"{name}.{part}", d, d, placed=part != "v")
+        self.steps.append(("attention", f"{name}.q", f"{name}.k", f"{name}.v", f"{name}.read"))
+        self.linear(f"{name}.read", f"{name}.r", d, d, summed=True)
+
+    def norm(self, x, r, y):
+        self.parameters += 2 * self.width
+        self.steps.append(("norm", x, r, y))
+
+    def feed_forward(self, x, name, y):
+        hidden = self.network.hidden
+        self.linear(x, f"{name}.hidden", self.width, hidden, relu="dropout")
+        self.linear(f"{name}.hidden", f"{name}.fed", hidden, self.width, summed=True)
+        self.norm(x, f"{name}.fed", y)
+
+    def build(self):
+        levels, channels, wide = self.network.levels, sum(self.stages), self.network.levels * self.width
+        self.linear("tokens", "in", channels, 4 * wide, relu="relu", x_gradient=False)
+        self.linear("in", "wide", 4 * wide, wide)
+        self.parameters += levels * 196 * self.width + 28 * self.width // 2
+        for level in range(levels):
+            self.steps.append(("memory", f"chunk {level}", f"level {level}"))
+        self.steps.append(("sum", [f"level {level}" for level in range(levels)], "z"))
+        z = "z"
+        for layer in range(self.network.encoder_layers):
+            self.attend(z, z, f"encoder {layer}")
+            self.norm(z, f"encoder {layer}.r", f"encoder {layer}.x")
+            self.feed_forward(f"encoder {layer}.x", f"encoder {layer}", f"encoder {layer}.y")
+            z = f"encoder {layer}.y"
+        previous = z
+        for level in range(levels):
+            x = f"level {level}"
+            for index, context in enumerate((z, previous)):
+                self.attend(x, context, f"decoder {level}.{index}")
+                self.norm(x, f"decoder {level}.{index}.r", f"decoder {level}.{index}.x")
+                x = f"decoder {level}.{index}.x"
+            self.feed_forward(x, f"decoder {level}", f"output {level}")
+            previous = f"output {level}"
+        self.linear("outputs", "out", wide, 4 * wide, relu="relu")
+        self.linear("out", "reconstruction", 4 * wide, channels)
+
+    # The passes.
+
+    def place(self, x):
+        if x not in self.placed:
+            self.placed.add(x)
+            self.pass_over(2, self.width, upload=True)
+
+    def forward(self):
+        levels, d = self.network.levels, self.width
+        for kind, *step in self.steps:
+            if kind == "linear":
+                x, _, inputs, outputs, _, summed, placed, _ = step
+                if placed:
+                    self.place(x)
+                if x == "outputs":
+                    for _ in range(levels):
+                        self.pass_over(2, d)
+                self.product(self.rows, inputs, outputs)
+                if not summed:
+                    self.pass_over(2, outputs)
+            elif kind == "attention":
+                self.count.launch(4 * self.rows * d, 4.0 * self.rows * d * self.tokens)
+            elif kind == "norm":
+                self.pass_over(3, d)
+                self.pass_over(2, d, 8)
+            elif kind == "memory":
+                self.pass_over(2, d, upload=True)  # the chunk
+                self.read()
+                self.product(self.rows, 196, d)
+            elif kind == "sum":
+                for _ in step[0][1:]:
+                    self.pass_over(3, d)
+
+    def read(self):
+        """The weights of a memory's slots."""
+        self.pass_over(2, self.width, 3)
+        self.pass_over(2, self.width, 3, rows=196)
+        self.product(self.rows, self.width, 196)
+        self.pass_over(2, 196, 6)
+
+    def add(self, view, columns, owned=False):
+        if view in self.gradients:
+            self.pass_over(3, columns)
+            owned = True
+        self.gradients[view] = owned
+
+    def add_product(self, view, inner, columns):
+        if self.gradients.get(view):
+            self.product(self.rows, inner, columns, add=True)
+        else:
+            self.product(self.rows, inner, columns)
+            self.add(view, columns, True)
+            self.gradients[view] = True
+
+    def take(self, view, columns, owned=False):
+        is_owned = self.gradients.pop(view, None)
+        if view.startswith("output ") and "outputs" in self.gradients:
+            self.pass_over(2, columns, upload=True)
+            if is_owned is not None:
+                self.pass_over(3, columns)
+        if view == "wide":
+            for _ in range(self.network.levels):
+                self.pass_over(2, self.width)
+        if owned and is_owned is False:
+            self.pass_over(2, columns)
+
+    def sums(self, columns, rows=None):
+        self.product(1, rows or self.rows, columns)
+
+    def backward(self):
+        d = self.width
+        self.gradients["reconstruction"] = False
+        for kind, *step in reversed(self.steps):
+            if kind == "linear":
+                x, y, inputs, outputs, relu, _, placed, x_gradient = step
+                self.take(y, outputs, bool(relu))
+                if relu:
+                    self.pass_over(3, outputs)
+                self.product(outputs, self.rows, inputs)
+                self.sums(outputs)
+                if x_gradient:
+                    self.add_product(x, outputs, inputs)
+                if placed:
+                    self.product(self.rows, d, d, add=self.position_gradient)
+                    self.position_gradient = True
+            elif kind == "attention":
+                self.take(step[3], d)
+                flops = 4.0 * self.rows * d * self.tokens
+                for share, matrices in ((0.5, 4), (1.5, 5), (2.0, 6)):
+                    self.count.launch(matrices * self.rows * d, share * flops)
+                for view in step[:3]:
+                    self.add(view, d)
+            elif kind == "norm":
+                x, r, y = step
+                self.take(y, d)
+                self.pass_over(3, d, 8)
+                self.pass_over(2, d, 4)
+                for _ in range(2):
+                    self.sums(d, -(-self.rows // 64))
+                self.pass_over(2, d)  # the dropout
+                self.add(r, d)
+                self.add(x, d)
+            elif kind == "memory":
+                self.take(step[1], d)
+                self.read()
+                self.product(self.rows, d, 196)
+                self.pass_over(3, 196, 6)
+                self.product(self.rows, 196, d)
+                self.pass_over(3, d, 6)
+                self.product(196, self.rows, d)
+                self.product(196, self.rows, d)
+                self.pass_over(3, d, 6, rows=196)
+                self.pass_over(3, d, rows=196)
+                self.pass_over(2, d, rows=196)  # to the gradient of all parameters
+                self.add(step[0], d)
+            elif kind == "sum":
+                self.take(step[1], d)
+                for view in step[0]:
+                    self.add(view, d)
+        # The position embeddings: three sums, two copies to make a part contiguous, two to the gradient.
+        self.count.launch(self.rows * d, 0, True)
+        for _ in range(2):
+            self.count.launch(self.tokens * d, 0, True)
+            self.count.launch(28 * d, 0)
+
+    def __call__(self):
+        count, channels = self.count, sum(self.stages)
+        self.build()
+        self.network.jitter()
+        self.network.position()
+        self.forward()
+        self.pass_over(3, channels)  # the errors
+        self.pass_over(2, channels, upload=True)  # the derivative of the loss
+        self.pass_over(3, channels)
+        for _ in range(3):  # the loss: two sums and a factor
+            self.count.launch(self.rows, 0, True)
+        self.backward()
+        # The optimizer computes in f32: zeros, the sums of squares, the loss beside them, AdamW.
+        count.fill(1)
+        count.launch(self.parameters, 2 * self.parameters)
+        count.launch(1)
+        count.launch(1)
+        count.launch(7 * self.parameters, 12 * self.parameters)
 
 
 # --------------------------------------------------------------------------------------------------------------- the backbones
@@ -533,6 +754,10 @@ def parts(count, name, batch):
         return bank(count, batch)
     variant = name.split()[0]
     network = Network(count, variant, STAGES, batch, "step" in name)
+    if name.endswith("graph"):
+        step = PlannedStep(network)
+        step()
+        return 7 * step.parameters, batch * 196 * sum(STAGES)
     if "step" in name:
         network.step()
         weights = sum(variable.elements for variable in network.variables.values())
@@ -553,7 +778,8 @@ def main():
     print("| part | batch | launches | of them fills | uploads | GFLOP | GB in f32 | floor, ms: f32 / tf32 / bf16 | as launched, ms |")
     print("|---|---|---|---|---|---|---|---|---|")
     cases = [(name, batch) for name in ("wide-resnet50-2", "resnet34", "vit-small-dino", "heterogeneous", "homogeneous", "bank")
-             for batch in (1, 8, 64) if batch != 8 or name == "bank"] + [("heterogeneous step", 16), ("homogeneous step", 16)]
+             for batch in (1, 8, 64) if batch != 8 or name == "bank"] + [("heterogeneous step without a graph", 16),
+                                                            ("heterogeneous step", 16), ("homogeneous step", 16)]
     for name, batch in cases:
         floors, launched, launches = [], [], {}
         for precision in ("bf16", "tf32", "f32"):
