@@ -4,7 +4,8 @@
 #   tools/targets/check.sh    uses the toolchain in $DUALAD_TOOLCHAIN (default: target/targets/toolchain), or unpacks it there
 #
 # Needs root and apt on Debian 12, or a toolchain that tools/targets/toolchain.sh unpacked before; without them it prints why
-# and does nothing. Golden numbers in ../shared are used where they are there. Builds in target/targets.
+# and does nothing. Golden numbers in ../shared are used where they are there. DUALAD_PROGRAM names this machine's program, whose scores
+# are compared; otherwise it is that of the folder of artifacts. Builds in target/targets.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -54,8 +55,45 @@ else
   skip "parity on aarch64 (../shared/goldens is not there)"
 fi
 
+target=${CARGO_TARGET_DIR:-target}
+program=${DUALAD_PROGRAM:-}
+for built in "$target/release/dualad" "$target/debug/dualad"; do
+  [ -n "$program" ] || [ ! -x "$built" ] || program=$built
+done
+if [ -n "$program" ] && command -v python3 >/dev/null; then
+  step "an inspection on aarch64, under qemu"
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder" ${goldens:+"$goldens"}' EXIT
+  # A bank alone: it needs no epochs.
+  "$program" train --epochs 0 --heatmaps 0 --progress none --out "$folder/model" >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
+  pictures=("$folder"/model/data/plate/test/*/000.png)
+  "$program" inspect --model "$folder/model" --json "$folder/here" "${pictures[@]}" >/dev/null
+  cargo run --release "${build[@]}" "${arm[@]}" -p dualad-cli --no-default-features --bin dualad -- \
+    inspect --model "$folder/model" --json "$folder/arm" "${pictures[@]}" >/dev/null
+  python3 - "$folder/here" "$folder/arm" <<'PY'
+import json, sys
+
+here, arm = ([json.loads(line) for line in open(path)] for path in sys.argv[1:])
+assert len(here) == len(arm) > 0, (len(here), len(arm))
+largest = 0
+for one, other in zip(here, arm):
+    assert one["verdict"]["decision"] == other["verdict"]["decision"], (one, other)
+    largest = max(largest, abs(one["image_score"] - other["image_score"]) / abs(one["image_score"]))
+assert largest < 1e-4, largest
+print(f"{len(here)} images: the same decisions, scores within {largest:.1e}")
+PY
+else
+  skip "an inspection on aarch64 (no program \`dualad\` of this machine in $target, or no python3; DUALAD_PROGRAM names it)"
+fi
+
 # Only the types are checked, for all features but the hub's: that one compiles C, which needs the target's own headers.
 step "types for Windows"
+# The standard library for Windows names its imports with this program.
+if ! command -v x86_64-w64-mingw32-dlltool >/dev/null && can_install; then
+  apt-get install -y -qq --no-install-recommends binutils-mingw-w64-x86-64 >/dev/null || true
+fi
+command -v x86_64-w64-mingw32-dlltool >/dev/null ||
+  { echo "x86_64-w64-mingw32-dlltool is missing: install the package binutils-mingw-w64-x86-64" >&2; exit 1; }
 cargo check "${build[@]}" --target x86_64-pc-windows-gnu --workspace --all-targets --no-default-features
 step "types for macOS"
 cargo check "${build[@]}" --target aarch64-apple-darwin --workspace --all-targets --no-default-features
