@@ -57,7 +57,8 @@ INLINE void dropout(CONSTANT RandomParams &p, GLOBAL const T *x, GLOBAL T *y, Po
 INLINE void activate(CONSTANT RandomParams &p, GLOBAL const float *bias, GLOBAL float *y, Position at, SHARED float *) {
     u32 block = at.group_x * at.threads + at.index;
     if ((u64)block * 4 >= p.count) return;
-    Bits bits = p.probability > 0.0f ? philox(p, block) : Bits{{0, 0, 0, 0}};
+    Bits bits = Bits{{0, 0, 0, 0}};
+    if (p.probability > 0.0f) bits = philox(p, block);
     for (u32 i = 0; i < 4; i++) {
         u32 element = block * 4 + i;
         if (element >= p.count) return;

@@ -19,13 +19,17 @@
 //!
 //! # Features
 //! `cuda` compiles the kernels with nvcc, for the device of the machine or for `CUDA_COMPUTE_CAP`. `metal` compiles each kernel
-//! when it is first used. Without the feature of its device, every operation returns an error.
+//! when it is first used. Without the feature of its device, every operation returns an error. `nccl` adds sums over several CUDA
+//! devices; the program then needs NCCL.
 
 mod adamw;
 mod aggregate;
+#[cfg(feature = "nccl")]
+mod all_reduce;
 mod attention;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod gemm;
 mod launch;
 mod layer_norm;
 mod memory;
@@ -41,6 +45,8 @@ mod support;
 
 pub use adamw::{AdamWConstants, AdamWStep, sums_of_squares};
 pub use aggregate::{Aggregate, StageMap};
+#[cfg(feature = "nccl")]
+pub use all_reduce::AllReduce;
 pub use attention::{Attention, MAX_HEAD_WIDTH, NeighborMask};
 pub use layer_norm::LayerNorm;
 pub use memory::MemoryRead;
