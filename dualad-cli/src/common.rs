@@ -22,8 +22,8 @@ pub(crate) use crate::usage::UsageError;
 /// The flags of the subcommands that compute on a device.
 #[derive(Debug, Args)]
 pub struct CommonArgs {
-    /// Device to compute on: cpu, cuda, metal, or cuda:N for the NVIDIA GPU of that number. `inspect`, `watch`, `serve` and `submit` also
-    /// take several, such as cuda:0,1
+    /// Device to compute on: cpu, cuda, metal, or cuda:N for the NVIDIA GPU of that number. `inspect`, `watch`, `serve`, `submit`
+    /// and `train` also take several, such as cuda:0,1
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = DevicesParser, hide_possible_values = true)]
     pub device: Devices,
     /// Accepted by every subcommand with a device; without an effect here, where nothing is random

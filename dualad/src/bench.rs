@@ -73,7 +73,7 @@ impl Steps {
     /// # Errors
     /// Those of [`Self::new`], and an error if the device does not compute in the precision.
     pub fn of_training(network: &crate::DualAd, precision: crate::recipe::Precision) -> crate::Result<Self> {
-        Ok(Self(stepper(network, crate::recipe::AdamWConfig::default(), precision)?))
+        Ok(Self(stepper(network, crate::recipe::AdamWConfig::default(), precision, &[])?))
     }
 
     /// Runs one step and returns its loss.

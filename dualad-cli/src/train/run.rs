@@ -27,11 +27,11 @@ pub(super) fn run(args: &TrainArgs, cancel: &Cancel) -> Result<()> {
     if args.eval_only {
         return evaluate_only(args, cancel);
     }
-    let device = args.common.device()?;
+    let (device, others) = args.common.device.all()?;
     // Everything that can be refused before an image is read is refused first.
     let cache = args.features.cache()?;
     args.common.check_json(&Guard::default().run(&args.out).reads(&args.config))?;
-    let mut run = Run { args, device, cache, cancel, saved: false };
+    let mut run = Run { args, device, others, cache, cancel, saved: false };
     run.train().map_err(|error| match error.downcast_ref::<Error>() {
         Some(Error::Cancelled) => run.interrupted().into(),
         _ => error,
@@ -67,6 +67,8 @@ fn load(args: &TrainArgs) -> Result<Detector> {
 struct Run<'a> {
     args: &'a TrainArgs,
     device: Device,
+    /// Devices that share each step of training with it.
+    others: Vec<Device>,
     cache: Option<FeatureCache>,
     cancel: &'a Cancel,
     /// True once an interruption writes a checkpoint.
@@ -224,6 +226,7 @@ impl Run<'_> {
             .hold_out(self.args.hold_out())
             .skip_broken(self.args.skip_broken)
             .device(&self.device)
+            .data_parallel(&self.others)
             .cancel(self.cancel)
             .limits(self.args.selection.limits());
         let fit = fit.checkpoint(folder.checkpoint()).checkpoint_interval(interval).log(folder.log());

@@ -12,7 +12,7 @@ use crate::calibration::Calibration;
 use crate::detector::engine::{self, BATCH};
 use crate::detector::idle::Idle;
 use crate::detector::{Detector, Inspection, Request};
-use crate::device_name::device_name;
+use crate::device_name::of_device;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -179,14 +179,6 @@ impl Replicas {
 /// the device that this thread has.
 fn may_wait() -> bool {
     rayon::current_thread_index().is_none()
-}
-
-/// Returns the error of a device with its name, and any other error as it is.
-fn of_device(device: &Device, error: Error) -> Error {
-    if error.kind() != crate::ErrorKind::Device {
-        return error;
-    }
-    Error::Replica { device: device_name(device), error: Box::new(error) }
 }
 
 #[cfg(test)]

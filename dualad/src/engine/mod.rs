@@ -1,6 +1,7 @@
-//! The CPU engines: networks as lists of steps over buffers, without a graph. One trains (forward and backward), one infers.
+//! The engines: networks as lists of steps over buffers, without a graph. On the CPU, one trains (forward and backward) and one infers;
+//! another one trains on CUDA devices.
 //!
-//! The reference is the plain form, [`crate::DualAd`] with candle's gradients; tests compare both engines with it. The engines are
+//! The reference is the plain form, [`crate::DualAd`] with candle's gradients; tests compare all engines with it. Those of the CPU are
 //! fast for these reasons:
 //!
 //! - Images are independent until their gradients are summed. So in training, one task takes a group of images forward and back
@@ -11,7 +12,7 @@
 //! - Buffers are kept between calls.
 //!
 //! Inference covers every network. Training covers the heterogeneous network, but not its narrow-deep branch alone; other networks
-//! train with candle's graph. The same plan trains on CUDA devices.
+//! train with candle's graph.
 //!
 //! - `layout.rs`: the parameters in one flat vector.
 //! - `plan.rs`: a configuration as a list of steps over buffers.
@@ -41,7 +42,7 @@ pub(crate) mod testing;
 mod train;
 
 #[cfg(feature = "train")]
-pub(crate) use device::DeviceEngine;
+pub(crate) use device::{DeviceEngine, Draws};
 pub(crate) use infer::InferenceEngine;
 #[cfg(feature = "train")]
 pub(crate) use train::TrainingEngine;

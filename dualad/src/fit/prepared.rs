@@ -179,8 +179,9 @@ impl PreparedFit {
     /// [`Error::Format`] for a checkpoint that cannot be used, [`Error::CheckpointMismatch`] for one of another run, [`Error::Io`] if
     /// an earlier run's files cannot be renamed, [`Error::Cancelled`], and those of [`crate::train::TrainerBuilder::build`].
     pub fn trainer(&self) -> Result<Trainer<'_>> {
-        let Fit { base, device, cancel, checkpoint, log, resume, checkpoint_interval, .. } = &self.fit;
-        let mut builder = Trainer::builder(self.recipe.clone(), &*self.tokens).device(device).cancel(cancel);
+        let Fit { base, device, others, cancel, checkpoint, log, resume, checkpoint_interval, .. } = &self.fit;
+        let builder = Trainer::builder(self.recipe.clone(), &*self.tokens).device(device).data_parallel(others);
+        let mut builder = builder.cancel(cancel);
         if let Some(path) = checkpoint {
             builder = builder.checkpoint(path).checkpoint_interval(*checkpoint_interval);
         }

@@ -89,6 +89,8 @@ pub struct Fit {
     pub(super) held_out: f64,
     pub(super) calibrator: Calibrator,
     pub(super) device: Device,
+    /// Devices that share each step with it.
+    pub(super) others: Vec<Device>,
     pub(super) limits: Limits,
     pub(super) skip_broken: bool,
     pub(super) cancel: Cancel,
@@ -127,6 +129,7 @@ impl Fit {
             held_out: HELD_OUT,
             calibrator: Calibrator::default(),
             device: Device::Cpu,
+            others: Vec::new(),
             limits: Limits::default(),
             skip_broken: false,
             cancel: Cancel::default(),
@@ -141,6 +144,7 @@ impl Fit {
             weights: base.weights.clone(),
             tiling: base.config().input.tiling,
             device: base.device().clone(),
+            others: Vec::new(),
             limits: base.limits,
             ..Self::new(images)
         }
@@ -237,6 +241,13 @@ impl Fit {
     /// Sets the device that trains, and on which the detector then computes. Default: the CPU.
     pub fn device(mut self, device: &Device) -> Self {
         self.device = device.clone();
+        self
+    }
+
+    /// Sets further devices that train with it: see [`crate::train::TrainerBuilder::data_parallel`]. Features, the bank and the
+    /// thresholds are computed on the first device.
+    pub fn data_parallel(mut self, others: &[Device]) -> Self {
+        self.others = others.to_vec();
         self
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use candle_core::{DType, Device};
 use dualad_data::Cancel;
 
+use crate::device_name::device_name;
 use crate::error::{Error, Result};
 use crate::features::TokenSource;
 use crate::recipe::{AdamWConfig, Precision, Recipe};
@@ -25,13 +26,15 @@ pub struct TrainerBuilder<'a> {
     recipe: Recipe,
     tokens: &'a dyn TokenSource,
     device: Device,
+    /// Devices that share each step with it.
+    others: Vec<Device>,
     settings: Settings<'a>,
 }
 
 impl<'a> Trainer<'a> {
     /// Returns the settings of a run that trains on these tokens, on the CPU.
     pub fn builder(recipe: Recipe, tokens: &'a dyn TokenSource) -> TrainerBuilder<'a> {
-        TrainerBuilder { recipe, tokens, device: Device::Cpu, settings: Settings::default() }
+        TrainerBuilder { recipe, tokens, device: Device::Cpu, others: Vec::new(), settings: Settings::default() }
     }
 }
 
@@ -39,6 +42,14 @@ impl<'a> TrainerBuilder<'a> {
     /// Sets the device that computes.
     pub fn device(mut self, device: &Device) -> Self {
         self.device = device.clone();
+        self
+    }
+
+    /// Sets further devices: each computes a part of every batch, and all take the step on the sum of the gradients. They must have the
+    /// kind of the first device, CUDA or the CPU, and the network must be heterogeneous with a wide-shallow branch. The noise of a step
+    /// depends on the number of devices. With the feature `nccl`, CUDA devices exchange their gradients by NCCL.
+    pub fn data_parallel(mut self, others: &[Device]) -> Self {
+        self.others = others.to_vec();
         self
     }
 
@@ -84,7 +95,7 @@ impl<'a> TrainerBuilder<'a> {
             let (mean, std) = statistics::measure(self.tokens, channels, &self.settings.cancel)?;
             network = network.with_standardization(&mean, &std)?;
         }
-        let stepper = stepper(&network, self.recipe.train.optimizer, self.recipe.train.precision)?;
+        let stepper = stepper(&network, self.recipe.train.optimizer, self.recipe.train.precision, &self.others)?;
         let position = Position::start(Random::new(self.recipe.train.seed));
         Ok(self.at(stepper, position))
     }
@@ -101,7 +112,7 @@ impl<'a> TrainerBuilder<'a> {
         let checkpoint = Checkpoint::load(path)?;
         checkpoint.check(path, &self.recipe, self.tokens.identity())?;
         let train = &self.recipe.train;
-        let mut stepper = stepper(&self.initial_network()?, train.optimizer, train.precision)?;
+        let mut stepper = stepper(&self.initial_network()?, train.optimizer, train.precision, &self.others)?;
         stepper.restore(&checkpoint.stepper)?;
         Ok(self.at(stepper, checkpoint.run.position))
     }
@@ -118,7 +129,8 @@ impl<'a> TrainerBuilder<'a> {
             return Err(Error::Config { field, value: "another one".into(), reason: reason.into() });
         }
         let train = &self.recipe.train;
-        let stepper = stepper(&network.frozen(DType::F32, &self.device)?, train.optimizer, train.precision)?;
+        let stepper =
+            stepper(&network.frozen(DType::F32, &self.device)?, train.optimizer, train.precision, &self.others)?;
         let position = Position::start(Random::new(self.recipe.train.seed));
         Ok(self.at(stepper, position))
     }
@@ -141,11 +153,17 @@ impl<'a> TrainerBuilder<'a> {
     }
 }
 
-/// Returns the fastest stepper for a network and its device.
+/// Returns the fastest stepper for a network, its device and others that share each step with it.
 ///
 /// # Errors
-/// [`Error::Config`] if the device does not compute in the precision, and those of the stepper.
-pub(crate) fn stepper(network: &DualAd, config: AdamWConfig, precision: Precision) -> Result<Box<dyn Stepper>> {
+/// [`Error::Config`] if the device does not compute in the precision, [`Error::InvalidArgument`] if the devices cannot share a step, and
+/// those of the stepper.
+pub(crate) fn stepper(
+    network: &DualAd,
+    config: AdamWConfig,
+    precision: Precision,
+    others: &[Device],
+) -> Result<Box<dyn Stepper>> {
     let refuse = |value: &str, reason: &str| {
         Err(Error::Config { field: "precision", value: value.into(), reason: reason.into() })
     };
@@ -157,13 +175,34 @@ pub(crate) fn stepper(network: &DualAd, config: AdamWConfig, precision: Precisio
         Precision::Bf16 if device.is_cpu() => {
             return refuse("bf16", "a CPU gains nothing from it; use `f32`, or train on another device");
         }
-        Precision::F32 if device.is_cpu() && CpuStepper::covers(network.config()) => {
-            return Ok(Box::new(CpuStepper::new(network, config)?));
-        }
-        _ if device.is_cuda() && DeviceStepper::covers(network.config(), precision) => {
-            return Ok(Box::new(DeviceStepper::new(network, config, precision)?));
-        }
         _ => {}
     }
-    Ok(Box::new(PlainStepper::new(network, config)?.computing_in(precision)))
+    let covered = DeviceStepper::covers(network.config(), precision);
+    if !others.is_empty() {
+        check_shared(&device, others, covered)?;
+        return Ok(Box::new(DeviceStepper::new(network, config, precision, others)?));
+    }
+    Ok(if device.is_cpu() && CpuStepper::covers(network.config()) {
+        Box::new(CpuStepper::new(network, config)?)
+    } else if device.is_cuda() && covered {
+        Box::new(DeviceStepper::new(network, config, precision, &[])?)
+    } else {
+        Box::new(PlainStepper::new(network, config)?.computing_in(precision))
+    })
+}
+
+/// Checks that several devices can share each step.
+fn check_shared(device: &Device, others: &[Device], covered: bool) -> Result<()> {
+    let names = || std::iter::once(device).chain(others).map(device_name).collect::<Vec<_>>().join(", ");
+    let refuse = |reason: &str| Err(Error::invalid_argument("devices to train on", names(), reason));
+    if device.is_metal() || others.iter().any(|other| other.is_cuda() != device.is_cuda() || other.is_metal()) {
+        return refuse("all must be CUDA devices, or all the CPU; train on one");
+    }
+    if !covered {
+        return refuse(
+            "only a heterogeneous network with a wide-shallow branch, in f32 or tf32, is trained on several devices; \
+             train on one",
+        );
+    }
+    Ok(())
 }

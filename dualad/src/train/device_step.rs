@@ -1,12 +1,16 @@
-//! A training step on a CUDA device without a graph: the loss and gradient of [`DeviceEngine`], and AdamW on one tensor.
+//! A training step on CUDA devices without a graph: the loss and gradient of [`DeviceEngine`], and AdamW on one tensor.
+//!
+//! On several devices, each has all parameters and computes a part of the batch. All take the same step on the sum of the gradients.
 
 use std::collections::BTreeMap;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
-use crate::engine::DeviceEngine;
+use crate::device_name::of_device;
+use crate::engine::{DeviceEngine, Draws};
 use crate::error::Result;
 use crate::recipe::{AdamWConfig, Precision};
+use crate::train::exchange::Exchange;
 use crate::train::step::{StepReport, Stepper, StepperState, check_tokens};
 use crate::train::tf32::Tf32;
 use crate::train::{AdamW, AdamWState};
@@ -19,10 +23,27 @@ const ALL: &str = "all parameters";
 /// [covers](Self::covers).
 #[derive(Debug)]
 pub(crate) struct DeviceStepper {
-    engine: DeviceEngine,
-    optimizer: AdamW,
+    first: Replica,
+    /// Those on further devices.
+    others: Vec<Replica>,
+    exchange: Exchange,
     /// The precision of the products.
     precision: Precision,
+}
+
+/// The network and the optimizer on one device.
+#[derive(Debug)]
+struct Replica {
+    engine: DeviceEngine,
+    optimizer: AdamW,
+}
+
+/// A device's part of a batch.
+struct Part {
+    /// The tokens of its images, if it has any.
+    tokens: Option<(Tensor, Draws)>,
+    /// The images of the whole batch.
+    batch: usize,
 }
 
 impl DeviceStepper {
@@ -32,14 +53,63 @@ impl DeviceStepper {
         precision != Precision::Bf16 && width <= dualad_gpu::MAX_HEAD_WIDTH && DeviceEngine::can_train(config)
     }
 
-    /// Returns a stepper that trains a copy of the network.
+    /// Returns a stepper that trains a copy of the network on its device and on these others.
     ///
     /// # Errors
-    /// [`crate::Error::Config`] if a constant of the optimizer is out of its range, [`crate::Error::Candle`] if the device fails.
-    pub(crate) fn new(network: &DualAd, config: AdamWConfig, precision: Precision) -> Result<Self> {
+    /// [`crate::Error::Config`] if a constant of the optimizer is out of its range, [`crate::Error::Candle`] or
+    /// [`crate::Error::Replica`] if a device fails.
+    pub(crate) fn new(network: &DualAd, config: AdamWConfig, precision: Precision, others: &[Device]) -> Result<Self> {
+        let on = |device: &Device| {
+            let replica = network.frozen(DType::F32, device).and_then(|network| Replica::new(&network, config));
+            replica.map_err(|error| of_device(device, error))
+        };
+        let devices: Vec<Device> = std::iter::once(network.device()).chain(others.iter().cloned()).collect();
+        let others = others.iter().map(on).collect::<Result<Vec<_>>>()?;
+        let first = Replica::new(network, config)?;
+        Ok(Self { first, others, exchange: Exchange::between(&devices)?, precision })
+    }
+
+    fn replicas(&mut self) -> impl Iterator<Item = &mut Replica> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    /// Divides a batch evenly. Each part draws its random streams after those of the part before.
+    fn parts(&self, tokens: &Tensor, random: &mut Random) -> Result<Vec<Part>> {
+        let (batch, devices) = (tokens.dim(0)?, 1 + self.others.len());
+        let mut start = 0;
+        let part = |(index, replica): (usize, &Replica)| {
+            let images = batch / devices + usize::from(index < batch % devices);
+            let tokens = match images {
+                0 => None,
+                _ => Some((tokens.narrow(0, start, images)?, replica.engine.draw(random))),
+            };
+            start += images;
+            Ok(Part { tokens, batch })
+        };
+        std::iter::once(&self.first).chain(&self.others).enumerate().map(part).collect()
+    }
+}
+
+impl Replica {
+    fn new(network: &DualAd, config: AdamWConfig) -> Result<Self> {
         let engine = DeviceEngine::new(network)?;
         let optimizer = optimizer(&engine.parameters, config)?;
-        Ok(Self { engine, optimizer, precision })
+        Ok(Self { engine, optimizer })
+    }
+
+    /// Returns the loss and the gradient of a part, on the device.
+    fn gradient(&mut self, part: Part) -> Result<[Tensor; 2]> {
+        let Some((tokens, draws)) = part.tokens else {
+            let zero = Tensor::zeros((), DType::F32, self.engine.parameters.device())?;
+            return Ok([zero, self.engine.gradient.zeros_like()?]);
+        };
+        let tokens = tokens.to_device(self.engine.parameters.device())?;
+        let loss = self.engine.loss_and_gradient(&tokens, part.batch, Some(draws))?;
+        Ok([loss, self.engine.gradient.clone()])
+    }
+
+    fn step(&mut self, [loss, gradient]: &[Tensor; 2]) -> Result<StepReport> {
+        self.optimizer.step_with_loss(loss, |_| Some(gradient))
     }
 }
 
@@ -47,68 +117,109 @@ fn optimizer(parameters: &Var, config: AdamWConfig) -> Result<AdamW> {
     AdamW::new(&BTreeMap::from([(ALL.to_owned(), parameters.clone())]), config)
 }
 
+/// Calls `work` for each replica on a thread of its own, the first on the caller's. Returns the results in order, or the first error.
+fn on_each<I: Send, R: Send>(
+    stepper: &mut DeviceStepper,
+    inputs: Vec<I>,
+    work: impl Fn(&mut Replica, I) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let several = !stepper.others.is_empty();
+    let work = |replica: &mut Replica, input| {
+        let device = replica.engine.parameters.device().clone();
+        work(replica, input).map_err(|error| if several { of_device(&device, error) } else { error })
+    };
+    let results = std::thread::scope(|scope| {
+        let mut replicas = stepper.replicas().zip(inputs);
+        let Some((first, input)) = replicas.next() else { return Vec::new() };
+        let others: Vec<_> = replicas.map(|(replica, input)| scope.spawn(|| work(replica, input))).collect();
+        let first = work(first, input);
+        let others =
+            others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        std::iter::once(first).chain(others).collect()
+    });
+    results.into_iter().collect()
+}
+
 impl Stepper for DeviceStepper {
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport> {
-        check_tokens(self.engine.config(), tokens)?;
+        check_tokens(self.first.engine.config(), tokens)?;
         let _tf32 = Tf32::for_precision(self.precision);
-        let tokens = tokens.to_device(self.engine.parameters.device())?;
-        let loss = self.engine.loss_and_gradient(&tokens, Some(random))?;
-        self.optimizer.step_with_loss(&loss, |_| Some(&self.engine.gradient))
+        let parts = self.parts(tokens, random)?;
+        let parts = on_each(self, parts, Replica::gradient)?;
+        let (losses, gradients) = parts.into_iter().map(|[loss, gradient]| (loss, gradient)).unzip();
+        let (losses, gradients) = (self.exchange.sum(losses)?, self.exchange.sum(gradients)?);
+        let sums = losses.into_iter().zip(gradients).map(|(loss, gradient)| [loss, gradient]).collect();
+        // All devices have the same sums, so all take the step or none does.
+        let reports = on_each(self, sums, |replica, sums| replica.step(&sums))?;
+        Ok(reports[0])
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
-        self.optimizer.set_learning_rate(learning_rate)
+        self.replicas().try_for_each(|replica| replica.optimizer.set_learning_rate(learning_rate))
     }
 
     fn set_memory_temperature(&mut self, temperature: f64) -> Result<()> {
-        self.engine.set_memory_temperature(temperature)
+        self.replicas().try_for_each(|replica| replica.engine.set_memory_temperature(temperature))
     }
 
     fn set_memory_share(&mut self, share: f64) -> Result<()> {
-        self.engine.set_memory_share(share);
+        self.replicas().for_each(|replica| replica.engine.set_memory_share(share));
         Ok(())
     }
 
     fn memory_queries(&mut self, tokens: &Tensor) -> Result<Vec<Vec<f32>>> {
-        self.engine.memory_queries(&tokens.to_device(self.engine.parameters.device())?)
+        let engine = &self.first.engine;
+        engine.memory_queries(&tokens.to_device(engine.parameters.device())?)
     }
 
     fn state(&self) -> Result<StepperState> {
-        let AdamWState { steps, first_moment, second_moment } = self.optimizer.state()?;
+        let Replica { engine, optimizer } = &self.first;
+        let AdamWState { steps, first_moment, second_moment } = optimizer.state()?;
         // The optimizer's state is a copy; its parts share the copy's memory.
         let named = |moments: &BTreeMap<String, Tensor>| match moments.get(ALL) {
-            Some(flat) => Ok(self.engine.layout().views(flat)?),
+            Some(flat) => Ok(engine.layout().views(flat)?),
             None => Ok::<_, crate::Error>(BTreeMap::new()),
         };
         let optimizer =
             AdamWState { steps, first_moment: named(&first_moment)?, second_moment: named(&second_moment)? };
-        Ok(StepperState { parameters: self.engine.all_parameters()?, optimizer })
+        Ok(StepperState { parameters: engine.all_parameters()?, optimizer })
     }
 
     fn restore(&mut self, state: &StepperState) -> Result<()> {
-        let device = self.engine.parameters.device().clone();
-        let placed = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_device(&device)?));
-        let parameters = state.parameters.iter().map(placed).collect::<candle_core::Result<_>>()?;
-        // Checks names, shapes and dtypes.
-        let network = DualAd::from_parameters(self.engine.config().clone(), parameters)?;
-        let mut engine = DeviceEngine::new(&network)?;
-        engine.set_memory_share(self.engine.memory_share());
-        let mut optimizer = optimizer(&engine.parameters, *self.optimizer.config())?;
-        let AdamWState { steps, first_moment, second_moment } = &state.optimizer;
-        let flat = |moments: &BTreeMap<String, Tensor>| {
-            engine.layout().check_names(moments)?;
-            let flat = Tensor::from_vec(engine.layout().flatten(moments)?, engine.layout().length, &device)?;
-            Ok::<_, crate::Error>(BTreeMap::from([(ALL.to_owned(), flat)]))
-        };
-        let moments =
-            AdamWState { steps: *steps, first_moment: flat(first_moment)?, second_moment: flat(second_moment)? };
-        optimizer.restore(&moments)?;
-        (self.engine, self.optimizer) = (engine, optimizer);
+        // All are made before the first is replaced: an error changes nothing.
+        let restored = self.replicas().map(|replica| replica.restored(state)).collect::<Result<Vec<_>>>()?;
+        for (replica, restored) in self.replicas().zip(restored) {
+            *replica = restored;
+        }
         Ok(())
     }
 
     fn network(&self) -> Result<DualAd> {
-        self.engine.network()
+        self.first.engine.network()
+    }
+}
+
+impl Replica {
+    /// Returns a replica on the same device that has the state.
+    fn restored(&self, state: &StepperState) -> Result<Self> {
+        let device = self.engine.parameters.device();
+        let placed = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_device(device)?));
+        let parameters = state.parameters.iter().map(placed).collect::<candle_core::Result<_>>()?;
+        // Checks names, shapes and dtypes.
+        let network = DualAd::from_parameters(self.engine.config().clone(), parameters)?;
+        let mut restored = Self::new(&network, *self.optimizer.config())?;
+        restored.engine.set_memory_share(self.engine.memory_share());
+        let AdamWState { steps, first_moment, second_moment } = &state.optimizer;
+        let layout = restored.engine.layout();
+        let flat = |moments: &BTreeMap<String, Tensor>| {
+            layout.check_names(moments)?;
+            let flat = Tensor::from_vec(layout.flatten(moments)?, layout.length, device)?;
+            Ok::<_, crate::Error>(BTreeMap::from([(ALL.to_owned(), flat)]))
+        };
+        let moments =
+            AdamWState { steps: *steps, first_moment: flat(first_moment)?, second_moment: flat(second_moment)? };
+        restored.optimizer.restore(&moments)?;
+        Ok(restored)
     }
 }
 
@@ -119,7 +230,6 @@ mod tests {
     use crate::ops::testing::{assert_near, devices};
     use crate::testing::bits;
     use crate::train::step::PlainStepper;
-    use candle_core::{DType, Device};
 
     fn config() -> AdamWConfig {
         // With a small epsilon, the sign of a gradient of pure rounding error would determine a step.
@@ -128,7 +238,57 @@ mod tests {
 
     fn on(device: &Device) -> DeviceStepper {
         let network = random_network(&base()).frozen(DType::F32, device).unwrap();
-        DeviceStepper::new(&network, config(), Precision::F32).unwrap()
+        DeviceStepper::new(&network, config(), Precision::F32, &[]).unwrap()
+    }
+
+    /// Without noise and dropout, the number of devices changes the rounding only.
+    #[test]
+    fn several_devices_take_the_steps_of_one() {
+        let quiet = DualAdConfig { jitter: None, dropout: 0.0, ..base() };
+        for devices in [2, 3] {
+            let stepper = |others: usize| {
+                let others = vec![Device::Cpu; others];
+                DeviceStepper::new(&random_network(&quiet), config(), Precision::F32, &others).unwrap()
+            };
+            let (mut one, mut several) = (stepper(0), stepper(devices - 1));
+            // Batches that the devices divide unevenly, and one with fewer images than devices.
+            for (step, batch) in [5, 2, 7].into_iter().enumerate() {
+                let tokens = random_tokens(&quiet, batch);
+                if step == 2 {
+                    one.set_memory_share(0.5).unwrap();
+                    several.set_memory_share(0.5).unwrap();
+                }
+                let one = one.step(&tokens, &mut Random::new(1)).unwrap();
+                let several = several.step(&tokens, &mut Random::new(1)).unwrap();
+                assert!((one.loss - several.loss).abs() <= 1e-5 * one.loss, "{one:?} {several:?}");
+                assert!((one.gradient_norm - several.gradient_norm).abs() <= 1e-4 * one.gradient_norm);
+            }
+            let state = several.state().unwrap();
+            for (name, parameter) in one.state().unwrap().parameters {
+                assert_near(&state.parameters[&name], &parameter, 1e-3, &name);
+            }
+            // All replicas have the same bits, also after a state is restored.
+            several.restore(&state).unwrap();
+            several.step(&random_tokens(&quiet, 4), &mut Random::new(1)).unwrap();
+            let all: Vec<Vec<f32>> =
+                several.replicas().map(|replica| replica.engine.parameters.to_vec1().unwrap()).collect();
+            assert!(all.iter().all(|parameters| *parameters == all[0]));
+        }
+    }
+
+    /// The images of a batch that are on different devices get different noise, and the same seed gives the same bits.
+    #[test]
+    fn each_device_draws_its_own_streams() {
+        let run = || {
+            let mut stepper =
+                DeviceStepper::new(&random_network(&base()), config(), Precision::F32, &[Device::Cpu]).unwrap();
+            let (mut random, mut single) = (Random::new(3), Random::new(3));
+            let report = stepper.step(&random_tokens(&base(), 4), &mut random).unwrap();
+            on(&Device::Cpu).step(&random_tokens(&base(), 4), &mut single).unwrap();
+            assert_ne!(random, single);
+            (report, bits(&stepper.state().unwrap().parameters))
+        };
+        assert_eq!(run(), run());
     }
 
     /// Every device against the plain stepper on the CPU.

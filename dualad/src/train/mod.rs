@@ -10,6 +10,7 @@ pub(crate) mod builder;
 mod checkpoint;
 pub(crate) mod cpu_step;
 pub(crate) mod device_step;
+mod exchange;
 mod k_means;
 mod log;
 mod memory_init;

@@ -25,6 +25,7 @@ use crate::engine::plan::{Plan, Step};
 use crate::error::Error;
 use crate::error::Result;
 use crate::pseudo_anomaly::pseudo_anomaly;
+use crate::random::Stream;
 use crate::{DualAd, Random};
 
 /// The parameters of a network in one tensor on its device, and the gradient of the last batch.
@@ -45,10 +46,19 @@ pub(crate) struct DeviceEngine {
     factors: Option<Factors>,
 }
 
+/// The random streams of a step.
+#[derive(Debug)]
+pub(crate) struct Draws {
+    jitter: Option<Stream>,
+    /// One for each of the plan's dropouts.
+    dropouts: Vec<Stream>,
+}
+
 /// Tensors that depend on the batch size only.
 #[derive(Debug, Clone)]
 struct Factors {
-    batch: usize,
+    /// The images that this engine computes, and those of the whole batch.
+    images: [usize; 2],
     /// Ones, `[1, batch * tokens]`: a product with them sums rows.
     ones: Tensor,
     /// The derivative of the loss by an error is this factor of its channel times the error, `[channels]`.
@@ -128,28 +138,33 @@ impl DeviceEngine {
         DualAd::from_parameters(self.config.clone(), self.all_parameters()?)
     }
 
-    /// Computes the loss of a batch of raw tokens `[batch, tokens, channels]` (docs/method.md, section 5), a scalar on the device, and
-    /// leaves its gradient in [`Self::gradient`]. With `random`, jitter and dropout are those of [`DualAd::reconstruct_jittered`];
-    /// without it, there is neither.
+    /// Draws the random streams of a step, in the order of the plain form.
+    pub(crate) fn draw(&self, random: &mut Random) -> Draws {
+        let jitter = self.config.jitter.map(|_| random.stream());
+        Draws { jitter, dropouts: self.plan.dropouts.iter().map(|_| random.stream()).collect() }
+    }
+
+    /// Computes the loss of raw tokens `[images, tokens, channels]` (docs/method.md, section 5), a scalar on the device, and leaves its
+    /// gradient in [`Self::gradient`]. They are a part of a batch of `batch` images: the losses and gradients of all parts add up to
+    /// those of the batch. With `draws`, jitter and dropout are those of [`DualAd::reconstruct_jittered`]; without them, there is
+    /// neither.
     ///
     /// # Errors
     /// [`Error::Candle`] if the shape does not fit or the device fails.
-    pub(crate) fn loss_and_gradient(&mut self, tokens: &Tensor, random: Option<&mut Random>) -> Result<Tensor> {
-        let batch = tokens.dim(0)?;
-        let factors = self.factors(batch)?;
+    pub(crate) fn loss_and_gradient(&mut self, tokens: &Tensor, batch: usize, draws: Option<Draws>) -> Result<Tensor> {
+        let images = tokens.dim(0)?;
+        let factors = self.factors([images, batch])?;
         let tokens = self.standardized(tokens)?;
         let (mut jittered, mut randomness) = (tokens.clone(), None);
-        if let Some(random) = random {
-            // The order of the plain form.
-            if let Some(jitter) = self.config.jitter {
-                jittered = pseudo_anomaly(&tokens, jitter, random.stream())?;
+        if let Some(Draws { jitter: stream, dropouts: streams }) = draws {
+            if let (Some(jitter), Some(stream)) = (self.config.jitter, stream) {
+                jittered = pseudo_anomaly(&tokens, jitter, stream)?;
             }
-            let streams = self.plan.dropouts.iter().map(|_| random.stream()).collect();
             randomness = Some(Randomness { probability: self.config.dropout as f32, streams });
         }
-        let mut pass = self.pass(batch, randomness)?;
+        let mut pass = self.pass(images, randomness)?;
         let reconstruction = pass.forward(&jittered)?;
-        let rows = (batch * self.config.tokens(), self.config.channels());
+        let rows = (images * self.config.tokens(), self.config.channels());
         let errors = (reconstruction - tokens.reshape(rows)?)?;
         // With e the errors and d the derivative of the loss by them, the loss is the sum of e d / 2.
         let derivative = errors.broadcast_mul(&factors.loss)?;
@@ -181,20 +196,20 @@ impl DeviceEngine {
         }
     }
 
-    /// Returns the factors of a batch size, which are kept for the next batch.
-    fn factors(&mut self, batch: usize) -> candle_core::Result<Factors> {
-        if let Some(factors) = self.factors.as_ref().filter(|factors| factors.batch == batch) {
+    /// Returns the factors of a number of images and of a batch. They are kept for the next step.
+    fn factors(&mut self, images: [usize; 2]) -> candle_core::Result<Factors> {
+        if let Some(factors) = self.factors.as_ref().filter(|factors| factors.images == images) {
             return Ok(factors.clone());
         }
-        let rows = batch * self.config.tokens();
+        let [rows, batch_rows] = images.map(|images| images * self.config.tokens());
         let of_stage = |&channels: &usize| {
-            let factor = 2.0 / (rows * channels) as f64;
+            let factor = 2.0 / (batch_rows * channels) as f64;
             std::iter::repeat_n(factor as f32, channels)
         };
         let loss: Vec<f32> = self.config.stage_channels.iter().flat_map(of_stage).collect();
         let device = self.parameters.device();
         let (channels, ones) = (loss.len(), Tensor::ones((1, rows), DType::F32, device)?);
-        let factors = Factors { batch, ones, loss: Tensor::from_vec(loss, channels, device)? };
+        let factors = Factors { images, ones, loss: Tensor::from_vec(loss, channels, device)? };
         self.factors = Some(factors.clone());
         Ok(factors)
     }
@@ -241,8 +256,9 @@ mod tests {
                     let loss = network.loss(&tokens, &reconstruction).unwrap();
                     let gradients = loss.backward().unwrap();
                     engine.set_memory_share(share);
-                    let found =
-                        engine.loss_and_gradient(&tokens.to_device(&device).unwrap(), Some(&mut again)).unwrap();
+                    let draws = engine.draw(&mut again);
+                    let placed = tokens.to_device(&device).unwrap();
+                    let found = engine.loss_and_gradient(&placed, batch, Some(draws)).unwrap();
                     assert_eq!(random, again, "case {case}: the same streams are drawn");
                     let [found, loss] = [&found, &loss].map(|loss| loss.to_scalar::<f32>().unwrap());
                     assert!((found - loss).abs() <= 1e-5 * loss, "{device:?}, case {case}: {found} {loss}");
