@@ -43,8 +43,12 @@ impl AllReduce {
             let shapes: Vec<&[usize]> = tensors.iter().map(Tensor::dims).collect();
             candle_core::bail!("a sum over {} devices of tensors of shapes {shapes:?}", self.connections.len());
         }
+        // Before the group: the other devices would wait for one that is refused in it.
         for tensor in tensors {
             check_dtype("a sum over devices", tensor, DType::F32)?;
+            if !tensor.device().is_cuda() || !tensor.is_contiguous() {
+                candle_core::bail!("a sum over devices needs contiguous tensors on CUDA devices");
+            }
         }
         group_start().map_err(failed)?;
         let started = tensors

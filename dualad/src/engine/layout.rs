@@ -104,17 +104,18 @@ impl ParameterLayout {
         self.parameters.iter().map(tensor).collect()
     }
 
-    /// Returns the parts of a flat tensor as named tensors that share its memory.
+    /// Returns copies of the parts of a flat tensor as named tensors. Each has memory of its own: candle copies the whole memory of a
+    /// tensor from one device to another, also for a part of it.
     ///
     /// # Errors
-    /// [`Error::Candle`] if the tensor has another length.
-    pub(crate) fn views(&self, flat: &Tensor) -> Result<BTreeMap<String, Tensor>> {
-        let view = |place: &Place| {
+    /// [`Error::Candle`] if the tensor has another length, or its device has no memory for the copies.
+    pub(crate) fn copies(&self, flat: &Tensor) -> Result<BTreeMap<String, Tensor>> {
+        let copy = |place: &Place| {
             let range = place.range();
-            let part = flat.narrow(0, range.start, range.len())?.reshape(place.shape.as_slice())?;
-            Ok((place.name.clone(), part))
+            let part = flat.detach().narrow(0, range.start, range.len())?.reshape(place.shape.as_slice())?;
+            Ok((place.name.clone(), part.force_contiguous()?))
         };
-        self.parameters.iter().map(view).collect()
+        self.parameters.iter().map(copy).collect()
     }
 }
 

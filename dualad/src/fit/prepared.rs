@@ -73,6 +73,7 @@ impl PreparedFit {
             return Err(Error::invalid_argument("hold_out", fit.held_out, "must be at least 0 and below 1"));
         }
         fit.tiling.map_or(Ok(()), |tiling| tiling.validate())?;
+        train::check_devices(&recipe.network, recipe.train.precision, &fit.device, &fit.others)?;
         if fit.held_out > 0.0 {
             fit.calibrator.check_for_good_images()?;
         }

@@ -99,6 +99,28 @@ fn rules_that_need_images_of_defects_are_refused_before_images_are_read() {
 }
 
 #[test]
+fn devices_that_cannot_train_together_are_refused_before_images_are_read() {
+    let others = [candle_core::Device::Cpu];
+    let mut homogeneous = recipe();
+    homogeneous.network.variant = Variant::Homogeneous;
+    homogeneous.network.memory_slots = 0;
+    let mut tf32 = recipe();
+    tf32.train.precision = crate::recipe::Precision::Tf32;
+    for (recipe, text) in [(homogeneous, "only a heterogeneous network"), (tf32, "only CUDA devices have it")] {
+        let read = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&read);
+        let fit = fit().recipe(recipe).data_parallel(&others);
+        let error = fit.progress(move |_| _ = counted.fetch_add(1, Ordering::Relaxed)).run().unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        assert_eq!(read.load(Ordering::Relaxed), 0);
+    }
+    let whole =
+        |others: &[candle_core::Device]| fit().data_parallel(others).run().unwrap().detector.to_bytes().unwrap();
+    assert_eq!(whole(&others), whole(&others));
+    assert_ne!(whole(&others), whole(&[]));
+}
+
+#[test]
 fn a_checkpoint_or_log_without_its_folder_is_refused_before_images_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("missing/x");

@@ -17,7 +17,7 @@ use crate::train::progress::TrainingProgress;
 use crate::train::statistics;
 use crate::train::step::{PlainStepper, Stepper};
 use crate::train::trainer::{Settings, Trainer};
-use crate::{DualAd, Random};
+use crate::{DualAd, DualAdConfig, Random};
 
 /// The settings of a run, made by [`Trainer::builder`].
 #[must_use = "nothing is trained until `build`, `resume` or `fine_tune` gives a trainer that runs"]
@@ -156,18 +156,38 @@ impl<'a> TrainerBuilder<'a> {
 /// Returns the fastest stepper for a network, its device and others that share each step with it.
 ///
 /// # Errors
-/// [`Error::Config`] if the device does not compute in the precision, [`Error::InvalidArgument`] if the devices cannot share a step, and
-/// those of the stepper.
+/// Those of [`check_devices`] and of the stepper.
 pub(crate) fn stepper(
     network: &DualAd,
     config: AdamWConfig,
     precision: Precision,
     others: &[Device],
 ) -> Result<Box<dyn Stepper>> {
+    let device = network.device();
+    check_devices(network.config(), precision, &device, others)?;
+    let covered = DeviceStepper::covers(network.config(), precision);
+    Ok(if !others.is_empty() || device.is_cuda() && covered {
+        Box::new(DeviceStepper::new(network, config, precision, others)?)
+    } else if device.is_cpu() && CpuStepper::covers(network.config()) {
+        Box::new(CpuStepper::new(network, config)?)
+    } else {
+        Box::new(PlainStepper::new(network, config)?.computing_in(precision))
+    })
+}
+
+/// Checks that the device computes in the precision, and that the others can share each step with it.
+///
+/// # Errors
+/// [`Error::Config`] for the precision, [`Error::InvalidArgument`] for the devices.
+pub(crate) fn check_devices(
+    network: &DualAdConfig,
+    precision: Precision,
+    device: &Device,
+    others: &[Device],
+) -> Result<()> {
     let refuse = |value: &str, reason: &str| {
         Err(Error::Config { field: "precision", value: value.into(), reason: reason.into() })
     };
-    let device = network.device();
     match precision {
         Precision::Tf32 if !device.is_cuda() => {
             return refuse("tf32", "only CUDA devices have it; use `f32`, or train on a CUDA device");
@@ -177,28 +197,21 @@ pub(crate) fn stepper(
         }
         _ => {}
     }
-    let covered = DeviceStepper::covers(network.config(), precision);
-    if !others.is_empty() {
-        check_shared(&device, others, covered)?;
-        return Ok(Box::new(DeviceStepper::new(network, config, precision, others)?));
+    if others.is_empty() {
+        return Ok(());
     }
-    Ok(if device.is_cpu() && CpuStepper::covers(network.config()) {
-        Box::new(CpuStepper::new(network, config)?)
-    } else if device.is_cuda() && covered {
-        Box::new(DeviceStepper::new(network, config, precision, &[])?)
-    } else {
-        Box::new(PlainStepper::new(network, config)?.computing_in(precision))
-    })
-}
-
-/// Checks that several devices can share each step.
-fn check_shared(device: &Device, others: &[Device], covered: bool) -> Result<()> {
-    let names = || std::iter::once(device).chain(others).map(device_name).collect::<Vec<_>>().join(", ");
+    let all: Vec<&Device> = std::iter::once(device).chain(others).collect();
+    let names = || all.iter().map(|device| device_name(device)).collect::<Vec<_>>().join(", ");
     let refuse = |reason: &str| Err(Error::invalid_argument("devices to train on", names(), reason));
     if device.is_metal() || others.iter().any(|other| other.is_cuda() != device.is_cuda() || other.is_metal()) {
         return refuse("all must be CUDA devices, or all the CPU; train on one");
     }
-    if !covered {
+    let repeated =
+        |(index, device): (usize, &&Device)| all[..index].iter().any(|other| other.location() == device.location());
+    if device.is_cuda() && all.iter().enumerate().any(repeated) {
+        return refuse("each must be named once");
+    }
+    if !DeviceStepper::covers(network, precision) {
         return refuse(
             "only a heterogeneous network with a wide-shallow branch, in f32 or tf32, is trained on several devices; \
              train on one",

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use crate::device_name::of_device;
 use crate::engine::{DeviceEngine, Draws};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::recipe::{AdamWConfig, Precision};
 use crate::train::exchange::Exchange;
 use crate::train::step::{StepReport, Stepper, StepperState, check_tokens};
@@ -29,6 +29,8 @@ pub(crate) struct DeviceStepper {
     exchange: Exchange,
     /// The precision of the products.
     precision: Precision,
+    /// True once only some of the devices may have taken a step.
+    apart: bool,
 }
 
 /// The network and the optimizer on one device.
@@ -66,7 +68,7 @@ impl DeviceStepper {
         let devices: Vec<Device> = std::iter::once(network.device()).chain(others.iter().cloned()).collect();
         let others = others.iter().map(on).collect::<Result<Vec<_>>>()?;
         let first = Replica::new(network, config)?;
-        Ok(Self { first, others, exchange: Exchange::between(&devices)?, precision })
+        Ok(Self { first, others, exchange: Exchange::between(&devices)?, precision, apart: false })
     }
 
     fn replicas(&mut self) -> impl Iterator<Item = &mut Replica> {
@@ -81,7 +83,12 @@ impl DeviceStepper {
             let images = batch / devices + usize::from(index < batch % devices);
             let tokens = match images {
                 0 => None,
-                _ => Some((tokens.narrow(0, start, images)?, replica.engine.draw(random))),
+                _ => {
+                    let part = tokens.narrow(0, start, images)?;
+                    // candle copies the whole memory of a tensor from one device to another.
+                    let part = if images < batch { part.force_contiguous()? } else { part };
+                    Some((part, replica.engine.draw(random)))
+                }
             };
             start += images;
             Ok(Part { tokens, batch })
@@ -143,15 +150,23 @@ fn on_each<I: Send, R: Send>(
 impl Stepper for DeviceStepper {
     fn step(&mut self, tokens: &Tensor, random: &mut Random) -> Result<StepReport> {
         check_tokens(self.first.engine.config(), tokens)?;
+        if self.apart {
+            let reason = "a device failed in an earlier step; continue from the checkpoint".into();
+            return Err(Error::Training { step: self.first.optimizer.steps() + 1, reason });
+        }
         let _tf32 = Tf32::for_precision(self.precision);
         let parts = self.parts(tokens, random)?;
         let parts = on_each(self, parts, Replica::gradient)?;
-        let (losses, gradients) = parts.into_iter().map(|[loss, gradient]| (loss, gradient)).unzip();
-        let (losses, gradients) = (self.exchange.sum(losses)?, self.exchange.sum(gradients)?);
-        let sums = losses.into_iter().zip(gradients).map(|(loss, gradient)| [loss, gradient]).collect();
-        // All devices have the same sums, so all take the step or none does.
-        let reports = on_each(self, sums, |replica, sums| replica.step(&sums))?;
-        Ok(reports[0])
+        if self.others.is_empty() {
+            return self.first.step(&parts[0]);
+        }
+        let (losses, gradients): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().map(Into::into).unzip();
+        let (loss_sums, gradient_sums) = (self.exchange.sum(&losses)?, self.exchange.sum(&gradients)?);
+        let sums: Vec<[Tensor; 2]> = loss_sums.into_iter().zip(gradient_sums).map(Into::into).collect();
+        // All devices have the same sums, so all refuse them or none does. Any other error may come from one device alone.
+        let reports = on_each(self, sums.iter().collect(), |replica, sums| replica.step(sums));
+        self.apart = matches!(&reports, Err(error) if !matches!(error, Error::Training { .. }));
+        Ok(reports?[0])
     }
 
     fn set_learning_rate(&mut self, learning_rate: f64) -> Result<()> {
@@ -175,10 +190,9 @@ impl Stepper for DeviceStepper {
     fn state(&self) -> Result<StepperState> {
         let Replica { engine, optimizer } = &self.first;
         let AdamWState { steps, first_moment, second_moment } = optimizer.state()?;
-        // The optimizer's state is a copy; its parts share the copy's memory.
         let named = |moments: &BTreeMap<String, Tensor>| match moments.get(ALL) {
-            Some(flat) => Ok(engine.layout().views(flat)?),
-            None => Ok::<_, crate::Error>(BTreeMap::new()),
+            Some(flat) => engine.layout().copies(flat),
+            None => Ok(BTreeMap::new()),
         };
         let optimizer =
             AdamWState { steps, first_moment: named(&first_moment)?, second_moment: named(&second_moment)? };
@@ -191,6 +205,7 @@ impl Stepper for DeviceStepper {
         for (replica, restored) in self.replicas().zip(restored) {
             *replica = restored;
         }
+        self.apart = false;
         Ok(())
     }
 
@@ -214,7 +229,7 @@ impl Replica {
         let flat = |moments: &BTreeMap<String, Tensor>| {
             layout.check_names(moments)?;
             let flat = Tensor::from_vec(layout.flatten(moments)?, layout.length, device)?;
-            Ok::<_, crate::Error>(BTreeMap::from([(ALL.to_owned(), flat)]))
+            Ok::<_, Error>(BTreeMap::from([(ALL.to_owned(), flat)]))
         };
         let moments =
             AdamWState { steps: *steps, first_moment: flat(first_moment)?, second_moment: flat(second_moment)? };
@@ -354,6 +369,39 @@ mod tests {
         let mut broken: StepperState = state;
         broken.optimizer.second_moment.insert("nothing".into(), Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap());
         assert!(resumed.restore(&broken).unwrap_err().to_string().contains("nothing"));
+    }
+
+    /// candle copies the whole memory of a tensor from one device to another: a part of a large one would take all of it along.
+    #[test]
+    fn each_tensor_of_a_state_has_memory_of_its_own() {
+        let stepper = on(&Device::Cpu);
+        let (state, network) = (stepper.state().unwrap(), stepper.network().unwrap());
+        let moments = state.optimizer.first_moment.iter().chain(&state.optimizer.second_moment);
+        for (name, tensor) in state.parameters.iter().chain(moments).chain(network.parameters()) {
+            let (storage, layout) = tensor.storage_and_layout();
+            let candle_core::Storage::Cpu(candle_core::CpuStorage::F32(values)) = &*storage else { unreachable!() };
+            assert_eq!((values.len(), layout.start_offset()), (tensor.elem_count(), 0), "{name}");
+        }
+    }
+
+    /// A device that fails after another one has taken the step.
+    #[test]
+    fn no_step_follows_one_that_some_devices_did_not_take() {
+        let others = [Device::Cpu];
+        let mut stepper = DeviceStepper::new(&random_network(&base()), config(), Precision::F32, &others).unwrap();
+        let (tokens, state) = (random_tokens(&base(), 4), stepper.state().unwrap());
+        let mut random = Random::new(0);
+        // Tokens that are refused leave the devices together.
+        assert!(stepper.step(&(&tokens * f64::NAN).unwrap(), &mut random).is_err());
+        stepper.step(&tokens, &mut random).unwrap();
+        // The optimizer of the second device has lost the gradient's shape.
+        let wrong = Var::zeros(3, DType::F32, &Device::Cpu).unwrap();
+        stepper.others[0].optimizer = optimizer(&wrong, config()).unwrap();
+        assert!(stepper.step(&tokens, &mut random).is_err());
+        let error = stepper.step(&tokens, &mut random).unwrap_err().to_string();
+        assert!(error.contains("continue from the checkpoint"), "{error}");
+        stepper.restore(&state).unwrap();
+        stepper.step(&tokens, &mut random).unwrap();
     }
 
     #[test]

@@ -29,27 +29,25 @@ impl Exchange {
     }
 
     /// Adds up the f32 tensors, one of each device in the order of the devices. Returns the sum on each device. It may have the memory of
-    /// the tensors.
+    /// the tensors. The caller keeps both until the devices have done their work: a device frees a tensor without waiting for another
+    /// one that copies it.
     ///
     /// # Errors
     /// [`crate::Error::Candle`] if the shapes differ or a device fails.
-    pub(crate) fn sum(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
+    pub(crate) fn sum(&self, tensors: &[Tensor]) -> Result<Vec<Tensor>> {
         match self {
             Self::Copies => copied_sum(tensors),
             #[cfg(feature = "nccl")]
             Self::Nccl(all_reduce) => {
-                all_reduce.sum(&tensors)?;
-                Ok(tensors)
+                all_reduce.sum(tensors)?;
+                Ok(tensors.to_vec())
             }
         }
     }
 }
 
-fn copied_sum(tensors: Vec<Tensor>) -> Result<Vec<Tensor>> {
-    let Some((first, others)) = tensors.split_first() else { return Ok(tensors) };
-    if others.is_empty() {
-        return Ok(tensors);
-    }
+fn copied_sum(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+    let Some((first, others)) = tensors.split_first() else { return Ok(Vec::new()) };
     let mut sum = first.clone();
     for other in others {
         sum = (sum + other.to_device(first.device())?)?;
@@ -66,12 +64,12 @@ mod tests {
         let tensors: Vec<Tensor> =
             (0..3).map(|i| Tensor::from_slice(&[i as f32, 1.0], 2, &Device::Cpu).unwrap()).collect();
         let exchange = Exchange::between(&[Device::Cpu, Device::Cpu, Device::Cpu]).unwrap();
-        for sum in exchange.sum(tensors.clone()).unwrap() {
+        for sum in exchange.sum(&tensors).unwrap() {
             assert_eq!(sum.to_vec1::<f32>().unwrap(), [3.0, 3.0]);
         }
-        let alone = exchange.sum(tensors[1..2].to_vec()).unwrap();
+        let alone = exchange.sum(&tensors[1..2]).unwrap();
         assert_eq!(alone[0].to_vec1::<f32>().unwrap(), [1.0, 1.0]);
         let other = Tensor::from_slice(&[1f32], 1, &Device::Cpu).unwrap();
-        assert!(exchange.sum(vec![tensors[0].clone(), other]).is_err());
+        assert!(exchange.sum(&[tensors[0].clone(), other]).is_err());
     }
 }

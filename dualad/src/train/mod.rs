@@ -25,6 +25,7 @@ mod tf32;
 mod trainer;
 
 pub use builder::TrainerBuilder;
+pub(crate) use builder::check_devices;
 pub(crate) use checkpoint::{Earlier, compare};
 pub use log::LogLine;
 pub(crate) use log::check_log;

@@ -124,8 +124,7 @@ impl DeviceEngine {
     /// # Errors
     /// [`Error::Candle`] if the device has no memory for the copy.
     pub(crate) fn all_parameters(&self) -> Result<BTreeMap<String, Tensor>> {
-        let copy = self.parameters.as_tensor().detach().force_contiguous()?;
-        let mut parameters = self.layout.views(&copy)?;
+        let mut parameters = self.layout.copies(self.parameters.as_tensor())?;
         parameters.extend(self.constants.iter().map(|(name, tensor)| (name.clone(), tensor.clone())));
         Ok(parameters)
     }
@@ -263,7 +262,7 @@ mod tests {
                     let [found, loss] = [&found, &loss].map(|loss| loss.to_scalar::<f32>().unwrap());
                     assert!((found - loss).abs() <= 1e-5 * loss, "{device:?}, case {case}: {found} {loss}");
                     let found = engine.gradient.to_device(&Device::Cpu).unwrap();
-                    for (name, found) in engine.layout.views(&found).unwrap() {
+                    for (name, found) in engine.layout.copies(&found).unwrap() {
                         let what = format!("{device:?}, case {case}, {name}");
                         match gradients.get(&network.variables()[&name]) {
                             Some(expected) => assert_near(&found, expected, 1e-4, &what),

@@ -145,7 +145,7 @@ fn contains(other: View, view: View) -> bool {
 
 /// Copies a view from the tensor of a wider one.
 fn part(other: View, tensor: &Tensor, view: View) -> Result<Tensor> {
-    tensor.narrow(1, view.start - other.start, view.columns)?.contiguous()
+    tensor.narrow(1, view.start - other.start, view.columns)?.force_contiguous()
 }
 
 /// Joins the parts of a view, which must cover it without gaps.
@@ -215,6 +215,12 @@ mod tests {
         assert_eq!(values(&shared), [1.0, 2.0]);
         assert_eq!(values(&found.take(view(0, 2)).unwrap()), [5.0, 42.0]);
         assert_eq!(values(&found.take(other).unwrap()), [1.0, 2.0]);
+        // A part of a single row is contiguous without a copy.
+        let mut found = Gradients::default();
+        found.add(view(0, 2), shared.clone()).unwrap();
+        let part = found.take_owned(view(0, 1)).unwrap();
+        product_into(&part, &left, &row(&[1.0]), true).unwrap();
+        assert_eq!((values(&part), values(&shared)), (vec![3.0], vec![1.0, 2.0]));
         let mut found = Gradients::default();
         for _ in 0..2 {
             found.add_product(view(0, 2), &left, &right).unwrap();
