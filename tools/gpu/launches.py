@@ -575,7 +575,7 @@ class PlannedStep:
                 self.take(step[1], d)
                 for view in step[0]:
                     self.add(view, d)
-        # The position embeddings: three sums, two copies to make a part contiguous, two to the gradient.
+        # The position embeddings: the sum over images; for rows and for columns, a sum and a copy to the gradient.
         self.count.launch(self.rows * d, 0, True)
         for _ in range(2):
             self.count.launch(self.tokens * d, 0, True)
@@ -590,8 +590,8 @@ class PlannedStep:
         self.pass_over(3, channels)  # the errors
         self.pass_over(2, channels, upload=True)  # the derivative of the loss
         self.pass_over(3, channels)
-        for _ in range(3):  # the loss: two sums and a factor
-            self.count.launch(self.rows, 0, True)
+        for summed in (True, True, False):  # the loss: two sums and a factor
+            self.count.launch(self.rows, 0, summed)
         self.backward()
         # The optimizer computes in f32: zeros, the sums of squares, the loss beside them, AdamW.
         count.fill(1)
