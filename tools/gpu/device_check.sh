@@ -31,7 +31,7 @@
 #   suite       each test named `devices_agree`: its output names the operation, dtype and gradient that differs, and by how much
 #   parity      the golden numbers
 #   inspect     the packed model's scores beside the CPU's; the time of the first and of a second start
-#   several     the packed model on two cards beside one; skipped where there is one
+#   several     a training that two cards share; the packed model on two cards beside one; skipped where there is one
 #   train       `dualad train`: metrics beside those of the same training on the CPU, which `pack` measured
 #   resume      the same training, killed and resumed: whether the model has the same bits
 #   resnet18    `dualad train` with ResNet-18's weights
@@ -340,6 +340,7 @@ inspect() {
 # The packed model on two cards and on one: the same scores in the same order.
 several() {
     local pictures started ended one two
+    train_on cuda:0,1 "$scratch/train-several" || return
     mapfile -t pictures < <(find "$package/pictures" -path '*/test/*' -name '*.png' | sort | head -43)
     started=$(date +%s%N)
     "$package/programs/dualad" inspect --model "$package/model" --device cuda:0 --json "$scratch/one.json" "${pictures[@]}" || return
@@ -378,10 +379,15 @@ mean_of() {
 }
 
 train() {
-    set_training "$package/programs/dualad" "$package/pictures" "$scratch/train" "$device"
+    train_on "$device" "$scratch/train"
+}
+
+# Trains on a device, or on several, into a folder, and compares the metrics with the packed model's.
+train_on() {
+    set_training "$package/programs/dualad" "$package/pictures" "$2" "$1"
     "${training[@]}" || return
     # Other sums give other bits; over 4 epochs the metrics stay near.
-    printf '%s\n%s\n' "$(mean_of "$scratch/train/report.json")" "$(mean_of "$package/model/report.json")" |
+    printf '%s\n%s\n' "$(mean_of "$2/report.json")" "$(mean_of "$package/model/report.json")" |
         sed 's/.*"image_auroc":\([^,}]*\).*"pixel_auroc":\([^,}]*\).*/\1 \2/' |
         awk 'NR == 1 { a = $1; b = $2 } NR == 2 { if ((a - $1) ^ 2 > 0.0009 || (b - $2) ^ 2 > 0.0009) { print "error: metrics differ from the CPU by more than 0.03"; exit 1 } }'
 }
@@ -532,7 +538,7 @@ run() {
     fi
     step inspect 60 last_object "${self[@]}" inspect
     if [ "$device" = cuda ] && [ "$(nvidia-smi -L 2> /dev/null | grep -c '^GPU')" -gt 1 ]; then
-        step several 60 last_object "${self[@]}" several
+        step several 120 last_object "${self[@]}" several
     else
         skip several "it takes two cards, and nvidia-smi lists fewer"
     fi
