@@ -22,15 +22,22 @@ pub(crate) const FORMATS: [ImageFormat; 7] = [
 ];
 
 /// A temporary folder of test files.
-pub(crate) struct Tree(tempfile::TempDir);
+pub(crate) struct Tree {
+    folder: tempfile::TempDir,
+    /// Folders of its own around it: readers look for labels there, and the system's temporary folder may hold any file.
+    _around: tempfile::TempDir,
+}
 
 impl Tree {
     pub(crate) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        let around = tempfile::tempdir().unwrap();
+        let inner = around.path().join("around/it");
+        std::fs::create_dir_all(&inner).unwrap();
+        Self { folder: tempfile::tempdir_in(inner).unwrap(), _around: around }
     }
 
     pub(crate) fn root(&self) -> &Path {
-        self.0.path()
+        self.folder.path()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
